@@ -1,0 +1,1 @@
+"""WeGen in plain PyTorch: nothing below this folder imports ComfyUI."""

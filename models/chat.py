@@ -1,0 +1,165 @@
+"""The values that flow between turns: references, turns and chats, all immutable."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import WeGenError
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) or isinstance(b, Tensor):
+        return isinstance(a, Tensor) and isinstance(b, Tensor) and a.dtype == b.dtype and torch.equal(a, b)
+    return a == b
+
+
+class _Value:
+    """Equality by content, tensors included; the hash leaves tensors out."""
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+
+    def __hash__(self) -> int:
+        values = (getattr(self, f.name) for f in fields(self))
+        return hash(tuple(v for v in values if v is not None and not isinstance(v, Tensor)))
+
+
+def _describe(tensor: Tensor | None) -> str:
+    return "none" if tensor is None else "x".join(str(n) for n in tensor.shape)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Reference(_Value):
+    """A named picture that instructions can mention as `@name`."""
+
+    name: str
+    features: Tensor
+    """`[tokens_per_picture, D]` float32."""
+    picture: Tensor
+    """`[H, W, 3]` in 0..1, as the user gave it."""
+    mask: Tensor | None = None
+    """`[H, W]` in 0..1, 1 where the reference is; None is the whole picture."""
+    weight: float = 1.0
+    """How strongly its features speak; 1 leaves them as they are, 0 silences them."""
+
+    def __post_init__(self):
+        if not NAME.fullmatch(self.name):
+            raise WeGenError(
+                f"A reference cannot be called {self.name!r}: use a letter, then letters, digits, '_' or '-', at most 32."
+            )
+        if not 0 <= self.weight <= 2:
+            raise WeGenError(f"The weight of reference {self.name!r} is {self.weight}; it must be from 0 to 2.")
+
+    def __repr__(self) -> str:
+        return (
+            f"Reference(@{self.name}, picture {_describe(self.picture)}, mask {_describe(self.mask)}, {self.weight:g})"
+        )
+
+
+@dataclass(frozen=True)
+class References:
+    """An ordered collection of references with distinct names."""
+
+    items: tuple[Reference, ...] = ()
+
+    def add(self, reference: Reference) -> References:
+        """The same references and one more.
+
+        Raises:
+            WeGenError: the name is taken.
+        """
+        if any(item.name == reference.name for item in self.items):
+            raise WeGenError(f"There already is a reference called {reference.name!r}; give this one another name.")
+        return References((*self.items, reference))
+
+    def __iter__(self) -> Iterator[Reference]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a turn's picture was made with, beside its seed."""
+
+    steps: int = 20
+    guidance_scale: float = 7.0
+    feature_guidance: float = 1.0
+    collection: str = "aligned"
+    sampler: str = "euler"
+    scheduler: str = "published"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Answer(_Value):
+    """One picture that a turn led to, with the words it was drawn from."""
+
+    rewrite: str
+    """The words that were drawn; the instruction itself when it was not rewritten."""
+    features: Tensor
+    """`[tokens_per_picture, D]` float32."""
+    picture: Tensor
+    """`[H, W, 3]` float32 in 0..1."""
+    seed: int
+
+    def __repr__(self) -> str:
+        return f"Answer({self.rewrite!r}, picture {_describe(self.picture)}, seed {self.seed})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Turn(_Value):
+    """One exchange: what was asked, and the pictures it gave, one of which the chat goes on with."""
+
+    instruction: str
+    answers: tuple[Answer, ...]
+    references: References = References()
+    change_mask: Tensor | None = None
+    """`[H, W]` in 0..1, 1 where the picture was allowed to change; None when all of it was new."""
+    settings: Settings = Settings()
+    picked: int = 0
+
+    def __post_init__(self):
+        if not 0 <= self.picked < len(self.answers):
+            raise WeGenError(f"Picture {self.picked} was picked; the turn has pictures 0 to {len(self.answers) - 1}.")
+
+    @property
+    def answer(self) -> Answer:
+        """The answer that the chat goes on with."""
+        return self.answers[self.picked]
+
+    def __repr__(self) -> str:
+        return f"Turn({self.instruction!r}, {len(self.answers)} pictures, {len(self.references)} references)"
+
+
+@dataclass(frozen=True)
+class Chat:
+    """Turns in order. Every method gives a new chat; this one stays as it is."""
+
+    turns: tuple[Turn, ...] = ()
+
+    def add(self, turn: Turn) -> Chat:
+        return Chat((*self.turns, turn))
+
+    def pick(self, index: int) -> Chat:
+        """The chat that goes on with picture `index` of its last turn."""
+        return Chat((*self.turns[:-1], replace(self.last, picked=index)))
+
+    @property
+    def last(self) -> Turn:
+        if not self.turns:
+            raise WeGenError("This chat has no turns yet; start it with WeGen Generate.")
+        return self.turns[-1]
+
+    def __len__(self) -> int:
+        return len(self.turns)

@@ -1,0 +1,121 @@
+"""The headless decoder: diffusers' UNet, VAE and Euler schedule, painting 64 features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .configuration import WeGenConfig
+from .errors import WeGenError
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Paints features. Inside ComfyUI the host's own UNet and VAE take this place; both must agree."""
+
+    config: WeGenConfig
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    device: torch.device
+    dtype: torch.dtype
+
+    def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
+        """Channels, rows and columns of the latent of a picture; sizes must be multiples of `config.size_multiple`."""
+        multiple = self.config.size_multiple
+        for name, value in (("width", width), ("height", height)):
+            if value < multiple or value % multiple:
+                raise WeGenError(f"The {name} is {value} pixels; it must be a multiple of {multiple}.")
+        downscale = self.config.vae.downscale
+        return self.config.vae.latent_channels, height // downscale, width // downscale
+
+    @torch.inference_mode()
+    def predict_noise(
+        self, sample: Tensor, timestep: Tensor | float, features: Tensor, width: int, height: int
+    ) -> Tensor:
+        """One UNet call on a scaled sample `[B, 4, h, w]` and features `[B, 64, D]` -> noise `[B, 4, h, w]`."""
+        sizes = torch.tensor([height, width, 0, 0, height, width], device=self.device, dtype=self.dtype)
+        return self.unet(
+            sample.to(self.device, self.dtype),
+            timestep,
+            encoder_hidden_states=features.to(self.device, self.dtype),
+            added_cond_kwargs={
+                "text_embeds": features.mean(dim=1).to(self.device, self.dtype),
+                "time_ids": sizes.expand(len(sample), -1),
+            },
+        ).sample
+
+    @torch.inference_mode()
+    def paint(
+        self,
+        features: Tensor,
+        noise: Tensor,
+        steps: int,
+        guidance_scale: float,
+        keep: tuple[Tensor, Tensor] | None = None,
+        on_step: Callable[[int, int, Tensor], None] | None = None,
+    ) -> Tensor:
+        """Sample a latent `[B, 4, h, w]` (scaled, as the UNet sees it).
+
+        Args:
+            features: `[B, 64, D]`.
+            noise: unit variance, `[B, 4, h, w]`; its size decides the picture's.
+            steps: Euler steps of the published schedule.
+            guidance_scale: at most 1 is off; the negative is zeros, as published.
+            keep: a latent `[B, 4, h, w]` and a mask `[B, 1, h, w]`, 1 where the latent may change. Where it may not,
+                each step starts from that latent with the step's own noise on it.
+            on_step: called after each step with steps done, steps to do, and the current guess of the final latent.
+        """
+        from diffusers import EulerDiscreteScheduler
+
+        if steps < 1:
+            raise WeGenError(f"{steps} sampler steps; give 1 or more.")
+        schedule = self.config.schedule
+        scheduler = EulerDiscreteScheduler(
+            num_train_timesteps=schedule.num_train_timesteps,
+            beta_start=schedule.beta_start,
+            beta_end=schedule.beta_end,
+            beta_schedule="scaled_linear",
+            timestep_spacing="leading",
+            steps_offset=schedule.steps_offset,
+        )
+        scheduler.set_timesteps(steps, device=self.device)
+        downscale = self.config.vae.downscale
+        height, width = noise.shape[-2] * downscale, noise.shape[-1] * downscale
+        guided = guidance_scale > 1
+        context = torch.cat([torch.zeros_like(features), features]) if guided else features
+        noise = noise.to(self.device, self.dtype)
+        latent = noise * scheduler.init_noise_sigma
+        for index, timestep in enumerate(scheduler.timesteps):
+            if keep is not None:
+                latent = torch.where(keep[1] > 0, latent, keep[0] + noise * scheduler.sigmas[index].to(latent))
+            sample = scheduler.scale_model_input(latent, timestep)
+            predicted = self.predict_noise(
+                torch.cat([sample] * 2) if guided else sample, timestep, context, width, height
+            )
+            if guided:
+                without, with_features = predicted.chunk(2)
+                predicted = without + guidance_scale * (with_features - without)
+            step = scheduler.step(predicted, timestep, latent)
+            latent = step.prev_sample
+            if on_step is not None:
+                on_step(index + 1, steps, step.pred_original_sample)
+        return latent if keep is None else torch.where(keep[1] > 0, latent, keep[0])
+
+    @torch.inference_mode()
+    def decode(self, latent: Tensor) -> Tensor:
+        """Scaled latents `[B, 4, h, w]` -> pictures `[B, H, W, 3]` in 0..1, float32 on the CPU."""
+        pixels = self.vae.decode(latent.to(self.vae.dtype) / self.config.vae.scaling_factor).sample
+        return (pixels.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().clone()
+
+    @torch.inference_mode()
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Pictures `[B, H, W, 3]` in 0..1 -> scaled latents `[B, 4, h, w]` (the mode, nothing is drawn at random)."""
+        pixels = pictures.permute(0, 3, 1, 2).to(self.device, self.vae.dtype) * 2 - 1
+        return self.vae.encode(pixels).latent_dist.mode().to(self.dtype) * self.config.vae.scaling_factor

@@ -1,0 +1,9 @@
+"""Errors that speak to the person at the graph or the command line."""
+
+
+class WeGenError(ValueError):
+    """Something the user can mend; the message names the value, the limit and the way out."""
+
+
+class CheckpointError(WeGenError):
+    """A checkpoint folder or file that cannot be used as it is; the message names the file and the key."""

@@ -1,0 +1,194 @@
+"""The generation loop: text by greedy or seeded sampling, and pictures as 64 features fed back one by one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from .errors import WeGenError
+from .wegen import WeGen
+
+Collection = Literal["aligned", "released"]
+OnStep = Callable[[int, int], None]
+"""Called after each step with the steps done and the steps to do at most; what it raises stops the generation."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next word is chosen. `temperature` 0 takes the likeliest; `top_p` in (0, 1] cuts the unlikely tail."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+
+    def __post_init__(self):
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise WeGenError(f"Temperature is {self.temperature}; it must be 0 or more.")
+        if not 0 < self.top_p <= 1:
+            raise WeGenError(f"top_p is {self.top_p}; it must be above 0 and at most 1.")
+
+    def choose(self, logits: Tensor, generator: torch.Generator) -> int:
+        """Index drawn from `[vocab]` logits; one uniform number of `generator` decides, on the CPU on any device."""
+        if self.temperature == 0:
+            return int(logits.argmax())
+        scaled = logits.double().cpu() / self.temperature
+        probabilities, order = scaled.softmax(-1).sort(descending=True, stable=True)
+        reached = probabilities.cumsum(-1)
+        kept = int((reached - probabilities < self.top_p).sum())
+        draw = torch.rand((), generator=generator, dtype=torch.float64) * reached[kept - 1]
+        return int(order[min(int(torch.searchsorted(reached, draw, right=True)), kept - 1)])
+
+
+def seeded(seed: int, index: int = 0) -> torch.Generator:
+    """A CPU generator of its own for member `index` of a batch: member k of seed s equals member 0 of seed s + k."""
+    return torch.Generator().manual_seed((seed + index) % 2**64)
+
+
+class Picture(NamedTuple):
+    """What one generated picture left behind, for a batch of B sequences."""
+
+    features: Tensor
+    """`[B, tokens_per_picture, D]`, float32: what the decoder paints."""
+    fed_back: Tensor
+    """`[B, tokens_per_picture, width]`: the embeddings that were fed back."""
+
+
+class Decoding:
+    """A batch of sequences being written, each behind its own prompt.
+
+    Args:
+        wegen: the model; its modules must already be where `wegen.device` is.
+        prompts: embeddings `[L, width]` of each sequence; lengths may differ.
+        room: how many positions may follow the longest prompt.
+        guided: whether `write_picture` will be called with a guidance scale other than 1. The unconditional context
+            then has its rows in the same cache, so that both contexts run as one batch.
+
+    Raises:
+        WeGenError: prompt and room exceed the model's context.
+    """
+
+    def __init__(self, wegen: WeGen, prompts: Sequence[Tensor], room: int, guided: bool = False):
+        self.wegen = wegen
+        self.batch = len(prompts)
+        lengths = [len(prompt) for prompt in prompts]
+        rows = self.batch * 2 if guided else self.batch
+        self.both = wegen.agent.llm.new_cache(rows, max(lengths) + room, wegen.dtype, wegen.device)
+        self.cache = self.both.rows(slice(0, self.batch))
+        with torch.inference_mode():
+            hidden = wegen.agent.llm(pad_sequence(list(prompts), batch_first=True), self.cache, lengths)
+            ends = torch.tensor(lengths, device=hidden.device) - 1
+            #: the states `[B, width]` that predict each sequence's next token
+            self.hidden = hidden[torch.arange(self.batch, device=hidden.device), ends]
+
+    def expand(self, copies: int) -> Decoding:
+        """The one sequence of this decoding `copies` times over, without computing its prompt again."""
+        if len(self.both.lengths) != 1:
+            raise ValueError("Only an unguided decoding of a single sequence can be expanded.")
+        with torch.inference_mode():
+            copy = object.__new__(Decoding)
+            copy.wegen, copy.batch = self.wegen, copies
+            copy.both = self.cache.repeat(copies)
+            copy.cache = copy.both.rows(slice(0, copies))
+            copy.hidden = self.hidden.expand(copies, -1)
+        return copy
+
+    @torch.inference_mode()
+    def write_text(
+        self,
+        limit: int,
+        sampling: Sampling = Sampling(),
+        generators: Sequence[torch.Generator] | None = None,
+        picture_logit: float = -math.inf,
+        on_token: OnStep | None = None,
+    ) -> list[list[int]]:
+        """Write text until `<img>` or `</s>` (both belong to the result), or until `limit` tokens.
+
+        Args:
+            limit: most tokens a sequence may get.
+            sampling: how words are chosen.
+            generators: one for each sequence; only needed when sampling is not greedy.
+            picture_logit: logit of the tokens inside a picture, which make no sense outside one. The published
+                inference gives them 0.0, so that they can still come up; here they cannot.
+            on_token: called after each token.
+
+        Returns:
+            Token ids of each sequence.
+        """
+        tokenizer, llm = self.wegen.tokenizer, self.wegen.agent.llm
+        generators = generators or [seeded(0)] * self.batch
+        inside = torch.tensor(tokenizer.picture_ids[1:], device=self.hidden.device)
+        stops = {tokenizer.picture_begin_id, tokenizer.end_id}
+        written: list[list[int]] = [[] for _ in range(self.batch)]
+        going = [limit > 0] * self.batch
+        for step in range(limit):
+            logits = llm.logits(self.hidden).index_fill_(-1, inside, picture_logit)
+            chosen = [sampling.choose(logits[b], generators[b]) if going[b] else 0 for b in range(self.batch)]
+            for b in range(self.batch):
+                if going[b]:
+                    written[b].append(chosen[b])
+            hidden = self._feed(llm.embed(torch.tensor(chosen, device=self.hidden.device)), [int(g) for g in going])
+            rows = torch.tensor(going, device=hidden.device)[:, None]
+            self.hidden = torch.where(rows, hidden, self.hidden)
+            going = [g and token not in stops for g, token in zip(going, chosen, strict=True)]
+            if on_token is not None:
+                on_token(step + 1, limit)
+            if not any(going):
+                break
+        return written
+
+    @torch.inference_mode()
+    def write_picture(
+        self, guidance_scale: float = 1.0, collection: Collection = "aligned", on_feature: OnStep | None = None
+    ) -> Picture:
+        """Write one picture in every sequence; each must have `<img>` as its last token.
+
+        Args:
+            guidance_scale: 1 is off; above, hidden states move away from those of a context of `<img>` alone.
+            collection: "aligned" takes each feature where training put its target (the position before it);
+                "released" takes them one position later and unguided, as the published inference does.
+            on_feature: called after each of the steps.
+        """
+        wegen, agent = self.wegen, self.wegen.agent
+        guided = guidance_scale != 1.0
+        count = wegen.config.tokens_per_picture
+        context = self.cache
+        unconditional = self.hidden
+        if guided:
+            unconditional, context = self._open_unconditional()
+        features, fed = [], []
+        for step in range(count):
+            hidden = unconditional + guidance_scale * (self.hidden - unconditional) if guided else self.hidden
+            feature = agent.read_features(hidden)
+            embedding = agent.embed_features(feature)
+            states = agent.llm(torch.cat([embedding] * 2 if guided else [embedding])[:, None], context)[:, 0]
+            self.hidden, unconditional = states[: self.batch], states[-self.batch :]
+            features.append(feature if collection == "aligned" else agent.read_features(self.hidden))
+            fed.append(embedding)
+            if on_feature is not None:
+                on_feature(step + 1, count)
+        if guided:
+            self.cache.lengths, self.cache.longest = self.cache.lengths + count, self.cache.longest + count
+        end = torch.full((self.batch,), wegen.tokenizer.picture_end_id, device=self.hidden.device)
+        self.hidden = self._feed(agent.llm.embed(end))
+        return Picture(torch.stack(features, dim=1).float().clone(), torch.stack(fed, dim=1).clone())
+
+    def _feed(self, embeddings: Tensor, counts: list[int] | None = None) -> Tensor:
+        return self.wegen.agent.llm(embeddings[:, None].to(self.wegen.dtype), self.cache, counts)[:, 0]
+
+    def _open_unconditional(self):
+        """Start the second context with `<img>` alone; gives its state and the cache of both contexts."""
+        if len(self.both.lengths) == self.batch:
+            raise ValueError("A guided picture needs a Decoding made with guided=True.")
+        llm, device = self.wegen.agent.llm, self.hidden.device
+        begin = torch.full((self.batch, 1), self.wegen.tokenizer.picture_begin_id, device=device)
+        second = self.both.rows(slice(self.batch, None))
+        second.restart()
+        hidden = llm(llm.embed(begin).to(self.wegen.dtype), second)[:, 0]
+        self.both.lengths = torch.cat([self.cache.lengths, second.lengths])
+        self.both.longest = max(self.cache.longest, second.longest)
+        return hidden, self.both

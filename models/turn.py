@@ -1,0 +1,85 @@
+"""One turn of the language side: words and pictures in, the features of new pictures out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .chat import Chat, References
+from .conversation import picture_prompt
+from .errors import WeGenError
+from .generation import Collection, Decoding, OnStep, Sampling
+from .rewriting import rewrite
+from .wegen import WeGen
+
+
+@dataclass(frozen=True)
+class Idea:
+    """A picture that is thought out but not painted yet."""
+
+    rewrite: str
+    """The words that it was drawn from."""
+    features: Tensor
+    """`[tokens_per_picture, D]` float32."""
+    seed: int
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked of the language side in one turn.
+
+    Attributes:
+        instruction: what to draw or to change, with `@name` mentions.
+        references: the pictures that can be mentioned.
+        sampling: how rewrites are drawn; None draws the instruction as it stands.
+        feature_guidance: 1 is off; above, features move away from those of no prompt at all.
+        collection: "aligned", or "released" for the published inference's own off-by-one.
+    """
+
+    instruction: str
+    references: References = References()
+    sampling: Sampling | None = None
+    feature_guidance: float = 1.0
+    collection: Collection = "aligned"
+
+    def __post_init__(self):
+        if self.collection not in ("aligned", "released"):
+            raise WeGenError(f"Features are collected 'aligned' or 'released', not {self.collection!r}.")
+
+
+def think(
+    wegen: WeGen,
+    chat: Chat,
+    wish: Wish,
+    seeds: Sequence[int],
+    on_token: OnStep | None = None,
+    on_feature: OnStep | None = None,
+) -> list[Idea]:
+    """The ideas for one turn, one for each seed, all in one batch.
+
+    Without rewriting the language model does nothing at random, so all seeds share one idea's features.
+
+    Raises:
+        WeGenError: an empty instruction, an unknown `@name`, or more tokens than the context holds.
+    """
+    instruction = wish.instruction.strip()
+    if wish.sampling is None:
+        rewrites = [instruction]
+    else:
+        rewrites = rewrite(wegen, instruction, seeds, wish.sampling, wish.references, chat, on_token=on_token)
+    distinct = list(dict.fromkeys(rewrites))
+    config, tokenizer = wegen.config, wegen.tokenizer
+    prompts = [picture_prompt(config, tokenizer, chat, instruction, wish.references, text) for text in distinct]
+    # The picture's features and its end follow the prompt.
+    decoding = Decoding(
+        wegen,
+        [prompt.embeddings(wegen) for prompt in prompts],
+        room=config.tokens_per_picture + 1,
+        guided=wish.feature_guidance != 1.0,
+    )
+    features = decoding.write_picture(wish.feature_guidance, wish.collection, on_feature).features
+    by_text = dict(zip(distinct, features, strict=True))
+    drawn = rewrites * len(seeds) if wish.sampling is None else rewrites
+    return [Idea(text, by_text[text], seed) for text, seed in zip(drawn, seeds, strict=True)]

@@ -1,0 +1,27 @@
+"""What all tests share: the reference data, and a loud word about tests that this machine could not run."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from support import NOT_RUN, REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def reference_dir() -> Path:
+    """The folder with the values that the published code computes; the test is skipped where it is absent."""
+    folder = REPOSITORY.parent / "shared" / "reference"
+    if not (folder / "expected.json").is_file():
+        pytest.skip(f"{NOT_RUN}reference parity, there is no reference data at ../shared/reference")
+    return folder
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say in red which whole groups of tests did not run, and why."""
+    # `longrepr` of a skipped test is (file, line, "Skipped: <reason>").
+    reasons = [str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", [])]
+    missing = Counter(reason.split(NOT_RUN, 1)[1] for reason in reasons if NOT_RUN in reason)
+    if missing:
+        terminalreporter.section("NOT RUN ON THIS MACHINE", sep="!", red=True, bold=True)
+        for reason, count in missing.items():
+            terminalreporter.line(f"{count} test{'s' if count > 1 else ''} NOT RUN: {reason}", red=True)

@@ -1,0 +1,57 @@
+"""Fixtures of the host tests, and the skip of all of them where there is no ComfyUI."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+from support import NOT_RUN
+
+from .install import HostInstall
+
+INSTALL = HostInstall.from_environment()
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.host)
+            if INSTALL.problem:
+                item.add_marker(pytest.mark.skip(reason=f"{NOT_RUN}host tests, {INSTALL.problem}"))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """A running ComfyUI with the pack in it; its base directory is empty but for what tests put there."""
+    from .server import ComfyServer
+
+    with ComfyServer(INSTALL, tmp_path_factory.mktemp("comfyui")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def client(server):
+    """Posts graphs to the server."""
+    from .client import ComfyClient
+
+    return ComfyClient(server.url)
+
+
+@pytest.fixture(scope="session")
+def frontend(server, tmp_path_factory):
+    """The server's front end in a headless browser."""
+    from .frontend import FrontEnd, find_browser
+
+    browser = find_browser()
+    if browser is None:
+        pytest.skip(f"{NOT_RUN}front-end tests, no Chromium (set CHROMIUM_PATH)")
+    with FrontEnd(server.url, browser, tmp_path_factory.mktemp("browser")) as frontend:
+        yield frontend
+
+
+@pytest.fixture
+def host_python(tmp_path):
+    """Call it as `host_python(script, *arguments, timeout=300)`; see `process.run_in_host`."""
+    from .process import run_in_host
+
+    return partial(run_in_host, INSTALL, tmp_path, timeout=300)

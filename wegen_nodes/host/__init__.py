@@ -1,0 +1,1 @@
+"""Everything of the pack that touches ComfyUI's own modules beside the node schemas."""
