@@ -1,0 +1,26 @@
+"""The paper's data pipeline: video to instances, frame pairs, dynamics in words, and interleaved samples."""
+
+from .annotator import Annotator, Dynamics, Instance, StorybookAnnotator
+from .samples import Part, Picture, Sample, Text
+from .shards import ShardError, read_shard, stream, write_samples, write_shards
+from .tasks import TASKS, generate_samples, refine_video, sample_at
+
+__all__ = [
+    "TASKS",
+    "Annotator",
+    "Dynamics",
+    "Instance",
+    "Part",
+    "Picture",
+    "Sample",
+    "ShardError",
+    "StorybookAnnotator",
+    "Text",
+    "generate_samples",
+    "read_shard",
+    "refine_video",
+    "sample_at",
+    "stream",
+    "write_samples",
+    "write_shards",
+]

@@ -1,0 +1,81 @@
+"""One training sample: an ordered, interleaved list of texts and pictures, with flags that tell inputs from targets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+ROLES = ("user", "assistant")
+
+
+def _check_role(role: str) -> None:
+    if role not in ROLES:
+        raise ValueError(f"Unknown role {role!r}. Expected one of: {', '.join(ROLES)}.")
+
+
+@dataclass(frozen=True)
+class Text:
+    """Words of one speaker. `target` says that a model learns to write them."""
+
+    text: str
+    role: str
+    target: bool = False
+
+    def __post_init__(self):
+        _check_role(self.role)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture where it stands in the conversation: uint8 [height, width, 3]. `target`: a model learns to draw it."""
+
+    pixels: np.ndarray
+    role: str
+    target: bool = False
+
+    def __post_init__(self):
+        _check_role(self.role)
+        shape, kind = self.pixels.shape, self.pixels.dtype
+        if kind != np.uint8 or len(shape) != 3 or shape[2] != 3:
+            raise ValueError(f"A picture is uint8 of shape [height, width, 3], got {kind} of shape {list(shape)}.")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Picture):
+            return NotImplemented
+        same = (self.role, self.target) == (other.role, other.target)
+        return same and np.array_equal(self.pixels, other.pixels)
+
+    def __hash__(self) -> int:
+        return hash((self.role, self.target, self.pixels.tobytes()))
+
+
+Part = Text | Picture
+
+
+@dataclass(frozen=True)
+class Sample:
+    """`parts` in the order in which a model reads and writes them. `record` is JSON: the truth that judges need.
+
+    A turn is a run of parts of one role. In an assistant turn the words (the rewrite) come before the picture.
+    """
+
+    task: str
+    parts: tuple[Part, ...]
+    record: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def turns(self) -> tuple[tuple[str, tuple[Part, ...]], ...]:
+        """(role, parts) of every turn, in order."""
+        return tuple((role, tuple(parts)) for role, parts in groupby(self.parts, key=lambda part: part.role))
+
+    def pictures(self) -> tuple[Picture, ...]:
+        return tuple(part for part in self.parts if isinstance(part, Picture))
+
+    def without_rewrites(self) -> "Sample":
+        """The same sample where the assistant draws at once, without saying first what it will draw."""
+        parts: list[Part] = []
+        for role, turn in self.turns():
+            draws = role == "assistant" and any(isinstance(part, Picture) for part in turn)
+            parts += [part for part in turn if not (draws and isinstance(part, Text))]
+        return replace(self, parts=tuple(parts))

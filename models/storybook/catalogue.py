@@ -1,0 +1,81 @@
+"""What the storybook world is made of: kinds, colours, sizes, poses, places, grounds and skies.
+
+Everything here can be said in a caption (see captions.py); nothing else is ever drawn, except a jitter of one pixel.
+"""
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+PICTURE_SIZE = 128  # pixels, both ways
+
+COLOURS = MappingProxyType(
+    {
+        "red": (222, 58, 54),
+        "orange": (246, 142, 38),
+        "yellow": (252, 214, 66),
+        "green": (74, 164, 84),
+        "blue": (54, 116, 214),
+        "purple": (136, 78, 184),
+        "pink": (246, 146, 190),
+        "white": (248, 247, 242),
+        "brown": (140, 92, 58),
+        "black": (58, 58, 70),
+    }
+)
+
+SIZES = MappingProxyType({"small": 22, "big": 34})  # longest side of the box, pixels
+
+COLUMNS = ("far left", "left", "middle", "right", "far right")
+ROWS = ("top", "upper", "lower", "bottom")
+COLUMN_CENTRES = (18, 41, 64, 87, 110)  # pixels
+ROW_CENTRES = (19, 49, 79, 109)
+JITTER = 1  # pixels; a big thing at the edge still fits the picture
+
+GROUNDS = ("meadow", "beach", "snow", "sea", "desert", "road")
+SKIES = ("day", "night", "dusk", "fog")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of thing: what it may look like, where it likes to be, and its box in units of its size."""
+
+    name: str
+    colours: tuple[str, ...]
+    poses: tuple[str, str]
+    rows: tuple[int, ...]
+    width: float = 1.0
+    height: float = 1.0
+
+
+_UP, _LOW, _BOTTOM = (0, 1), (2, 3), (3,)
+_FACING = ("facing left", "facing right")
+
+KINDS = MappingProxyType(
+    {
+        kind.name: kind
+        for kind in (
+            Kind("house", ("red", "blue", "yellow", "green", "white"), ("lit", "dark"), _LOW, width=0.95),
+            Kind("tree", ("green", "red", "orange", "pink"), ("round", "pointed"), _LOW, width=0.8),
+            Kind("cat", ("orange", "black", "white", "brown"), _FACING, _LOW, width=0.95),
+            Kind("fish", ("orange", "blue", "red", "purple"), _FACING, _BOTTOM, height=0.7),
+            Kind("boat", ("red", "blue", "white", "green"), _FACING, _LOW),
+            Kind("car", ("red", "yellow", "blue", "green"), _FACING, _LOW, height=0.7),
+            Kind("sun", ("yellow", "orange", "red", "pink"), ("smiling", "sleeping"), _UP),
+            Kind("moon", ("yellow", "white", "orange", "blue"), ("full", "crescent"), _UP, width=0.9, height=0.9),
+            Kind("star", ("yellow", "white", "pink", "blue"), ("smiling", "sleeping"), _UP),
+            Kind("cloud", ("white", "pink", "blue", "purple"), ("dry", "raining"), _UP, height=0.85),
+            Kind("flower", ("red", "yellow", "purple", "pink", "white"), ("open", "closed"), _LOW, width=0.75),
+            Kind("mushroom", ("red", "brown", "blue", "purple"), ("spotted", "plain"), _LOW),
+            Kind("balloon", ("red", "yellow", "blue", "purple"), ("striped", "plain"), _UP, width=0.8),
+            Kind("bird", ("red", "blue", "yellow", "black"), _FACING, _UP, height=0.85),
+            Kind("lighthouse", ("red", "blue", "green", "black"), ("lit", "dark"), _LOW, width=0.8),
+            Kind("umbrella", ("red", "yellow", "blue", "pink"), ("open", "closed"), _LOW),
+        )
+    }
+)
+
+
+def box_of(kind: str, size: str) -> tuple[int, int]:
+    """Width and height in pixels, both even, of the box that a thing of this kind and size never leaves."""
+    shape, pixels = KINDS[kind], SIZES[size]
+    return 2 * round(shape.width * pixels / 2), 2 * round(shape.height * pixels / 2)

@@ -1,0 +1,96 @@
+"""What a text names, as a record: the common ground of captions, wishes, rewrites and answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .catalogue import COLUMNS, ROWS
+from .world import Scene, Thing
+
+
+@dataclass(frozen=True)
+class Mention:
+    """One thing as far as a text names it; None is what it leaves open. Column and row are indices as in `Thing`."""
+
+    kind: str | None = None
+    colour: str | None = None
+    size: str | None = None
+    pose: str | None = None
+    column: int | None = None
+    row: int | None = None
+
+    @classmethod
+    def of(cls, thing: Thing) -> "Mention":
+        return cls(thing.kind, thing.colour, thing.size, thing.pose, thing.column, thing.row)
+
+    def fits(self, other: "Mention") -> bool:
+        """Whether all that this mention names is named alike in the other."""
+        return all(value is None or value == getattr(other, name) for name, value in vars(self).items())
+
+
+@dataclass(frozen=True)
+class Named:
+    """All that a text names. `fewest` and `most` bound the number of things ("busy", "quiet")."""
+
+    things: tuple[Mention, ...] = ()
+    ground: str | None = None
+    sky: str | None = None
+    fewest: int | None = None
+    most: int | None = None
+
+    @classmethod
+    def of(cls, scene: Scene) -> "Named":
+        return cls(tuple(Mention.of(thing) for thing in scene.things), scene.ground, scene.sky)
+
+    def same_as(self, other: "Named") -> bool:
+        """Equal but for the order in which things are named."""
+        return self.ordered() == other.ordered()
+
+    def ordered(self) -> "Named":
+        things = tuple(sorted(self.things, key=lambda mention: repr(mention)))
+        return Named(things, self.ground, self.sky, self.fewest, self.most)
+
+    def to_scene(self) -> Scene:
+        """The scene of a complete description, without jitter. Raises ValueError where something is left open."""
+        if self.ground is None or self.sky is None or any(None in vars(mention).values() for mention in self.things):
+            raise ValueError(f"Not a complete description of a scene: {self}.")
+        return Scene(self.ground, self.sky, tuple(Thing(**vars(mention)) for mention in self.things))
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "things": [dict(vars(mention)) for mention in self.things]}
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> "Named":
+        return cls(**{**record, "things": tuple(Mention(**entry) for entry in record["things"])})
+
+
+def covers(described: Named, wanted: Named) -> bool:
+    """Whether a description (such as a rewrite) keeps everything that `wanted` (such as a wish) names.
+
+    Each wanted thing needs a described thing of its own; described things may be more.
+    """
+    if wanted.ground not in (None, described.ground) or wanted.sky not in (None, described.sky):
+        return False
+    count = len(described.things)
+    if not (wanted.fewest or 0) <= count <= (count if wanted.most is None else wanted.most):
+        return False
+    return _matched(wanted.things, described.things)
+
+
+def _matched(wanted: Sequence[Mention], offered: Sequence[Mention]) -> bool:
+    if not wanted:
+        return True
+    return any(
+        wanted[0].fits(candidate) and _matched(wanted[1:], [*offered[:number], *offered[number + 1 :]])
+        for number, candidate in enumerate(offered)
+    )
+
+
+def satisfies(scene: Scene, named: Named) -> bool:
+    """Whether everything named is true of the scene."""
+    return covers(Named.of(scene), named)
+
+
+def place_name(column: int, row: int) -> str:
+    """Such as "bottom far left"."""
+    return f"{ROWS[row]} {COLUMNS[column]}"

@@ -1,0 +1,155 @@
+"""Vague wishes at several levels, each with the record of what it names, and scenes that fulfil them."""
+
+from collections import Counter
+from dataclasses import dataclass, fields, replace
+from random import Random
+
+from .captions import choose, full_caption, noun_phrase, setting_phrase
+from .catalogue import GROUNDS, KINDS, SKIES
+from .naming import Mention, Named, satisfies
+from .world import MOST_THINGS, Scene, Thing, sample_scene, sample_thing
+
+LEVELS = ("nothing", "mood", "kinds", "some", "most", "everything")
+
+SURPRISES = (
+    "surprise me", "draw something", "anything you like", "show me a picture", "draw what you want", "a nice picture",
+    "make a picture for a story",
+)  # fmt: skip
+MOODS = {"quiet": ("quiet", "calm"), "busy": ("busy", "lively")}
+NIGHTS = {"day": ("day",), "night": ("night",), "dusk": ("evening", "dusk"), "fog": ("foggy day",)}
+MOOD_FORMS = ("a {mood} {time}", "a {mood} {time} {ground}", "a {mood} picture {ground}", "a {mood} scene")
+SETTING_FORMS = ("something {setting}", "a picture {setting}", "a scene {setting}", "draw something {setting}")
+THING_FORMS = (
+    "{things}", "something with {things}", "a picture with {things}", "draw {things}", "i want {things}",
+    "please draw {things}", "show me {things}",
+)  # fmt: skip
+PHRASES = (SURPRISES, MOODS, NIGHTS, MOOD_FORMS, SETTING_FORMS, THING_FORMS)
+
+_TRIES = 200
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A wish in words and what it names; everything named must be kept in a rewrite and in a picture."""
+
+    text: str
+    named: Named
+
+
+def partial_caption(scene: Scene, rng: Random, level: str) -> Wish:
+    """A wish that the scene fulfils and that names as much of it as the level says (see LEVELS)."""
+    if level == "nothing":
+        return Wish(rng.choice(SURPRISES), Named())
+    if level == "mood":
+        return _mood(scene, rng)
+    if level == "everything":
+        return Wish(full_caption(scene, rng), Named.of(scene))
+    if level not in LEVELS:
+        raise ValueError(f"Unknown level {level!r} of a wish. Expected one of: {', '.join(LEVELS)}.")
+    things = list(scene.things)
+    rng.shuffle(things)
+    if level != "most":
+        things = things[: rng.randint(1, 2)]
+    ground = scene.ground if rng.random() < (0.8 if level == "most" else 0.3) else None
+    sky = scene.sky if rng.random() < (0.8 if level == "most" else 0.3) else None
+    chance = {"kinds": 0.0, "some": 0.4, "most": 0.8}[level]
+    mentions = [_thinned(Mention.of(thing), chance, rng) for thing in things]
+    colours = Counter(thing.colour for thing in scene.things)
+    twice = [colour for colour, count in colours.items() if count > 1]
+    if level == "some" and twice and rng.random() < 0.7:
+        mentions = [Mention(colour=rng.choice(twice))] * 2  # "two red things"
+    return wish_for(Named(tuple(mentions), ground, sky), rng)
+
+
+def _thinned(mention: Mention, chance: float, rng: Random) -> Mention:
+    dropped = {f.name: None for f in fields(mention) if f.name != "kind" and rng.random() >= chance}
+    return replace(mention, **dropped)
+
+
+def _mood(scene: Scene, rng: Random) -> Wish:
+    if rng.random() < 0.4:
+        ground, sky = (scene.ground, None) if rng.random() < 0.4 else (None, scene.sky)
+        if rng.random() < 0.3:
+            ground, sky = scene.ground, scene.sky
+        return Wish(rng.choice(SETTING_FORMS).format(setting=setting_phrase(ground, sky, rng)), Named((), ground, sky))
+    form = rng.choice(MOOD_FORMS)
+    busy = len(scene.things) >= 3
+    mood = rng.choice(MOODS["busy" if busy else "quiet"])
+    text = form.format(mood=mood, time=rng.choice(NIGHTS[scene.sky]), ground=setting_phrase(scene.ground, None, rng))
+    named = Named(
+        (),
+        ground=scene.ground if "{ground}" in form else None,
+        sky=scene.sky if "{time}" in form else None,
+        fewest=3 if busy else None,
+        most=None if busy else 2,
+    )
+    return Wish(text, named)
+
+
+def wish_for(named: Named, rng: Random) -> Wish:
+    """Words for a record that names one thing at least; equal mentions become "two cats"."""
+    counts = Counter(named.things)
+    phrases = [noun_phrase(mention, rng, count=count) for mention, count in counts.items()]
+    text = choose(THING_FORMS, rng).format(things=" and ".join(phrases))
+    setting = setting_phrase(named.ground, named.sky, rng)
+    return Wish(f"{text}, {setting}" if setting and "it is" in setting else f"{text} {setting}".strip(), named)
+
+
+def sample_scene_for(named: Named, rng: Random, n_things: int | None = None) -> Scene:
+    """A scene with taste that satisfies `named`; the named things come first and in order, the rest is invented.
+
+    Raises ValueError where no such scene exists.
+    """
+    fewest = max(len(named.things), named.fewest or 0)
+    most = MOST_THINGS if named.most is None else named.most
+    if fewest > most:
+        raise ValueError(f"The wish needs {fewest} things, but at most {most} are allowed.")
+    for _ in range(_TRIES):
+        wanted = rng.choice((1, 2, 2, 3, 3, 4)) if n_things is None else n_things
+        wanted = min(max(wanted, fewest), most)
+        things = _placed(named.things, wanted, rng)
+        if things is not None:
+            scene = Scene(named.ground or rng.choice(GROUNDS), named.sky or rng.choice(SKIES), things)
+            if satisfies(scene, named):
+                return scene
+    raise ValueError(f"No scene found that satisfies {named}.")
+
+
+def _placed(mentions: tuple[Mention, ...], wanted: int, rng: Random) -> tuple[Thing, ...] | None:
+    things: tuple[Thing, ...] = ()
+    for number in range(wanted):
+        fixed = vars(mentions[number]) if number < len(mentions) else {}
+        thing = sample_thing(rng, things, **fixed)
+        if thing is None:
+            return None
+        things += (thing,)
+    return things
+
+
+def sample_wish(rng: Random, level: str | None = None) -> tuple[Wish, Scene]:
+    """A wish and a scene that fulfils it, its named things first: a training pair for rewriting."""
+    level = level or rng.choice(LEVELS)
+    if level == "some" and rng.random() < 0.25:
+        colour = rng.choice(sorted({colour for kind in KINDS.values() for colour in kind.colours}))
+        group = Mention(colour=colour) if rng.random() < 0.5 else Mention(kind=rng.choice(tuple(KINDS)))
+        ground = rng.choice(GROUNDS) if rng.random() < 0.4 else None
+        sky = rng.choice(SKIES) if rng.random() < 0.4 else None
+        wish = wish_for(Named((group, group), ground, sky), rng)
+        return wish, sample_scene_for(wish.named, rng)
+    scene = sample_scene(rng)
+    wish = partial_caption(scene, rng, level)
+    return wish, named_first(scene, wish.named)
+
+
+def named_first(scene: Scene, named: Named) -> Scene:
+    """The same scene with its things in the order in which they are named, the others after them."""
+    left = list(scene.things)
+    first: list[Thing] = []
+    for mention in sorted(named.things, key=lambda m: sum(v is None for v in vars(m).values())):
+        match = next((thing for thing in left if mention.fits(Mention.of(thing))), None)
+        if match is not None:
+            left.remove(match)
+            first.append(match)
+    order = {mention: number for number, mention in reversed(list(enumerate(named.things)))}
+    first.sort(key=lambda t: min((n for m, n in order.items() if m.fits(Mention.of(t))), default=len(order)))
+    return Scene(scene.ground, scene.sky, (*first, *left))

@@ -1,0 +1,176 @@
+"""The data pipeline: samples that depend on (seed, index) alone, and shards that come back bit for bit."""
+
+import json
+from itertools import islice
+from random import Random
+
+import numpy as np
+import pytest
+from comfyui_wegen.models import storybook
+from comfyui_wegen.models.data import (
+    TASKS,
+    Picture,
+    Sample,
+    ShardError,
+    StorybookAnnotator,
+    Text,
+    generate_samples,
+    read_shard,
+    refine_video,
+    sample_at,
+    stream,
+    write_samples,
+    write_shards,
+)
+from comfyui_wegen.models.storybook import Named, Scene
+
+EVERYTHING = dict.fromkeys(TASKS, 1.0)
+
+
+def texts_of(sample, role=None):
+    return [part.text for part in sample.parts if isinstance(part, Text) and role in (None, part.role)]
+
+
+@pytest.fixture
+def shards(tmp_path):
+    write_shards(tmp_path / "shards", EVERYTHING, count=25, seed=3, shard_size=10)
+    return tmp_path / "shards"
+
+
+def test_a_sample_depends_on_seed_and_index_alone():
+    first = list(islice(generate_samples(EVERYTHING, seed=1), 30))
+    assert first[20:] == list(islice(generate_samples(EVERYTHING, seed=1, start=20), 10))
+    assert first[7] == sample_at(EVERYTHING, 1, 7) != sample_at(EVERYTHING, 2, 7)
+
+
+def test_the_mix_is_checked_and_followed():
+    with pytest.raises(ValueError, match=r"Unknown task 'paint'.*rewrite"):
+        generate_samples({"paint": 1}, 0)
+    with pytest.raises(ValueError, match="weights"):
+        generate_samples({"caption": 0}, 0)
+    tasks = [sample.task for sample in islice(generate_samples({"caption": 3, "rewrite": 1}, 0), 200)]
+    assert set(tasks) == {"caption", "rewrite"} and 120 < tasks.count("caption") < 180
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_only_the_assistant_is_learned(task):
+    for sample in islice(generate_samples({task: 1}, 11), 40):
+        assert sample.task == task
+        assert all(part.target == (part.role == "assistant") for part in sample.parts)
+        roles = [role for role, _ in sample.turns()]
+        assert roles[0] == "user" and roles[-1] == "assistant"
+        json.dumps(sample.record)
+        for text in texts_of(sample):
+            assert set(storybook.words_of(text)) <= storybook.vocabulary(), text
+
+
+def test_descriptions_and_pictures_agree_with_the_record():
+    for sample in islice(generate_samples({"text_to_picture": 1, "rewrite": 1, "compose": 1}, 12), 100):
+        scene = Scene.from_json(sample.record["scene"])
+        *_, words, picture = sample.parts
+        assert storybook.parse_caption(words.text) == Named.of(scene)
+        assert np.array_equal(picture.pixels, storybook.render(scene))
+        if sample.task == "rewrite":
+            named = Named.from_json(sample.record["named"])
+            assert storybook.covers(storybook.parse_caption(words.text), named)
+        if sample.task == "text_to_picture":  # said in the same order
+            assert storybook.parse_caption(sample.parts[0].text).things == storybook.parse_caption(words.text).things
+
+
+def test_refinement_shows_one_frame_after_the_other():
+    asked = 0
+    for sample in islice(generate_samples({"refine": 1}, 13), 60):
+        scenes = [Scene.from_json(record) for record in sample.record["scenes"]]
+        assert 2 <= len(scenes) <= 4 and len(sample.record["edits"]) == len(scenes) - 1
+        for scene, picture in zip(scenes, sample.pictures(), strict=True):
+            assert np.array_equal(picture.pixels, storybook.render(scene))
+        said = [storybook.parse_caption(text) for text in texts_of(sample, "assistant")]
+        for scene, named in zip(scenes[-len(said) :], said, strict=True):
+            assert named.same_as(Named.of(scene))
+        asked += len(said) == len(scenes)
+        silent = sample.without_rewrites()
+        assert not texts_of(silent, "assistant") and silent.pictures() == sample.pictures()
+    assert 15 < asked < 45
+
+
+def test_annotator_tells_the_truth_about_instances():
+    video = storybook.sample_video(Random(1))
+    annotator = StorybookAnnotator()
+    for number, instance in enumerate(annotator.instances(video)):
+        assert instance.masks.shape == (len(video), 128, 128)
+        assert storybook.parse_caption(instance.name).things[0].kind == next(filter(None, video.tracks[number])).kind
+        assert [instance.visible(t) for t in range(len(video))] == [thing is not None for thing in video.tracks[number]]
+    assert annotator.dynamics(video, 2, 2, Random(0)).count == 0
+
+
+def test_a_video_without_events_gives_no_sample():
+    video = storybook.sample_video(Random(1), events=0)
+    assert refine_video(video, StorybookAnnotator(), Random(0)) is None
+
+
+def test_parts_refuse_what_they_cannot_hold():
+    with pytest.raises(ValueError, match=r"uint8.*float64.*\[2, 2, 3\]"):
+        Picture(np.zeros((2, 2, 3)), "user")
+    with pytest.raises(ValueError, match="Unknown role 'model'"):
+        Text("hello", "model")
+
+
+def test_shards_come_back_bit_for_bit(shards):
+    written = list(islice(generate_samples(EVERYTHING, seed=3), 25))
+    assert list(islice(stream(shards, seed=None), 25)) == written
+    assert [path.name for path in sorted(shards.glob("*.tar"))] == [f"wegen-00000{n}.tar" for n in range(3)]
+
+
+def test_equal_samples_give_equal_files(shards, tmp_path):
+    again = write_shards(tmp_path / "again", EVERYTHING, count=25, seed=3, shard_size=10)
+    for path in again:
+        assert path.read_bytes() == (shards / path.name).read_bytes()
+
+
+def test_stream_is_shuffled_deterministic_and_resumable(shards):
+    first = list(islice(stream(shards, seed=5), 60))
+    assert first == list(islice(stream(shards, seed=5), 60))
+    for start in (1, 9, 10, 24, 25, 33):
+        assert first[start : start + 12] == list(islice(stream(shards, seed=5, start=start), 12))
+    one_pass, next_pass = first[:25], first[25:50]
+    assert one_pass != next_pass and one_pass != list(islice(stream(shards, seed=6), 25))
+    whole = {sample.parts for sample in generate_first(25)}
+    assert {sample.parts for sample in one_pass} == {sample.parts for sample in next_pass} == whole
+
+
+def generate_first(count):
+    return islice(generate_samples(EVERYTHING, seed=3), count)
+
+
+def test_webdataset_reads_the_shards(shards):
+    webdataset = pytest.importorskip("webdataset")
+    entries = list(webdataset.WebDataset(str(shards / "wegen-000000.tar"), shardshuffle=False))
+    assert len(entries) == 10
+    for entry, sample in zip(entries, generate_first(10), strict=True):
+        assert json.loads(entry["json"])["task"] == sample.task
+        assert sum(name.endswith(".png") for name in entry) == len(sample.pictures())
+
+
+def test_damage_is_reported_with_file_and_key(shards, tmp_path):
+    path = shards / "wegen-000001.tar"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ShardError, match=r"wegen-000001\.tar"):
+        list(islice(stream(shards, seed=0), 25))
+    at = whole.index(b"\x89PNG")
+    path.write_bytes(whole[:at] + bytes(40) + whole[at + 40 :])
+    with pytest.raises(ShardError, match=r"\d{9}\.0\.png of .*wegen-000001\.tar"):
+        list(read_shard(path))
+    path.unlink()
+    with pytest.raises(ShardError, match=r"wegen-000001\.tar is missing"):
+        list(islice(stream(shards, seed=0), 25))
+    (shards / "index.json").write_text("{}")
+    with pytest.raises(ShardError, match=r"index\.json is damaged"):
+        stream(shards, seed=0)
+    with pytest.raises(ShardError, match=r"No index\.json"):
+        stream(tmp_path / "nowhere", seed=0)
+
+
+def test_finished_shards_are_never_overwritten(shards):
+    with pytest.raises(ShardError, match="already holds"):
+        write_samples(shards, [Sample("caption", ())])
