@@ -55,7 +55,8 @@ class Reference(_Value):
     def __post_init__(self):
         if not NAME.fullmatch(self.name):
             raise WeGenError(
-                f"A reference cannot be called {self.name!r}: use a letter, then letters, digits, '_' or '-', at most 32."
+                f"A reference cannot be called {self.name!r}: "
+                "begin with a letter, go on with letters, digits, '_' or '-', 32 at most."
             )
         if not 0 <= self.weight <= 2:
             raise WeGenError(f"The weight of reference {self.name!r} is {self.weight}; it must be from 0 to 2.")

@@ -99,13 +99,24 @@ class UNetConfig:
     addition_time_embed_dim: int = 256
     projection_class_embeddings_input_dim: int = 1792 + 6 * 256
     norm_num_groups: int = 32
-    sample_size: int = 56
+    sample_size: int = 128
 
     def __post_init__(self):
         levels = len(self.block_out_channels)
         for name in ("down_block_types", "up_block_types", "transformer_layers_per_block", "attention_head_dim"):
             count = len(getattr(self, name))
             _require(count == levels, f"UNet {name} has {count} entries for {levels} levels.")
+        widths = {c // n for c, n in zip(self.block_out_channels, self.attention_head_dim, strict=True)}
+        _require(
+            len(widths) == 1 and all(c % 32 == 0 for c in self.block_out_channels),
+            f"UNet channels {self.block_out_channels} with {self.attention_head_dim} heads: every level must be a "
+            "multiple of 32 and have heads of the same width, or ComfyUI's own UNet cannot hold it.",
+        )
+        _require(
+            (self.norm_num_groups, self.addition_time_embed_dim) == (32, 256),
+            f"UNet norm_num_groups is {self.norm_num_groups}, addition_time_embed_dim {self.addition_time_embed_dim}; "
+            "ComfyUI's own UNet has 32 and 256.",
+        )
         expected = self.cross_attention_dim + 6 * self.addition_time_embed_dim
         _require(
             self.projection_class_embeddings_input_dim == expected,
@@ -149,6 +160,21 @@ class VAEConfig:
     norm_num_groups: int = 32
     scaling_factor: float = 0.13025
     sample_size: int = 1024
+    preview_factors: tuple[float, ...] = ()
+    """Rough colours of a latent for previews while sampling: a row-major `[latent_channels, 3]` matrix and a bias `[3]`
+    from scaled latents to RGB in -1..1. Empty: those known for SDXL's VAE."""
+
+    def __post_init__(self):
+        _require(
+            self.norm_num_groups == 32 and all(c % 32 == 0 for c in self.block_out_channels),
+            f"VAE channels {self.block_out_channels} in {self.norm_num_groups} groups: every level must be a multiple "
+            "of 32 and have 32 groups, or ComfyUI's own VAE cannot hold it.",
+        )
+        expected = 3 * (self.latent_channels + 1)
+        _require(
+            len(self.preview_factors) in (0, expected),
+            f"VAE preview_factors has {len(self.preview_factors)} numbers, expected {expected} or none.",
+        )
 
     @property
     def downscale(self) -> int:
@@ -158,8 +184,10 @@ class VAEConfig:
     def to_diffusers(self) -> dict[str, Any]:
         """Keyword arguments of `diffusers.AutoencoderKL`."""
         levels = len(self.block_out_channels)
+        values = dataclasses.asdict(self)
+        del values["preview_factors"]
         return {
-            **dataclasses.asdict(self),
+            **values,
             "down_block_types": ("DownEncoderBlock2D",) * levels,
             "up_block_types": ("UpDecoderBlock2D",) * levels,
             "act_fn": "silu",
@@ -230,7 +258,7 @@ class WeGenConfig:
     tokens_per_picture: int = 64
     guidance_scale: float = 7.0
     """Guidance of the decoder that the checkpoint is best with."""
-    size: int = 448
+    size: int = 1024
     """Side in pixels of the square pictures that the decoder paints by default."""
     name: str = "wegen"
 
@@ -255,11 +283,6 @@ class WeGenConfig:
     def feature_grid(self) -> int:
         """Pooled features along one side of the picture (8 at 64 features)."""
         return round(self.tokens_per_picture**0.5)
-
-    @property
-    def size_multiple(self) -> int:
-        """Width and height of a painted picture are multiples of this many pixels."""
-        return self.vae.downscale * 2 ** (len(self.unet.block_out_channels) - 1)
 
     def to_json(self) -> str:
         return json.dumps({"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}, indent=2) + "\n"

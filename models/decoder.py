@@ -26,15 +26,6 @@ class Decoder:
     device: torch.device
     dtype: torch.dtype
 
-    def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
-        """Channels, rows and columns of the latent of a picture; sizes must be multiples of `config.size_multiple`."""
-        multiple = self.config.size_multiple
-        for name, value in (("width", width), ("height", height)):
-            if value < multiple or value % multiple:
-                raise WeGenError(f"The {name} is {value} pixels; it must be a multiple of {multiple}.")
-        downscale = self.config.vae.downscale
-        return self.config.vae.latent_channels, height // downscale, width // downscale
-
     @torch.inference_mode()
     def predict_noise(
         self, sample: Tensor, timestep: Tensor | float, features: Tensor, width: int, height: int
@@ -68,8 +59,8 @@ class Decoder:
             noise: unit variance, `[B, 4, h, w]`; its size decides the picture's.
             steps: Euler steps of the published schedule.
             guidance_scale: at most 1 is off; the negative is zeros, as published.
-            keep: a latent `[B, 4, h, w]` and a mask `[B, 1, h, w]`, 1 where the latent may change. Where it may not,
-                each step starts from that latent with the step's own noise on it.
+            keep: a latent `[1, 4, h, w]` and a mask `[1, 1, h, w]`, above 0 where the latent may change. Where it may
+                not, each step starts from that latent with the step's own noise on it.
             on_step: called after each step with steps done, steps to do, and the current guess of the final latent.
         """
         from diffusers import EulerDiscreteScheduler

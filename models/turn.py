@@ -32,19 +32,21 @@ class Wish:
 
     Attributes:
         instruction: what to draw or to change, with `@name` mentions.
-        references: the pictures that can be mentioned.
+        references: the pictures that can be mentioned; None is none.
         sampling: how rewrites are drawn; None draws the instruction as it stands.
         feature_guidance: 1 is off; above, features move away from those of no prompt at all.
         collection: "aligned", or "released" for the published inference's own off-by-one.
     """
 
     instruction: str
-    references: References = References()
+    references: References | None = None
     sampling: Sampling | None = None
     feature_guidance: float = 1.0
     collection: Collection = "aligned"
 
     def __post_init__(self):
+        object.__setattr__(self, "instruction", self.instruction.strip())
+        object.__setattr__(self, "references", self.references or References())
         if self.collection not in ("aligned", "released"):
             raise WeGenError(f"Features are collected 'aligned' or 'released', not {self.collection!r}.")
 
@@ -64,7 +66,7 @@ def think(
     Raises:
         WeGenError: an empty instruction, an unknown `@name`, or more tokens than the context holds.
     """
-    instruction = wish.instruction.strip()
+    instruction = wish.instruction
     if wish.sampling is None:
         rewrites = [instruction]
     else:

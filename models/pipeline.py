@@ -1,0 +1,188 @@
+"""WeGen without ComfyUI: encode references, rewrite, generate and refine from plain Python."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .chat import Answer, Chat, Reference, References, Settings, Turn
+from .consistency import change_mask, latent_mask, pad_to_multiple, paste
+from .decoder import Decoder
+from .errors import WeGenError
+from .generation import OnStep, Sampling, seeded
+from .images import flatten_alpha, from_pil, to_pil
+from .loading import load
+from .rewriting import rewrite
+from .turn import Idea, Wish, think
+from .wegen import WeGen
+
+SMALLEST_SIZE, LARGEST_SIZE = 16, 8192
+
+
+def encode_reference(
+    wegen: WeGen, name: str, picture: Tensor, mask: Tensor | None = None, weight: float = 1.0
+) -> Reference:
+    """Make a named reference of a picture `[H, W, 1, 3 or 4]` in 0..1; with a mask only what is white in it is seen."""
+    shown = to_pil(picture)
+    kept = None
+    if mask is not None:
+        height, width = picture.shape[:2]
+        kept = change_mask(mask, None, height, width)
+        # Grey is what the encoder's normalisation takes for nothing, more or less: all that is left is the object.
+        shown = to_pil(paste(torch.full((height, width, 3), 0.5), from_pil(shown), kept))
+    return Reference(name, wegen.encode_pictures([shown])[0].cpu(), from_pil(to_pil(picture)), kept, weight)
+
+
+def start_noise(config, seed: int, width: int, height: int) -> Tensor:
+    """Unit noise `[1, 4, h, w]` of one picture of `width` x `height` pixels, from the seed's own generator."""
+    for name, value in (("width", width), ("height", height)):
+        if not SMALLEST_SIZE <= value <= LARGEST_SIZE:
+            raise WeGenError(f"The {name} is {value} pixels; give {SMALLEST_SIZE} to {LARGEST_SIZE}.")
+    cell = config.vae.downscale
+    shape = (1, config.vae.latent_channels, math.ceil(height / cell), math.ceil(width / cell))
+    return torch.randn(shape, generator=seeded(seed))
+
+
+class Pipeline:
+    """One WeGen and its decoder, headless.
+
+    `on_token` and `on_feature` of the methods are called with steps done and to do, `on_step` also with the current
+    guess of the latent; whatever they raise stops the work.
+    """
+
+    def __init__(self, wegen: WeGen, decoder: Decoder):
+        self.wegen = wegen
+        self.decoder = decoder
+        self.config = wegen.config
+
+    @classmethod
+    def from_folder(
+        cls, folder: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    ) -> Pipeline:
+        """Load a packed or published checkpoint folder."""
+        return cls(*load(folder, device, dtype))
+
+    @property
+    def default_settings(self) -> Settings:
+        return Settings(guidance_scale=self.config.guidance_scale)
+
+    def encode_reference(
+        self, name: str, picture: Image.Image, mask: Tensor | None = None, weight: float = 1.0
+    ) -> Reference:
+        """A named reference from a PIL picture; `mask` `[H, W]` is white where the object is."""
+        return encode_reference(self.wegen, name, from_pil(flatten_alpha(picture)), mask, weight)
+
+    def rewrite(
+        self,
+        instruction: str,
+        seeds: Sequence[int],
+        sampling: Sampling,
+        references: References | None = None,
+        chat: Chat | None = None,
+        on_token: OnStep | None = None,
+    ) -> list[str]:
+        """One detailed rewrite of `instruction` for each seed."""
+        return rewrite(
+            self.wegen, instruction, seeds, sampling, references or References(), chat or Chat(), on_token=on_token
+        )
+
+    def generate(
+        self,
+        instruction: str,
+        seeds: Sequence[int] = (0,),
+        references: References | None = None,
+        settings: Settings | None = None,
+        sampling: Sampling | None = None,
+        size: tuple[int, int] | None = None,
+        on_token: OnStep | None = None,
+        on_feature: OnStep | None = None,
+        on_step: Callable[[int, int, Tensor], None] | None = None,
+    ) -> Chat:
+        """The first turn of a chat.
+
+        Args:
+            instruction: what to draw, with `@name` for references.
+            seeds: one picture for each.
+            references: what can be mentioned.
+            settings: steps, guidance and the like; default what the checkpoint is best with.
+            sampling: how the instruction is rewritten first; None draws it as it stands.
+            size: width and height in pixels; default the checkpoint's own.
+            on_token, on_feature, on_step: progress, see the class.
+        """
+        settings = settings or self.default_settings
+        width, height = size or (self.config.size, self.config.size)
+        noise = torch.cat([start_noise(self.config, seed, width, height) for seed in seeds])
+        wish = Wish(instruction, references, sampling, settings.feature_guidance, settings.collection)
+        ideas = think(self.wegen, Chat(), wish, seeds, on_token, on_feature)
+        pictures = self._paint(ideas, noise, settings, None, on_step)[:, :height, :width]
+        answers = tuple(
+            Answer(idea.rewrite, idea.features.cpu(), picture, idea.seed)
+            for idea, picture in zip(ideas, pictures, strict=True)
+        )
+        return Chat().add(Turn(wish.instruction, answers, wish.references, None, settings))
+
+    def refine(
+        self,
+        chat: Chat,
+        instruction: str,
+        seeds: Sequence[int] = (0,),
+        edit_mask: Tensor | None = None,
+        keep_mask: Tensor | None = None,
+        references: References | None = None,
+        settings: Settings | None = None,
+        sampling: Sampling | None = None,
+        on_token: OnStep | None = None,
+        on_feature: OnStep | None = None,
+        on_step: Callable[[int, int, Tensor], None] | None = None,
+    ) -> Chat:
+        """The next turn: change what the instruction says, and nothing outside the masks.
+
+        Args:
+            chat: has at least one turn; the picture that it goes on with is the one refined.
+            instruction: what to change.
+            seeds: one picture for each.
+            edit_mask: `[H, W]`, white may change.
+            keep_mask: `[H, W]`, white stays to the bit.
+            references, settings, sampling, on_token, on_feature, on_step: as for `generate`.
+        """
+        settings = settings or self.default_settings
+        before = chat.last.answer.picture
+        height, width = before.shape[:2]
+        change = change_mask(edit_mask, keep_mask, height, width)
+        noise = torch.cat([start_noise(self.config, seed, width, height) for seed in seeds])
+        wish = Wish(instruction, references, sampling, settings.feature_guidance, settings.collection)
+        ideas = think(self.wegen, chat, wish, seeds, on_token, on_feature)
+        keep = None
+        if change is not None:
+            cell = self.config.vae.downscale
+            latent = self.decoder.encode(pad_to_multiple(before, cell)[None])
+            keep = (latent, latent_mask(change, cell).to(latent))
+        pictures = self._paint(ideas, noise, settings, keep, on_step)[:, :height, :width]
+        answers = tuple(
+            finish(self.wegen, idea, before, picture, change) for idea, picture in zip(ideas, pictures, strict=True)
+        )
+        return chat.add(Turn(wish.instruction, answers, wish.references, change, settings))
+
+    def _paint(self, ideas: Sequence[Idea], noise: Tensor, settings: Settings, keep, on_step) -> Tensor:
+        if (settings.sampler, settings.scheduler) != ("euler", "published"):
+            raise WeGenError(
+                f"Sampler {settings.sampler!r} with scheduler {settings.scheduler!r} runs inside ComfyUI only; "
+                "headless there is 'euler' with 'published'."
+            )
+        features = torch.stack([idea.features for idea in ideas])
+        latent = self.decoder.paint(features, noise, settings.steps, settings.guidance_scale, keep, on_step)
+        return self.decoder.decode(latent)
+
+
+def finish(wegen: WeGen, idea: Idea, before: Tensor, after: Tensor, change: Tensor | None) -> Answer:
+    """The answer of a refinement: kept pixels pasted back, and features that fit the picture as it now is."""
+    if change is None:
+        return Answer(idea.rewrite, idea.features.cpu(), after, idea.seed)
+    picture = paste(before, after, change)
+    # What was painted is only part of the picture; the next turn has to see all of it.
+    return Answer(idea.rewrite, wegen.encode_pictures([to_pil(picture)])[0].cpu(), picture, idea.seed)
