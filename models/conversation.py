@@ -30,6 +30,10 @@ class Prompt:
         other = Prompt(other) if isinstance(other, str) else other
         return Prompt(self.text + other.text, self.features + other.features)
 
+    def tokens(self, tokenizer: Tokenizer) -> int:
+        """Positions that it takes."""
+        return len(tokenizer.encode(self.text))
+
     def embeddings(self, wegen: WeGen) -> Tensor:
         """`[L, width]`, begin-of-sequence token in front."""
         return wegen.embed(wegen.tokenizer.encode(self.text), self.features)
@@ -45,8 +49,8 @@ def user_turn(
 ) -> Prompt:
     """One user turn: the template of `task` with the instruction and the references' pictures put in.
 
-    `@name` becomes what the template `mention` says. References that are mentioned with `{picture}` stand where they are
-    mentioned, all others together where the template has `{pictures}`.
+    `@name` becomes what the template `mention` says. References that are mentioned with `{picture}` stand where they
+    are mentioned, all others together where the template has `{pictures}`.
 
     Raises:
         WeGenError: the instruction is empty, or mentions a reference that is not there.

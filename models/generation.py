@@ -32,11 +32,29 @@ class Sampling:
         if not 0 < self.top_p <= 1:
             raise WeGenError(f"top_p is {self.top_p}; it must be above 0 and at most 1.")
 
+    @classmethod
+    def from_creativity(cls, creativity: float) -> Sampling:
+        """One scale for both: 0 always takes the likeliest word, 1 dares unlikely ones."""
+        if not 0 <= creativity <= 1:
+            raise WeGenError(f"Creativity is {creativity}; it must be from 0 to 1.")
+        return cls(temperature=1.5 * creativity, top_p=0.85 + 0.15 * creativity)
+
     def choose(self, logits: Tensor, generator: torch.Generator) -> int:
-        """Index drawn from `[vocab]` logits; one uniform number of `generator` decides, on the CPU on any device."""
+        """Index drawn from `[vocab]` logits; one uniform number of `generator` decides, on the CPU on any device.
+
+        Raises:
+            WeGenError: the logits hold no number to choose by, because the model overflowed.
+        """
+        best = float(logits.max())
+        if not math.isfinite(best):
+            raise WeGenError(
+                f"The language model computed {best} instead of numbers. Its precision is too low or its weights are "
+                "damaged: load it in bf16 or fp32."
+            )
         if self.temperature == 0:
             return int(logits.argmax())
-        scaled = logits.double().cpu() / self.temperature
+        # Counted from the likeliest word, so that no temperature is too small to divide by.
+        scaled = (logits.double().cpu() - best) / self.temperature
         probabilities, order = scaled.softmax(-1).sort(descending=True, stable=True)
         reached = probabilities.cumsum(-1)
         kept = int((reached - probabilities < self.top_p).sum())
@@ -79,7 +97,7 @@ class Decoding:
         rows = self.batch * 2 if guided else self.batch
         self.both = wegen.agent.llm.new_cache(rows, max(lengths) + room, wegen.dtype, wegen.device)
         self.cache = self.both.rows(slice(0, self.batch))
-        with torch.inference_mode():
+        with torch.no_grad():
             hidden = wegen.agent.llm(pad_sequence(list(prompts), batch_first=True), self.cache, lengths)
             ends = torch.tensor(lengths, device=hidden.device) - 1
             #: the states `[B, width]` that predict each sequence's next token
@@ -89,7 +107,7 @@ class Decoding:
         """The one sequence of this decoding `copies` times over, without computing its prompt again."""
         if len(self.both.lengths) != 1:
             raise ValueError("Only an unguided decoding of a single sequence can be expanded.")
-        with torch.inference_mode():
+        with torch.no_grad():
             copy = object.__new__(Decoding)
             copy.wegen, copy.batch = self.wegen, copies
             copy.both = self.cache.repeat(copies)
@@ -97,7 +115,7 @@ class Decoding:
             copy.hidden = self.hidden.expand(copies, -1)
         return copy
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def write_text(
         self,
         limit: int,
@@ -141,7 +159,7 @@ class Decoding:
                 break
         return written
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def write_picture(
         self, guidance_scale: float = 1.0, collection: Collection = "aligned", on_feature: OnStep | None = None
     ) -> Picture:
@@ -175,7 +193,7 @@ class Decoding:
             self.cache.lengths, self.cache.longest = self.cache.lengths + count, self.cache.longest + count
         end = torch.full((self.batch,), wegen.tokenizer.picture_end_id, device=self.hidden.device)
         self.hidden = self._feed(agent.llm.embed(end))
-        return Picture(torch.stack(features, dim=1).float().clone(), torch.stack(fed, dim=1).clone())
+        return Picture(torch.stack(features, dim=1).float(), torch.stack(fed, dim=1))
 
     def _feed(self, embeddings: Tensor, counts: list[int] | None = None) -> Tensor:
         return self.wegen.agent.llm(embeddings[:, None].to(self.wegen.dtype), self.cache, counts)[:, 0]

@@ -120,10 +120,7 @@ class Pipeline:
         wish = Wish(instruction, references, sampling, settings.feature_guidance, settings.collection)
         ideas = think(self.wegen, Chat(), wish, seeds, on_token, on_feature)
         pictures = self._paint(ideas, noise, settings, None, on_step)[:, :height, :width]
-        answers = tuple(
-            Answer(idea.rewrite, idea.features.cpu(), picture, idea.seed)
-            for idea, picture in zip(ideas, pictures, strict=True)
-        )
+        answers = tuple(finish(None, idea, None, picture, None) for idea, picture in zip(ideas, pictures, strict=True))
         return Chat().add(Turn(wish.instruction, answers, wish.references, None, settings))
 
     def refine(
@@ -179,8 +176,11 @@ class Pipeline:
         return self.decoder.decode(latent)
 
 
-def finish(wegen: WeGen, idea: Idea, before: Tensor, after: Tensor, change: Tensor | None) -> Answer:
-    """The answer of a refinement: kept pixels pasted back, and features that fit the picture as it now is."""
+def finish(wegen: WeGen | None, idea: Idea, before: Tensor | None, after: Tensor, change: Tensor | None) -> Answer:
+    """The answer of a turn: with a change mask kept pixels are pasted back, and the features fit the result.
+
+    Only then `wegen`, with its vision encoder ready, and `before` are needed.
+    """
     if change is None:
         return Answer(idea.rewrite, idea.features.cpu(), after, idea.seed)
     picture = paste(before, after, change)

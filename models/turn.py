@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .chat import Chat, References
+from .configuration import WeGenConfig
 from .conversation import picture_prompt
 from .errors import WeGenError
 from .generation import Collection, Decoding, OnStep, Sampling
 from .rewriting import rewrite
+from .tokenizer import Tokenizer
 from .wegen import WeGen
 
 
@@ -49,6 +51,13 @@ class Wish:
         object.__setattr__(self, "references", self.references or References())
         if self.collection not in ("aligned", "released"):
             raise WeGenError(f"Features are collected 'aligned' or 'released', not {self.collection!r}.")
+
+
+def positions_needed(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, wish: Wish) -> int:
+    """Positions that the longest sequence of a turn takes; what a cache must have room for."""
+    prompt = picture_prompt(config, tokenizer, chat, wish.instruction, wish.references)
+    written = 0 if wish.sampling is None else config.templates.rewrite_limit
+    return prompt.tokens(tokenizer) + written + config.tokens_per_picture + 1
 
 
 def think(

@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from .host import folders
 from .host.version import require_host
 
 
@@ -15,7 +16,25 @@ class WeGenExtension(ComfyExtension):
             RuntimeError: ComfyUI is older than this pack supports.
         """
         require_host()
+        folders.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return the node classes."""
-        return []
+        # Only now: in a host that is too old these could fail before the message about it.
+        from .encode_reference import WeGenEncodeReference
+        from .generate import WeGenGenerate, WeGenRefine
+        from .load_model import WeGenLoadModel
+        from .painting import WeGenPaint
+        from .rewrite_prompt import WeGenRewritePrompt
+        from .thinking import WeGenConditioning, WeGenThink
+
+        return [
+            WeGenLoadModel,
+            WeGenEncodeReference,
+            WeGenRewritePrompt,
+            WeGenGenerate,
+            WeGenRefine,
+            WeGenConditioning,
+            WeGenThink,
+            WeGenPaint,
+        ]

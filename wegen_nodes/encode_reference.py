@@ -1,0 +1,52 @@
+"""WeGen Encode Reference."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..models.chat import References
+from ..models.errors import WeGenError
+from ..models.pipeline import encode_reference
+from .types import CATEGORY, ReferencesType, references, wegen
+
+
+class WeGenEncodeReference(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WeGenEncodeReference",
+            display_name="WeGen Encode Reference",
+            category=CATEGORY,
+            description="Makes a picture a named reference that instructions can mention as @name. Chain several.",
+            search_aliases=["wegen reference image"],
+            inputs=[
+                wegen(),
+                io.Image.Input("image"),
+                io.String.Input("name", default="picture", tooltip="Write @name to mean this picture."),
+                io.Float.Input(
+                    "weight",
+                    default=1.0,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
+                    advanced=True,
+                    tooltip="How strongly the picture's features speak.",
+                ),
+                io.Mask.Input("mask", optional=True, tooltip="White is what counts; all else is greyed out."),
+                references(),
+            ],
+            outputs=[ReferencesType.Output(display_name="references")],
+        )
+
+    @classmethod
+    def execute(cls, wegen, image, name, weight=1.0, mask=None, references=None) -> io.NodeOutput:
+        if mask is not None and len(mask) not in (1, len(image)):
+            raise WeGenError(f"{len(mask)} masks do not fit {len(image)} pictures; give one, or one for each.")
+        found = references or References()
+        model = wegen.seeing(1)
+        for index, picture in enumerate(image):
+            # Further pictures of a batch are called name2, name3 ...
+            called = name.strip().removeprefix("@") + (str(index + 1) if index else "")
+            own_mask = None if mask is None else mask[index if len(mask) > 1 else 0]
+            found = found.add(encode_reference(model, called, picture, own_mask, weight))
+        return io.NodeOutput(found)

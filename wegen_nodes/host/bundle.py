@@ -1,0 +1,77 @@
+"""The value on a WEGEN wire: vision encoder and language model in the host's patchers, loaded when they are used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import comfy.model_management
+import comfy.utils
+
+from ...models.checkpoint import open_checkpoint
+from ...models.configuration import WeGenConfig
+from ...models.generation import OnStep
+from ...models.tokenizer import Tokenizer
+from ...models.wegen import WeGen
+from .loading import compute_dtype, load_part
+
+
+class WeGenBundle:
+    """What WeGen Load Model gives for WEGEN; the decoder beside it is a MODEL and a VAE of the host's own.
+
+    `patcher`, `get_models` and `is_dynamic` are what the host's caches and memory management ask for.
+    """
+
+    def __init__(self, folder: str | Path, precision: str = "default"):
+        checkpoint = open_checkpoint(folder)
+        self.config: WeGenConfig = checkpoint.config
+        self.tokenizer: Tokenizer = checkpoint.tokenizer
+        self.vision_patcher = load_part(str(folder), "vision_encoder", precision)
+        self.patcher = load_part(str(folder), "language_model", precision)
+
+    def __repr__(self) -> str:
+        return f"WeGenBundle({self.config.name})"
+
+    def get_models(self) -> list:
+        return [self.vision_patcher, self.patcher]
+
+    def is_dynamic(self) -> bool:
+        return all(patcher.is_dynamic() for patcher in self.get_models())
+
+    def seeing(self, pictures: int) -> WeGen:
+        """The model with its vision encoder on the device, with room for `pictures` at once."""
+        vision, dtype = self.config.vision, compute_dtype(self.vision_patcher)
+        # The widest tensors of a block: the MLP's inside, and queries, keys and values; a few of each at a time.
+        values = (vision.grid**2 + 1) * (2 * vision.mlp_width + 6 * vision.width)
+        return self._ready(self.vision_patcher, pictures * values * dtype.itemsize)
+
+    def writing(self, rows: int, positions: int) -> WeGen:
+        """The model with its language model on the device, with room for `rows` sequences of `positions` tokens."""
+        language, dtype = self.config.language, compute_dtype(self.patcher)
+        cache = language.kv_cache_bytes(positions, dtype.itemsize)
+        values = positions * (3 * language.mlp_width + 6 * language.width)
+        return self._ready(self.patcher, rows * (cache + values * dtype.itemsize))
+
+    def _ready(self, patcher, memory: int) -> WeGen:
+        comfy.model_management.load_models_gpu([patcher], memory_required=memory)
+        return WeGen(
+            config=self.config,
+            tokenizer=self.tokenizer,
+            vision_encoder=self.vision_patcher.model,
+            agent=self.patcher.model,
+            device=patcher.load_device,
+            dtype=compute_dtype(patcher),
+        )
+
+
+def progress() -> OnStep:
+    """A callback that shows steps at the node that runs, and stops with the host's interrupt when it is cancelled."""
+    bar: comfy.utils.ProgressBar | None = None
+
+    def on_step(done: int, total: int) -> None:
+        nonlocal bar
+        bar = bar or comfy.utils.ProgressBar(total)
+        # The bar asks too, but only when it really sends something.
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        bar.update_absolute(done, total)
+
+    return on_step

@@ -1,0 +1,250 @@
+"""WeGen's parts in the host's model patchers: built with the host's operations, moved by the host alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import comfy.latent_formats
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import comfy.sd
+import comfy.supported_models
+import comfy.utils
+import torch
+from torch import nn
+
+from ...models.agent import Agent
+from ...models.checkpoint import Checkpoint, checkpoint_kind, open_checkpoint, part_file
+from ...models.configuration import UNetConfig, VAEConfig
+from ...models.errors import CheckpointError, WeGenError
+from ...models.vision_encoder import VisionEncoder
+
+PRECISIONS = {"default": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+#: parts up to this many bytes in float32 are held in it on a CPU, where casting at each use would cost more
+SMALL_PART = 2 * 1024**3
+
+
+def load_part(folder: str, part: str, precision: str = "default", disable_dynamic: bool = False):
+    """The vision encoder or the language model of a checkpoint folder, in a patcher of its own.
+
+    Args:
+        folder: a packed or published checkpoint folder.
+        part: "vision_encoder" or "language_model".
+        precision: a key of `PRECISIONS`.
+        disable_dynamic: asked for by the host when it needs a patcher that does not load weights on demand.
+    """
+    checkpoint = open_checkpoint(folder)
+    classes = {
+        "vision_encoder": lambda **kw: VisionEncoder(checkpoint.config.vision, **kw),
+        "language_model": lambda **kw: Agent(checkpoint.config, **kw),
+    }
+    build = classes[part]
+    # Shapes are compared on a module without memory: a patcher that loads on demand would not notice a wrong one.
+    checkpoint.parts[part].check(build(device="meta"))
+    state = _read(checkpoint, part)
+    load_device = comfy.model_management.get_torch_device()
+    offload_device = comfy.model_management.text_encoder_offload_device()
+    weight_dtype = _weight_dtype(state, precision, load_device)
+    module = build(operations=comfy.ops.manual_cast, dtype=weight_dtype, device=offload_device)
+    module.eval().requires_grad_(False)
+    # Kept here, since under DynamicVRAM the weights themselves are not there to be asked.
+    module.weight_dtype = weight_dtype
+    comfy.model_management.archive_model_dtypes(module)
+    patcher = _patcher(module, load_device, offload_device, disable_dynamic)
+    module.load_state_dict(state, assign=patcher.is_dynamic())
+    patcher.cached_patcher_init = (load_part, (folder, part, precision))
+    return patcher
+
+
+def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = False):
+    """The decoder's UNet as a native MODEL: stock samplers, LoRA, previews and patches work on it."""
+    checkpoint = open_checkpoint(folder)
+    config = checkpoint.config
+    unet_config = host_unet_config(config.unet)
+    state = _read(checkpoint, "unet")
+    load_device = comfy.model_management.get_torch_device()
+    offload_device = comfy.model_management.unet_offload_device()
+    if PRECISIONS[precision] is not None:
+        weight_dtype = PRECISIONS[precision]
+    elif _small_on_cpu(state, load_device):
+        weight_dtype = torch.float32
+    else:
+        weight_dtype = comfy.model_management.unet_dtype(
+            model_params=comfy.utils.calculate_parameters(state), weight_dtype=comfy.utils.weight_dtype(state)
+        )
+    model_config = WeGenDecoder(unet_config)
+    model_config.latent_format = latent_format(config.vae)
+    model_config.sampling_settings = {
+        "linear_start": config.schedule.beta_start,
+        "linear_end": config.schedule.beta_end,
+        "timesteps": config.schedule.num_train_timesteps,
+    }
+    cast = comfy.model_management.unet_manual_cast(weight_dtype, load_device, model_config.supported_inference_dtypes)
+    model_config.set_inference_dtype(weight_dtype, cast)
+
+    model = model_config.get_model({}, "")
+    # The host only logs what is missing or of another shape: a wrong file must not give a picture.
+    own = {name: tuple(value.shape) for name, value in model.diffusion_model.state_dict().items()}
+    names: dict[str, str] = {}
+    for theirs, ours in comfy.utils.unet_to_diffusers(unet_config).items():
+        # The host's table also has names that a UNet of these levels does not have; some stand for the same layer.
+        if ours in own and (ours not in names or theirs in state):
+            names[ours] = theirs
+    if set(names) != set(own):
+        raise WeGenError(f"The UNet of {folder} has a layout that ComfyUI's own UNet does not know.")
+    checkpoint.unet.check_shapes({theirs: own[ours] for ours, theirs in names.items()})
+    patcher = _patcher(model, load_device, offload_device, disable_dynamic)
+    if not comfy.model_management.is_device_cpu(offload_device):
+        model.to(offload_device)
+    weights = {ours: state[theirs] for ours, theirs in names.items()}
+    model.load_model_weights(weights, "", assign=patcher.is_dynamic())
+    patcher.cached_patcher_init = (load_unet, (folder, precision))
+    return patcher
+
+
+def load_vae(folder: str) -> comfy.sd.VAE:
+    """The decoder's VAE as a native VAE."""
+    checkpoint = open_checkpoint(folder)
+    config = checkpoint.config.vae
+    levels = len(config.block_out_channels)
+    width = config.block_out_channels[0]
+    parameters = {
+        "ddconfig": {
+            "double_z": True,
+            "z_channels": config.latent_channels,
+            "resolution": 256,
+            "in_channels": config.in_channels,
+            "out_ch": config.out_channels,
+            "ch": width,
+            "ch_mult": [channels // width for channels in config.block_out_channels],
+            "num_res_blocks": config.layers_per_block,
+            "attn_resolutions": [],
+            "dropout": 0.0,
+        },
+        "embed_dim": config.latent_channels,
+    }
+    state = {host_vae_name(name, levels): tensor for name, tensor in _read(checkpoint, "vae").items()}
+    # Linear layers of the attention are 1x1 convolutions in the host.
+    for name, tensor in state.items():
+        if ".attn_1." in name and tensor.ndim == 2:
+            state[name] = tensor[..., None, None]
+    vae = comfy.sd.VAE(sd=state, config={"params": parameters})
+    missing = set(vae.first_stage_model.state_dict()) ^ set(state)
+    if missing:
+        raise CheckpointError(f"The VAE of {folder} does not fit ComfyUI's own; first difference: {min(missing)!r}.")
+    vae.downscale_ratio = vae.upscale_ratio = config.downscale
+    vae.latent_channels = config.latent_channels
+    return vae
+
+
+class WeGenDecoder(comfy.supported_models.SDXL):
+    """SDXL's class with WeGen's sizes. It takes the head width from its own configuration, not SDXL's 64."""
+
+    unet_extra_config = {}  # noqa: RUF012 - the host's own declaration
+
+
+def host_unet_config(config: UNetConfig) -> dict:
+    """A UNet configuration in the host's terms."""
+    levels = len(config.block_out_channels)
+    width = config.block_out_channels[0]
+    down = [
+        depth if "CrossAttn" in kind else 0
+        for depth, kind in zip(config.transformer_layers_per_block, config.down_block_types, strict=True)
+    ]
+    return {
+        "image_size": 32,
+        "in_channels": config.in_channels,
+        "out_channels": config.out_channels,
+        "model_channels": width,
+        "channel_mult": [channels // width for channels in config.block_out_channels],
+        "num_res_blocks": [config.layers_per_block] * levels,
+        "transformer_depth": [depth for depth in down for _ in range(config.layers_per_block)],
+        "transformer_depth_output": [depth for depth in down for _ in range(config.layers_per_block + 1)],
+        "transformer_depth_middle": config.transformer_layers_per_block[-1],
+        "num_heads": -1,
+        "num_head_channels": width // config.attention_head_dim[0],
+        "use_spatial_transformer": True,
+        "use_linear_in_transformer": True,
+        "context_dim": config.cross_attention_dim,
+        "adm_in_channels": config.projection_class_embeddings_input_dim,
+        "num_classes": "sequential",
+        "legacy": False,
+    }
+
+
+def latent_format(config: VAEConfig) -> comfy.latent_formats.LatentFormat:
+    """The latent's scale, and what colours it has for previews."""
+    latent = comfy.latent_formats.SDXL()
+    latent.scale_factor = config.scaling_factor
+    if config.preview_factors:
+        rows = [list(config.preview_factors[i : i + 3]) for i in range(0, len(config.preview_factors), 3)]
+        latent.latent_rgb_factors, latent.latent_rgb_factors_bias = rows[:-1], rows[-1]
+        latent.taesd_decoder_name = None  # made for SDXL's VAE
+    return latent
+
+
+def host_vae_name(name: str, levels: int) -> str:
+    """Name of a diffusers VAE's parameter in the host's VAE of `levels` levels."""
+    parts = name.split(".")
+    if "quant_conv" in parts[0]:
+        return name
+    side, rest = parts[0], parts[1:]
+    if rest[0] in ("down_blocks", "up_blocks"):
+        level = int(rest[1])
+        # The host counts the decoder's levels from the latent's end.
+        direction, level = ("down", level) if rest[0] == "down_blocks" else ("up", levels - 1 - level)
+        if rest[2] == "resnets":
+            layer = "nin_shortcut" if rest[4] == "conv_shortcut" else rest[4]
+            return ".".join([side, direction, str(level), "block", rest[3], layer, *rest[5:]])
+        sampler = "downsample" if direction == "down" else "upsample"
+        return ".".join([side, direction, str(level), sampler, *rest[4:]])
+    if rest[0] == "mid_block":
+        if rest[1] == "resnets":
+            return ".".join([side, "mid", f"block_{int(rest[2]) + 1}", *rest[3:]])
+        layer = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out": "proj_out"}[rest[3]]
+        return ".".join([side, "mid", "attn_1", layer, rest[-1]])
+    return ".".join([side, "norm_out" if rest[0] == "conv_norm_out" else rest[0], *rest[1:]])
+
+
+def _read(checkpoint: Checkpoint, part: str) -> dict[str, torch.Tensor]:
+    """All tensors of a part; packed files go through the host's reader, which can map them and load them on demand."""
+    if checkpoint_kind(checkpoint.folder) == "packed":
+        return comfy.utils.load_torch_file(str(checkpoint.folder / part_file(part)), safe_load=True)
+    return dict(checkpoint.parts[part])
+
+
+def _patcher(module: nn.Module, load_device, offload_device, disable_dynamic: bool):
+    # Looked up here and now: the host puts another class in its place when it starts with DynamicVRAM.
+    patchers = comfy.model_patcher
+    make = patchers.ModelPatcher if disable_dynamic else patchers.CoreModelPatcher
+    return make(module, load_device=load_device, offload_device=offload_device)
+
+
+def _small_on_cpu(state: dict[str, torch.Tensor], device: torch.device) -> bool:
+    bytes_in_float32 = 4 * sum(tensor.numel() for tensor in state.values())
+    return comfy.model_management.is_device_cpu(device) and bytes_in_float32 <= SMALL_PART
+
+
+def _weight_dtype(state: dict[str, torch.Tensor], precision: str, device: torch.device) -> torch.dtype:
+    if PRECISIONS[precision] is not None:
+        return PRECISIONS[precision]
+    return torch.float32 if _small_on_cpu(state, device) else comfy.utils.weight_dtype(state)
+
+
+def compute_dtype(patcher) -> torch.dtype:
+    """Precision of the arithmetic of a `load_part` patcher: that of its weights where the device is good at it."""
+    stored, device = patcher.model.weight_dtype, patcher.load_device
+    if comfy.model_management.is_device_cpu(device):
+        return torch.float32
+    if stored == torch.bfloat16 and comfy.model_management.should_use_bf16(device):
+        return torch.bfloat16
+    if stored != torch.float32 and comfy.model_management.should_use_fp16(device):
+        return torch.float16
+    return torch.float32
+
+
+def checkpoint_stamp(folder: str | Path) -> tuple:
+    """Changes when a checkpoint's files do."""
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)

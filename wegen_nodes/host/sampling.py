@@ -1,0 +1,118 @@
+"""Painting features with the host's own samplers, MODEL and VAE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import comfy.model_management
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import latent_preview
+import torch
+from torch import Tensor
+
+from ...models.chat import Settings
+from ...models.configuration import WeGenConfig
+from ...models.consistency import latent_mask, pad_to_multiple
+from ...models.errors import WeGenError
+from ...models.pipeline import start_noise
+from ...models.schedule import published_sigmas
+
+PUBLISHED = "published"
+
+
+def schedulers() -> list[str]:
+    """The published schedule, then the host's own."""
+    return [PUBLISHED, *comfy.samplers.SCHEDULER_NAMES]
+
+
+def conditioning(features: Tensor, width: int, height: int) -> tuple[list, list]:
+    """Positive and negative CONDITIONING of features `[B, 64, D]` for a picture of `width` x `height` pixels."""
+    sizes = {
+        "width": width,
+        "height": height,
+        "crop_w": 0,
+        "crop_h": 0,
+        "target_width": width,
+        "target_height": height,
+    }
+    features = features.float().cpu()
+    pooled = features.mean(dim=1)
+    nothing = torch.zeros_like(features[:1])
+    return (
+        [[features, {"pooled_output": pooled, **sizes}]],
+        [[nothing, {"pooled_output": torch.zeros_like(pooled[:1]), **sizes}]],
+    )
+
+
+def sigmas_of(model, config: WeGenConfig, settings: Settings) -> Tensor:
+    """Falling noise levels `[steps + 1]` of the chosen schedule.
+
+    Raises:
+        WeGenError: fewer than 1 step.
+    """
+    if settings.steps < 1:
+        raise WeGenError(f"{settings.steps} sampler steps give no picture; set 1 or more.")
+    if settings.scheduler == PUBLISHED:
+        return published_sigmas(config.schedule, settings.steps)
+    sampling = model.get_model_object("model_sampling")
+    return comfy.samplers.calculate_sigmas(sampling, settings.scheduler, settings.steps)
+
+
+def paint(
+    model,
+    vae,
+    config: WeGenConfig,
+    features: Tensor,
+    seeds: Sequence[int],
+    settings: Settings,
+    width: int,
+    height: int,
+    before: Tensor | None = None,
+    change: Tensor | None = None,
+) -> Tensor:
+    """Sample and decode pictures `[B, height, width, 3]` in 0..1, float32.
+
+    Args:
+        model, vae: the host's; the model may be patched (LoRA, DifferentialDiffusion).
+        config: sizes and schedule.
+        features: `[B, 64, D]`.
+        seeds: of the B pictures; each has its own start noise.
+        settings: steps, guidance, sampler and scheduler.
+        width, height: in pixels, of any size.
+        before: `[height, width, 3]`, a picture of which `change` tells what may change.
+        change: `[height, width]` in 0..1.
+    """
+    cell = config.vae.downscale
+    noise = torch.cat([start_noise(config, seed, width, height) for seed in seeds])
+    # Computed with the padding that the latent has, as the decoder was trained: sizes of what it really paints.
+    positive, negative = conditioning(features, noise.shape[-1] * cell, noise.shape[-2] * cell)
+    latent, mask = torch.zeros_like(noise), None
+    if change is not None:
+        encoded = vae.encode(pad_to_multiple(before, cell)[None])
+        latent = encoded.float().expand(len(seeds), -1, -1, -1).contiguous()
+        mask = latent_mask(change, cell)[:, 0]
+    latent = comfy.sample.fix_empty_latent_channels(model, latent)
+    sampler = comfy.samplers.sampler_object(settings.sampler)
+    if settings.scheduler == PUBLISHED:
+        # The published start noise is scaled by sqrt(sigma_max^2 + 1). The host does that too, for a schedule that it
+        # takes to begin at the model's own maximum; the published one begins a little below.
+        sampler.max_denoise = lambda *_: True
+    sigmas = sigmas_of(model, config, settings)
+    samples = comfy.sample.sample_custom(
+        model,
+        noise,
+        settings.guidance_scale,
+        sampler,
+        sigmas,
+        positive,
+        negative,
+        latent,
+        noise_mask=mask,
+        callback=latent_preview.prepare_callback(model, len(sigmas) - 1),
+        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+        seed=seeds[0],
+    )
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    return vae.decode(samples)[:, :height, :width].float().cpu()

@@ -1,0 +1,50 @@
+"""WeGen Load Model."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from .host.bundle import WeGenBundle
+from .host.folders import checkpoint_folder, list_checkpoints
+from .host.loading import PRECISIONS, checkpoint_stamp, load_unet, load_vae
+from .types import CATEGORY, WeGenType
+
+
+class WeGenLoadModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WeGenLoadModel",
+            display_name="WeGen Load Model",
+            category=CATEGORY,
+            description="Loads a WeGen checkpoint: the model that sees and writes, and the decoder that paints.",
+            search_aliases=["wegen checkpoint", "wegen loader"],
+            inputs=[
+                io.Combo.Input(
+                    "model",
+                    options=list_checkpoints(),
+                    tooltip="Folders in models/wegen: converted with 'wegen convert', or as published.",
+                ),
+                io.Combo.Input(
+                    "precision",
+                    options=list(PRECISIONS),
+                    default="default",
+                    advanced=True,
+                    tooltip="Of the weights in memory. 'default' is best nearly always.",
+                ),
+            ],
+            outputs=[
+                WeGenType.Output(display_name="WEGEN"),
+                io.Model.Output(display_name="MODEL"),
+                io.Vae.Output(display_name="VAE"),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, model: str, precision: str = "default"):
+        return checkpoint_stamp(checkpoint_folder(model))
+
+    @classmethod
+    def execute(cls, model: str, precision: str = "default") -> io.NodeOutput:
+        folder = str(checkpoint_folder(model))
+        return io.NodeOutput(WeGenBundle(folder, precision), load_unet(folder, precision), load_vae(folder))

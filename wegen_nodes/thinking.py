@@ -1,0 +1,116 @@
+"""The language side of a turn: WeGen Conditioning, and the inner node that WeGen Generate and Refine begin with."""
+
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io
+
+from ..models.chat import Chat, References
+from ..models.errors import WeGenError
+from ..models.generation import Sampling
+from ..models.turn import Idea, Wish, positions_needed, think
+from .host.bundle import WeGenBundle, progress
+from .host.sampling import conditioning
+from .types import (
+    CATEGORY,
+    ChatType,
+    IdeasType,
+    batch_size,
+    creativity,
+    instruction,
+    language_settings,
+    references,
+    rewrite,
+    seed,
+    size,
+    wegen,
+)
+
+
+def think_in_host(
+    wegen: WeGenBundle,
+    instruction: str,
+    seed: int,
+    batch_size: int,
+    rewrite: bool,
+    creativity: float,
+    feature_guidance: float = 1.0,
+    collection: str = "aligned",
+    references: References | None = None,
+    chat: Chat | None = None,
+) -> list[Idea]:
+    """Run the language side with the host's memory management, progress and cancel."""
+    if batch_size < 1:
+        raise WeGenError(f"The batch size is {batch_size}; set 1 or more.")
+    sampling = Sampling.from_creativity(creativity) if rewrite else None
+    wish = Wish(instruction, references, sampling, feature_guidance, collection)
+    chat = chat or Chat()
+    rows = batch_size * (1 if feature_guidance == 1 else 2)
+    model = wegen.writing(rows, positions_needed(wegen.config, wegen.tokenizer, chat, wish))
+    seeds = [seed + k for k in range(batch_size)]
+    return think(model, chat, wish, seeds, progress(), progress())
+
+
+def reply(ideas: list[Idea]) -> str:
+    """What the model says in a turn: the words each picture was drawn from, one a line."""
+    return "\n".join(dict.fromkeys(idea.rewrite for idea in ideas))
+
+
+def turn_inputs() -> list[io.Input]:
+    """What `think_in_host` takes beside the model."""
+    return [
+        instruction("What to draw, or what to change when a chat is connected."),
+        seed(),
+        batch_size(),
+        rewrite(),
+        creativity(),
+        *language_settings(),
+        references(),
+        ChatType.Input("chat", optional=True, tooltip="Earlier turns."),
+    ]
+
+
+class WeGenConditioning(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WeGenConditioning",
+            display_name="WeGen Conditioning",
+            category=CATEGORY,
+            description="The same turn as WeGen Generate without the sampler: features as conditioning for KSampler.",
+            search_aliases=["wegen ksampler", "wegen features"],
+            inputs=[wegen(), *turn_inputs(), size("width"), size("height")],
+            outputs=[
+                io.Conditioning.Output(display_name="positive"),
+                io.Conditioning.Output(display_name="negative"),
+                io.String.Output(display_name="reply"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, wegen, width=0, height=0, **turn) -> io.NodeOutput:
+        ideas = think_in_host(wegen, **turn)
+        features = torch.stack([idea.features for idea in ideas])
+        own = wegen.config.size
+        return io.NodeOutput(*conditioning(features, width or own, height or own), reply(ideas))
+
+
+class WeGenThink(io.ComfyNode):
+    """Stands in no graph of a user: WeGen Generate and WeGen Refine expand to it, so that the host keeps its result
+    when only sampler settings change."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WeGenThink",
+            display_name="WeGen Think (inside Generate and Refine)",
+            category=CATEGORY,
+            is_dev_only=True,
+            inputs=[wegen(), *turn_inputs()],
+            outputs=[IdeasType.Output(display_name="ideas"), io.String.Output(display_name="reply")],
+        )
+
+    @classmethod
+    def execute(cls, wegen, **turn) -> io.NodeOutput:
+        ideas = think_in_host(wegen, **turn)
+        return io.NodeOutput(tuple(ideas), reply(ideas))

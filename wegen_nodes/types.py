@@ -1,0 +1,108 @@
+"""Socket types of the pack, and inputs that several nodes share."""
+
+from __future__ import annotations
+
+import comfy.samplers
+from comfy_api.latest import io
+
+from .host.sampling import PUBLISHED, schedulers
+
+CATEGORY = "WeGen"
+
+WeGenType = io.Custom("WEGEN")
+ReferencesType = io.Custom("WEGEN_REFERENCES")
+ChatType = io.Custom("WEGEN_CHAT")
+IdeasType = io.Custom("WEGEN_IDEAS")
+
+LARGEST_SEED = 0xFFFFFFFFFFFFFFFF
+LARGEST_SIZE = 8192
+
+
+def wegen(**options) -> io.Input:
+    return WeGenType.Input("wegen", tooltip="From WeGen Load Model.", **options)
+
+
+def references(**options) -> io.Input:
+    tooltip = "From WeGen Encode Reference. Write @name in the instruction to say which one you mean."
+    return ReferencesType.Input("references", optional=True, tooltip=tooltip, **options)
+
+
+def instruction(tooltip: str) -> io.Input:
+    return io.String.Input("instruction", multiline=True, tooltip=tooltip)
+
+
+def seed() -> io.Input:
+    tooltip = "The same seed and inputs give the same result. Member k of a batch uses seed + k."
+    return io.Int.Input("seed", default=0, min=0, max=LARGEST_SEED, control_after_generate=True, tooltip=tooltip)
+
+
+def creativity() -> io.Input:
+    tooltip = "How daring the rewriting is: 0 gives the same words for every seed, 1 the most surprising ones."
+    return io.Float.Input("creativity", default=0.6, min=0.0, max=1.0, step=0.05, tooltip=tooltip)
+
+
+def rewrite() -> io.Input:
+    tooltip = (
+        "On: the model turns the instruction into a detailed description first, differently for each seed, and draws "
+        "that. Off: the instruction is drawn as it stands."
+    )
+    return io.Boolean.Input("rewrite", default=True, tooltip=tooltip)
+
+
+def language_settings() -> list[io.Input]:
+    return [
+        io.Float.Input(
+            "feature_guidance",
+            default=1.0,
+            min=1.0,
+            max=10.0,
+            step=0.1,
+            advanced=True,
+            tooltip="Guidance of the language model while it writes features. 1 is off and twice as fast.",
+        ),
+        io.Combo.Input(
+            "collection",
+            options=["aligned", "released"],
+            default="aligned",
+            advanced=True,
+            tooltip="Where features are collected: aligned with training, or one position later as the released code.",
+        ),
+    ]
+
+
+def batch_size() -> io.Input:
+    return io.Int.Input("batch_size", default=1, min=1, max=64, tooltip="Pictures at once, with seeds counting up.")
+
+
+def sampler_settings() -> list[io.Input]:
+    return [
+        io.Int.Input("steps", default=20, min=1, max=999, tooltip="Sampler steps."),
+        io.Float.Input(
+            "cfg",
+            default=0.0,
+            min=0.0,
+            max=30.0,
+            step=0.1,
+            round=0.01,
+            tooltip="How closely the decoder follows the features. 0 takes what the checkpoint is best with.",
+        ),
+        io.Combo.Input("sampler_name", options=comfy.samplers.SAMPLER_NAMES, default="euler"),
+        io.Combo.Input(
+            "scheduler",
+            options=schedulers(),
+            default=PUBLISHED,
+            tooltip="'published' has the noise levels and the start noise of the published inference.",
+        ),
+    ]
+
+
+def size(name: str) -> io.Input:
+    return io.Int.Input(
+        name,
+        default=0,
+        min=0,
+        max=LARGEST_SIZE,
+        step=8,
+        advanced=True,
+        tooltip="In pixels. 0 takes the checkpoint's own size.",
+    )
