@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_origin, get_type_hints
@@ -17,6 +17,17 @@ FORMAT_VERSION = 1
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise WeGenError(message)
+
+
+def _require_positive(config: Any) -> None:
+    """Every whole number of a configuration counts or measures something that must be there."""
+    for entry in dataclasses.fields(config):
+        value = getattr(config, entry.name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        _require(
+            all(number >= 1 for number in numbers if type(number) is int),
+            f"{type(config).__name__}.{entry.name} is {value}; it must be 1 or more.",
+        )
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,7 @@ class VisionConfig:
     The published encoder has no final norm; models trained here normalise, so that features cannot shrink."""
 
     def __post_init__(self):
+        _require_positive(self)
         _require(
             self.image_size % self.patch_size == 0,
             f"Vision image_size {self.image_size} is not a multiple of patch_size {self.patch_size}.",
@@ -70,6 +82,7 @@ class LanguageConfig:
     context_length: int = 4096
 
     def __post_init__(self):
+        _require_positive(self)
         _require(self.width % self.heads == 0, f"Language width {self.width} is not a multiple of {self.heads} heads.")
         _require(self.heads % self.kv_heads == 0, f"{self.heads} heads cannot share {self.kv_heads} key/value heads.")
         _require((self.width // self.heads) % 2 == 0, "Rotary embeddings need an even head width.")
@@ -77,6 +90,14 @@ class LanguageConfig:
     @property
     def head_width(self) -> int:
         return self.width // self.heads
+
+    def require_room(self, positions: int) -> None:
+        """Raise when a sequence of `positions` tokens does not fit the context that the weights were made for."""
+        _require(
+            positions <= self.context_length,
+            f"This turn needs {positions} tokens; the model's context holds {self.context_length}. "
+            "Shorten the instruction, use fewer references or turns, or lower the token limit.",
+        )
 
     def kv_cache_bytes(self, tokens: int, element_size: int) -> int:
         """Bytes that the key/value cache of `tokens` positions of one sequence takes."""
@@ -102,6 +123,7 @@ class UNetConfig:
     sample_size: int = 128
 
     def __post_init__(self):
+        _require_positive(self)
         levels = len(self.block_out_channels)
         for name in ("down_block_types", "up_block_types", "transformer_layers_per_block", "attention_head_dim"):
             count = len(getattr(self, name))
@@ -133,9 +155,9 @@ class UNetConfig:
         }
 
     @classmethod
-    def from_diffusers(cls, values: Mapping[str, Any]) -> UNetConfig:
+    def from_diffusers(cls, values: Mapping[str, Any], source: str = "config.json") -> UNetConfig:
         """Read a diffusers `config.json`; scalars that stand for every level are spread out."""
-        levels = len(values["block_out_channels"])
+        levels = len(values.get("block_out_channels", cls.block_out_channels))
         known = {f.name: values[f.name] for f in dataclasses.fields(cls) if values.get(f.name) is not None}
         for name in ("transformer_layers_per_block", "attention_head_dim"):
             if isinstance(known.get(name), int):
@@ -143,9 +165,9 @@ class UNetConfig:
         for name, expected in (("addition_embed_type", "text_time"), ("use_linear_projection", True)):
             _require(
                 values.get(name) == expected,
-                f"The UNet's config.json has {name} = {values.get(name)!r}; WeGen's decoder needs {expected!r}.",
+                f"{source}: {name} is {values.get(name)!r}; WeGen's decoder needs {expected!r}.",
             )
-        return _build(cls, known)
+        return _build(cls, known, source)
 
 
 @dataclass(frozen=True)
@@ -165,6 +187,7 @@ class VAEConfig:
     from scaled latents to RGB in -1..1. Empty: those known for SDXL's VAE."""
 
     def __post_init__(self):
+        _require_positive(self)
         _require(
             self.norm_num_groups == 32 and all(c % 32 == 0 for c in self.block_out_channels),
             f"VAE channels {self.block_out_channels} in {self.norm_num_groups} groups: every level must be a multiple "
@@ -194,9 +217,10 @@ class VAEConfig:
         }
 
     @classmethod
-    def from_diffusers(cls, values: Mapping[str, Any]) -> VAEConfig:
+    def from_diffusers(cls, values: Mapping[str, Any], source: str = "config.json") -> VAEConfig:
+        """Read a diffusers `config.json`."""
         known = {f.name: values[f.name] for f in dataclasses.fields(cls) if values.get(f.name) is not None}
-        return _build(cls, known)
+        return _build(cls, known, source)
 
 
 @dataclass(frozen=True)
@@ -207,6 +231,16 @@ class ScheduleConfig:
     beta_start: float = 0.00085
     beta_end: float = 0.012
     steps_offset: int = 1
+
+    def __post_init__(self):
+        _require(
+            0 <= self.steps_offset < self.num_train_timesteps,
+            f"A steps_offset of {self.steps_offset} does not fit {self.num_train_timesteps} training timesteps.",
+        )
+        _require(
+            0 < self.beta_start <= self.beta_end < 1,
+            f"Betas must rise from above 0 to below 1, got {self.beta_start} to {self.beta_end}.",
+        )
 
 
 @dataclass(frozen=True)
@@ -232,6 +266,7 @@ class Templates:
     """Most tokens of one rewrite or answer."""
 
     def __post_init__(self):
+        _require_positive(self)
         for name in ("text_to_picture", "turn", "rewrite", "ask"):
             template = getattr(self, name)
             for slot in ("{text}", "{pictures}"):
@@ -239,6 +274,12 @@ class Templates:
                     template.count(slot) == 1,
                     f"The template {name!r} must hold {slot} exactly once; it is {template!r}.",
                 )
+        try:
+            self.mention.format(name="", number=1, picture="")
+        except (LookupError, ValueError) as error:
+            raise WeGenError(
+                f"The template 'mention' may hold {{name}}, {{number}} and {{picture}}; it is {self.mention!r}."
+            ) from error
         _require(
             self.rewrite_place in ("instruction", "answer"),
             f"rewrite_place is {self.rewrite_place!r}; it must be 'instruction' or 'answer'.",
@@ -263,6 +304,7 @@ class WeGenConfig:
     name: str = "wegen"
 
     def __post_init__(self):
+        _require_positive(self)
         side = self.feature_grid
         _require(side * side == self.tokens_per_picture, f"{self.tokens_per_picture} features do not form a square.")
         _require(
@@ -320,7 +362,10 @@ def _build(cls: type, values: Mapping[str, Any], source: str = "config.json") ->
             arguments[name] = _build(hint, value, source)
         else:
             arguments[name] = _convert(value, hint, f"{source}: {cls.__name__}.{name}")
-    return cls(**arguments)
+    try:
+        return cls(**arguments)
+    except WeGenError as error:
+        raise WeGenError(f"{source}: {error}") from error
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
@@ -329,10 +374,8 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
             raise WeGenError(f"{where} must be a list, got {value!r}.")
         return tuple(_convert(item, get_args(hint)[0], where) for item in value)
     accepted = (int, float) if hint is float else hint
-    if (
-        isinstance(hint, types.UnionType)
-        or not isinstance(value, accepted)
-        or isinstance(value, bool) != (hint is bool)
-    ):
-        raise WeGenError(f"{where} must be {hint}, got {value!r}.")
+    if not isinstance(value, accepted) or isinstance(value, bool) != (hint is bool):
+        raise WeGenError(f"{where} must be of type {hint.__name__}, got {value!r}.")
+    if hint is float and not math.isfinite(value):
+        raise WeGenError(f"{where} must be finite, got {value!r}.")
     return hint(value)

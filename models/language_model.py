@@ -10,7 +10,6 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from .configuration import LanguageConfig
-from .errors import WeGenError
 
 
 class KVCache:
@@ -168,11 +167,7 @@ class LanguageModel(nn.Module):
         Raises:
             WeGenError: `capacity` exceeds the context length that the weights were made for.
         """
-        if capacity > self.config.context_length:
-            raise WeGenError(
-                f"This turn needs {capacity} tokens; the model's context holds {self.config.context_length}. "
-                "Shorten the instruction, use fewer references or turns, or lower the token limit."
-            )
+        self.config.require_room(capacity)
         return KVCache(self.config, batch, capacity, dtype, device)
 
     def forward(

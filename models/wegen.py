@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .agent import Agent
 from .configuration import WeGenConfig
+from .errors import WeGenError
 from .images import clip_pixels
 from .tokenizer import Tokenizer
 from .vision_encoder import VisionEncoder, pool_features
@@ -43,8 +44,8 @@ class WeGen:
         As published, each picture is squeezed to a square, whatever its proportions.
         """
         size = self.config.vision.image_size
-        with torch.inference_mode():
-            return self.encode_pixels(torch.stack([clip_pixels(picture, size) for picture in pictures])).clone()
+        with torch.no_grad():
+            return self.encode_pixels(torch.stack([clip_pixels(picture, size) for picture in pictures]))
 
     def embed(self, ids: Sequence[int], features: Sequence[Tensor] = ()) -> Tensor:
         """Token ids -> embeddings `[L, width]`; whole pictures among the ids take the embeddings of `features`.
@@ -52,14 +53,22 @@ class WeGen:
         Args:
             ids: of one sequence; each picture in it stands as all of `tokenizer.picture_ids`.
             features: `[tokens_per_picture, D]` for each picture, in order.
+
+        Raises:
+            WeGenError: features that another checkpoint made.
         """
         tokens = torch.tensor(ids, dtype=torch.long, device=self.device)
         embeddings = self.agent.llm.embed(tokens).to(self.dtype)
-        first = self.tokenizer.picture_ids[1]
-        starts = (tokens == first).nonzero().flatten().tolist()
+        starts = [position for position, index in enumerate(ids) if index == self.tokenizer.picture_ids[1]]
         if len(starts) != len(features):
             raise ValueError(f"The sequence has room for {len(starts)} pictures, {len(features)} were given.")
+        expected = (self.config.tokens_per_picture, self.config.vision.width)
         for start, picture in zip(starts, features, strict=True):
+            if tuple(picture.shape) != expected:
+                raise WeGenError(
+                    f"A reference or chat holds {picture.shape[0]} features of {picture.shape[1]} numbers, this checkpoint "
+                    f"works with {expected[0]} of {expected[1]}. Make it anew with this checkpoint."
+                )
             inside = slice(start, start + self.config.tokens_per_picture)
             embeddings[inside] = self.agent.embed_features(picture.to(self.device, self.dtype))
         return embeddings

@@ -45,7 +45,12 @@ class WeGenBundle:
         return self._ready(self.vision_patcher, pictures * values * dtype.itemsize)
 
     def writing(self, rows: int, positions: int) -> WeGen:
-        """The model with its language model on the device, with room for `rows` sequences of `positions` tokens."""
+        """The model with its language model on the device, with room for `rows` sequences of `positions` tokens.
+
+        Raises:
+            WeGenError: more positions than the model's context holds; said before anything is moved for them.
+        """
+        self.config.language.require_room(positions)
         language, dtype = self.config.language, compute_dtype(self.patcher)
         cache = language.kv_cache_bytes(positions, dtype.itemsize)
         values = positions * (3 * language.mlp_width + 6 * language.width)

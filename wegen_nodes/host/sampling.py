@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import comfy.model_management
 import comfy.sample
 import comfy.samplers
 import comfy.utils
@@ -86,21 +85,47 @@ def paint(
     """
     cell = config.vae.downscale
     noise = torch.cat([start_noise(config, seed, width, height) for seed in seeds])
-    # Computed with the padding that the latent has, as the decoder was trained: sizes of what it really paints.
-    positive, negative = conditioning(features, noise.shape[-1] * cell, noise.shape[-2] * cell)
     latent, mask = torch.zeros_like(noise), None
     if change is not None:
         encoded = vae.encode(pad_to_multiple(before, cell)[None])
         latent = encoded.float().expand(len(seeds), -1, -1, -1).contiguous()
         mask = latent_mask(change, cell)[:, 0]
-    latent = comfy.sample.fix_empty_latent_channels(model, latent)
+    samples = sample(model, config, features, noise, latent, settings, mask, seeds[0])
+    return vae.decode(samples)[:, :height, :width].float().cpu()
+
+
+def sample(
+    model,
+    config: WeGenConfig,
+    features: Tensor,
+    noise: Tensor,
+    latent: Tensor,
+    settings: Settings,
+    mask: Tensor | None = None,
+    seed: int = 0,
+) -> Tensor:
+    """Sample a latent `[B, 4, h, w]` (as the VAE has it) with previews, progress and cancel.
+
+    Args:
+        model: the host's.
+        config: sizes and schedule.
+        features: `[B, 64, D]`.
+        noise: unit variance, `[B, 4, h, w]`.
+        latent: what to start from, `[B, 4, h, w]`; zeros for a new picture.
+        settings: steps, guidance, sampler and scheduler.
+        mask: `[1, h, w]`, 1 where the latent may change.
+        seed: of samplers that add noise of their own.
+    """
+    cell = config.vae.downscale
+    # Sizes of what is really painted, padding included.
+    positive, negative = conditioning(features, noise.shape[-1] * cell, noise.shape[-2] * cell)
     sampler = comfy.samplers.sampler_object(settings.sampler)
     if settings.scheduler == PUBLISHED:
         # The published start noise is scaled by sqrt(sigma_max^2 + 1). The host does that too, for a schedule that it
         # takes to begin at the model's own maximum; the published one begins a little below.
         sampler.max_denoise = lambda *_: True
     sigmas = sigmas_of(model, config, settings)
-    samples = comfy.sample.sample_custom(
+    return comfy.sample.sample_custom(
         model,
         noise,
         settings.guidance_scale,
@@ -112,7 +137,5 @@ def paint(
         noise_mask=mask,
         callback=latent_preview.prepare_callback(model, len(sigmas) - 1),
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
-        seed=seeds[0],
+        seed=seed,
     )
-    comfy.model_management.throw_exception_if_processing_interrupted()
-    return vae.decode(samples)[:, :height, :width].float().cpu()
