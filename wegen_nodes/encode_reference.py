@@ -29,6 +29,7 @@ class WeGenEncodeReference(io.ComfyNode):
                     min=0.0,
                     max=2.0,
                     step=0.05,
+                    optional=True,
                     advanced=True,
                     tooltip="How strongly the picture's features speak.",
                 ),

@@ -29,6 +29,7 @@ class WeGenLoadModel(io.ComfyNode):
                     "precision",
                     options=list(PRECISIONS),
                     default="default",
+                    optional=True,
                     advanced=True,
                     tooltip="Of the weights in memory. 'default' is best nearly always.",
                 ),

@@ -32,6 +32,7 @@ class WeGenRewritePrompt(io.ComfyNode):
                     default=0,
                     min=0,
                     max=4096,
+                    optional=True,
                     advanced=True,
                     tooltip="Longest rewrite in tokens. 0 takes what the checkpoint says.",
                 ),

@@ -57,6 +57,7 @@ def language_settings() -> list[io.Input]:
             min=1.0,
             max=10.0,
             step=0.1,
+            optional=True,
             advanced=True,
             tooltip="Guidance of the language model while it writes features. 1 is off and twice as fast.",
         ),
@@ -64,6 +65,7 @@ def language_settings() -> list[io.Input]:
             "collection",
             options=["aligned", "released"],
             default="aligned",
+            optional=True,
             advanced=True,
             tooltip="Where features are collected: aligned with training, or one position later as the released code.",
         ),
@@ -103,6 +105,7 @@ def size(name: str) -> io.Input:
         min=0,
         max=LARGEST_SIZE,
         step=8,
+        optional=True,
         advanced=True,
         tooltip="In pixels. 0 takes the checkpoint's own size.",
     )
