@@ -8,6 +8,7 @@ from .catalogue import COLOURS, COLUMNS, GROUNDS, KINDS, PICTURE_SIZE, ROWS, SIZ
 from .drawing import change_mask, cutout, mask_of, render, render_with_masks
 from .edits import ACTIONS, Edit, apply, instruction, reference_to, sample_edit, sample_edits, statement, untouched
 from .naming import Mention, Named, covers, place_name, satisfies
+from .nearest import Understood, understand
 from .questions import DESCRIBE, TOPICS, Question, change_question, sample_question
 from .references import Composition, sample_composition
 from .videos import Video, edits_between, sample_video
@@ -42,6 +43,7 @@ __all__ = [
     "Question",
     "Scene",
     "Thing",
+    "Understood",
     "Video",
     "Wish",
     "apply",
@@ -71,6 +73,7 @@ __all__ = [
     "sample_wish",
     "satisfies",
     "statement",
+    "understand",
     "unknown_words",
     "untouched",
     "vocabulary",

@@ -1,0 +1,1 @@
+"""How good a model is, in numbers: an independent judge of storybook pictures, and the behaviours that it measures."""

@@ -1,0 +1,121 @@
+"""Who asks a model for pictures and words, many cases at a time, and has the judge look at what comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..chat import Answer, Chat, Reference, References, Turn
+from ..conversation import picture_prompt, rewrite_prompt
+from ..errors import WeGenError
+from ..generation import Decoding
+from ..images import to_pil
+from ..pipeline import Pipeline, start_noise
+from ..rewriting import clean
+from ..storybook import Named
+from .judge import Judge, bundled_judge
+
+BATCH = 8  # cases worked on at once
+
+
+@dataclass(frozen=True)
+class Examiner:
+    """What all behaviours are measured with.
+
+    Attributes:
+        pipeline: the model that is measured.
+        count: cases of each behaviour, 1 or more.
+        seed: of all cases. Training draws its scenes under other names, so no seed repeats them.
+        rewriting: whether the model first says in full what it will draw, in its likeliest words (creativity 0).
+        judge: who looks at the pictures.
+    """
+
+    pipeline: Pipeline
+    count: int = 200
+    seed: int = 0
+    rewriting: bool = True
+    judge: Judge = field(default_factory=bundled_judge)
+
+    def __post_init__(self):
+        if self.count < 1:
+            raise WeGenError(f"{self.count} cases were asked for; give 1 or more.")
+
+    def batches(self, behaviour: str) -> Iterator[list[tuple[int, Random]]]:
+        """Seed and generator of each case, up to BATCH at a time; they depend on seed, behaviour and number alone."""
+        for start in range(0, self.count, BATCH):
+            numbers = range(start, min(start + BATCH, self.count))
+            yield [(n, Random(f"evaluation/{behaviour}/{self.seed}/{n}")) for n in numbers]
+
+    def reference(self, name: str, pixels: np.ndarray, mask: np.ndarray | None = None) -> Reference:
+        """A picture given by the user (uint8 `[H, W, 3]`), cut out by its mask (bool `[H, W]`) if there is one."""
+        cut = None if mask is None else torch.from_numpy(mask).float()
+        return self.pipeline.encode_reference(name, Image.fromarray(pixels), cut)
+
+    def think(
+        self, chats: Sequence[Chat], instructions: Sequence[str], references: Sequence[References]
+    ) -> list[tuple[str, Tensor]]:
+        """Words and features `[tokens_per_picture, D]` of the next turns of many chats: `turn.think` in one batch."""
+        pipeline, settings = self.pipeline, self.pipeline.default_settings
+        wegen, templates = pipeline.wegen, pipeline.config.templates
+        asked = [
+            (pipeline.config, wegen.tokenizer, *each) for each in zip(chats, instructions, references, strict=True)
+        ]
+        rewrites = list(instructions)
+        if self.rewriting:
+            prompts = [rewrite_prompt(*each).embeddings(wegen) for each in asked]
+            written = Decoding(wegen, prompts, templates.rewrite_limit).write_text(templates.rewrite_limit)
+            rewrites = [clean(wegen, ids) or text for ids, text in zip(written, instructions, strict=True)]
+        prompts = [
+            picture_prompt(*each, rewrite).embeddings(wegen) for each, rewrite in zip(asked, rewrites, strict=True)
+        ]
+        guidance = settings.feature_guidance
+        decoding = Decoding(wegen, prompts, pipeline.config.tokens_per_picture + 1, guided=guidance != 1.0)
+        features = decoding.write_picture(guidance, settings.collection).features
+        return list(zip(rewrites, features, strict=True))
+
+    def paint(self, features: Sequence[Tensor], seeds: Sequence[int]) -> Tensor:
+        """The pictures `[B, H, W, 3]` in 0..1 of features `[tokens_per_picture, D]`, all in one batch."""
+        config, settings = self.pipeline.config, self.pipeline.default_settings
+        noise = torch.cat([start_noise(config, seed, config.size, config.size) for seed in seeds])
+        decoder = self.pipeline.decoder
+        latent = decoder.paint(torch.stack(list(features)), noise, settings.steps, settings.guidance_scale)
+        return decoder.decode(latent)
+
+    def take_turns(
+        self,
+        chats: Sequence[Chat],
+        instructions: Sequence[str],
+        seeds: Sequence[int],
+        references: Sequence[References] | None = None,
+    ) -> list[Chat]:
+        """The next turn of many chats: what the pipeline's `generate` and `refine` without masks give one by one."""
+        references = references or [References()] * len(chats)
+        ideas = self.think(chats, instructions, references)
+        pictures = self.paint([features for _, features in ideas], seeds)
+        after = []
+        for chat, instruction, seed, given, (words, features), picture in zip(
+            chats, instructions, seeds, references, ideas, pictures, strict=True
+        ):
+            answer = Answer(words, features.cpu(), picture, seed)
+            after.append(chat.add(Turn(instruction, (answer,), given, None, self.pipeline.default_settings)))
+        return after
+
+    def read(self, pictures: Sequence[np.ndarray]) -> list[Named]:
+        """What the judge sees in uint8 pictures `[H, W, 3]`."""
+        return [reading.named for reading in self.judge.read_pictures(pictures)]
+
+
+def shown(chat: Chat) -> np.ndarray:
+    """The picture that a chat goes on with, uint8 `[H, W, 3]`."""
+    return to_bytes(chat.last.answer.picture)
+
+
+def to_bytes(picture: Tensor) -> np.ndarray:
+    """A picture `[H, W, 3]` in 0..1 -> uint8, as it would be saved."""
+    return np.asarray(to_pil(picture))

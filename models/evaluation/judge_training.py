@@ -1,0 +1,153 @@
+"""Training the judge on rendered scenes, worn as a decoder wears its pictures.
+
+Run `python -m comfyui_wegen.models.evaluation.judge_training` to make the bundled weights again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .. import storybook
+from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, ROWS, SIZES, SKIES, Scene
+from .judge import EMPTY, WEIGHTS, Judge, to_pixels
+
+BATCH = 32
+STEPS = 1800  # ten minutes of one core, or so
+LEARNING_RATE = 2e-3
+SAVE_EVERY = 250  # steps
+_NONE = -1  # target of a property where nothing stands
+
+
+def targets(scenes: list[Scene]) -> dict[str, Tensor]:
+    """What the judge has to say of each scene, as class indices; -1 where there is nothing to say."""
+    places = (len(scenes), len(ROWS), len(COLUMNS))
+    found = {name: torch.full(places, _NONE) for name in ("colour", "size", "pose")}
+    found["kind"] = torch.full(places, EMPTY)
+    for number, scene in enumerate(scenes):
+        for thing in scene.things:
+            at = (number, thing.row, thing.column)
+            found["kind"][at] = list(KINDS).index(thing.kind)
+            found["colour"][at] = list(COLOURS).index(thing.colour)
+            found["size"][at] = list(SIZES).index(thing.size)
+            found["pose"][at] = KINDS[thing.kind].poses.index(thing.pose)
+    found["ground"] = torch.tensor([GROUNDS.index(scene.ground) for scene in scenes])
+    found["sky"] = torch.tensor([SKIES.index(scene.sky) for scene in scenes])
+    return found
+
+
+def loss_of(logits: dict[str, Tensor], wanted: dict[str, Tensor]) -> Tensor:
+    """Sum of the cross entropies of all properties."""
+    there = wanted["kind"] != EMPTY
+    kinds = wanted["kind"][there]
+    total = F.cross_entropy(logits["kind"].flatten(0, 2), wanted["kind"].flatten()) * 4  # most places are empty
+    for name in ("colour", "size"):
+        total = total + F.cross_entropy(logits[name][there], wanted[name][there])
+    total = total + F.cross_entropy(logits["pose"][there, kinds], wanted["pose"][there])
+    return total + sum(F.cross_entropy(logits[name], wanted[name]) for name in ("ground", "sky"))
+
+
+def wear(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Make rendered pictures `[B, 3, H, W]` in -1..1 look as if a VAE and a sampler had made them.
+
+    Each picture gets its own mix of blur, smearing over coarse cells, wobbling lines, noise, and a shift of colour,
+    contrast and brightness; about one in six stays clean.
+    """
+    batch = len(pixels)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(batch, *shape, generator=generator)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(batch, *shape, generator=generator)
+
+    worn = _wobble(pixels, normal(2, 8, 8) * draw(1, 1, 1) * 0.006)
+    soft = F.avg_pool2d(F.pad(worn, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    worn = torch.lerp(worn, soft, draw(1, 1, 1))
+    coarse = F.interpolate(F.avg_pool2d(worn, 2), scale_factor=2, mode="bilinear")
+    worn = torch.lerp(worn, coarse, draw(1, 1, 1) ** 2 * 0.8)
+    coarser = F.interpolate(F.avg_pool2d(worn, 4), scale_factor=4, mode="bilinear")
+    worn = torch.lerp(worn, coarser, draw(1, 1, 1) ** 3 * 0.5)
+    blotches = F.interpolate(normal(3, 16, 16), scale_factor=8, mode="bilinear")
+    worn = worn + blotches * draw(1, 1, 1) ** 2 * 0.08 + normal(*pixels.shape[1:]) * draw(1, 1, 1) ** 2 * 0.08
+    worn = worn * (1 + normal(1, 1, 1) * 0.06) + normal(1, 1, 1) * 0.05 + normal(3, 1, 1) * 0.03
+    clean = draw(1, 1, 1) < 1 / 6
+    return torch.where(clean, pixels, worn).clamp(-1, 1)
+
+
+def _wobble(pixels: Tensor, shifts: Tensor) -> Tensor:
+    """Move pixels by smooth shifts `[B, 2, h, w]`, in units of half the picture's side."""
+    axis = torch.linspace(-1, 1, pixels.shape[-1])
+    here = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)
+    there = here + F.interpolate(shifts, size=pixels.shape[-2:], mode="bicubic").permute(0, 2, 3, 1)
+    return F.grid_sample(pixels, there, padding_mode="border", align_corners=True)
+
+
+def batch_at(seed: int, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """The worn pictures and targets of one training step; the same for the same seed and step."""
+    rng = Random(f"judge/{seed}/{step}")
+    scenes = [storybook.sample_scene(rng, rng.choice((0, 1, 2, 3, 4, 4, 4, 4, 4, 4))) for _ in range(BATCH)]
+    pictures = to_pixels(np.stack([storybook.render(scene) for scene in scenes]))
+    return wear(pictures, torch.Generator().manual_seed(seed * 1_000_003 + step)), targets(scenes)
+
+
+def train_judge(out: str | Path, steps: int = STEPS, seed: int = 0) -> Judge:
+    """Train a judge and write its weights, float16, to `out`.
+
+    An interrupted training goes on where it last saved its state, beside `out` in a file that ends in `.state.pt` and
+    that is removed at the end.
+    """
+    out = Path(out)
+    state_file = out.with_suffix(".state.pt")
+    torch.manual_seed(seed)
+    judge = Judge().to(memory_format=torch.channels_last).train()
+    optimiser = torch.optim.AdamW(judge.parameters(), LEARNING_RATE, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.1)
+    parts = {"judge": judge, "optimiser": optimiser, "schedule": schedule}
+    first = 0
+    if state_file.is_file():
+        state = torch.load(state_file, weights_only=True)
+        first = state.pop("step")
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    began = time.monotonic()
+    for step in range(first, steps):
+        pixels, wanted = batch_at(seed, step)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = judge(pixels.contiguous(memory_format=torch.channels_last))
+        loss = loss_of({name: values.float() for name, values in logits.items()}, wanted)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        if (step + 1) % 50 == 0:
+            speed = (step + 1 - first) * BATCH / (time.monotonic() - began)
+            print(f"step {step + 1} of {steps}: loss {loss.item():.3f}, {speed:.0f} pictures a second", flush=True)
+        if (step + 1) % SAVE_EVERY == 0:
+            torch.save({"step": step + 1, **{name: part.state_dict() for name, part in parts.items()}}, state_file)
+    weights = judge.eval().state_dict()
+    save_file({k: v.half().contiguous() if v.is_floating_point() else v for k, v in weights.items()}, out)
+    state_file.unlink(missing_ok=True)
+    return judge
+
+
+def main() -> None:
+    """Command line of the training."""
+    parser = argparse.ArgumentParser(description="Train the judge of storybook pictures.")
+    parser.add_argument("out", nargs="?", type=Path, default=WEIGHTS, help="safetensors file to write")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    train_judge(arguments.out, arguments.steps, arguments.seed)
+
+
+if __name__ == "__main__":
+    main()

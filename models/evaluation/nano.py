@@ -1,0 +1,267 @@
+"""The behaviours of a model that knows the storybook, each measured on held-out cases as its user would meet them.
+
+A behaviour is a function from an `Examiner` to cases. Marks that bear the name of a gate add up to its share; marks
+with other names (a pose that was right, a ground that stayed) only tell more.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from random import Random
+from types import MappingProxyType
+
+from .. import storybook
+from ..asking import ask
+from ..chat import Chat, References
+from ..generation import Sampling
+from ..pipeline import Pipeline
+from ..storybook import Composition, Edit, Mention, Named, Scene
+from .cases import Case
+from .comparison import EVERYTHING, IDENTITY, LOOKS, attribute_hits, holds, same_things
+from .examiner import Examiner, shown, to_bytes
+
+TOPICS = ("what", "where", "colour", "how_many", "count")
+CREATIVITY = 0.6  # of the rewrites that are measured: the nodes' own default
+TIMED_TURNS = 5
+NAMES = ("one", "two")  # of the references that are combined
+
+
+def judge_scene(exam: Examiner) -> Iterator[Case]:
+    """The judge on rendered pictures: all objects in kind, colour, size and place, and ground and sky."""
+    for batch in exam.batches("judge"):
+        scenes = [storybook.sample_scene(rng) for _, rng in batch]
+        pictures = [storybook.render(scene) for scene in scenes]
+        for scene, picture, seen in zip(scenes, pictures, exam.read(pictures), strict=True):
+            wanted = Named.of(scene)
+            setting = (seen.ground, seen.sky) == (wanted.ground, wanted.sky)
+            marks = {
+                "judge/scene": [setting and same_things(seen, wanted, (*IDENTITY, "size"))],
+                "judge/pose too": [setting and same_things(seen, wanted, EVERYTHING)],
+            }
+            yield Case((picture,), in_words(wanted), in_words(seen), marks)
+
+
+def reconstruction(exam: Examiner) -> Iterator[Case]:
+    """Rendered pictures through the vision encoder's features and back: all objects in kind, colour and place."""
+    for batch in exam.batches("reconstruction"):
+        scenes = [storybook.sample_scene(rng) for _, rng in batch]
+        given = [storybook.render(scene) for scene in scenes]
+        features = [exam.reference(NAMES[0], picture).features for picture in given]
+        painted = [to_bytes(picture) for picture in exam.paint(features, [number for number, _ in batch])]
+        for scene, before, after, seen in zip(scenes, given, painted, exam.read(painted), strict=True):
+            wanted = Named.of(scene)
+            marks = {
+                "reconstruction/scene": [same_things(seen, wanted)],
+                "reconstruction/size and pose too": [same_things(seen, wanted, EVERYTHING)],
+                "reconstruction/ground and sky": [(seen.ground, seen.sky) == (wanted.ground, wanted.sky)],
+            }
+            yield Case((before, after), in_words(wanted), in_words(seen), marks)
+
+
+def text_to_picture(exam: Examiner) -> Iterator[Case]:
+    """Full captions in any wording, of one to three objects: kind, colour, size and place of all, and the ground."""
+    for batch in exam.batches("text_to_picture"):
+        scenes = [storybook.sample_scene(rng, rng.choice((1, 2, 3))) for _, rng in batch]
+        captions = [storybook.full_caption(scene, rng) for scene, (_, rng) in zip(scenes, batch, strict=True)]
+        chats = exam.take_turns([Chat()] * len(batch), captions, [number for number, _ in batch])
+        pictures = [shown(chat) for chat in chats]
+        for scene, caption, picture, seen in zip(scenes, captions, pictures, exam.read(pictures), strict=True):
+            wanted = Named.of(scene)
+            right = same_things(seen, wanted, (*IDENTITY, "size")) and seen.ground == wanted.ground
+            hits = attribute_hits(seen, wanted)
+            marks = {
+                "text_to_picture/scene": [right],
+                "text_to_picture/attribute": [hit for attribute in hits.values() for hit in attribute],
+                **{f"text_to_picture/{name}": attribute for name, attribute in hits.items()},
+                "text_to_picture/sky": [seen.sky == wanted.sky],
+                "text_to_picture/pose too": [same_things(seen, wanted, EVERYTHING)],
+            }
+            yield Case((picture,), caption, in_words(seen), marks)
+
+
+def describe(exam: Examiner) -> Iterator[Case]:
+    """Rendered pictures in words: every object named with its kind, colour and place, and none that is not there."""
+    for batch in exam.batches("describe"):
+        for _, rng in batch:
+            scene = storybook.sample_scene(rng)
+            picture = storybook.render(scene)
+            question = rng.choice(storybook.DESCRIBE)
+            answer = ask(exam.pipeline.wegen, question, References((exam.reference(NAMES[0], picture),)))
+            said, wanted = storybook.parse_caption(answer), Named.of(scene)
+            marks = {
+                "describe/objects": [same_things(said, wanted)],
+                "describe/everything": [said.same_as(wanted)],
+            }
+            yield Case((picture,), question, answer, marks)
+
+
+def questions(exam: Examiner) -> Iterator[Case]:
+    """Questions about rendered pictures: what, where, which colour, how many."""
+    for batch in exam.batches("questions"):
+        for number, rng in batch:
+            scene = storybook.sample_scene(rng)
+            item = storybook.sample_question(scene, rng, TOPICS[number % len(TOPICS)])
+            picture = storybook.render(scene)
+            answer = ask(exam.pipeline.wegen, item.text, References((exam.reference(NAMES[0], picture),)))
+            right = [item.is_right(answer)]
+            marks = {"questions/right": right, f"questions/{item.topic}": right}
+            yield Case((picture,), f"{item.text} ({item.answer})", answer, marks)
+
+
+def refine(exam: Examiner) -> Iterator[Case]:
+    """A picture drawn from words, then one change of what it shows: the change happened, all other objects stayed."""
+    for batch in exam.batches("refine"):
+        generators = [rng for _, rng in batch]
+        asked = [storybook.sample_scene(rng, rng.choice((1, 2, 3))) for rng in generators]
+        captions = [storybook.full_caption(scene, rng) for scene, rng in zip(asked, generators, strict=True)]
+        chats = exam.take_turns([Chat()] * len(batch), captions, [number for number, _ in batch])
+        befores = [shown(chat) for chat in chats]
+        # A user changes what the picture shows, be it what was asked or not.
+        starts = [as_scene(seen) or scene for seen, scene in zip(exam.read(befores), asked, strict=True)]
+        changes = [_change(start, rng) for start, rng in zip(starts, generators, strict=True)]
+        chats = exam.take_turns(chats, [order for _, order in changes], [number for number, _ in batch])
+        afters = [shown(chat) for chat in chats]
+        for start, (edit, order), before, after, seen in zip(
+            starts, changes, befores, afters, exam.read(afters), strict=True
+        ):
+            yield Case((before, after), order, in_words(seen), refine_marks(start, edit, seen))
+
+
+def _change(scene: Scene, rng: Random) -> tuple[Edit, str]:
+    edit = storybook.sample_edit(scene, rng)
+    return edit, storybook.instruction(scene, (edit,), rng)
+
+
+def refine_marks(before: Scene, edit: Edit, seen: Named) -> dict[str, list[bool]]:
+    """The marks of one change of a scene, from what is seen after it."""
+    wanted = storybook.apply(before, (edit,))
+    changed = [happened(edit, seen)]
+    return {
+        "refine/changed": changed,
+        "refine/unchanged": [stayed(before, edit, seen)],
+        "refine/ground and sky": [(seen.ground, seen.sky) == (wanted.ground, wanted.sky)],
+        f"refine/{edit.action}": changed,
+    }
+
+
+def as_scene(named: Named) -> Scene | None:
+    """What was seen or said as a scene; None where it is none (a green cat, things that overlap) or holds no thing."""
+    try:
+        scene = named.to_scene()
+    except ValueError:
+        return None
+    return scene if scene.things else None
+
+
+def happened(edit: Edit, seen: Named) -> bool:
+    """Whether a change can be seen: the thing is as it should be, where it should be, and no longer where it was."""
+    if edit.action == "ground":
+        return seen.ground == edit.value
+    if edit.action == "sky":
+        return seen.sky == edit.value
+    gone = edit.before is not None and (edit.after is None or edit.after.place != edit.before.place)
+    if gone and any(
+        (thing.kind, thing.column, thing.row) == (edit.before.kind, *edit.before.place) for thing in seen.things
+    ):
+        return False
+    asked = {"grow": ("size",), "shrink": ("size",), "turn": ("pose",), "appear": ("size",)}.get(edit.action, ())
+    return edit.after is None or holds(seen.things, [Mention.of(edit.after)], (*IDENTITY, *asked))
+
+
+def stayed(before: Scene, edit: Edit, seen: Named) -> bool:
+    """Whether all that was not to change is there in kind, colour and place, and nothing came uninvited."""
+    kept = [Mention.of(thing) for thing in storybook.untouched(before, (edit,))]
+    if not holds(seen.things, kept, IDENTITY):
+        return False
+    invited = {thing.kind for thing in (edit.before, edit.after) if thing is not None}
+    identities = {tuple(getattr(thing, name) for name in IDENTITY) for thing in kept}
+    others = [thing for thing in seen.things if tuple(getattr(thing, name) for name in IDENTITY) not in identities]
+    return all(thing.kind in invited for thing in others) and len(others) <= len(invited)
+
+
+def two_references(exam: Examiner) -> Iterator[Case]:
+    """One object from each of two pictures brought together: both there with their kind, colour and size."""
+    for batch in exam.batches("two_references"):
+        plans = [storybook.sample_composition(rng, len(NAMES)) for _, rng in batch]
+        instructions = [mentioning(plan) for plan in plans]
+        given = [_references(exam, plan) for plan in plans]
+        chats = exam.take_turns([Chat()] * len(batch), instructions, [number for number, _ in batch], given)
+        pictures = [shown(chat) for chat in chats]
+        for plan, chat, picture, seen in zip(plans, chats, pictures, exam.read(pictures), strict=True):
+            kept = [Mention.of(thing) for thing in plan.kept]
+            marks = {
+                "two_references/both": [holds(seen.things, kept, LOOKS)],
+                "two_references/pose too": [holds(seen.things, kept, (*LOOKS, "pose"))],
+            }
+            sources = [to_bytes(reference.picture) for reference in chat.last.references]
+            yield Case((*sources, picture), chat.last.instruction, in_words(seen), marks)
+
+
+def mentioning(plan: Composition) -> str:
+    """The instruction of a composition with `@name` where a picture stands."""
+    return "".join(piece if isinstance(piece, str) else f"@{NAMES[piece]}" for piece in plan.instruction)
+
+
+def _references(exam: Examiner, plan: Composition) -> References:
+    references = References()
+    for name, scene, thing, cut in zip(NAMES, plan.references, plan.chosen, plan.cut_out, strict=True):
+        mask = storybook.mask_of(thing) if cut else None
+        references = references.add(exam.reference(name, storybook.render(scene), mask))
+    return references
+
+
+def rewriting(exam: Examiner) -> Iterator[Case]:
+    """Wishes of every level in detailed words, sampled: all that a wish names is in its rewrite."""
+    sampling = Sampling.from_creativity(CREATIVITY)
+    for batch in exam.batches("rewriting"):
+        for number, rng in batch:
+            level = storybook.LEVELS[number % len(storybook.LEVELS)]
+            wish, _ = storybook.sample_wish(rng, level)
+            [text] = exam.pipeline.rewrite(wish.text, [number], sampling)
+            named = storybook.parse_caption(text)
+            kept = [storybook.covers(named, wish.named)]
+            marks = {
+                "rewriting/named_kept": kept,
+                f"rewriting/{level}": kept,
+                "rewriting/a whole scene": [as_scene(named) is not None],
+            }
+            yield Case((), wish.text, text, marks)
+
+
+def turn_seconds(pipeline: Pipeline) -> float:
+    """The median time of whole turns at default settings: a vague wish rewritten, thought out, painted and decoded.
+
+    One picture at a time, on all the cores that PyTorch was given; a first turn to warm up is not counted.
+    """
+    times = []
+    for number in range(TIMED_TURNS + 1):
+        wish, _ = storybook.sample_wish(Random(f"evaluation/turn/{number}"), "kinds")
+        began = time.perf_counter()
+        pipeline.generate(wish.text, [number], sampling=Sampling.from_creativity(CREATIVITY))
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[1:])
+
+
+def in_words(named: Named) -> str:
+    """What a judge saw, briefly."""
+    things = [
+        f"{thing.size} {thing.colour} {thing.kind} ({thing.pose}), {storybook.place_name(thing.column, thing.row)}"
+        for thing in named.things
+    ]
+    return "; ".join([f"{named.ground}, {named.sky}", *things])
+
+
+BEHAVIOURS: Mapping[str, Callable[[Examiner], Iterator[Case]]] = MappingProxyType(
+    {
+        "judge": judge_scene,
+        "reconstruction": reconstruction,
+        "text_to_picture": text_to_picture,
+        "describe": describe,
+        "questions": questions,
+        "refine": refine,
+        "two_references": two_references,
+        "rewriting": rewriting,
+    }
+)
