@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from .chat import Chat, References
+from .configuration import WeGenConfig
 from .conversation import Prompt, history, user_turn
 from .errors import WeGenError
 from .generation import Decoding, OnStep
 from .rewriting import clean
+from .tokenizer import Tokenizer
 from .wegen import WeGen
 
 
-def ask_prompt(wegen: WeGen, question: str, references: References, chat: Chat) -> Prompt:
+def ask_prompt(
+    config: WeGenConfig, tokenizer: Tokenizer, question: str, references: References, chat: Chat
+) -> Prompt:
     """The whole sequence after which the answer to `question` is written."""
     if not question.strip():
         raise WeGenError("The question is empty. Ask something about a picture, or about the chat.")
-    asked = user_turn(wegen.config, wegen.tokenizer, "ask", question, references.items)
-    return history(wegen.config, wegen.tokenizer, chat) + asked
+    asked = user_turn(config, tokenizer, "ask", question, references.items)
+    return history(config, tokenizer, chat) + asked
 
 
 def ask(
@@ -42,6 +46,6 @@ def ask(
     limit = wegen.config.templates.rewrite_limit if limit is None else limit
     if limit < 1:
         raise WeGenError(f"A limit of {limit} tokens leaves no room for an answer; give 1 or more.")
-    prompt = ask_prompt(wegen, question, references, chat).embeddings(wegen)
+    prompt = ask_prompt(wegen.config, wegen.tokenizer, question, references, chat).embeddings(wegen)
     [written] = Decoding(wegen, [prompt], room=limit).write_text(limit, on_token=on_token)
     return clean(wegen, written)

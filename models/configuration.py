@@ -186,10 +186,14 @@ class VAEConfig:
     """Rough colours of a latent for previews while sampling: a row-major `[latent_channels, 3]` matrix and a bias `[3]`
     from scaled latents to RGB in -1..1. Empty: those known for SDXL's VAE."""
 
+    patch: int = 1
+    """Pixels along one side that are folded into channels before the first level. 1 is the published VAE (diffusers'
+    `AutoencoderKL`); above, the small `CompactVAE` is meant, which has no norms."""
+
     def __post_init__(self):
-        _require_positive(self)
+        _require(self.patch >= 1, f"VAE patch is {self.patch}; it must be 1 or more.")
         _require(
-            self.norm_num_groups == 32 and all(c % 32 == 0 for c in self.block_out_channels),
+            self.patch > 1 or (self.norm_num_groups == 32 and all(c % 32 == 0 for c in self.block_out_channels)),
             f"VAE channels {self.block_out_channels} in {self.norm_num_groups} groups: every level must be a multiple "
             "of 32 and have 32 groups, or ComfyUI's own VAE cannot hold it.",
         )
@@ -202,13 +206,13 @@ class VAEConfig:
     @property
     def downscale(self) -> int:
         """Pixels along one side of a latent cell."""
-        return 2 ** (len(self.block_out_channels) - 1)
+        return self.patch * 2 ** (len(self.block_out_channels) - 1)
 
     def to_diffusers(self) -> dict[str, Any]:
-        """Keyword arguments of `diffusers.AutoencoderKL`."""
+        """Keyword arguments of `diffusers.AutoencoderKL`; only for a `patch` of 1."""
         levels = len(self.block_out_channels)
         values = dataclasses.asdict(self)
-        del values["preview_factors"]
+        del values["preview_factors"], values["patch"]
         return {
             **values,
             "down_block_types": ("DownEncoderBlock2D",) * levels,

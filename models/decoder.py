@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .compact_vae import CompactVAE
 from .configuration import WeGenConfig
-from .errors import WeGenError
+from .schedule import published_timesteps
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -22,11 +23,12 @@ class Decoder:
 
     config: WeGenConfig
     unet: UNet2DConditionModel
-    vae: AutoencoderKL
+    vae: AutoencoderKL | CompactVAE
+    """In float32, whatever `dtype` is."""
     device: torch.device
     dtype: torch.dtype
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def predict_noise(
         self, sample: Tensor, timestep: Tensor | float, features: Tensor, width: int, height: int
     ) -> Tensor:
@@ -42,7 +44,7 @@ class Decoder:
             },
         ).sample
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def paint(
         self,
         features: Tensor,
@@ -65,9 +67,8 @@ class Decoder:
         """
         from diffusers import EulerDiscreteScheduler
 
-        if steps < 1:
-            raise WeGenError(f"{steps} sampler steps; give 1 or more.")
         schedule = self.config.schedule
+        published_timesteps(schedule, steps)  # says which numbers of steps there can be
         scheduler = EulerDiscreteScheduler(
             num_train_timesteps=schedule.num_train_timesteps,
             beta_start=schedule.beta_start,
@@ -99,14 +100,16 @@ class Decoder:
                 on_step(index + 1, steps, step.pred_original_sample)
         return latent if keep is None else torch.where(keep[1] > 0, latent, keep[0])
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
         """Scaled latents `[B, 4, h, w]` -> pictures `[B, H, W, 3]` in 0..1, float32 on the CPU."""
-        pixels = self.vae.decode(latent.to(self.vae.dtype) / self.config.vae.scaling_factor).sample
-        return (pixels.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().clone()
+        decoded = self.vae.decode(latent.float() / self.config.vae.scaling_factor)
+        pixels = decoded if isinstance(self.vae, CompactVAE) else decoded.sample
+        return (pixels.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
         """Pictures `[B, H, W, 3]` in 0..1 -> scaled latents `[B, 4, h, w]` (the mode, nothing is drawn at random)."""
-        pixels = pictures.permute(0, 3, 1, 2).to(self.device, self.vae.dtype) * 2 - 1
-        return self.vae.encode(pixels).latent_dist.mode().to(self.dtype) * self.config.vae.scaling_factor
+        encoded = self.vae.encode(pictures.permute(0, 3, 1, 2).to(self.device) * 2 - 1)
+        latent = encoded if isinstance(self.vae, CompactVAE) else encoded.latent_dist.mode()
+        return latent.to(self.dtype) * self.config.vae.scaling_factor

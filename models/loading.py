@@ -9,6 +9,8 @@ from torch import nn
 
 from .agent import Agent
 from .checkpoint import Checkpoint, Part, open_checkpoint
+from .compact_vae import CompactVAE
+from .configuration import VAEConfig
 from .decoder import Decoder
 from .vision_encoder import VisionEncoder
 from .wegen import WeGen
@@ -61,13 +63,20 @@ def load_decoder(checkpoint: Checkpoint, device: str | torch.device, dtype: torc
 
 
 def empty_decoder(checkpoint: Checkpoint) -> tuple[nn.Module, nn.Module]:
-    """diffusers' UNet and VAE of the checkpoint's sizes, without weights (on the meta device)."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+    """diffusers' UNet and the VAE of the checkpoint's sizes, without weights (on the meta device)."""
+    from diffusers import UNet2DConditionModel
 
     with torch.device("meta"):
-        unet = UNet2DConditionModel(**checkpoint.config.unet.to_diffusers())
-        vae = AutoencoderKL(**checkpoint.config.vae.to_diffusers())
-    return unet, vae
+        return UNet2DConditionModel(**checkpoint.config.unet.to_diffusers()), make_vae(checkpoint.config.vae)
+
+
+def make_vae(config: VAEConfig) -> nn.Module:
+    """A headless VAE of these sizes: the small models' own, or diffusers'."""
+    if config.patch > 1:
+        return CompactVAE(config)
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(**config.to_diffusers())
 
 
 def _fill(module: nn.Module, part: Part, device: torch.device, dtype: torch.dtype) -> nn.Module:

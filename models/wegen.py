@@ -66,8 +66,8 @@ class WeGen:
         for start, picture in zip(starts, features, strict=True):
             if tuple(picture.shape) != expected:
                 raise WeGenError(
-                    f"A reference or chat holds {picture.shape[0]} features of {picture.shape[1]} numbers, this checkpoint "
-                    f"works with {expected[0]} of {expected[1]}. Make it anew with this checkpoint."
+                    f"A reference or chat holds {picture.shape[0]} features of {picture.shape[1]} numbers, this "
+                    f"checkpoint works with {expected[0]} of {expected[1]}. Make it anew with this checkpoint."
                 )
             inside = slice(start, start + self.config.tokens_per_picture)
             embeddings[inside] = self.agent.embed_features(picture.to(self.device, self.dtype))

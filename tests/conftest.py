@@ -16,6 +16,38 @@ def reference_dir() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Tensors here are so small that threads only wait for each other, for minutes on a machine with other work."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def packed_dir(tmp_path_factory) -> Path:
+    """A tiny random checkpoint in the packed layout; read only."""
+    from tiny import write_packed
+
+    return write_packed(tmp_path_factory.mktemp("packed") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def published_dir(tmp_path_factory) -> Path:
+    """The same checkpoint in the published layout; read only."""
+    from tiny import write_published
+
+    return write_published(tmp_path_factory.mktemp("published") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny(packed_dir):
+    """That checkpoint loaded: `WeGen` and `Decoder`."""
+    from comfyui_wegen.models.loading import load
+
+    return load(packed_dir)
+
+
 def pytest_terminal_summary(terminalreporter):
     """Say in red which whole groups of tests did not run, and why."""
     # `longrepr` of a skipped test is (file, line, "Skipped: <reason>").

@@ -21,6 +21,7 @@ class WeGenExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return the node classes."""
         # Only now: in a host that is too old these could fail before the message about it.
+        from .ask import WeGenAsk
         from .encode_reference import WeGenEncodeReference
         from .generate import WeGenGenerate, WeGenRefine
         from .load_model import WeGenLoadModel
@@ -35,6 +36,7 @@ class WeGenExtension(ComfyExtension):
             WeGenGenerate,
             WeGenRefine,
             WeGenConditioning,
+            WeGenAsk,
             WeGenThink,
             WeGenPaint,
         ]

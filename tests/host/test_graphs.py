@@ -54,6 +54,7 @@ def test_nodes_are_known_and_inner_ones_hidden(client):
         "WeGenGenerate",
         "WeGenRefine",
         "WeGenConditioning",
+        "WeGenAsk",
     }
 
 
@@ -198,6 +199,23 @@ def test_rewrites_are_a_list_that_stock_nodes_take(client):
     (shown,) = result.outputs["rewrite"]["text"]
     assert len(shown.split("\n\n")) == 3
     assert len(result.outputs["show"]["text"]) == 3
+
+
+def test_ask_answers_for_each_picture_and_for_a_chat(client):
+    name = upload(client, (60, 60), name="asked.png")
+    graph = {
+        **generate(seed=60),
+        "image": node("LoadImage", image=name),
+        "twice": node("RepeatImageBatch", image=["image", 0], amount=2),
+        "ask": node("WeGenAsk", wegen=["load", 0], question="what is there?", image=["twice", 0]),
+        "show": node("PreviewAny", source=["ask", 0]),
+        "ask chat": node("WeGenAsk", wegen=["load", 0], question="what is there?", chat=["generate", 1]),
+        "show chat": node("PreviewAny", source=["ask chat", 0]),
+    }
+    result = client.run(graph)
+    assert (result.status, result.errors) == ("success", [])
+    assert len(result.outputs["show"]["text"]) == 2
+    assert len(result.outputs["show chat"]["text"]) == 1
 
 
 @pytest.mark.parametrize("size, mode", [((1, 1), "RGB"), ((800, 3), "RGB"), ((8000, 30), "RGB"), ((40, 50), "RGBA")])

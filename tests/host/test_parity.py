@@ -3,6 +3,10 @@
 from pathlib import Path
 
 import pytest
+import tiny
+import torch
+from comfyui_wegen.models.loading import load
+from safetensors.torch import load_file, save_file
 
 SCRIPTS = Path(__file__).parent / "scripts"
 
@@ -23,3 +27,30 @@ def test_a_quarter_of_the_memory_gives_the_same(host_python, reference_dir, prec
     for name, part in parts.items():
         assert 0 < part["loaded"] < 0.5 * part["size"], name
         assert part["difference"] == 0, name
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_host_and_headless_decoders_agree(host_python, tmp_path, compact):
+    folder = tiny.write_packed(tmp_path / "model", compact)
+    _, decoder = load(folder)
+    generator = torch.Generator().manual_seed(0)
+    channels = decoder.config.vae.latent_channels
+    side = decoder.config.size // decoder.config.vae.downscale
+    given = {
+        "features": torch.randn(2, 64, 32, generator=generator),
+        "noise": torch.randn(2, channels, side, side, generator=generator),
+        "latent": torch.randn(1, channels, side, side, generator=generator),
+        "picture": torch.rand(1, 32, 32, 3, generator=generator),
+    }
+    save_file(given, tmp_path / "given.safetensors")
+    host_python(SCRIPTS / "packed_decoder.py", folder, tmp_path / "given.safetensors", tmp_path / "out.safetensors")
+    found = load_file(tmp_path / "out.safetensors")
+    expected = {
+        "latent": decoder.paint(given["features"], given["noise"], steps=4, guidance_scale=3.0),
+        "picture": decoder.decode(given["latent"]),
+        "encoded": decoder.encode(given["picture"]),
+    }
+    for name, value in expected.items():
+        torch.testing.assert_close(
+            found[name], value, atol=1e-4, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}"
+        )

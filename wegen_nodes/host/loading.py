@@ -12,10 +12,12 @@ import comfy.sd
 import comfy.supported_models
 import comfy.utils
 import torch
+from comfy.ldm.models.autoencoder import AutoencoderKL
 from torch import nn
 
 from ...models.agent import Agent
 from ...models.checkpoint import Checkpoint, checkpoint_kind, open_checkpoint, part_file
+from ...models.compact_vae import CompactVAE
 from ...models.configuration import UNetConfig, VAEConfig
 from ...models.errors import CheckpointError, WeGenError
 from ...models.vision_encoder import VisionEncoder
@@ -107,41 +109,77 @@ def load_vae(folder: str) -> comfy.sd.VAE:
     """The decoder's VAE as a native VAE."""
     checkpoint = open_checkpoint(folder)
     config = checkpoint.config.vae
-    levels = len(config.block_out_channels)
+    state = _read(checkpoint, "vae")
+    vae = _compact_vae(checkpoint, state) if config.patch > 1 else _published_vae(checkpoint, state)
+    vae.downscale_ratio = vae.upscale_ratio = config.downscale
+    vae.latent_channels = config.latent_channels
+    return vae
+
+
+def _published_vae(checkpoint: Checkpoint, state: dict[str, torch.Tensor]) -> comfy.sd.VAE:
+    config = checkpoint.config.vae
     width = config.block_out_channels[0]
-    parameters = {
-        "ddconfig": {
-            "double_z": True,
-            "z_channels": config.latent_channels,
-            "resolution": 256,
-            "in_channels": config.in_channels,
-            "out_ch": config.out_channels,
-            "ch": width,
-            "ch_mult": [channels // width for channels in config.block_out_channels],
-            "num_res_blocks": config.layers_per_block,
-            "attn_resolutions": [],
-            "dropout": 0.0,
-        },
-        "embed_dim": config.latent_channels,
-    }
-    state = {host_vae_name(name, levels): tensor for name, tensor in _read(checkpoint, "vae").items()}
+    multiples = [channels // width for channels in config.block_out_channels]
+    parameters = _host_vae_parameters(width, multiples, config.layers_per_block, config.latent_channels)
+    state = {host_vae_name(name, len(multiples)): tensor for name, tensor in state.items()}
     # Linear layers of the attention are 1x1 convolutions in the host.
     for name, tensor in state.items():
         if ".attn_1." in name and tensor.ndim == 2:
             state[name] = tensor[..., None, None]
     vae = comfy.sd.VAE(sd=state, config={"params": parameters})
-    missing = set(vae.first_stage_model.state_dict()) ^ set(state)
-    if missing:
-        raise CheckpointError(f"The VAE of {folder} does not fit ComfyUI's own; first difference: {min(missing)!r}.")
-    vae.downscale_ratio = vae.upscale_ratio = config.downscale
-    vae.latent_channels = config.latent_channels
+    different = set(vae.first_stage_model.state_dict()) ^ set(state)
+    if different:
+        raise CheckpointError(
+            f"The VAE of {checkpoint.folder} does not fit ComfyUI's own; first difference: {min(different)!r}."
+        )
     return vae
+
+
+def _compact_vae(checkpoint: Checkpoint, state: dict[str, torch.Tensor]) -> comfy.sd.VAE:
+    """The host's VAE around the small models' network: it batches, tiles and moves it like any other."""
+    config = checkpoint.config.vae
+    checkpoint.vae.check(CompactVAE(config, device="meta"))
+    # The host's class only makes networks that it knows, so it gets a minimal one, which is then replaced.
+    parameters = _host_vae_parameters(32, [1], 1, config.latent_channels)
+    minimal = AutoencoderKL(**parameters).state_dict()
+    vae = comfy.sd.VAE(sd=minimal, config={"params": parameters})
+    network = CompactVAE(config, operations=comfy.ops.disable_weight_init).eval().requires_grad_(False)
+    network.load_state_dict(state)
+    network.to(vae.vae_dtype)
+    comfy.model_management.archive_model_dtypes(network)
+    vae.first_stage_model = network
+    vae.patcher = _patcher(network, vae.device, comfy.model_management.vae_offload_device(), disable_dynamic=True)
+    vae.size = None  # of the minimal network; asked for anew
+    vae.model_size()
+    return vae
+
+
+def _host_vae_parameters(width: int, multiples: list[int], layers: int, latent_channels: int) -> dict:
+    return {
+        "ddconfig": {
+            "double_z": True,
+            "z_channels": latent_channels,
+            "resolution": 256,
+            "in_channels": 3,
+            "out_ch": 3,
+            "ch": width,
+            "ch_mult": multiples,
+            "num_res_blocks": layers,
+            "attn_resolutions": [],
+            "dropout": 0.0,
+        },
+        "embed_dim": latent_channels,
+    }
 
 
 class WeGenDecoder(comfy.supported_models.SDXL):
     """SDXL's class with WeGen's sizes. It takes the head width from its own configuration, not SDXL's 64."""
 
     unet_extra_config = {}  # noqa: RUF012 - the host's own declaration
+
+    def inpaint_model(self) -> bool:
+        """Latents of more than SDXL's 4 channels do not make it a model that takes a mask as input."""
+        return False
 
 
 def host_unet_config(config: UNetConfig) -> dict:
@@ -177,9 +215,10 @@ def latent_format(config: VAEConfig) -> comfy.latent_formats.LatentFormat:
     """The latent's scale, and what colours it has for previews."""
     latent = comfy.latent_formats.SDXL()
     latent.scale_factor = config.scaling_factor
-    if config.preview_factors:
+    latent.latent_channels = config.latent_channels
+    if config.preview_factors or config.patch > 1:
         rows = [list(config.preview_factors[i : i + 3]) for i in range(0, len(config.preview_factors), 3)]
-        latent.latent_rgb_factors, latent.latent_rgb_factors_bias = rows[:-1], rows[-1]
+        latent.latent_rgb_factors, latent.latent_rgb_factors_bias = (rows[:-1], rows[-1]) if rows else (None, None)
         latent.taesd_decoder_name = None  # made for SDXL's VAE
     return latent
 

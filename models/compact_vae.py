@@ -1,0 +1,69 @@
+"""The small models' VAE: pixels folded into channels first, then a few convolutions without norms.
+
+SDXL's VAE spends nearly all its work at full resolution, and its group norms need wide layers; neither fits a model of
+a few million parameters. A larger model keeps diffusers' AutoencoderKL.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from types import ModuleType
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .configuration import VAEConfig
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions beside the identity."""
+
+    def __init__(self, channels: int, operations, dtype=None, device=None):
+        super().__init__()
+        place = {"kernel_size": 3, "padding": 1, "dtype": dtype, "device": device}
+        self.conv1 = operations.Conv2d(channels, channels, **place)
+        self.conv2 = operations.Conv2d(channels, channels, **place)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.silu(self.conv1(F.silu(x))))
+
+
+class CompactVAE(nn.Module):
+    """Pictures `[B, 3, H, W]` in -1..1 <-> latents `[B, latent_channels, H / downscale, W / downscale]`, unscaled.
+
+    Levels go from fine to coarse, each half as fine as the one before. There is no variance: the latent is what
+    `AutoencoderKL` calls the mode. `operations` makes every layer (`torch.nn`, or the host's).
+    """
+
+    def __init__(self, config: VAEConfig, operations: ModuleType | type = nn, dtype=None, device=None):
+        super().__init__()
+        self.patch = config.patch
+        folded = config.in_channels * config.patch**2
+        channels = config.block_out_channels
+        place = {"dtype": dtype, "device": device}
+
+        def conv(inside: int, outside: int, stride: int = 1) -> nn.Module:
+            return operations.Conv2d(inside, outside, 3, stride=stride, padding=1, **place)
+
+        def blocks(count: int, width: int) -> list[nn.Module]:
+            return [Block(width, operations, **place) for _ in range(count)]
+
+        encoder = [conv(folded, channels[0]), *blocks(config.layers_per_block, channels[0])]
+        for before, after in pairwise(channels):
+            encoder += [conv(before, after, stride=2), *blocks(config.layers_per_block, after)]
+        self.encoder = nn.Sequential(*encoder, nn.SiLU(), conv(channels[-1], config.latent_channels))
+
+        decoder = [conv(config.latent_channels, channels[-1]), *blocks(config.layers_per_block + 1, channels[-1])]
+        for before, after in pairwise(reversed(channels)):
+            decoder += [
+                nn.Upsample(scale_factor=2, mode="nearest"),
+                conv(before, after),
+                *blocks(config.layers_per_block + 1, after),
+            ]
+        self.decoder = nn.Sequential(*decoder, nn.SiLU(), conv(channels[0], folded))
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        return self.encoder(F.pixel_unshuffle(pixels, self.patch))
+
+    def decode(self, latent: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.decoder(latent), self.patch)

@@ -1,0 +1,27 @@
+"""Paints, decodes and encodes with the host's decoder of a packed folder; writes the results to a safetensors file."""
+
+import json
+import sys
+
+import torch
+from comfyui_wegen.models.chat import Settings
+from comfyui_wegen.models.checkpoint import open_checkpoint
+from comfyui_wegen.wegen_nodes.host.loading import load_unet, load_vae
+from comfyui_wegen.wegen_nodes.host.sampling import sample
+from safetensors.torch import load_file, save_file
+
+folder, inputs, outputs = sys.argv[1:]
+given = load_file(inputs)
+config = open_checkpoint(folder).config
+with torch.inference_mode():
+    model, vae = load_unet(folder), load_vae(folder)
+    start = torch.zeros_like(given["noise"])
+    settings = Settings(steps=4, guidance_scale=3.0)
+    latent = sample(model, config, given["features"], given["noise"], start, settings) * config.vae.scaling_factor
+    results = {
+        "latent": latent,
+        "picture": vae.decode(given["latent"] / config.vae.scaling_factor),
+        "encoded": vae.encode(given["picture"]) * config.vae.scaling_factor,
+    }
+save_file({name: value.contiguous() for name, value in results.items()}, outputs)
+print(json.dumps({name: list(value.shape) for name, value in results.items()}))

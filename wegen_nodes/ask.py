@@ -1,0 +1,53 @@
+"""WeGen Ask."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io, ui
+
+from ..models.asking import ask, ask_prompt
+from ..models.chat import Chat, References
+from ..models.pipeline import encode_reference
+from .host.bundle import progress
+from .types import CATEGORY, ChatType, references, wegen
+
+
+class WeGenAsk(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WeGenAsk",
+            display_name="WeGen Ask",
+            category=CATEGORY,
+            description="Answers questions about a picture, references or a chat: what is there, where, how many.",
+            search_aliases=["wegen caption", "describe image", "vqa"],
+            inputs=[
+                wegen(),
+                io.String.Input(
+                    "question",
+                    multiline=True,
+                    default="what is in the picture?",
+                    tooltip="@name means a reference.",
+                ),
+                io.Image.Input("image", optional=True, tooltip="Each picture of a batch is asked about by itself."),
+                references(),
+                ChatType.Input("chat", optional=True, tooltip="Earlier turns, to ask about what was drawn."),
+            ],
+            outputs=[io.String.Output(display_name="answers", is_output_list=True)],
+        )
+
+    @classmethod
+    def execute(cls, wegen, question, image=None, references=None, chat=None) -> io.NodeOutput:
+        references, chat = references or References(), chat or Chat()
+        subjects = [references]
+        if image is not None:
+            eyes = wegen.seeing(1)
+            taken = {reference.name for reference in references}
+            name = next(f"picture{n or ''}" for n in range(len(taken) + 1) if f"picture{n or ''}" not in taken)
+            subjects = [references.add(encode_reference(eyes, name, picture)) for picture in image]
+        limit = wegen.config.templates.rewrite_limit
+        answers = []
+        for subject in subjects:
+            prompt = ask_prompt(wegen.config, wegen.tokenizer, question, subject, chat)
+            model = wegen.writing(1, prompt.tokens(wegen.tokenizer) + limit)
+            answers.append(ask(model, question, subject, chat, limit, progress()))
+        return io.NodeOutput(answers, ui=ui.PreviewText("\n\n".join(answers)))
