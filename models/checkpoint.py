@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import pickle
 import re
 import zipfile
@@ -32,6 +34,10 @@ SCHEDULER_FILE = Path("pretrained/stable-diffusion-xl-base-1.0/scheduler/schedul
 #: what published folders are called when they stand inside another one
 PUBLISHED_NAME = "wegen_mllm_ckpt"
 
+DIFFUSERS_FILE = re.compile(r"diffusion_pytorch_model(?:\.(\w+))?\.(?:safetensors|bin)")
+#: the form in which the published code asks for the UNet
+UNET_VARIANT = "bf16"
+
 #: entries of published files that no computation uses
 UNUSED = re.compile(
     r"llm\.model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq|(input_resampler|adapter)\..*scale"
@@ -47,6 +53,11 @@ class StoredTensor:
     key: str
     shape: tuple[int, ...]
     read: Callable[[], Tensor]
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
 
 
 class Part(Mapping[str, Tensor]):
@@ -134,8 +145,8 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
         raise CheckpointError(f"There is no checkpoint folder {folder}.")
     else:
         raise CheckpointError(
-            f"{folder} holds no WeGen checkpoint: neither {CONFIG_FILE} (packed, written by 'wegen convert') "
-            f"nor {AGENT_FILE} (published) is there."
+            f"{folder} holds no WeGen checkpoint: neither {CONFIG_FILE} with {part_file(PARTS[0])} (packed, written by "
+            f"'wegen convert') nor {AGENT_FILE} (published) is there."
         )
     _check_vocabulary(checkpoint)
     return checkpoint
@@ -143,7 +154,8 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
 
 def checkpoint_kind(folder: Path) -> str | None:
     """ "packed", "published", or None when `folder` is neither."""
-    if (folder / CONFIG_FILE).is_file() and (folder / part_file("language_model")).is_file():
+    # One part is enough to know what the folder is meant to be; which others are missing is then said by name.
+    if (folder / CONFIG_FILE).is_file() and any((folder / part_file(part)).is_file() for part in PARTS):
         return "packed"
     if (folder / AGENT_FILE).is_file() or (folder / PUBLISHED_NAME / AGENT_FILE).is_file():
         return "published"
@@ -205,24 +217,43 @@ def read_pickle(path: Path) -> dict[str, StoredTensor]:
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} was not loaded: it is damaged, or holds something else than tensors, which could run code "
-            f"({str(error).splitlines()[0]})."
+            f"({_first_line(error)})."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged or no PyTorch file: {str(error).splitlines()[0]}") from error
-    if not isinstance(values, dict) or not all(isinstance(value, Tensor) for value in values.values()):
+    # Damaged pickles make the unpickler stumble in many ways, over indices and attributes of its own among them.
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is damaged or no PyTorch file: {_first_line(error)}") from error
+    if not isinstance(values, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in values.items()
+    ):
         raise CheckpointError(f"{path} does not hold a state dict (names to tensors).")
     return {key: StoredTensor(path, key, tuple(t.shape), lambda t=t: t) for key, t in values.items()}
 
 
-def _read_diffusers(folder: Path) -> dict[str, StoredTensor]:
-    """The weights of a diffusers model folder, whatever their variant."""
-    found = [
-        *sorted(folder.glob("diffusion_pytorch_model*.safetensors")),
-        *sorted(folder.glob("diffusion_pytorch_model*.bin")),
-    ]
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _read_diffusers(folder: Path, variant: str = "") -> dict[str, StoredTensor]:
+    """The weights of a diffusers model folder: the variant that the published code asks for ("" is the plain file),
+    else the plain file, else any other; safetensors before pickles."""
+
+    def preference(path: Path) -> tuple:
+        form = DIFFUSERS_FILE.fullmatch(path.name).group(1) or ""
+        return path.suffix != ".safetensors", form != variant, form != "", form
+
+    found = sorted((path for path in folder.glob("*") if DIFFUSERS_FILE.fullmatch(path.name)), key=preference)
     if not found:
         raise CheckpointError(f"The checkpoint needs diffusion_pytorch_model.safetensors in {folder}.")
     return read_safetensors(found[0]) if found[0].suffix == ".safetensors" else read_pickle(found[0])
+
+
+def _number(values: Mapping, key: str, default: float, file: Path) -> float:
+    """A number of a JSON file, of the type of `default`; null counts as absent."""
+    value = default if values.get(key) is None else values[key]
+    wanted = (int, float) if isinstance(default, float) else int
+    if not isinstance(value, wanted) or isinstance(value, bool):
+        raise CheckpointError(f"{file}: {key} must be a number, got {value!r}.")
+    return type(default)(value)
 
 
 def _below(tensors: Mapping[str, StoredTensor], prefix: str) -> dict[str, StoredTensor]:
@@ -274,22 +305,21 @@ def _open_published(folder: Path) -> Checkpoint:
     unet, vae = _below(agent, "adapter.unet."), _below(agent, "adapter.vae.")
     # Where the agent brings its own decoder it wins, key by key; the stage-one files need not even be there then.
     if not unet or any((folder / UNET_FOLDER).glob("diffusion_pytorch_model*")):
-        unet = {**_read_diffusers(folder / UNET_FOLDER), **unet}
+        unet = {**_read_diffusers(folder / UNET_FOLDER, UNET_VARIANT), **unet}
     if not vae or any((folder / VAE_FOLDER).glob("diffusion_pytorch_model*")):
         vae = {**_read_diffusers(folder / VAE_FOLDER), **vae}
     language = {key: entry for key, entry in agent.items() if not key.startswith("adapter.")}
 
     vision_config = _vision_config(vision, folder)
-    unet_config = UNetConfig.from_diffusers(_read_json(folder / UNET_FOLDER / CONFIG_FILE))
-    vae_config = VAEConfig.from_diffusers(_read_json(folder / VAE_FOLDER / CONFIG_FILE))
-    schedule = _schedule_config(_read_json(folder / SCHEDULER_FILE))
     try:
+        unet_config = _diffusers_config(UNetConfig, folder / UNET_FOLDER / CONFIG_FILE)
+        vae_config = _diffusers_config(VAEConfig, folder / VAE_FOLDER / CONFIG_FILE)
         config = WeGenConfig(
             vision=vision_config,
             language=_language_config(language, folder),
             unet=unet_config,
             vae=vae_config,
-            schedule=schedule,
+            schedule=_schedule_config(folder / SCHEDULER_FILE),
             size=unet_config.sample_size * vae_config.downscale,
             name=folder.parent.name if folder.name == PUBLISHED_NAME else folder.name,
         )
@@ -308,6 +338,15 @@ def _open_published(folder: Path) -> Checkpoint:
     )
 
 
+def _diffusers_config(kind: type[UNetConfig] | type[VAEConfig], file: Path) -> UNetConfig | VAEConfig:
+    try:
+        return kind.from_diffusers(_read_json(file), str(file))
+    except CheckpointError:
+        raise
+    except WeGenError as error:
+        raise CheckpointError(str(error)) from error
+
+
 def _vision_config(vision: Mapping[str, StoredTensor], folder: Path) -> VisionConfig:
     """Sizes from the weights; those that leave no trace there from `vision_config.json`, else the published ones."""
     file = folder / VISION_FILE
@@ -316,22 +355,22 @@ def _vision_config(vision: Mapping[str, StoredTensor], folder: Path) -> VisionCo
     grid = round((positions - 1) ** 0.5)
     if grid**2 + 1 != positions:
         raise CheckpointError(f"{file}: 'pos_embed' has {positions} positions, expected a square and one.")
-    extra = {}
-    for place in (folder, folder.parent):
-        if (place / VISION_CONFIG_FILE).is_file():
-            extra = _read_json(place / VISION_CONFIG_FILE)
-            break
+    places = [place / VISION_CONFIG_FILE for place in (folder, folder.parent)]
+    extra_file = next((place for place in places if place.is_file()), places[0])
+    extra = _read_json(extra_file) if extra_file.is_file() else {}
     try:
         return VisionConfig(
             image_size=grid * patch,
             patch_size=patch,
             width=width,
             layers=_count(vision, r"blocks\.(\d+)\."),
-            head_width=int(extra.get("head_width", VisionConfig.head_width)),
+            head_width=_number(extra, "head_width", VisionConfig.head_width, extra_file),
             mlp_width=_shape(vision, "blocks.0.mlp.fc1.weight", file, 2)[0],
             qkv_bias="blocks.0.attn.qkv.bias" in vision,
-            layer_norm_eps=float(extra.get("layer_norm_eps", VisionConfig.layer_norm_eps)),
+            layer_norm_eps=_number(extra, "layer_norm_eps", VisionConfig.layer_norm_eps, extra_file),
         )
+    except CheckpointError:
+        raise
     except WeGenError as error:
         raise CheckpointError(f"{file}: {error} Put the right one into {VISION_CONFIG_FILE} in {folder}.") from error
 
@@ -339,11 +378,12 @@ def _vision_config(vision: Mapping[str, StoredTensor], folder: Path) -> VisionCo
 def _language_config(agent: Mapping[str, StoredTensor], folder: Path) -> LanguageConfig:
     file = folder / AGENT_FILE
     vocab_size, width = _shape(agent, "llm.model.embed_tokens.weight", file, 2)
-    values = _read_json(folder / LLAMA_CONFIG_FILE)
+    sizes = folder / LLAMA_CONFIG_FILE
+    values = _read_json(sizes)
     published = LanguageConfig()
-    heads = int(values.get("num_attention_heads", published.heads))
-    if width % heads:
-        raise CheckpointError(f"{folder / LLAMA_CONFIG_FILE}: {heads} heads do not divide the width {width} of {file}.")
+    heads = _number(values, "num_attention_heads", published.heads, sizes)
+    if heads < 1 or width % heads:
+        raise CheckpointError(f"{sizes}: {heads} heads do not divide the width {width} of {file}.")
     kv_width = _shape(agent, "llm.model.layers.0.self_attn.k_proj.weight", file, 2)[0]
     return LanguageConfig(
         vocab_size=vocab_size,
@@ -352,20 +392,17 @@ def _language_config(agent: Mapping[str, StoredTensor], folder: Path) -> Languag
         layers=_count(agent, r"llm\.model\.layers\.(\d+)\."),
         heads=heads,
         kv_heads=kv_width // (width // heads),
-        norm_eps=float(values.get("rms_norm_eps", published.norm_eps)),
-        rope_theta=float(values.get("rope_theta", published.rope_theta)),
-        context_length=int(values.get("max_position_embeddings", published.context_length)),
+        norm_eps=_number(values, "rms_norm_eps", published.norm_eps, sizes),
+        rope_theta=_number(values, "rope_theta", published.rope_theta, sizes),
+        context_length=_number(values, "max_position_embeddings", published.context_length, sizes),
     )
 
 
-def _schedule_config(values: Mapping) -> ScheduleConfig:
+def _schedule_config(file: Path) -> ScheduleConfig:
+    values = _read_json(file)
     expected = {"beta_schedule": "scaled_linear", "prediction_type": "epsilon", "timestep_spacing": "leading"}
     for name, wanted in expected.items():
         if values.get(name, wanted) != wanted:
-            raise CheckpointError(f"{SCHEDULER_FILE}: {name} is {values[name]!r}; WeGen's decoder needs {wanted!r}.")
-    return ScheduleConfig(
-        num_train_timesteps=int(values.get("num_train_timesteps", 1000)),
-        beta_start=float(values.get("beta_start", 0.00085)),
-        beta_end=float(values.get("beta_end", 0.012)),
-        steps_offset=int(values.get("steps_offset", 1)),
-    )
+            raise CheckpointError(f"{file}: {name} is {values[name]!r}; WeGen's decoder needs {wanted!r}.")
+    names = [field.name for field in dataclasses.fields(ScheduleConfig)]
+    return ScheduleConfig(**{name: _number(values, name, getattr(ScheduleConfig, name), file) for name in names})

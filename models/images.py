@@ -25,7 +25,10 @@ def to_pil(image: Tensor) -> Image.Image:
 
 
 def flatten_alpha(picture: Image.Image) -> Image.Image:
-    """RGB version of any PIL picture; transparent parts are laid on white."""
+    """RGB version of any PIL picture; transparent parts are laid on white, 16 bits become 8."""
+    if picture.mode.startswith("I"):
+        # Pillow's own conversion would cut off all that is above 255.
+        picture = Image.fromarray((np.asarray(picture).clip(0, 65535) / 257).round().astype(np.uint8))
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)

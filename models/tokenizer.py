@@ -74,7 +74,10 @@ class Tokenizer:
             raise CheckpointError(f"{folder / ADDED_FILE} is not valid JSON: {error}") from error
         if not isinstance(added, dict) or not all(type(index) is int for index in added.values()):
             raise CheckpointError(f"{folder / ADDED_FILE} must map tokens to ids.")
-        return cls((folder / MODEL_FILE).read_bytes(), added, tokens_per_picture)
+        try:
+            return cls((folder / MODEL_FILE).read_bytes(), added, tokens_per_picture)
+        except CheckpointError as error:
+            raise CheckpointError(f"{folder}: {error}") from error
 
     @property
     def vocab_size(self) -> int:
@@ -87,6 +90,8 @@ class Tokenizer:
         As published, white space on both sides of an added token is dropped, and the text after one starts with
         SentencePiece's word marker again.
         """
+        # Half a surrogate pair, which a front end can send, is no text that SentencePiece takes.
+        text = text.encode("utf-8", "replace").decode("utf-8")
         ids = [self.begin_id] if begin else []
         position = 0
         for match in self._splitter.finditer(text):

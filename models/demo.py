@@ -1,0 +1,154 @@
+"""`wegen demo`: the whole story on the bundled model in one run, as pictures, one contact sheet and timings."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from .asking import ask
+from .chat import References
+from .generation import Sampling
+from .images import to_pil
+from .pipeline import Pipeline
+from .storybook import Scene, Thing, render
+
+WISH = "a quiet night"
+WISH_SEEDS = range(1, 7)
+HOUSE = Scene("meadow", "day", (Thing("house", "red", "big", 2, 2, "lit"),))
+CAT = Scene("snow", "day", (Thing("cat", "orange", "big", 1, 3, "facing right"),))
+COMBINATION = (
+    "put the house of @house at the lower right together with the cat of @cat at the bottom left on a beach at dusk"
+)
+OPENING = (
+    "on a meadow by day, a big red house with the lights off at the lower left, "
+    "a small white cloud at the upper right, a small green round tree at the bottom right."
+)
+#: instruction, and the part of the picture that may change as fractions (left, top, right, bottom)
+REFINEMENTS = (
+    ("make it night", (0.0, 0.0, 1.0, 1.0)),
+    ("add a big yellow crescent moon at the top middle", (0.3, 0.0, 0.75, 0.35)),
+    ("light up the house", (0.0, 0.4, 0.45, 0.95)),
+    ("delete the cloud", (0.55, 0.1, 1.0, 0.45)),
+)
+QUESTION = "what colour is the house?"
+
+MARGIN, PICTURE, TEXT = 24, 168, 62
+INK, PAPER, QUIET = "#2b2d42", "#fbf8f1", "#6c6f85"
+
+
+@dataclass
+class Sheet:
+    """Rows of pictures with words below them, drawn when all are known."""
+
+    rows: list[tuple[str, list[tuple[Image.Image, str]]]] = field(default_factory=list)
+
+    def add(self, title: str, pictures: list[tuple[Image.Image, str]]) -> None:
+        self.rows.append((title, pictures))
+
+    def draw(self) -> Image.Image:
+        columns = max(len(pictures) for _, pictures in self.rows)
+        row_height = 34 + PICTURE + TEXT
+        size = (2 * MARGIN + columns * (PICTURE + 12) - 12, 2 * MARGIN + len(self.rows) * row_height)
+        sheet = Image.new("RGB", size, PAPER)
+        draw = ImageDraw.Draw(sheet)
+        title_font, font = ImageFont.load_default(18), ImageFont.load_default(11)
+        for index, (title, pictures) in enumerate(self.rows):
+            top = MARGIN + index * row_height
+            draw.text((MARGIN, top), title, INK, title_font)
+            for column, (picture, words) in enumerate(pictures):
+                left = MARGIN + column * (PICTURE + 12)
+                sheet.paste(picture.resize((PICTURE, PICTURE), Image.Resampling.LANCZOS), (left, top + 30))
+                lines = textwrap.wrap(words, 30, max_lines=4, placeholder=" ...")
+                draw.multiline_text((left, top + 34 + PICTURE), "\n".join(lines), QUIET, font, spacing=3)
+        return sheet
+
+
+def run_demo(pipeline: Pipeline, out: Path, say: Callable[[str], None] = print) -> dict[str, float]:
+    """Play the whole story, write its pictures, `contact_sheet.png` and `timings.txt` into `out`.
+
+    Args:
+        pipeline: of the bundled model, or of another one that knows the storybook.
+        out: a folder; made when it is not there.
+        say: gets each line of the report.
+
+    Returns:
+        Seconds of each part.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    sheet, seconds = Sheet(), {}
+
+    def part(name: str, begun: float) -> None:
+        seconds[name] = time.perf_counter() - begun
+        say(f"{name}: {seconds[name]:.1f} s")
+
+    def save(picture: Tensor, name: str) -> Image.Image:
+        image = to_pil(picture)
+        image.save(out / f"{name}.png")
+        return image
+
+    begun = time.perf_counter()
+    chat = pipeline.generate(WISH, list(WISH_SEEDS), sampling=Sampling.from_creativity(0.6))
+    answers = chat.last.answers
+    drawn = [(save(answer.picture, f"wish_{answer.seed}"), answer.rewrite) for answer in answers]
+    sheet.add(f"“{WISH}”: six rewrites, six pictures", drawn)
+    for answer in answers:
+        say(f"  {WISH!r} -> {answer.rewrite}")
+    part("one wish, six pictures", begun)
+
+    begun = time.perf_counter()
+    references, shown = References(), []
+    for name, scene in (("house", HOUSE), ("cat", CAT)):
+        picture = Image.fromarray(render(scene))
+        references = references.add(pipeline.encode_reference(name, picture))
+        shown.append((picture, f"@{name}"))
+    chat = pipeline.generate(COMBINATION, [1], references)
+    shown.append((save(chat.last.answer.picture, "two_references"), COMBINATION))
+    sheet.add("Two references in one scene", shown)
+    part("two references", begun)
+
+    begun = time.perf_counter()
+    chat = pipeline.generate(OPENING, [1])
+    pictures = [(save(chat.last.answer.picture, "chat_0"), OPENING)]
+    for number, (instruction, area) in enumerate(REFINEMENTS, start=1):
+        before = chat.last.answer.picture
+        edit = _area(area, *before.shape[:2])
+        whole = bool(edit.all())
+        chat = pipeline.refine(
+            chat, instruction, [number], edit_mask=None if whole else edit, sampling=Sampling(temperature=0.0)
+        )
+        after = chat.last.answer.picture
+        words = instruction
+        if not whole:
+            kept = edit == 0
+            difference = float((after - before)[kept].abs().max())
+            words += f" ({float(kept.float().mean()):.0%} of the picture kept, largest difference there {difference:g})"
+        pictures.append((save(after, f"chat_{number}"), words))
+        say(f"  {words}")
+    sheet.add("A chat: each turn changes what is said", pictures)
+    part("a chat of four refinements", begun)
+
+    begun = time.perf_counter()
+    answer = ask(pipeline.wegen, QUESTION, chat=chat)
+    say(f"  {QUESTION} {answer}")
+    sheet.add("A question about the last picture", [(to_pil(chat.last.answer.picture), f"{QUESTION} — {answer}")])
+    part("a question", begun)
+
+    sheet.draw().save(out / "contact_sheet.png")
+    report = [f"{name}: {value:.1f} s" for name, value in seconds.items()]
+    (out / "timings.txt").write_text("\n".join([*report, f"all: {sum(seconds.values()):.1f} s"]) + "\n")
+    say(f"all: {sum(seconds.values()):.1f} s; see {out / 'contact_sheet.png'}")
+    return seconds
+
+
+def _area(area: tuple[float, float, float, float], height: int, width: int) -> Tensor:
+    left, top, right, bottom = area
+    mask = torch.zeros(height, width)
+    mask[round(top * height) : round(bottom * height), round(left * width) : round(right * width)] = 1
+    return mask

@@ -1,0 +1,317 @@
+"""Training: published losses, sequences equal to inference's, and runs that go on to the bit after a stop."""
+
+import argparse
+import dataclasses
+import json
+import math
+import signal
+from random import Random
+
+import pytest
+import torch
+from comfyui_wegen.models import conversation as inference
+from comfyui_wegen.models.chat import Answer, Chat, Reference, References, Turn
+from comfyui_wegen.models.checkpoint import open_checkpoint
+from comfyui_wegen.models.data import TASKS, Picture, Text
+from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.loading import load
+from comfyui_wegen.models.training.command import add_arguments, run
+from comfyui_wegen.models.training.conversations import conversation
+from comfyui_wegen.models.training.encoder import EncoderStage, cell_answers
+from comfyui_wegen.models.training.loop import CHECKPOINT, Rhythm, draw_sheet, load_average, train
+from comfyui_wegen.models.training.losses import IGNORED, agent_losses
+from comfyui_wegen.models.training.pagecache import PageCache
+from comfyui_wegen.models.training.recipe import Recipe, RecipeError, read_recipe
+from comfyui_wegen.models.training.stage import Stage
+from comfyui_wegen.models.training.workshop import STAGES, Workshop
+from comfyui_wegen.models.vision_encoder import pool_features
+from PIL import Image
+from safetensors.torch import load_file
+
+TINY_MODEL = {
+    "format_version": 1,
+    "vision": {"image_size": 128, "patch_size": 16, "width": 32, "layers": 1, "head_width": 16, "mlp_width": 32,
+               "normalize_features": True},
+    "language": {"vocab_size": 1, "width": 32, "mlp_width": 32, "layers": 1, "heads": 2, "kv_heads": 2,
+                 "context_length": 1024},
+    "unet": {"in_channels": 8, "out_channels": 8, "block_out_channels": [32, 32],
+             "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+             "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"], "layers_per_block": 1,
+             "transformer_layers_per_block": [1, 1], "attention_head_dim": [1, 1], "cross_attention_dim": 32,
+             "projection_class_embeddings_input_dim": 1568, "sample_size": 16},
+    "vae": {"patch": 4, "block_out_channels": [8, 8], "layers_per_block": 1, "latent_channels": 8,
+            "scaling_factor": 1.0, "sample_size": 128},
+    "templates": {"text_to_picture": "[INST] {pictures}{text} [/INST]\n",
+                  "rewrite": "[INST] {pictures}{text} [/INST]\n",
+                  "mention": "{picture}", "rewrite_place": "answer", "rewrite_limit": 12},
+    "size": 128,
+    "name": "tiny",
+}  # fmt: skip
+QUIET = Rhythm(sheet_seconds=math.inf)
+TASK_MIX = dict.fromkeys(TASKS, 1)
+OPTIONS = {
+    "tokenizer": {"pieces": 500, "samples": 300},
+    "vae": {"crop": 32},
+    "agent": {"tasks": TASK_MIX, "direct": {"text_to_picture": 0.5}},
+    "painter": {"capacity": 6},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Sums are only equal to the bit when they are taken in the same order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def recipes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recipes")
+    (folder / "model.json").write_text(json.dumps(TINY_MODEL))
+    for stage in STAGES:
+        recipe = {"stage": stage, "steps": 3, "batch": 2, "learning_rate": 1e-3, "warmup": 2, "precision": "no"}
+        (folder / f"{stage}.json").write_text(json.dumps(recipe | {"options": OPTIONS.get(stage, {})}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(recipes, tmp_path_factory):
+    """A whole tiny run."""
+    workshop = Workshop(recipes, tmp_path_factory.mktemp("run"))
+    workshop.learn_words()
+    for stage in STAGES[1:]:
+        train(workshop.stage(stage), workshop.recipe(stage), workshop.folder(stage), rhythm=QUIET, progress=False)
+        if stage == "vae":
+            workshop.measure_vae()
+    return workshop
+
+
+def test_losses_are_the_published_ones(reference_dir):
+    values = load_file(reference_dir / "expected.safetensors")
+    expected = json.loads((reference_dir / "expected.json").read_text())["train"]
+    wegen, _ = load(reference_dir)
+    losses = agent_losses(
+        wegen.agent,
+        values["train.input_ids"],
+        values["train.labels"],
+        values["train.cmp_mask"],
+        values["train.gen_mask"],
+        pool_features(values["train.image_features"], 8),
+    )
+    names = {"total": "total_loss", "text": "lm_loss", "mse": "mse_loss", "cosine": "cosine_loss"}
+    for name, key in names.items():
+        assert float(getattr(losses, name)) == pytest.approx(expected[key], rel=1e-4)
+
+
+def test_losses_without_pictures_or_text_are_zero(trained):
+    agent = trained.agent()
+    ids = torch.tensor([[1, 5, 6]])
+    none = torch.zeros_like(ids)
+    losses = agent_losses(agent, ids, torch.full_like(ids, IGNORED), none, none, torch.zeros(0, 64, 32))
+    assert [float(loss) for loss in losses] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("stage", ["vae", "encoder", "painter", "agent"])
+def test_a_resumed_run_equals_one_without_a_stop(trained, tmp_path, stage):
+    recipe = trained.recipe(stage)
+    straight = train(trained.stage(stage), recipe, tmp_path / "straight", rhythm=QUIET, progress=False)
+    train(trained.stage(stage), recipe, tmp_path / "stopped", until=2, rhythm=QUIET, progress=False)
+    assert load_average(tmp_path / "stopped")[0] == 2
+    resumed = train(trained.stage(stage), recipe, tmp_path / "stopped", rhythm=QUIET, progress=False)
+    states = [torch.load(tmp_path / name / CHECKPOINT, weights_only=True) for name in ("straight", "stopped")]
+    for name, value in straight.items():
+        assert torch.equal(value, resumed[name]), name
+        assert torch.equal(states[0]["model"][name], states[1]["model"][name]), name
+
+
+class Toy(Stage):
+    """Learns a line; asks to be stopped when it sees batch `stop`."""
+
+    def __init__(self, stop=None):
+        super().__init__()
+        self.line, self.stop = torch.nn.Linear(1, 1), stop
+
+    def batch(self, first, count):
+        return torch.arange(first, first + count)[:, None].float()
+
+    def forward(self, batch):
+        if self.stop == int(batch[0]):
+            signal.raise_signal(signal.SIGTERM)
+        return {"total": (self.line(batch / 100) - batch).square().mean()}
+
+    def sheet(self):
+        return Image.new("RGB", (2, 2))
+
+    def measure(self):
+        return {"weight": float(self.line.weight)}
+
+
+def test_a_polite_stop_saves_the_step_it_came_in(tmp_path):
+    recipe = Recipe("toy", steps=50, batch=1, learning_rate=1e-3, precision="no")
+    with pytest.raises(KeyboardInterrupt):
+        train(Toy(stop=6), recipe, tmp_path, rhythm=QUIET, progress=False)
+    assert load_average(tmp_path)[0] == 7
+
+
+def test_looking_changes_nothing_and_is_logged(tmp_path):
+    recipe = Recipe("toy", steps=50, batch=1, learning_rate=1e-3, precision="no")
+    torch.manual_seed(0)
+    first, second = Toy(), Toy()
+    second.load_state_dict(first.state_dict())
+    quiet = train(first, recipe, tmp_path / "quiet", rhythm=QUIET, progress=False)
+    watched = train(second, recipe, tmp_path / "watched", rhythm=Rhythm(0.0, 0.0, 10), progress=False)
+    assert all(torch.equal(quiet[name], watched[name]) for name in quiet)
+    entries = [json.loads(line) for line in (tmp_path / "watched" / "log.jsonl").read_text().splitlines()]
+    assert "weight" in entries[0]["held_out"]
+    assert [entry["step"] for entry in entries if "total" in entry] == [10, 20, 30, 40, 50]
+
+
+def test_a_finished_run_is_not_overwritten(trained):
+    stage, recipe = trained.stage("encoder"), trained.recipe("encoder")
+    with pytest.raises(WeGenError, match="--resume"):
+        train(stage, recipe, trained.folder("encoder"), resume=False, rhythm=QUIET, progress=False)
+
+
+def test_a_checkpoint_of_other_sizes_is_refused(trained, tmp_path):
+    train(trained.stage("encoder"), trained.recipe("encoder"), tmp_path, until=1, rhythm=QUIET, progress=False)
+    config = trained.config()
+    wider = dataclasses.replace(config, vision=dataclasses.replace(config.vision, mlp_width=48))
+    other = EncoderStage(wider, trained.stage("encoder").options, 1)
+    with pytest.raises(WeGenError, match="another encoder"):
+        train(other, trained.recipe("encoder"), tmp_path, rhythm=QUIET, progress=False)
+
+
+def test_the_packed_folder_loads(trained):
+    folder = trained.pack()
+    checkpoint = open_checkpoint(folder)
+    assert checkpoint.config.vae.scaling_factor != 1.0
+    assert len(checkpoint.config.vae.preview_factors) == 27
+    wegen, decoder = load(checkpoint)
+    features = wegen.encode_pixels(torch.zeros(1, 3, 128, 128))
+    latent = decoder.paint(features, torch.zeros(1, 8, 16, 16), 1, 2.0)
+    assert decoder.decode(latent).shape == (1, 128, 128, 3)
+
+
+def test_the_command_trains_stage_after_stage(recipes, tmp_path, capsys):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    out = str(tmp_path / "run")
+    assert run(parser.parse_args([str(recipes / "encoder.json"), "--out", out, "--until", "2"])) == 0
+    assert load_average(tmp_path / "run" / "encoder")[0] == 2
+    assert run(parser.parse_args([str(recipes / "encoder.json"), "--out", out])) == 1
+    assert "--resume" in capsys.readouterr().err
+    assert run(parser.parse_args([str(recipes / "encoder.json"), "--out", out, "--resume"])) == 0
+    assert load_average(tmp_path / "run" / "encoder")[0] == 3
+    assert run(parser.parse_args([str(recipes / "painter.json"), "--out", out])) == 1
+    assert "has not been trained yet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stage", ["encoder", "agent"])
+def test_sheets_are_drawn(trained, tmp_path, stage):
+    path = draw_sheet(trained.stage(stage), tmp_path, 7)
+    with Image.open(path) as picture:
+        assert path.name == "sheet-0000007.png"
+        assert picture.width >= 1280
+
+
+def sample_of(task, seed=3):
+    return TASKS[task](Random(seed))
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_only_answers_are_learned(trained, task):
+    tokenizer = trained.tokenizer()
+    for seed in range(5):
+        sample = sample_of(task, seed)
+        made = conversation(trained.config(), tokenizer, sample)
+        assert len(made.ids) == len(made.labels) == len(made.inputs) == len(made.targets)
+        assert len(made.pictures) == len(sample.pictures())
+        assert sum(made.inputs) + sum(made.targets) == 64 * len(made.pictures)
+        drawn = sum(part.target for part in sample.pictures())
+        assert sum(made.targets) == 64 * drawn
+        learned = [index for index in made.labels if index != IGNORED]
+        said = " ".join(part.text for part in sample.parts if isinstance(part, Text) and part.target)
+        assert tokenizer.decode(learned, skip_special=True).replace(" ", "") == said.replace(" ", "")
+        assert learned.count(tokenizer.picture_begin_id) == drawn
+
+
+def references_of(parts):
+    found, words = References(), []
+    for part in parts:
+        if isinstance(part, Picture):
+            name = f"r{len(found)}"
+            found = found.add(Reference(name, torch.zeros(64, 32), torch.zeros(2, 2, 3)))
+            words += [f"@{name}"] if words else []
+        else:
+            words.append(part.text)
+    return found, "".join(words)
+
+
+@pytest.mark.parametrize("task", ["text_to_picture", "rewrite", "compose", "refine"])
+@pytest.mark.parametrize("direct", [False, True])
+def test_training_reads_what_inference_writes(trained, task, direct):
+    """The prompt of the last picture, built turn by turn as the pipeline does, is how the training sequence begins."""
+    config, tokenizer = trained.config(), trained.tokenizer()
+    for seed in range(6):
+        sample = sample_of(task, seed)
+        sample = sample.without_rewrites() if direct else sample
+        turns = sample.turns()
+        chat = Chat()
+        for (_, asked), (_, answered) in zip(turns[::2], turns[1::2], strict=True):
+            references, instruction = references_of(asked)
+            rewrite = next((part.text for part in answered if isinstance(part, Text)), instruction)
+            prompt = inference.picture_prompt(config, tokenizer, chat, instruction, references, rewrite)
+            answer = Answer(rewrite, torch.zeros(64, 32), torch.zeros(2, 2, 3), seed=0)
+            chat = chat.add(Turn(instruction, (answer,), references))
+        expected = tokenizer.encode(prompt.text)
+        made = conversation(config, tokenizer, sample)
+        assert made.ids[: len(expected)] == expected
+        assert len(made.ids) == len(expected) + 65
+
+
+def test_cells_know_their_things():
+    from comfyui_wegen.models.storybook import KINDS, Scene, Thing
+
+    thing = Thing("cat", "black", "big", 2, 2, "facing left")
+    answers = cell_answers(Scene("snow", "night", (thing,)), 8).reshape(8, 8, -1)
+    assert answers[4, 3].tolist() == [list(KINDS).index("cat") + 1, 10, 2, 1, 3, 3, 2, 1]
+    assert answers[0, 0].tolist() == [0, 0, 0, 0, 0, 0, 2, 1]
+
+
+def test_the_page_cache_computes_each_page_once(tmp_path):
+    calls = []
+
+    def compute(pages):
+        calls.append(list(pages))
+        return (torch.tensor([[float(page)] * 2 for page in pages]),)
+
+    first = PageCache(tmp_path, 10, {"x": (2,)}, compute)
+    assert first.get([3, 1, 3])[0].tolist() == [[3, 3], [1, 1], [3, 3]]
+    again = PageCache(tmp_path, 10, {"x": (2,)}, compute)
+    assert again.get([1, 2])[0].tolist() == [[1, 1], [2, 2]]
+    assert calls == [[3, 1], [2]]
+
+
+def test_the_learning_rate_rises_stays_and_falls():
+    recipe = Recipe("vae", steps=100, batch=1, learning_rate=2.0, warmup=10, decay=20)
+    assert [recipe.rate(step) for step in (0, 9, 50, 79)] == [0.2, 2.0, 2.0, 2.0]
+    assert recipe.rate(90) == pytest.approx(1.0)
+    assert recipe.rate(99) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "JSON object"),
+        ('{"stage": "vae"}', "lacks steps, batch, learning_rate"),
+        ('{"stage": "vae", "steps": 1, "batch": 1, "learning_rate": 1, "speed": 3}', "unknown speed"),
+    ],
+)
+def test_bad_recipes_are_explained(tmp_path, text, message):
+    path = tmp_path / "vae.json"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        read_recipe(path)
