@@ -56,7 +56,6 @@ def test_version(capsys):
     [
         [],
         ["paint"],
-        ["generate", "x"],
         ["generate", "--model", "m"],
         ["generate", "--model", "m", "x", "--size", "3x"],
         ["generate", "--model", "m", "x", "--count", "0"],

@@ -194,18 +194,18 @@ def test_the_packed_folder_loads(trained):
     assert decoder.decode(latent).shape == (1, 128, 128, 3)
 
 
-def test_the_command_trains_stage_after_stage(recipes, tmp_path, capsys):
+def test_the_command_trains_stage_after_stage(recipes, tmp_path):
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     out = str(tmp_path / "run")
     assert run(parser.parse_args([str(recipes / "encoder.json"), "--out", out, "--until", "2"])) == 0
     assert load_average(tmp_path / "run" / "encoder")[0] == 2
-    assert run(parser.parse_args([str(recipes / "encoder.json"), "--out", out])) == 1
-    assert "--resume" in capsys.readouterr().err
+    with pytest.raises(WeGenError, match="--resume"):
+        run(parser.parse_args([str(recipes / "encoder.json"), "--out", out]))
     assert run(parser.parse_args([str(recipes / "encoder.json"), "--out", out, "--resume"])) == 0
     assert load_average(tmp_path / "run" / "encoder")[0] == 3
-    assert run(parser.parse_args([str(recipes / "painter.json"), "--out", out])) == 1
-    assert "has not been trained yet" in capsys.readouterr().err
+    with pytest.raises(WeGenError, match="has not been trained yet"):
+        run(parser.parse_args([str(recipes / "painter.json"), "--out", out]))
 
 
 @pytest.mark.parametrize("stage", ["encoder", "agent"])

@@ -1,0 +1,1 @@
+"""Training WeGen: losses, stages, and the bundled nano model from nothing but the repository."""

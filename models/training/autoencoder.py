@@ -1,0 +1,140 @@
+"""Stage "vae": a CompactVAE learns storybook pages, mostly from crops around things."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from PIL import Image
+from torch import Tensor, nn
+
+from .. import storybook
+from ..compact_vae import CompactVAE
+from ..configuration import WeGenConfig
+from ..errors import WeGenError
+from ..storybook import Scene
+from .loop import HELD_OUT
+from .pages import page, still, to_pixels
+from .sheets import grid_sheet
+from .stage import Stage
+
+CELL = 8  # crops begin at multiples of this many pixels, so that latent cells lie in them as they lie in pages
+
+
+@dataclass(frozen=True)
+class VAEOptions:
+    """How the VAE is taught.
+
+    Attributes:
+        crop: side in pixels of what is mostly trained on.
+        whole_every: every so many steps show whole pages, as many pixels as the crops of the other steps.
+        jitter_share: share of pages with jitter; the rest lies on the exact places, as the decoder paints them.
+        noise: deviation of what is added to latents before they are decoded.
+        gradient: weight of the error of pixel differences, which keeps edges sharp.
+        spread: weight of the distance between the latents' covariance and the identity. Without it all channels of a
+            young VAE carry the brightness, and go on to do so for long.
+    """
+
+    crop: int = 64
+    whole_every: int = 4
+    jitter_share: float = 0.5
+    noise: float = 0.05
+    gradient: float = 1.0
+    spread: float = 0.02
+
+
+class VAEStage(Stage):
+    """Absolute and squared error, the error of edges, and a pull to independent latents of unit variance."""
+
+    def __init__(self, config: WeGenConfig, options: VAEOptions, seed: int):
+        super().__init__()
+        if config.vae.patch == 1:
+            raise WeGenError("The stage 'vae' trains a CompactVAE; the model's vae.patch must be above 1.")
+        self.vae = CompactVAE(config.vae)
+        for name, value in self.vae.named_parameters():
+            if ".conv2." in name:  # without norms, blocks that begin as the identity keep the first steps calm
+                nn.init.zeros_(value)
+        self.options, self.seed = options, seed
+
+    def batch(self, first: int, count: int) -> Tensor:
+        """Pixels `[B, 3, S, S]` in -1..1, crops or whole pages."""
+        if (first // count) % self.options.whole_every == 0:
+            count = max(1, count * self.options.crop**2 // storybook.PICTURE_SIZE**2)
+            return to_pixels([self._page(index)[1] for index in range(first, first + count)])
+        return to_pixels([self._crop(index) for index in range(first, first + count)])
+
+    def _page(self, index: int) -> tuple[Random, np.ndarray, Scene]:
+        rng = Random(f"vae/{self.seed}/{index}")
+        scene = page(self.seed, index)
+        return rng, storybook.render(scene if rng.random() < self.options.jitter_share else still(scene)), scene
+
+    def _crop(self, index: int) -> np.ndarray:
+        """Around a thing."""
+        rng, pixels, scene = self._page(index)
+        left, top, right, bottom = rng.choice(scene.things).box
+        crop = self.options.crop
+        row, column = (
+            min(max(CELL * round((centre - crop / 2 + rng.uniform(-16, 16)) / CELL), 0), storybook.PICTURE_SIZE - crop)
+            for centre in ((top + bottom) / 2, (left + right) / 2)
+        )
+        return pixels[row : row + crop, column : column + crop]
+
+    def forward(self, batch: Tensor) -> Mapping[str, Tensor]:
+        latents = self.vae.encode(batch).float()
+        error = self.vae.decode(latents + self.options.noise * torch.randn_like(latents)).float() - batch
+        absolute, squared = error.abs().mean(), error.square().mean()
+        edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+        spread = _spread(latents)
+        total = absolute + squared + self.options.gradient * edges + self.options.spread * spread
+        return {"total": total, "l1": absolute, "mse": squared, "edges": edges, "spread": spread}
+
+    def measure(self) -> Mapping[str, float]:
+        """Decibels of the reconstructions of held-out pages."""
+        return {"psnr": measure(self.vae, self.seed, pages=32)["psnr"]}
+
+    def sheet(self) -> Image.Image:
+        device = next(self.vae.parameters()).device
+        pages = to_pixels([storybook.render(page(self.seed, HELD_OUT + i)) for i in range(24)]).to(device)
+        decoded = self.vae.decode(self.vae.encode(pages))
+        rows = [row for pair in zip(pages.split(8), decoded.split(8), strict=True) for row in pair]
+        return grid_sheet(rows)
+
+
+def _spread(latents: Tensor) -> Tensor:
+    """Mean squared distance of latents' `[B, C, h, w]` covariance from the identity, and of their mean from 0."""
+    values = rearrange(latents, "b c h w -> c (b h w)")
+    mean = values.mean(dim=1)
+    values = values - mean[:, None]
+    covariance = values @ values.T / values.shape[1]
+    identity = torch.eye(len(values), device=values.device)
+    return (covariance - identity).square().mean() + mean.square().mean()
+
+
+@torch.inference_mode()
+def measure(vae: CompactVAE, seed: int, pages: int = 192) -> dict[str, float | list[float]]:
+    """What `VAEConfig` must know of a trained VAE, measured on held-out pages.
+
+    Returns:
+        "scaling_factor", which gives latents unit variance; "preview_factors", the linear map from scaled latents to
+        rough colours; "psnr" of the reconstructions in decibels.
+    """
+    device = next(vae.parameters()).device
+    latents, colours, errors = [], [], []
+    for first in range(0, pages, 16):
+        numbers = range(HELD_OUT + first, HELD_OUT + first + 16)
+        pixels = to_pixels([storybook.render(page(seed, number)) for number in numbers]).to(device)
+        latent = vae.encode(pixels)
+        errors.append((vae.decode(latent) - pixels).square().mean())
+        latents.append(latent)
+        colours.append(F.avg_pool2d(pixels, pixels.shape[-1] // latent.shape[-1]))
+    scale = float(1 / torch.cat(latents).std())
+    inputs = rearrange(torch.cat(latents) * scale, "b c h w -> (b h w) c").cpu()
+    inputs = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
+    solution = torch.linalg.lstsq(inputs, rearrange(torch.cat(colours), "b c h w -> (b h w) c").cpu()).solution
+    psnr = float(10 * torch.log10(4 / torch.stack(errors).mean()))
+    return {"scaling_factor": scale, "preview_factors": solution.flatten().tolist(), "psnr": psnr}

@@ -1,0 +1,132 @@
+"""Samples to token sequences, by the very templates and functions that inference uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from ..chat import Reference
+from ..configuration import WeGenConfig
+from ..conversation import Task, user_turn
+from ..data import Part, Picture, Sample, Text
+from ..tokenizer import END, PICTURE_BEGIN, Tokenizer
+from .losses import IGNORED
+
+
+class Conversation(NamedTuple):
+    """One sample as the language model sees it."""
+
+    ids: list[int]
+    labels: list[int]
+    inputs: list[bool]
+    """True at the tokens of pictures that are only read."""
+    targets: list[bool]
+    """True at the tokens of pictures that are to be drawn."""
+    pictures: list[np.ndarray]
+    """uint8 `[H, W, 3]`, in the order in which they stand."""
+
+
+class ConversationBatch(NamedTuple):
+    """Conversations padded on the right; see `agent_losses` for the tensors."""
+
+    ids: Tensor
+    labels: Tensor
+    inputs: Tensor
+    targets: Tensor
+    pictures: Tensor
+    """`[P, 3, H, W]` in -1..1, of all rows in order."""
+
+
+def conversation(config: WeGenConfig, tokenizer: Tokenizer, sample: Sample) -> Conversation:
+    """Write a sample out: users' turns by the templates, answers as text and pictures; only answers are learned.
+
+    A picture's end is never learned, as inference forces it. An answer without a picture ends with `</s>`.
+    """
+    out = Conversation([tokenizer.begin_id], [IGNORED], [False], [False], [])
+    drawn = False
+    turns = sample.turns()
+    for number, (role, parts) in enumerate(turns):
+        if role == "assistant":
+            _add_answer(out, tokenizer, parts)
+            drawn = drawn or any(isinstance(part, Picture) for part in parts)
+            continue
+        answer = turns[number + 1][1] if number + 1 < len(turns) else ()
+        text, pictures = _asked(config, tokenizer, parts, _task(answer, first=not drawn))
+        _add(out, tokenizer, (config.templates.joint if number else "") + text, learned=False)
+        out.pictures.extend(pictures)
+    return out
+
+
+def _task(answer: Sequence[Part], first: bool) -> Task:
+    """Which template asks for this answer."""
+    if not any(isinstance(part, Picture) for part in answer):
+        return "ask"
+    if any(isinstance(part, Text) for part in answer):
+        return "rewrite"
+    return "text_to_picture" if first else "turn"
+
+
+def _asked(
+    config: WeGenConfig, tokenizer: Tokenizer, parts: Sequence[Part], task: Task
+) -> tuple[str, list[np.ndarray]]:
+    """A user's turn by its template: pictures before the first words lead, others stand where they are mentioned."""
+    references: list[Reference] = []
+    pictures: list[np.ndarray] = []
+    words: list[str] = []
+    for part in parts:
+        if isinstance(part, Text):
+            words.append(part.text)
+            continue
+        name = f"p{len(pictures)}"
+        # The features only carry the picture's number here; training encodes the pictures later, many at a time.
+        references.append(Reference(name, torch.tensor(float(len(pictures))), torch.empty(0)))
+        pictures.append(part.pixels)
+        if words:
+            words.append(f"@{name}")
+    prompt = user_turn(config, tokenizer, task, "".join(words), references)
+    return prompt.text, [pictures[int(number)] for number in prompt.features]
+
+
+def _add_answer(out: Conversation, tokenizer: Tokenizer, parts: Sequence[Part]) -> None:
+    text = " ".join(tokenizer.escape(part.text) for part in parts if isinstance(part, Text))
+    pictures = [part for part in parts if isinstance(part, Picture)]
+    if not pictures:
+        _add(out, tokenizer, text + END, learned=any(part.target for part in parts))
+        return
+    for part in pictures:
+        learned = part.target
+        _add(out, tokenizer, text + PICTURE_BEGIN, learned=learned)
+        inside, end = tokenizer.picture_ids[1:-1], tokenizer.picture_end_id
+        out.ids.extend((*inside, end))
+        out.labels.extend([IGNORED] * (len(inside) + 1))
+        out.inputs.extend([not learned] * len(inside) + [False])
+        out.targets.extend([learned] * len(inside) + [False])
+        out.pictures.append(part.pixels)
+        text = ""
+
+
+def _add(out: Conversation, tokenizer: Tokenizer, text: str, learned: bool) -> None:
+    """Text, in which there may be pictures that are only read."""
+    ids = tokenizer.encode(text, begin=False)
+    features = frozenset(tokenizer.picture_ids[1:-1])
+    out.ids.extend(ids)
+    out.labels.extend(ids if learned else [IGNORED] * len(ids))
+    out.inputs.extend(index in features for index in ids)
+    out.targets.extend([False] * len(ids))
+
+
+def collate(conversations: Sequence[Conversation], pictures: Tensor) -> ConversationBatch:
+    """Pad conversations to a batch; `pictures` holds all of theirs."""
+
+    def padded(name: str, value: int | bool) -> Tensor:
+        rows = [torch.tensor(getattr(conversation, name)) for conversation in conversations]
+        return pad_sequence(rows, batch_first=True, padding_value=value)
+
+    return ConversationBatch(
+        padded("ids", 0), padded("labels", IGNORED), padded("inputs", False), padded("targets", False), pictures
+    )

@@ -1,0 +1,195 @@
+"""Stage "encoder": the vision encoder learns features from which each cell of a page can be read and painted alone.
+
+Every pooled feature, with noise on it, must tell the pixels of its own cell, what thing lies there (kind, colour, size,
+pose, place), where the cell itself lies, and ground and sky. So features are local, say all that words can say, and
+survive noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from PIL import Image
+from torch import Tensor, nn
+
+from .. import storybook
+from ..configuration import WeGenConfig
+from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, ROWS, SIZES, SKIES, Scene
+from ..vision_encoder import VisionEncoder, pool_features
+from .loop import HELD_OUT
+from .losses import noised
+from .pages import jittered, page, still, to_clip, to_pixels
+from .sheets import grid_sheet
+from .stage import Stage
+
+#: what a cell is asked, and how many answers there are; where a thing is asked for, 0 is "nothing here"
+QUESTIONS = {
+    "kind": len(KINDS) + 1, "colour": len(COLOURS) + 1, "size": len(SIZES) + 1, "pose": 3, "column": len(COLUMNS) + 1,
+    "row": len(ROWS) + 1, "ground": len(GROUNDS), "sky": len(SKIES),
+}  # fmt: skip
+LEAST_OVERLAP = 24  # pixels of a thing's box in a cell, to belong to it
+MEASURED, MEASURED_NOISE = (
+    200,
+    0.3,
+)  # held-out pages that are read when a sheet is drawn, and the noise on their features
+
+
+@dataclass(frozen=True)
+class EncoderOptions:
+    """`noise`: largest deviation put on features. The others weigh the losses beside that of the pixels."""
+
+    noise: float = 0.5
+    answers: float = 0.1
+    position: float = 0.05
+    steadiness: float = 0.2
+    """Weight of the distance between the features of a page with and without jitter."""
+
+
+class PageBatch(NamedTuple):
+    seen: Tensor
+    """`[B + C, 3, S, S]` in -1..1: B pages with jitter, then the first C of them without."""
+    painted: Tensor
+    """`[B, 3, S, S]`, all of them without jitter."""
+    answers: Tensor
+    """`[B, cells, questions]`"""
+
+
+class CellReader(nn.Module):
+    """Reads single features `[..., D]`: pixels of the cell, answers about it, and its position."""
+
+    def __init__(self, width: int, cells: int, cell_pixels: int):
+        super().__init__()
+        self.cell_pixels = cell_pixels
+        hidden = 4 * width
+        self.pixels = nn.Sequential(
+            nn.Linear(width, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, 3 * cell_pixels**2),
+        )
+        self.answers = nn.Linear(width, sum(QUESTIONS.values()))
+        self.position = nn.Linear(width, cells)
+
+    def paint(self, features: Tensor) -> Tensor:
+        """`[B, cells, D]` -> pixels `[B, 3, S, S]`."""
+        side = round(features.shape[1] ** 0.5)
+        size = {"h": side, "p": self.cell_pixels, "q": self.cell_pixels}
+        return rearrange(self.pixels(features), "b (h w) (c p q) -> b c (h p) (w q)", **size)
+
+    def accuracy(self, features: Tensor, answers: Tensor) -> dict[str, float]:
+        """Share of the cells with a thing that are answered right, for each question."""
+        groups = self.answers(features).split(list(QUESTIONS.values()), dim=-1)
+        filled = answers[..., 0] > 0
+        return {
+            name: float((group.argmax(-1) == answers[..., number])[filled].float().mean())
+            for number, (name, group) in enumerate(zip(QUESTIONS, groups, strict=True))
+        }
+
+
+class EncoderStage(Stage):
+    """Trains the vision encoder together with a `CellReader`, which is thrown away afterwards."""
+
+    def __init__(self, config: WeGenConfig, options: EncoderOptions, seed: int):
+        super().__init__()
+        self.config, self.options, self.seed = config, options, seed
+        self.vision_encoder = VisionEncoder(config.vision)
+        initialise(self.vision_encoder)
+        cell = config.vision.image_size // config.feature_grid
+        self.reader = CellReader(config.vision.width, config.tokens_per_picture, cell)
+
+    def batch(self, first: int, count: int) -> PageBatch:
+        scenes = [page(self.seed, index, things=4 - index % 3) for index in range(first, first + count)]
+        moved = [jittered(s, Random(f"jitter/{self.seed}/{first + i}")) for i, s in enumerate(scenes)]
+        exact = to_pixels([storybook.render(still(scene)) for scene in scenes])
+        seen = torch.cat([to_pixels([storybook.render(scene) for scene in moved]), exact[: (count + 3) // 4]])
+        answers = torch.stack([cell_answers(scene, self.config.feature_grid) for scene in scenes])
+        return PageBatch(seen, exact, answers)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        return pool_features(self.vision_encoder(to_clip(pixels)).float(), self.config.feature_grid)
+
+    def forward(self, batch: PageBatch) -> Mapping[str, Tensor]:
+        features = self.encode(batch.seen)
+        count = len(batch.painted)
+        moved, exact = features.split([count, len(features) - count])
+        steadiness = F.mse_loss(moved[: len(exact)], exact)
+        read = noised(moved, self.options.noise)
+        error = self.reader.paint(read).float() - batch.painted
+        pixels = error.square().mean() + error.abs().mean()
+        answers = self._answer_loss(self.reader.answers(read), batch.answers)
+        cells = torch.arange(read.shape[1], device=read.device).repeat(len(read))
+        position = F.cross_entropy(self.reader.position(read).flatten(0, 1).float(), cells)
+        options = self.options
+        total = pixels + options.answers * answers + options.position * position + options.steadiness * steadiness
+        parts = {"pixels": pixels, "answers": answers, "position": position, "steadiness": steadiness}
+        return {"total": total, **parts}
+
+    @staticmethod
+    def _answer_loss(logits: Tensor, answers: Tensor) -> Tensor:
+        """Cells with a thing weigh as much together as those without."""
+        filled = (answers[..., 0] > 0).flatten()
+        weights = torch.where(filled, 0.5 / filled.sum().clamp(min=1), 0.5 / (~filled).sum().clamp(min=1))
+        groups = logits.float().split(list(QUESTIONS.values()), dim=-1)
+        return sum(
+            (F.cross_entropy(group.flatten(0, 1), answers[..., number].flatten(), reduction="none") * weights).sum()
+            for number, group in enumerate(groups)
+        )
+
+    def measure(self) -> Mapping[str, float]:
+        """See `CellReader.accuracy`; on held-out pages, with noise on the features."""
+        batch = self.batch(HELD_OUT + 1000, MEASURED)
+        return self.reader.accuracy(noised(self.encode(batch.seen[:MEASURED]), MEASURED_NOISE), batch.answers)
+
+    def sheet(self) -> Image.Image:
+        batch = self.batch(HELD_OUT, 20)
+        features = self.encode(batch.seen[:20])
+        painted = [self.reader.paint(features), self.reader.paint(noised(features, self.options.noise))]
+        return grid_sheet(
+            [part for i in (0, 10) for part in [batch.seen[i : i + 10], *(p[i : i + 10] for p in painted)]]
+        )
+
+
+def initialise(encoder: VisionEncoder) -> None:
+    """Unit patch embeddings and positions that the branches, which end in a norm, do not drown."""
+    for name, value in encoder.named_parameters():
+        if name == "pos_embed":
+            nn.init.normal_(value, std=0.5)
+        elif "norm" in name and name.endswith("weight"):
+            nn.init.constant_(value, 0.25)
+        elif value.ndim >= 2:
+            nn.init.normal_(value, std=value[0].numel() ** -0.5)
+        elif name.endswith("bias"):
+            nn.init.zeros_(value)
+
+
+def cell_answers(scene: Scene, side: int) -> Tensor:
+    """`[cells, questions]` int64: the right answers of every cell of the page without jitter."""
+    cell = storybook.PICTURE_SIZE // side
+    answers = np.zeros((side, side, len(QUESTIONS)), np.int64)
+    answers[..., 6], answers[..., 7] = GROUNDS.index(scene.ground), SKIES.index(scene.sky)
+    most = np.full((side, side), LEAST_OVERLAP - 1)
+    edges = np.arange(side) * cell
+    for thing in scene.things:
+        left, top, right, bottom = thing.still().box
+        wide = (np.minimum(edges + cell, right) - np.maximum(edges, left)).clip(0)
+        high = (np.minimum(edges + cell, bottom) - np.maximum(edges, top)).clip(0)
+        overlap = high[:, None] * wide[None]
+        inside = overlap > most
+        most = np.where(inside, overlap, most)
+        answers[inside, :6] = (
+            list(KINDS).index(thing.kind) + 1,
+            list(COLOURS).index(thing.colour) + 1,
+            list(SIZES).index(thing.size) + 1,
+            KINDS[thing.kind].poses.index(thing.pose) + 1,
+            thing.column + 1,
+            thing.row + 1,
+        )
+    return torch.from_numpy(answers.reshape(side * side, -1))

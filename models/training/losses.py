@@ -1,0 +1,75 @@
+"""The published training losses of the agent: next token for text, mean square and cosine for picture features."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..agent import Agent
+
+IGNORED = -100
+"""The label of a position whose token nobody has to predict."""
+
+
+class AgentLosses(NamedTuple):
+    """Scalars; `total` is the plain sum of the other three, as published."""
+
+    total: Tensor
+    text: Tensor
+    mse: Tensor
+    cosine: Tensor
+
+
+def agent_losses(
+    agent: Agent,
+    input_ids: Tensor,
+    labels: Tensor,
+    cmp_mask: Tensor,
+    gen_mask: Tensor,
+    features: Tensor,
+    fed_features: Tensor | None = None,
+) -> AgentLosses:
+    """Losses of one batch of interleaved sequences.
+
+    Args:
+        agent: the language model with its two projectors.
+        input_ids: `[B, T]`, rows padded on the right.
+        labels: `[B, T]`, the ids that are to be predicted, -100 elsewhere; position t is predicted from position t - 1.
+        cmp_mask: `[B, T]`, true at the tokens of pictures that are inputs.
+        gen_mask: `[B, T]`, true at the tokens of pictures that are targets.
+        features: `[P, K, D]`, pooled features of all pictures in reading order, row after row.
+        fed_features: what the language model reads in their places; default `features` themselves.
+            Training puts noise on them, so that inference survives its own errors.
+    """
+    pictures = (cmp_mask.bool() | gen_mask.bool())[..., None]
+    targets = gen_mask.bool()
+    embeddings = agent.llm.embed(input_ids)
+    read = agent.embed_features(features if fed_features is None else fed_features)
+    # `masked_scatter` fills in reading order, which is the order of `features`.
+    embeddings = embeddings.masked_scatter(pictures, read.to(embeddings.dtype))
+    hidden = agent.llm(embeddings)
+
+    said = labels[:, 1:] != IGNORED
+    text = _mean(F.cross_entropy(agent.llm.logits(hidden[:, :-1][said]), labels[:, 1:][said], reduction="none"))
+
+    # Each feature is predicted one position before the place where it stands.
+    predicted = agent.read_features(hidden[:, :-1][targets[:, 1:]]).float()
+    wanted = features.flatten(0, 1)[targets[pictures[..., 0]]].float()
+    mse = _mean((predicted - wanted).square())
+    cosine = _mean(1 - F.cosine_similarity(predicted, wanted, dim=-1))
+    return AgentLosses(text + mse + cosine, text, mse, cosine)
+
+
+def _mean(values: Tensor) -> Tensor:
+    """The mean, and 0 for a batch without any such target."""
+    return values.sum() / max(values.numel(), 1)
+
+
+def noised(features: Tensor, most: float, generator: torch.Generator | None = None) -> Tensor:
+    """Features `[P, K, D]` with normal noise, of a deviation between 0 and `most` that is drawn for each picture."""
+    scale = torch.rand(len(features), 1, 1, generator=generator, device=features.device) * most
+    noise = torch.randn(features.shape, generator=generator, device=features.device)
+    return features + scale * noise

@@ -1,0 +1,58 @@
+"""Stage "tokenizer": SentencePiece pieces learned from the storybook's own texts, and the tokens of pictures."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import storybook
+from ..data import Text, generate_samples
+from ..tokenizer import ADDED_FILE, MODEL_FILE, PICTURE_BEGIN, PICTURE_END, Tokenizer, picture_token
+
+MARKERS = ("[INST]", "[/INST]")
+
+
+@dataclass(frozen=True)
+class WordOptions:
+    """`pieces`: size of the SentencePiece vocabulary, its 256 bytes for strange letters included."""
+
+    pieces: int = 544
+    samples: int = 20_000
+    seed: int = 1
+
+
+def texts(options: WordOptions, task_mix: Mapping[str, float]) -> Iterator[str]:
+    """Everything that is said in a number of samples, and every word that the storybook knows."""
+    for _, sample in zip(range(options.samples), generate_samples(task_mix, options.seed), strict=False):
+        yield from (part.text for part in sample.parts if isinstance(part, Text))
+    for word in sorted(storybook.vocabulary()):
+        yield from [word] * 20
+
+
+def train_tokenizer(
+    options: WordOptions, task_mix: Mapping[str, float], folder: Path, tokens_per_picture: int
+) -> Tokenizer:
+    """Learn the pieces and write `tokenizer.model` and `added_tokens.json`; equal options give equal files."""
+    import sentencepiece
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=texts(options, task_mix),
+        model_writer=model,
+        vocab_size=options.pieces,
+        model_type="unigram",
+        byte_fallback=True,
+        character_coverage=1.0,
+        user_defined_symbols=list(MARKERS),
+        num_threads=1,
+        minloglevel=1,
+    )
+    names = [PICTURE_BEGIN, PICTURE_END, *(picture_token(i) for i in range(tokens_per_picture))]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MODEL_FILE).write_bytes(model.getvalue())
+    added = {name: options.pieces + number for number, name in enumerate(names)}
+    (folder / ADDED_FILE).write_text(json.dumps(added, indent=1) + "\n", encoding="utf-8")
+    return Tokenizer.from_folder(folder, tokens_per_picture)

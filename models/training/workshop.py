@@ -1,0 +1,175 @@
+"""The folder of a training run: which stage needs what, and how finished parts are found and put together."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..agent import Agent
+from ..checkpoint import CONFIG_FILE, part_file
+from ..compact_vae import CompactVAE
+from ..configuration import WeGenConfig
+from ..errors import WeGenError
+from ..tokenizer import ADDED_FILE, MODEL_FILE, Tokenizer
+from ..vision_encoder import VisionEncoder
+from .loop import load_average
+from .recipe import AGENT, ENCODER, PAINTER, STAGES, TOKENIZER, VAE, Recipe, RecipeError, build, read_model, read_recipe
+from .stage import Stage
+
+PACKED = "packed"
+MEASURED = "measured.json"
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """One training run.
+
+    Attributes:
+        recipes: folder with one `<stage>.json` a stage and the model's sizes.
+        out: folder of the run; each stage has a folder in it.
+    """
+
+    recipes: Path
+    out: Path
+
+    def recipe(self, stage: str) -> Recipe:
+        """The recipe of one stage. Raises RecipeError."""
+        recipe = read_recipe(self.recipes / f"{stage}.json")
+        if recipe.stage != stage:
+            raise RecipeError(f"{self.recipes / f'{stage}.json'} is a recipe of the stage {recipe.stage!r}.")
+        return recipe
+
+    def folder(self, stage: str) -> Path:
+        return self.out / stage
+
+    def tokenizer(self) -> Tokenizer:
+        """What the stage "tokenizer" has made."""
+        return Tokenizer.from_folder(self.folder(TOKENIZER), self.sizes().tokens_per_picture)
+
+    def sizes(self) -> WeGenConfig:
+        """The model's sizes as written in the recipes."""
+        return read_model(self.recipes / self.recipe(VAE).model)
+
+    def config(self) -> WeGenConfig:
+        """The sizes with what training has found by now: the vocabulary, and the scale of the latents."""
+        config = self.sizes()
+        if (self.folder(TOKENIZER) / MODEL_FILE).is_file():
+            language = dataclasses.replace(config.language, vocab_size=self.tokenizer().vocab_size)
+            config = dataclasses.replace(config, language=language)
+        measured = self.folder(VAE) / MEASURED
+        if measured.is_file():
+            values = json.loads(measured.read_text())
+            vae = dataclasses.replace(
+                config.vae, scaling_factor=values["scaling_factor"], preview_factors=tuple(values["preview_factors"])
+            )
+            config = dataclasses.replace(config, vae=vae)
+        return config
+
+    def vision_encoder(self) -> VisionEncoder:
+        return self._filled(VisionEncoder(self.config().vision), ENCODER, "vision_encoder.")
+
+    def reader(self) -> nn.Module:
+        """What read and painted single features when the encoder was trained: a quick judge of drawn ones."""
+        from .encoder import CellReader
+
+        config = self.config()
+        cell = config.vision.image_size // config.feature_grid
+        return self._filled(CellReader(config.vision.width, config.tokens_per_picture, cell), ENCODER, "reader.")
+
+    def vae(self) -> CompactVAE:
+        return self._filled(CompactVAE(self.config().vae), VAE, "vae.")
+
+    def unet(self) -> nn.Module:
+        from diffusers import UNet2DConditionModel
+
+        return self._filled(UNet2DConditionModel(**self.config().unet.to_diffusers()), PAINTER, "unet.")
+
+    def agent(self) -> Agent:
+        return self._filled(Agent(self.config()), AGENT, "agent.")
+
+    def _filled(self, module: nn.Module, stage: str, prefix: str) -> nn.Module:
+        _, average = load_average(self.folder(stage))
+        # Copied out of the mapped checkpoint, which goes away when training goes on.
+        state = {key.removeprefix(prefix): t.clone() for key, t in average.items() if key.startswith(prefix)}
+        module.load_state_dict(state)
+        return module.eval().requires_grad_(False)
+
+    def stage(self, name: str) -> Stage:
+        """The stage ready to train; stages before it must have been trained. Raises WeGenError."""
+        recipe, config = self.recipe(name), self.config()
+        source = str(self.recipes / f"{name}.json")
+        torch.manual_seed(recipe.seed)
+        if name == VAE:
+            from .autoencoder import VAEOptions, VAEStage
+
+            return VAEStage(config, build(VAEOptions, recipe.options, source), recipe.seed)
+        if name == ENCODER:
+            from .encoder import EncoderOptions, EncoderStage
+
+            return EncoderStage(config, build(EncoderOptions, recipe.options, source), recipe.seed)
+        if name == PAINTER:
+            from .painter import PainterOptions, PainterStage
+
+            options, cache = build(PainterOptions, recipe.options, source), self.out / "cache"
+            return PainterStage(config, options, recipe.seed, self.vision_encoder(), self.vae(), cache)
+        if name == AGENT:
+            from .agent import AgentOptions, AgentStage
+
+            options = build(AgentOptions, recipe.options, source)
+            return AgentStage(config, options, recipe.seed, self.tokenizer(), self.vision_encoder(), self.reader())
+        raise WeGenError(f"There is no stage {name!r} to train; choose one of {', '.join(STAGES)}.")
+
+    def learn_words(self) -> Tokenizer:
+        """Make the tokenizer, unless it is there already."""
+        from .words import WordOptions, train_tokenizer
+
+        if (self.folder(TOKENIZER) / ADDED_FILE).is_file():
+            return self.tokenizer()
+        options = build(WordOptions, self.recipe(TOKENIZER).options, str(self.recipes / f"{TOKENIZER}.json"))
+        tasks = self.recipe(AGENT).options["tasks"]
+        return train_tokenizer(options, tasks, self.folder(TOKENIZER), self.sizes().tokens_per_picture)
+
+    def measure_vae(self) -> None:
+        """Write down the scale and the rough colours of the latents that the trained VAE makes."""
+        from .autoencoder import measure
+
+        values = measure(self.vae(), self.recipe(VAE).seed)
+        (self.folder(VAE) / MEASURED).write_text(json.dumps(values, indent=1) + "\n")
+
+    def pack(self) -> Path:
+        """Write the packed folder from the averaged weights of all stages, all in fp16."""
+        folder = self.out / PACKED
+        folder.mkdir(parents=True, exist_ok=True)
+        parts = {
+            "vision_encoder": self.vision_encoder(),
+            "language_model": self.agent(),
+            "unet": self.unet(),
+            "vae": self.vae(),
+        }
+        for name, module in parts.items():
+            _save_part(module.state_dict(), folder / part_file(name))
+        for name in (MODEL_FILE, ADDED_FILE):
+            _replace(folder / name, (self.folder(TOKENIZER) / name).read_bytes())
+        _replace(folder / CONFIG_FILE, self.config().to_json().encode())
+        return folder
+
+
+def _save_part(state: Mapping[str, Tensor], path: Path) -> None:
+    partial = path.with_suffix(".partial")
+    halved = {key: value.to(torch.float16).contiguous() for key, value in sorted(state.items())}
+    save_file(halved, partial, metadata={"format": "pt"})
+    os.replace(partial, path)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)

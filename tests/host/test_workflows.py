@@ -1,0 +1,205 @@
+"""The templates: the very files that users get are opened in the real front end and run, and their pictures judged."""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pytest
+from support import NOT_RUN, REPOSITORY
+
+from .client import Result
+from .server import PACK_NAME
+
+WORKFLOWS = sorted((REPOSITORY / "workflows").glob("*.json"))
+NANO = REPOSITORY / "models" / "nano"
+NANO_NAME = "wegen-nano (bundled)"
+
+# How many pictures each template saves, all of this size.
+PICTURES = {"text to picture": 4, "reference to picture": 1, "refine with a keep mask": 2, "stock KSampler": 4}
+SIZE = (128, 128)
+FLAT = 5.0  # standard deviation of 8-bit pixels below which a picture shows nothing
+
+# Random weights make no better pictures in more steps, and templates of the stand-in are only run until nano is there.
+STAND_IN_STEPS = 4
+TIMEOUT = 900  # seconds; the machine may be busy
+
+each_template = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a template: its prompt, what happened, and the files it saved, in the order of their nodes."""
+
+    prompt: dict[str, dict]
+    result: Result
+    files: tuple[bytes, ...]
+
+
+@pytest.fixture(scope="module")
+def stand_in(server, request) -> str | None:
+    """Name of the checkpoint that is run in place of the bundled one; None when that one is there."""
+    if (NANO / "config.json").is_file():
+        return None
+    return server.link_model(request.getfixturevalue("reference_dir"), "stand-in")
+
+
+@pytest.fixture(scope="module")
+def opened(frontend, stand_in):
+    """Call it with the path of a template: the prompt that the front end queues for that file."""
+
+    @cache
+    def open_template(path) -> dict[str, dict]:
+        prompt = frontend.api_prompt(json.loads(path.read_text()))
+        for node in prompt.values() if stand_in else ():
+            if node["class_type"] == "WeGenLoadModel":
+                node["inputs"]["model"] = stand_in
+            if "steps" in node["inputs"]:
+                node["inputs"]["steps"] = STAND_IN_STEPS
+        return prompt
+
+    return open_template
+
+
+@pytest.fixture(scope="module")
+def run(client, opened):
+    """Call it with the path of a template to run it with nothing in the host's cache."""
+
+    def run_template(path) -> Run:
+        prompt = opened(path)
+        client.free_memory()
+        result = client.run(prompt, timeout=TIMEOUT)
+        assert (result.status, result.errors, result.cached_nodes) == ("success", [], [])
+        files = [file for node in nodes_of(prompt, "SaveImage") for file in client.files(result, node)]
+        return Run(prompt, result, tuple(files))
+
+    return run_template
+
+
+@pytest.fixture(scope="module")
+def first_run(run):
+    """The same, but a template runs once for all tests."""
+    return cache(run)
+
+
+def template(name: str):
+    return REPOSITORY / "workflows" / f"{name}.json"
+
+
+def nodes_of(prompt: dict[str, dict], class_type: str) -> list[str]:
+    """Ids of the nodes of one type."""
+    return [node_id for node_id, node in prompt.items() if node["class_type"] == class_type]
+
+
+def reader(prompt: dict[str, dict], source: str, output: int, class_type: str) -> str:
+    """Id of the one node of a type that an output is connected to."""
+    (found,) = (
+        node_id for node_id in nodes_of(prompt, class_type) if [source, output] in prompt[node_id]["inputs"].values()
+    )
+    return found
+
+
+def pixels(client, result: Result, node_id: str) -> np.ndarray:
+    """The one picture of a node, `[H, W, 3]`."""
+    (image,) = client.images(result, node_id)
+    return np.asarray(image.convert("RGB")).astype(int)
+
+
+def inner_nodes(node_ids: list[str]) -> dict[str, list[str]]:
+    """Executed nodes into which others expanded, for each expansion in the order in which they ran."""
+    groups = defaultdict(list)
+    for node_id in node_ids:
+        expansion, dot, _ = node_id.rpartition(".")
+        if dot:
+            groups[expansion].append(node_id)
+    return groups
+
+
+def test_templates_are_the_ones_known_here():
+    assert {path.stem for path in WORKFLOWS} == set(PICTURES)
+
+
+def test_templates_are_served(client):
+    assert set(client.get("/workflow_templates").json()[PACK_NAME]) == set(PICTURES)
+    for path in WORKFLOWS:
+        served = client.get(f"/api/workflow_templates/{PACK_NAME}/{path.name}")
+        assert served.json() == json.loads(path.read_text())
+
+
+@each_template
+def test_template_has_a_thumbnail(path):
+    if not (NANO / "config.json").is_file():
+        pytest.skip(f"{NOT_RUN}thumbnails of the templates, there is no bundled model to draw them yet")
+    assert path.with_suffix(".jpg").is_file()
+
+
+@each_template
+def test_template_needs_nothing_else(path, client, frontend):
+    errors = len(frontend.errors)
+    prompt = frontend.api_prompt(json.loads(path.read_text()))
+    assert frontend.errors[errors:] == []
+    (loader,) = nodes_of(prompt, "WeGenLoadModel")
+    assert prompt[loader]["inputs"]["model"] == NANO_NAME
+    assert not nodes_of(prompt, "LoadImage")
+    modules = {client.object_info(node["class_type"])[node["class_type"]]["python_module"] for node in prompt.values()}
+    foreign = [name for name in modules if name.split(".")[0] not in ("nodes", "comfy_extras", "custom_nodes")]
+    assert foreign == []
+    assert {name for name in modules if name.startswith("custom_nodes")} == {f"custom_nodes.{PACK_NAME}"}
+
+
+@each_template
+def test_template_gives_pictures(path, client, server, first_run):
+    run = first_run(path)
+    assert len(run.files) == PICTURES[path.stem]
+    assert len(set(run.files)) == len(run.files), "Some pictures are the same."
+    for node_id in nodes_of(run.prompt, "SaveImage"):
+        for image in client.images(run.result, node_id):
+            assert (image.size, image.mode) == (SIZE, "RGB")
+            assert np.asarray(image).std() > FLAT
+    # What the host says where a picture holds numbers that are none.
+    assert "invalid value encountered in cast" not in server.log
+    for node_id in nodes_of(run.prompt, "PreviewAny"):
+        assert all(text.strip() for text in run.result.outputs[node_id]["text"])
+
+
+@each_template
+def test_same_seeds_give_the_same_files(path, first_run, run):
+    assert first_run(path).files == run(path).files
+
+
+def test_kept_pixels_are_unchanged(client, first_run):
+    run = first_run(template("refine with a keep mask"))
+    (generate,), (refine,) = nodes_of(run.prompt, "WeGenGenerate"), nodes_of(run.prompt, "WeGenRefine")
+    before = pixels(client, run.result, reader(run.prompt, generate, 0, "SaveImage"))
+    after = pixels(client, run.result, reader(run.prompt, refine, 0, "SaveImage"))
+    change = pixels(client, run.result, reader(run.prompt, refine, 2, "MaskPreview"))[..., 0] > 0
+    assert 0 < change.sum() < change.size
+    difference = np.abs(after - before).max(axis=-1)
+    assert difference[~change].max() == 0
+    assert difference[change].max() > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "painter"),
+    [
+        ("text to picture", "WeGenGenerate"),
+        ("refine with a keep mask", "WeGenRefine"),
+        ("stock KSampler", "KSampler"),
+    ],
+)
+def test_more_steps_do_not_ask_the_language_model_again(client, run, name, painter):
+    first = run(template(name))
+    (node_id,) = nodes_of(first.prompt, painter)
+    inputs = first.prompt[node_id]["inputs"]
+    steps = {**inputs, "steps": inputs["steps"] + 1}
+    again = client.run({**first.prompt, node_id: {**first.prompt[node_id], "inputs": steps}}, timeout=TIMEOUT)
+    assert (again.status, again.errors) == ("success", [])
+    assert node_id in again.executed_nodes
+    for writer in ("WeGenLoadModel", "WeGenRewritePrompt", "WeGenConditioning"):
+        assert not set(nodes_of(first.prompt, writer)) & set(again.executed_nodes)
+    # Each turn expands into WeGenThink and, fed by it and so after it, WeGenPaint.
+    turns = {turn: ran for turn, ran in inner_nodes(first.result.executed_nodes).items() if turn.startswith(node_id)}
+    assert all(len(ran) == 2 for ran in turns.values())
+    assert inner_nodes(again.executed_nodes) == {turn: [paint] for turn, (_, paint) in turns.items()}
+    assert bool(turns) == painter.startswith("WeGen")
