@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from comfyui_wegen.models.convert import convert
 from comfyui_wegen.models.loading import load
 from safetensors.torch import load_file, save_file
 
@@ -27,6 +28,13 @@ def test_a_quarter_of_the_memory_gives_the_same(host_python, reference_dir, prec
     for name, part in parts.items():
         assert 0 < part["loaded"] < 0.5 * part["size"], name
         assert part["difference"] == 0, name
+
+
+def test_packed_features_equal_the_published_ones_to_the_bit(host_python, reference_dir, tmp_path):
+    packed = convert(reference_dir, tmp_path / "packed", "fp32")
+    picture = reference_dir / "reference_0.png"
+    published = host_python(SCRIPTS / "features.py", reference_dir, picture)
+    assert host_python(SCRIPTS / "features.py", packed, picture) == published
 
 
 @pytest.mark.parametrize("compact", [False, True])
