@@ -38,20 +38,24 @@ def think_in_host(
     collection: str = "aligned",
     references: References | None = None,
     chat: Chat | None = None,
-) -> list[Idea]:
+) -> tuple[Idea, ...]:
     """Run the language side with the host's memory management, progress and cancel."""
     if batch_size < 1:
         raise WeGenError(f"The batch size is {batch_size}; set 1 or more.")
     sampling = Sampling.from_creativity(creativity) if rewrite else None
     wish = Wish(instruction, references, sampling, feature_guidance, collection)
     chat = chat or Chat()
-    rows = batch_size * (1 if feature_guidance == 1 else 2)
-    model = wegen.writing(rows, positions_needed(wegen.config, wegen.tokenizer, chat, wish))
-    seeds = [seed + k for k in range(batch_size)]
-    return think(model, chat, wish, seeds, progress(), progress())
+    seeds = tuple(seed + k for k in range(batch_size))
+
+    def run() -> list[Idea]:
+        rows = batch_size * (1 if feature_guidance == 1 else 2)
+        model = wegen.writing(rows, positions_needed(wegen.config, wegen.tokenizer, chat, wish))
+        return think(model, chat, wish, seeds, progress(), progress())
+
+    return wegen.recall((chat, wish, seeds), run)
 
 
-def reply(ideas: list[Idea]) -> str:
+def reply(ideas: tuple[Idea, ...]) -> str:
     """What the model says in a turn: the words each picture was drawn from, one a line."""
     return "\n".join(dict.fromkeys(idea.rewrite for idea in ideas))
 
@@ -113,4 +117,4 @@ class WeGenThink(io.ComfyNode):
     @classmethod
     def execute(cls, wegen, **turn) -> io.NodeOutput:
         ideas = think_in_host(wegen, **turn)
-        return io.NodeOutput(tuple(ideas), reply(ideas))
+        return io.NodeOutput(ideas, reply(ideas))

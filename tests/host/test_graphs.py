@@ -149,6 +149,22 @@ def test_sampler_settings_do_not_run_the_language_model_again(client):
     assert executed == ["generate", "save"]  # of the two inner nodes only the painting one
 
 
+def test_language_model_is_not_asked_again_where_the_host_forgot(client):
+    def graph(steps):
+        # Output nodes beside the turn: passing one makes the host's default cache drop results of expanded nodes.
+        others = {f"a{n}": node("PreviewAny", source=f"unchanged {n}") for n in range(3)}
+        return {**others, **refine({"seed": 41, "steps": steps}, seed=42, feature_guidance=1.5)}
+
+    def features_written(result):
+        return [event for event in result.events_of("progress") if event.data["max"] == 64]
+
+    assert features_written(client.run(graph(3)))
+    result = client.run(graph(4))
+    assert result.status == "success"
+    first = [event for event in features_written(result) if event.data["node"].startswith("generate")]
+    assert first == []
+
+
 def test_stock_sampler_settings_do_not_run_the_language_model_again(client):
     def graph(steps):
         return {

@@ -25,6 +25,11 @@ FLAT = 5.0  # standard deviation of 8-bit pixels below which a picture shows not
 STAND_IN_STEPS = 4
 TIMEOUT = 900  # seconds; the machine may be busy
 
+EMPTY_RUN = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
+    "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+}
+
 each_template = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 
 
@@ -69,6 +74,8 @@ def run(client, opened):
     def run_template(path) -> Run:
         prompt = opened(path)
         client.free_memory()
+        # The host may take up a prompt before it frees, but not the second one.
+        client.run(EMPTY_RUN)
         result = client.run(prompt, timeout=TIMEOUT)
         assert (result.status, result.errors, result.cached_nodes) == ("success", [], [])
         files = [file for node in nodes_of(prompt, "SaveImage") for file in client.files(result, node)]
@@ -98,6 +105,20 @@ def reader(prompt: dict[str, dict], source: str, output: int, class_type: str) -
         node_id for node_id in nodes_of(prompt, class_type) if [source, output] in prompt[node_id]["inputs"].values()
     )
     return found
+
+
+def what_leads_from(prompt: dict[str, dict], node_id: str) -> dict[str, dict]:
+    """The part of a prompt that a run is about when only this node has changed: its output nodes read this node."""
+
+    def inputs(reader: str) -> list[str]:
+        return [value[0] for value in prompt[reader]["inputs"].values() if isinstance(value, list)]
+
+    def above(reader: str) -> set[str]:
+        return {reader}.union(*map(above, inputs(reader)))
+
+    sources = {source for reader in prompt for source in inputs(reader)}
+    kept = set().union(*(above(end) for end in prompt if end not in sources and node_id in above(end)))
+    return {reader: node for reader, node in prompt.items() if reader in kept}
 
 
 def pixels(client, result: Result, node_id: str) -> np.ndarray:
@@ -188,18 +209,24 @@ def test_kept_pixels_are_unchanged(client, first_run):
         ("stock KSampler", "KSampler"),
     ],
 )
-def test_more_steps_do_not_ask_the_language_model_again(client, run, name, painter):
-    first = run(template(name))
-    (node_id,) = nodes_of(first.prompt, painter)
-    inputs = first.prompt[node_id]["inputs"]
-    steps = {**inputs, "steps": inputs["steps"] + 1}
-    again = client.run({**first.prompt, node_id: {**first.prompt[node_id], "inputs": steps}}, timeout=TIMEOUT)
-    assert (again.status, again.errors) == ("success", [])
+def test_more_steps_do_not_ask_the_language_model_again(client, opened, name, painter):
+    (node_id,) = nodes_of(opened(template(name)), painter)
+    # The host (0.33, default cache) drops results of expanded nodes as soon as it has passed another output node.
+    prompt = what_leads_from(opened(template(name)), node_id)
+    node = prompt[node_id]
+    first, again = (
+        client.run(
+            {**prompt, node_id: {**node, "inputs": {**node["inputs"], "seed": 123, "steps": steps}}}, timeout=TIMEOUT
+        )
+        for steps in (2, 3)
+    )
+    assert [(run.status, run.errors) for run in (first, again)] == [("success", [])] * 2
     assert node_id in again.executed_nodes
     for writer in ("WeGenLoadModel", "WeGenRewritePrompt", "WeGenConditioning"):
-        assert not set(nodes_of(first.prompt, writer)) & set(again.executed_nodes)
+        assert not set(nodes_of(prompt, writer)) & set(again.executed_nodes)
     # Each turn expands into WeGenThink and, fed by it and so after it, WeGenPaint.
-    turns = {turn: ran for turn, ran in inner_nodes(first.result.executed_nodes).items() if turn.startswith(node_id)}
+    turns = inner_nodes(first.executed_nodes)
+    turns = {turn: ran for turn, ran in turns.items() if turn.startswith(f"{node_id}.")}
     assert all(len(ran) == 2 for ran in turns.values())
     assert inner_nodes(again.executed_nodes) == {turn: [paint] for turn, (_, paint) in turns.items()}
     assert bool(turns) == painter.startswith("WeGen")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
 import comfy.model_management
@@ -11,8 +13,12 @@ from ...models.checkpoint import open_checkpoint
 from ...models.configuration import WeGenConfig
 from ...models.generation import OnStep
 from ...models.tokenizer import Tokenizer
+from ...models.turn import Idea
 from ...models.wegen import WeGen
 from .loading import compute_dtype, load_part
+
+#: turns whose ideas are kept; each holds on to its chat's pictures
+REMEMBERED = 8
 
 
 class WeGenBundle:
@@ -27,6 +33,7 @@ class WeGenBundle:
         self.tokenizer: Tokenizer = checkpoint.tokenizer
         self.vision_patcher = load_part(str(folder), "vision_encoder", precision)
         self.patcher = load_part(str(folder), "language_model", precision)
+        self._ideas: OrderedDict[Hashable, tuple[Idea, ...]] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"WeGenBundle({self.config.name})"
@@ -36,6 +43,19 @@ class WeGenBundle:
 
     def is_dynamic(self) -> bool:
         return all(patcher.is_dynamic() for patcher in self.get_models())
+
+    def recall(self, question: Hashable, think: Callable[[], Sequence[Idea]]) -> tuple[Idea, ...]:
+        """What `think` gives, or gave when the same was asked a few turns ago.
+
+        The host keeps results of expanded nodes only until it has passed another output node (0.33, default cache),
+        so a change of sampler steps would often make the language model write the very same again.
+        """
+        if question not in self._ideas:
+            self._ideas[question] = tuple(think())
+        self._ideas.move_to_end(question)
+        while len(self._ideas) > REMEMBERED:
+            self._ideas.popitem(last=False)
+        return self._ideas[question]
 
     def seeing(self, pictures: int) -> WeGen:
         """The model with its vision encoder on the device, with room for `pictures` at once."""
