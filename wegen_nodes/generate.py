@@ -105,7 +105,7 @@ class WeGenRefine(io.ComfyNode):
                 seed(),
                 batch_size(),
                 rewrite(),
-                creativity(),
+                creativity(default=0.0),
                 *sampler_settings(),
                 *language_settings(),
                 references(raw_link=True),

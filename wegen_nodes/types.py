@@ -36,9 +36,9 @@ def seed() -> io.Input:
     return io.Int.Input("seed", default=0, min=0, max=LARGEST_SEED, control_after_generate=True, tooltip=tooltip)
 
 
-def creativity() -> io.Input:
+def creativity(default: float = 0.6) -> io.Input:
     tooltip = "How daring the rewriting is: 0 gives the same words for every seed, 1 the most surprising ones."
-    return io.Float.Input("creativity", default=0.6, min=0.0, max=1.0, step=0.05, tooltip=tooltip)
+    return io.Float.Input("creativity", default=default, min=0.0, max=1.0, step=0.05, tooltip=tooltip)
 
 
 def rewrite() -> io.Input:
