@@ -50,7 +50,7 @@ TINY_MODEL = {
 QUIET = Rhythm(sheet_seconds=math.inf)
 TASK_MIX = dict.fromkeys(TASKS, 1)
 OPTIONS = {
-    "tokenizer": {"pieces": 500, "samples": 300},
+    "tokenizer": {"samples": 300},
     "vae": {"crop": 32},
     "agent": {"tasks": TASK_MIX, "direct": {"text_to_picture": 0.5}},
     "painter": {"capacity": 6},

@@ -91,8 +91,9 @@ def test_previews_and_progress(client):
 @pytest.mark.parametrize(
     "phase, total, settings",
     [
-        ("text", 200, {"rewrite": True, "creativity": 1.0}),
-        ("features", 64, {}),
+        # Batches, so that a fast machine is not done before the cancel has reached the server.
+        ("text", 200, {"rewrite": True, "creativity": 1.0, "batch_size": 16}),
+        ("features", 64, {"rewrite": True, "creativity": 1.0, "batch_size": 64}),
         ("sampling", 500, {"steps": 500}),
     ],
 )

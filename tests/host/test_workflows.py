@@ -22,7 +22,7 @@ SIZE = (128, 128)
 FLAT = 5.0  # standard deviation of 8-bit pixels below which a picture shows nothing
 
 # Random weights make no better pictures in more steps, and templates of the stand-in are only run until nano is there.
-STAND_IN_STEPS = 4
+STAND_IN_STEPS = 2
 TIMEOUT = 900  # seconds; the machine may be busy
 
 EMPTY_RUN = {
