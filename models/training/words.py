@@ -17,10 +17,10 @@ MARKERS = ("[INST]", "[/INST]")
 
 @dataclass(frozen=True)
 class WordOptions:
-    """`pieces`: size of the SentencePiece vocabulary, its 256 bytes for strange letters included."""
+    """`pieces`: most pieces of the SentencePiece vocabulary, its 256 bytes for strange letters included."""
 
     pieces: int = 544
-    samples: int = 20_000
+    samples: int = 6_000
     seed: int = 1
 
 
@@ -47,12 +47,14 @@ def train_tokenizer(
         byte_fallback=True,
         character_coverage=1.0,
         user_defined_symbols=list(MARKERS),
+        hard_vocab_limit=False,  # few texts may not have that many pieces in them
         num_threads=1,
         minloglevel=1,
     )
     names = [PICTURE_BEGIN, PICTURE_END, *(picture_token(i) for i in range(tokens_per_picture))]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MODEL_FILE).write_bytes(model.getvalue())
-    added = {name: options.pieces + number for number, name in enumerate(names)}
+    first = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue()).get_piece_size()
+    added = {name: first + number for number, name in enumerate(names)}
     (folder / ADDED_FILE).write_text(json.dumps(added, indent=1) + "\n", encoding="utf-8")
     return Tokenizer.from_folder(folder, tokens_per_picture)

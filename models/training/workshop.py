@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,14 +119,23 @@ class Workshop:
         if name == PAINTER:
             from .painter import PainterOptions, PainterStage
 
-            options, cache = build(PainterOptions, recipe.options, source), self.out / "cache"
-            return PainterStage(config, options, recipe.seed, self.vision_encoder(), self.vae(), cache)
+            options = build(PainterOptions, recipe.options, source)
+            return PainterStage(config, options, recipe.seed, self.vision_encoder(), self.vae(), self._page_cache())
         if name == AGENT:
             from .agent import AgentOptions, AgentStage
 
             options = build(AgentOptions, recipe.options, source)
             return AgentStage(config, options, recipe.seed, self.tokenizer(), self.vision_encoder(), self.reader())
         raise WeGenError(f"There is no stage {name!r} to train; choose one of {', '.join(STAGES)}.")
+
+    def _page_cache(self) -> Path:
+        """Folder for what the present encoder and VAE make of pages; what earlier ones made is removed."""
+        steps = [f"{stage}-{load_average(self.folder(stage))[0]}" for stage in (ENCODER, VAE)]
+        folder = self.out / "pages" / "-".join(steps)
+        for other in folder.parent.glob("*"):
+            if other != folder:
+                shutil.rmtree(other)
+        return folder
 
     def learn_words(self) -> Tokenizer:
         """Make the tokenizer, unless it is there already."""
@@ -166,6 +176,7 @@ def _save_part(state: Mapping[str, Tensor], path: Path) -> None:
     partial = path.with_suffix(".partial")
     halved = {key: value.to(torch.float16).contiguous() for key, value in sorted(state.items())}
     save_file(halved, partial, metadata={"format": "pt"})
+    partial.chmod(0o644)  # safetensors makes files that only their owner can read
     os.replace(partial, path)
 
 
