@@ -137,7 +137,7 @@ def run_demo(pipeline: Pipeline, out: Path, say: Callable[[str], None] = print) 
     begun = time.perf_counter()
     answer = ask(pipeline.wegen, QUESTION, chat=chat)
     say(f"  {QUESTION} {answer}")
-    sheet.add("A question about the last picture", [(to_pil(chat.last.answer.picture), f"{QUESTION} — {answer}")])
+    sheet.add("A question about the last picture", [(to_pil(chat.last.answer.picture), f"{QUESTION} {answer}")])
     part("a question", begun)
 
     sheet.draw().save(out / "contact_sheet.png")
