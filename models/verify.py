@@ -22,7 +22,7 @@ from .images import clip_pixels
 from .loading import load
 from .schedule import published_sigmas, published_timesteps
 from .tokenizer import PICTURE_BEGIN
-from .training.losses import agent_losses
+from .training.losses import agent_losses, agent_outputs
 from .vision_encoder import pool_features
 from .wegen import WeGen
 
@@ -433,7 +433,7 @@ def _training(wegen: WeGen, expected: _Expected) -> Iterator[Stage]:
         return
     features = pool_features(inputs["image_features"], wegen.config.feature_grid)
     ids, labels, seen, drawn = (inputs[name] for name in names[:-1])
-    losses = agent_losses(wegen.agent, ids, labels, seen, drawn, features)
+    losses = agent_losses(agent_outputs(wegen.agent, ids, labels, seen, drawn, features))
     computed = {
         "total": losses.total,
         "lm": losses.text,

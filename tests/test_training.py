@@ -19,7 +19,7 @@ from comfyui_wegen.models.training.command import add_arguments, run
 from comfyui_wegen.models.training.conversations import conversation
 from comfyui_wegen.models.training.encoder import EncoderStage, cell_answers
 from comfyui_wegen.models.training.loop import CHECKPOINT, Rhythm, draw_sheet, load_average, train
-from comfyui_wegen.models.training.losses import IGNORED, agent_losses
+from comfyui_wegen.models.training.losses import IGNORED, agent_losses, agent_outputs
 from comfyui_wegen.models.training.pagecache import PageCache
 from comfyui_wegen.models.training.recipe import Recipe, RecipeError, read_recipe
 from comfyui_wegen.models.training.stage import Stage
@@ -72,6 +72,7 @@ def recipes(tmp_path_factory):
     (folder / "model.json").write_text(json.dumps(TINY_MODEL))
     for stage in STAGES:
         recipe = {"stage": stage, "steps": 3, "batch": 2, "learning_rate": 1e-3, "warmup": 2, "precision": "no"}
+        recipe |= {"optimizer": "muon" if stage == "agent" else "adamw"}
         (folder / f"{stage}.json").write_text(json.dumps(recipe | {"options": OPTIONS.get(stage, {})}))
     return folder
 
@@ -92,7 +93,7 @@ def test_losses_are_the_published_ones(reference_dir):
     values = load_file(reference_dir / "expected.safetensors")
     expected = json.loads((reference_dir / "expected.json").read_text())["train"]
     wegen, _ = load(reference_dir)
-    losses = agent_losses(
+    outputs = agent_outputs(
         wegen.agent,
         values["train.input_ids"],
         values["train.labels"],
@@ -100,6 +101,7 @@ def test_losses_are_the_published_ones(reference_dir):
         values["train.gen_mask"],
         pool_features(values["train.image_features"], 8),
     )
+    losses = agent_losses(outputs)
     names = {"total": "total_loss", "text": "lm_loss", "mse": "mse_loss", "cosine": "cosine_loss"}
     for name, key in names.items():
         assert float(getattr(losses, name)) == pytest.approx(expected[key], rel=1e-4)
@@ -109,8 +111,23 @@ def test_losses_without_pictures_or_text_are_zero(trained):
     agent = trained.agent()
     ids = torch.tensor([[1, 5, 6]])
     none = torch.zeros_like(ids)
-    losses = agent_losses(agent, ids, torch.full_like(ids, IGNORED), none, none, torch.zeros(0, 64, 32))
+    outputs = agent_outputs(agent, ids, torch.full_like(ids, IGNORED), none, none, torch.zeros(0, 64, 32))
+    losses = agent_losses(outputs)
     assert [float(loss) for loss in losses] == [0, 0, 0, 0]
+
+
+def test_muon_moves_the_hidden_matrices_alone(trained):
+    hidden = trained.stage("agent").hidden_matrices()
+    assert "agent.llm.model.layers.0.mlp.up_proj.weight" in hidden
+    assert not [name for name in hidden if "embed_tokens" in name or "lm_head" in name or "norm" in name]
+
+
+def test_another_optimizer_cannot_go_on_with_a_run(trained):
+    recipe = dataclasses.replace(trained.recipe("agent"), optimizer="adamw")
+    with pytest.raises(WeGenError, match="another optimizer than 'adamw'"):
+        train(trained.stage("agent"), recipe, trained.folder("agent"), rhythm=QUIET, progress=False)
+    with pytest.raises(RecipeError, match="'sgd'"):
+        dataclasses.replace(recipe, optimizer="sgd")
 
 
 @pytest.mark.parametrize("stage", ["vae", "encoder", "painter", "agent"])

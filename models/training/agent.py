@@ -23,7 +23,7 @@ from ..vision_encoder import VisionEncoder, pool_features
 from ..wegen import WeGen
 from .conversations import Conversation, ConversationBatch, collate, conversation
 from .encoder import CellReader, cell_answers
-from .losses import agent_losses, noised
+from .losses import agent_losses, agent_outputs, noised
 from .pages import to_clip, to_pixels
 from .sheets import captioned, grid_sheet
 from .stage import Stage
@@ -45,12 +45,15 @@ class AgentOptions:
         noise: largest deviation put on the features that are read.
         direct: share of the drawing samples in which the answer is a picture without words before it, by task.
         feature_weight: of the two feature losses; as published it is 1.
+        answers: weight of what the encoder's `CellReader` reads wrong in the drawn features. A drawn thing of the wrong
+            kind is a small distance, but the wrong thing; this tells it from noise.
     """
 
     tasks: Mapping[str, float]
     noise: float = 0.3
     direct: Mapping[str, float] = field(default_factory=dict)
     feature_weight: float = 1.0
+    answers: float = 0.1
 
 
 class AgentStage(Stage):
@@ -103,7 +106,7 @@ class AgentStage(Stage):
 
     def forward(self, batch: ConversationBatch) -> Mapping[str, Tensor]:
         features = self.encode(batch.pictures)
-        losses = agent_losses(
+        outputs = agent_outputs(
             self.agent,
             batch.ids,
             batch.labels,
@@ -112,8 +115,15 @@ class AgentStage(Stage):
             features,
             noised(features, self.options.noise),
         )
-        total = losses.text + self.options.feature_weight * (losses.mse + losses.cosine)
-        return {**losses._asdict(), "total": total}
+        losses = agent_losses(outputs)
+        answers = self.reader.loss(outputs.predicted, self.reader.read(outputs.wanted))
+        total = (
+            losses.text + self.options.feature_weight * (losses.mse + losses.cosine) + self.options.answers * answers
+        )
+        return {**losses._asdict(), "answers": answers, "total": total}
+
+    def hidden_matrices(self) -> frozenset[str]:
+        return super().hidden_matrices() - {"agent.llm.lm_head.weight"}
 
     def wegen(self) -> WeGen:
         """The trained parts, ready to use."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ class VAEOptions:
         whole_every: every so many steps show whole pages, as many pixels as the crops of the other steps.
         jitter_share: share of pages with jitter; the rest lies on the exact places, as the decoder paints them.
         noise: deviation of what is added to latents before they are decoded.
+        things: how much more an error weighs where things are; they are small, and all that captions speak of.
         gradient: weight of the error of pixel differences, which keeps edges sharp.
         spread: weight of the distance between the latents' covariance and the identity. Without it all channels of a
             young VAE carry the brightness, and go on to do so for long.
@@ -44,8 +46,16 @@ class VAEOptions:
     whole_every: int = 4
     jitter_share: float = 0.5
     noise: float = 0.05
+    things: float = 4.0
     gradient: float = 1.0
     spread: float = 0.02
+
+
+class PageParts(NamedTuple):
+    pixels: Tensor
+    """`[B, 3, S, S]` in -1..1."""
+    weights: Tensor
+    """`[B, S, S]`: how much an error of each pixel counts."""
 
 
 class VAEStage(Stage):
@@ -61,34 +71,44 @@ class VAEStage(Stage):
                 nn.init.zeros_(value)
         self.options, self.seed = options, seed
 
-    def batch(self, first: int, count: int) -> Tensor:
-        """Pixels `[B, 3, S, S]` in -1..1, crops or whole pages."""
+    def batch(self, first: int, count: int) -> PageParts:
+        """Crops or whole pages."""
         if (first // count) % self.options.whole_every == 0:
             count = max(1, count * self.options.crop**2 // storybook.PICTURE_SIZE**2)
-            return to_pixels([self._page(index)[1] for index in range(first, first + count)])
-        return to_pixels([self._crop(index) for index in range(first, first + count)])
+            parts = [self._page(index)[1:3] for index in range(first, first + count)]
+        else:
+            parts = [self._crop(index) for index in range(first, first + count)]
+        return PageParts(to_pixels([pixels for pixels, _ in parts]), torch.stack([weights for _, weights in parts]))
 
-    def _page(self, index: int) -> tuple[Random, np.ndarray, Scene]:
+    def _page(self, index: int) -> tuple[Random, np.ndarray, Tensor, Scene]:
         rng = Random(f"vae/{self.seed}/{index}")
         scene = page(self.seed, index)
-        return rng, storybook.render(scene if rng.random() < self.options.jitter_share else still(scene)), scene
+        shown = scene if rng.random() < self.options.jitter_share else still(scene)
+        weights = torch.ones(storybook.PICTURE_SIZE, storybook.PICTURE_SIZE)
+        for thing in shown.things:
+            left, top, right, bottom = (max(edge, 0) for edge in thing.box)
+            weights[top:bottom, left:right] = self.options.things
+        return rng, storybook.render(shown), weights, scene
 
-    def _crop(self, index: int) -> np.ndarray:
+    def _crop(self, index: int) -> tuple[np.ndarray, Tensor]:
         """Around a thing."""
-        rng, pixels, scene = self._page(index)
+        rng, pixels, weights, scene = self._page(index)
         left, top, right, bottom = rng.choice(scene.things).box
         crop = self.options.crop
         row, column = (
             min(max(CELL * round((centre - crop / 2 + rng.uniform(-16, 16)) / CELL), 0), storybook.PICTURE_SIZE - crop)
             for centre in ((top + bottom) / 2, (left + right) / 2)
         )
-        return pixels[row : row + crop, column : column + crop]
+        cut = np.s_[row : row + crop, column : column + crop]
+        return pixels[cut], weights[cut]
 
-    def forward(self, batch: Tensor) -> Mapping[str, Tensor]:
-        latents = self.vae.encode(batch).float()
-        error = self.vae.decode(latents + self.options.noise * torch.randn_like(latents)).float() - batch
-        absolute, squared = error.abs().mean(), error.square().mean()
-        edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    def forward(self, batch: PageParts) -> Mapping[str, Tensor]:
+        latents = self.vae.encode(batch.pixels).float()
+        error = self.vae.decode(latents + self.options.noise * torch.randn_like(latents)).float() - batch.pixels
+        weights = batch.weights[:, None]
+        absolute, squared = (error.abs() * weights).mean(), (error.square() * weights).mean()
+        across, down = error.diff(dim=-1).abs() * weights[..., 1:], error.diff(dim=-2).abs() * weights[..., 1:, :]
+        edges = across.mean() + down.mean()
         spread = _spread(latents)
         total = absolute + squared + self.options.gradient * edges + self.options.spread * spread
         return {"total": total, "l1": absolute, "mse": squared, "edges": edges, "spread": spread}

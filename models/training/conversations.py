@@ -32,7 +32,7 @@ class Conversation(NamedTuple):
 
 
 class ConversationBatch(NamedTuple):
-    """Conversations padded on the right; see `agent_losses` for the tensors."""
+    """Conversations padded on the right; see `agent_outputs` for the tensors."""
 
     ids: Tensor
     labels: Tensor

@@ -84,14 +84,27 @@ class CellReader(nn.Module):
         size = {"h": side, "p": self.cell_pixels, "q": self.cell_pixels}
         return rearrange(self.pixels(features), "b (h w) (c p q) -> b c (h p) (w q)", **size)
 
+    def loss(self, features: Tensor, answers: Tensor) -> Tensor:
+        """How far features `[..., D]` are from these answers; cells with a thing weigh as much together as those
+        without."""
+        filled = (answers[..., 0] > 0).flatten()
+        weights = torch.where(filled, 0.5 / filled.sum().clamp(min=1), 0.5 / (~filled).sum().clamp(min=1))
+        groups = self.answers(features).float().flatten(0, -2).split(list(QUESTIONS.values()), dim=-1)
+        return sum(
+            (F.cross_entropy(group, answers[..., number].flatten(), reduction="none") * weights).sum()
+            for number, group in enumerate(groups)
+        )
+
+    def read(self, features: Tensor) -> Tensor:
+        """The likeliest answers `[..., questions]` that features `[..., D]` give."""
+        groups = self.answers(features).split(list(QUESTIONS.values()), dim=-1)
+        return torch.stack([group.argmax(-1) for group in groups], dim=-1)
+
     def accuracy(self, features: Tensor, answers: Tensor) -> dict[str, float]:
         """Share of the cells with a thing that are answered right, for each question."""
-        groups = self.answers(features).split(list(QUESTIONS.values()), dim=-1)
-        filled = answers[..., 0] > 0
-        return {
-            name: float((group.argmax(-1) == answers[..., number])[filled].float().mean())
-            for number, (name, group) in enumerate(zip(QUESTIONS, groups, strict=True))
-        }
+        right = self.read(features) == answers
+        shares = right[answers[..., 0] > 0].float().mean(dim=0)
+        return dict(zip(QUESTIONS, shares.tolist(), strict=True))
 
 
 class EncoderStage(Stage):
@@ -124,24 +137,13 @@ class EncoderStage(Stage):
         read = noised(moved, self.options.noise)
         error = self.reader.paint(read).float() - batch.painted
         pixels = error.square().mean() + error.abs().mean()
-        answers = self._answer_loss(self.reader.answers(read), batch.answers)
+        answers = self.reader.loss(read, batch.answers)
         cells = torch.arange(read.shape[1], device=read.device).repeat(len(read))
         position = F.cross_entropy(self.reader.position(read).flatten(0, 1).float(), cells)
         options = self.options
         total = pixels + options.answers * answers + options.position * position + options.steadiness * steadiness
         parts = {"pixels": pixels, "answers": answers, "position": position, "steadiness": steadiness}
         return {"total": total, **parts}
-
-    @staticmethod
-    def _answer_loss(logits: Tensor, answers: Tensor) -> Tensor:
-        """Cells with a thing weigh as much together as those without."""
-        filled = (answers[..., 0] > 0).flatten()
-        weights = torch.where(filled, 0.5 / filled.sum().clamp(min=1), 0.5 / (~filled).sum().clamp(min=1))
-        groups = logits.float().split(list(QUESTIONS.values()), dim=-1)
-        return sum(
-            (F.cross_entropy(group.flatten(0, 1), answers[..., number].flatten(), reduction="none") * weights).sum()
-            for number, group in enumerate(groups)
-        )
 
     def measure(self) -> Mapping[str, float]:
         """See `CellReader.accuracy`; on held-out pages, with noise on the features."""

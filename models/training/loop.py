@@ -10,13 +10,14 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from ..errors import WeGenError
@@ -64,17 +65,15 @@ def train(
     """
     accelerator = _accelerator()(mixed_precision=recipe.precision, cpu=not torch.cuda.is_available())
     parameters = stage.to(accelerator.device).trained()
-    optimizer = torch.optim.AdamW(
-        _groups(parameters, recipe.weight_decay), lr=recipe.learning_rate, betas=(0.9, 0.99), fused=True
-    )
+    optimizers = _optimizers(stage, parameters, recipe)
     average = {name: value.detach().clone() for name, value in parameters.items()}
     start = 0
     path = folder / CHECKPOINT
     if path.exists():
         if not resume:
             raise WeGenError(f"{path} exists already. Train on with --resume, or choose another --out.")
-        start = _restore(path, parameters, average, optimizer, recipe)
-    model, optimizer = accelerator.prepare(stage, optimizer)
+        start = _restore(path, parameters, average, optimizers, recipe)
+    model, *optimizers = accelerator.prepare(stage, *optimizers)
     folder.mkdir(parents=True, exist_ok=True)
     end = recipe.steps if until is None else min(until, recipe.steps)
     chief = accelerator.is_main_process
@@ -85,7 +84,7 @@ def train(
 
     def save(step: int) -> None:
         if chief:
-            _save(path, step, parameters, average, optimizer)
+            _save(path, step, parameters, average, optimizers)
 
     saved = drawn = time.monotonic()
     bar = tqdm(
@@ -104,14 +103,16 @@ def train(
             if step + 1 < end:
                 coming = ahead.submit(make_batch, step + 1)
             _seed(recipe.seed, step, accelerator.process_index)
-            for group in optimizer.param_groups:
+            for group in (group for optimizer in optimizers for group in optimizer.param_groups):
                 group["lr"] = recipe.rate(step)
             model.train()
-            losses = model(_to(batch, accelerator.device))
+            with _attention(accelerator.device):
+                losses = model(_to(batch, accelerator.device))
             accelerator.backward(losses["total"])
             accelerator.clip_grad_norm_(parameters.values(), recipe.gradient_limit)
-            optimizer.step()
-            optimizer.zero_grad()
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
             _average(average, parameters, min(recipe.average, (step + 1) / (step + 10)))
             _smooth(recent, losses)
             bar.update()
@@ -135,6 +136,11 @@ def train(
             save(end)
     accelerator.wait_for_everyone()
     return average
+
+
+def _attention(device: torch.device):
+    """On a CPU the fused attention's backward takes longer than all else in a step of short sequences."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 def _accelerator() -> type:
@@ -204,11 +210,26 @@ def _stop_signals():
             signal.signal(number, handler)
 
 
-def _groups(parameters: Mapping[str, Tensor], weight_decay: float) -> list[dict[str, Any]]:
-    """Vectors (biases, norms) are not decayed."""
-    matrices = [value for value in parameters.values() if value.ndim >= 2]
-    vectors = [value for value in parameters.values() if value.ndim < 2]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+def _optimizers(stage: Stage, parameters: Mapping[str, Tensor], recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """AdamW for all, or Muon for hidden matrices and AdamW for the rest. Vectors (biases, norms) are not decayed."""
+    hidden = stage.hidden_matrices() if recipe.optimizer == "muon" else frozenset()
+    rest = [value for name, value in parameters.items() if name not in hidden]
+    groups = [
+        {"params": [value for value in rest if value.ndim >= 2], "weight_decay": recipe.weight_decay},
+        {"params": [value for value in rest if value.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.99), fused=True)
+    ]
+    if hidden:
+        # Steps of the size that AdamW's have, so that one learning rate serves both.
+        matrices = [parameters[name] for name in sorted(hidden)]
+        optimizers.append(
+            torch.optim.Muon(
+                matrices, recipe.learning_rate, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"
+            )
+        )
+    return optimizers
 
 
 def _seed(seed: int, step: int, process: int) -> None:
@@ -254,13 +275,13 @@ def _write(log, entry: Mapping[str, Any]) -> None:
     log.flush()
 
 
-def _save(path: Path, step: int, parameters: Mapping[str, Tensor], average: Mapping[str, Tensor], optimizer) -> None:
+def _save(path: Path, step: int, parameters: Mapping[str, Tensor], average: Mapping[str, Tensor], optimizers) -> None:
     """Write beside the old checkpoint first, so that a stop at any moment leaves a whole one."""
     state = {
         "step": step,
         "model": {name: value.detach() for name, value in parameters.items()},
         "average": dict(average),
-        "optimizer": optimizer.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
     }
     partial = path.with_suffix(".partial")
     torch.save(state, partial)
@@ -268,7 +289,7 @@ def _save(path: Path, step: int, parameters: Mapping[str, Tensor], average: Mapp
 
 
 def _restore(
-    path: Path, parameters: Mapping[str, Tensor], average: dict[str, Tensor], optimizer, recipe: Recipe
+    path: Path, parameters: Mapping[str, Tensor], average: dict[str, Tensor], optimizers, recipe: Recipe
 ) -> int:
     state = torch.load(path, map_location="cpu", weights_only=True)
     expected = {name: tuple(value.shape) for name, value in parameters.items()}
@@ -281,5 +302,8 @@ def _restore(
         )
     _copy(state["model"], parameters)
     _copy(state["average"], average)
-    optimizer.load_state_dict(state["optimizer"])
+    if len(state["optimizers"]) != len(optimizers):
+        raise WeGenError(f"{path} was written with another optimizer than {recipe.optimizer!r}. Choose another --out.")
+    for optimizer, values in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(values)
     return state["step"]

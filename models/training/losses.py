@@ -14,6 +14,17 @@ IGNORED = -100
 """The label of a position whose token nobody has to predict."""
 
 
+class AgentOutputs(NamedTuple):
+    """What the agent foretells of a batch of interleaved sequences."""
+
+    text: Tensor
+    """Scalar: the cross entropy of the words that had to be said."""
+    predicted: Tensor
+    """`[F, D]`: the features of all targets in reading order, float32."""
+    wanted: Tensor
+    """`[F, D]`: what they should have been."""
+
+
 class AgentLosses(NamedTuple):
     """Scalars; `total` is the plain sum of the other three, as published."""
 
@@ -23,7 +34,7 @@ class AgentLosses(NamedTuple):
     cosine: Tensor
 
 
-def agent_losses(
+def agent_outputs(
     agent: Agent,
     input_ids: Tensor,
     labels: Tensor,
@@ -31,8 +42,8 @@ def agent_losses(
     gen_mask: Tensor,
     features: Tensor,
     fed_features: Tensor | None = None,
-) -> AgentLosses:
-    """Losses of one batch of interleaved sequences.
+) -> AgentOutputs:
+    """One pass over a batch of interleaved sequences.
 
     Args:
         agent: the language model with its two projectors.
@@ -58,9 +69,14 @@ def agent_losses(
     # Each feature is predicted one position before the place where it stands.
     predicted = agent.read_features(hidden[:, :-1][targets[:, 1:]]).float()
     wanted = features.flatten(0, 1)[targets[pictures[..., 0]]].float()
-    mse = _mean((predicted - wanted).square())
-    cosine = _mean(1 - F.cosine_similarity(predicted, wanted, dim=-1))
-    return AgentLosses(text + mse + cosine, text, mse, cosine)
+    return AgentOutputs(text, predicted, wanted)
+
+
+def agent_losses(outputs: AgentOutputs) -> AgentLosses:
+    """The published losses of one pass."""
+    mse = _mean((outputs.predicted - outputs.wanted).square())
+    cosine = _mean(1 - F.cosine_similarity(outputs.predicted, outputs.wanted, dim=-1))
+    return AgentLosses(outputs.text + mse + cosine, outputs.text, mse, cosine)
 
 
 def _mean(values: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..configuration import WeGenConfig
 from ..errors import WeGenError
@@ -30,10 +30,11 @@ class Recipe:
         model: file with the `WeGenConfig`, beside this file.
         steps: optimiser steps in all; may be raised later to train on.
         batch: samples a step on one device.
-        learning_rate: AdamW's, reached after `warmup` steps, held, and brought down to 0 over the last `decay` steps.
+        learning_rate: reached after `warmup` steps, held, and brought down to 0 over the last `decay` steps.
         average: decay of the running average of the weights that is exported and drawn with.
         seed: of the data and of all noise.
         precision: "bf16" (autocast) or "no".
+        optimizer: "adamw", or "muon" for hidden matrices (torch 2.9 or newer) and AdamW for the rest.
         options: what only this stage knows.
     """
 
@@ -49,7 +50,12 @@ class Recipe:
     average: float = 0.998
     seed: int = 1
     precision: str = "bf16"
+    optimizer: Literal["adamw", "muon"] = "adamw"
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.optimizer not in ("adamw", "muon"):
+            raise RecipeError(f"The optimizer is {self.optimizer!r}; it must be 'adamw' or 'muon'.")
 
     def rate(self, step: int) -> float:
         """The learning rate of step `step`, counted from 0."""

@@ -32,3 +32,9 @@ class Stage(nn.Module, ABC):
     def trained(self) -> dict[str, nn.Parameter]:
         """Names and parameters that training changes."""
         return {name: value for name, value in self.named_parameters() if value.requires_grad}
+
+    def hidden_matrices(self) -> frozenset[str]:
+        """Names of trained weights that map hidden states to hidden states: what the optimizer Muon is meant for."""
+        trained = self.trained()
+        linear = (f"{name}.weight" for name, module in self.named_modules() if isinstance(module, nn.Linear))
+        return frozenset(name for name in linear if name in trained)
