@@ -91,6 +91,28 @@ class References:
 
 
 @dataclass(frozen=True)
+class AutoMask:
+    """How the model's own change mask is made of the features before and after; see `auto_mask.propose`.
+
+    Attributes:
+        threshold: how far apart two features must be to count as changed, as cosine distance from 0 to 2.
+        grow: how far the mask reaches beyond the changed cells, in pixels.
+        soften: width in pixels of the soft edge outside of that.
+    """
+
+    threshold: float = 0.3
+    grow: int = 4
+    soften: int = 4
+
+    def __post_init__(self):
+        if not 0 <= self.threshold <= 2:
+            raise WeGenError(f"The mask's threshold is {self.threshold}; it must be from 0 to 2.")
+        for name, value in (("growth", self.grow), ("softness", self.soften)):
+            if not 0 <= value <= 512:
+                raise WeGenError(f"The mask's {name} is {value} pixels; give 0 to 512.")
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a turn's picture was made with, beside its seed."""
 
@@ -100,6 +122,16 @@ class Settings:
     collection: str = "aligned"
     sampler: str = "euler"
     scheduler: str = "published"
+    strength: float = 1.0
+    """How much of the picture before is painted over where it may change: 1 starts from noise alone."""
+    auto_mask: AutoMask | None = None
+    """Used by a refinement without masks; None lets all of the picture change."""
+    align: bool = False
+    """Whether the new picture is moved back onto the kept area before it is pasted."""
+
+    def __post_init__(self):
+        if not 0 < self.strength <= 1:
+            raise WeGenError(f"The strength is {self.strength}; it must be above 0 and at most 1.")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -113,6 +145,8 @@ class Answer(_Value):
     picture: Tensor
     """`[H, W, 3]` float32 in 0..1."""
     seed: int
+    change: Tensor | None = None
+    """`[H, W]` in 0..1, 0 where the picture is that of the turn before to the bit; None where all of it is new."""
 
     def __repr__(self) -> str:
         return f"Answer({self.rewrite!r}, picture {_describe(self.picture)}, seed {self.seed})"
@@ -120,13 +154,20 @@ class Answer(_Value):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Turn(_Value):
-    """One exchange: what was asked, and the pictures it gave, one of which the chat goes on with."""
+    """One exchange: what was asked, and the pictures it gave, one of which the chat goes on with.
+
+    A turn without an instruction is a picture that the user brought along.
+    """
 
     instruction: str
     answers: tuple[Answer, ...]
     references: References = References()
-    change_mask: Tensor | None = None
-    """`[H, W]` in 0..1, 1 where the picture was allowed to change; None when all of it was new."""
+    edit_mask: Tensor | None = None
+    """`[H, W]` in 0..1 as the user gave it, 1 where the picture was allowed to change."""
+    keep_mask: Tensor | None = None
+    """`[H, W]` in 0..1 as the user gave it, 1 where the picture had to stay, now and in later turns."""
+    released: bool = False
+    """Whether this turn gave up what keep masks of earlier turns had kept."""
     settings: Settings = Settings()
     picked: int = 0
 
@@ -139,13 +180,18 @@ class Turn(_Value):
         """The answer that the chat goes on with."""
         return self.answers[self.picked]
 
+    @property
+    def given(self) -> bool:
+        """Whether the picture is the user's own."""
+        return not self.instruction
+
     def __repr__(self) -> str:
         return f"Turn({self.instruction!r}, {len(self.answers)} pictures, {len(self.references)} references)"
 
 
 @dataclass(frozen=True)
 class Chat:
-    """Turns in order. Every method gives a new chat; this one stays as it is."""
+    """Turns in order. Every method gives a new chat; this one stays as it is, so any of them can be forked."""
 
     turns: tuple[Turn, ...] = ()
 
@@ -156,11 +202,46 @@ class Chat:
         """The chat that goes on with picture `index` of its last turn."""
         return Chat((*self.turns[:-1], replace(self.last, picked=index)))
 
+    def rewind(self, turns: int) -> Chat:
+        """The chat as it was after its first `turns` turns.
+
+        Raises:
+            WeGenError: fewer than 1 turn, or more than there are.
+        """
+        if not 1 <= turns <= len(self):
+            raise WeGenError(f"The chat cannot go back to turn {turns}; it has turns 1 to {len(self)}.")
+        return Chat(self.turns[:turns])
+
     @property
     def last(self) -> Turn:
         if not self.turns:
             raise WeGenError("This chat has no turns yet; start it with WeGen Generate.")
         return self.turns[-1]
 
+    def kept(self) -> Tensor | None:
+        """What keep masks of earlier turns say together, `[H, W]` in 0..1; None when nothing is kept.
+
+        An area once kept stays kept until a turn releases it.
+        """
+        kept = None
+        for turn in self.turns:
+            kept = union(None if turn.released else kept, turn.keep_mask)
+        return kept
+
+    def origins(self) -> Tensor:
+        """Which turn, counted from 0, each pixel of the last picture came from: `[H, W]` int64."""
+        origins = torch.zeros(self.last.answer.picture.shape[:2], dtype=torch.int64)
+        for number, turn in enumerate(self.turns):
+            change = turn.answer.change
+            origins = torch.full_like(origins, number) if change is None else origins.where(change <= 0, number)
+        return origins
+
     def __len__(self) -> int:
         return len(self.turns)
+
+
+def union(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """Two masks `[H, W]` of one size in one: the larger value counts."""
+    if one is None or other is None:
+        return other if one is None else one
+    return torch.maximum(one, other)

@@ -52,13 +52,13 @@ def change_mask(edit_mask: Tensor | None, keep_mask: Tensor | None, height: int,
 
 
 def latent_mask(change: Tensor, downscale: int) -> Tensor:
-    """The change mask `[H, W]` on the latent's cells, `[1, 1, ceil(H / downscale), ceil(W / downscale)]`.
+    """Change masks `[H, W]` or `[B, H, W]` on the latent's cells, `[B, 1, ceil(H / downscale), ceil(W / downscale)]`.
 
     The largest value in each cell counts, so that thin areas do not vanish.
     """
-    height, width = change.shape
+    height, width = change.shape[-2:]
     padded = F.pad(change, (0, -width % downscale, 0, -height % downscale))
-    return F.max_pool2d(padded[None, None], downscale)
+    return F.max_pool2d(padded.reshape(-1, 1, *padded.shape[-2:]), downscale)
 
 
 def pad_to_multiple(picture: Tensor, multiple: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
@@ -14,9 +14,11 @@ from .configuration import WeGenConfig
 from .errors import WeGenError
 from .tokenizer import PICTURE_BEGIN, PICTURE_END, Tokenizer, picture_token
 from .wegen import WeGen
+from .worlds import MENTION, understand
 
 Task = Literal["text_to_picture", "turn", "rewrite", "ask"]
-MENTION = re.compile(r"(?<![\w@])@([A-Za-z][A-Za-z0-9_-]*)")
+GIVEN = "given-picture"
+"""The name that a picture which the user brought to a chat has among the references of the next turn."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +92,79 @@ def _weighted(reference: Reference) -> Tensor:
     return reference.features * reference.weight
 
 
-def history(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat) -> Prompt:
-    """All turns of a chat with their answers, ready for the next turn to follow."""
-    prompt = Prompt("")
-    for index, turn in enumerate(chat.turns):
-        answer = turn.answer
-        asked = opening(config, tokenizer, index == 0, turn.instruction, turn.references, answer.rewrite)
-        prompt += asked + Prompt(picture_text(config.tokens_per_picture), (answer.features,)) + config.templates.joint
-    return prompt
+class Memory(NamedTuple):
+    """What of a chat still fits into the context."""
+
+    prompt: Prompt
+    """The turns before, ready for the next one to follow."""
+    unseen: tuple[int, ...]
+    """Numbers, from 1, of the turns whose pictures are left out."""
+    forgotten: tuple[int, ...]
+    """Numbers, from 1, of the turns that are left out with all that was said; they are among `unseen`."""
+
+    def note(self) -> str:
+        """A plain sentence about what was left out, or nothing."""
+        if not self.unseen:
+            return ""
+        seen = f"I no longer see the pictures of {_turns(self.unseen)}"
+        rest = f", and no longer know what was said in {_turns(self.forgotten)}" if self.forgotten else ""
+        return f"This chat has outgrown what I can read at once: {seen}{rest}."
+
+
+def _turns(numbers: Sequence[int]) -> str:
+    return f"turn {numbers[0]}" if len(numbers) == 1 else f"turns {numbers[0]} to {numbers[-1]}"
+
+
+def remember(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, asked: Prompt) -> Memory:
+    """The turns before `asked`, as many as fit with room for a rewrite and a picture.
+
+    Where they do not, the oldest pictures go first, then the oldest words. The last turn always stays, and so do
+    `asked` and the references in it.
+    """
+    room = config.language.context_length - asked.tokens(tokenizer)
+    room -= config.templates.rewrite_limit + config.tokens_per_picture + 2
+    whole = [_past(config, tokenizer, chat, number, pictures=True) for number in range(len(chat))]
+    words = [_past(config, tokenizer, chat, number, pictures=False) for number in range(len(chat))]
+    sizes = [(len(tokenizer.encode(w.text, begin=False)), len(tokenizer.encode(p.text, begin=False)))
+             for w, p in zip(whole, words, strict=True)]  # fmt: skip
+    unseen = forgotten = 0
+    while sum(s[0] for s in sizes[unseen:]) + sum(s[1] for s in sizes[forgotten:unseen]) > room:
+        if unseen < len(chat) - 1:
+            unseen += 1
+        elif forgotten < unseen:
+            forgotten += 1
+        else:
+            break  # nothing more may go; whoever reserves the room says what is too long
+    prompt = sum(whole[unseen:], sum(words[forgotten:unseen], Prompt("")))
+    return Memory(prompt, tuple(range(1, unseen + 1)), tuple(range(1, forgotten + 1)))
+
+
+def _past(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, number: int, pictures: bool) -> Prompt:
+    """Turn `number` of a chat with its answer; nothing for a picture that the user brought, which the next turn shows."""
+    turn = chat.turns[number]
+    if turn.given:
+        return Prompt("")
+    shown = references_at(chat, number, turn.references) if pictures else References()
+    instruction, rewrite = turn.instruction, turn.answer.rewrite
+    if not pictures:
+        instruction, rewrite = (MENTION.sub(r"\1", text) for text in (instruction, rewrite))
+    asked = opening(config, tokenizer, _begins(chat, number), instruction, shown, rewrite)
+    if pictures:
+        asked += Prompt(picture_text(config.tokens_per_picture), (turn.answer.features,))
+    return asked + config.templates.joint
+
+
+def _begins(chat: Chat, number: int) -> bool:
+    """Whether no picture was drawn before turn `number`."""
+    return all(turn.given for turn in chat.turns[:number])
+
+
+def references_at(chat: Chat, number: int, references: References) -> References:
+    """The references of turn `number`, with the picture that the user brought just before it in front."""
+    if number == 0 or not chat.turns[number - 1].given:
+        return references
+    given = chat.turns[number - 1].answer
+    return References((Reference(GIVEN, given.features, given.picture), *references))
 
 
 def opening(
@@ -122,7 +189,7 @@ def opening(
     rewritten = rewrite is not None and rewrite != instruction
     if rewritten and config.templates.rewrite_place == "instruction":
         return user_turn(config, tokenizer, task, rewrite, references.items)
-    asked = user_turn(config, tokenizer, task, instruction, references.items)
+    asked = user_turn(config, tokenizer, task, understand(config, instruction).text, references.items)
     return asked + tokenizer.escape(rewrite) if rewritten else asked
 
 
@@ -135,12 +202,27 @@ def picture_prompt(
     rewrite: str | None = None,
 ) -> Prompt:
     """The whole sequence after which the next picture's features are written; ends in `<img>`."""
-    asked = opening(config, tokenizer, not chat.turns, instruction, references, rewrite)
-    return history(config, tokenizer, chat) + asked + PICTURE_BEGIN
+    number = len(chat)
+    first, shown = _begins(chat, number), references_at(chat, number, references)
+    # Room is reserved as for a prompt that is not rewritten yet, so that words and picture come of the same memory.
+    memory = remember(config, tokenizer, chat, opening(config, tokenizer, first, instruction, shown))
+    return memory.prompt + opening(config, tokenizer, first, instruction, shown, rewrite) + PICTURE_BEGIN
 
 
 def rewrite_prompt(
     config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, instruction: str, references: References
 ) -> Prompt:
     """The whole sequence after which a rewrite of `instruction` is written."""
-    return history(config, tokenizer, chat) + user_turn(config, tokenizer, "rewrite", instruction, references.items)
+    shown = references_at(chat, len(chat), references)
+    asked = user_turn(config, tokenizer, "rewrite", understand(config, instruction).text, shown.items)
+    return remember(config, tokenizer, chat, asked).prompt + asked
+
+
+def memory_note(
+    config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, instruction: str, references: References
+) -> str:
+    """What the next turn's reply has to say of what the model no longer knows; empty when it knows everything."""
+    number = len(chat)
+    shown = references_at(chat, number, references)
+    asked = opening(config, tokenizer, _begins(chat, number), instruction, shown)
+    return remember(config, tokenizer, chat, asked).note()

@@ -52,6 +52,7 @@ class Decoder:
         steps: int,
         guidance_scale: float,
         keep: tuple[Tensor, Tensor] | None = None,
+        strength: float = 1.0,
         on_step: Callable[[int, int, Tensor], None] | None = None,
     ) -> Tensor:
         """Sample a latent `[B, 4, h, w]` (scaled, as the UNet sees it).
@@ -61,14 +62,18 @@ class Decoder:
             noise: unit variance, `[B, 4, h, w]`; its size decides the picture's.
             steps: Euler steps of the published schedule.
             guidance_scale: at most 1 is off; the negative is zeros, as published.
-            keep: a latent `[1, 4, h, w]` and a mask `[1, 1, h, w]`, above 0 where the latent may change. Where it may
-                not, each step starts from that latent with the step's own noise on it.
+            keep: a latent `[1, 4, h, w]` and a mask `[1 or B, 1, h, w]`: how early on the way from noise to picture the
+                latent may change, from 0 (never) to 1 (from the first step on). Until then each step starts from that
+                latent with the step's own noise on it.
+            strength: above 0, at most 1: how much of the latent of `keep` is painted over; only 1 without one. The
+                steps are taken at the lower noise levels of a longer schedule.
             on_step: called after each step with steps done, steps to do, and the current guess of the final latent.
         """
         from diffusers import EulerDiscreteScheduler
 
         schedule = self.config.schedule
-        published_timesteps(schedule, steps)  # says which numbers of steps there can be
+        total = steps_for_strength(steps, strength)
+        published_timesteps(schedule, total)  # says which numbers of steps there can be
         scheduler = EulerDiscreteScheduler(
             num_train_timesteps=schedule.num_train_timesteps,
             beta_start=schedule.beta_start,
@@ -77,16 +82,21 @@ class Decoder:
             timestep_spacing="leading",
             steps_offset=schedule.steps_offset,
         )
-        scheduler.set_timesteps(steps, device=self.device)
+        scheduler.set_timesteps(total, device=self.device)
         downscale = self.config.vae.downscale
         height, width = noise.shape[-2] * downscale, noise.shape[-1] * downscale
         guided = guidance_scale > 1
         context = torch.cat([torch.zeros_like(features), features]) if guided else features
         noise = noise.to(self.device, self.dtype)
-        latent = noise * scheduler.init_noise_sigma
-        for index, timestep in enumerate(scheduler.timesteps):
+        first = total - steps
+        whole = first == 0
+        latent = noise * scheduler.init_noise_sigma if whole else keep[0] + noise * scheduler.sigmas[first].to(noise)
+        timesteps = scheduler.timesteps[first:]
+        scheduler.set_begin_index(first)
+        for index, timestep in enumerate(timesteps):
             if keep is not None:
-                latent = torch.where(keep[1] > 0, latent, keep[0] + noise * scheduler.sigmas[index].to(latent))
+                free = may_change(keep[1], timestep / timesteps[0])
+                latent = torch.where(free, latent, keep[0] + noise * scheduler.sigmas[first + index].to(latent))
             sample = scheduler.scale_model_input(latent, timestep)
             predicted = self.predict_noise(
                 torch.cat([sample] * 2) if guided else sample, timestep, context, width, height
@@ -113,3 +123,18 @@ class Decoder:
         encoded = self.vae.encode(pictures.permute(0, 3, 1, 2).to(self.device) * 2 - 1)
         latent = encoded if isinstance(self.vae, CompactVAE) else encoded.latent_dist.mode()
         return latent.to(self.dtype) * self.config.vae.scaling_factor
+
+
+def steps_for_strength(steps: int, strength: float) -> int:
+    """Steps of the whole schedule whose last `steps` paint over `strength` of a latent."""
+    return max(steps, int(steps / strength))
+
+
+def may_change(mask: Tensor, remaining: Tensor) -> Tensor:
+    """Where a soft mask lets the latent go at this step.
+
+    Args:
+        mask: 0..1; the higher a value, the earlier its cell may change.
+        remaining: the step's timestep as a share of the first one's, from 1 down to nearly 0.
+    """
+    return (mask > 0) & (mask >= remaining.to(mask))

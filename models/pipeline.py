@@ -17,6 +17,7 @@ from .errors import WeGenError
 from .generation import OnStep, Sampling, seeded
 from .images import flatten_alpha, from_pil, to_pil
 from .loading import load
+from .refinement import Masks, changes, finish, plan
 from .rewriting import rewrite
 from .turn import Idea, Wish, think
 from .wegen import WeGen
@@ -86,10 +87,11 @@ class Pipeline:
         chat: Chat | None = None,
         on_token: OnStep | None = None,
     ) -> list[str]:
-        """One detailed rewrite of `instruction` for each seed."""
-        return rewrite(
+        """One detailed rewrite of `instruction` for each seed; `rewriting.rewrite` tells more about each."""
+        written = rewrite(
             self.wegen, instruction, seeds, sampling, references or References(), chat or Chat(), on_token=on_token
         )
+        return [one.text for one in written]
 
     def generate(
         self,
@@ -120,8 +122,11 @@ class Pipeline:
         wish = Wish(instruction, references, sampling, settings.feature_guidance, settings.collection)
         ideas = think(self.wegen, Chat(), wish, seeds, on_token, on_feature)
         pictures = self._paint(ideas, noise, settings, None, on_step)[:, :height, :width]
-        answers = tuple(finish(None, idea, None, picture, None) for idea, picture in zip(ideas, pictures, strict=True))
-        return Chat().add(Turn(wish.instruction, answers, wish.references, None, settings))
+        answers = tuple(
+            Answer(idea.rewrite, idea.features.cpu(), picture, idea.seed)
+            for idea, picture in zip(ideas, pictures, strict=True)
+        )
+        return Chat().add(Turn(wish.instruction, answers, wish.references, settings=settings))
 
     def refine(
         self,
@@ -133,6 +138,7 @@ class Pipeline:
         references: References | None = None,
         settings: Settings | None = None,
         sampling: Sampling | None = None,
+        release: bool = False,
         on_token: OnStep | None = None,
         on_feature: OnStep | None = None,
         on_step: Callable[[int, int, Tensor], None] | None = None,
@@ -144,26 +150,32 @@ class Pipeline:
             instruction: what to change.
             seeds: one picture for each.
             edit_mask: `[H, W]`, white may change.
-            keep_mask: `[H, W]`, white stays to the bit.
-            references, settings, sampling, on_token, on_feature, on_step: as for `generate`.
+            keep_mask: `[H, W]`, white stays to the bit, in later turns too.
+            release: give up what keep masks of earlier turns have kept.
+            references, settings, sampling, on_token, on_feature, on_step: as for `generate`. Without an edit mask
+                `settings.auto_mask` decides whether the model's own mask is used.
         """
         settings = settings or self.default_settings
         before = chat.last.answer.picture
         height, width = before.shape[:2]
-        change = change_mask(edit_mask, keep_mask, height, width)
+        masks = Masks(edit_mask, keep_mask, release).fitted(height, width)
+        change_mask(masks.edit, masks.keep, height, width)  # says what is wrong with masks before anything is computed
         noise = torch.cat([start_noise(self.config, seed, width, height) for seed in seeds])
         wish = Wish(instruction, references, sampling, settings.feature_guidance, settings.collection)
         ideas = think(self.wegen, chat, wish, seeds, on_token, on_feature)
+        plans = plan(chat, ideas, masks, settings)
         keep = None
-        if change is not None:
+        change = changes(plans, height, width)
+        if change is not None or settings.strength < 1:
             cell = self.config.vae.downscale
             latent = self.decoder.encode(pad_to_multiple(before, cell)[None])
-            keep = (latent, latent_mask(change, cell).to(latent))
-        pictures = self._paint(ideas, noise, settings, keep, on_step)[:, :height, :width]
+            keep = (latent, latent_mask(torch.ones(1, height, width) if change is None else change, cell).to(latent))
+        pictures = self._paint([one.idea for one in plans], noise, settings, keep, on_step)[:, :height, :width]
         answers = tuple(
-            finish(self.wegen, idea, before, picture, change) for idea, picture in zip(ideas, pictures, strict=True)
+            finish(self.wegen, one, before, picture, settings) for one, picture in zip(plans, pictures, strict=True)
         )
-        return chat.add(Turn(wish.instruction, answers, wish.references, change, settings))
+        turn = Turn(wish.instruction, answers, wish.references, masks.edit, masks.keep, release, settings)
+        return chat.add(turn)
 
     def _paint(self, ideas: Sequence[Idea], noise: Tensor, settings: Settings, keep, on_step) -> Tensor:
         if (settings.sampler, settings.scheduler) != ("euler", "published"):
@@ -172,17 +184,7 @@ class Pipeline:
                 "headless there is 'euler' with 'published'."
             )
         features = torch.stack([idea.features for idea in ideas])
-        latent = self.decoder.paint(features, noise, settings.steps, settings.guidance_scale, keep, on_step)
+        latent = self.decoder.paint(
+            features, noise, settings.steps, settings.guidance_scale, keep, settings.strength, on_step
+        )
         return self.decoder.decode(latent)
-
-
-def finish(wegen: WeGen | None, idea: Idea, before: Tensor | None, after: Tensor, change: Tensor | None) -> Answer:
-    """The answer of a turn: with a change mask kept pixels are pasted back, and the features fit the result.
-
-    Only then `wegen`, with its vision encoder ready, and `before` are needed.
-    """
-    if change is None:
-        return Answer(idea.rewrite, idea.features.cpu(), after, idea.seed)
-    picture = paste(before, after, change)
-    # What was painted is only part of the picture; the next turn has to see all of it.
-    return Answer(idea.rewrite, wegen.encode_pictures([to_pil(picture)])[0].cpu(), picture, idea.seed)

@@ -6,7 +6,15 @@ import pytest
 import torch
 from comfyui_wegen.models.chat import Answer, Chat, Reference, References, Turn
 from comfyui_wegen.models.configuration import Templates
-from comfyui_wegen.models.conversation import history, picture_prompt, picture_text, rewrite_prompt, user_turn
+from comfyui_wegen.models.conversation import (
+    Prompt,
+    memory_note,
+    picture_prompt,
+    picture_text,
+    remember,
+    rewrite_prompt,
+    user_turn,
+)
 from comfyui_wegen.models.errors import WeGenError
 from tiny import tiny_config, tiny_tokenizer
 
@@ -103,12 +111,16 @@ def test_an_empty_instruction_is_refused(text):
         user_turn(CONFIG, TOKENIZER, "turn", text)
 
 
-def turn(instruction, rewrite, value, references=NO_REFERENCES):
+def turn(instruction, rewrite, value, references=None):
     answers = [Answer(rewrite, torch.full((64, 32), v), torch.zeros(4, 4, 3), 0) for v in (-1.0, float(value))]
-    return Turn(instruction, tuple(answers), references, picked=1)
+    return Turn(instruction, tuple(answers), references or NO_REFERENCES, picked=1)
 
 
 CHAT = Chat().add(turn("a cat", "a cat", 10)).add(turn("as @cat", "as @cat", 20, References((CAT,))))
+
+
+def history(config, tokenizer, chat):
+    return remember(config, tokenizer, chat, Prompt("")).prompt
 
 
 def test_history_is_turns_with_the_picked_answers():
@@ -163,3 +175,60 @@ def test_the_whole_chat_embeds(tiny):
 def test_templates_come_from_the_checkpoint():
     config = dataclasses.replace(CONFIG, templates=Templates(text_to_picture="draw {text}:{pictures}"))
     assert user_turn(config, TOKENIZER, "text_to_picture", "x", [CAT]).text == f"draw x:{PICTURE}"
+
+
+def with_context(length, reserve=20):
+    """A model that reads `length` tokens and keeps room for one picture and `reserve` words of a rewrite."""
+    language = dataclasses.replace(CONFIG.language, context_length=length)
+    return dataclasses.replace(with_templates(rewrite_limit=reserve), language=language)
+
+
+def long_chat(turns):
+    chat = Chat()
+    for number in range(turns):
+        chat = chat.add(turn(f"a cat {number}", f"a cat {number}", number, References((CAT,)) if number == 1 else None))
+    return chat
+
+
+@pytest.mark.parametrize("length", [2048, 700, 460, 320, 250])
+def test_the_oldest_pictures_leave_a_long_chat_first(length):
+    chat, config = long_chat(6), with_context(length)
+    asked = user_turn(config, TOKENIZER, "turn", "with @house", [HOUSE])
+    memory = remember(config, TOKENIZER, chat, asked)
+    # Whatever is seen are the latest pictures, the last turn's always among them, and never too much.
+    assert len(memory.forgotten) <= len(memory.unseen) <= 5
+    assert (len(memory.unseen) == 0) == (length == 2048)
+    seen = list(range(len(memory.unseen), 6))
+    if 1 in seen:
+        seen.insert(seen.index(1), 1)  # the second turn's reference
+    assert values(memory.prompt) == seen
+    said = memory.prompt.text
+    for number in range(6):
+        assert (f"a cat {number}" in said) == (number + 1 not in memory.forgotten)
+    if length >= 320:
+        assert (memory.prompt + asked).tokens(TOKENIZER) + 20 + 64 + 2 <= length
+    whole = picture_prompt(config, TOKENIZER, chat, "with @house", References((HOUSE,)))
+    assert whole.text.startswith(said) and values(whole)[-1] == 2
+    note = memory_note(config, TOKENIZER, chat, "with @house", References((HOUSE,)))
+    assert bool(note) == bool(memory.unseen)
+    if memory.unseen:
+        assert ("turn 1." if len(memory.unseen) == 1 else f"turns 1 to {len(memory.unseen)}") in note
+
+
+def test_a_rewrite_comes_of_the_same_memory_as_its_picture():
+    chat, config = long_chat(6), with_context(460)
+    config = dataclasses.replace(config, templates=dataclasses.replace(config.templates, rewrite_place="answer"))
+    words = rewrite_prompt(config, TOKENIZER, chat, "more", NO_REFERENCES)
+    picture = picture_prompt(config, TOKENIZER, chat, "more", NO_REFERENCES, "a large red cat with a moon above")
+    assert words.features and len(words.features) == len(picture.features)
+
+
+def test_a_picture_that_the_user_brought_is_shown_with_the_next_instruction():
+    own = Turn("", (Answer("", torch.full((64, 32), 7.0), torch.zeros(4, 4, 3), 0),))
+    prompt = picture_prompt(CONFIG, TOKENIZER, Chat().add(own), "make it red", NO_REFERENCES)
+    assert prompt.text == f"[INST] Generate a painting: {PICTURE}make it red [/INST]\n<img>"
+    assert values(prompt) == [7]
+    later = Chat().add(own).add(turn("make it red", "make it red", 8))
+    prompt = picture_prompt(CONFIG, TOKENIZER, later, "bigger", NO_REFERENCES)
+    assert values(prompt) == [7, 8]
+    assert prompt.text.count("<img>") == 3

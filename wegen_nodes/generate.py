@@ -13,6 +13,7 @@ from .types import (
     instruction,
     language_settings,
     references,
+    refine_settings,
     rewrite,
     sampler_settings,
     seed,
@@ -34,18 +35,24 @@ _PAINT = (
     "height",
     "edit_mask",
     "keep_mask",
+    "strength",
+    "auto_mask",
+    "threshold",
+    "grow",
+    "soften",
+    "release",
 )
 
 
-def expand_turn(inputs: dict) -> tuple[GraphBuilder, object, object]:
+def expand_turn(inputs: dict) -> tuple[GraphBuilder, object]:
     """The turn as two nodes, so that the host keeps what the language model wrote when only the sampler's settings
     change. Sockets come as raw links for that: a link can be compared with the last run's, a model cannot."""
     given = {name: value for name, value in inputs.items() if value is not None}
     graph = GraphBuilder()
     think = graph.node("WeGenThink", **{name: given[name] for name in (*_BOTH, *_THINK) if name in given})
     paint_inputs = {name: given[name] for name in (*_BOTH, *_PAINT) if name in given}
-    paint = graph.node("WeGenPaint", ideas=think.out(0), **paint_inputs)
-    return graph, think, paint
+    paint = graph.node("WeGenPaint", ideas=think.out(0), reply=think.out(1), **paint_inputs)
+    return graph, paint
 
 
 class WeGenGenerate(io.ComfyNode):
@@ -82,8 +89,8 @@ class WeGenGenerate(io.ComfyNode):
 
     @classmethod
     def execute(cls, **inputs) -> io.NodeOutput:
-        graph, think, paint = expand_turn(inputs)
-        return io.NodeOutput(paint.out(0), paint.out(1), think.out(1), expand=graph.finalize())
+        graph, paint = expand_turn(inputs)
+        return io.NodeOutput(paint.out(0), paint.out(1), paint.out(3), expand=graph.finalize())
 
 
 class WeGenRefine(io.ComfyNode):
@@ -108,6 +115,7 @@ class WeGenRefine(io.ComfyNode):
                 creativity(default=0.0),
                 *sampler_settings(),
                 *language_settings(),
+                *refine_settings(),
                 references(raw_link=True),
                 io.Mask.Input("edit_mask", optional=True, raw_link=True, tooltip="White may change."),
                 io.Mask.Input("keep_mask", optional=True, raw_link=True, tooltip="White stays as it is, to the bit."),
@@ -122,5 +130,5 @@ class WeGenRefine(io.ComfyNode):
 
     @classmethod
     def execute(cls, **inputs) -> io.NodeOutput:
-        graph, think, paint = expand_turn(inputs)
-        return io.NodeOutput(paint.out(0), paint.out(1), paint.out(2), think.out(1), expand=graph.finalize())
+        graph, paint = expand_turn(inputs)
+        return io.NodeOutput(paint.out(0), paint.out(1), paint.out(2), paint.out(3), expand=graph.finalize())

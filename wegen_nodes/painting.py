@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from comfy_api.latest import io
 
-from ..models.chat import Chat, References, Settings, Turn
-from ..models.consistency import change_mask
-from ..models.pipeline import finish
+from ..models.chat import AutoMask, Chat, References, Settings, Turn
+from ..models.refinement import Masks, Plan, changes, finish, notes, plan
 from .host.sampling import paint
 from .types import (
     CATEGORY,
@@ -16,6 +17,7 @@ from .types import (
     instruction,
     language_settings,
     references,
+    refine_settings,
     sampler_settings,
     size,
     wegen,
@@ -42,15 +44,18 @@ class WeGenPaint(io.ComfyNode):
                 *language_settings(),
                 size("width"),
                 size("height"),
+                *refine_settings(),
                 references(),
                 ChatType.Input("chat", optional=True),
                 io.Mask.Input("edit_mask", optional=True),
                 io.Mask.Input("keep_mask", optional=True),
+                io.String.Input("reply", default="", optional=True),
             ],
             outputs=[
                 io.Image.Output(display_name="image"),
                 ChatType.Output(display_name="chat"),
                 io.Mask.Output(display_name="mask"),
+                io.String.Output(display_name="reply"),
             ],
         )
 
@@ -74,24 +79,48 @@ class WeGenPaint(io.ComfyNode):
         chat=None,
         edit_mask=None,
         keep_mask=None,
+        reply="",
+        **refining,
     ) -> io.NodeOutput:
         config = wegen.config
-        settings = Settings(steps, cfg or config.guidance_scale, feature_guidance, collection, sampler_name, scheduler)
-        before = change = None
+        cfg = cfg or config.guidance_scale
+        settings = Settings(steps, cfg, feature_guidance, collection, sampler_name, scheduler)
+        before = None
+        masks = Masks()
         if chat is None:
             width, height = width or config.size, height or config.size
+            plans = [Plan(idea, None) for idea in ideas]
         else:
             before = chat.last.answer.picture
             height, width = before.shape[:2]
-            change = change_mask(edit_mask, keep_mask, height, width)
-        features = torch.stack([idea.features for idea in ideas])
-        seeds = [idea.seed for idea in ideas]
+            settings, release = refined(settings, **refining)
+            masks = Masks(edit_mask, keep_mask, release).fitted(height, width)
+            plans = plan(chat, ideas, masks, settings)
+        change = changes(plans, height, width)
+        features = torch.stack([one.idea.features for one in plans])
+        seeds = [one.idea.seed for one in plans]
         pictures = paint(model, vae, config, features, seeds, settings, width, height, before, change)
         eyes = wegen.seeing(1) if change is not None else None
         answers = tuple(
-            finish(eyes, idea, before, picture, change) for idea, picture in zip(ideas, pictures, strict=True)
+            finish(eyes, one, before, picture, settings) for one, picture in zip(plans, pictures, strict=True)
         )
-        turn = Turn(instruction.strip(), answers, references or References(), change, settings)
-        mask = torch.ones(height, width) if change is None else change
+        references = references or References()
+        turn = Turn(instruction.strip(), answers, references, masks.edit, masks.keep, masks.release, settings)
+        mask = torch.ones(1, height, width) if change is None else change
         image = torch.stack([answer.picture for answer in answers])
-        return io.NodeOutput(image, (chat or Chat()).add(turn), mask[None])
+        said = "\n".join([reply, *notes(plans)]).strip()
+        return io.NodeOutput(image, (chat or Chat()).add(turn), mask, said)
+
+
+def refined(
+    settings: Settings,
+    strength: float = 1.0,
+    auto_mask: bool = True,
+    threshold: float = AutoMask.threshold,
+    grow: int = AutoMask.grow,
+    soften: int = AutoMask.soften,
+    release: bool = False,
+) -> tuple[Settings, bool]:
+    """Settings with what a refinement adds to them, and whether earlier keep masks are released."""
+    own = AutoMask(threshold, grow, soften) if auto_mask else None
+    return replace(settings, strength=strength, auto_mask=own), release

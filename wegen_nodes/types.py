@@ -5,6 +5,7 @@ from __future__ import annotations
 import comfy.samplers
 from comfy_api.latest import io
 
+from ..models.chat import AutoMask
 from .host.sampling import PUBLISHED, schedulers
 
 CATEGORY = "WeGen"
@@ -94,6 +95,71 @@ def sampler_settings() -> list[io.Input]:
             options=schedulers(),
             default=PUBLISHED,
             tooltip="'published' has the noise levels and the start noise of the published inference.",
+        ),
+    ]
+
+
+def refine_settings() -> list[io.Input]:
+    """What a refinement has beside the settings of a first turn."""
+    return [
+        io.Float.Input(
+            "strength",
+            default=1.0,
+            min=0.05,
+            max=1.0,
+            step=0.05,
+            optional=True,
+            advanced=True,
+            tooltip="How much is painted over where the picture may change. 1 paints it anew.",
+        ),
+        io.Boolean.Input(
+            "auto_mask",
+            default=True,
+            optional=True,
+            tooltip="Without an edit mask: only what the model itself means to change may change.",
+        ),
+        *auto_mask_settings(),
+        io.Boolean.Input(
+            "release",
+            default=False,
+            optional=True,
+            advanced=True,
+            tooltip="Give up what keep masks of earlier turns have kept.",
+        ),
+    ]
+
+
+def auto_mask_settings() -> list[io.Input]:
+    """How the model's own mask is made."""
+    own = AutoMask()
+    return [
+        io.Float.Input(
+            "threshold",
+            default=own.threshold,
+            min=0.0,
+            max=2.0,
+            step=0.01,
+            optional=True,
+            advanced=True,
+            tooltip="The model's own mask: how different features must be to count as changed (cosine distance).",
+        ),
+        io.Int.Input(
+            "grow",
+            default=own.grow,
+            min=0,
+            max=512,
+            optional=True,
+            advanced=True,
+            tooltip="The model's own mask: pixels that it reaches beyond what changes.",
+        ),
+        io.Int.Input(
+            "soften",
+            default=own.soften,
+            min=0,
+            max=512,
+            optional=True,
+            advanced=True,
+            tooltip="The model's own mask: width of its soft edge in pixels.",
         ),
     ]
 

@@ -103,7 +103,7 @@ class Examiner:
             chats, instructions, seeds, references, ideas, pictures, strict=True
         ):
             answer = Answer(words, features.cpu(), picture, seed)
-            after.append(chat.add(Turn(instruction, (answer,), given, None, self.pipeline.default_settings)))
+            after.append(chat.add(Turn(instruction, (answer,), given, settings=self.pipeline.default_settings)))
         return after
 
     def read(self, pictures: Sequence[np.ndarray]) -> list[Named]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from ...models.chat import Settings
 from ...models.configuration import WeGenConfig
 from ...models.consistency import latent_mask, pad_to_multiple
+from ...models.decoder import may_change, steps_for_strength
 from ...models.errors import WeGenError
 from ...models.pipeline import start_noise
 from ...models.schedule import published_sigmas
@@ -46,17 +47,20 @@ def conditioning(features: Tensor, width: int, height: int) -> tuple[list, list]
 
 
 def sigmas_of(model, config: WeGenConfig, settings: Settings) -> Tensor:
-    """Falling noise levels `[steps + 1]` of the chosen schedule.
+    """Falling noise levels `[steps + 1]` of the chosen schedule; at a lower strength the last of a longer one.
 
     Raises:
         WeGenError: fewer than 1 step.
     """
     if settings.steps < 1:
         raise WeGenError(f"{settings.steps} sampler steps give no picture; set 1 or more.")
+    steps = steps_for_strength(settings.steps, settings.strength)
     if settings.scheduler == PUBLISHED:
-        return published_sigmas(config.schedule, settings.steps)
-    sampling = model.get_model_object("model_sampling")
-    return comfy.samplers.calculate_sigmas(sampling, settings.scheduler, settings.steps)
+        sigmas = published_sigmas(config.schedule, steps)
+    else:
+        sampling = model.get_model_object("model_sampling")
+        sigmas = comfy.samplers.calculate_sigmas(sampling, settings.scheduler, steps)
+    return sigmas[-(settings.steps + 1) :]
 
 
 def paint(
@@ -81,14 +85,15 @@ def paint(
         settings: steps, guidance, sampler and scheduler.
         width, height: in pixels, of any size.
         before: `[height, width, 3]`, a picture of which `change` tells what may change.
-        change: `[height, width]` in 0..1.
+        change: `[B, height, width]` in 0..1; None when all of every picture may change.
     """
     cell = config.vae.downscale
     noise = torch.cat([start_noise(config, seed, width, height) for seed in seeds])
     latent, mask = torch.zeros_like(noise), None
-    if change is not None:
+    if change is not None or settings.strength < 1:
         encoded = vae.encode(pad_to_multiple(before, cell)[None])
         latent = encoded.float().expand(len(seeds), -1, -1, -1).contiguous()
+    if change is not None:
         mask = latent_mask(change, cell)[:, 0]
     samples = sample(model, config, features, noise, latent, settings, mask, seeds[0])
     return vae.decode(samples)[:, :height, :width].float().cpu()
@@ -113,17 +118,20 @@ def sample(
         noise: unit variance, `[B, 4, h, w]`.
         latent: what to start from, `[B, 4, h, w]`; zeros for a new picture.
         settings: steps, guidance, sampler and scheduler.
-        mask: `[1, h, w]`, 1 where the latent may change.
+        mask: `[1 or B, h, w]` in 0..1: how early on the way from noise to picture the latent may change.
         seed: of samplers that add noise of their own.
     """
     cell = config.vae.downscale
     # Sizes of what is really painted, padding included.
     positive, negative = conditioning(features, noise.shape[-1] * cell, noise.shape[-2] * cell)
     sampler = comfy.samplers.sampler_object(settings.sampler)
-    if settings.scheduler == PUBLISHED:
+    if settings.scheduler == PUBLISHED and settings.strength == 1:
         # The published start noise is scaled by sqrt(sigma_max^2 + 1). The host does that too, for a schedule that it
         # takes to begin at the model's own maximum; the published one begins a little below.
         sampler.max_denoise = lambda *_: True
+    if mask is not None and "denoise_mask_function" not in model.model_options:
+        model = model.clone()
+        model.set_model_denoise_mask_function(_soft_mask)
     sigmas = sigmas_of(model, config, settings)
     return comfy.sample.sample_custom(
         model,
@@ -139,3 +147,10 @@ def sample(
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=seed,
     )
+
+
+def _soft_mask(sigma: Tensor, denoise_mask: Tensor, extra_options: dict) -> Tensor:
+    """The mask of one sampling step; the host's hook that stock Differential Diffusion uses as well."""
+    sampling = extra_options["model"].inner_model.model_sampling
+    first = sampling.timestep(extra_options["sigmas"][0])
+    return may_change(denoise_mask, sampling.timestep(sigma[0]) / first).to(denoise_mask)
