@@ -20,7 +20,7 @@ from ..configuration import WeGenConfig
 from ..errors import WeGenError
 from ..storybook import Scene
 from .loop import HELD_OUT
-from .pages import page, still, to_pixels
+from .pages import page, still, thing_weights, to_pixels
 from .sheets import grid_sheet
 from .stage import Stage
 
@@ -84,11 +84,7 @@ class VAEStage(Stage):
         rng = Random(f"vae/{self.seed}/{index}")
         scene = page(self.seed, index)
         shown = scene if rng.random() < self.options.jitter_share else still(scene)
-        weights = torch.ones(storybook.PICTURE_SIZE, storybook.PICTURE_SIZE)
-        for thing in shown.things:
-            left, top, right, bottom = (max(edge, 0) for edge in thing.box)
-            weights[top:bottom, left:right] = self.options.things
-        return rng, storybook.render(shown), weights, scene
+        return rng, storybook.render(shown), thing_weights(shown, self.options.things), scene
 
     def _crop(self, index: int) -> tuple[np.ndarray, Tensor]:
         """Around a thing."""

@@ -43,3 +43,12 @@ def to_clip(pixels: Tensor) -> Tensor:
     mean = torch.tensor(CLIP_MEAN, device=pixels.device)[:, None, None]
     deviation = torch.tensor(CLIP_STD, device=pixels.device)[:, None, None]
     return (pixels / 2 + 0.5 - mean) / deviation
+
+
+def thing_weights(scene: Scene, weight: float) -> Tensor:
+    """`[H, W]`: `weight` in the boxes of things, 1 elsewhere."""
+    weights = torch.ones(storybook.PICTURE_SIZE, storybook.PICTURE_SIZE)
+    for thing in scene.things:
+        left, top, right, bottom = (max(edge, 0) for edge in thing.box)
+        weights[top:bottom, left:right] = weight
+    return weights
