@@ -1,0 +1,285 @@
+"""How far a new picture has slid and grown against the old one, seen from what was to be kept, and the way back.
+
+Generators and image editors move what they were told to keep by a few pixels. The shift and zoom that lay the kept area
+of the new picture onto the old one are searched on a coarse grid first, then fitted by robust least squares from coarse
+to fine; SciPy does both. A change of brightness or contrast, even a slanted one, does not disturb the fit.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage, optimize
+from torch import Tensor
+
+from .consistency import fit_mask
+from .errors import WeGenError
+
+SMALLEST_SHIFT = 0.25
+"""Pixels. A motion that moves no point of the picture further than this is none."""
+LARGEST_SHIFT = 16.0
+"""Pixels; in large pictures LARGEST_SHARE of the longer side."""
+LARGEST_SHARE = 0.04
+LARGEST_ZOOM = 0.06
+"""How much larger or smaller than 1 a zoom can be."""
+LEAST_KEPT = 400
+"""Pixels that must be kept for an estimate."""
+LEAST_CONTRAST = 1.5 / 255
+"""Standard deviation of the kept area's fine detail; below it there is nothing to hold on to."""
+LEAST_CONFIDENCE = 0.7
+LARGEST_DOUBT = 1.0
+"""Pixels, at the picture's corners: the standard error above which an estimate is worth nothing."""
+SIGNIFICANT = 5.0
+"""Standard errors that a motion must exceed."""
+
+_COARSE_SIDE = 40  # pixels of the longer side where the search begins
+_FINE_SIDE = 1024  # and where it ends; more would cost time and add nothing
+_MOST_POINTS = 20000
+_LEAST_POINTS = 100
+_STARTS = 3  # of the grid's best that are followed
+_GAINS = (0.25, 4.0)  # of contrast between the pictures
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What happened to a picture: a point at `p`, from the picture's centre, went to `zoom * p + (dx, dy)`.
+
+    Attributes:
+        dx, dy: pixels to the right and down.
+        zoom: above 1 the content became larger.
+        confidence: 0..1, correlation of the kept area with its counterpart; 0 where none was looked for.
+        found: whether the kept area was found again; False leaves `dx`, `dy`, `zoom` at no motion.
+        reason: in words, what was found or why nothing was.
+    """
+
+    dx: float = 0.0
+    dy: float = 0.0
+    zoom: float = 1.0
+    confidence: float = 0.0
+    found: bool = False
+    reason: str = ""
+
+    @property
+    def moved(self) -> bool:
+        """Whether there is anything to undo."""
+        return (self.dx, self.dy, self.zoom) != (0.0, 0.0, 1.0)
+
+
+def estimate(before: Tensor, after: Tensor, change: Tensor | None = None) -> Motion:
+    """Estimate how `after` has moved against `before`, from what lies outside the change area.
+
+    Args:
+        before, after: pictures `[H, W, 1, 3 or 4]` in 0..1, of one size.
+        change: `[H, W]` in 0..1; only pixels where it is 0 are looked at. None looks at all of them.
+
+    Returns:
+        A motion; it is none when no point moved by more than SMALLEST_SHIFT, when too little was kept, when what was
+        kept is flat, or when the match is not to be trusted.
+
+    Raises:
+        WeGenError: the pictures differ in size.
+    """
+    if before.shape[:2] != after.shape[:2]:
+        raise WeGenError(
+            f"The pictures are {before.shape[1]}x{before.shape[0]} and {after.shape[1]}x{after.shape[0]} pixels; "
+            "resize one to the size of the other first."
+        )
+    height, width = before.shape[:2]
+    kept = np.ones((height, width), bool) if change is None else (fit_mask(change, height, width) <= 0).numpy()
+    old, new = _colours(before), _colours(after)
+    count = int(kept.sum())
+    if count < LEAST_KEPT:
+        return Motion(reason=f"Not aligned: only {count} pixels are kept, at least {LEAST_KEPT} are needed.")
+    if np.array_equal(old[kept], new[kept]):
+        return Motion(confidence=1.0, found=True, reason="Not moved: the kept area is the same.")
+    detail = old - ndimage.gaussian_filter(old, (8, 8, 0))
+    if detail[kept].std() < LEAST_CONTRAST:
+        return Motion(reason="Not aligned: the kept area is too flat to see a motion in it.")
+    return _judged(_search(old, new, kept), height, width)
+
+
+def undo(picture: Tensor, motion: Motion) -> Tensor:
+    """Move a picture `[H, W, C]` back, float32 in 0..1, by cubic splines.
+
+    What the motion pushed out of the picture cannot come back: the nearest pixels at the border stand in for it. A
+    picture that has not moved comes back to the bit.
+    """
+    if not motion.moved:
+        return picture
+    height, width = picture.shape[:2]
+    centre = np.array([(height - 1) / 2, (width - 1) / 2])
+    offset = centre + np.array([motion.dy, motion.dx]) - motion.zoom * centre
+    moved = [
+        ndimage.affine_transform(channel, np.full(2, motion.zoom), offset, order=3, mode="nearest")
+        for channel in np.moveaxis(picture.detach().double().cpu().numpy(), -1, 0)
+    ]
+    return torch.from_numpy(np.stack(moved, axis=-1)).float().clamp(0, 1)
+
+
+def _colours(picture: Tensor) -> np.ndarray:
+    """`[H, W, 3]` float64; what is transparent lies on middle grey, so that hidden colours do not count."""
+    picture = picture.detach().double().cpu()
+    if picture.shape[-1] == 4:
+        alpha = picture[..., 3:]
+        picture = picture[..., :3] * alpha + 0.5 * (1 - alpha)
+    return picture.expand(-1, -1, 3).numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """A motion `(dx, dy, zoom - 1)` with how well it fits and how well it is determined."""
+
+    motion: np.ndarray
+    cost: float
+    correlation: float
+    doubt: float  # pixels: its standard error
+
+
+class _Level:
+    """Both pictures at one fineness, and the kept points at which they are compared.
+
+    Points are in pixels of the whole picture from its centre. Blurring mixes pixels of the change area into those
+    around it, so these do not take part.
+    """
+
+    def __init__(self, old: np.ndarray, new: np.ndarray, kept: np.ndarray, factor: int):
+        self.factor = factor
+        self.sigma = 0.5 * factor + 0.5
+        self.centre = (np.array(old.shape[:2])[:, None] - 1) / 2
+        self.new = [ndimage.spline_filter(channel, 3, mode="mirror") for channel in np.moveaxis(self._shrink(new), -1, 0)]
+        shrunk = self._shrink(old)
+        inside = ndimage.distance_transform_edt(np.pad(kept, 1))[1:-1, 1:-1][::factor, ::factor]
+        usable = inside > 2 * self.sigma
+        if usable.sum() < LEAST_KEPT / factor:
+            usable = inside > 0
+        rows, columns = np.nonzero(usable)
+        if len(rows) > _MOST_POINTS:
+            chosen = _telling(ndimage.gaussian_gradient_magnitude(shrunk.mean(axis=-1), 1)[rows, columns])
+            rows, columns = rows[chosen], columns[chosen]
+        self.points = np.stack([rows, columns]) * float(factor) - self.centre
+        self.wanted = shrunk[rows, columns].T
+        plane = np.concatenate([np.ones((1, len(rows))), self.points / self.centre.max()])
+        curvature = ndimage.laplace(shrunk, axes=(0, 1))[rows, columns].T
+        # What may differ without a motion: brightness, constant and slanted, and, to first order, sharpness.
+        self.nuisance = np.stack([np.stack([*plane, of_channel], axis=1) for of_channel in curvature])
+
+    def _shrink(self, picture: np.ndarray) -> np.ndarray:
+        return ndimage.gaussian_filter(picture, (self.sigma, self.sigma, 0))[:: self.factor, :: self.factor]
+
+    def compare(self, motion: np.ndarray, order: int = 3) -> tuple[np.ndarray, float]:
+        """What is left of the old picture when the new one explains all it can, and their correlation.
+
+        Args:
+            motion: dx, dy and zoom - 1.
+            order: of the interpolation.
+
+        Returns:
+            `[points * channels]`, 0 where the new picture shows nothing of a point; and -1..1.
+        """
+        dx, dy, growth = motion
+        where = (1 + growth) * self.points + np.array([[dy], [dx]]) + self.centre
+        seen = ((where >= 0) & (where <= 2 * self.centre)).all(axis=0)[:, None]
+        where /= self.factor
+        found = [ndimage.map_coordinates(new, where, order=order, mode="mirror", prefilter=False) for new in self.new]
+        nuisance = self.nuisance * seen
+        left = np.stack([self.wanted, np.stack(found)], axis=-1) * seen
+        normal = np.swapaxes(nuisance, 1, 2) @ nuisance + _TINY * np.eye(nuisance.shape[-1])
+        left -= nuisance @ np.linalg.solve(normal, np.swapaxes(nuisance, 1, 2) @ left)
+        wanted, found = left[..., 0], left[..., 1]
+        power, shared = (found**2).sum(axis=1, keepdims=True) + _TINY, (wanted * found).sum(axis=1, keepdims=True)
+        correlation = shared.sum() / math.sqrt(power.sum() * ((wanted**2).sum() + _TINY))
+        # Sliding out of the picture must not pay: the points that are seen stand for all.
+        scale = math.sqrt(len(seen) / max(int(seen.sum()), 1))
+        return ((wanted - np.clip(shared / power, *_GAINS) * found) * scale).ravel(), float(correlation)
+
+    def fit(self, start: np.ndarray, limit: float) -> _Fit:
+        """Follow a start to the best motion nearby."""
+        reach = float(np.hypot(*self.centre[:, 0]))
+        unit = np.array([1.0, 1.0, 1 / reach])  # so that one step moves pixels about as far in each parameter
+        bounds = np.array([limit, limit, LARGEST_ZOOM * reach]) * 1.05
+        begun = np.clip(start / unit, -bounds * 0.99, bounds * 0.99)
+        spread = float(np.median(np.abs(self.compare(begun * unit)[0]))) * 1.5
+        solved = optimize.least_squares(
+            lambda values: self.compare(values * unit)[0],
+            begun,
+            bounds=(-bounds, bounds),
+            loss="soft_l1",
+            f_scale=max(spread, 1 / 255),
+            diff_step=1e-3,
+            x_scale=1.0,
+            xtol=1e-5,
+            ftol=1e-7,
+            max_nfev=40,
+        )
+        residual, correlation = self.compare(solved.x * unit)
+        variance = float(residual @ residual) / max(len(residual) - 3, 1)
+        # Neighbouring points of a blurred picture are not independent: as many as the blur has pixels count once.
+        covariance = np.linalg.pinv(solved.jac.T @ solved.jac) * variance * 4 * math.pi
+        doubt = math.sqrt(max(float(np.linalg.eigvalsh(covariance)[-1]), 0.0))
+        return _Fit(solved.x * unit, float(solved.cost), correlation, doubt)
+
+
+def _telling(slopes: np.ndarray) -> np.ndarray:
+    """Which of too many points to look at: the steepest say most, the others, evenly spread, keep the tone honest."""
+    order = np.argsort(-slopes, kind="stable")
+    half = _MOST_POINTS // 2
+    rest = order[half:]
+    return np.concatenate([order[:half], rest[:: math.ceil(len(rest) / half)]])
+
+
+def _search(old: np.ndarray, new: np.ndarray, kept: np.ndarray) -> _Fit:
+    side = max(old.shape)
+    limit = max(LARGEST_SHIFT, LARGEST_SHARE * side)
+    finest = max(1, math.ceil(side / _FINE_SIDE))
+    factor = finest * 2 ** max(0, round(math.log2(side / finest / _COARSE_SIDE)))
+    level = _Level(old, new, kept, factor)
+    while factor > finest and level.points.shape[1] < _LEAST_POINTS:
+        factor //= 2
+        level = _Level(old, new, kept, factor)
+    shifts = np.arange(-limit, limit + 1e-6, limit / math.ceil(limit / factor))
+    zooms = np.linspace(-LARGEST_ZOOM, LARGEST_ZOOM, 7)
+    grid = [np.array([dx, dy, growth]) for growth in zooms for dy in shifts for dx in shifts]
+    costs = [float(np.abs(level.compare(motion, order=1)[0]).mean()) for motion in grid]
+    starts = [np.zeros(3), *(grid[index] for index in np.argsort(costs, kind="stable")[:_STARTS])]
+    fits = [level.fit(start, limit) for start in starts]
+    while factor > finest:
+        factor //= 2
+        level = _Level(old, new, kept, factor)
+        fits = [level.fit(fit.motion, limit) for fit in fits]
+        fits = sorted(fits, key=lambda fit: fit.cost)[:1]
+    return min(fits, key=lambda fit: fit.cost)
+
+
+def _judged(fit: _Fit, height: int, width: int) -> Motion:
+    dx, dy, growth = map(float, fit.motion)
+    confidence = max(0.0, fit.correlation)
+    if confidence < LEAST_CONFIDENCE:
+        return Motion(
+            confidence=confidence,
+            reason=f"Not aligned: the best match of the kept area has a confidence of {confidence:.2f}, "
+            f"at least {LEAST_CONFIDENCE} is needed.",
+        )
+    limit = max(LARGEST_SHIFT, LARGEST_SHARE * max(height, width))
+    if max(abs(dx), abs(dy)) > limit or abs(growth) > LARGEST_ZOOM:
+        return Motion(
+            confidence=confidence,
+            reason=f"Not aligned: the kept area seems to have moved by more than {limit:.0f} pixels "
+            f"or {LARGEST_ZOOM:.0%} of its size.",
+        )
+    if fit.doubt > LARGEST_DOUBT:
+        return Motion(
+            confidence=confidence,
+            reason=f"Not aligned: the kept area fits in several places (uncertain by {fit.doubt:.1f} pixels).",
+        )
+    furthest = max(
+        math.hypot(growth * x + dx, growth * y + dy) for x in (-width / 2, width / 2) for y in (-height / 2, height / 2)
+    )
+    if furthest <= max(SMALLEST_SHIFT, SIGNIFICANT * fit.doubt):
+        return Motion(confidence=confidence, found=True, reason="Not moved.")
+    return Motion(
+        dx, dy, 1 + growth, confidence, True, f"Moved back by {-dx:.2f}, {-dy:.2f} px, zoom {1 / (1 + growth):.4f}."
+    )
