@@ -140,7 +140,7 @@ def remember(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, asked: Promp
 
 
 def _past(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, number: int, pictures: bool) -> Prompt:
-    """Turn `number` of a chat with its answer; nothing for a picture that the user brought, which the next turn shows."""
+    """Turn `number` of a chat with its answer; nothing for a picture that the user brought: the next turn shows it."""
     turn = chat.turns[number]
     if turn.given:
         return Prompt("")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import textwrap
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
 from .asking import ask
 from .chat import References
+from .contact_sheet import Sheet
 from .generation import Sampling
 from .images import to_pil
 from .pipeline import Pipeline
@@ -38,36 +37,6 @@ REFINEMENTS = (
     ("delete the cloud", (0.55, 0.1, 1.0, 0.45)),
 )
 QUESTION = "what colour is the house?"
-
-MARGIN, PICTURE, TEXT = 24, 168, 62
-INK, PAPER, QUIET = "#2b2d42", "#fbf8f1", "#6c6f85"
-
-
-@dataclass
-class Sheet:
-    """Rows of pictures with words below them, drawn when all are known."""
-
-    rows: list[tuple[str, list[tuple[Image.Image, str]]]] = field(default_factory=list)
-
-    def add(self, title: str, pictures: list[tuple[Image.Image, str]]) -> None:
-        self.rows.append((title, pictures))
-
-    def draw(self) -> Image.Image:
-        columns = max(len(pictures) for _, pictures in self.rows)
-        row_height = 34 + PICTURE + TEXT
-        size = (2 * MARGIN + columns * (PICTURE + 12) - 12, 2 * MARGIN + len(self.rows) * row_height)
-        sheet = Image.new("RGB", size, PAPER)
-        draw = ImageDraw.Draw(sheet)
-        title_font, font = ImageFont.load_default(18), ImageFont.load_default(11)
-        for index, (title, pictures) in enumerate(self.rows):
-            top = MARGIN + index * row_height
-            draw.text((MARGIN, top), title, INK, title_font)
-            for column, (picture, words) in enumerate(pictures):
-                left = MARGIN + column * (PICTURE + 12)
-                sheet.paste(picture.resize((PICTURE, PICTURE), Image.Resampling.LANCZOS), (left, top + 30))
-                lines = textwrap.wrap(words, 30, max_lines=4, placeholder=" ...")
-                draw.multiline_text((left, top + 34 + PICTURE), "\n".join(lines), QUIET, font, spacing=3)
-        return sheet
 
 
 def run_demo(pipeline: Pipeline, out: Path, say: Callable[[str], None] = print) -> dict[str, float]:

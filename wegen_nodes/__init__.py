@@ -22,6 +22,8 @@ class WeGenExtension(ComfyExtension):
         """Return the node classes."""
         # Only now: in a host that is too old these could fail before the message about it.
         from .ask import WeGenAsk
+        from .chat import WeGenChat
+        from .consistency_mask import WeGenConsistencyMask
         from .encode_reference import WeGenEncodeReference
         from .generate import WeGenGenerate, WeGenRefine
         from .load_model import WeGenLoadModel
@@ -35,6 +37,8 @@ class WeGenExtension(ComfyExtension):
             WeGenRewritePrompt,
             WeGenGenerate,
             WeGenRefine,
+            WeGenChat,
+            WeGenConsistencyMask,
             WeGenConditioning,
             WeGenAsk,
             WeGenThink,

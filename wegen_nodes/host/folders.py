@@ -6,6 +6,7 @@ from pathlib import Path
 
 import folder_paths
 
+from ...models.chat_file import SUFFIX
 from ...models.checkpoint import checkpoint_kind
 from ...models.errors import WeGenError
 
@@ -49,3 +50,31 @@ def checkpoint_folder(name: str) -> Path:
         f"There is no WeGen checkpoint {name!r}. Known are: {', '.join(list_checkpoints()) or 'none'}. "
         f"Checkpoint folders belong into {places}."
     )
+
+
+def list_chats() -> list[str]:
+    """Saved chats as the host writes names of files: `wegen/chat_00001_.safetensors [output]`.
+
+    Those that WeGen Chat saved are below the output folder's `wegen`; those of others belong into the input folder.
+    """
+    places = ((folder_paths.get_output_directory(), KEY, "output"), (folder_paths.get_input_directory(), "", "input"))
+    return [
+        f"{path.relative_to(root).as_posix()} [{kind}]"
+        for root, below, kind in places
+        for path in sorted(Path(root, below).glob(f"**/*{SUFFIX}"))
+    ]
+
+
+def chat_path(name: str) -> Path:
+    """The file behind a name of `list_chats`.
+
+    Raises:
+        ValueError: a name that leads out of the host's folders (workflows come from strangers).
+    """
+    return Path(folder_paths.get_annotated_filepath(name))
+
+
+def next_chat_path(prefix: str) -> Path:
+    """Where the next chat called `prefix` is saved in the output folder; nothing that is there is written over."""
+    folder, filename, counter, _, _ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
+    return Path(folder) / f"{filename}_{counter:05}_{SUFFIX}"
