@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from .chat import Chat, References
 from .configuration import WeGenConfig
-from .conversation import Prompt, history, user_turn
+from .conversation import Prompt, references_at, remember, user_turn
 from .errors import WeGenError
 from .generation import Decoding, OnStep
 from .rewriting import clean
 from .tokenizer import Tokenizer
 from .wegen import WeGen
+from .worlds import understand
 
 
-def ask_prompt(
-    config: WeGenConfig, tokenizer: Tokenizer, question: str, references: References, chat: Chat
-) -> Prompt:
+def ask_prompt(config: WeGenConfig, tokenizer: Tokenizer, question: str, references: References, chat: Chat) -> Prompt:
     """The whole sequence after which the answer to `question` is written."""
     if not question.strip():
         raise WeGenError("The question is empty. Ask something about a picture, or about the chat.")
-    asked = user_turn(config, tokenizer, "ask", question, references.items)
-    return history(config, tokenizer, chat) + asked
+    shown = references_at(chat, len(chat), references)
+    asked = user_turn(config, tokenizer, "ask", understand(config, question).text, shown.items)
+    return remember(config, tokenizer, chat, asked).prompt + asked
 
 
 def ask(
@@ -48,4 +48,4 @@ def ask(
         raise WeGenError(f"A limit of {limit} tokens leaves no room for an answer; give 1 or more.")
     prompt = ask_prompt(wegen.config, wegen.tokenizer, question, references, chat).embeddings(wegen)
     [written] = Decoding(wegen, [prompt], room=limit).write_text(limit, on_token=on_token)
-    return clean(wegen, written)
+    return clean(wegen, written, limit)

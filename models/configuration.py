@@ -12,6 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from .errors import WeGenError
 
 FORMAT_VERSION = 1
+WORLDS = ("", "storybook")
 
 
 def _require(condition: bool, message: str) -> None:
@@ -306,11 +307,18 @@ class WeGenConfig:
     size: int = 1024
     """Side in pixels of the square pictures that the decoder paints by default."""
     name: str = "wegen"
+    world: str = ""
+    """The closed world that the model was trained in ("storybook"): it knows the words of that world and no others.
+    Empty for a model of open language; see `worlds`."""
 
     def __post_init__(self):
         _require_positive(self)
         side = self.feature_grid
         _require(side * side == self.tokens_per_picture, f"{self.tokens_per_picture} features do not form a square.")
+        _require(
+            self.world in WORLDS,
+            f"The world is {self.world!r}; it must be one of {', '.join(repr(world) for world in WORLDS)}.",
+        )
         _require(
             self.vision.grid % side == 0,
             f"A grid of {self.vision.grid} patches cannot be pooled evenly to {side}x{side} features.",

@@ -17,6 +17,8 @@ from .wegen import WeGen
 Collection = Literal["aligned", "released"]
 OnStep = Callable[[int, int], None]
 """Called after each step with the steps done and the steps to do at most; what it raises stops the generation."""
+LEAST_TOP_P = 0.05
+"""Of the creativity scale: keeps the likeliest word alone nearly everywhere."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,21 @@ class Sampling:
             raise WeGenError(f"top_p is {self.top_p}; it must be above 0 and at most 1.")
 
     @classmethod
-    def from_creativity(cls, creativity: float) -> Sampling:
-        """One scale for both: 0 always takes the likeliest word, 1 dares unlikely ones."""
+    def from_creativity(
+        cls, creativity: float, temperature: float | None = None, top_p: float | None = None
+    ) -> Sampling:
+        """One scale for both: 0 always takes the likeliest word, 1 dares unlikely ones.
+
+        Args:
+            creativity: from 0 to 1.
+            temperature, top_p: in place of what the scale says; None follows it.
+        """
         if not 0 <= creativity <= 1:
             raise WeGenError(f"Creativity is {creativity}; it must be from 0 to 1.")
-        return cls(temperature=1.5 * creativity, top_p=0.85 + 0.15 * creativity)
+        return cls(
+            temperature=(0.5 + 0.5 * creativity if creativity else 0.0) if temperature is None else temperature,
+            top_p=max(creativity, LEAST_TOP_P) if top_p is None else top_p,
+        )
 
     def choose(self, logits: Tensor, generator: torch.Generator) -> int:
         """Index drawn from `[vocab]` logits; one uniform number of `generator` decides, on the CPU on any device.
@@ -103,16 +115,16 @@ class Decoding:
             #: the states `[B, width]` that predict each sequence's next token
             self.hidden = hidden[torch.arange(self.batch, device=hidden.device), ends]
 
-    def expand(self, copies: int) -> Decoding:
-        """The one sequence of this decoding `copies` times over, without computing its prompt again."""
-        if len(self.both.lengths) != 1:
-            raise ValueError("Only an unguided decoding of a single sequence can be expanded.")
+    def select(self, rows: Sequence[int]) -> Decoding:
+        """A decoding of these sequences of this one, without computing their prompts again; rows may come up often."""
+        if len(self.both.lengths) != self.batch:
+            raise ValueError("Only an unguided decoding can be selected from.")
         with torch.no_grad():
             copy = object.__new__(Decoding)
-            copy.wegen, copy.batch = self.wegen, copies
-            copy.both = self.cache.repeat(copies)
-            copy.cache = copy.both.rows(slice(0, copies))
-            copy.hidden = self.hidden.expand(copies, -1)
+            copy.wegen, copy.batch = self.wegen, len(rows)
+            copy.both = self.cache.select(rows)
+            copy.cache = copy.both.rows(slice(0, copy.batch))
+            copy.hidden = self.hidden[torch.tensor(rows, device=self.hidden.device)]
         return copy
 
     @torch.no_grad()
@@ -123,6 +135,8 @@ class Decoding:
         generators: Sequence[torch.Generator] | None = None,
         picture_logit: float = -math.inf,
         on_token: OnStep | None = None,
+        stopped: Callable[[list[int]], bool] | None = None,
+        final: bool = False,
     ) -> list[list[int]]:
         """Write text until `<img>` or `</s>` (both belong to the result), or until `limit` tokens.
 
@@ -133,6 +147,9 @@ class Decoding:
             picture_logit: logit of the tokens inside a picture, which make no sense outside one. The published
                 inference gives them 0.0, so that they can still come up; here they cannot.
             on_token: called after each token.
+            stopped: told all ids of a sequence after each of its tokens; true ends that sequence.
+            final: nothing is written after this. Sequences that have ended are then let go, which makes the others
+                faster; the decoding itself is of no use any more.
 
         Returns:
             Token ids of each sequence.
@@ -142,21 +159,27 @@ class Decoding:
         inside = torch.tensor(tokenizer.picture_ids[1:], device=self.hidden.device)
         stops = {tokenizer.picture_begin_id, tokenizer.end_id}
         written: list[list[int]] = [[] for _ in range(self.batch)]
+        rows = list(range(self.batch))  # the sequence that each row of the cache belongs to
         going = [limit > 0] * self.batch
         for step in range(limit):
             logits = llm.logits(self.hidden).index_fill_(-1, inside, picture_logit)
-            chosen = [sampling.choose(logits[b], generators[b]) if going[b] else 0 for b in range(self.batch)]
-            for b in range(self.batch):
+            chosen = [sampling.choose(logits[b], generators[b]) if going[b] else 0 for b in range(len(rows))]
+            for b, row in enumerate(rows):
                 if going[b]:
-                    written[b].append(chosen[b])
+                    written[row].append(chosen[b])
             hidden = self._feed(llm.embed(torch.tensor(chosen, device=self.hidden.device)), [int(g) for g in going])
-            rows = torch.tensor(going, device=hidden.device)[:, None]
-            self.hidden = torch.where(rows, hidden, self.hidden)
-            going = [g and token not in stops for g, token in zip(going, chosen, strict=True)]
+            self.hidden = torch.where(torch.tensor(going, device=hidden.device)[:, None], hidden, self.hidden)
+            for b, row in enumerate(rows):
+                ended = chosen[b] in stops or (stopped is not None and stopped(written[row]))
+                going[b] = going[b] and not ended
             if on_token is not None:
                 on_token(step + 1, limit)
             if not any(going):
                 break
+            left = [b for b, g in enumerate(going) if g]
+            if final and 2 * len(left) <= len(rows):  # copying the cache is worth it for half of it, not for each row
+                self.cache, self.hidden = self.cache.select(left), self.hidden[left]
+                generators, rows, going = [generators[b] for b in left], [rows[b] for b in left], [True] * len(left)
         return written
 
     @torch.no_grad()

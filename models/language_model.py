@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
 
 import torch
@@ -55,12 +56,13 @@ class KVCache:
         view.capacity, view.longest = self.capacity, self.longest
         return view
 
-    def repeat(self, copies: int) -> KVCache:
-        """A new cache with the rows of this one, each `copies` times."""
+    def select(self, rows: Sequence[int]) -> KVCache:
+        """A new cache with these rows of this one, in this order; a row may come up more than once."""
+        index = torch.tensor(rows, device=self.lengths.device)
         copy = object.__new__(KVCache)
-        copy.keys = [keys.repeat_interleave(copies, 0) for keys in self.keys]
-        copy.values = [values.repeat_interleave(copies, 0) for values in self.values]
-        copy.lengths = self.lengths.repeat_interleave(copies)
+        copy.keys = [keys.index_select(0, index) for keys in self.keys]
+        copy.values = [values.index_select(0, index) for values in self.values]
+        copy.lengths = self.lengths.index_select(0, index)
         copy.capacity, copy.longest = self.capacity, self.longest
         return copy
 

@@ -113,6 +113,10 @@ class Tokenizer:
         reserved = {self._name(index) for index in self.picture_ids} | set(self._special)
         return self._splitter.sub(lambda m: f"< {m.group()[1:]}" if m.group() in reserved else m.group(), text)
 
+    def without_tokens(self, text: str) -> str:
+        """Text without the names of added and sequence tokens that were spelled out in it."""
+        return self._splitter.sub(" ", text)
+
     def decode(self, ids: Sequence[int], skip_special: bool = False) -> str:
         """Text of `ids`; added tokens stand apart by spaces, as the published tokenizer writes them.
 

@@ -12,9 +12,10 @@ from .configuration import WeGenConfig
 from .conversation import picture_prompt
 from .errors import WeGenError
 from .generation import Collection, Decoding, OnStep, Sampling
-from .rewriting import rewrite
+from .rewriting import report, rewrite
 from .tokenizer import Tokenizer
 from .wegen import WeGen
+from .worlds import understand
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Idea:
     features: Tensor
     """`[tokens_per_picture, D]` float32."""
     seed: int
+    notes: tuple[str, ...] = ()
+    """Plain sentences for the user: words that the model did not know, and what could not be had."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Wish:
         sampling: how rewrites are drawn; None draws the instruction as it stands.
         feature_guidance: 1 is off; above, features move away from those of no prompt at all.
         collection: "aligned", or "released" for the published inference's own off-by-one.
+        given: words of the user's own that are drawn in place of a rewrite; empty for none.
     """
 
     instruction: str
@@ -45,9 +49,12 @@ class Wish:
     sampling: Sampling | None = None
     feature_guidance: float = 1.0
     collection: Collection = "aligned"
+    given: str = ""
 
     def __post_init__(self):
-        object.__setattr__(self, "instruction", self.instruction.strip())
+        object.__setattr__(self, "given", self.given.strip())
+        # Who only has a description wishes for that.
+        object.__setattr__(self, "instruction", self.instruction.strip() or self.given)
         object.__setattr__(self, "references", self.references or References())
         if self.collection not in ("aligned", "released"):
             raise WeGenError(f"Features are collected 'aligned' or 'released', not {self.collection!r}.")
@@ -55,8 +62,9 @@ class Wish:
 
 def positions_needed(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, wish: Wish) -> int:
     """Positions that the longest sequence of a turn takes; what a cache must have room for."""
-    prompt = picture_prompt(config, tokenizer, chat, wish.instruction, wish.references)
-    written = 0 if wish.sampling is None else config.templates.rewrite_limit
+    given = understand(config, wish.given).text or None
+    prompt = picture_prompt(config, tokenizer, chat, wish.instruction, wish.references, given)
+    written = 0 if wish.sampling is None or given else config.templates.rewrite_limit
     return prompt.tokens(tokenizer) + written + config.tokens_per_picture + 1
 
 
@@ -75,11 +83,17 @@ def think(
     Raises:
         WeGenError: an empty instruction, an unknown `@name`, or more tokens than the context holds.
     """
-    instruction = wish.instruction
-    if wish.sampling is None:
-        rewrites = [instruction]
+    instruction, given = wish.instruction, understand(wegen.config, wish.given)
+    notes = understand(wegen.config, instruction).notes + given.notes
+    if given.text:
+        rewrites = [given.text] * len(seeds)
+    elif wish.sampling is None:
+        rewrites = [instruction] * len(seeds)
     else:
-        rewrites = rewrite(wegen, instruction, seeds, wish.sampling, wish.references, chat, on_token=on_token)
+        written = rewrite(wegen, instruction, seeds, wish.sampling, wish.references, chat, on_token=on_token)
+        rewrites = [one.text for one in written]
+        notes += tuple(filter(None, [report(written)]))
+    notes = tuple(dict.fromkeys(notes))
     distinct = list(dict.fromkeys(rewrites))
     config, tokenizer = wegen.config, wegen.tokenizer
     prompts = [picture_prompt(config, tokenizer, chat, instruction, wish.references, text) for text in distinct]
@@ -92,5 +106,4 @@ def think(
     )
     features = decoding.write_picture(wish.feature_guidance, wish.collection, on_feature).features
     by_text = dict(zip(distinct, features, strict=True))
-    drawn = rewrites * len(seeds) if wish.sampling is None else rewrites
-    return [Idea(text, by_text[text], seed) for text, seed in zip(drawn, seeds, strict=True)]
+    return [Idea(text, by_text[text], seed, notes) for text, seed in zip(rewrites, seeds, strict=True)]

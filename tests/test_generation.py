@@ -106,7 +106,7 @@ def test_greedy_text_is_what_the_plain_loop_gives(wegen):
 def test_text_stops_at_a_picture_and_never_begins_inside_one(wegen):
     inside = set(wegen.tokenizer.picture_ids[1:])
     stops = {wegen.tokenizer.end_id, wegen.tokenizer.picture_begin_id}
-    decoding = Decoding(wegen, [prompt(wegen, "a cat")], room=60).expand(16)
+    decoding = Decoding(wegen, [prompt(wegen, "a cat")], room=60).select([0] * 16)
     written = decoding.write_text(60, Sampling(temperature=3.0), [seeded(s) for s in range(16)])
     for ids in written:
         assert not inside & set(ids)
@@ -125,7 +125,7 @@ def test_a_sequence_that_waits_for_others_goes_on_where_it_stopped(wegen):
     begin = wegen.tokenizer.picture_begin_id
     words = [[7, 8, begin], [50, 51, 52, 53, 54, begin]]
     start = Decoding(wegen, [prompt(wegen, "a cat")], room=80)
-    together = start.expand(2)
+    together = start.select([0, 0])
     assert together.write_text(9, Scripted(), [iter(row) for row in words]) == words
     pictures = together.write_picture().features
     for row, features in zip(words, pictures, strict=True):
@@ -144,19 +144,38 @@ def test_an_expanded_decoding_writes_what_single_ones_write(wegen):
     sampling = Sampling(temperature=1.5, top_p=0.95)
     start = Decoding(wegen, [prompt(wegen, "a boat at sea")], room=12)
     seeds = [3, 4, 5]
-    together = start.expand(3).write_text(12, sampling, [seeded(s) for s in seeds])
+    together = start.select([0] * 3).write_text(12, sampling, [seeded(s) for s in seeds])
     assert len(set(map(tuple, together))) == 3
     for seed, ids in zip(seeds, together, strict=True):
         alone = Decoding(wegen, [prompt(wegen, "a boat at sea")], room=12)
         assert alone.write_text(12, sampling, [seeded(seed)])[0] == ids
-    assert start.expand(5).write_text(12, sampling, [seeded(s) for s in (9, 3, 1, 5, 4)])[1] == together[0]
+    assert start.select([0] * 5).write_text(12, sampling, [seeded(s) for s in (9, 3, 1, 5, 4)])[1] == together[0]
 
 
-def test_only_a_single_unguided_sequence_expands(wegen):
-    with pytest.raises(ValueError, match="single sequence"):
-        Decoding(wegen, [prompt(wegen)] * 2, room=1).expand(2)
+def test_any_rows_can_be_selected(wegen):
+    texts = ["a boat at sea", "the moon", "12"]
+    start = Decoding(wegen, [prompt(wegen, text) for text in texts], room=12)
+    alone = [Decoding(wegen, [prompt(wegen, text)], room=12).write_text(6)[0] for text in texts]
+    assert start.select([2, 0, 2]).write_text(6) == [alone[2], alone[0], alone[2]]
     with pytest.raises(ValueError, match="unguided"):
-        Decoding(wegen, [prompt(wegen)], room=1, guided=True).expand(2)
+        Decoding(wegen, [prompt(wegen)], room=1, guided=True).select([0])
+
+
+def test_letting_go_of_ended_sequences_changes_no_word(wegen):
+    sampling = Sampling(temperature=2.0)
+    seeds = range(12)
+    start = Decoding(wegen, [prompt(wegen, "a boat at sea")], room=40)
+
+    def write(final):
+        # The first token says how long a sequence gets, so their lengths differ a lot.
+        return start.select([0] * len(seeds)).write_text(
+            40, sampling, [seeded(s) for s in seeds], stopped=lambda ids: len(ids) > ids[0] % 30, final=final
+        )
+
+    kept, dropped = write(False), write(True)
+    assert kept == dropped
+    assert len({len(ids) for ids in kept}) > 4
+    assert all(len(ids) <= ids[0] % 30 + 1 for ids in kept)
 
 
 def test_callbacks_count_and_can_stop(wegen):

@@ -76,7 +76,7 @@ def test_a_repeated_cache_goes_on_alike_and_apart(model):
     x = embeddings(1, 5)
     cache = cache_for(model, 1)
     model(x, cache)
-    many = cache.repeat(3)
+    many = cache.select([0] * 3)
     tails = embeddings(3, 2, seed=7)
     got = model(tails, many)
     for b in range(3):

@@ -1,0 +1,105 @@
+"""What of a wish or an order must come up in the description that answers it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .captions import noun_phrase, parse_caption, setting_phrase, unknown_words
+from .naming import Mention, Named, covers
+
+_CLAUSES = re.compile(r"[,;.]| and then | then | and | but ")
+_APPEAR = re.compile(r"^(?:please |now )*(?:add|also draw|put in|let .* appear)\b")
+_KEEP = re.compile(r"^(?:please |now )*(?:keep|leave)\b")
+_ORDER = re.compile(
+    r"^(?:please |now )*(?:add|also|put|let|keep|leave|remove|take|delete|make|move|turn|change|paint|light|no|wake"
+    r"|stop|open|close)\b|\bshould\b"
+)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Holds descriptions to what must be named in them.
+
+    Attributes:
+        asked: what the user wrote, in words that the storybook knows.
+        named: what a description must name.
+        words: every word that the storybook knows.
+        order: whether it is an order that changes a picture, not a wish for a new one.
+    """
+
+    asked: str
+    named: Named
+    words: frozenset[str]
+    order: bool = False
+
+    def missing(self, rewrite: str) -> tuple[str, ...]:
+        """The things, ground and sky that are not named; else what keeps the text from describing one whole scene."""
+        said = parse_caption(rewrite)
+        if not covers(said, self.named):
+            return self._not_named(said)
+        if strange := unknown_words(rewrite, self.words):
+            return (f"sense ({', '.join(strange)})",)
+        try:
+            said.to_scene()
+        except ValueError:
+            return ("one whole scene",)
+        return ()
+
+    def settled(self, rewrite: str) -> bool:
+        return parse_caption(rewrite).same_as(parse_caption(self.asked))
+
+    def mend(self, rewrite: str) -> str:
+        """A description that names everything, be it no whole scene, and any that an order has; a wish stands alone."""
+        return rewrite if self.order or covers(parse_caption(rewrite), self.named) else ""
+
+    def _not_named(self, said: Named) -> tuple[str, ...]:
+        alone = [Named((thing,)) for thing in dict.fromkeys(self.named.things)]
+        lost = [noun_phrase(wanted.things[0]) for wanted in alone if not covers(said, wanted)]
+        setting = Named((), self.named.ground, self.named.sky)
+        if not covers(said, setting):
+            lost.append(setting_phrase(setting.ground, setting.sky))
+        return tuple(lost) or (f"the number of things ({len(said.things)} are named)",)
+
+
+def demand_of_wish(wish: str, words: frozenset[str]) -> Demand:
+    """Everything that a wish for a new picture names."""
+    return Demand(wish, parse_caption(wish), words)
+
+
+def demand_of_order(order: str, before: str, words: frozenset[str]) -> Demand:
+    """What an order that changes a picture says must be there, and what it leaves alone of the picture before.
+
+    Args:
+        order: such as "remove the house and keep the cat".
+        before: the description of the picture that is changed.
+        words: every word that the storybook knows.
+    """
+    touched, shown = parse_caption(order), parse_caption(before)
+    # "make it bigger" may mean any of them.
+    speaks = bool(touched.things or touched.ground or touched.sky)
+    kinds = {thing.kind for thing in touched.things}
+    general = not speaks or None in kinds
+    kept = () if general else tuple(thing for thing in shown.things if thing.kind not in kinds)
+    named = Named(
+        (*kept, *_wanted(order, shown)),
+        touched.ground or (shown.ground if speaks else None),
+        touched.sky or (shown.sky if speaks else None),
+    )
+    return Demand(order, named, words, order=True)
+
+
+def _wanted(order: str, shown: Named) -> tuple[Mention, ...]:
+    """The things that an order adds, as far as it names them, and those that it keeps, as they were shown."""
+    things: list[Mention] = []
+    adds = keeps = False
+    for clause in filter(None, (part.strip() for part in _CLAUSES.split(order))):
+        # A clause without a verb goes on with the one before it: "keep the cat and the house".
+        if _ORDER.search(clause):
+            adds, keeps = bool(_APPEAR.search(clause)), bool(_KEEP.search(clause))
+        named = [thing for thing in parse_caption(clause).things if thing.kind is not None]
+        if adds:
+            things += named
+        if keeps:
+            things += [thing for thing in shown.things if any(mention.fits(thing) for mention in named)]
+    return tuple(things)

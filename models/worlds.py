@@ -1,0 +1,46 @@
+"""What a checkpoint's language asks for: the words that it knows, and what a rewrite must keep.
+
+A model of open language takes any words. One that was trained in a closed world (`WeGenConfig.world`) knows the words
+of that world alone: others are replaced by the nearest, and rewrites are read by the world's own grammar.
+"""
+
+from __future__ import annotations
+
+import re
+
+from . import storybook
+from .chat import Chat
+from .configuration import WeGenConfig
+from .constraints import Constraint, WordsStay
+from .storybook import Understood
+
+STORYBOOK = "storybook"
+MENTION = re.compile(r"(?<![\w@])@([A-Za-z][A-Za-z0-9_-]*)")
+# All that a storybook's text is made of, beside words: what a mention needs, and marks between words.
+_FOREIGN_MARKS = re.compile(r"[^\w\s@.,;:?!'\u2019-]")
+
+
+def understand(config: WeGenConfig, text: str) -> Understood:
+    """A user's text in words that the model knows, and a plain sentence about each word that it does not.
+
+    Raises:
+        WeGenError: the model knows none of the words.
+    """
+    if config.world != STORYBOOK or not text.strip():
+        return Understood(text)
+    # Of nothing but marks nothing would be left to say that it is not known.
+    words = _FOREIGN_MARKS.sub(" ", text) if re.search(r"\w", text) else text
+    return storybook.understand(words, storybook.vocabulary())
+
+
+def constraint(config: WeGenConfig, instruction: str, chat: Chat) -> Constraint:
+    """What of an instruction, and of the picture that the chat goes on with, must stay in a rewrite."""
+    if config.world == STORYBOOK:
+        asked, words = MENTION.sub(" ", understand(config, instruction).text), storybook.vocabulary()
+        if chat.turns:
+            return storybook.demand_of_order(asked, chat.last.answer.rewrite, words)
+        return storybook.demand_of_wish(asked, words)
+    # Where the picture itself stands at the mention, it is there whatever the rewrite says.
+    inline = "{picture}" in config.templates.mention
+    names = () if inline else tuple(dict.fromkeys(MENTION.findall(instruction)))
+    return WordsStay(MENTION.sub(" ", instruction) if inline else instruction, names)
