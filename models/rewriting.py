@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import NamedTuple
 
 import torch
 
@@ -31,6 +32,16 @@ SPARE_ROWS = 4
 _BOLD = Sampling(temperature=0.8, top_p=0.9)
 _LAST_TOKENS = 8  # a marker of the templates is shorter
 _MARKER = re.compile(r"\[/?\w+\]|</?[^<>{}\s]+>")
+
+
+class Asked(NamedTuple):
+    """What is to be rewritten."""
+
+    instruction: str
+    references: References = References()
+    """Pictures that the instruction may mention as `@name`."""
+    chat: Chat = Chat()
+    """Earlier turns."""
 
 
 @dataclass(frozen=True)
@@ -74,18 +85,35 @@ def rewrite(
     """
     if not seeds:
         raise WeGenError("0 rewrites were asked for; give 1 or more.")
-    limit = wegen.config.templates.rewrite_limit if limit is None else limit
+    asked = Asked(instruction, references, chat)
+    if sampling.temperature == 0:
+        [[written]] = rewrite_each(wegen, [asked], [0], sampling, limit, on_token)
+        return [replace(written, seed=seed) for seed in seeds]
+    [written] = rewrite_each(wegen, [asked], seeds, sampling, limit, on_token)
+    return written
+
+
+def rewrite_each(
+    wegen: WeGen,
+    wishes: Sequence[Asked],
+    seeds: Sequence[int],
+    sampling: Sampling,
+    limit: int | None = None,
+    on_token: OnStep | None = None,
+) -> list[list[Rewrite]]:
+    """For each wish its rewrites, one for each seed: what `rewrite` gives wish by wish, in larger batches."""
+    config, tokenizer = wegen.config, wegen.tokenizer
+    limit = config.templates.rewrite_limit if limit is None else limit
     if limit < 1:
         raise WeGenError(f"A limit of {limit} tokens leaves no room for a rewrite; give 1 or more.")
-    prompt = rewrite_prompt(wegen.config, wegen.tokenizer, chat, instruction, references)
-    wegen.config.language.require_room(prompt.tokens(wegen.tokenizer) + limit)
-    start = Decoding(wegen, [prompt.embeddings(wegen)], room=limit)
-    author = _Author(wegen, start, sampling, limit, instruction.strip(), references, on_token)
-    demanded = constraint(wegen.config, instruction, chat)
-    if sampling.temperature == 0:
-        [written] = _choose(author, demanded, [0])
-        return [replace(written, seed=seed) for seed in seeds]
-    return _choose(author, demanded, seeds)
+    prompts = [rewrite_prompt(config, tokenizer, wish.chat, wish.instruction, wish.references) for wish in wishes]
+    config.language.require_room(max(prompt.tokens(tokenizer) for prompt in prompts) + limit)
+    start = Decoding(wegen, [prompt.embeddings(wegen) for prompt in prompts], room=limit)
+    author = _Author(wegen, start, sampling, limit, wishes, on_token)
+    demands = [constraint(config, wish.instruction, wish.chat) for wish in wishes]
+    slots = [_Slot(number, seed) for number in range(len(wishes)) for seed in seeds]
+    chosen = _choose(author, demands, slots)
+    return [chosen[first : first + len(seeds)] for first in range(0, len(slots), len(seeds))]
 
 
 def rows_needed(count: int) -> int:
@@ -109,16 +137,32 @@ def report(rewrites: Sequence[Rewrite]) -> str:
     return " ".join(sentences)
 
 
+class _Attempt(NamedTuple):
+    text: str
+    missing: tuple[str, ...]
+
+
+@dataclass
+class _Slot:
+    """A rewrite that is wanted, and the attempts drawn for it so far."""
+
+    wish: int
+    seed: int
+    attempts: list[_Attempt] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class _Author:
-    """Writes attempts. Attempt i of a seed is the same words in any batch."""
+    """Writes attempts. Attempt i of a seed is the same words in any batch.
+
+    `start` holds one sequence for each of the wishes.
+    """
 
     wegen: WeGen
     start: Decoding
     sampling: Sampling
     limit: int
-    instruction: str
-    references: References
+    wishes: Sequence[Asked]
     on_token: OnStep | None
 
     @property
@@ -126,20 +170,23 @@ class _Author:
         """Attempts that are drawn as asked: one is enough where chance has no say."""
         return TRIES if self.sampling.temperature else 1
 
-    def write(self, pairs: Sequence[tuple[int, int]]) -> list[str]:
-        """The texts of (seed, attempt) pairs, in one batch; all attempts are drawn as asked, or all boldly."""
+    def write(self, wanted: Sequence[tuple[_Slot, int]]) -> list[str]:
+        """The texts of some slots' attempts of these numbers; all are drawn as asked, or all boldly."""
         bold = Sampling(max(self.sampling.temperature, _BOLD.temperature), max(self.sampling.top_p, _BOLD.top_p))
-        written = self.start.select([0] * len(pairs)).write_text(
+        written = self.start.select([slot.wish for slot, _ in wanted]).write_text(
             self.limit,
-            self.sampling if pairs[0][1] < self.tries else bold,
-            [_generator(*pair) for pair in pairs],
+            self.sampling if wanted[0][1] < self.tries else bold,
+            [_generator(slot.seed, attempt) for slot, attempt in wanted],
             on_token=self.on_token,
             stopped=_stopped(self.wegen),
             final=True,
         )
+        return [self._read(ids, self.wishes[slot.wish]) for ids, (slot, _) in zip(written, wanted, strict=True)]
+
+    def _read(self, ids: Sequence[int], wish: Asked) -> str:
+        text = with_mentions(self.wegen, clean(self.wegen, ids, self.limit), wish.references)
         # A model that has nothing to add answers with a picture at once: the wish then stands as it is.
-        texts = (with_mentions(self.wegen, clean(self.wegen, ids, self.limit), self.references) for ids in written)
-        return [text or self.instruction for text in texts]
+        return text or wish.instruction.strip()
 
 
 def _generator(seed: int, attempt: int) -> torch.Generator:
@@ -161,56 +208,58 @@ def _markers(templates: Templates) -> re.Pattern:
     return re.compile("|".join(map(re.escape, marks)) or r"(?!)")
 
 
-def _choose(author: _Author, demanded: Constraint, seeds: Sequence[int]) -> list[Rewrite]:
-    """Of each seed the first attempt that may be taken and that no seed before it took.
+def _choose(author: _Author, demands: Sequence[Constraint], slots: Sequence[_Slot]) -> list[Rewrite]:
+    """For each slot the first attempt that may be taken and that no slot of the same wish before it took.
 
     Attempts are drawn when they are needed, many at once; which are drawn has no influence on which are taken.
     """
-    drawn: list[list[str]] = [[] for _ in seeds]
-    missing = cache(demanded.missing)
     while True:
-        chosen, waiting = _take(drawn, seeds, author, demanded, missing)
+        chosen, waiting = _take(author, demands, slots)
         if not waiting:
             return chosen
         # Attempts of one kind at a time, as they are drawn differently; those as asked first.
-        last = author.tries if any(len(drawn[k]) < author.tries for k in waiting) else ATTEMPTS
-        waiting = [k for k in waiting if len(drawn[k]) < last]
-        ahead = rows_needed(len(seeds)) // len(waiting) if any(drawn) else 1
-        wanted = [(k, i) for k in waiting for i in range(len(drawn[k]), min(len(drawn[k]) + ahead, last))]
-        for (k, _), text in zip(wanted, author.write([(seeds[k], i) for k, i in wanted]), strict=True):
-            drawn[k].append(text)
+        last = author.tries if any(len(slot.attempts) < author.tries for slot in waiting) else ATTEMPTS
+        waiting = [slot for slot in waiting if len(slot.attempts) < last]
+        begun = any(slot.attempts for slot in slots)
+        ahead = rows_needed(len(slots)) // len(waiting) if begun else 1
+        wanted = [
+            (slot, number)
+            for slot in waiting
+            for number in range(len(slot.attempts), min(len(slot.attempts) + ahead, last))
+        ]
+        for (slot, _), text in zip(wanted, author.write(wanted), strict=True):
+            slot.attempts.append(_Attempt(text, demands[slot.wish].missing(text)))
 
 
-def _take(
-    drawn: Sequence[Sequence[str]],
-    seeds: Sequence[int],
-    author: _Author,
-    demanded: Constraint,
-    missing: Callable[[str], tuple[str, ...]],
-) -> tuple[list[Rewrite], list[int]]:
-    """What the attempts drawn so far give, and the numbers of the seeds that need another attempt."""
-    taken: set[str] = set()
+def _take(author: _Author, demands: Sequence[Constraint], slots: Sequence[_Slot]) -> tuple[list[Rewrite], list[_Slot]]:
+    """What the attempts drawn so far give, and the slots that need another one."""
+    taken: set[tuple[int, str]] = set()
     chosen: list[Rewrite] = []
-    waiting: list[int] = []
-    for k, (attempts, seed) in enumerate(zip(drawn, seeds, strict=True)):
-        asked = [i for i, text in enumerate(attempts[: author.tries]) if not missing(text)]
-        bold = [i for i, text in enumerate(attempts) if i >= author.tries and not missing(text)]
-        whole = asked or bold
-        fresh = [i for i in whole if _same(attempts[i]) not in taken or demanded.settled(attempts[i])]
+    waiting: list[_Slot] = []
+    for slot in slots:
+        demanded, attempts = demands[slot.wish], slot.attempts
+        whole = [number for number, attempt in enumerate(attempts) if not attempt.missing]
+        asked = [number for number in whole if number < author.tries]
         # Only what lacks something is drawn boldly; a description that comes twice is as creative as was asked.
-        last = author.tries if asked else ATTEMPTS
+        whole, last = (asked, author.tries) if asked else (whole, ATTEMPTS)
+        fresh = [
+            number
+            for number in whole
+            if (slot.wish, _same(attempts[number].text)) not in taken or demanded.settled(attempts[number].text)
+        ]
         if fresh:
-            chosen.append(Rewrite(attempts[fresh[0]], seed, fresh[0] + 1))
+            chosen.append(Rewrite(attempts[fresh[0]].text, slot.seed, fresh[0] + 1))
         elif len(attempts) < last:
-            waiting.append(k)
+            waiting.append(slot)
             continue
         elif whole:
-            chosen.append(Rewrite(attempts[whole[0]], seed, len(attempts[:last]), repeated=True))
+            chosen.append(Rewrite(attempts[whole[0]].text, slot.seed, last, repeated=True))
         else:
-            best = min(attempts, key=lambda text: len(missing(text)))
-            text = demanded.mend(best) or author.instruction
-            chosen.append(Rewrite(text, seed, ATTEMPTS, missing(best), _same(text) in taken))
-        taken.add(_same(chosen[-1].text))
+            best = min(attempts, key=lambda attempt: len(attempt.missing))
+            text = demanded.mend(best.text) or author.wishes[slot.wish].instruction.strip()
+            repeated = (slot.wish, _same(text)) in taken
+            chosen.append(Rewrite(text, slot.seed, ATTEMPTS, best.missing, repeated))
+        taken.add((slot.wish, _same(chosen[-1].text)))
     return chosen, waiting
 
 

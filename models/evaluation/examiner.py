@@ -12,12 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 from ..chat import Answer, Chat, Reference, References, Turn
-from ..conversation import picture_prompt, rewrite_prompt
+from ..conversation import picture_prompt
 from ..errors import WeGenError
-from ..generation import Decoding
+from ..generation import Decoding, Sampling
 from ..images import to_pil
 from ..pipeline import Pipeline, start_noise
-from ..rewriting import clean
+from ..rewriting import Asked, rewrite_each
 from ..storybook import Named
 from .judge import Judge, bundled_judge
 
@@ -62,18 +62,16 @@ class Examiner:
     ) -> list[tuple[str, Tensor]]:
         """Words and features `[tokens_per_picture, D]` of the next turns of many chats: `turn.think` in one batch."""
         pipeline, settings = self.pipeline, self.pipeline.default_settings
-        wegen, templates = pipeline.wegen, pipeline.config.templates
-        asked = [
-            (pipeline.config, wegen.tokenizer, *each) for each in zip(chats, instructions, references, strict=True)
-        ]
+        wegen = pipeline.wegen
+        asked = [Asked(*each) for each in zip(instructions, references, chats, strict=True)]
         rewrites = list(instructions)
         if self.rewriting:
-            prompts = [rewrite_prompt(*each).embeddings(wegen) for each in asked]
-            written = Decoding(wegen, prompts, templates.rewrite_limit).write_text(templates.rewrite_limit)
-            rewrites = [clean(wegen, ids) or text for ids, text in zip(written, instructions, strict=True)]
+            rewrites = [one.text for [one] in rewrite_each(wegen, asked, [0], Sampling())]
         prompts = [
-            picture_prompt(*each, rewrite).embeddings(wegen) for each, rewrite in zip(asked, rewrites, strict=True)
+            picture_prompt(pipeline.config, wegen.tokenizer, wish.chat, wish.instruction, wish.references, rewrite)
+            for wish, rewrite in zip(asked, rewrites, strict=True)
         ]
+        prompts = [prompt.embeddings(wegen) for prompt in prompts]
         guidance = settings.feature_guidance
         decoding = Decoding(wegen, prompts, pipeline.config.tokens_per_picture + 1, guided=guidance != 1.0)
         features = decoding.write_picture(guidance, settings.collection).features
