@@ -32,15 +32,17 @@ LEAST_CONTRAST = 1.5 / 255
 LEAST_CONFIDENCE = 0.7
 LARGEST_DOUBT = 1.0
 """Pixels, at the picture's corners: the standard error above which an estimate is worth nothing."""
-SIGNIFICANT = 5.0
-"""Standard errors that a motion must exceed."""
+LEAST_EXPLAINED = 0.05
+"""Share of the kept area's squared difference that a motion must take away: what a VAE does to an unmoved picture looks
+a little like a motion too."""
 
-_COARSE_SIDE = 40  # pixels of the longer side where the search begins
+_COARSE_SIDE = 30  # pixels of the longer side where the search begins
 _FINE_SIDE = 1024  # and where it ends; more would cost time and add nothing
 _MOST_POINTS = 20000
 _LEAST_POINTS = 100
 _STARTS = 3  # of the grid's best that are followed
 _GAINS = (0.25, 4.0)  # of contrast between the pictures
+_FAINTEST = 1e-4  # of slopes that are told from none, brightness (0..1) a pixel
 _TINY = 1e-12
 
 
@@ -137,6 +139,7 @@ class _Fit:
     cost: float
     correlation: float
     doubt: float  # pixels: its standard error
+    explained: float  # share of the squared difference between the pictures that it takes away
 
 
 class _Level:
@@ -144,31 +147,50 @@ class _Level:
 
     Points are in pixels of the whole picture from its centre. Blurring mixes pixels of the change area into those
     around it, so these do not take part.
+
+    Args:
+        old, new: `[h, w, channels]`, every `factor`-th pixel of the blurred pictures.
+        inside: `[h, w]`, distance to the nearest pixel that is not kept, in pixels of the whole picture.
+        centre: `[2, 1]`, row and column of the whole picture's centre.
+        factor: see `old`.
+        blur: standard deviation of the blur, in pixels of the whole picture.
     """
 
-    def __init__(self, old: np.ndarray, new: np.ndarray, kept: np.ndarray, factor: int):
-        self.factor = factor
-        self.sigma = 0.5 * factor + 0.5
-        self.centre = (np.array(old.shape[:2])[:, None] - 1) / 2
-        self.new = [ndimage.spline_filter(channel, 3, mode="mirror") for channel in np.moveaxis(self._shrink(new), -1, 0)]
-        shrunk = self._shrink(old)
-        inside = ndimage.distance_transform_edt(np.pad(kept, 1))[1:-1, 1:-1][::factor, ::factor]
-        usable = inside > 2 * self.sigma
-        if usable.sum() < LEAST_KEPT / factor:
+    def __init__(
+        self, old: np.ndarray, new: np.ndarray, inside: np.ndarray, centre: np.ndarray, factor: int, blur: float
+    ):
+        self.factor, self.centre = factor, centre
+        usable = inside > 2 * blur
+        if usable.sum() < _LEAST_POINTS:
             usable = inside > 0
         rows, columns = np.nonzero(usable)
+        slopes = np.stack([ndimage.correlate1d(old, [-0.5 / factor, 0, 0.5 / factor], axis) for axis in (0, 1)])
         if len(rows) > _MOST_POINTS:
-            chosen = _telling(ndimage.gaussian_gradient_magnitude(shrunk.mean(axis=-1), 1)[rows, columns])
+            chosen = _telling(np.hypot(*slopes.mean(axis=-1))[rows, columns])
             rows, columns = rows[chosen], columns[chosen]
-        self.points = np.stack([rows, columns]) * float(factor) - self.centre
-        self.wanted = shrunk[rows, columns].T
-        plane = np.concatenate([np.ones((1, len(rows))), self.points / self.centre.max()])
-        curvature = ndimage.laplace(shrunk, axes=(0, 1))[rows, columns].T
+        self.points = np.stack([rows, columns]) * float(factor) - centre
+        self.wanted = old[rows, columns].T
+        self.slopes = np.swapaxes(slopes[:, rows, columns], 1, 2)
+        self.new = [ndimage.spline_filter(channel, 3, mode="mirror") for channel in np.moveaxis(new, -1, 0)]
+        plane = np.concatenate([np.ones((1, len(rows))), self.points / centre.max()])
+        curvature = ndimage.laplace(old, axes=(0, 1))[rows, columns].T
         # What may differ without a motion: brightness, constant and slanted, and, to first order, sharpness.
         self.nuisance = np.stack([np.stack([*plane, of_channel], axis=1) for of_channel in curvature])
 
-    def _shrink(self, picture: np.ndarray) -> np.ndarray:
-        return ndimage.gaussian_filter(picture, (self.sigma, self.sigma, 0))[:: self.factor, :: self.factor]
+    def sample(
+        self, motion: np.ndarray, order: int = 3, aside: tuple[float, float] = (0, 0)
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The new picture where a motion `(dx, dy, zoom - 1)` has taken the points, and `aside` pixels from there.
+
+        Returns:
+            `[channels, points]`, and which points were not moved out of the picture, bool `[points]`.
+        """
+        dx, dy, growth = motion
+        where = (1 + growth) * self.points + np.array([[dy], [dx]]) + self.centre
+        seen = ((where >= 0) & (where <= 2 * self.centre)).all(axis=0)
+        where = (where + np.array(aside)[:, None]) / self.factor
+        found = [ndimage.map_coordinates(new, where, order=order, mode="mirror", prefilter=False) for new in self.new]
+        return np.stack(found), seen
 
     def compare(self, motion: np.ndarray, order: int = 3) -> tuple[np.ndarray, float]:
         """What is left of the old picture when the new one explains all it can, and their correlation.
@@ -180,13 +202,9 @@ class _Level:
         Returns:
             `[points * channels]`, 0 where the new picture shows nothing of a point; and -1..1.
         """
-        dx, dy, growth = motion
-        where = (1 + growth) * self.points + np.array([[dy], [dx]]) + self.centre
-        seen = ((where >= 0) & (where <= 2 * self.centre)).all(axis=0)[:, None]
-        where /= self.factor
-        found = [ndimage.map_coordinates(new, where, order=order, mode="mirror", prefilter=False) for new in self.new]
-        nuisance = self.nuisance * seen
-        left = np.stack([self.wanted, np.stack(found)], axis=-1) * seen
+        found, seen = self.sample(motion, order)
+        nuisance = self.nuisance * seen[:, None]
+        left = np.stack([self.wanted, found], axis=-1) * seen[:, None]
         normal = np.swapaxes(nuisance, 1, 2) @ nuisance + _TINY * np.eye(nuisance.shape[-1])
         left -= nuisance @ np.linalg.solve(normal, np.swapaxes(nuisance, 1, 2) @ left)
         wanted, found = left[..., 0], left[..., 1]
@@ -198,7 +216,7 @@ class _Level:
 
     def fit(self, start: np.ndarray, limit: float) -> _Fit:
         """Follow a start to the best motion nearby."""
-        reach = float(np.hypot(*self.centre[:, 0]))
+        reach = math.hypot(*self.centre[:, 0])
         unit = np.array([1.0, 1.0, 1 / reach])  # so that one step moves pixels about as far in each parameter
         bounds = np.array([limit, limit, LARGEST_ZOOM * reach]) * 1.05
         begun = np.clip(start / unit, -bounds * 0.99, bounds * 0.99)
@@ -215,12 +233,50 @@ class _Level:
             ftol=1e-7,
             max_nfev=40,
         )
-        residual, correlation = self.compare(solved.x * unit)
-        variance = float(residual @ residual) / max(len(residual) - 3, 1)
-        # Neighbouring points of a blurred picture are not independent: as many as the blur has pixels count once.
-        covariance = np.linalg.pinv(solved.jac.T @ solved.jac) * variance * 4 * math.pi
-        doubt = math.sqrt(max(float(np.linalg.eigvalsh(covariance)[-1]), 0.0))
-        return _Fit(solved.x * unit, float(solved.cost), correlation, doubt)
+        motion = solved.x * unit
+        residual, correlation = self.compare(motion)
+        still, _ = self.compare(np.zeros(3))
+        left = float(residual @ residual)
+        explained = 1 - left / (float(still @ still) + _TINY)
+        return _Fit(motion, float(solved.cost), correlation, self._doubt(motion, left / len(residual)), explained)
+
+    def _doubt(self, motion: np.ndarray, variance: float) -> float:
+        """The standard error of a motion at the picture's corners, in pixels.
+
+        Only slopes that both pictures have in common tell where things are: those of noise do not.
+        """
+        _, seen = self.sample(motion)
+        steps = ((0.5, 0.0), (0.0, 0.5))
+        slopes = np.stack([self.sample(motion, 3, (y, x))[0] - self.sample(motion, 3, (-y, -x))[0] for y, x in steps])
+        old, new = (self._steepness(of_one * seen) for of_one in (self.slopes, slopes))
+        shared = np.linalg.inv(old.T @ new + _TINY * np.eye(3))
+        # Neighbouring points of a blurred picture are not independent: those under one blur count about once.
+        known = old.T @ old + _FAINTEST**2 * old.shape[0] * np.eye(3)
+        covariance = shared @ known @ shared.T * variance * 4 * math.pi
+        return math.sqrt(max(float(np.linalg.eigvalsh(covariance)[-1]), 0.0))
+
+    def _steepness(self, slopes: np.ndarray) -> np.ndarray:
+        """How brightness changes with dx, dy and growth at the corners, `[channels * points, 3]`."""
+        down, right = slopes
+        growing = (self.points[0] * down + self.points[1] * right) / np.hypot(*self.centre)
+        return np.stack([right.ravel(), down.ravel(), growing.ravel()], axis=1)
+
+
+def _levels(old: np.ndarray, new: np.ndarray, kept: np.ndarray) -> list[_Level]:
+    """From coarse to fine."""
+    centre = (np.array(kept.shape)[:, None] - 1) / 2
+    factor = max(1, math.ceil(max(kept.shape) / _FINE_SIDE))
+    inside = ndimage.distance_transform_edt(np.pad(kept, 1))[1:-1, 1:-1][::factor, ::factor]
+    blur, levels = 0.0, []
+    step = factor
+    while True:
+        sigma = max(1.0, step / 2)
+        blur = math.hypot(blur, sigma * factor / step)
+        old, new = (ndimage.gaussian_filter(p, (sigma, sigma, 0), truncate=3)[::step, ::step] for p in (old, new))
+        levels.append(_Level(old, new, inside, centre, factor, blur))
+        if max(inside.shape) / 2 < _COARSE_SIDE or (inside[::2, ::2] > 0).sum() < _LEAST_POINTS:
+            return levels[::-1]
+        inside, factor, step = inside[::2, ::2], factor * 2, 2
 
 
 def _telling(slopes: np.ndarray) -> np.ndarray:
@@ -232,26 +288,22 @@ def _telling(slopes: np.ndarray) -> np.ndarray:
 
 
 def _search(old: np.ndarray, new: np.ndarray, kept: np.ndarray) -> _Fit:
-    side = max(old.shape)
-    limit = max(LARGEST_SHIFT, LARGEST_SHARE * side)
-    finest = max(1, math.ceil(side / _FINE_SIDE))
-    factor = finest * 2 ** max(0, round(math.log2(side / finest / _COARSE_SIDE)))
-    level = _Level(old, new, kept, factor)
-    while factor > finest and level.points.shape[1] < _LEAST_POINTS:
-        factor //= 2
-        level = _Level(old, new, kept, factor)
-    shifts = np.arange(-limit, limit + 1e-6, limit / math.ceil(limit / factor))
+    limit = _limit(*kept.shape)
+    coarse, *finer = _levels(old, new, kept)
+    shifts = np.linspace(-limit, limit, 2 * math.ceil(limit / coarse.factor) + 1)
     zooms = np.linspace(-LARGEST_ZOOM, LARGEST_ZOOM, 7)
     grid = [np.array([dx, dy, growth]) for growth in zooms for dy in shifts for dx in shifts]
-    costs = [float(np.abs(level.compare(motion, order=1)[0]).mean()) for motion in grid]
+    costs = [float(np.square(coarse.compare(motion, order=1)[0]).sum()) for motion in grid]
     starts = [np.zeros(3), *(grid[index] for index in np.argsort(costs, kind="stable")[:_STARTS])]
-    fits = [level.fit(start, limit) for start in starts]
-    while factor > finest:
-        factor //= 2
-        level = _Level(old, new, kept, factor)
-        fits = [level.fit(fit.motion, limit) for fit in fits]
-        fits = sorted(fits, key=lambda fit: fit.cost)[:1]
+    fits = [coarse.fit(start, limit) for start in starts]
+    for level in finer:
+        fits = [min((level.fit(fit.motion, limit) for fit in fits), key=lambda fit: fit.cost)]
     return min(fits, key=lambda fit: fit.cost)
+
+
+def _limit(height: int, width: int) -> float:
+    """The longest shift to look for, in pixels."""
+    return max(LARGEST_SHIFT, LARGEST_SHARE * max(height, width))
 
 
 def _judged(fit: _Fit, height: int, width: int) -> Motion:
@@ -263,22 +315,22 @@ def _judged(fit: _Fit, height: int, width: int) -> Motion:
             reason=f"Not aligned: the best match of the kept area has a confidence of {confidence:.2f}, "
             f"at least {LEAST_CONFIDENCE} is needed.",
         )
-    limit = max(LARGEST_SHIFT, LARGEST_SHARE * max(height, width))
+    if fit.doubt > LARGEST_DOUBT:
+        return Motion(
+            confidence=confidence,
+            reason="Not aligned: the kept area fits in several places; nothing in it says which is right.",
+        )
+    limit = _limit(height, width)
     if max(abs(dx), abs(dy)) > limit or abs(growth) > LARGEST_ZOOM:
         return Motion(
             confidence=confidence,
             reason=f"Not aligned: the kept area seems to have moved by more than {limit:.0f} pixels "
             f"or {LARGEST_ZOOM:.0%} of its size.",
         )
-    if fit.doubt > LARGEST_DOUBT:
-        return Motion(
-            confidence=confidence,
-            reason=f"Not aligned: the kept area fits in several places (uncertain by {fit.doubt:.1f} pixels).",
-        )
     furthest = max(
         math.hypot(growth * x + dx, growth * y + dy) for x in (-width / 2, width / 2) for y in (-height / 2, height / 2)
     )
-    if furthest <= max(SMALLEST_SHIFT, SIGNIFICANT * fit.doubt):
+    if furthest <= SMALLEST_SHIFT or fit.explained < LEAST_EXPLAINED:
         return Motion(confidence=confidence, found=True, reason="Not moved.")
     return Motion(
         dx, dy, 1 + growth, confidence, True, f"Moved back by {-dx:.2f}, {-dy:.2f} px, zoom {1 / (1 + growth):.4f}."

@@ -26,6 +26,7 @@ class WeGenExtension(ComfyExtension):
         from .consistency_mask import WeGenConsistencyMask
         from .encode_reference import WeGenEncodeReference
         from .generate import WeGenGenerate, WeGenRefine
+        from .keep import WeGenKeep
         from .load_model import WeGenLoadModel
         from .painting import WeGenPaint
         from .rewrite_prompt import WeGenRewritePrompt
@@ -39,6 +40,7 @@ class WeGenExtension(ComfyExtension):
             WeGenRefine,
             WeGenChat,
             WeGenConsistencyMask,
+            WeGenKeep,
             WeGenConditioning,
             WeGenAsk,
             WeGenThink,

@@ -1,0 +1,92 @@
+"""WeGen Keep."""
+
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io, ui
+
+from ..models.consistency import change_mask
+from ..models.errors import WeGenError
+from ..models.keeping import keep
+from .types import CATEGORY
+
+
+class WeGenKeep(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WeGenKeep",
+            display_name="WeGen Keep",
+            category=CATEGORY,
+            description="Moves an edited picture back into place and pastes the kept pixels over it, to the bit. "
+            "For pictures of any model.",
+            search_aliases=["paste back", "composite", "align", "inpaint stitch", "registration", "seam"],
+            inputs=[
+                io.Image.Input("before", tooltip="The picture as it was: one, or one for each picture after."),
+                io.Image.Input("after", tooltip="The edited picture, from any model and of any size."),
+                io.Mask.Input("edit_mask", optional=True, tooltip="White may change."),
+                io.Mask.Input("keep_mask", optional=True, tooltip="White stays as it is, to the bit."),
+                io.Int.Input(
+                    "feather",
+                    default=8,
+                    min=0,
+                    max=1024,
+                    tooltip="Width of the soft edge in pixels. It lies inside the area that may change.",
+                ),
+                io.Boolean.Input(
+                    "align",
+                    default=True,
+                    tooltip="Find out how the picture has shifted and zoomed against the kept area, and undo it.",
+                ),
+                io.Boolean.Input(
+                    "match_tone",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Shift the new colours so that they meet the old ones at the edge.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="image"),
+                io.Mask.Output(display_name="mask", tooltip="What changed: black is as before, to the bit."),
+                io.String.Output(display_name="report"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, before, after, feather, align, edit_mask=None, keep_mask=None, match_tone=False) -> io.NodeOutput:
+        if edit_mask is None and keep_mask is None:
+            raise WeGenError("WeGen Keep has no mask: connect an edit_mask (white may change) or a keep_mask.")
+        height, width = before.shape[1:3]
+        count = batch_length(before=before, after=after, edit_mask=edit_mask, keep_mask=keep_mask)
+        results = []
+        for index in range(count):
+            change = change_mask(member(edit_mask, index), member(keep_mask, index), height, width)
+            results.append(keep(member(before, index), member(after, index), change, feather, align, match_tone))
+        reports = [result.report for result in results]
+        if count > 1:
+            reports = [f"{number}. {report}" for number, report in enumerate(reports, start=1)]
+        report = "\n".join(reports)
+        image = torch.stack([result.picture for result in results])
+        mask = torch.stack([result.weight for result in results])
+        return io.NodeOutput(image, mask, report, ui=ui.PreviewText(report))
+
+
+def batch_length(**batches) -> int:
+    """How many members there are; a batch of one, or none at all, goes with any number.
+
+    Raises:
+        WeGenError: two batches of several differ.
+    """
+    lengths = {name: len(batch) for name, batch in batches.items() if batch is not None}
+    count = max(lengths.values())
+    for name, length in lengths.items():
+        if length not in (1, count):
+            most = max(lengths, key=lengths.get)
+            raise WeGenError(f"{name} has {length} members and {most} has {count}; give one, or {count}.")
+    return count
+
+
+def member(batch, index: int):
+    """One member of a batch; of a batch of one always the same, of none none."""
+    return None if batch is None else batch[index if len(batch) > 1 else 0]
