@@ -184,8 +184,17 @@ def _ask(arguments: argparse.Namespace) -> int:
     references = References()
     for name, picture in pictures:
         references = references.add(pipeline.encode_reference(name, picture))
+    _remark(pipeline, arguments.question)
     print(ask(pipeline.wegen, arguments.question, references))
     return OK
+
+
+def _remark(pipeline: Pipeline, text: str) -> None:
+    """Say which words of the user's the model does not know."""
+    from .worlds import understand
+
+    for note in understand(pipeline.config, text).notes:
+        print(note, file=sys.stderr)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -313,6 +322,8 @@ def _generate(arguments: argparse.Namespace) -> int:
     common = {"settings": dataclasses.replace(pipeline.default_settings, **changes), "sampling": sampling}
     with _progress() as bars:
         common |= {"on_token": bars("words"), "on_feature": bars("features"), "on_step": bars("painting")}
+        for text in (arguments.instruction, *(turn["instruction"] for turn in turns)):
+            _remark(pipeline, text)
         chat = pipeline.generate(arguments.instruction, seeds, references=references, size=arguments.size, **common)
         _save(chat, pipeline, arguments.out)
         for turn in turns:
@@ -373,9 +384,12 @@ def _save(chat: Chat, pipeline: Pipeline, folder: Path) -> None:
 
     from PIL.PngImagePlugin import PngInfo
 
+    from .chat import Chat
     from .images import to_pil
+    from .metadata import KEY, turns_of
 
     number, turn = len(chat), chat.last
+    before = Chat(chat.turns[:-1])
     for answer in turn.answers:
         texts = {
             "instruction": turn.instruction,
@@ -386,6 +400,7 @@ def _save(chat: Chat, pipeline: Pipeline, folder: Path) -> None:
             "settings": json.dumps(dataclasses.asdict(turn.settings)),
             "model": pipeline.config.name,
             "software": f"wegen {_version()}",
+            KEY: json.dumps(turns_of(before, turn.instruction, answer.rewrite, answer.seed), ensure_ascii=False),
         }
         info = PngInfo()
         for key, text in texts.items():

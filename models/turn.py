@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .chat import Chat, References
 from .configuration import WeGenConfig
-from .conversation import picture_prompt
+from .conversation import memory_note, picture_prompt
 from .errors import WeGenError
 from .generation import Collection, Decoding, OnStep, Sampling
 from .rewriting import report, rewrite
@@ -53,9 +53,10 @@ class Wish:
 
     def __post_init__(self):
         object.__setattr__(self, "given", self.given.strip())
-        # Who only has a description wishes for that.
-        object.__setattr__(self, "instruction", self.instruction.strip() or self.given)
+        object.__setattr__(self, "instruction", self.instruction.strip())
         object.__setattr__(self, "references", self.references or References())
+        if not self.instruction:
+            raise WeGenError("The instruction is empty. Say what to draw, or what to change.")
         if self.collection not in ("aligned", "released"):
             raise WeGenError(f"Features are collected 'aligned' or 'released', not {self.collection!r}.")
 
@@ -85,6 +86,7 @@ def think(
     """
     instruction, given = wish.instruction, understand(wegen.config, wish.given)
     notes = understand(wegen.config, instruction).notes + given.notes
+    notes += (memory_note(wegen.config, wegen.tokenizer, chat, instruction, wish.references),)
     if given.text:
         rewrites = [given.text] * len(seeds)
     elif wish.sampling is None:
@@ -92,8 +94,8 @@ def think(
     else:
         written = rewrite(wegen, instruction, seeds, wish.sampling, wish.references, chat, on_token=on_token)
         rewrites = [one.text for one in written]
-        notes += tuple(filter(None, [report(written)]))
-    notes = tuple(dict.fromkeys(notes))
+        notes += (report(written),)
+    notes = tuple(dict.fromkeys(filter(None, notes)))
     distinct = list(dict.fromkeys(rewrites))
     config, tokenizer = wegen.config, wegen.tokenizer
     prompts = [picture_prompt(config, tokenizer, chat, instruction, wish.references, text) for text in distinct]

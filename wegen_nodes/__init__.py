@@ -24,6 +24,7 @@ class WeGenExtension(ComfyExtension):
         from .ask import WeGenAsk
         from .chat import WeGenChat
         from .consistency_mask import WeGenConsistencyMask
+        from .diversity import WeGenDiversity
         from .encode_reference import WeGenEncodeReference
         from .generate import WeGenGenerate, WeGenRefine
         from .keep import WeGenKeep
@@ -43,6 +44,7 @@ class WeGenExtension(ComfyExtension):
             WeGenKeep,
             WeGenConditioning,
             WeGenAsk,
+            WeGenDiversity,
             WeGenThink,
             WeGenPaint,
         ]

@@ -7,6 +7,7 @@ from comfy_api.latest import io, ui
 from ..models.asking import ask, ask_prompt
 from ..models.chat import Chat, References
 from ..models.pipeline import encode_reference
+from ..models.worlds import understand
 from .host.bundle import progress
 from .types import CATEGORY, ChatType, references, wegen
 
@@ -49,5 +50,6 @@ class WeGenAsk(io.ComfyNode):
         for subject in subjects:
             prompt = ask_prompt(wegen.config, wegen.tokenizer, question, subject, chat)
             model = wegen.writing(1, prompt.tokens(wegen.tokenizer) + limit)
-            answers.append(ask(model, question, subject, chat, limit, progress()))
+            answer = ask(model, question, subject, chat, limit, progress())
+            answers.append(" ".join([*understand(wegen.config, question).notes, answer]))
         return io.NodeOutput(answers, ui=ui.PreviewText("\n\n".join(answers)))

@@ -15,6 +15,7 @@ from .types import (
     references,
     refine_settings,
     rewrite,
+    rewritten,
     sampler_settings,
     seed,
     size,
@@ -23,7 +24,7 @@ from .types import (
 
 #: inputs that the two inner nodes share, and those of only one of them
 _BOTH = ("wegen", "instruction", "references", "chat", "feature_guidance", "collection")
-_THINK = ("seed", "batch_size", "rewrite", "creativity")
+_THINK = ("seed", "batch_size", "rewrite", "creativity", "rewritten")
 _PAINT = (
     "model",
     "vae",
@@ -78,6 +79,7 @@ class WeGenGenerate(io.ComfyNode):
                 size("width"),
                 size("height"),
                 *language_settings(),
+                rewritten(),
                 references(raw_link=True),
             ],
             outputs=[
@@ -116,6 +118,7 @@ class WeGenRefine(io.ComfyNode):
                 *sampler_settings(),
                 *language_settings(),
                 *refine_settings(),
+                rewritten(),
                 references(raw_link=True),
                 io.Mask.Input("edit_mask", optional=True, raw_link=True, tooltip="White may change."),
                 io.Mask.Input("keep_mask", optional=True, raw_link=True, tooltip="White stays as it is, to the bit."),

@@ -7,7 +7,8 @@ from comfy_api.latest import io, ui
 from ..models.chat import Chat, References
 from ..models.conversation import rewrite_prompt
 from ..models.generation import Sampling
-from ..models.rewriting import rewrite
+from ..models.rewriting import report, rewrite, rows_needed
+from ..models.worlds import understand
 from .host.bundle import progress
 from .types import CATEGORY, ChatType, creativity, instruction, references, seed, wegen
 
@@ -36,27 +37,65 @@ class WeGenRewritePrompt(io.ComfyNode):
                     advanced=True,
                     tooltip="Longest rewrite in tokens. 0 takes what the checkpoint says.",
                 ),
+                io.Float.Input(
+                    "temperature",
+                    default=-1.0,
+                    min=-1.0,
+                    max=5.0,
+                    step=0.05,
+                    optional=True,
+                    advanced=True,
+                    tooltip="How much chance the words are left to; 0 is none. -1 follows the creativity.",
+                ),
+                io.Float.Input(
+                    "top_p",
+                    default=-1.0,
+                    min=-1.0,
+                    max=1.0,
+                    step=0.01,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Share of the likeliest words that are chosen from, up to 1. -1 follows the creativity.",
+                ),
                 references(),
                 ChatType.Input("chat", optional=True, tooltip="Earlier turns that the rewrite should fit to."),
             ],
-            outputs=[io.String.Output(display_name="rewrites", is_output_list=True)],
+            outputs=[
+                io.String.Output(display_name="rewrites", is_output_list=True),
+                io.String.Output(display_name="report", tooltip="What could not be had; empty when all went well."),
+            ],
         )
 
     @classmethod
     def execute(
-        cls, wegen, instruction, seed, count, creativity, max_tokens=0, references=None, chat=None
+        cls,
+        wegen,
+        instruction,
+        seed,
+        count,
+        creativity,
+        max_tokens=0,
+        temperature=-1.0,
+        top_p=-1.0,
+        references=None,
+        chat=None,
     ) -> io.NodeOutput:
         references, chat = references or References(), chat or Chat()
         limit = max_tokens or wegen.config.templates.rewrite_limit
+        sampling = Sampling.from_creativity(
+            creativity, None if temperature < 0 else temperature, None if top_p < 0 else top_p
+        )
         prompt = rewrite_prompt(wegen.config, wegen.tokenizer, chat, instruction, references)
-        texts = rewrite(
-            wegen.writing(count, prompt.tokens(wegen.tokenizer) + limit),
+        written = rewrite(
+            wegen.writing(rows_needed(count), prompt.tokens(wegen.tokenizer) + limit),
             instruction,
             [seed + k for k in range(count)],
-            Sampling.from_creativity(creativity),
+            sampling,
             references,
             chat,
             limit,
             progress(),
         )
-        return io.NodeOutput(texts, ui=ui.PreviewText("\n\n".join(texts)))
+        texts = [one.text for one in written]
+        said = " ".join(filter(None, [*understand(wegen.config, instruction).notes, report(written)]))
+        return io.NodeOutput(texts, said, ui=ui.PreviewText("\n\n".join(filter(None, [said, *texts]))))

@@ -8,6 +8,8 @@ from comfy_api.latest import io
 from ..models.chat import Chat, References
 from ..models.errors import WeGenError
 from ..models.generation import Sampling
+from ..models.metadata import KEY, turns_of
+from ..models.rewriting import rows_needed
 from ..models.turn import Idea, Wish, positions_needed, think
 from .host.bundle import WeGenBundle, progress
 from .host.sampling import conditioning
@@ -21,6 +23,7 @@ from .types import (
     language_settings,
     references,
     rewrite,
+    rewritten,
     seed,
     size,
     wegen,
@@ -36,6 +39,7 @@ def think_in_host(
     creativity: float,
     feature_guidance: float = 1.0,
     collection: str = "aligned",
+    rewritten: str = "",
     references: References | None = None,
     chat: Chat | None = None,
 ) -> tuple[Idea, ...]:
@@ -43,12 +47,14 @@ def think_in_host(
     if batch_size < 1:
         raise WeGenError(f"The batch size is {batch_size}; set 1 or more.")
     sampling = Sampling.from_creativity(creativity) if rewrite else None
-    wish = Wish(instruction, references, sampling, feature_guidance, collection)
+    wish = Wish(instruction, references, sampling, feature_guidance, collection, rewritten)
     chat = chat or Chat()
     seeds = tuple(seed + k for k in range(batch_size))
 
     def run() -> list[Idea]:
         rows = batch_size * (1 if feature_guidance == 1 else 2)
+        if sampling is not None and not wish.given:
+            rows = max(rows, rows_needed(batch_size))
         model = wegen.writing(rows, positions_needed(wegen.config, wegen.tokenizer, chat, wish))
         return think(model, chat, wish, seeds, progress(), progress())
 
@@ -56,8 +62,9 @@ def think_in_host(
 
 
 def reply(ideas: tuple[Idea, ...]) -> str:
-    """What the model says in a turn: the words each picture was drawn from, one a line."""
-    return "\n".join(dict.fromkeys(idea.rewrite for idea in ideas))
+    """What the model says in a turn: what it has to remark, then the words each picture was drawn from, one a line."""
+    notes = (note for idea in ideas for note in idea.notes)
+    return "\n".join(dict.fromkeys((*notes, *(idea.rewrite for idea in ideas))))
 
 
 def turn_inputs() -> list[io.Input]:
@@ -69,6 +76,7 @@ def turn_inputs() -> list[io.Input]:
         rewrite(),
         creativity(),
         *language_settings(),
+        rewritten(),
         references(),
         ChatType.Input("chat", optional=True, tooltip="Earlier turns."),
     ]
@@ -111,10 +119,19 @@ class WeGenThink(io.ComfyNode):
             category=CATEGORY,
             is_dev_only=True,
             inputs=[wegen(), *turn_inputs()],
+            hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],
             outputs=[IdeasType.Output(display_name="ideas"), io.String.Output(display_name="reply")],
         )
 
     @classmethod
     def execute(cls, wegen, **turn) -> io.NodeOutput:
         ideas = think_in_host(wegen, **turn)
+        if cls.hidden.extra_pnginfo is not None:
+            # The one thing that stock nodes write into the pictures that they save, whoever painted them. An inner
+            # node's id begins with that of the node that it stands in.
+            saved = cls.hidden.extra_pnginfo.setdefault(KEY, {})
+            saved[str(cls.hidden.unique_id).split(".")[0]] = [
+                turns_of(turn.get("chat") or Chat(), turn["instruction"].strip(), idea.rewrite, idea.seed)
+                for idea in ideas
+            ]
         return io.NodeOutput(ideas, reply(ideas))

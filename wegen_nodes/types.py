@@ -50,6 +50,11 @@ def rewrite() -> io.Input:
     return io.Boolean.Input("rewrite", default=True, tooltip=tooltip)
 
 
+def rewritten() -> io.Input:
+    tooltip = "A description that is drawn as it stands in place of a rewrite, such as an edited one. Empty for none."
+    return io.String.Input("rewritten", multiline=True, default="", optional=True, advanced=True, tooltip=tooltip)
+
+
 def language_settings() -> list[io.Input]:
     return [
         io.Float.Input(

@@ -1,0 +1,48 @@
+"""WeGen Diversity."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io, ui
+
+from ..models.diversity import compare_features, compare_pixels, draw_matrix, same_size, summary
+from ..models.images import to_pil
+from .types import CATEGORY, WeGenType
+
+
+class WeGenDiversity(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WeGenDiversity",
+            display_name="WeGen Diversity",
+            category=CATEGORY,
+            description="How different the pictures of a batch are: distances between any two, and the Vendi score.",
+            search_aliases=["vendi score", "batch diversity", "compare images", "similarity matrix"],
+            is_output_node=True,
+            inputs=[
+                io.Image.Input("images", tooltip="A batch, or a list: all pictures are compared with each other."),
+                WeGenType.Input(
+                    "wegen",
+                    optional=True,
+                    tooltip="Compares what is shown, by its vision encoder. Without it pixels alone are compared.",
+                ),
+            ],
+            is_input_list=True,
+            outputs=[
+                io.Float.Output(display_name="vendi", tooltip="From 1, all alike, to the number of pictures."),
+                io.Float.Output(display_name="distance", tooltip="Mean distance between two pictures, from 0 to 2."),
+                io.String.Output(display_name="report"),
+                io.Image.Output(display_name="matrix", tooltip="All distances between the pictures themselves."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, images, wegen=None) -> io.NodeOutput:
+        pictures = same_size([picture for batch in images for picture in batch])
+        measures = [compare_pixels(pictures)]
+        if wegen:
+            eyes = wegen[0].seeing(len(pictures))
+            measures.insert(0, compare_features(eyes.encode_pictures([to_pil(picture) for picture in pictures])))
+        matrix = draw_matrix(pictures, measures)[None]
+        shown = ui.PreviewImage(matrix, cls=cls)
+        return io.NodeOutput(measures[0].vendi, measures[0].mean, summary(measures), matrix, ui=shown)
