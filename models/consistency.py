@@ -157,7 +157,7 @@ def paste(before: Tensor, after: Tensor, change: Tensor) -> Tensor:
             f"Pictures of {list(before.shape[-3:-1])} and {list(after.shape[-3:-1])} pixels cannot be composited."
         )
     channels = max(before.shape[-1], after.shape[-1])
-    before, after, weight = _with_channels(before, channels), _with_channels(after, channels), change[..., None]
+    before, after, weight = with_channels(before, channels), with_channels(after, channels), change[..., None]
     mixed = before + (after - before) * weight
     if channels == 4:
         old, new = before[..., 3:] * (1 - weight), after[..., 3:] * weight
@@ -167,7 +167,7 @@ def paste(before: Tensor, after: Tensor, change: Tensor) -> Tensor:
     return torch.where(weight <= 0, before, torch.where(weight >= 1, after, mixed))
 
 
-def _with_channels(picture: Tensor, channels: int) -> Tensor:
+def with_channels(picture: Tensor, channels: int) -> Tensor:
     """A grey or colour picture with colour, and opaque, where `channels` (1, 3 or 4) asks for it; float32."""
     picture = picture.float()
     if picture.shape[-1] == 1 and channels > 1:

@@ -68,7 +68,7 @@ def test_undoing_brings_kept_pixels_back():
     inner = slice(12, -12)
     kept = (change[inner, inner] == 0).numpy()
     off = (back - picture).abs()[inner, inner].mean(dim=-1).numpy()[kept]
-    assert np.median(off) < 1 / 255
+    assert np.median(off) < 2 / 255
     as_it_was = (moved - picture).abs()[inner, inner].mean(dim=-1).numpy()[kept]
     assert off.mean() < 0.2 * as_it_was.mean()
 

@@ -24,6 +24,7 @@ class WeGenExtension(ComfyExtension):
         from .ask import WeGenAsk
         from .chat import WeGenChat
         from .consistency_mask import WeGenConsistencyMask
+        from .consistency_report import WeGenConsistencyReport
         from .diversity import WeGenDiversity
         from .encode_reference import WeGenEncodeReference
         from .generate import WeGenGenerate, WeGenRefine
@@ -42,6 +43,7 @@ class WeGenExtension(ComfyExtension):
             WeGenChat,
             WeGenConsistencyMask,
             WeGenKeep,
+            WeGenConsistencyReport,
             WeGenConditioning,
             WeGenAsk,
             WeGenDiversity,
