@@ -55,7 +55,7 @@ def curve_plot(areas: Sequence[Area | None], first: int, title: str, axis: str) 
     """
     canvas = _Canvas.blank(title)
     numbers = range(first, first + len(areas))
-    upper, lower = _Panel(canvas, 110, 90, 920, 275), _Panel(canvas, 110, 315, 920, 475)
+    upper, lower = _Panel(canvas, 110, 100, 920, 275), _Panel(canvas, 110, 330, 920, 475)
     ticks = [(psnr, f"{psnr} dB") for psnr in range(_LEAST_PSNR, _MOST_PSNR, 10)]
     upper.frame([*ticks, (_MOST_PSNR, IDENTICAL)], _LEAST_PSNR, _MOST_PSNR)
     # Beyond every measured value but "identical".
@@ -65,8 +65,8 @@ def curve_plot(areas: Sequence[Area | None], first: int, title: str, axis: str) 
     most = _rounded_up(max((area.largest for area in areas if area is not None), default=0))
     lower.frame([(level, f"{level:g}") for level in (0, most / 2, most)], 0, most)
     lower.curve([None if area is None else area.largest for area in areas], 0, most, _RED)
-    canvas.text((20, 68), "PSNR", _BLUE, 15, "lt")
-    canvas.text((20, 293), "largest difference, levels of 255", _RED, 15, "lt")
+    canvas.text((20, 66), "PSNR", _BLUE, 15, "lt")
+    canvas.text((20, 296), "largest difference, levels of 255", _RED, 15, "lt")
     every = math.ceil(len(areas) / _MOST_NUMBERS)
     for index in range(0, len(areas), every):
         canvas.text((lower.x(index, len(areas)), lower.bottom + 8), str(numbers[index]), QUIET, 14, "mt")

@@ -42,7 +42,7 @@ class Area:
     @property
     def changed(self) -> float:
         """Share of the pixels that differ, 0..1."""
-        return 1 - self.shares[0]
+        return sum(self.shares[1:])
 
     def __str__(self) -> str:
         if self.largest == 0:
