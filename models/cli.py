@@ -87,6 +87,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_eval(parser: argparse.ArgumentParser) -> None:
+    from .evaluation import rewriting
     from .evaluation.command import add_arguments, run
 
     parser.description = "Measure a model of the storybook over held-out cases, judged by an independent recogniser."
@@ -94,6 +95,9 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     nano = what.add_parser("nano", help="every behaviour that the bundled model promises")
     add_arguments(nano)
     nano.set_defaults(run=run)
+    words = what.add_parser("rewriting", help="how different the pictures of vague wishes are")
+    rewriting.add_arguments(words)
+    words.set_defaults(run=rewriting.run)
 
 
 # --- verify ----------------------------------------------------------------------------------------------------------

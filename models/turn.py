@@ -96,9 +96,17 @@ def think(
         rewrites = [one.text for one in written]
         notes += (report(written),)
     notes = tuple(dict.fromkeys(filter(None, notes)))
-    distinct = list(dict.fromkeys(rewrites))
+    features = draw_up(wegen, chat, wish, rewrites, on_feature)
+    return [Idea(text, features[text], seed, notes) for text, seed in zip(rewrites, seeds, strict=True)]
+
+
+def draw_up(
+    wegen: WeGen, chat: Chat, wish: Wish, texts: Sequence[str], on_feature: OnStep | None = None
+) -> dict[str, Tensor]:
+    """The features `[tokens_per_picture, D]` of the next turn's picture for each of its descriptions, in one batch."""
     config, tokenizer = wegen.config, wegen.tokenizer
-    prompts = [picture_prompt(config, tokenizer, chat, instruction, wish.references, text) for text in distinct]
+    distinct = list(dict.fromkeys(texts))
+    prompts = [picture_prompt(config, tokenizer, chat, wish.instruction, wish.references, text) for text in distinct]
     # The picture's features and its end follow the prompt.
     decoding = Decoding(
         wegen,
@@ -107,5 +115,4 @@ def think(
         guided=wish.feature_guidance != 1.0,
     )
     features = decoding.write_picture(wish.feature_guidance, wish.collection, on_feature).features
-    by_text = dict(zip(distinct, features, strict=True))
-    return [Idea(text, by_text[text], seed, notes) for text, seed in zip(rewrites, seeds, strict=True)]
+    return dict(zip(distinct, features, strict=True))

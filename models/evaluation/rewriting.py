@@ -1,0 +1,235 @@
+"""`wegen eval rewriting`: how different the pictures of vague wishes are, and whether they show what was wished for.
+
+What measuring needs is imported when it runs, so that the command line's help answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from ..errors import WeGenError
+
+if TYPE_CHECKING:
+    from ..generation import Sampling
+    from ..pipeline import Pipeline
+    from ..rewriting import Rewrite
+    from ..storybook import Named, Wish
+
+BUNDLED = Path(__file__).parents[1] / "nano"
+VAGUE = ("nothing", "mood", "kinds", "some")
+"""Levels of wishes that leave enough open for many different pictures."""
+SEEDS = 16
+DEFAULT_CREATIVITY = 0.6  # that of the nodes
+STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_SCALE = "creativity/distinct"
+#: what is promised: at least, or for the ratio at most
+GATES: Mapping[str, float] = MappingProxyType(
+    {"distinct/with": 14.0, "named/rewrite": 0.99, "named/picture": 0.90, "batch/ratio_16": 3.0}
+)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The pictures of one wish.
+
+    Attributes:
+        distinct: how many different scenes the judge sees in them, by objects and ground.
+        vendi: the Vendi score of their vision features.
+        in_rewrites: of everything that the wish names, whether it is in each rewrite.
+        in_pictures: the same for each picture, as judged.
+        rewrites: how the words came to be; empty where the wish was drawn as it stands.
+        seconds: that the rewrites took.
+    """
+
+    distinct: int
+    vendi: float
+    in_rewrites: tuple[bool, ...]
+    in_pictures: tuple[bool, ...]
+    rewrites: tuple[Rewrite, ...] = ()
+    seconds: float = 0.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `wegen eval rewriting`."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file")
+    parser.add_argument("--cases", type=int, default=50, metavar="N", help=f"vague wishes, each with {SEEDS} seeds")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all wishes")
+    parser.add_argument("--model", type=Path, default=BUNDLED, metavar="DIR", help="a packed folder")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, print and write; gives the exit code 0, whatever the numbers are.
+
+    Raises:
+        WeGenError: there is no model, or no cases were asked for.
+    """
+    from tqdm import tqdm
+
+    from ..pipeline import Pipeline
+
+    if arguments.cases < 1:
+        raise WeGenError(f"{arguments.cases} wishes were asked for; give 1 or more.")
+    pipeline = Pipeline.from_folder(arguments.model)
+    wishes = vague_wishes(arguments.cases, arguments.seed)
+    total = 2 * arguments.cases + len(STEPS) * on_the_scale(arguments.cases)
+    with tqdm(total=total, desc="batches", leave=False) as bar:
+        numbers = measure(pipeline, wishes, bar.update)
+    print_table(numbers, arguments.cases)
+    if arguments.json is not None:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        promised = {name: value for name, value in numbers.items() if not name.startswith("drawn/")}
+        arguments.json.write_text(json.dumps(promised, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def vague_wishes(count: int, seed: int) -> list[Wish]:
+    """Wishes of the vague levels in turn; they depend on seed and number alone."""
+    from .. import storybook
+
+    return [
+        storybook.sample_wish(Random(f"evaluation/vague/{seed}/{number}"), VAGUE[number % len(VAGUE)])[0]
+        for number in range(count)
+    ]
+
+
+def measure(
+    pipeline: Pipeline, wishes: Sequence[Wish], done: Callable[[], object] = lambda: None
+) -> dict[str, float | list[float]]:
+    """All numbers; `done` is called after each batch of pictures. Names that begin with "drawn/" are not promised."""
+    from ..generation import Sampling
+
+    def batches(sampling: Sampling | None, some: Sequence[Wish] = wishes) -> list[Batch]:
+        found = []
+        for wish in some:
+            found.append(draw(pipeline, wish, sampling))
+            done()
+        return found
+
+    default = Sampling.from_creativity(DEFAULT_CREATIVITY)
+    with_words, without = batches(default), batches(None)
+    few = wishes[: on_the_scale(len(wishes))]
+    scale = [batches(Sampling.from_creativity(step), few) for step in STEPS]
+    single = [_seconds_of_one(pipeline, wish.text, number, default) for number, wish in enumerate(wishes)]
+    rewrites = [rewrite for batch in with_words for rewrite in batch.rewrites]
+    return {
+        "distinct/with": statistics.mean(batch.distinct for batch in with_words),
+        "distinct/without": statistics.mean(batch.distinct for batch in without),
+        "vendi/with": statistics.mean(batch.vendi for batch in with_words),
+        "vendi/without": statistics.mean(batch.vendi for batch in without),
+        "named/rewrite": _share(mark for batch in with_words for mark in batch.in_rewrites),
+        "named/picture": _share(mark for batch in with_words for mark in batch.in_pictures),
+        _SCALE: [statistics.mean(batch.distinct for batch in found) for found in scale],
+        "batch/ratio_16": sum(batch.seconds for batch in with_words) / sum(single),
+        "drawn/attempts": statistics.mean(rewrite.attempts for rewrite in rewrites),
+        "drawn/at once": _share(rewrite.attempts == 1 for rewrite in rewrites),
+        "drawn/incomplete": _share(bool(rewrite.missing) for rewrite in rewrites),
+        "drawn/repeated": _share(rewrite.repeated for rewrite in rewrites),
+    }
+
+
+def on_the_scale(cases: int) -> int:
+    """How many of the wishes are drawn at every step of the creativity scale too: five times the work."""
+    return max(1, cases // 4)
+
+
+def draw(pipeline: Pipeline, wish: Wish, sampling: Sampling | None) -> Batch:
+    """The pictures of one wish for all seeds; without sampling it is drawn as it stands."""
+    from .. import storybook
+    from ..chat import Chat
+    from ..diversity import compare_features
+    from ..images import to_pil
+    from ..rewriting import rewrite
+    from ..turn import Wish as Request
+    from ..turn import draw_up
+    from .examiner import Examiner, to_bytes
+
+    exam = Examiner(pipeline)
+    rewrites: list[Rewrite] = []
+    began = time.perf_counter()
+    if sampling is not None:
+        rewrites = rewrite(pipeline.wegen, wish.text, range(SEEDS), sampling)
+    seconds = time.perf_counter() - began
+    words = [one.text for one in rewrites] or [wish.text]
+    features = draw_up(pipeline.wegen, Chat(), Request(wish.text), words)
+    seeds = list(range(SEEDS))
+    painted = exam.paint([features[text] for text in (words if rewrites else words * SEEDS)], seeds)
+    seen = exam.read([to_bytes(picture) for picture in painted])
+    encoded = pipeline.wegen.encode_pictures([to_pil(picture) for picture in painted])
+    return Batch(
+        distinct=len({_objects_and_ground(named) for named in seen}),
+        vendi=compare_features(encoded).vendi,
+        in_rewrites=tuple(m for text in words for m in kept(wish.named, storybook.parse_caption(text))),
+        in_pictures=tuple(m for named in seen for m in kept(wish.named, named)),
+        rewrites=tuple(rewrites),
+        seconds=seconds,
+    )
+
+
+def _seconds_of_one(pipeline: Pipeline, text: str, number: int, sampling: Sampling) -> float:
+    from ..rewriting import rewrite
+
+    began = time.perf_counter()
+    rewrite(pipeline.wegen, text, [number % SEEDS], sampling)
+    return time.perf_counter() - began
+
+
+def kept(wanted: Named, found: Named) -> Iterator[bool]:
+    """For every object and attribute that `wanted` names, and its ground, sky and number, whether `found` has it."""
+    from ..storybook import Mention
+
+    for mention, count in Counter(wanted.things).items():
+        properties = {f.name: getattr(mention, f.name) for f in fields(mention)}
+        named = {name: value for name, value in properties.items() if value is not None}
+        # The object as far as it is named, then each attribute on top of the kind: "a red cat" is a cat, and a red one.
+        parts = [Mention(kind=mention.kind)] if mention.kind else []
+        parts += [Mention(**{"kind": mention.kind, name: value}) for name, value in named.items() if name != "kind"]
+        for part in parts or [mention]:
+            there = sum(part.fits(thing) for thing in found.things)
+            yield from (number < there for number in range(count))
+    if wanted.ground is not None:
+        yield found.ground == wanted.ground
+    if wanted.sky is not None:
+        yield found.sky == wanted.sky
+    if wanted.fewest is not None or wanted.most is not None:
+        most = len(found.things) if wanted.most is None else wanted.most
+        yield (wanted.fewest or 0) <= len(found.things) <= most
+
+
+def _objects_and_ground(named: Named) -> tuple:
+    from .comparison import IDENTITY, project
+
+    return frozenset(project(named.things, IDENTITY).items()), named.ground
+
+
+def _share(marks) -> float:
+    marks = list(marks)
+    return sum(marks) / len(marks) if marks else 1.0
+
+
+def print_table(numbers: Mapping[str, float | list[float]], cases: int) -> None:
+    """One line for each number; promised ones with the promise and whether it is kept."""
+    print(f"\nrewriting: {cases} vague wishes, {SEEDS} seeds each")
+    for name, value in numbers.items():
+        if name == _SCALE:
+            rises = all(before <= after for before, after in pairwise(value))
+            text, promise, good = " ".join(f"{step:.1f}" for step in value), "rising", rises and value[0] < value[-1]
+        else:
+            text = f"{value:.1%}" if name.startswith("named/") else f"{value:.2f}"
+            gate = GATES.get(name)
+            most = name.startswith("batch/")
+            promise = "" if gate is None else f"at {'most' if most else 'least'} {gate:g}"
+            good = gate is None or (value <= gate if most else value >= gate)
+        print(f"  {name:20} {text:>26}  {promise:14} {('ok' if good else 'MISSED') if promise else ''}".rstrip())
+    sys.stdout.flush()
