@@ -87,7 +87,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_eval(parser: argparse.ArgumentParser) -> None:
-    from .evaluation import rewriting
+    from .evaluation import consistency_command, rewriting
     from .evaluation.command import add_arguments, run
 
     parser.description = "Measure a model of the storybook over held-out cases, judged by an independent recogniser."
@@ -98,6 +98,9 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     words = what.add_parser("rewriting", help="how different the pictures of vague wishes are")
     rewriting.add_arguments(words)
     words.set_defaults(run=rewriting.run)
+    consistency = what.add_parser("consistency", help="what stays of a picture over turns", formatter_class=_FORMAT)
+    consistency_command.add_arguments(consistency)
+    consistency.set_defaults(run=consistency_command.run)
 
 
 # --- verify ----------------------------------------------------------------------------------------------------------

@@ -19,19 +19,31 @@ class SeamSteps:
     Attributes:
         feathered: with this project's edge.
         hard: without any.
-        blurred: with the mask blurred as far into the area as the feather reaches (three standard deviations).
+        blurred: with the mask blurred as far into the area as the feather reaches (three standard deviations), at most
+            to its middle.
     """
 
     feathered: float
     hard: float
     blurred: float
 
+    @property
+    def ratio(self) -> float:
+        """This project's step to the smaller of the others'."""
+        return self.feathered / min(self.hard, self.blurred)
 
-def seam_steps(before: Tensor, after: Tensor, change: Tensor, feather: float) -> SeamSteps:
-    """Composite two pictures `[H, W, C]` in three ways and measure the step across the edge of a hard `change`."""
-    blurred = torch.from_numpy(ndimage.gaussian_filter(change.numpy(), feather / 3)).to(change)
+
+def seam_steps(before: Tensor, after: Tensor, change: Tensor, feather: float, added: bool = False) -> SeamSteps:
+    """Composite two pictures `[H, W, C]` in three ways and measure the step across the edge of a hard `change`.
+
+    With `added` what the picture before shows there itself does not count: a line of its own that crosses the edge is
+    no seam, and only a mask that spoils kept pixels makes it fainter.
+    """
+    deepest = float(ndimage.distance_transform_edt(change.numpy() > 0).max())
+    blurred = torch.from_numpy(ndimage.gaussian_filter(change.numpy(), min(feather, deepest) / 3)).to(change)
     weights = (feathered(change, feather), change, blurred)
-    return SeamSteps(*(_step(paste(before, after, weight), change) for weight in weights))
+    own = before if added else torch.zeros_like(before)
+    return SeamSteps(*(_step(paste(before, after, weight) - own, change) for weight in weights))
 
 
 def _step(picture: Tensor, change: Tensor) -> float:
