@@ -27,6 +27,7 @@ portrait put remove render rendering replace rest scene show showing sketch sort
 thank thanks thing things turn turned use view want wish
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
+MENTION = re.compile(r"(?<![\w@])@([A-Za-z][A-Za-z0-9_-]*)")
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -51,7 +52,7 @@ class WordsStay:
     compared, for such a wish may be answered in another language.
 
     Attributes:
-        instruction: what the user wrote.
+        instruction: what the user wrote; mentions in it are not compared.
         names: of references that must be mentioned, without the @.
     """
 
@@ -60,13 +61,13 @@ class WordsStay:
 
     def missing(self, rewrite: str) -> tuple[str, ...]:
         said = _stems(rewrite)
-        lost = [word for word in content_words(self.instruction) if stem(word) not in said]
+        lost = [word for word in content_words(MENTION.sub(" ", self.instruction)) if stem(word) not in said]
         # A name may hold - and _, which words do not.
         lost += [f"@{name}" for name in self.names if not set(_stems(name)) <= said]
         return tuple(lost)
 
     def settled(self, rewrite: str) -> bool:
-        return {stem(word) for word in content_words(rewrite)} <= _stems(self.instruction)
+        return _stems(rewrite) <= _stems(self.instruction)
 
     def mend(self, rewrite: str) -> str:
         """The wish itself in front of the description: so nothing of it is lost."""

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from .chat import Chat, Reference, References
 from .configuration import WeGenConfig
+from .constraints import MENTION
 from .errors import WeGenError
 from .tokenizer import PICTURE_BEGIN, PICTURE_END, Tokenizer, picture_token
 from .wegen import WeGen
-from .worlds import MENTION, understand
+from .worlds import understand
 
 Task = Literal["text_to_picture", "turn", "rewrite", "ask"]
 GIVEN = "given-picture"

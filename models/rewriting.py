@@ -186,7 +186,7 @@ class _Author:
     def _read(self, ids: Sequence[int], wish: Asked) -> str:
         text = with_mentions(self.wegen, clean(self.wegen, ids, self.limit), wish.references)
         # A model that has nothing to add answers with a picture at once: the wish then stands as it is.
-        return text or wish.instruction.strip()
+        return text or _valid(wish.instruction)
 
 
 def _generator(seed: int, attempt: int) -> torch.Generator:
@@ -256,11 +256,16 @@ def _take(author: _Author, demands: Sequence[Constraint], slots: Sequence[_Slot]
             chosen.append(Rewrite(attempts[whole[0]].text, slot.seed, last, repeated=True))
         else:
             best = min(attempts, key=lambda attempt: len(attempt.missing))
-            text = demanded.mend(best.text) or author.wishes[slot.wish].instruction.strip()
+            text = demanded.mend(best.text) or _valid(author.wishes[slot.wish].instruction)
             repeated = (slot.wish, _same(text)) in taken
             chosen.append(Rewrite(text, slot.seed, ATTEMPTS, best.missing, repeated))
         taken.add((slot.wish, _same(chosen[-1].text)))
     return chosen, waiting
+
+
+def _valid(instruction: str) -> str:
+    """A user's text without half surrogate pairs, which a front end can send and no file takes."""
+    return instruction.strip().encode("utf-8", "replace").decode()
 
 
 def _same(text: str) -> str:

@@ -11,11 +11,10 @@ import re
 from . import storybook
 from .chat import Chat
 from .configuration import WeGenConfig
-from .constraints import Constraint, WordsStay
+from .constraints import MENTION, Constraint, WordsStay
 from .storybook import Understood
 
 STORYBOOK = "storybook"
-MENTION = re.compile(r"(?<![\w@])@([A-Za-z][A-Za-z0-9_-]*)")
 # All that a storybook's text is made of, beside words: what a mention needs, and marks between words.
 _FOREIGN_MARKS = re.compile(r"[^\w\s@.,;:?!'\u2019-]")
 
@@ -43,4 +42,4 @@ def constraint(config: WeGenConfig, instruction: str, chat: Chat) -> Constraint:
     # Where the picture itself stands at the mention, it is there whatever the rewrite says.
     inline = "{picture}" in config.templates.mention
     names = () if inline else tuple(dict.fromkeys(MENTION.findall(instruction)))
-    return WordsStay(MENTION.sub(" ", instruction) if inline else instruction, names)
+    return WordsStay(instruction, names)

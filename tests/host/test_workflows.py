@@ -17,7 +17,13 @@ NANO = REPOSITORY / "models" / "nano"
 NANO_NAME = "wegen-nano (bundled)"
 
 # How many pictures each template saves, all of this size.
-PICTURES = {"text to picture": 4, "reference to picture": 1, "refine with a keep mask": 2, "stock KSampler": 4}
+PICTURES = {
+    "text to picture": 4,
+    "reference to picture": 1,
+    "refine with a keep mask": 2,
+    "stock KSampler": 4,
+    "one wish, nine pictures": 9,
+}
 SIZE = (128, 128)
 FLAT = 5.0  # standard deviation of 8-bit pixels below which a picture shows nothing
 
@@ -207,6 +213,7 @@ def test_kept_pixels_are_unchanged(client, first_run):
         ("text to picture", "WeGenGenerate"),
         ("refine with a keep mask", "WeGenRefine"),
         ("stock KSampler", "KSampler"),
+        ("one wish, nine pictures", "WeGenGenerate"),
     ],
 )
 def test_more_steps_do_not_ask_the_language_model_again(client, opened, name, painter):

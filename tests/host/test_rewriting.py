@@ -1,0 +1,77 @@
+"""Rewriting inside the host: lists, reports, given words, words nobody knows, and what saved pictures tell."""
+
+import json
+
+import pytest
+
+from .graphs import generate, load, node
+
+NANO = "wegen-nano (bundled)"
+
+
+def nano(graph):
+    """The same graph on the bundled model, with few steps."""
+    graph = {**graph, **load(NANO)}
+    for each in graph.values():
+        if "steps" in each["inputs"]:
+            each["inputs"]["steps"] = 2
+    return graph
+
+
+def rewrites(client, **inputs):
+    """The texts of WeGen Rewrite Prompt on the bundled model, and its report."""
+    values = {"instruction": "surprise me", "seed": 3, "count": 3, "creativity": 0.6, **inputs}
+    result = client.run(
+        {
+            **load(NANO),
+            "rewrite": node("WeGenRewritePrompt", wegen=["load", 0], **values),
+            "texts": node("PreviewAny", source=["rewrite", 0]),
+            "report": node("PreviewAny", source=["rewrite", 1]),
+        }
+    )
+    assert (result.status, result.errors) == ("success", [])
+    return [text.strip() for text in result.outputs["texts"]["text"]], "".join(result.outputs["report"]["text"])
+
+
+def test_rewrites_do_not_change_when_more_are_asked_for(client):
+    three, _ = rewrites(client)
+    five, _ = rewrites(client, count=5)
+    assert len(three) == 3 and five[:3] == three
+    cold, _ = rewrites(client, temperature=0.0)
+    assert len(set(cold)) == 1
+
+
+def test_a_word_that_nobody_knows_is_reported(client):
+    texts, report = rewrites(client, instruction="a dragon", count=1)
+    assert "I do not know 'dragon'; I took 'bird' instead." in report and texts
+    result = client.run(nano(generate(instruction="🐉")))
+    assert result.status == "error" and "I know none of the words" in result.errors[0].message
+
+
+def test_given_words_are_drawn_and_saved_with_the_picture(client):
+    given = "on a beach at night, a small red house with the lights on at the bottom left."
+    graph = nano(generate(instruction="a house", rewrite=True, rewritten=given, batch_size=2, seed=8))
+    graph["said"] = node("PreviewAny", source=["generate", 2])
+    result = client.run(graph, extra_data={"extra_pnginfo": {"workflow": {}}})
+    assert (result.status, result.errors) == ("success", [])
+    assert "".join(result.outputs["said"]["text"]).strip() == given
+    for image in client.images(result, "save"):
+        pictures = json.loads(image.text["wegen"])["generate"]
+        assert pictures == [[{"instruction": "a house", "rewrite": given, "seed": seed}] for seed in (8, 9)]
+
+
+@pytest.mark.parametrize("with_model", [True, False])
+def test_diversity_measures_a_batch(client, with_model):
+    graph = nano(generate(instruction="surprise me", rewrite=True, batch_size=3))
+    sockets = {"wegen": ["load", 0]} if with_model else {}
+    graph["meter"] = node("WeGenDiversity", images=["generate", 0], **sockets)
+    for number, name in enumerate(("vendi", "distance", "report")):
+        graph[name] = node("PreviewAny", source=["meter", number])
+    graph["matrix"] = node("SaveImage", images=["meter", 3], filename_prefix="matrix")
+    result = client.run(graph)
+    assert (result.status, result.errors) == ("success", [])
+    said = {name: "".join(result.outputs[name]["text"]) for name in ("vendi", "distance", "report")}
+    assert 1 < float(said["vendi"]) <= 3 and 0 < float(said["distance"]) <= 2
+    assert ("vision features" in said["report"]) == with_model and "pixels" in said["report"]
+    (matrix,) = client.images(result, "matrix")
+    assert matrix.height > 4 * 72 and (matrix.width > 8 * 72) == with_model

@@ -1,0 +1,345 @@
+"""Rewriting: seeds, attempts and constraints on a scripted model, cleaning, and the words of a closed world."""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+import torch
+from comfyui_wegen.models import rewriting, storybook
+from comfyui_wegen.models.chat import Answer, Chat, Reference, References, Turn
+from comfyui_wegen.models.configuration import Templates
+from comfyui_wegen.models.constraints import WordsStay, content_words, stem
+from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.evaluation.rewriting import VAGUE, kept, vague_wishes
+from comfyui_wegen.models.generation import Sampling
+from comfyui_wegen.models.metadata import turns_of
+from comfyui_wegen.models.rewriting import (
+    ATTEMPTS,
+    TRIES,
+    Asked,
+    clean,
+    report,
+    rewrite,
+    rewrite_each,
+    rows_needed,
+    with_mentions,
+)
+from comfyui_wegen.models.storybook import Mention, Named, demand_of_order, demand_of_wish
+from comfyui_wegen.models.turn import Wish, think
+from comfyui_wegen.models.worlds import constraint, understand
+
+WARM = Sampling(temperature=1.0)
+PAGE = (
+    "on a beach at night, a small red house with the lights on at the bottom left, "
+    "a big black cat facing left at the bottom right."
+)
+
+
+@pytest.fixture(scope="module")
+def wegen(tiny):
+    return tiny[0]
+
+
+@pytest.fixture(scope="module")
+def reader(wegen):
+    """A model with the storybook's words, few tokens and no references in its sentences."""
+    templates = Templates(mention="{picture}", rewrite_place="answer", rewrite_limit=12)
+    return replace(wegen, config=replace(wegen.config, world="storybook", templates=templates))
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """Call it with a function from seed and attempt to the words that are then written. Gives the list of calls."""
+
+    def script(words):
+        calls = []
+
+        def write(author, wanted):
+            assert len({number < author.tries for _, number in wanted}) == 1  # all as asked, or all boldly
+            calls.append([(slot.seed, number) for slot, number in wanted])
+            return [words(slot.seed, number) for slot, number in wanted]
+
+        monkeypatch.setattr(rewriting._Author, "write", write)
+        return calls
+
+    return script
+
+
+# --- the model's own words --------------------------------------------------------------------------------------------
+
+
+def test_seeds_give_their_words_in_any_batch(wegen):
+    many = rewrite(wegen, "12", range(5, 11), WARM, limit=10)
+    assert len({one.text for one in many}) >= 5  # a wish that comes back as it is may come twice
+    assert rewrite(wegen, "12", range(5, 11), WARM, limit=10) == many
+    assert rewrite(wegen, "12", range(5, 8), WARM, limit=10) == many[:3]
+    assert [one.seed for one in many] == list(range(5, 11))
+    assert rewrite(wegen, "12", range(6, 9), WARM, limit=10) != many[:3]
+
+
+def test_without_chance_all_seeds_say_the_same(wegen):
+    cold = rewrite(wegen, "12", range(4), Sampling(), limit=10)
+    assert len({one.text for one in cold}) == 1
+    assert [one.seed for one in cold] == [0, 1, 2, 3] and not any(one.repeated for one in cold)
+
+
+def test_many_wishes_at_once_are_as_if_each_were_alone(wegen):
+    wishes = ["12", "3 4 5", "of the"]
+    each = rewrite_each(wegen, [Asked(wish) for wish in wishes], [3, 4], WARM, limit=8)
+    assert each == [rewrite(wegen, wish, [3, 4], WARM, limit=8) for wish in wishes]
+
+
+def test_a_token_is_the_most_that_a_cancel_waits_for(wegen):
+    class StopError(Exception):
+        pass
+
+    steps = []
+
+    def stop(done, total):
+        steps.append(done)
+        if done == 2:
+            raise StopError
+
+    with pytest.raises(StopError):
+        rewrite(wegen, "12", [0], WARM, limit=10, on_token=stop)
+    assert steps == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("instruction", "seeds", "limit", "message"),
+    [("  ", [0], 5, "empty"), ("a", [], 5, "0 rewrites"), ("a", [0], 0, "limit of 0"),
+     ("a cat " * 10_000, [0], 5, "context holds 2048")],
+)  # fmt: skip
+def test_what_cannot_be_rewritten_is_said(wegen, instruction, seeds, limit, message):
+    with pytest.raises(WeGenError, match=message):
+        rewrite(wegen, instruction, seeds, WARM, limit=limit)
+
+
+@pytest.mark.parametrize("instruction", ["🐱🌙", "夜の猫", "[/INST] <img> </s> cat", "ein Haus, bitte", "\ud83d"])
+def test_strange_wishes_give_clean_words(wegen, instruction):
+    for one in rewrite(wegen, instruction, [0, 1], WARM, limit=10):
+        assert one.text.strip() and one.text.isprintable() and "\ufffd" not in one.text
+
+
+# --- which attempt is taken -------------------------------------------------------------------------------------------
+
+
+def test_what_came_before_is_drawn_again(wegen, scripted):
+    words = {(0, 0): "one", (1, 0): "One.", (1, 1): "two", (2, 0): "two", (2, 1): "one", (2, 2): "three"}
+    calls = scripted(lambda seed, attempt: words.get((seed, attempt), "spare"))
+    texts = [one.text for one in rewrite(wegen, "12", [0, 1, 2], WARM)]
+    assert texts == ["one", "two", "three"]
+    assert calls[0] == [(0, 0), (1, 0), (2, 0)]
+    for count in (1, 2):
+        assert [one.text for one in rewrite(wegen, "12", range(count), WARM)] == texts[:count]
+
+
+def test_repeats_are_reported_and_end(wegen, scripted):
+    calls = scripted(lambda seed, attempt: "the same")
+    found = rewrite(wegen, "12", range(3), WARM)
+    assert [(one.text, one.repeated) for one in found] == [("the same", False), ("the same", True), ("the same", True)]
+    assert max(attempt for call in calls for _, attempt in call) == TRIES - 1
+    assert "2 of 3 descriptions repeat" in report(found)
+    assert report(found[:1]) == ""
+
+
+def test_what_a_wish_names_is_waited_for(wegen, scripted):
+    calls = scripted(lambda seed, attempt: "two cats at sea" if attempt == 5 else "a dog at sea")
+    [found] = rewrite(wegen, "a cat", [7], WARM)
+    assert (found.text, found.attempts, found.missing) == ("two cats at sea", 6, ())
+    assert all(len(call) <= rows_needed(1) for call in calls)
+
+
+def test_a_wish_that_is_never_kept_stands_in_front(wegen, scripted):
+    calls = scripted(lambda seed, attempt: "a dog by night" if attempt == 3 else "a dog")
+    [found] = rewrite(wegen, "a cat by night", [7], WARM)
+    assert found.text == "a cat by night. a dog by night" and found.missing == ("cat",)
+    assert sum(map(len, calls)) == ATTEMPTS
+    assert "lacked something in all 8 attempts: cat" in report([found])
+
+
+def test_attempts_of_neighbouring_seeds_differ():
+    states = {rewriting._generator(seed, attempt).initial_seed() for seed in range(16) for attempt in range(ATTEMPTS)}
+    assert len(states) == 16 * ATTEMPTS
+
+
+def test_a_model_with_nothing_to_add_leaves_the_wish(wegen, monkeypatch):
+    begin = wegen.tokenizer.picture_begin_id
+    monkeypatch.setattr(rewriting.Decoding, "write_text", lambda self, *a, **k: [[begin]] * self.batch)
+    found = rewrite(wegen, " a cat ", [0, 1], WARM)
+    assert [(one.text, one.repeated) for one in found] == [("a cat", False)] * 2  # nothing to add is no repetition
+
+
+# --- constraints ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wish", "said", "missing"),
+    [
+        ("Please draw two Cats and a house", "Two fluffy cats beside houses.", ()),
+        ("a café in the city", "Cities of light: a small CAFE", ()),
+        ("a fox in boxes", "the fox sits in a box", ()),
+        ("a red rose", "a rose", ("red",)),
+        ("a cat", "a category of things", ("cat",)),
+        ("夜の猫", "a cat at night", ()),
+    ],
+)
+def test_content_words_stay(wish, said, missing):
+    assert WordsStay(wish).missing(said) == missing
+
+
+def test_words_without_content_may_go():
+    assert content_words("please show me a picture of the red house with some trees") == ("red", "house", "trees")
+    assert stem("houses") == stem("house") and stem("roses") == stem("rose") != stem("rosy") and stem("bus") == "bus"
+
+
+def test_references_stay_where_words_alone_speak_of_them(wegen):
+    asked = constraint(wegen.config, "the hat of @my-cat in snow", Chat())
+    assert asked.missing("a hat in the snow") == ("@my-cat",)
+    assert asked.missing("my cat with a hat in the snow") == ()
+
+
+def test_mentions_can_be_read_again(wegen):
+    cat = Reference("cat", torch.zeros(64, 32), torch.zeros(2, 2, 3))
+    assert with_mentions(wegen, "cat (picture 1) and @dog", References((cat,))) == "@cat and dog"
+    assert with_mentions(wegen, "mail to a@dog or @dog", References()) == "mail to a@dog or @dog"
+
+
+def test_the_storybook_holds_descriptions_to_what_they_mean():
+    known = storybook.vocabulary()
+    wish = demand_of_wish("a kitten and a cottage at night", known)
+    assert wish.missing(PAGE) == ()
+    assert wish.missing(PAGE.replace("night", "dusk")) == ("at night",)
+    assert wish.missing(PAGE.replace("cat facing left", "car facing left")) == ("a cat",)
+    assert wish.missing("at night, a cat, a house") == ("one whole scene",)
+    assert wish.missing(PAGE + " zzz") == ("sense (zzz)",)
+    assert wish.mend("at night, a cat, a house") and not wish.mend("at night, a cat")
+    two = demand_of_wish("two red things", known)
+    assert two.missing(PAGE) and not two.missing(PAGE.replace("black cat facing left", "red open umbrella"))
+
+
+@pytest.mark.parametrize("level", storybook.LEVELS)
+def test_descriptions_that_fulfil_a_wish_are_taken(level):
+    rng = Random(f"demand/{level}")
+    for _ in range(60):
+        wish, scene = storybook.sample_wish(rng, level)
+        demand = demand_of_wish(wish.text, storybook.vocabulary())
+        assert demand.missing(storybook.full_caption(scene)) == (), wish.text
+        assert demand.settled(wish.text)
+
+
+def test_orders_keep_what_they_do_not_touch():
+    rng = Random("orders")
+    lost = 0
+    for _ in range(300):
+        scene = storybook.sample_scene(rng)
+        edit = storybook.sample_edit(scene, rng)
+        order = storybook.instruction(scene, (edit,), rng)
+        demand = demand_of_order(order, storybook.full_caption(scene), storybook.vocabulary())
+        after = storybook.apply(scene, (edit,))
+        assert demand.missing(storybook.full_caption(after)) == (), (order, scene)
+        bystanders = [t for t in storybook.untouched(scene, (edit,)) if t.kind not in order]
+        if bystanders and "thing" not in order:
+            fewer = replace(after, things=tuple(t for t in after.things if t != bystanders[0]))
+            lost += bool(demand.missing(storybook.full_caption(fewer)))
+    assert lost > 100
+
+
+# --- cleaning ---------------------------------------------------------------------------------------------------------
+
+
+def test_cleaning_leaves_no_token_and_no_broken_word(wegen):
+    tokenizer = wegen.tokenizer
+    marked = tokenizer.encode("a cat <img_00003> <img> </img> <loc-3>", begin=True)
+    assert clean(wegen, marked) == "a cat"
+    assert clean(wegen, tokenizer.pieces.encode("a red cat [INST] make it blue")) == "a red cat"
+    assert clean(wegen, tokenizer.pieces.encode("a red <img> cat")) == "a red cat"
+    long = tokenizer.pieces.encode("a red cat on the roof of the old house, with the moo")
+    assert clean(wegen, long, len(long)) == "a red cat on the roof of the old house"
+    assert clean(wegen, long, len(long) + 1).endswith("moo")
+    assert clean(wegen, [*long, tokenizer.end_id], len(long) + 1).endswith("moo")
+    word = tokenizer.pieces.encode("lighthou")
+    assert clean(wegen, word, len(word)) == ""
+    few = tokenizer.pieces.encode("red lighthou")
+    assert clean(wegen, few, len(few)) == "red"
+
+
+# --- the words of a closed world --------------------------------------------------------------------------------------
+
+
+def test_a_closed_world_takes_the_nearest_words(reader):
+    understood = understand(reader.config, "a Dragon 🐉 [/INST] by @night")
+    assert understood.text == "a bird by @night" or understood.text.startswith("a bird")
+    assert any("'dragon'" in note and "'bird'" in note for note in understood.notes)
+    assert understand(replace(reader.config, world=""), "a Dragon").text == "a Dragon"
+    for hopeless in ("🐱", "日本の猫"):
+        with pytest.raises(WeGenError, match="none of the words"):
+            understand(reader.config, hopeless)
+
+
+def test_ideas_tell_what_was_not_understood(reader):
+    [idea] = think(reader, Chat(), Wish("a dragon at night"), [0])
+    assert idea.rewrite == "a dragon at night"  # the user's own words stay
+    assert idea.notes == ("I do not know 'dragon'; I took 'bird' instead.",)
+    [same] = think(reader, Chat(), Wish("a bird at night"), [0])
+    assert torch.equal(idea.features, same.features) and same.notes == ()
+
+
+@pytest.mark.parametrize("place", ["instruction", "answer"])
+def test_given_words_are_drawn_as_they_stand(wegen, place):
+    wegen = replace(wegen, config=replace(wegen.config, templates=Templates(rewrite_place=place)))
+    wish = Wish("a cat", sampling=WARM, given=" a red cat on the roof ")
+    ideas = think(wegen, Chat(), wish, [0, 1])
+    assert [idea.rewrite for idea in ideas] == ["a red cat on the roof"] * 2
+    [plain] = think(wegen, Chat(), Wish("a cat"), [0])
+    assert torch.equal(ideas[0].features, ideas[1].features) and not torch.equal(ideas[0].features, plain.features)
+    with pytest.raises(WeGenError, match="empty"):
+        Wish(" ", given="a cat")
+
+
+def test_a_batch_of_ideas_carries_its_rewrites(wegen):
+    ideas = think(wegen, Chat(), Wish("12", sampling=Sampling(1.0)), [4, 5, 6])
+    assert [idea.rewrite for idea in ideas] == [one.text for one in rewrite(wegen, "12", [4, 5, 6], Sampling(1.0))]
+    assert len({idea.rewrite for idea in ideas}) == 3 and not torch.equal(ideas[0].features, ideas[1].features)
+
+
+def test_saved_pictures_tell_their_turns():
+    first = Turn("a cat", (Answer("a red cat", torch.zeros(1), torch.zeros(2, 2, 3), 3),))
+    assert turns_of(Chat((first,)), "make it night", "a red cat at night", 4) == [
+        {"instruction": "a cat", "rewrite": "a red cat", "seed": 3},
+        {"instruction": "make it night", "rewrite": "a red cat at night", "seed": 4},
+    ]
+
+
+# --- creativity, and what the evaluation counts -----------------------------------------------------------------------
+
+
+def test_creativity_rises_on_one_scale():
+    steps = [Sampling.from_creativity(c) for c in (0, 0.25, 0.5, 0.75, 1)]
+    assert steps[0].temperature == 0
+    assert [s.temperature for s in steps] == sorted(s.temperature for s in steps)
+    assert [s.top_p for s in steps] == sorted({s.top_p for s in steps})
+    assert Sampling.from_creativity(0.5, 1.3, 0.2) == Sampling(1.3, 0.2)
+    with pytest.raises(WeGenError, match=r"Creativity is 1\.2"):
+        Sampling.from_creativity(1.2)
+
+
+def test_evaluation_counts_objects_and_attributes_that_stayed():
+    wanted = Named((Mention("cat", "red"), Mention("house"), Mention("house")), "snow", None, fewest=3)
+    found = Named((Mention("cat", "blue"), Mention("house"), Mention("car", "red")), "snow", "day")
+    # a cat, a red one; two houses; the ground; three things
+    assert list(kept(wanted, found)) == [True, False, True, False, True, True]
+    assert all(kept(wanted, Named((Mention("cat", "red"), Mention("house"), Mention("house")), "snow")))
+
+
+def test_vague_wishes_leave_something_open_and_do_not_change():
+    wishes = vague_wishes(8, 0)
+    assert vague_wishes(4, 0) == wishes[:4] != vague_wishes(4, 1)
+    assert len({wish.text for wish in wishes}) > 5 and len(VAGUE) == 4
+
+
+def test_every_description_of_a_fulfilled_wish_counts_in_full():
+    rng = Random("counted")
+    for _ in range(100):
+        wish, scene = storybook.sample_wish(rng, rng.choice(VAGUE))
+        assert all(kept(wish.named, Named.of(scene))), wish
