@@ -53,8 +53,13 @@ def test_nodes_are_known_and_inner_ones_hidden(client):
         "WeGenRewritePrompt",
         "WeGenGenerate",
         "WeGenRefine",
+        "WeGenChat",
+        "WeGenConsistencyMask",
+        "WeGenKeep",
+        "WeGenConsistencyReport",
         "WeGenConditioning",
         "WeGenAsk",
+        "WeGenDiversity",
     }
 
 
