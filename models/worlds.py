@@ -35,7 +35,10 @@ def understand(config: WeGenConfig, text: str) -> Understood:
 def constraint(config: WeGenConfig, instruction: str, chat: Chat) -> Constraint:
     """What of an instruction, and of the picture that the chat goes on with, must stay in a rewrite."""
     if config.world == STORYBOOK:
-        asked, words = MENTION.sub(" ", understand(config, instruction).text), storybook.vocabulary()
+        known, words = understand(config, instruction).text, storybook.vocabulary()
+        asked = MENTION.sub(" ", known)
+        if not chat.turns and asked != known:
+            return storybook.demand_of_composition(asked, words)
         if chat.turns:
             return storybook.demand_of_order(asked, chat.last.answer.rewrite, words)
         return storybook.demand_of_wish(asked, words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import numpy as np
@@ -11,14 +11,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..chat import Answer, Chat, Reference, References, Turn
+from ..chat import Answer, AutoMask, Chat, Reference, References, Turn
+from ..consistency import latent_mask
 from ..conversation import picture_prompt
 from ..errors import WeGenError
 from ..generation import Decoding, Sampling
 from ..images import to_pil
 from ..pipeline import Pipeline, start_noise
+from ..refinement import Masks, Plan, finish, plan
 from ..rewriting import Asked, rewrite_each
 from ..storybook import Named
+from ..turn import Idea
 from .judge import Judge, bundled_judge
 
 BATCH = 8  # cases worked on at once
@@ -77,12 +80,19 @@ class Examiner:
         features = decoding.write_picture(guidance, settings.collection).features
         return list(zip(rewrites, features, strict=True))
 
-    def paint(self, features: Sequence[Tensor], seeds: Sequence[int]) -> Tensor:
-        """The pictures `[B, H, W, 3]` in 0..1 of features `[tokens_per_picture, D]`, all in one batch."""
+    def paint(
+        self, features: Sequence[Tensor], seeds: Sequence[int], keep: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """The pictures `[B, H, W, 3]` in 0..1 of features `[tokens_per_picture, D]`, all in one batch.
+
+        `keep` are the pictures before, and where `[B, H, W]` they may change.
+        """
         config, settings = self.pipeline.config, self.pipeline.default_settings
         noise = torch.cat([start_noise(config, seed, config.size, config.size) for seed in seeds])
         decoder = self.pipeline.decoder
-        latent = decoder.paint(torch.stack(list(features)), noise, settings.steps, settings.guidance_scale)
+        if keep is not None:
+            keep = decoder.encode(keep[0]), latent_mask(keep[1], config.vae.downscale)
+        latent = decoder.paint(torch.stack(list(features)), noise, settings.steps, settings.guidance_scale, keep)
         return decoder.decode(latent)
 
     def take_turns(
@@ -91,18 +101,36 @@ class Examiner:
         instructions: Sequence[str],
         seeds: Sequence[int],
         references: Sequence[References] | None = None,
+        auto_mask: AutoMask | None = None,
     ) -> list[Chat]:
-        """The next turn of many chats: what the pipeline's `generate` and `refine` without masks give one by one."""
+        """The next turn of many chats: what the pipeline's `generate` and `refine` give one by one.
+
+        Without `auto_mask` all of a picture may change; with one every chat must have a turn.
+        """
         references = references or [References()] * len(chats)
-        ideas = self.think(chats, instructions, references)
-        pictures = self.paint([features for _, features in ideas], seeds)
-        after = []
-        for chat, instruction, seed, given, (words, features), picture in zip(
-            chats, instructions, seeds, references, ideas, pictures, strict=True
-        ):
-            answer = Answer(words, features.cpu(), picture, seed)
-            after.append(chat.add(Turn(instruction, (answer,), given, settings=self.pipeline.default_settings)))
-        return after
+        thought = self.think(chats, instructions, references)
+        ideas = [Idea(words, features.cpu(), seed) for (words, features), seed in zip(thought, seeds, strict=True)]
+        settings = replace(self.pipeline.default_settings, auto_mask=auto_mask)
+        if auto_mask is None:
+            plans, befores, keep = [Plan(idea, None) for idea in ideas], [None] * len(ideas), None
+        else:
+            befores = [chat.last.answer.picture for chat in chats]
+            plans = [plan(chat, [idea], Masks(), settings)[0] for chat, idea in zip(chats, ideas, strict=True)]
+            keep = torch.stack(befores), torch.stack([one.change for one in plans])
+        pictures = self.paint([one.idea.features for one in plans], seeds, keep)
+        turns = zip(chats, instructions, references, plans, befores, pictures, strict=True)
+        return [
+            chat.add(Turn(text, (finish(self.pipeline.wegen, one, before, after, settings),), given, settings=settings))
+            for chat, text, given, one, before, after in turns
+        ]
+
+    def imagine(self, chats: Sequence[Chat], instructions: Sequence[str]) -> list[Chat]:
+        """The next turns thought out but not painted: their pictures are those of the turns before."""
+        thought = self.think(chats, instructions, [References()] * len(chats))
+        return [
+            chat.add(Turn(text, (Answer(words, features.cpu(), chat.last.answer.picture, 0),)))
+            for chat, text, (words, features) in zip(chats, instructions, thought, strict=True)
+        ]
 
     def read(self, pictures: Sequence[np.ndarray]) -> list[Named]:
         """What the judge sees in uint8 pictures `[H, W, 3]`."""

@@ -25,7 +25,7 @@ class Demand:
         asked: what the user wrote, in words that the storybook knows.
         named: what a description must name.
         words: every word that the storybook knows.
-        order: whether it is an order that changes a picture, not a wish for a new one.
+        order: whether it is an order that changes or combines pictures, not a wish that can be drawn as it stands.
     """
 
     asked: str
@@ -65,6 +65,16 @@ class Demand:
 def demand_of_wish(wish: str, words: frozenset[str]) -> Demand:
     """Everything that a wish for a new picture names."""
     return Demand(wish, parse_caption(wish), words)
+
+
+def demand_of_composition(wish: str, words: frozenset[str]) -> Demand:
+    """What a wish that speaks of pictures names by itself: kinds, ground and sky.
+
+    Colours and places are left out: whose they are depends on pictures that stand between the words.
+    """
+    named = parse_caption(wish)
+    kinds = tuple(Mention(thing.kind) for thing in named.things if thing.kind is not None)
+    return Demand(wish, Named(kinds, named.ground, named.sky), words, order=True)
 
 
 def demand_of_order(order: str, before: str, words: frozenset[str]) -> Demand:

@@ -47,6 +47,7 @@ class AgentOptions:
         feature_weight: of the two feature losses; as published it is 1.
         answers: weight of what the encoder's `CellReader` reads wrong in the drawn features. A drawn thing of the wrong
             kind is a small distance, but the wrong thing; this tells it from noise.
+        balance: see `agent_outputs`.
     """
 
     tasks: Mapping[str, float]
@@ -54,6 +55,7 @@ class AgentOptions:
     direct: Mapping[str, float] = field(default_factory=dict)
     feature_weight: float = 1.0
     answers: float = 0.1
+    balance: float = 0.0
 
 
 class AgentStage(Stage):
@@ -114,6 +116,7 @@ class AgentStage(Stage):
             batch.targets,
             features,
             noised(features, self.options.noise),
+            self.options.balance,
         )
         losses = agent_losses(outputs)
         answers = self.reader.loss(outputs.predicted, self.reader.read(outputs.wanted))

@@ -42,6 +42,7 @@ def agent_outputs(
     gen_mask: Tensor,
     features: Tensor,
     fed_features: Tensor | None = None,
+    balance: float = 0.0,
 ) -> AgentOutputs:
     """One pass over a batch of interleaved sequences.
 
@@ -54,6 +55,8 @@ def agent_outputs(
         features: `[P, K, D]`, pooled features of all pictures in reading order, row after row.
         fed_features: what the language model reads in their places; default `features` themselves.
             Training puts noise on them, so that inference survives its own errors.
+        balance: from 0, where every word weighs the same as published, to 1, where every row does. Short answers are
+            drowned by long descriptions otherwise.
     """
     pictures = (cmp_mask.bool() | gen_mask.bool())[..., None]
     targets = gen_mask.bool()
@@ -64,7 +67,9 @@ def agent_outputs(
     hidden = agent.llm(embeddings)
 
     said = labels[:, 1:] != IGNORED
-    text = _mean(F.cross_entropy(agent.llm.logits(hidden[:, :-1][said]), labels[:, 1:][said], reduction="none"))
+    words = F.cross_entropy(agent.llm.logits(hidden[:, :-1][said]), labels[:, 1:][said], reduction="none")
+    weights = (said.sum(dim=1, keepdim=True).clamp(min=1).float() ** -balance).expand(said.shape)[said]
+    text = _mean(words * weights) / _mean(weights).clamp(min=1e-6)
 
     # Each feature is predicted one position before the place where it stands.
     predicted = agent.read_features(hidden[:, :-1][targets[:, 1:]]).float()

@@ -1,0 +1,109 @@
+"""The model's own change mask against what the storybook says must change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from .. import storybook
+from ..auto_mask import propose
+from ..chat import Answer, AutoMask, Chat, Turn
+from ..images import to_pil
+from ..storybook import Edit, Named, Scene
+from .examiner import Examiner, shown
+from .nano import happened, stayed
+
+THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8)
+
+
+class Edited(NamedTuple):
+    """One edit of a rendered page, drawn with the model's own mask and without."""
+
+    scene: Scene
+    edit: Edit
+    wanted: np.ndarray
+    """bool `[H, W]`: the pixels that differ between the two rendered pages."""
+    free: Chat
+    masked: Chat
+
+
+def auto_mask(exam: Examiner, how: AutoMask) -> dict[str, float]:
+    """How well the mask covers what must change, and what it does to the turn.
+
+    `recall` and `precision` are of pixels over all cases. `changed` is the share of edits that happened with the mask
+    among those that happened without one; `unchanged` the share of edits after which all other things are as before.
+    """
+    edited = edit_pages(exam, how)
+    masks = [one.masked.last.answer.change.numpy() > 0 for one in edited]
+    recall, precision = overlap(masks, [one.wanted for one in edited])
+    free = exam.read([shown(one.free) for one in edited])
+    masked = exam.read([shown(one.masked) for one in edited])
+    both = [(happened(one.edit, f), happened(one.edit, m)) for one, f, m in zip(edited, free, masked, strict=True)]
+    possible = [m for f, m in both if f]
+
+    def unchanged(seen: Sequence[Named]) -> float:
+        return float(np.mean([stayed(one.scene, one.edit, named) for one, named in zip(edited, seen, strict=True)]))
+
+    return {
+        "auto_mask/recall": recall,
+        "auto_mask/precision": precision,
+        "auto_mask/changed": float(np.mean(possible)) if possible else float("nan"),
+        "auto_mask/unchanged": unchanged(masked),
+        "auto_mask/changed_of_all": float(np.mean([m for _, m in both])),
+        "auto_mask/changed_without": float(np.mean([f for f, _ in both])),
+        "auto_mask/unchanged_without": unchanged(free),
+    }
+
+
+def trade_off(exam: Examiner, how: AutoMask) -> dict[float, tuple[float, float]]:
+    """Recall and precision for each threshold, growth and softness as they are."""
+    edited = edit_pages(exam, how, paint=False)
+    wanted = [one.wanted for one in edited]
+    found = {}
+    for threshold in THRESHOLDS:
+        masks = []
+        for one in edited:
+            before, after = (chat.last.answer.features for chat in (one.free.rewind(1), one.free))
+            height, width = one.wanted.shape
+            proposal = propose(before, after, height, width, AutoMask(threshold, how.grow, how.soften))
+            masks.append(proposal.mask.numpy() > 0)
+        found[threshold] = overlap(masks, wanted)
+    return found
+
+
+def overlap(masks: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Recall and precision of masks over all their pixels."""
+    hit = sum(int((mask & want).sum()) for mask, want in zip(masks, wanted, strict=True))
+    return hit / sum(int(want.sum()) for want in wanted), hit / max(sum(int(mask.sum()) for mask in masks), 1)
+
+
+def edit_pages(exam: Examiner, how: AutoMask, paint: bool = True) -> list[Edited]:
+    """Pages that a user brings along, each with one edit; both ways, or thought out only (in `free`)."""
+    found = []
+    for batch in exam.batches("auto_mask"):
+        scenes = [storybook.sample_scene(rng, rng.choice((1, 2, 3))) for _, rng in batch]
+        edits = [storybook.sample_edit(scene, rng) for scene, (_, rng) in zip(scenes, batch, strict=True)]
+        orders = [
+            storybook.instruction(scene, (edit,), rng)
+            for scene, edit, (_, rng) in zip(scenes, edits, batch, strict=True)
+        ]
+        chats = [_brought(exam, storybook.render(scene)) for scene in scenes]
+        seeds = [number for number, _ in batch]
+        if paint:
+            free = exam.take_turns(chats, orders, seeds)
+            masked = exam.take_turns(chats, orders, seeds, auto_mask=how)
+        else:
+            free = masked = exam.imagine(chats, orders)
+        for scene, edit, one, other in zip(scenes, edits, free, masked, strict=True):
+            wanted = storybook.change_mask(scene, storybook.apply(scene, (edit,)))
+            found.append(Edited(scene, edit, wanted, one, other))
+    return found
+
+
+def _brought(exam: Examiner, pixels: np.ndarray) -> Chat:
+    picture = torch.from_numpy(pixels).float() / 255
+    features = exam.pipeline.wegen.encode_pictures([to_pil(picture)])[0].cpu()
+    return Chat().add(Turn("", (Answer("", features, picture, 0),)))
