@@ -103,6 +103,9 @@ def test_two_turns_with_everything(packed_dir, files, capsys):
     settings = json.loads(texts[0]["settings"])
     assert (settings["steps"], settings["guidance_scale"], settings["feature_guidance"]) == (2, 3.0, 1.5)
     assert settings["collection"] == "released"
+    turns = json.loads(texts[3]["wegen"])  # the chat went on with the first picture of the first turn
+    assert [(turn["instruction"], turn["seed"]) for turn in turns] == [("a red @cat ü €", 5), ("make it night", 6)]
+    assert [turn["rewrite"] for turn in turns] == [texts[0]["rewrite"], texts[3]["rewrite"]]
 
     first, second = (np.asarray(Image.open(out / name)).astype(int) for name in (names[0], names[3]))
     assert first.shape == (32, 32, 3)

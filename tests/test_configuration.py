@@ -115,3 +115,10 @@ def test_configurations_cannot_change():
     for config in (WeGenConfig(), VisionConfig(), LanguageConfig(), UNetConfig(), ScheduleConfig()):
         with pytest.raises(dataclasses.FrozenInstanceError):
             config.width = 1
+
+
+def test_a_world_is_one_that_is_known():
+    assert WeGenConfig().world == ""
+    assert WeGenConfig.from_json(dataclasses.replace(WeGenConfig(), world="storybook").to_json()).world == "storybook"
+    with pytest.raises(WeGenError, match="'middle-earth'"):
+        dataclasses.replace(WeGenConfig(), world="middle-earth")
