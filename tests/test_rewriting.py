@@ -1,18 +1,22 @@
 """Rewriting: seeds, attempts and constraints on a scripted model, cleaning, and the words of a closed world."""
 
+import argparse
+import json
 from dataclasses import replace
 from random import Random
 
 import pytest
 import torch
 from comfyui_wegen.models import rewriting, storybook
-from comfyui_wegen.models.chat import Answer, Chat, Reference, References, Turn
+from comfyui_wegen.models.chat import Answer, Chat, Reference, References, Settings, Turn
 from comfyui_wegen.models.configuration import Templates
 from comfyui_wegen.models.constraints import WordsStay, content_words, stem
 from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.evaluation import rewriting as measured
 from comfyui_wegen.models.evaluation.rewriting import VAGUE, kept, vague_wishes
 from comfyui_wegen.models.generation import Sampling
 from comfyui_wegen.models.metadata import turns_of
+from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.rewriting import (
     ATTEMPTS,
     TRIES,
@@ -343,3 +347,25 @@ def test_every_description_of_a_fulfilled_wish_counts_in_full():
     for _ in range(100):
         wish, scene = storybook.sample_wish(rng, rng.choice(VAGUE))
         assert all(kept(wish.named, Named.of(scene))), wish
+
+
+def test_evaluation_writes_all_its_numbers(tiny, reader, tmp_path, monkeypatch, capsys):
+    class Hasty(Pipeline):
+        default_settings = Settings(steps=2, guidance_scale=2.0)
+
+    monkeypatch.setattr(measured, "SEEDS", 3)
+    monkeypatch.setattr(Pipeline, "from_folder", lambda folder: Hasty(reader, replace(tiny[1], config=reader.config)))
+    parser = argparse.ArgumentParser()
+    measured.add_arguments(parser)
+    file = tmp_path / "numbers.json"
+    assert measured.run(parser.parse_args(["--json", str(file), "--cases", "2"])) == 0
+    numbers = json.loads(file.read_text())
+    assert list(numbers) == [
+        "distinct/with", "distinct/without", "vendi/with", "vendi/without", "named/rewrite", "named/picture",
+        "creativity/distinct", "batch/ratio_16",
+    ]  # fmt: skip
+    assert len(numbers["creativity/distinct"]) == 5
+    assert all(1 <= numbers[name] <= 3 for name in ("distinct/with", "vendi/with", "vendi/without"))
+    assert numbers["batch/ratio_16"] > 0 and "rising" in capsys.readouterr().out
+    with pytest.raises(WeGenError, match="0 wishes"):
+        measured.run(parser.parse_args(["--cases", "0"]))
