@@ -26,7 +26,7 @@ LARGEST_SHARE = 0.04
 LARGEST_ZOOM = 0.06
 """How much larger or smaller than 1 a zoom can be."""
 LEAST_KEPT = 400
-"""Pixels that must be kept for an estimate."""
+"""Pixels that must be kept for an estimate; in pictures of over 1024 pixels a side accordingly more."""
 LEAST_CONTRAST = 1.5 / 255
 """Standard deviation of the kept area's fine detail; below it there is nothing to hold on to."""
 LEAST_CONFIDENCE = 0.7
@@ -93,9 +93,10 @@ def estimate(before: Tensor, after: Tensor, change: Tensor | None = None) -> Mot
     height, width = before.shape[:2]
     kept = np.ones((height, width), bool) if change is None else (fit_mask(change, height, width) <= 0).numpy()
     old, new = _colours(before), _colours(after)
-    count = int(kept.sum())
-    if count < LEAST_KEPT:
-        return Motion(reason=f"Not aligned: only {count} pixels are kept, at least {LEAST_KEPT} are needed.")
+    finest = _finest(kept)
+    if kept[::finest, ::finest].sum() < LEAST_KEPT:
+        needed = LEAST_KEPT * finest**2
+        return Motion(reason=f"Not aligned: only {int(kept.sum())} pixels are kept, some {needed} are needed.")
     if np.array_equal(old[kept], new[kept]):
         return Motion(confidence=1.0, found=True, reason="Not moved: the kept area is the same.")
     detail = old - ndimage.gaussian_filter(old, (8, 8, 0))
@@ -265,7 +266,7 @@ class _Level:
 def _levels(old: np.ndarray, new: np.ndarray, kept: np.ndarray) -> list[_Level]:
     """From coarse to fine."""
     centre = (np.array(kept.shape)[:, None] - 1) / 2
-    factor = max(1, math.ceil(max(kept.shape) / _FINE_SIDE))
+    factor = _finest(kept)
     inside = ndimage.distance_transform_edt(np.pad(kept, 1))[1:-1, 1:-1][::factor, ::factor]
     blur, levels = 0.0, []
     step = factor
@@ -277,6 +278,11 @@ def _levels(old: np.ndarray, new: np.ndarray, kept: np.ndarray) -> list[_Level]:
         if max(inside.shape) / 2 < _COARSE_SIDE or (inside[::2, ::2] > 0).sum() < _LEAST_POINTS:
             return levels[::-1]
         inside, factor, step = inside[::2, ::2], factor * 2, 2
+
+
+def _finest(kept: np.ndarray) -> int:
+    """Every how many pixels a picture is looked at in the end."""
+    return math.ceil(max(kept.shape) / _FINE_SIDE)
 
 
 def _telling(slopes: np.ndarray) -> np.ndarray:

@@ -86,7 +86,7 @@ def test_transparent_colours_do_not_count():
 @pytest.mark.parametrize(
     "case, words",
     [
-        ("little", f"at least {LEAST_KEPT}"),
+        ("little", f"some {LEAST_KEPT} are needed"),
         ("flat", "too flat"),
         ("other", "confidence"),
         ("stripes", "several places"),
@@ -112,6 +112,13 @@ def test_what_cannot_be_told_is_left_alone_and_said(case, words):
     assert not motion.found and not motion.moved
     assert words in motion.reason
     assert undo(after, motion) is after
+
+
+def test_a_thin_line_of_a_large_picture_is_too_little():
+    change = torch.ones(40, 2500)
+    change[1] = 0
+    motion = estimate(torch.rand(40, 2500, 3), torch.rand(40, 2500, 3), change)
+    assert "only 2500 pixels are kept, some 3600 are needed" in motion.reason
 
 
 def test_pictures_of_two_sizes_are_refused():
