@@ -100,9 +100,9 @@ class AutoMask:
         soften: width in pixels of the soft edge outside of that.
     """
 
-    threshold: float = 0.3
-    grow: int = 4
-    soften: int = 4
+    threshold: float = 0.1
+    grow: int = 2
+    soften: int = 2
 
     def __post_init__(self):
         if not 0 <= self.threshold <= 2:

@@ -63,7 +63,7 @@ def test_features_of_other_shapes_are_refused():
 
 @pytest.mark.parametrize("values", [{"threshold": -0.1}, {"threshold": 2.1}, {"grow": -1}, {"soften": 513}])
 def test_settings_of_the_own_mask_have_limits(values):
-    with pytest.raises(WeGenError, match="must be from|give 0 to"):
+    with pytest.raises(WeGenError, match=r"must be from|give 0 to"):
         AutoMask(**values)
 
 
@@ -173,7 +173,7 @@ def test_soft_masks_let_cells_go_later(tiny):
 def test_the_heat_map_shows_heat_and_edges():
     found = propose(features(), features(5), 32, 32, HARD)
     shown = heat_map(PICTURE, found.heat, found.mask)
-    assert shown.shape == (32, 32, 3) and 0 <= float(shown.min()) and float(shown.max()) <= 1
+    assert shown.shape == (32, 32, 3) and float(shown.min()) >= 0 and float(shown.max()) <= 1
     assert shown[7, 12].eq(1).all() and not shown[12, 12].eq(1).all()
     hot, cold = shown[12, 12], shown[28, 28]
     assert hot[0] - hot[2] > cold[0] - cold[2]

@@ -3,13 +3,13 @@
 Sample number i of a seed depends on (seed, i) alone, so that training can resume anywhere and spread over processes.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 from types import MappingProxyType
 from typing import Any
 
 from .. import storybook
-from ..storybook import Scene
+from ..storybook import Scene, Thing
 from .annotator import Annotator, StorybookAnnotator
 from .samples import Part, Picture, Sample, Text
 
@@ -80,15 +80,7 @@ def rewrite(rng: Random) -> Sample:
 def compose(rng: Random) -> Sample:
     """Things of one to three reference pictures in one new picture; the rewrite names them first."""
     plan = storybook.sample_composition(rng)
-    parts: list[Part] = []
-    for piece in plan.instruction:
-        if isinstance(piece, str):
-            parts.append(Text(piece, "user"))
-            continue
-        pixels = storybook.render(plan.references[piece])
-        if plan.cut_out[piece]:
-            pixels = storybook.cutout(pixels, storybook.mask_of(plan.chosen[piece]))
-        parts.append(Picture(pixels, "user"))
+    parts = _mentioning(plan.instruction, plan.references, plan.chosen, plan.cut_out)
     parts += _assistant(storybook.full_caption(plan.target), plan.target)
     record = {
         "scene": plan.target.to_json(),
@@ -96,6 +88,36 @@ def compose(rng: Random) -> Sample:
         "kept": list(range(len(plan.kept))),  # the first things of the scene are those of the references, in order
     }
     return Sample("compose", tuple(parts), record)
+
+
+def _mentioning(
+    instruction: Sequence[str | int], references: Sequence[Scene], chosen: Sequence[Thing], cut_out: Sequence[bool]
+) -> list[Part]:
+    """An instruction with pictures of the references where their numbers stand."""
+    parts: list[Part] = []
+    for piece in instruction:
+        if isinstance(piece, str):
+            parts.append(Text(piece, "user"))
+            continue
+        pixels = storybook.render(references[piece])
+        if cut_out[piece]:
+            pixels = storybook.cutout(pixels, storybook.mask_of(chosen[piece]))
+        parts.append(Picture(pixels, "user"))
+    return parts
+
+
+def add_reference(rng: Random) -> Sample:
+    """A picture, given or asked for, to which a thing of a reference picture is added."""
+    plan = storybook.sample_addition(rng)
+    if rng.random() < 0.4:
+        parts = _user(plan.before)
+    else:
+        parts = _user(storybook.full_caption(plan.before, rng, shuffle=False))
+        parts += _assistant(storybook.full_caption(plan.before), plan.before)
+    parts += _mentioning(plan.instruction, (plan.reference,), (plan.chosen,), (plan.cut_out,))
+    parts += _assistant(storybook.full_caption(plan.target), plan.target)
+    record = {"scene": plan.target.to_json(), "references": [plan.reference.to_json()]}
+    return Sample("add_reference", tuple(parts), record)
 
 
 def refine(rng: Random) -> Sample:
@@ -148,7 +170,7 @@ def refine_video(video: Any, annotator: Annotator, rng: Random) -> Sample | None
     return Sample("refine", tuple(parts), record)
 
 
-_BUILDERS = (caption, question, change_question, text_to_picture, rewrite, compose, refine)
+_BUILDERS = (caption, question, change_question, text_to_picture, rewrite, compose, add_reference, refine)
 TASKS: Mapping[str, Callable[[Random], Sample]] = MappingProxyType({build.__name__: build for build in _BUILDERS})
 
 

@@ -11,7 +11,7 @@ from .keeping import Demand, demand_of_composition, demand_of_order, demand_of_w
 from .naming import Mention, Named, covers, place_name, satisfies
 from .nearest import Understood, understand
 from .questions import DESCRIBE, TOPICS, Question, change_question, sample_question
-from .references import Composition, sample_composition
+from .references import Addition, Composition, sample_addition, sample_composition
 from .videos import Video, edits_between, sample_video
 from .wishes import LEVELS, Wish, partial_caption, sample_scene_for, sample_wish
 from .world import Scene, Thing, sample_scene, sample_thing
@@ -37,6 +37,7 @@ __all__ = [
     "SIZES",
     "SKIES",
     "TOPICS",
+    "Addition",
     "Composition",
     "Demand",
     "Edit",
@@ -67,6 +68,7 @@ __all__ = [
     "reference_to",
     "render",
     "render_with_masks",
+    "sample_addition",
     "sample_composition",
     "sample_edit",
     "sample_edits",

@@ -14,7 +14,8 @@ OPENINGS_OF_MANY = (*OPENINGS, "combine ")
 MENTIONS = ("the {kind} of ", "the {kind} from ", "the {kind} ")
 BACKGROUNDS = (" with the background of ", " in the place of ")
 JOINS = (" and ", ", ", " together with ")
-PHRASES = (OPENINGS_OF_MANY, MENTIONS, BACKGROUNDS, JOINS)
+ADDINGS = ("add ", "also draw ", "put in ", "now put ")
+PHRASES = (ADDINGS, OPENINGS_OF_MANY, MENTIONS, BACKGROUNDS, JOINS)
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,46 @@ def sample_composition(rng: Random, n_references: int | None = None) -> Composit
     else:
         target = Scene(ground, sky, (*kept, extra))
     return Composition(references, chosen, cut_out, _merged(pieces), kept, target)
+
+
+@dataclass(frozen=True)
+class Addition:
+    """A thing of a reference picture that joins a page: "add the cat of [picture] at the bottom left".
+
+    `instruction` holds text pieces, and 0 where the reference picture stands; the other fields are as in `Composition`.
+    """
+
+    before: Scene
+    reference: Scene
+    chosen: Thing
+    cut_out: bool
+    instruction: tuple[str | int, ...]
+    added: Thing
+
+    @property
+    def target(self) -> Scene:
+        return Scene(self.before.ground, self.before.sky, (*self.before.things, self.added))
+
+
+def sample_addition(rng: Random) -> Addition:
+    """A page of one to three things, and one from another page that is added at a place which is mostly named."""
+    while True:
+        before, reference = sample_scene(rng, rng.choice((1, 2, 3))), sample_scene(rng, rng.choice((1, 1, 2)))
+        chosen = rng.choice(reference.things)
+        looks = {"kind": chosen.kind, "colour": chosen.colour, "size": chosen.size, "pose": chosen.pose}
+        added = sample_thing(rng, before.things, **looks)
+        if added is not None and all(thing.kind != chosen.kind for thing in before.things):
+            break
+    cut_out = rng.random() < 0.3
+    pieces: list[str | int] = [rng.choice(ADDINGS)]
+    if not (cut_out or len(reference.things) == 1) or rng.random() < 0.7:
+        twins = sum(other.kind == chosen.kind for other in reference.things) > 1
+        word = choose(KIND_WORDS[chosen.kind], rng)
+        pieces.append(rng.choice(MENTIONS).format(kind=f"{chosen.colour} {word}" if twins else word))
+    pieces.append(0)
+    if rng.random() < 0.8:
+        pieces.append(" " + place_phrase(*added.place, rng))
+    return Addition(before, reference, chosen, cut_out, _merged(pieces), added)
 
 
 def _add_setting(
