@@ -172,7 +172,8 @@ class Pipeline:
             keep = (latent, latent_mask(torch.ones(1, height, width) if change is None else change, cell).to(latent))
         pictures = self._paint([one.idea for one in plans], noise, settings, keep, on_step)[:, :height, :width]
         answers = tuple(
-            finish(self.wegen, one, before, picture, settings) for one, picture in zip(plans, pictures, strict=True)
+            finish(self.wegen, one, before, picture, settings).answer
+            for one, picture in zip(plans, pictures, strict=True)
         )
         turn = Turn(wish.instruction, answers, wish.references, masks.edit, masks.keep, release, settings)
         return chat.add(turn)

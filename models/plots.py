@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -71,6 +71,21 @@ def curve_plot(areas: Sequence[Area | None], first: int, title: str, axis: str) 
     for index in range(0, len(areas), every):
         canvas.text((lower.x(index, len(areas)), lower.bottom + 8), str(numbers[index]), QUIET, 14, "mt")
     canvas.text(((lower.left + lower.right) / 2, 506), axis, INK, 15, "mt")
+    return canvas.finished()
+
+
+def trade_off_plot(recall: Mapping[float, float], precision: Mapping[float, float]) -> Image.Image:
+    """Recall and precision of masks, 0..1, over the threshold that makes them."""
+    canvas = _Canvas.blank("The model's own mask: recall and precision")
+    panel = _Panel(canvas, 80, 110, 920, 450)
+    panel.frame([(share, f"{share:.0%}") for share in (0, 0.25, 0.5, 0.75, 1)], 0, 1)
+    panel.curve(list(recall.values()), 0, 1, _BLUE)
+    panel.curve(list(precision.values()), 0, 1, _RED)
+    for index, threshold in enumerate(recall):
+        canvas.text((panel.x(index, len(recall)), panel.bottom + 8), f"{threshold:g}", QUIET, 14, "mt")
+    canvas.text(((panel.left + panel.right) / 2, 490), "threshold, cosine distance of features", INK, 15, "mt")
+    names = ("of the pixels that must change, in the mask", "of the mask, pixels that must change")
+    canvas.legend(list(zip(names, (_BLUE, _RED), strict=True)))
     return canvas.finished()
 
 

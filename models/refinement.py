@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from .auto_mask import keep_features, propose
 from .chat import Answer, Chat, Settings, union
 from .consistency import change_mask, fit_mask, paste
 from .images import to_pil
+from .registration import estimate, undo
 from .turn import Idea
 from .wegen import WeGen
 
@@ -47,6 +49,14 @@ class Plan:
     """`[H, W]` in 0..1; None when all of it may."""
 
 
+class Finished(NamedTuple):
+    """What a turn led to."""
+
+    answer: Answer
+    note: str = ""
+    """A plain sentence about what the user would otherwise wonder at, or nothing."""
+
+
 def plan(chat: Chat, ideas: Sequence[Idea], masks: Masks, settings: Settings) -> list[Plan]:
     """Decide where each idea may change the chat's last picture.
 
@@ -80,7 +90,7 @@ def changes(plans: Sequence[Plan], height: int, width: int) -> Tensor | None:
     return torch.stack([torch.ones(height, width) if one.change is None else one.change for one in plans])
 
 
-def finish(wegen: WeGen | None, one: Plan, before: Tensor | None, after: Tensor, settings: Settings) -> Answer:
+def finish(wegen: WeGen | None, one: Plan, before: Tensor | None, after: Tensor, settings: Settings) -> Finished:
     """The answer of a turn: kept pixels are pasted back, and the features fit the result.
 
     Args:
@@ -92,13 +102,14 @@ def finish(wegen: WeGen | None, one: Plan, before: Tensor | None, after: Tensor,
     """
     idea = one.idea
     if one.change is None:
-        return Answer(idea.rewrite, idea.features.cpu(), after, idea.seed)
+        return Finished(Answer(idea.rewrite, idea.features.cpu(), after, idea.seed))
+    if not one.change.any():
+        return Finished(Answer(idea.rewrite, idea.features.cpu(), before, idea.seed, one.change), NOTHING_TO_CHANGE)
+    note = ""
+    if settings.align:
+        motion = estimate(before, after, one.change)
+        after, note = undo(after, motion), motion.reason if motion.moved else ""
     picture = paste(before, after, one.change)
     # What was painted is only part of the picture; the next turn has to see all of it.
     features = wegen.encode_pictures([to_pil(picture)])[0].cpu()
-    return Answer(idea.rewrite, features, picture, idea.seed, one.change)
-
-
-def notes(plans: Sequence[Plan]) -> list[str]:
-    """Plain sentences about what the user would otherwise wonder at."""
-    return [NOTHING_TO_CHANGE] if any(one.change is not None and not one.change.any() for one in plans) else []
+    return Finished(Answer(idea.rewrite, features, picture, idea.seed, one.change), note)

@@ -8,7 +8,7 @@ from comfyui_wegen.models.auto_mask import grow, heat_map, keep_features, propos
 from comfyui_wegen.models.chat import Answer, AutoMask, Chat, Settings, Turn
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.pipeline import Pipeline
-from comfyui_wegen.models.refinement import NOTHING_TO_CHANGE, Masks, finish, notes, plan
+from comfyui_wegen.models.refinement import NOTHING_TO_CHANGE, Masks, finish, plan
 from comfyui_wegen.models.turn import Idea
 
 HARD = AutoMask(threshold=0.5, grow=0, soften=0)
@@ -107,10 +107,27 @@ def test_an_area_once_kept_stays_kept_until_it_is_released():
     assert released.change is None
 
 
-def test_an_idea_that_changes_nothing_is_said():
-    plans = plan(chat_with(PICTURE), [Idea("", features(), 0)], Masks(), Settings(auto_mask=HARD))
-    assert notes(plans) == [NOTHING_TO_CHANGE]
-    assert notes(plan(chat_with(PICTURE), [Idea("", features(3), 0)], Masks(), Settings(auto_mask=HARD))) == []
+def test_an_idea_that_changes_nothing_is_said_and_changes_nothing():
+    [one] = plan(chat_with(PICTURE), [Idea("", features(), 0)], Masks(), Settings(auto_mask=HARD))
+    finished = finish(None, one, PICTURE, 1 - PICTURE, Settings())
+    assert finished.note == NOTHING_TO_CHANGE and torch.equal(finished.answer.picture, PICTURE)
+
+
+def test_a_picture_that_slid_is_moved_back(tiny):
+    wegen, _ = tiny
+    ramp = torch.linspace(0, 12, 96)
+    waves = 0.5 + 0.25 * torch.sin(ramp)[:, None] * torch.cos(1.7 * ramp)[None] + 0.2 * torch.sin(ramp * ramp / 6)[None]
+    before = waves[..., None].expand(-1, -1, 3).clamp(0, 1)
+    slid = before.roll((3, 2), (0, 1))
+    edit = torch.zeros(96, 96)
+    edit[40:60, 40:60] = 1
+    [one] = plan(chat_with(before), [Idea("", features(5), 0)], Masks(edit=edit), Settings())
+    aligned = finish(wegen, one, before, slid, Settings(align=True))
+    inside = edit > 0
+    assert "moved" in aligned.note.lower()
+    assert (aligned.answer.picture[inside] - before[inside]).abs().max() < 0.05
+    plain = finish(wegen, one, before, slid, Settings()).answer
+    assert (plain.picture[inside] - before[inside]).abs().max() > 0.1
 
 
 def test_an_answer_keeps_its_change_mask(tiny):
@@ -120,7 +137,7 @@ def test_an_answer_keeps_its_change_mask(tiny):
     edit = torch.zeros(32, 32)
     edit[:10] = 1
     [one] = plan(chat, [Idea("words", -own, 5)], Masks(edit=edit), Settings())
-    answer = finish(wegen, one, PICTURE, torch.ones(32, 32, 3), Settings())
+    answer = finish(wegen, one, PICTURE, torch.ones(32, 32, 3), Settings()).answer
     assert torch.equal(answer.picture[10:], PICTURE[10:]) and answer.picture[:10].eq(1).all()
     assert torch.equal(answer.change, edit) and answer.seed == 5 and answer.rewrite == "words"
     assert not torch.equal(answer.features, own)

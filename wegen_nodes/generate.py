@@ -42,6 +42,7 @@ _PAINT = (
     "grow",
     "soften",
     "release",
+    "align",
 )
 
 

@@ -8,7 +8,7 @@ import torch
 from comfy_api.latest import io
 
 from ..models.chat import AutoMask, Chat, References, Settings, Turn
-from ..models.refinement import Masks, Plan, changes, finish, notes, plan
+from ..models.refinement import Masks, Plan, changes, finish, plan
 from .host.sampling import paint
 from .types import (
     CATEGORY,
@@ -101,14 +101,14 @@ class WeGenPaint(io.ComfyNode):
         seeds = [one.idea.seed for one in plans]
         pictures = paint(model, vae, config, features, seeds, settings, width, height, before, change)
         eyes = wegen.seeing(1) if change is not None else None
-        answers = tuple(
-            finish(eyes, one, before, picture, settings) for one, picture in zip(plans, pictures, strict=True)
-        )
+        finished = [finish(eyes, one, before, picture, settings) for one, picture in zip(plans, pictures, strict=True)]
+        answers = tuple(one.answer for one in finished)
         references = references or References()
         turn = Turn(instruction.strip(), answers, references, masks.edit, masks.keep, masks.release, settings)
         mask = torch.ones(1, height, width) if change is None else change
         image = torch.stack([answer.picture for answer in answers])
-        said = "\n".join([reply, *notes(plans)]).strip()
+        notes = dict.fromkeys(one.note for one in finished)
+        said = "\n".join(filter(None, [reply, *notes]))
         return io.NodeOutput(image, (chat or Chat()).add(turn), mask, said)
 
 
@@ -120,7 +120,8 @@ def refined(
     grow: int = AutoMask.grow,
     soften: int = AutoMask.soften,
     release: bool = False,
+    align: bool = False,
 ) -> tuple[Settings, bool]:
     """Settings with what a refinement adds to them, and whether earlier keep masks are released."""
     own = AutoMask(threshold, grow, soften) if auto_mask else None
-    return replace(settings, strength=strength, auto_mask=own), release
+    return replace(settings, strength=strength, auto_mask=own, align=align), release

@@ -131,6 +131,13 @@ def refine_settings() -> list[io.Input]:
             advanced=True,
             tooltip="Give up what keep masks of earlier turns have kept.",
         ),
+        io.Boolean.Input(
+            "align",
+            default=False,
+            optional=True,
+            advanced=True,
+            tooltip="Find shift and zoom against what is kept, and undo them before pasting.",
+        ),
     ]
 
 

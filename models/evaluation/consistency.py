@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from .. import storybook
-from ..chat import Answer, Chat, Turn
+from ..chat import Answer, AutoMask, Chat, Turn
 from ..chat_file import load_chat, save_chat
 from ..consistency import latent_mask
 from ..errors import WeGenError
@@ -28,7 +28,9 @@ from ..pipeline import Pipeline, start_noise
 from ..registration import Motion, estimate
 from ..report import compare, drift
 from ..storybook import Scene
+from .examiner import Examiner
 from .motion import moved_picture, natural_picture, worn
+from .own_masks import auto_mask
 from .seams import SeamSteps, seam_steps
 
 LARGEST_SHIFT, LARGEST_ZOOM = 12.0, 0.05  # of the motions that must be found
@@ -244,6 +246,14 @@ def kept(exam: Exam) -> dict[str, float]:
     }
 
 
+# --- the model's own mask ---------------------------------------------------------------------------------------------
+
+
+def own_mask(exam: Exam) -> dict[str, float]:
+    """The model's own mask on storybook edits; see `own_masks.auto_mask`."""
+    return auto_mask(Examiner(exam.pipeline, exam.count, exam.seed), AutoMask())
+
+
 GROUPS: Mapping[str, Callable[[Exam], dict[str, float]]] = MappingProxyType(
-    {"kept": kept, "registration": registration, "seam": seam, "stock": stock}
+    {"kept": kept, "auto_mask": own_mask, "registration": registration, "seam": seam, "stock": stock}
 )

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from ..errors import WeGenError
+
 BUNDLED = Path(__file__).parents[1] / "nano"
-MEASURED = ("kept", "registration", "seam", "stock")
+MEASURED = ("kept", "auto_mask", "registration", "seam", "stock")
 """The groups of numbers, in the order in which they are measured."""
 
 
@@ -37,12 +39,16 @@ PROMISES: Mapping[str, Promise] = MappingProxyType(
     {
         "kept/max_difference": Promise(0),
         "kept/turns": Promise(50, at_least=True),
+        "auto_mask/recall": Promise(0.95, at_least=True),
+        "auto_mask/precision": Promise(0.6, at_least=True),
+        "auto_mask/changed": Promise(0.95, at_least=True),
+        "auto_mask/unchanged": Promise(0.99, at_least=True),
         "registration/pixels": Promise(0.25),
         "registration/zoom_percent": Promise(0.2),
         "registration/found": Promise(0.95, at_least=True),
         "registration/false_motions": Promise(0),
         "seam/ratio": Promise(1),
-        "seam/added_ratio_largest": Promise(1),
+        "seam/added_ratio": Promise(1),
     }
 )
 
@@ -57,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cases", type=int, default=200, metavar="N", help="how many of each; default %(default)s")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all cases; default %(default)s")
     parser.add_argument("--model", type=Path, default=BUNDLED, metavar="DIR", help="a packed folder")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the own mask's recall and precision as PNG")
     parser.add_argument("--only", nargs="+", choices=MEASURED, metavar="GROUP", help="; ".join(MEASURED))
 
 
@@ -76,10 +83,31 @@ def run(arguments: argparse.Namespace) -> int:
         found = GROUPS[name](exam)
         numbers.update(found)
         print_table(found, f"{name}: {time.perf_counter() - began:.0f} s")
+    if arguments.plot is not None:
+        draw_trade_off(numbers, arguments.plot)
     if arguments.json is not None:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+def draw_trade_off(numbers: Mapping[str, float], path: Path) -> None:
+    """Draw recall and precision over the own mask's threshold.
+
+    Raises:
+        WeGenError: they were not measured.
+    """
+    from ..plots import trade_off_plot
+    from .own_masks import PRECISION_AT, RECALL_AT
+
+    curves = [
+        {float(name.removeprefix(start)): value for name, value in numbers.items() if name.startswith(start)}
+        for start in (RECALL_AT, PRECISION_AT)
+    ]
+    if not all(curves):
+        raise WeGenError("A plot needs the group auto_mask; leave out --only, or name it there.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    trade_off_plot(*curves).save(path)
 
 
 def print_table(numbers: Mapping[str, float], title: str) -> None:

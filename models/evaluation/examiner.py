@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..chat import Answer, AutoMask, Chat, Reference, References, Turn
+from ..chat import AutoMask, Chat, Reference, References, Turn
 from ..consistency import latent_mask
 from ..conversation import picture_prompt
 from ..errors import WeGenError
@@ -120,16 +120,12 @@ class Examiner:
         pictures = self.paint([one.idea.features for one in plans], seeds, keep)
         turns = zip(chats, instructions, references, plans, befores, pictures, strict=True)
         return [
-            chat.add(Turn(text, (finish(self.pipeline.wegen, one, before, after, settings),), given, settings=settings))
+            chat.add(
+                Turn(
+                    text, (finish(self.pipeline.wegen, one, before, after, settings).answer,), given, settings=settings
+                )
+            )
             for chat, text, given, one, before, after in turns
-        ]
-
-    def imagine(self, chats: Sequence[Chat], instructions: Sequence[str]) -> list[Chat]:
-        """The next turns thought out but not painted: their pictures are those of the turns before."""
-        thought = self.think(chats, instructions, [References()] * len(chats))
-        return [
-            chat.add(Turn(text, (Answer(words, features.cpu(), chat.last.answer.picture, 0),)))
-            for chat, text, (words, features) in zip(chats, instructions, thought, strict=True)
         ]
 
     def read(self, pictures: Sequence[np.ndarray]) -> list[Named]:

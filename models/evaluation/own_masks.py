@@ -17,6 +17,7 @@ from .examiner import Examiner, shown
 from .nano import happened, stayed
 
 THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8)
+RECALL_AT, PRECISION_AT = "auto_mask/recall_at_", "auto_mask/precision_at_"
 
 
 class Edited(NamedTuple):
@@ -47,6 +48,7 @@ def auto_mask(exam: Examiner, how: AutoMask) -> dict[str, float]:
     def unchanged(seen: Sequence[Named]) -> float:
         return float(np.mean([stayed(one.scene, one.edit, named) for one, named in zip(edited, seen, strict=True)]))
 
+    curve = trade_off(edited, how)
     return {
         "auto_mask/recall": recall,
         "auto_mask/precision": precision,
@@ -55,13 +57,13 @@ def auto_mask(exam: Examiner, how: AutoMask) -> dict[str, float]:
         "auto_mask/changed_of_all": float(np.mean([m for _, m in both])),
         "auto_mask/changed_without": float(np.mean([f for f, _ in both])),
         "auto_mask/unchanged_without": unchanged(free),
+        **{f"{RECALL_AT}{threshold}": recall for threshold, (recall, _) in curve.items()},
+        **{f"{PRECISION_AT}{threshold}": precision for threshold, (_, precision) in curve.items()},
     }
 
 
-def trade_off(exam: Examiner, how: AutoMask) -> dict[float, tuple[float, float]]:
-    """Recall and precision for each threshold, growth and softness as they are."""
-    edited = edit_pages(exam, how, paint=False)
-    wanted = [one.wanted for one in edited]
+def trade_off(edited: Sequence[Edited], how: AutoMask) -> dict[float, tuple[float, float]]:
+    """Recall and precision for each of THRESHOLDS, growth and softness as they are."""
     found = {}
     for threshold in THRESHOLDS:
         masks = []
@@ -70,7 +72,7 @@ def trade_off(exam: Examiner, how: AutoMask) -> dict[float, tuple[float, float]]
             height, width = one.wanted.shape
             proposal = propose(before, after, height, width, AutoMask(threshold, how.grow, how.soften))
             masks.append(proposal.mask.numpy() > 0)
-        found[threshold] = overlap(masks, wanted)
+        found[threshold] = overlap(masks, [one.wanted for one in edited])
     return found
 
 
@@ -80,8 +82,8 @@ def overlap(masks: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> tuple[
     return hit / sum(int(want.sum()) for want in wanted), hit / max(sum(int(mask.sum()) for mask in masks), 1)
 
 
-def edit_pages(exam: Examiner, how: AutoMask, paint: bool = True) -> list[Edited]:
-    """Pages that a user brings along, each with one edit; both ways, or thought out only (in `free`)."""
+def edit_pages(exam: Examiner, how: AutoMask) -> list[Edited]:
+    """Pages that a user brings along, each with one edit."""
     found = []
     for batch in exam.batches("auto_mask"):
         scenes = [storybook.sample_scene(rng, rng.choice((1, 2, 3))) for _, rng in batch]
@@ -92,11 +94,8 @@ def edit_pages(exam: Examiner, how: AutoMask, paint: bool = True) -> list[Edited
         ]
         chats = [_brought(exam, storybook.render(scene)) for scene in scenes]
         seeds = [number for number, _ in batch]
-        if paint:
-            free = exam.take_turns(chats, orders, seeds)
-            masked = exam.take_turns(chats, orders, seeds, auto_mask=how)
-        else:
-            free = masked = exam.imagine(chats, orders)
+        free = exam.take_turns(chats, orders, seeds)
+        masked = exam.take_turns(chats, orders, seeds, auto_mask=how)
         for scene, edit, one, other in zip(scenes, edits, free, masked, strict=True):
             wanted = storybook.change_mask(scene, storybook.apply(scene, (edit,)))
             found.append(Edited(scene, edit, wanted, one, other))

@@ -23,6 +23,10 @@ PICTURES = {
     "refine with a keep mask": 2,
     "stock KSampler": 4,
     "one wish, nine pictures": 9,
+    "chat of four turns": 4,
+    "two references": 3,
+    "keep mask with any model": 3,
+    "fork and compare": 2,
 }
 SIZE = (128, 128)
 FLAT = 5.0  # standard deviation of 8-bit pixels below which a picture shows nothing
