@@ -161,7 +161,9 @@ class _Level:
         self, old: np.ndarray, new: np.ndarray, inside: np.ndarray, centre: np.ndarray, factor: int, blur: float
     ):
         self.factor, self.centre = factor, centre
-        usable = inside > 2 * blur
+        # The new picture may be softer already.
+        self.margin = np.minimum(3 * blur + 1, centre / 4)
+        usable = inside > 3 * blur + 1
         if usable.sum() < _LEAST_POINTS:
             usable = inside > 0
         rows, columns = np.nonzero(usable)
@@ -184,11 +186,12 @@ class _Level:
         """The new picture where a motion `(dx, dy, zoom - 1)` has taken the points, and `aside` pixels from there.
 
         Returns:
-            `[channels, points]`, and which points were not moved out of the picture, bool `[points]`.
+            `[channels, points]`, and which points were not moved out of the picture or to its rim, which shows what
+            came in from outside, bool `[points]`.
         """
         dx, dy, growth = motion
         where = (1 + growth) * self.points + np.array([[dy], [dx]]) + self.centre
-        seen = ((where >= 0) & (where <= 2 * self.centre)).all(axis=0)
+        seen = ((where >= self.margin) & (where <= 2 * self.centre - self.margin)).all(axis=0)
         where = (where + np.array(aside)[:, None]) / self.factor
         found = [ndimage.map_coordinates(new, where, order=order, mode="mirror", prefilter=False) for new in self.new]
         return np.stack(found), seen
