@@ -2,14 +2,17 @@
 
 import json
 
+import numpy as np
 import pytest
 from comfyui_wegen.models import cli
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.evaluation import consistency
 from comfyui_wegen.models.evaluation.consistency import Exam
 from comfyui_wegen.models.evaluation.consistency_command import MEASURED, PROMISES
+from comfyui_wegen.models.evaluation.own_masks import RECALL_AT, THRESHOLDS, overlap
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.registration import Motion
+from PIL import Image
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +24,7 @@ def test_the_command_writes_the_numbers(packed_dir, tmp_path, capsys):
     arguments = ["--cases", "2", "--only", "seam", "registration", "--model", str(packed_dir)]
     assert cli.main(["eval", "consistency", "--json", str(tmp_path / "numbers.json"), *arguments]) == 0
     numbers = json.loads((tmp_path / "numbers.json").read_text())
-    assert {name for name in PROMISES if not name.startswith("kept")} <= set(numbers)
+    assert {name for name in PROMISES if name.startswith(("seam", "registration"))} <= set(numbers)
     assert 0 < numbers["registration/pixels"] < 0.25 and numbers["seam/ratio"] < 1
     assert "at most 0.25   ok" in capsys.readouterr().out
 
@@ -45,6 +48,25 @@ def test_kept_pixels_over_turns_and_a_file(pipeline, monkeypatch):
     assert 0 < numbers["kept/untouched"] < 1
     monkeypatch.setattr("comfyui_wegen.models.refinement.paste", lambda before, after, change: after)
     assert consistency.kept(Exam(pipeline, 1))["kept/max_difference"] > 0
+
+
+def test_masks_are_counted_in_pixels():
+    want, mask = np.zeros((4, 4), bool), np.zeros((4, 4), bool)
+    want[:2], mask[1:] = True, True
+    assert overlap([mask, want], [want, want]) == (12 / 16, 12 / 20)
+
+
+def test_the_own_mask_is_measured_and_plotted(packed_dir, tmp_path):
+    arguments = ["--cases", "2", "--model", str(packed_dir), "--plot", str(tmp_path / "plot.png")]
+    numbers = tmp_path / "numbers.json"
+    assert cli.main(["eval", "consistency", "--only", "auto_mask", "--json", str(numbers), *arguments]) == 0
+    found = json.loads(numbers.read_text())
+    assert {name for name in PROMISES if name.startswith("auto_mask")} <= set(found)
+    recalls = [value for name, value in found.items() if name.startswith(RECALL_AT)]
+    # A higher threshold can only make a mask smaller.
+    assert len(recalls) == len(THRESHOLDS) and recalls == sorted(recalls, reverse=True)
+    assert Image.open(tmp_path / "plot.png").size[0] > 500
+    assert cli.main(["eval", "consistency", "--only", "seam", *arguments]) == 2
 
 
 def test_the_stock_way_loses_what_it_should_keep(pipeline, monkeypatch):

@@ -88,7 +88,8 @@ class Examiner:
         `keep` are the pictures before, and where `[B, H, W]` they may change.
         """
         config, settings = self.pipeline.config, self.pipeline.default_settings
-        noise = torch.cat([start_noise(config, seed, config.size, config.size) for seed in seeds])
+        height, width = (config.size, config.size) if keep is None else keep[1].shape[1:]
+        noise = torch.cat([start_noise(config, seed, width, height) for seed in seeds])
         decoder = self.pipeline.decoder
         if keep is not None:
             keep = decoder.encode(keep[0]), latent_mask(keep[1], config.vae.downscale)
