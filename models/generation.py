@@ -137,6 +137,7 @@ class Decoding:
         on_token: OnStep | None = None,
         stopped: Callable[[list[int]], bool] | None = None,
         final: bool = False,
+        least: int = 0,
     ) -> list[list[int]]:
         """Write text until `<img>` or `</s>` (both belong to the result), or until `limit` tokens.
 
@@ -150,6 +151,7 @@ class Decoding:
             stopped: told all ids of a sequence after each of its tokens; true ends that sequence.
             final: nothing is written after this. Sequences that have ended are then let go, which makes the others
                 faster; the decoding itself is of no use any more.
+            least: how many tokens come before it may end.
 
         Returns:
             Token ids of each sequence.
@@ -163,6 +165,8 @@ class Decoding:
         going = [limit > 0] * self.batch
         for step in range(limit):
             logits = llm.logits(self.hidden).index_fill_(-1, inside, picture_logit)
+            if step < least:
+                logits[:, list(stops)] = -math.inf
             chosen = [sampling.choose(logits[b], generators[b]) if going[b] else 0 for b in range(len(rows))]
             for b, row in enumerate(rows):
                 if going[b]:

@@ -32,7 +32,7 @@ LEAST_CONTRAST = 1.5 / 255
 LEAST_CONFIDENCE = 0.7
 LARGEST_DOUBT = 1.0
 """Pixels, at the picture's corners: the standard error above which an estimate is worth nothing."""
-LEAST_EXPLAINED = 0.05
+LEAST_EXPLAINED = 0.1
 """Share of the kept area's squared difference that a motion must take away: what a VAE does to an unmoved picture looks
 a little like a motion too."""
 
@@ -40,6 +40,7 @@ _COARSE_SIDE = 30  # pixels of the longer side where the search begins
 _FINE_SIDE = 1024  # and where it ends; more would cost time and add nothing
 _MOST_POINTS = 20000
 _LEAST_POINTS = 100
+_LEAST_SEEN = 0.2  # of the points, for a motion to be thinkable
 _STARTS = 3  # of the grid's best that are followed
 _GAINS = (0.25, 4.0)  # of contrast between the pictures
 _FAINTEST = 1e-4  # of slopes that are told from none, brightness (0..1) a pixel
@@ -207,6 +208,8 @@ class _Level:
             `[points * channels]`, 0 where the new picture shows nothing of a point; and -1..1.
         """
         found, seen = self.sample(motion, order)
+        if seen.mean() < _LEAST_SEEN:
+            return (self.wanted - self.wanted.mean(axis=1, keepdims=True)).ravel(), 0.0
         nuisance = self.nuisance * seen[:, None]
         left = np.stack([self.wanted, found], axis=-1) * seen[:, None]
         normal = np.swapaxes(nuisance, 1, 2) @ nuisance + _TINY * np.eye(nuisance.shape[-1])
@@ -215,7 +218,7 @@ class _Level:
         power, shared = (found**2).sum(axis=1, keepdims=True) + _TINY, (wanted * found).sum(axis=1, keepdims=True)
         correlation = shared.sum() / math.sqrt(power.sum() * ((wanted**2).sum() + _TINY))
         # Sliding out of the picture must not pay: the points that are seen stand for all.
-        scale = math.sqrt(len(seen) / max(int(seen.sum()), 1))
+        scale = math.sqrt(len(seen) / int(seen.sum()))
         return ((wanted - np.clip(shared / power, *_GAINS) * found) * scale).ravel(), float(correlation)
 
     def fit(self, start: np.ndarray, limit: float) -> _Fit:

@@ -180,6 +180,8 @@ class _Author:
             on_token=self.on_token,
             stopped=_stopped(self.wegen),
             final=True,
+            # Where the words are part of the answer, a chat of pictures without words would go on without them.
+            least=1 if self.wegen.config.templates.rewrite_place == "answer" else 0,
         )
         return [self._read(ids, self.wishes[slot.wish]) for ids, (slot, _) in zip(written, wanted, strict=True)]
 

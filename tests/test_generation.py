@@ -121,6 +121,21 @@ class Scripted:
         return next(generator)
 
 
+def test_text_can_be_made_to_hold_some_words(wegen, monkeypatch):
+    """Even where a picture is by far the likeliest."""
+    logits = wegen.agent.llm.logits
+
+    def eager(hidden):
+        found = logits(hidden).clone()
+        found[..., wegen.tokenizer.picture_begin_id] = 1e4
+        return found
+
+    monkeypatch.setattr(wegen.agent.llm, "logits", eager)
+    assert len(Decoding(wegen, [prompt(wegen, "a cat")], room=20).write_text(20)[0]) == 1
+    [written] = Decoding(wegen, [prompt(wegen, "a cat")], room=20).write_text(20, least=3)
+    assert len(written) == 4 and written[-1] == wegen.tokenizer.picture_begin_id not in written[:-1]
+
+
 def test_a_sequence_that_waits_for_others_goes_on_where_it_stopped(wegen):
     begin = wegen.tokenizer.picture_begin_id
     words = [[7, 8, begin], [50, 51, 52, 53, 54, begin]]

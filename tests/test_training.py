@@ -116,6 +116,21 @@ def test_losses_without_pictures_or_text_are_zero(trained):
     assert [float(loss) for loss in losses] == [0, 0, 0, 0]
 
 
+def test_balanced_rows_weigh_the_same(trained):
+    agent = trained.agent()
+    ids = torch.tensor([[1, 5, 6, 7, 8, 9], [1, 7, 0, 0, 0, 0]])
+    labels = torch.tensor([[IGNORED, 5, 6, 7, 8, 9], [IGNORED, 7, *[IGNORED] * 4]])
+    none = torch.zeros_like(ids, dtype=torch.bool)
+
+    def text(rows, balance=0.0):
+        given = ids[rows], labels[rows], none[rows], none[rows], torch.zeros(0, 64, 32)
+        return float(agent_outputs(agent, *given, balance=balance).text)
+
+    long, short = text([0]), text([1])
+    assert text([0, 1]) == pytest.approx((5 * long + short) / 6, rel=1e-5)
+    assert text([0, 1], balance=1.0) == pytest.approx((long + short) / 2, rel=1e-5)
+
+
 def test_muon_moves_the_hidden_matrices_alone(trained):
     hidden = trained.stage("agent").hidden_matrices()
     assert "agent.llm.model.layers.0.mlp.up_proj.weight" in hidden

@@ -40,11 +40,11 @@ def caption(rng: Random) -> Sample:
 
 
 def question(rng: Random) -> Sample:
-    """A picture and one to three questions with short answers."""
+    """A picture and questions with short answers, at most one of each topic."""
     scene = storybook.sample_scene(rng)
     parts: list[Part] = _user(scene)
     asked = []
-    for topic in rng.sample(storybook.TOPICS, rng.randint(1, 3)):
+    for topic in rng.sample(storybook.TOPICS, rng.randint(1, len(storybook.TOPICS))):
         item = storybook.sample_question(scene, rng, topic)
         parts += _user(item.text) + _assistant(item.answer)
         asked.append({"topic": item.topic, "text": item.text, "answer": item.answer})
