@@ -255,6 +255,10 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
         help="for the --refine before it: white stays as it is to the bit")  # fmt: skip
     add("--edit-mask", action=_Mask, type=Path, metavar="FILE", default=argparse.SUPPRESS,
         help="for the --refine before it: white may change")  # fmt: skip
+    add("--auto-mask", action=argparse.BooleanOptionalAction, default=True,
+        help="without an edit mask only what the model itself means to change may change; default yes")  # fmt: skip
+    add("--chat", type=Path, metavar="FILE", help="go on with a saved chat: the instruction changes its last picture")
+    add("--save-chat", type=Path, metavar="FILE", help="save the chat with all its turns")
     add("--seed", type=int, default=0, help="seed of the first picture, the next ones count up; default %(default)s")
     add("--count", type=_count, default=1, help="pictures a turn; default %(default)s")
     add("--size", type=_size, metavar="N or WxH", help="pixels; default the checkpoint's own")
@@ -302,7 +306,8 @@ def _size(text: str) -> tuple[int, int]:
 def _generate(arguments: argparse.Namespace) -> int:
     import dataclasses
 
-    from .chat import References
+    from .chat import AutoMask, References
+    from .chat_file import load_chat, save_chat
     from .generation import Sampling
     from .schedule import published_timesteps
 
@@ -312,6 +317,9 @@ def _generate(arguments: argparse.Namespace) -> int:
     turns = [
         {**turn, **{key: _read_mask(turn[key]) for key in ("keep_mask", "edit_mask")}} for turn in arguments.refine
     ]
+    chat = None if arguments.chat is None else load_chat(arguments.chat)
+    if chat is not None and arguments.size is not None:
+        raise WeGenError("--size and --chat do not go together: a chat goes on in the size of its last picture.")
     _writable(arguments.out)
     pipeline = _load_pipeline(arguments)
     published_timesteps(pipeline.config.schedule, arguments.steps)  # says which numbers of steps there can be
@@ -322,6 +330,7 @@ def _generate(arguments: argparse.Namespace) -> int:
         "steps": arguments.steps,
         "feature_guidance": arguments.feature_guidance,
         "collection": arguments.collection,
+        "auto_mask": AutoMask() if arguments.auto_mask else None,
     }
     if arguments.guidance_scale is not None:
         changes["guidance_scale"] = arguments.guidance_scale
@@ -331,12 +340,17 @@ def _generate(arguments: argparse.Namespace) -> int:
         common |= {"on_token": bars("words"), "on_feature": bars("features"), "on_step": bars("painting")}
         for text in (arguments.instruction, *(turn["instruction"] for turn in turns)):
             _remark(pipeline, text)
-        chat = pipeline.generate(arguments.instruction, seeds, references=references, size=arguments.size, **common)
+        if chat is None:
+            chat = pipeline.generate(arguments.instruction, seeds, references=references, size=arguments.size, **common)
+        else:
+            chat = pipeline.refine(chat, arguments.instruction, seeds, references=references, **common)
         _save(chat, pipeline, arguments.out)
         for turn in turns:
             mentioned = _mentioned(turn["instruction"], references)
             chat = pipeline.refine(chat, seeds=seeds, references=mentioned, **turn, **common)
             _save(chat, pipeline, arguments.out)
+    if arguments.save_chat is not None:
+        print(save_chat(chat, arguments.save_chat))
     return OK
 
 

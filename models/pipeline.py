@@ -19,7 +19,7 @@ from .images import flatten_alpha, from_pil, to_pil
 from .loading import load
 from .refinement import Masks, changes, finish, plan
 from .rewriting import rewrite
-from .turn import Idea, Wish, think
+from .turn import Idea, Wish, draw_up, think
 from .wegen import WeGen
 
 SMALLEST_SIZE, LARGEST_SIZE = 16, 8192
@@ -117,16 +117,11 @@ class Pipeline:
             on_token, on_feature, on_step: progress, see the class.
         """
         settings = settings or self.default_settings
-        width, height = size or (self.config.size, self.config.size)
-        noise = torch.cat([start_noise(self.config, seed, width, height) for seed in seeds])
+        size = size or (self.config.size, self.config.size)
+        start_noise(self.config, 0, *size)  # says what is wrong with a size before anything is computed
         wish = Wish(instruction, references, sampling, settings.feature_guidance, settings.collection)
         ideas = think(self.wegen, Chat(), wish, seeds, on_token, on_feature)
-        pictures = self._paint(ideas, noise, settings, None, on_step)[:, :height, :width]
-        answers = tuple(
-            Answer(idea.rewrite, idea.features.cpu(), picture, idea.seed)
-            for idea, picture in zip(ideas, pictures, strict=True)
-        )
-        return Chat().add(Turn(wish.instruction, answers, wish.references, settings=settings))
+        return Chat().add(self._first_turn(wish, ideas, settings, size, on_step))
 
     def refine(
         self,
@@ -160,9 +155,56 @@ class Pipeline:
         height, width = before.shape[:2]
         masks = Masks(edit_mask, keep_mask, release).fitted(height, width)
         change_mask(masks.edit, masks.keep, height, width)  # says what is wrong with masks before anything is computed
-        noise = torch.cat([start_noise(self.config, seed, width, height) for seed in seeds])
         wish = Wish(instruction, references, sampling, settings.feature_guidance, settings.collection)
         ideas = think(self.wegen, chat, wish, seeds, on_token, on_feature)
+        return chat.add(self._next_turn(chat, wish, ideas, masks, settings, on_step))
+
+    def replay(
+        self,
+        chat: Chat,
+        on_feature: OnStep | None = None,
+        on_step: Callable[[int, int, Tensor], None] | None = None,
+    ) -> Chat:
+        """The same chat made anew, from its instructions, rewrites, references, masks, seeds and settings.
+
+        On the model that made it the pictures are the same. Pictures that the user brought are taken as they are.
+        """
+        again = Chat()
+        for turn in chat.turns:
+            if turn.given:
+                again = again.add(turn)
+                continue
+            settings = turn.settings
+            wish = Wish(turn.instruction, turn.references, None, settings.feature_guidance, settings.collection)
+            features = draw_up(self.wegen, again, wish, [answer.rewrite for answer in turn.answers], on_feature)
+            ideas = [Idea(answer.rewrite, features[answer.rewrite], answer.seed) for answer in turn.answers]
+            if again.turns:
+                masks = Masks(turn.edit_mask, turn.keep_mask, turn.released)
+                made = self._next_turn(again, wish, ideas, masks, settings, on_step)
+            else:
+                height, width = turn.answer.picture.shape[:2]
+                made = self._first_turn(wish, ideas, settings, (width, height), on_step)
+            again = again.add(made).pick(turn.picked)
+        return again
+
+    def _first_turn(
+        self, wish: Wish, ideas: Sequence[Idea], settings: Settings, size: tuple[int, int], on_step
+    ) -> Turn:
+        width, height = size
+        noise = torch.cat([start_noise(self.config, idea.seed, width, height) for idea in ideas])
+        pictures = self._paint(ideas, noise, settings, None, on_step)[:, :height, :width]
+        answers = tuple(
+            Answer(idea.rewrite, idea.features.cpu(), picture, idea.seed)
+            for idea, picture in zip(ideas, pictures, strict=True)
+        )
+        return Turn(wish.instruction, answers, wish.references, settings=settings)
+
+    def _next_turn(
+        self, chat: Chat, wish: Wish, ideas: Sequence[Idea], masks: Masks, settings: Settings, on_step
+    ) -> Turn:
+        before = chat.last.answer.picture
+        height, width = before.shape[:2]
+        noise = torch.cat([start_noise(self.config, idea.seed, width, height) for idea in ideas])
         plans = plan(chat, ideas, masks, settings)
         keep = None
         change = changes(plans, height, width)
@@ -175,8 +217,7 @@ class Pipeline:
             finish(self.wegen, one, before, picture, settings).answer
             for one, picture in zip(plans, pictures, strict=True)
         )
-        turn = Turn(wish.instruction, answers, wish.references, masks.edit, masks.keep, release, settings)
-        return chat.add(turn)
+        return Turn(wish.instruction, answers, wish.references, masks.edit, masks.keep, masks.release, settings)
 
     def _paint(self, ideas: Sequence[Idea], noise: Tensor, settings: Settings, keep, on_step) -> Tensor:
         if (settings.sampler, settings.scheduler) != ("euler", "published"):

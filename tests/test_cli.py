@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 from comfyui_wegen.models import cli
+from comfyui_wegen.models.chat import AutoMask
+from comfyui_wegen.models.chat_file import load_chat
 from PIL import Image
 
 
@@ -119,6 +121,20 @@ def test_two_turns_with_everything(packed_dir, files, capsys):
     for name, content in before.items():
         assert (out / name).read_bytes() == content
         assert (out / name.replace(".png", "_2.png")).read_bytes() == content
+
+
+def test_a_chat_goes_on_where_it_was_saved(packed_dir, tmp_path, capsys):
+    common = ["--model", str(packed_dir), "--out", str(tmp_path), "--steps", "2"]
+    saved = tmp_path / "chat.safetensors"
+    assert cli.main(["generate", "a cat", "--refine", "a moon", "--save-chat", str(saved), *common]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(saved)
+    arguments = ["--chat", str(saved), "--save-chat", str(tmp_path / "more"), "--no-auto-mask"]
+    assert cli.main(["generate", "a boat", *arguments, *common]) == 0
+    before, after = load_chat(saved), load_chat(tmp_path / "more.safetensors")
+    assert after.rewind(2) == before and after.last.instruction == "a boat"
+    assert before.last.settings.auto_mask == AutoMask() and after.last.settings.auto_mask is None
+    assert cli.main(["generate", "a boat", "--size", "64", *arguments, *common]) == 2
+    assert "--size and --chat" in capsys.readouterr().err
 
 
 def test_sizes(packed_dir, tmp_path):

@@ -7,6 +7,7 @@ import torch
 from comfyui_wegen.models.auto_mask import grow, heat_map, keep_features, propose, soften
 from comfyui_wegen.models.chat import Answer, AutoMask, Chat, Settings, Turn
 from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.generation import Sampling
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.refinement import NOTHING_TO_CHANGE, Masks, finish, plan
 from comfyui_wegen.models.turn import Idea
@@ -157,6 +158,23 @@ def test_kept_pixels_stay_over_many_turns(tiny):
     assert torch.equal(first[ever == 0], last[ever == 0])
     assert not torch.equal(first, last)
     assert torch.equal(chat.origins() == 0, ever == 0)
+
+
+def test_a_replay_and_a_fork_give_the_same_pictures(tiny):
+    pipeline = Pipeline(*tiny)
+    settings = replace(pipeline.default_settings, steps=2, auto_mask=AutoMask(0.02))
+    sampling = Sampling(temperature=1.0)
+    chat = pipeline.generate("a cat", [1, 2], settings=settings, sampling=sampling, size=(45, 29)).pick(1)
+    keep = torch.zeros(29, 45)
+    keep[:9] = 1
+    chat = pipeline.refine(chat, "a moon", [3], keep_mask=keep, settings=settings, sampling=sampling)
+    chat = pipeline.refine(chat, "a boat", [4, 5], settings=replace(settings, strength=0.5), sampling=sampling)
+    assert pipeline.replay(chat) == chat
+    fork = pipeline.refine(chat.rewind(2), "a boat", [4, 5], settings=chat.last.settings, sampling=sampling)
+    assert fork == chat
+    brought = Chat().add(Turn("", (Answer("", chat.last.answer.features, PICTURE, 0),)))
+    brought = pipeline.refine(brought, "a boat", [6], settings=settings)
+    assert pipeline.replay(brought) == brought
 
 
 def test_strength_keeps_more_of_what_was_there(tiny):
