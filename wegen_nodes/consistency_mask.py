@@ -8,7 +8,7 @@ from comfy_api.latest import io, ui
 from ..models.auto_mask import heat_map, propose
 from ..models.chat import AutoMask
 from .thinking import think_in_host, turn_inputs
-from .types import CATEGORY, ChatType, auto_mask_settings, wegen
+from .types import CATEGORY, ChatType, auto_mask_settings, rewritten, wegen
 
 
 class WeGenConsistencyMask(io.ComfyNode):
@@ -26,6 +26,7 @@ class WeGenConsistencyMask(io.ComfyNode):
                 ChatType.Input("chat", tooltip="Its last picture is the one before."),
                 *turn,
                 *auto_mask_settings(),
+                rewritten(),
             ],
             outputs=[
                 io.Mask.Output(display_name="mask", tooltip="White may change; an edit mask for WeGen Refine."),

@@ -76,7 +76,6 @@ def turn_inputs() -> list[io.Input]:
         rewrite(),
         creativity(),
         *language_settings(),
-        rewritten(),
         references(),
         ChatType.Input("chat", optional=True, tooltip="Earlier turns."),
     ]
@@ -91,7 +90,8 @@ class WeGenConditioning(io.ComfyNode):
             category=CATEGORY,
             description="The same turn as WeGen Generate without the sampler: features as conditioning for KSampler.",
             search_aliases=["wegen ksampler", "wegen features"],
-            inputs=[wegen(), *turn_inputs(), size("width"), size("height")],
+            # Saved workflows hold widgets by their order: new ones go behind all others.
+            inputs=[wegen(), *turn_inputs(), size("width"), size("height"), rewritten()],
             outputs=[
                 io.Conditioning.Output(display_name="positive"),
                 io.Conditioning.Output(display_name="negative"),
@@ -118,7 +118,7 @@ class WeGenThink(io.ComfyNode):
             display_name="WeGen Think (inside Generate and Refine)",
             category=CATEGORY,
             is_dev_only=True,
-            inputs=[wegen(), *turn_inputs()],
+            inputs=[wegen(), *turn_inputs(), rewritten()],
             hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],
             outputs=[IdeasType.Output(display_name="ideas"), io.String.Output(display_name="reply")],
         )
