@@ -16,7 +16,7 @@ from ..storybook import Edit, Named, Scene
 from .examiner import Examiner, shown
 from .nano import happened, stayed
 
-THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8)
+THRESHOLDS = (0.05, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8)
 RECALL_AT, PRECISION_AT = "auto_mask/recall_at_", "auto_mask/precision_at_"
 
 
