@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from .. import storybook
+from ..auto_mask import grow
 from ..chat import Answer, AutoMask, Chat, Turn
 from ..chat_file import load_chat, save_chat
 from ..consistency import latent_mask
@@ -149,7 +150,7 @@ def seam(exam: Exam) -> dict[str, float]:
             scene = storybook.sample_scene(rng)
             target = storybook.apply(scene, (storybook.sample_edit(scene, rng, _LOCAL_EDITS),))
             before, after = _page(scene), exam.through_vae(_page(target))
-            change = _grown(torch.from_numpy(storybook.change_mask(scene, target)), rng.randint(2, 8))
+            change = grow(torch.from_numpy(storybook.change_mask(scene, target)).float(), rng.randint(2, 8))
         tone = torch.tensor([rng.uniform(-0.06, 0.06) for _ in range(3)])
         after = (after + tone).clamp(0, 1)
         feather = FEATHERS[number % len(FEATHERS)]
@@ -167,11 +168,6 @@ def seam(exam: Exam) -> dict[str, float]:
         "seam/added_ratio": mean_added.ratio,
         "seam/added_ratio_largest": max(one.ratio for one in added),
     }
-
-
-def _grown(mask: Tensor, pixels: int) -> Tensor:
-    size = 2 * pixels + 1
-    return torch.nn.functional.max_pool2d(mask.float()[None], size, stride=1, padding=pixels)[0]
 
 
 # --- the stock way ----------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ..errors import WeGenError
+from .command import BUNDLED
 
-BUNDLED = Path(__file__).parents[1] / "nano"
 MEASURED = ("kept", "auto_mask", "registration", "seam", "stock")
 """The groups of numbers, in the order in which they are measured."""
 

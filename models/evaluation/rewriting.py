@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ..errors import WeGenError
+from .command import BUNDLED
 
 if TYPE_CHECKING:
     from ..generation import Sampling
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from ..rewriting import Rewrite
     from ..storybook import Named, Wish
 
-BUNDLED = Path(__file__).parents[1] / "nano"
 VAGUE = ("nothing", "mood", "kinds", "some")
 """Levels of wishes that leave enough open for many different pictures."""
 SEEDS = 16
