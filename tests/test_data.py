@@ -1,6 +1,7 @@
 """The data pipeline: samples that depend on (seed, index) alone, and shards that come back bit for bit."""
 
 import json
+from collections import Counter
 from itertools import islice
 from random import Random
 
@@ -9,6 +10,7 @@ import pytest
 from comfyui_wegen.models import storybook
 from comfyui_wegen.models.data import (
     TASKS,
+    Forgotten,
     Picture,
     Sample,
     ShardError,
@@ -91,6 +93,33 @@ def test_refinement_shows_one_frame_after_the_other():
         silent = sample.without_rewrites()
         assert not texts_of(silent, "assistant") and silent.pictures() == sample.pictures()
     assert 15 < asked < 45
+
+
+def test_a_chat_forgets_its_pictures_and_keeps_its_words():
+    seen = set()
+    for sample in islice(generate_samples({"chat": 1}, 14), 60):
+        scenes = [Scene.from_json(record) for record in sample.record["scenes"]]
+        drawn = [turn for _, turn in sample.turns() if isinstance(turn[-1], Picture | Forgotten) and len(turn) == 2]
+        assert 2 <= len(scenes) == len(drawn) <= 6
+        for scene, (words, picture) in zip(scenes, drawn, strict=True):
+            assert storybook.parse_caption(words.text).same_as(Named.of(scene))
+            if isinstance(picture, Picture):
+                assert np.array_equal(picture.pixels, storybook.render(scene))
+        kept = [isinstance(picture, Picture) for _, picture in drawn]
+        assert kept == sorted(kept)  # the oldest go first
+        seen.add(sum(kept))
+        answers = texts_of(sample, "assistant")[len(scenes) :]
+        assert answers == [item["answer"] for item in sample.record["questions"]]
+    assert seen == {0, 1}
+
+
+def test_a_picture_is_asked_about_often_and_never_twice_the_same():
+    topics = Counter()
+    for sample in islice(generate_samples({"question": 1}, 15), 100):
+        texts = [item["text"] for item in sample.record["questions"]]
+        assert len(set(texts)) == len(texts) >= 3
+        topics.update(item["topic"] for item in sample.record["questions"])
+    assert set(topics) == set(storybook.TOPICS) and topics["where"] > 1.5 * topics["ground"]
 
 
 def test_annotator_tells_the_truth_about_instances():

@@ -12,7 +12,7 @@ import torch
 from comfyui_wegen.models import conversation as inference
 from comfyui_wegen.models.chat import Answer, Chat, Reference, References, Turn
 from comfyui_wegen.models.checkpoint import open_checkpoint
-from comfyui_wegen.models.data import TASKS, Picture, Text
+from comfyui_wegen.models.data import TASKS, Forgotten, Picture, Text
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.loading import load
 from comfyui_wegen.models.training.command import add_arguments, run
@@ -263,10 +263,11 @@ def test_only_answers_are_learned(trained, task):
         assert sum(made.inputs) + sum(made.targets) == 64 * len(made.pictures)
         drawn = sum(part.target for part in sample.pictures())
         assert sum(made.targets) == 64 * drawn
+        begun = drawn + sum(isinstance(part, Forgotten) for part in sample.parts)
         learned = [index for index in made.labels if index != IGNORED]
         said = " ".join(part.text for part in sample.parts if isinstance(part, Text) and part.target)
         assert tokenizer.decode(learned, skip_special=True).replace(" ", "") == said.replace(" ", "")
-        assert learned.count(tokenizer.picture_begin_id) == drawn
+        assert learned.count(tokenizer.picture_begin_id) == begun
 
 
 def references_of(parts):
@@ -301,6 +302,27 @@ def test_training_reads_what_inference_writes(trained, task, direct):
         made = conversation(config, tokenizer, sample)
         assert made.ids[: len(expected)] == expected
         assert len(made.ids) == len(expected) + 65
+
+
+def test_a_training_chat_forgets_as_inference_does(trained):
+    """A chat that is too long loses its oldest pictures; what is left of it is how the training sequence begins."""
+    config, tokenizer = trained.config(), trained.tokenizer()
+    lengths = set()
+    for seed in range(12):
+        sample = sample_of("chat", seed)
+        drawing = [turn for _, turn in sample.turns() if any(isinstance(part, Picture | Forgotten) for part in turn)]
+        seen = sum(isinstance(part, Picture) for part in sample.parts)
+        chat = Chat()
+        asked = [turn[0].text for role, turn in sample.turns() if role == "user"]
+        for instruction, answered in zip(asked, drawing, strict=False):
+            answer = Answer(answered[0].text, torch.zeros(64, 32), torch.zeros(2, 2, 3), seed=0)
+            chat = chat.add(Turn(instruction, (answer,)))
+        kept = [inference._past(config, tokenizer, chat, n, len(chat) - n <= seen) for n in range(len(chat))]
+        expected = tokenizer.encode("".join(prompt.text for prompt in kept).removesuffix(config.templates.joint))
+        made = conversation(config, tokenizer, sample)
+        assert made.ids[: len(expected)] == expected
+        lengths.add((len(chat), seen))
+    assert len(lengths) > 4
 
 
 def test_cells_know_their_things():

@@ -1,7 +1,7 @@
 """The paper's data pipeline: video to instances, frame pairs, dynamics in words, and interleaved samples."""
 
 from .annotator import Annotator, Dynamics, Instance, StorybookAnnotator
-from .samples import Part, Picture, Sample, Text
+from .samples import Forgotten, Part, Picture, Sample, Text
 from .shards import ShardError, read_shard, stream, write_samples, write_shards
 from .tasks import TASKS, generate_samples, refine_video, sample_at
 
@@ -9,6 +9,7 @@ __all__ = [
     "TASKS",
     "Annotator",
     "Dynamics",
+    "Forgotten",
     "Instance",
     "Part",
     "Picture",

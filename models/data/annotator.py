@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from .. import storybook
-from ..storybook import Mention, Scene, Thing, Video
+from ..storybook import Edit, Mention, Scene, Thing, Video
 
 VideoT = TypeVar("VideoT", contravariant=True)
 
@@ -102,13 +102,18 @@ class StorybookAnnotator:
         edits = storybook.edits_between(video, before, after)
         if not edits:
             return Dynamics("", 0)
-        new = [edit.after for edit in edits if edit.action == "appear"]
-        mention = _vague(new[0], rng) if len(new) == 1 and rng.random() < VAGUE_ARRIVAL else None
-        text = storybook.instruction(video.scene(before), edits, rng, new=mention)
+        text = order(video.scene(before), edits, rng)
         return Dynamics(text, len(edits), tuple(edit.to_json() for edit in edits))
 
     def record(self, video: Video, frame: int) -> dict[str, Any]:
         return video.scene(frame).to_json()
+
+
+def order(scene: Scene, edits: Sequence[Edit], rng: Random) -> str:
+    """Changes of a scene as a user would ask for them, who does not always say every detail of a new thing."""
+    new = [edit.after for edit in edits if edit.action == "appear"]
+    mention = _vague(new[0], rng) if len(new) == 1 and rng.random() < VAGUE_ARRIVAL else None
+    return storybook.instruction(scene, edits, rng, new=mention)
 
 
 def _vague(thing: Thing, rng: Random) -> Mention:

@@ -51,7 +51,21 @@ class Picture:
         return hash((self.role, self.target, self.pixels.tobytes()))
 
 
-Part = Text | Picture
+@dataclass(frozen=True)
+class Forgotten:
+    """A picture that an assistant drew here and that has left the conversation since: its words remain.
+
+    `target`: a model learns that a picture begins here, though it never sees it.
+    """
+
+    role: str = "assistant"
+    target: bool = False
+
+    def __post_init__(self):
+        _check_role(self.role)
+
+
+Part = Text | Picture | Forgotten
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import WeGenError
-from .samples import Part, Picture, Sample, Text
+from .samples import Forgotten, Part, Picture, Sample, Text
 from .tasks import generate_samples
 
 INDEX = "index.json"
@@ -41,6 +41,8 @@ def _members(key: str, sample: Sample) -> Iterator[tuple[str, bytes]]:
         entry: dict[str, Any] = {"role": part.role, "target": part.target}
         if isinstance(part, Text):
             entry["text"] = part.text
+        elif isinstance(part, Forgotten):
+            entry["forgotten"] = True
         else:
             entry["picture"] = f"{len(pictures)}.png"
             pictures.append((f"{key}.{len(pictures)}.png", _png(part.pixels)))
@@ -138,6 +140,9 @@ def _read_sample(path: Path, archive: tarfile.TarFile, members: Mapping[str, tar
         for entry in document["parts"]:
             if "text" in entry:
                 parts.append(Text(entry["text"], entry["role"], entry["target"]))
+                continue
+            if "forgotten" in entry:
+                parts.append(Forgotten(entry["role"], entry["target"]))
                 continue
             name = f"{key}.{entry['picture']}"
             with Image.open(io.BytesIO(archive.extractfile(members[name]).read())) as picture:

@@ -9,13 +9,16 @@ from types import MappingProxyType
 from typing import Any
 
 from .. import storybook
-from ..storybook import Scene, Thing
-from .annotator import Annotator, StorybookAnnotator
-from .samples import Part, Picture, Sample, Text
+from ..storybook import Question, Scene, Thing
+from .annotator import Annotator, StorybookAnnotator, order
+from .samples import Forgotten, Part, Picture, Sample, Text
 
 MOST_TURNS = 3
 MOST_CHANGES = 2  # in one turn
-_TRIES = 30
+MOST_CHAT_TURNS = 6  # of a chat that has lost its pictures
+QUESTIONS = (6, 14)  # fewest and most about one picture
+TOPIC_WEIGHTS = {topic: 3 for topic in ("where", "how_many", "is_there", "colour")}
+"""Those that make a model look for one thing need more practice than those about the whole page, which weigh 1."""
 
 
 def _user(*contents: str | Scene) -> list[Part]:
@@ -40,15 +43,23 @@ def caption(rng: Random) -> Sample:
 
 
 def question(rng: Random) -> Sample:
-    """A picture and questions with short answers, at most one of each topic."""
+    """A picture and many questions with short answers, no two of them alike."""
     scene = storybook.sample_scene(rng)
-    parts: list[Part] = _user(scene)
-    asked = []
-    for topic in rng.sample(storybook.TOPICS, rng.randint(1, len(storybook.TOPICS))):
-        item = storybook.sample_question(scene, rng, topic)
-        parts += _user(item.text) + _assistant(item.answer)
-        asked.append({"topic": item.topic, "text": item.text, "answer": item.answer})
-    return Sample("question", tuple(parts), {"scene": scene.to_json(), "questions": asked})
+    asked = _questions(scene, rng, rng.randint(*QUESTIONS))
+    parts = _user(scene) + _asked(asked)
+    return Sample("question", tuple(parts), {"scene": scene.to_json(), "questions": [vars(item) for item in asked]})
+
+
+def _questions(scene: Scene, rng: Random, count: int) -> list[Question]:
+    """At most `count` questions, all different."""
+    weights = [TOPIC_WEIGHTS.get(topic, 1) for topic in storybook.TOPICS]
+    topics = rng.choices(storybook.TOPICS, weights, k=count)
+    items = {item.text: item for item in (storybook.sample_question(scene, rng, topic) for topic in topics)}
+    return list(items.values())
+
+
+def _asked(items: Sequence[Question]) -> list[Part]:
+    return [part for item in items for part in _user(item.text) + _assistant(item.answer)]
 
 
 def change_question(rng: Random) -> Sample:
@@ -58,8 +69,8 @@ def change_question(rng: Random) -> Sample:
     after = storybook.apply(before, edits)
     item = storybook.change_question(before, edits, rng)
     parts = _user(before, after, item.text) + _assistant(item.answer)
-    asked = [{"topic": item.topic, "text": item.text, "answer": item.answer}]
-    return Sample("change_question", tuple(parts), {"scenes": [before.to_json(), after.to_json()], "questions": asked})
+    record = {"scenes": [before.to_json(), after.to_json()], "questions": [vars(item)]}
+    return Sample("change_question", tuple(parts), record)
 
 
 def text_to_picture(rng: Random) -> Sample:
@@ -120,6 +131,31 @@ def add_reference(rng: Random) -> Sample:
     return Sample("add_reference", tuple(parts), record)
 
 
+def chat(rng: Random) -> Sample:
+    """A chat of many changes whose older pictures have left it, often all of them; then questions about what is there.
+
+    Without pictures a change costs a model a third of the tokens, so this is where it practises what words ask for.
+    """
+    scene = storybook.sample_scene(rng, rng.choice((1, 2, 3)))
+    turns = rng.randint(2, MOST_CHAT_TURNS)
+    seen_from = turns - rng.choice((0, 0, 1))
+    parts, scenes, asked = [], [], []
+    request = storybook.full_caption(scene, rng, shuffle=False)
+    for number in range(turns):
+        shown = _assistant(scene) if number >= seen_from else [Forgotten("assistant", True)]
+        parts += _user(request) + _assistant(storybook.full_caption(scene)) + shown
+        scenes.append(scene.to_json())
+        if number == turns - 1:
+            break
+        before, edits = scene, storybook.sample_edits(scene, rng, rng.choice((1, 1, 1, MOST_CHANGES)))
+        request, scene = order(before, edits, rng), storybook.apply(before, edits)
+    asked = _questions(scene, rng, rng.randint(0, 4))
+    if rng.random() < 0.3:
+        asked.insert(0, storybook.change_question(before, edits, rng))
+    record = {"scenes": scenes, "questions": [vars(item) for item in asked]}
+    return Sample("chat", tuple(parts + _asked(asked)), record)
+
+
 def refine(rng: Random) -> Sample:
     """A chat of one to three refinements, cut from a storybook video."""
     while True:
@@ -170,7 +206,7 @@ def refine_video(video: Any, annotator: Annotator, rng: Random) -> Sample | None
     return Sample("refine", tuple(parts), record)
 
 
-_BUILDERS = (caption, question, change_question, text_to_picture, rewrite, compose, add_reference, refine)
+_BUILDERS = (caption, question, change_question, text_to_picture, rewrite, compose, add_reference, refine, chat)
 TASKS: Mapping[str, Callable[[Random], Sample]] = MappingProxyType({build.__name__: build for build in _BUILDERS})
 
 

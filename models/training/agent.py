@@ -99,7 +99,9 @@ class AgentStage(Stage):
     def batch(self, first: int, count: int) -> ConversationBatch:
         number, place = divmod(first // count, POOL)
         rows = self._pool(number, count)[place]
-        return collate(rows, to_pixels([picture for row in rows for picture in row.pictures]))
+        pictures = [picture for row in rows for picture in row.pictures]
+        none = torch.empty(0, 3, self.config.size, self.config.size)  # chats may have lost all of theirs
+        return collate(rows, to_pixels(pictures) if pictures else none)
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ..chat import Reference
 from ..configuration import WeGenConfig
 from ..conversation import Task, user_turn
-from ..data import Part, Picture, Sample, Text
+from ..data import Forgotten, Part, Picture, Sample, Text
 from ..tokenizer import END, PICTURE_BEGIN, Tokenizer
 from .losses import IGNORED
 
@@ -48,23 +48,33 @@ def conversation(config: WeGenConfig, tokenizer: Tokenizer, sample: Sample) -> C
     A picture's end is never learned, as inference forces it. An answer without a picture ends with `</s>`.
     """
     out = Conversation([tokenizer.begin_id], [IGNORED], [False], [False], [])
-    drawn = False
+    drawn = forgotten = False
     turns = sample.turns()
     for number, (role, parts) in enumerate(turns):
         if role == "assistant":
             _add_answer(out, tokenizer, parts)
-            drawn = drawn or any(isinstance(part, Picture) for part in parts)
+            drawn = drawn or _draws(parts)
+            forgotten = any(isinstance(part, Forgotten) for part in parts)
             continue
         answer = turns[number + 1][1] if number + 1 < len(turns) else ()
         text, pictures = _asked(config, tokenizer, parts, _task(answer, first=not drawn))
+        place = len(out.ids)
         _add(out, tokenizer, (config.templates.joint if number else "") + text, learned=False)
+        if forgotten:  # the picture began here, and the next turn follows as it does in a chat without it
+            out.labels[place] = tokenizer.picture_begin_id
         out.pictures.extend(pictures)
+    if turns[-1][0] == "assistant" and forgotten:
+        _add(out, tokenizer, PICTURE_BEGIN, learned=True)
     return out
+
+
+def _draws(parts: Sequence[Part]) -> bool:
+    return any(isinstance(part, (Picture, Forgotten)) for part in parts)
 
 
 def _task(answer: Sequence[Part], first: bool) -> Task:
     """Which template asks for this answer."""
-    if not any(isinstance(part, Picture) for part in answer):
+    if not _draws(answer):
         return "ask"
     if any(isinstance(part, Text) for part in answer):
         return "rewrite"
@@ -96,7 +106,8 @@ def _add_answer(out: Conversation, tokenizer: Tokenizer, parts: Sequence[Part]) 
     text = " ".join(tokenizer.escape(part.text) for part in parts if isinstance(part, Text))
     pictures = [part for part in parts if isinstance(part, Picture)]
     if not pictures:
-        _add(out, tokenizer, text + END, learned=any(part.target for part in parts))
+        stop = "" if _draws(parts) else END
+        _add(out, tokenizer, text + stop, learned=any(part.target for part in parts))
         return
     for part in pictures:
         learned = part.target
