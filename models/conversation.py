@@ -219,9 +219,7 @@ def rewrite_prompt(
     return remember(config, tokenizer, chat, asked).prompt + asked
 
 
-def memory_note(
-    config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, instruction: str, references: References
-) -> str:
+def memory_note(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, instruction: str, references: References) -> str:
     """What the next turn's reply has to say of what the model no longer knows; empty when it knows everything."""
     number = len(chat)
     shown = references_at(chat, number, references)

@@ -1,6 +1,5 @@
 """Chats in a running ComfyUI: saved, loaded, forked and gone back in; the model's own mask; kept pixels over turns."""
 
-
 import numpy as np
 import pytest
 from comfyui_wegen.models.chat_file import load_chat
