@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 from .chat import Chat, References
-from .configuration import WeGenConfig
-from .conversation import Prompt, references_at, remember, user_turn
+from .conversation import ask_prompt
 from .errors import WeGenError
 from .generation import Decoding, OnStep
 from .rewriting import clean
-from .tokenizer import Tokenizer
 from .wegen import WeGen
-from .worlds import understand
-
-
-def ask_prompt(config: WeGenConfig, tokenizer: Tokenizer, question: str, references: References, chat: Chat) -> Prompt:
-    """The whole sequence after which the answer to `question` is written."""
-    if not question.strip():
-        raise WeGenError("The question is empty. Ask something about a picture, or about the chat.")
-    shown = references_at(chat, len(chat), references)
-    asked = user_turn(config, tokenizer, "ask", understand(config, question).text, shown.items)
-    return remember(config, tokenizer, chat, asked).prompt + asked
 
 
 def ask(

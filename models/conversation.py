@@ -219,6 +219,15 @@ def rewrite_prompt(
     return remember(config, tokenizer, chat, asked).prompt + asked
 
 
+def ask_prompt(config: WeGenConfig, tokenizer: Tokenizer, question: str, references: References, chat: Chat) -> Prompt:
+    """The whole sequence after which the answer to `question` is written."""
+    if not question.strip():
+        raise WeGenError("The question is empty. Ask something about a picture, or about the chat.")
+    shown = references_at(chat, len(chat), references)
+    asked = user_turn(config, tokenizer, "ask", understand(config, question).text, shown.items)
+    return remember(config, tokenizer, chat, asked).prompt + asked
+
+
 def memory_note(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, instruction: str, references: References) -> str:
     """What the next turn's reply has to say of what the model no longer knows; empty when it knows everything."""
     number = len(chat)

@@ -17,11 +17,11 @@ import torch
 from .chat import Chat, References
 from .configuration import Templates
 from .constraints import Constraint
-from .conversation import MENTION, rewrite_prompt
+from .conversation import MENTION, ask_prompt, rewrite_prompt
 from .errors import WeGenError
 from .generation import Decoding, OnStep, Sampling, seeded
 from .wegen import WeGen
-from .worlds import constraint
+from .worlds import constraint, description_request
 
 TRIES = 4
 """How often a rewrite is drawn as asked at most."""
@@ -110,10 +110,31 @@ def rewrite_each(
     config.language.require_room(max(prompt.tokens(tokenizer) for prompt in prompts) + limit)
     start = Decoding(wegen, [prompt.embeddings(wegen) for prompt in prompts], room=limit)
     author = _Author(wegen, start, sampling, limit, wishes, on_token)
-    demands = [constraint(config, wish.instruction, wish.chat) for wish in wishes]
+    shown = _shown(wegen, wishes, limit, on_token)
+    demands = [
+        constraint(config, wish.instruction, wish.chat, before) for wish, before in zip(wishes, shown, strict=True)
+    ]
     slots = [_Slot(number, seed) for number in range(len(wishes)) for seed in seeds]
     chosen = _choose(author, demands, slots)
     return [chosen[first : first + len(seeds)] for first in range(0, len(slots), len(seeds))]
+
+
+def _shown(wegen: WeGen, wishes: Sequence[Asked], limit: int, on_token: OnStep | None) -> list[str]:
+    """What the picture that each wish goes on with shows: the words it was drawn from, or those that the model finds
+    for a picture of the user's own; empty where nobody needs to know."""
+    shown = [wish.chat.last.answer.rewrite if wish.chat.turns else "" for wish in wishes]
+    requests = [description_request(wegen.config, wish.chat) for wish in wishes]
+    asked = [number for number, request in enumerate(requests) if request]
+    if asked:
+        prompts = [
+            ask_prompt(wegen.config, wegen.tokenizer, requests[number], References(), wishes[number].chat)
+            for number in asked
+        ]
+        decoding = Decoding(wegen, [prompt.embeddings(wegen) for prompt in prompts], room=limit)
+        written = decoding.write_text(limit, on_token=on_token, final=True)
+        for number, ids in zip(asked, written, strict=True):
+            shown[number] = clean(wegen, ids, limit)
+    return shown
 
 
 def rows_needed(count: int) -> int:

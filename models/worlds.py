@@ -32,15 +32,31 @@ def understand(config: WeGenConfig, text: str) -> Understood:
     return storybook.understand(words, storybook.vocabulary())
 
 
-def constraint(config: WeGenConfig, instruction: str, chat: Chat) -> Constraint:
-    """What of an instruction, and of the picture that the chat goes on with, must stay in a rewrite."""
+def description_request(config: WeGenConfig, chat: Chat) -> str:
+    """How to ask the model what the picture that the chat goes on with shows, where `constraint` needs to know.
+
+    Empty where it does not: the picture was drawn from words, or the model's language is open.
+    """
+    brought = bool(chat.turns) and chat.last.given
+    return storybook.DESCRIBE[0] if brought and config.world == STORYBOOK else ""
+
+
+def constraint(config: WeGenConfig, instruction: str, chat: Chat, before: str = "") -> Constraint:
+    """What of an instruction, and of the picture that the chat goes on with, must stay in a rewrite.
+
+    Args:
+        config: of the checkpoint.
+        instruction: what the user wrote.
+        chat: earlier turns.
+        before: what the chat's last picture shows, in words; as far as they are known.
+    """
     if config.world == STORYBOOK:
         known, words = understand(config, instruction).text, storybook.vocabulary()
         asked = MENTION.sub(" ", known)
         if not chat.turns and asked != known:
             return storybook.demand_of_composition(asked, words)
         if chat.turns:
-            return storybook.demand_of_order(asked, chat.last.answer.rewrite, words)
+            return storybook.demand_of_order(known, before, words)
         return storybook.demand_of_wish(asked, words)
     # Where the picture itself stands at the mention, it is there whatever the rewrite says.
     inline = "{picture}" in config.templates.mention

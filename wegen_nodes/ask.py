@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..models.asking import ask, ask_prompt
+from ..models.asking import ask
 from ..models.chat import Chat, References
+from ..models.conversation import ask_prompt
 from ..models.pipeline import encode_reference
 from ..models.worlds import understand
 from .host.bundle import progress

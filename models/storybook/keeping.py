@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .captions import noun_phrase, parse_caption, setting_phrase, unknown_words
 from .naming import Mention, Named, covers
-
-_CLAUSES = re.compile(r"[,;.]| and then | then | and | but ")
-_APPEAR = re.compile(r"^(?:please |now )*(?:add|also draw|put in|let .* appear)\b")
-_KEEP = re.compile(r"^(?:please |now )*(?:keep|leave)\b")
-_ORDER = re.compile(
-    r"^(?:please |now )*(?:add|also|put|let|keep|leave|remove|take|delete|make|move|turn|change|paint|light|no|wake"
-    r"|stop|open|close)\b|\bshould\b"
-)
+from .orders import outcome
 
 
 @dataclass(frozen=True)
@@ -81,35 +73,20 @@ def demand_of_order(order: str, before: str, words: frozenset[str]) -> Demand:
     """What an order that changes a picture says must be there, and what it leaves alone of the picture before.
 
     Args:
-        order: such as "remove the house and keep the cat".
+        order: such as "remove the house and keep the cat"; `@name` stands for a picture.
         before: the description of the picture that is changed.
         words: every word that the storybook knows.
     """
-    touched, shown = parse_caption(order), parse_caption(before)
-    # "make it bigger" may mean any of them.
-    speaks = bool(touched.things or touched.ground or touched.sky)
-    kinds = {thing.kind for thing in touched.things}
-    general = not speaks or None in kinds
-    kept = () if general else tuple(thing for thing in shown.things if thing.kind not in kinds)
-    named = Named(
-        (*kept, *_wanted(order, shown)),
-        touched.ground or (shown.ground if speaks else None),
-        touched.sky or (shown.sky if speaks else None),
-    )
+    shown = parse_caption(before)
+    named, certain = outcome(order, shown)
+    if certain and _complete(shown):  # then nothing may come that was not asked for
+        named = replace(named, fewest=len(named.things), most=len(named.things))
     return Demand(order, named, words, order=True)
 
 
-def _wanted(order: str, shown: Named) -> tuple[Mention, ...]:
-    """The things that an order adds, as far as it names them, and those that it keeps, as they were shown."""
-    things: list[Mention] = []
-    adds = keeps = False
-    for clause in filter(None, (part.strip() for part in _CLAUSES.split(order))):
-        # A clause without a verb goes on with the one before it: "keep the cat and the house".
-        if _ORDER.search(clause):
-            adds, keeps = bool(_APPEAR.search(clause)), bool(_KEEP.search(clause))
-        named = [thing for thing in parse_caption(clause).things if thing.kind is not None]
-        if adds:
-            things += named
-        if keeps:
-            things += [thing for thing in shown.things if any(mention.fits(thing) for mention in named)]
-    return tuple(things)
+def _complete(shown: Named) -> bool:
+    try:
+        shown.to_scene()
+    except ValueError:
+        return False
+    return True
