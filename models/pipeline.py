@@ -39,6 +39,13 @@ def encode_reference(
     return Reference(name, wegen.encode_pictures([shown])[0].cpu(), from_pil(to_pil(picture)), kept, weight)
 
 
+def begin_with(wegen: WeGen, pictures: Sequence[Tensor]) -> Chat:
+    """A chat that begins with the user's own pictures `[H, W, 3]` in 0..1; it goes on with the first of them."""
+    features = [wegen.encode_pictures([to_pil(picture)])[0].cpu() for picture in pictures]
+    answers = (Answer("", seen, picture, 0) for seen, picture in zip(features, pictures, strict=True))
+    return Chat().add(Turn("", tuple(answers)))
+
+
 def start_noise(config, seed: int, width: int, height: int) -> Tensor:
     """Unit noise `[1, 4, h, w]` of one picture of `width` x `height` pixels, from the seed's own generator."""
     for name, value in (("width", width), ("height", height)):

@@ -250,7 +250,7 @@ def test_orders_say_what_comes_and_keep_what_they_do_not_touch():
 @pytest.mark.parametrize(
     "order, allowed, refused",
     [
-        ("make it cosy", "on a road at dusk, a small green open umbrella at the top left", None),
+        ("make it cosy", "on a road at dusk, a small red open umbrella at the top left", None),
         ("make the cat nicer", PAGE.replace("black", "white"), PAGE.replace("red house", "blue house")),
         ("make the cat nicer", None, PAGE.replace("on a beach", "in the snow")),
         ("add @toy", PAGE + " a big red plain balloon at the top left.", PAGE),

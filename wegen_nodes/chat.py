@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from comfy_api.latest import io, ui
 
-from ..models.chat import Answer, Chat, Turn
+from ..models.chat import Chat
 from ..models.chat_file import load_chat, save_chat
 from ..models.contact_sheet import filmstrip
 from ..models.errors import WeGenError
-from ..models.images import to_pil
+from ..models.pipeline import begin_with
 from .host import folders
 from .types import CATEGORY, ChatType, WeGenType
 
@@ -104,9 +104,7 @@ def _begin(file: str, chat: Chat | None, image: torch.Tensor | None, wegen) -> C
     if wegen is None:
         raise WeGenError("To begin a chat with an image, connect wegen too: the model has to look at it.")
     eyes = wegen.seeing(1)
-    pictures = [one[..., :3].float().cpu() for one in image]
-    answers = tuple(Answer("", eyes.encode_pictures([to_pil(one)])[0].cpu(), one, 0) for one in pictures)
-    return Chat().add(Turn("", answers))
+    return begin_with(eyes, [one[..., :3].float().cpu() for one in image])
 
 
 def transcript(chat: Chat) -> str:

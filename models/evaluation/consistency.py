@@ -21,11 +21,11 @@ from torch import Tensor
 
 from .. import storybook
 from ..auto_mask import grow
-from ..chat import Answer, AutoMask, Chat, Turn
+from ..chat import AutoMask
 from ..chat_file import load_chat, save_chat
 from ..consistency import latent_mask
 from ..errors import WeGenError
-from ..pipeline import Pipeline, start_noise
+from ..pipeline import Pipeline, begin_with, start_noise
 from ..registration import Motion, estimate
 from ..report import compare, drift
 from ..storybook import Scene
@@ -220,9 +220,7 @@ def kept(exam: Exam) -> dict[str, float]:
     pipeline, cell = exam.pipeline, exam.pipeline.config.vae.downscale
     height, width = (rng.choice([side for side in range(*SIDES) if side % cell]) for _ in range(2))
     picture = (natural_picture(rng, height, width) * 255).round().float() / 255
-    shown = Image.fromarray((picture * 255).round().byte().numpy())
-    features = pipeline.wegen.encode_pictures([shown])[0].cpu()
-    chat = Chat().add(Turn("", (Answer("", features, picture, 0),)))
+    chat = begin_with(pipeline.wegen, [picture])
     # How well each picture is painted does not matter here.
     settings = replace(pipeline.default_settings, steps=2)
     turns = min(KEPT_TURNS, exam.count)

@@ -10,8 +10,8 @@ import torch
 
 from .. import storybook
 from ..auto_mask import propose
-from ..chat import Answer, AutoMask, Chat, Turn
-from ..images import to_pil
+from ..chat import AutoMask, Chat
+from ..pipeline import begin_with
 from ..storybook import Edit, Named, Scene
 from .examiner import Examiner, shown
 from .nano import happened, stayed
@@ -92,7 +92,8 @@ def edit_pages(exam: Examiner, how: AutoMask) -> list[Edited]:
             storybook.instruction(scene, (edit,), rng)
             for scene, edit, (_, rng) in zip(scenes, edits, batch, strict=True)
         ]
-        chats = [_brought(exam, storybook.render(scene)) for scene in scenes]
+        pages = [torch.from_numpy(storybook.render(scene)).float() / 255 for scene in scenes]
+        chats = [begin_with(exam.pipeline.wegen, [page]) for page in pages]
         seeds = [number for number, _ in batch]
         free = exam.take_turns(chats, orders, seeds)
         masked = exam.take_turns(chats, orders, seeds, auto_mask=how)
@@ -100,9 +101,3 @@ def edit_pages(exam: Examiner, how: AutoMask) -> list[Edited]:
             wanted = storybook.change_mask(scene, storybook.apply(scene, (edit,)))
             found.append(Edited(scene, edit, wanted, one, other))
     return found
-
-
-def _brought(exam: Examiner, pixels: np.ndarray) -> Chat:
-    picture = torch.from_numpy(pixels).float() / 255
-    features = exam.pipeline.wegen.encode_pictures([to_pil(picture)])[0].cpu()
-    return Chat().add(Turn("", (Answer("", features, picture, 0),)))
