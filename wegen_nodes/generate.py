@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 from comfy_execution.graph_utils import GraphBuilder
 
+from .host.saved_words import WORDS
 from .types import (
     CATEGORY,
     ChatType,
@@ -22,10 +23,14 @@ from .types import (
     wegen,
 )
 
-#: inputs that the two inner nodes share, and those of only one of them
-_BOTH = ("wegen", "instruction", "references", "chat", "feature_guidance", "collection")
-_THINK = ("seed", "batch_size", "rewrite", "creativity", "rewritten")
+#: inputs of the second inner node; those of the first are `WORDS`
 _PAINT = (
+    "wegen",
+    "instruction",
+    "references",
+    "chat",
+    "feature_guidance",
+    "collection",
     "model",
     "vae",
     "steps",
@@ -51,8 +56,8 @@ def expand_turn(inputs: dict) -> tuple[GraphBuilder, object]:
     change. Sockets come as raw links for that: a link can be compared with the last run's, a model cannot."""
     given = {name: value for name, value in inputs.items() if value is not None}
     graph = GraphBuilder()
-    think = graph.node("WeGenThink", **{name: given[name] for name in (*_BOTH, *_THINK) if name in given})
-    paint_inputs = {name: given[name] for name in (*_BOTH, *_PAINT) if name in given}
+    think = graph.node("WeGenThink", **{name: given[name] for name in WORDS if name in given})
+    paint_inputs = {name: given[name] for name in _PAINT if name in given}
     paint = graph.node("WeGenPaint", ideas=think.out(0), reply=think.out(1), **paint_inputs)
     return graph, paint
 

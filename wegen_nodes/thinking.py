@@ -8,11 +8,12 @@ from comfy_api.latest import io
 from ..models.chat import Chat, References
 from ..models.errors import WeGenError
 from ..models.generation import Sampling
-from ..models.metadata import KEY, turns_of
+from ..models.metadata import turns_of
 from ..models.rewriting import rows_needed
 from ..models.turn import Idea, Wish, positions_needed, think
 from .host.bundle import WeGenBundle, progress
 from .host.sampling import conditioning
+from .host.saved_words import write_down
 from .types import (
     CATEGORY,
     ChatType,
@@ -119,19 +120,14 @@ class WeGenThink(io.ComfyNode):
             category=CATEGORY,
             is_dev_only=True,
             inputs=[wegen(), *turn_inputs(), rewritten()],
-            hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
             outputs=[IdeasType.Output(display_name="ideas"), io.String.Output(display_name="reply")],
         )
 
     @classmethod
     def execute(cls, wegen, **turn) -> io.NodeOutput:
         ideas = think_in_host(wegen, **turn)
-        if cls.hidden.extra_pnginfo is not None:
-            # The one thing that stock nodes write into the pictures that they save, whoever painted them. An inner
-            # node's id begins with that of the node that it stands in.
-            saved = cls.hidden.extra_pnginfo.setdefault(KEY, {})
-            saved[str(cls.hidden.unique_id).split(".")[0]] = [
-                turns_of(turn.get("chat") or Chat(), turn["instruction"].strip(), idea.rewrite, idea.seed)
-                for idea in ideas
-            ]
+        chat, asked = turn.get("chat") or Chat(), turn["instruction"].strip()
+        record = [turns_of(chat, asked, idea.rewrite, idea.seed) for idea in ideas]
+        write_down(cls.hidden.prompt, str(cls.hidden.unique_id), cls.hidden.extra_pnginfo, record)
         return io.NodeOutput(ideas, reply(ideas))

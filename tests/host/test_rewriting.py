@@ -60,6 +60,23 @@ def test_given_words_are_drawn_and_saved_with_the_picture(client):
         assert pictures == [[{"instruction": "a house", "rewrite": given, "seed": seed}] for seed in (8, 9)]
 
 
+def test_pictures_that_are_only_saved_again_still_say_how_they_came_to_be(client):
+    """The host runs nothing but the saving node then; and a program need not send a workflow."""
+    graph = nano(generate(instruction="a red house", seed=21))
+    first = client.run(graph)
+    [image] = client.images(first, "save")
+    said = image.text["wegen"]
+    graph["save"]["inputs"]["filename_prefix"] = "again"
+    again = client.run(graph)
+    assert "generate" not in again.executed_nodes and client.images(again, "save")[0].text["wegen"] == said
+    graph["generate"]["inputs"]["steps"] += 1
+    more_steps = client.run(graph)
+    assert client.images(more_steps, "save")[0].text["wegen"] == said
+    graph["generate"]["inputs"]["seed"] = 22
+    other = client.run(graph)
+    assert json.loads(client.images(other, "save")[0].text["wegen"])["generate"][0][0]["seed"] == 22
+
+
 @pytest.mark.parametrize("with_model", [True, False])
 def test_diversity_measures_a_batch(client, with_model):
     graph = nano(generate(instruction="surprise me", rewrite=True, batch_size=3))
