@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_ask(commands.add_parser("ask", help="ask about pictures", formatter_class=_FORMAT))
     _add_convert(commands.add_parser("convert", help="write the packed form of a checkpoint", formatter_class=_FORMAT))
     _add_verify(commands.add_parser("verify", help="recompute reference values", formatter_class=_FORMAT))
+    _add_data(commands.add_parser("data", help="write training samples as shards", formatter_class=_FORMAT))
     _add_train(commands.add_parser("train", help="train a model of the storybook", formatter_class=_FORMAT))
     _add_eval(commands.add_parser("eval", help="measure a model", formatter_class=_FORMAT))
     return parser
@@ -76,6 +77,13 @@ def _version() -> str:
 
 
 # --- training and evaluation -----------------------------------------------------------------------------------------
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    from .data.command import add_arguments, run
+
+    add_arguments(parser)
+    parser.set_defaults(run=run)
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:

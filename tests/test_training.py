@@ -5,6 +5,7 @@ import dataclasses
 import json
 import math
 import signal
+from itertools import islice
 from random import Random
 
 import pytest
@@ -12,7 +13,8 @@ import torch
 from comfyui_wegen.models import conversation as inference
 from comfyui_wegen.models.chat import Answer, Chat, Reference, References, Turn
 from comfyui_wegen.models.checkpoint import open_checkpoint
-from comfyui_wegen.models.data import TASKS, Forgotten, Picture, Text
+from comfyui_wegen.models.data import TASKS, Forgotten, Picture, Text, stream
+from comfyui_wegen.models.data import command as data_command
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.loading import load
 from comfyui_wegen.models.training.command import add_arguments, run
@@ -238,6 +240,27 @@ def test_the_command_trains_stage_after_stage(recipes, tmp_path):
     assert load_average(tmp_path / "run" / "encoder")[0] == 3
     with pytest.raises(WeGenError, match="has not been trained yet"):
         run(parser.parse_args([str(recipes / "painter.json"), "--out", out]))
+
+
+def test_the_agent_is_trained_with_written_samples(recipes, trained, tmp_path):
+    """Shards of `wegen data` instead of fresh samples; a run that was stopped goes on in them as if it had not been."""
+    parser = argparse.ArgumentParser()
+    data_command.add_arguments(parser)
+    written = ["--out", str(tmp_path / "data"), "--samples", "30", "--shard-size", "8"]
+    assert data_command.run(parser.parse_args([*written, "--recipe", str(recipes / "agent.json")])) == 0
+    with pytest.raises(WeGenError, match="no tasks"):
+        data_command.run(parser.parse_args([*written, "--recipe", str(recipes / "encoder.json")]))
+    workshop = dataclasses.replace(trained, data=tmp_path / "data")
+    known = list(islice(stream(tmp_path / "data", None), 30))
+    seen = {sample.parts for sample in workshop.stage("agent").samples(25, 40)}
+    assert all(seen & {sample.parts, sample.without_rewrites().parts} for sample in known)
+    recipe = workshop.recipe("agent")
+    whole = train(workshop.stage("agent"), recipe, tmp_path / "whole", rhythm=QUIET, progress=False)
+    train(workshop.stage("agent"), recipe, tmp_path / "halves", rhythm=QUIET, progress=False, until=1)
+    halves = train(workshop.stage("agent"), recipe, tmp_path / "halves", rhythm=QUIET, progress=False)
+    assert all(torch.equal(whole[name], halves[name]) for name in whole)
+    with pytest.raises(WeGenError, match=r"No index\.json"):
+        dataclasses.replace(trained, data=tmp_path).stage("agent")
 
 
 @pytest.mark.parametrize("stage", ["encoder", "agent"])

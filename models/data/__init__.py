@@ -2,7 +2,7 @@
 
 from .annotator import Annotator, Dynamics, Instance, StorybookAnnotator
 from .samples import Forgotten, Part, Picture, Sample, Text
-from .shards import ShardError, read_shard, stream, write_samples, write_shards
+from .shards import ShardError, read_index, read_shard, stream, write_samples, write_shards
 from .tasks import TASKS, generate_samples, refine_video, sample_at
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "StorybookAnnotator",
     "Text",
     "generate_samples",
+    "read_index",
     "read_shard",
     "refine_video",
     "sample_at",

@@ -32,11 +32,13 @@ from ..storybook import Scene
 from .examiner import Examiner
 from .motion import moved_picture, natural_picture, worn
 from .own_masks import auto_mask
+from .reference_effects import reference_effects
 from .seams import SeamSteps, seam_steps
 
 LARGEST_SHIFT, LARGEST_ZOOM = 12.0, 0.05  # of the motions that must be found
 KEPT_TURNS, STOCK_TURNS = 50, 20
 STOCK_CHATS = 8
+REFERENCE_CASES = 48
 SIDES = (90, 150)  # pixels; of pictures that are refined
 FEATHERS = (4, 8, 16)
 _LOCAL_EDITS = ("move", "grow", "shrink", "turn", "recolour", "appear", "leave")
@@ -248,6 +250,21 @@ def own_mask(exam: Exam) -> dict[str, float]:
     return auto_mask(Examiner(exam.pipeline, exam.count, exam.seed), AutoMask())
 
 
+# --- references -------------------------------------------------------------------------------------------------------
+
+
+def references(exam: Exam) -> dict[str, float]:
+    """What weight and mask of a reference do, over REFERENCE_CASES at most; see `reference_effects`."""
+    return reference_effects(Examiner(exam.pipeline, min(exam.count, REFERENCE_CASES), exam.seed))
+
+
 GROUPS: Mapping[str, Callable[[Exam], dict[str, float]]] = MappingProxyType(
-    {"kept": kept, "auto_mask": own_mask, "registration": registration, "seam": seam, "stock": stock}
+    {
+        "kept": kept,
+        "auto_mask": own_mask,
+        "registration": registration,
+        "seam": seam,
+        "stock": stock,
+        "references": references,
+    }
 )

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from ..errors import WeGenError
 from .command import BUNDLED
 
-MEASURED = ("kept", "auto_mask", "registration", "seam", "stock")
+MEASURED = ("kept", "auto_mask", "registration", "seam", "stock", "references")
 """The groups of numbers, in the order in which they are measured."""
 
 

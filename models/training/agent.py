@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, islice
+from pathlib import Path
 from random import Random
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from ..agent import Agent
 from ..configuration import WeGenConfig
-from ..data import TASKS, Picture, Sample, Text, sample_at
+from ..data import TASKS, Picture, Sample, Text, read_index, sample_at, stream
 from ..generation import Decoding
 from ..storybook import Named, Scene, parse_caption
 from ..tokenizer import END, PICTURE_BEGIN, Tokenizer
@@ -69,8 +70,12 @@ class AgentStage(Stage):
         tokenizer: Tokenizer,
         vision_encoder: VisionEncoder,
         reader: CellReader,
+        shards: Path | None = None,
     ):
         super().__init__()
+        if shards is not None:
+            read_index(shards)  # says what is wrong with the folder before anything is computed
+        self.shards = shards
         self.config, self.options, self.seed, self.tokenizer = config, options, seed, tokenizer
         self.agent = Agent(config)
         initialise(self.agent)
@@ -78,16 +83,22 @@ class AgentStage(Stage):
         self.reader = reader.eval().requires_grad_(False)
         self._pool = lru_cache(2)(self._make_pool)
 
-    def sample(self, index: int) -> Sample:
-        """Sample `index` of the endless sequence."""
-        sample = sample_at(self.options.tasks, self.seed, index)
+    def samples(self, first: int, count: int) -> list[Sample]:
+        """Samples `first` and those after it of the endless sequence."""
+        if self.shards is None:
+            samples = [sample_at(self.options.tasks, self.seed, first + i) for i in range(count)]
+        else:
+            samples = list(islice(stream(self.shards, self.seed, first), count))
+        return [self._perhaps_direct(sample, index) for index, sample in enumerate(samples, start=first)]
+
+    def _perhaps_direct(self, sample: Sample, index: int) -> Sample:
         share = self.options.direct.get(sample.task, 0.0)
         return sample.without_rewrites() if Random(f"direct/{self.seed}/{index}").random() < share else sample
 
     def _make_pool(self, number: int, count: int) -> list[list[Conversation]]:
         """The samples of `POOL` batches, sorted by length and cut into batches of as many tokens each."""
-        first = number * count * POOL
-        made = [conversation(self.config, self.tokenizer, self.sample(first + i)) for i in range(count * POOL)]
+        samples = self.samples(number * count * POOL, count * POOL)
+        made = [conversation(self.config, self.tokenizer, sample) for sample in samples]
         made.sort(key=lambda one: len(one.ids))
         lengths = list(accumulate(len(one.ids) for one in made))
         batches: list[list[Conversation]] = [[] for _ in range(POOL)]

@@ -26,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="nano|CONFIG", help="'nano', or the JSON file of one stage to train")
     parser.add_argument("--out", type=Path, default=Path("nano-run"), help="folder of the run (default: ./nano-run)")
     parser.add_argument("--stage", choices=[*STAGES, PACK], help="with 'nano': only this stage")
+    parser.add_argument(
+        "--data", type=Path, help="shards of `wegen data` to train the agent with; default fresh samples"
+    )
     parser.add_argument("--resume", action="store_true", help="go on where an earlier run in this folder stopped")
     parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's choice)")
     parser.add_argument("--until", type=int, help="stop after this many steps of the stage, to go on another time")
@@ -49,11 +52,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.target == NANO:
-        workshop = Workshop(NANO_RECIPES, arguments.out)
+        workshop = Workshop(NANO_RECIPES, arguments.out, arguments.data)
         stages = [arguments.stage] if arguments.stage else [*STAGES, PACK]
     else:
         path = Path(arguments.target)
-        workshop = Workshop(path.parent, arguments.out)
+        workshop = Workshop(path.parent, arguments.out, arguments.data)
         stages = [read_recipe(path).stage]
     for stage in stages:
         run_stage(workshop, stage, arguments.resume, Rhythm(), arguments.until)

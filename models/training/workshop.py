@@ -36,10 +36,12 @@ class Workshop:
     Attributes:
         recipes: folder with one `<stage>.json` a stage and the model's sizes.
         out: folder of the run; each stage has a folder in it.
+        data: folder of shards that the agent is trained with; None makes its samples on the way.
     """
 
     recipes: Path
     out: Path
+    data: Path | None = None
 
     def recipe(self, stage: str) -> Recipe:
         """The recipe of one stage. Raises RecipeError."""
@@ -125,7 +127,8 @@ class Workshop:
             from .agent import AgentOptions, AgentStage
 
             options = build(AgentOptions, recipe.options, source)
-            return AgentStage(config, options, recipe.seed, self.tokenizer(), self.vision_encoder(), self.reader())
+            parts = self.tokenizer(), self.vision_encoder(), self.reader()
+            return AgentStage(config, options, recipe.seed, *parts, shards=self.data)
         raise WeGenError(f"There is no stage {name!r} to train; choose one of {', '.join(STAGES)}.")
 
     def _page_cache(self) -> Path:

@@ -1,0 +1,77 @@
+"""What a reference's weight and mask do to the next picture of a chat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import storybook
+from ..chat import Chat, Reference, References
+from ..storybook import Mention, Scene, Thing
+from .comparison import LOOKS, holds
+from .examiner import Examiner, shown
+
+NAME = "one"
+WEIGHTS = (1.0, 0.5, 0.0)
+
+
+class _Plan(NamedTuple):
+    """A page that is drawn first, and a page that is shown then, of which one thing is to be added and not the other"""
+
+    before: Scene
+    reference: Scene
+    wanted: Thing
+    other: Thing
+    place: str
+
+
+def reference_effects(exam: Examiner) -> dict[str, float]:
+    """One thing of a page with two is added to a chat: by its name, at several weights, or by a mask and no name.
+
+    `weight_W` is the share of pictures to which the named thing came with its kind, colour and size, at weight W.
+    `masked` is the share to which the thing came that the mask shows, `outside_mask` that to which the other one came.
+    """
+    rows: dict[str, list[bool]] = {f"references/weight_{weight:g}": [] for weight in WEIGHTS}
+    rows |= {"references/masked": [], "references/outside_mask": []}
+    for batch in exam.batches("references"):
+        plans, seeds = [_plan(rng) for _, rng in batch], [number for number, _ in batch]
+        wanted, others = [plan.wanted for plan in plans], [plan.other for plan in plans]
+        chats = exam.take_turns([Chat()] * len(plans), [storybook.full_caption(plan.before) for plan in plans], seeds)
+        for weight in WEIGHTS:
+            orders = [f"add the {plan.wanted.kind} of @{NAME} {plan.place}" for plan in plans]
+            given = [replace(exam.reference(NAME, storybook.render(plan.reference)), weight=weight) for plan in plans]
+            rows[f"references/weight_{weight:g}"] += _came(_drawn(exam, chats, orders, given, seeds), wanted)
+        orders = [f"add @{NAME} {plan.place}" for plan in plans]
+        given = [
+            exam.reference(NAME, storybook.render(plan.reference), storybook.mask_of(plan.wanted)) for plan in plans
+        ]
+        drawn = _drawn(exam, chats, orders, given, seeds)
+        rows["references/masked"] += _came(drawn, wanted)
+        rows["references/outside_mask"] += _came(drawn, others)
+    return {name: float(np.mean(marks)) for name, marks in rows.items()}
+
+
+def _plan(rng: Random) -> _Plan:
+    while True:
+        addition = storybook.sample_addition(rng)
+        others = [thing for thing in addition.reference.things if thing != addition.chosen]
+        kinds = {thing.kind for thing in (*addition.before.things, addition.chosen)}
+        if others and others[0].kind not in kinds:
+            place = f"at the {storybook.place_name(*addition.added.place)}"
+            return _Plan(addition.before, addition.reference, addition.chosen, others[0], place)
+
+
+def _drawn(
+    exam: Examiner, chats: Sequence[Chat], orders: Sequence[str], given: Sequence[Reference], seeds: Sequence[int]
+) -> list[tuple[Mention, ...]]:
+    """The things that the judge sees after one more turn."""
+    found = exam.take_turns(chats, orders, seeds, [References((one,)) for one in given])
+    return [seen.things for seen in exam.read([shown(chat) for chat in found])]
+
+
+def _came(drawn: Sequence[tuple[Mention, ...]], wanted: Sequence[Thing]) -> list[bool]:
+    return [holds(things, [Mention.of(thing)], LOOKS) for things, thing in zip(drawn, wanted, strict=True)]
