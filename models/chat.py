@@ -21,7 +21,7 @@ def _same(a: Any, b: Any) -> bool:
     return a == b
 
 
-class _Value:
+class Value:
     """Equality by content, tensors included; the hash leaves tensors out."""
 
     def __eq__(self, other: object) -> bool:
@@ -39,7 +39,7 @@ def _describe(tensor: Tensor | None) -> str:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Reference(_Value):
+class Reference(Value):
     """A named picture that instructions can mention as `@name`."""
 
     name: str
@@ -135,7 +135,7 @@ class Settings:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Answer(_Value):
+class Answer(Value):
     """One picture that a turn led to, with the words it was drawn from."""
 
     rewrite: str
@@ -153,7 +153,7 @@ class Answer(_Value):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Turn(_Value):
+class Turn(Value):
     """One exchange: what was asked, and the pictures it gave, one of which the chat goes on with.
 
     A turn without an instruction is a picture that the user brought along.

@@ -17,7 +17,7 @@ from .errors import WeGenError
 from .generation import OnStep, Sampling, seeded
 from .images import flatten_alpha, from_pil, to_pil
 from .loading import load
-from .refinement import Masks, changes, finish, plan
+from .refinement import Masks, changes, finish, kept_area, plan
 from .rewriting import rewrite
 from .turn import Idea, Wish, draw_up, think
 from .wegen import WeGen
@@ -161,8 +161,8 @@ class Pipeline:
         before = chat.last.answer.picture
         height, width = before.shape[:2]
         masks = Masks(edit_mask, keep_mask, release).fitted(height, width)
-        change_mask(masks.edit, masks.keep, height, width)  # says what is wrong with masks before anything is computed
-        wish = Wish(instruction, references, sampling, settings.feature_guidance, settings.collection)
+        kept = kept_area(chat, masks)  # says what is wrong with masks before anything is computed
+        wish = Wish(instruction, references, sampling, settings.feature_guidance, settings.collection, kept=kept)
         ideas = think(self.wegen, chat, wish, seeds, on_token, on_feature)
         return chat.add(self._next_turn(chat, wish, ideas, masks, settings, on_step))
 

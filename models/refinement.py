@@ -57,6 +57,24 @@ class Finished(NamedTuple):
     """A plain sentence about what the user would otherwise wonder at, or nothing."""
 
 
+def kept_area(chat: Chat, masks: Masks) -> Tensor | None:
+    """Where the chat's last picture stays as it is, `[H, W]` in 0..1; None when all of it may change.
+
+    Raises:
+        WeGenError: the user's masks leave nothing to change.
+    """
+    allowed = _allowed(chat, masks)
+    return None if allowed is None else 1 - allowed
+
+
+def _allowed(chat: Chat, masks: Masks) -> Tensor | None:
+    """Where the user lets the chat's last picture change, `[H, W]` in 0..1; None is everywhere."""
+    height, width = chat.last.answer.picture.shape[:2]
+    masks = masks.fitted(height, width)
+    keep = union(None if masks.release else chat.kept(), masks.keep)
+    return change_mask(masks.edit, keep, height, width)
+
+
 def plan(chat: Chat, ideas: Sequence[Idea], masks: Masks, settings: Settings) -> list[Plan]:
     """Decide where each idea may change the chat's last picture.
 
@@ -68,9 +86,7 @@ def plan(chat: Chat, ideas: Sequence[Idea], masks: Masks, settings: Settings) ->
     """
     before = chat.last.answer
     height, width = before.picture.shape[:2]
-    masks = masks.fitted(height, width)
-    keep = union(None if masks.release else chat.kept(), masks.keep)
-    allowed = change_mask(masks.edit, keep, height, width)
+    allowed = _allowed(chat, masks)
     plans = []
     for idea in ideas:
         change = allowed

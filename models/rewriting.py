@@ -13,6 +13,7 @@ from functools import cache
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from .chat import Chat, References
 from .configuration import Templates
@@ -42,6 +43,8 @@ class Asked(NamedTuple):
     """Pictures that the instruction may mention as `@name`."""
     chat: Chat = Chat()
     """Earlier turns."""
+    kept: Tensor | None = None
+    """`[H, W]` in 0..1, 1 where the chat's last picture stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ def rewrite(
     chat: Chat = Chat(),  # noqa: B008 - immutable
     limit: int | None = None,
     on_token: OnStep | None = None,
+    kept: Tensor | None = None,
 ) -> list[Rewrite]:
     """One rewrite of `instruction` for each seed, written in batches.
 
@@ -79,13 +83,14 @@ def rewrite(
         chat: earlier turns.
         limit: most tokens a rewrite; default as the checkpoint says.
         on_token: called after each token; what it raises stops the work.
+        kept: `[H, W]` in 0..1, 1 where the chat's last picture stays as it is.
 
     Raises:
         WeGenError: an empty instruction, an unknown `@name`, or more tokens than the context holds.
     """
     if not seeds:
         raise WeGenError("0 rewrites were asked for; give 1 or more.")
-    asked = Asked(instruction, references, chat)
+    asked = Asked(instruction, references, chat, kept)
     if sampling.temperature == 0:
         [[written]] = rewrite_each(wegen, [asked], [0], sampling, limit, on_token)
         return [replace(written, seed=seed) for seed in seeds]
@@ -112,7 +117,8 @@ def rewrite_each(
     author = _Author(wegen, start, sampling, limit, wishes, on_token)
     shown = _shown(wegen, wishes, limit, on_token)
     demands = [
-        constraint(config, wish.instruction, wish.chat, before) for wish, before in zip(wishes, shown, strict=True)
+        constraint(config, wish.instruction, wish.chat, before, wish.kept)
+        for wish, before in zip(wishes, shown, strict=True)
     ]
     slots = [_Slot(number, seed) for number in range(len(wishes)) for seed in seeds]
     chosen = _choose(author, demands, slots)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .chat import Chat, References
+from .chat import Chat, References, Value
 from .configuration import WeGenConfig
 from .conversation import memory_note, picture_prompt
 from .errors import WeGenError
@@ -31,8 +31,8 @@ class Idea:
     """Plain sentences for the user: words that the model did not know, and what could not be had."""
 
 
-@dataclass(frozen=True)
-class Wish:
+@dataclass(frozen=True, eq=False)
+class Wish(Value):
     """What is asked of the language side in one turn.
 
     Attributes:
@@ -42,6 +42,7 @@ class Wish:
         feature_guidance: 1 is off; above, features move away from those of no prompt at all.
         collection: "aligned", or "released" for the published inference's own off-by-one.
         given: words of the user's own that are drawn in place of a rewrite; empty for none.
+        kept: `[H, W]` in 0..1, 1 where the picture before stays as it is; rewrites go on naming what is there.
     """
 
     instruction: str
@@ -50,6 +51,7 @@ class Wish:
     feature_guidance: float = 1.0
     collection: Collection = "aligned"
     given: str = ""
+    kept: Tensor | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "given", self.given.strip())
@@ -92,7 +94,9 @@ def think(
     elif wish.sampling is None:
         rewrites = [instruction] * len(seeds)
     else:
-        written = rewrite(wegen, instruction, seeds, wish.sampling, wish.references, chat, on_token=on_token)
+        written = rewrite(
+            wegen, instruction, seeds, wish.sampling, wish.references, chat, on_token=on_token, kept=wish.kept
+        )
         rewrites = [one.text for one in written]
         notes += (report(written),)
     notes = tuple(dict.fromkeys(filter(None, notes)))

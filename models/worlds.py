@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from torch import Tensor
+
 from . import storybook
 from .chat import Chat
 from .configuration import WeGenConfig
@@ -41,7 +43,9 @@ def description_request(config: WeGenConfig, chat: Chat) -> str:
     return storybook.DESCRIBE[0] if brought and config.world == STORYBOOK else ""
 
 
-def constraint(config: WeGenConfig, instruction: str, chat: Chat, before: str = "") -> Constraint:
+def constraint(
+    config: WeGenConfig, instruction: str, chat: Chat, before: str = "", kept: Tensor | None = None
+) -> Constraint:
     """What of an instruction, and of the picture that the chat goes on with, must stay in a rewrite.
 
     Args:
@@ -49,6 +53,7 @@ def constraint(config: WeGenConfig, instruction: str, chat: Chat, before: str = 
         instruction: what the user wrote.
         chat: earlier turns.
         before: what the chat's last picture shows, in words; as far as they are known.
+        kept: `[H, W]` in 0..1, 1 where that picture stays as it is. Only words with places can be held to it.
     """
     if config.world == STORYBOOK:
         known, words = understand(config, instruction).text, storybook.vocabulary()
@@ -56,7 +61,7 @@ def constraint(config: WeGenConfig, instruction: str, chat: Chat, before: str = 
         if not chat.turns and asked != known:
             return storybook.demand_of_composition(asked, words)
         if chat.turns:
-            return storybook.demand_of_order(known, before, words)
+            return storybook.demand_of_order(known, before, words, None if kept is None else kept.numpy())
         return storybook.demand_of_wish(asked, words)
     # Where the picture itself stands at the mention, it is there whatever the rewrite says.
     inline = "{picture}" in config.templates.mention

@@ -5,8 +5,10 @@ import json
 from dataclasses import replace
 from random import Random
 
+import numpy as np
 import pytest
 import torch
+from comfyui_wegen.models import pipeline as pipeline_module
 from comfyui_wegen.models import rewriting, storybook
 from comfyui_wegen.models.asking import ask
 from comfyui_wegen.models.chat import Answer, Chat, Reference, References, Settings, Turn
@@ -263,6 +265,42 @@ def test_an_order_that_is_half_understood_leaves_open_what_it_may_mean(order, al
     demand = demand_of_order(order, PAGE, storybook.vocabulary())
     assert allowed is None or demand.missing(allowed) == ()
     assert refused is None or demand.missing(refused)
+
+
+def test_what_lies_in_a_kept_area_stays_whatever_an_order_means():
+    known, left_half = storybook.vocabulary(), np.zeros((90, 150), np.float32)
+    left_half[:, :75] = 1
+    without_house = "on a road at dusk, a big black cat facing left at the bottom right."
+    without_cat = "on a road at dusk, a small red house with the lights on at the bottom left."
+    order = "make it cosy"
+    assert demand_of_order(order, PAGE, known).missing(without_house) == ()
+    assert demand_of_order(order, PAGE, known, left_half).missing(without_house)
+    assert demand_of_order(order, PAGE, known, left_half).missing(without_cat) == ()
+    # What an order clearly says is not held against it: the pixels stay all the same.
+    house_gone = PAGE.replace("a small red house with the lights on at the bottom left, ", "")
+    assert demand_of_order("remove the house", PAGE, known, left_half).missing(house_gone) == ()
+
+
+def test_refinements_tell_the_words_what_is_kept(tiny, monkeypatch):
+    """Earlier keep masks count as well as those of the turn, and nothing does once it is released."""
+    pipeline, seen = Pipeline(*tiny), []
+
+    def stop(wegen, chat, wish, *_):
+        seen.append(wish.kept)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline_module, "think", stop)
+    top, left = torch.zeros(8, 8), torch.zeros(8, 8)
+    top[:4], left[:, :4] = 1, 1
+    answer = Answer("", torch.zeros(64, 32), torch.zeros(8, 8, 3), 0)
+    chat = Chat().add(Turn("", (answer,), keep_mask=top))
+    asked = ({}, {"keep_mask": left}, {"edit_mask": left}, {"release": True}, {"keep_mask": left, "release": True})
+    for masks in asked:
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.refine(chat, "make it cosy", **masks)
+    expected = (top, torch.maximum(top, left), torch.maximum(top, 1 - left), None, left)
+    for found, wanted in zip(seen, expected, strict=True):
+        assert (found is None and wanted is None) or torch.equal(found, wanted)
 
 
 def test_a_brought_picture_is_read_before_it_is_changed(reader):

@@ -95,6 +95,7 @@ class WeGenRewritePrompt(io.ComfyNode):
             chat,
             limit,
             progress(),
+            chat.kept(),
         )
         texts = [one.text for one in written]
         said = " ".join(filter(None, [*understand(wegen.config, instruction).notes, report(written)]))

@@ -9,6 +9,7 @@ from ..models.chat import Chat, References
 from ..models.errors import WeGenError
 from ..models.generation import Sampling
 from ..models.metadata import turns_of
+from ..models.refinement import Masks, kept_area
 from ..models.rewriting import rows_needed
 from ..models.turn import Idea, Wish, positions_needed, think
 from .host.bundle import WeGenBundle, progress
@@ -43,13 +44,17 @@ def think_in_host(
     rewritten: str = "",
     references: References | None = None,
     chat: Chat | None = None,
+    edit_mask: torch.Tensor | None = None,
+    keep_mask: torch.Tensor | None = None,
+    release: bool = False,
 ) -> tuple[Idea, ...]:
     """Run the language side with the host's memory management, progress and cancel."""
     if batch_size < 1:
         raise WeGenError(f"The batch size is {batch_size}; set 1 or more.")
     sampling = Sampling.from_creativity(creativity) if rewrite else None
-    wish = Wish(instruction, references, sampling, feature_guidance, collection, rewritten)
     chat = chat or Chat()
+    kept = kept_area(chat, Masks(edit_mask, keep_mask, release)) if len(chat) else None
+    wish = Wish(instruction, references, sampling, feature_guidance, collection, rewritten, kept)
     seeds = tuple(seed + k for k in range(batch_size))
 
     def run() -> list[Idea]:
@@ -119,7 +124,14 @@ class WeGenThink(io.ComfyNode):
             display_name="WeGen Think (inside Generate and Refine)",
             category=CATEGORY,
             is_dev_only=True,
-            inputs=[wegen(), *turn_inputs(), rewritten()],
+            inputs=[
+                wegen(),
+                *turn_inputs(),
+                rewritten(),
+                io.Mask.Input("edit_mask", optional=True),
+                io.Mask.Input("keep_mask", optional=True),
+                io.Boolean.Input("release", default=False, optional=True),
+            ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
             outputs=[IdeasType.Output(display_name="ideas"), io.String.Output(display_name="reply")],
         )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from .captions import noun_phrase, parse_caption, setting_phrase, unknown_words
+from .catalogue import PICTURE_SIZE
 from .naming import Mention, Named, covers
 from .orders import outcome
 
@@ -69,19 +72,36 @@ def demand_of_composition(wish: str, words: frozenset[str]) -> Demand:
     return Demand(wish, Named(kinds, named.ground, named.sky), words, order=True)
 
 
-def demand_of_order(order: str, before: str, words: frozenset[str]) -> Demand:
+def demand_of_order(order: str, before: str, words: frozenset[str], kept: np.ndarray | None = None) -> Demand:
     """What an order that changes a picture says must be there, and what it leaves alone of the picture before.
 
     Args:
         order: such as "remove the house and keep the cat"; `@name` stands for a picture.
         before: the description of the picture that is changed.
         words: every word that the storybook knows.
+        kept: `[H, W]` in 0..1, 1 where that picture stays as it is: things that are there stay whatever the order
+            may mean.
     """
     shown = parse_caption(before)
-    named, certain = outcome(order, shown)
+    fixed = frozenset() if kept is None else _lying_in(kept, shown)
+    named, certain = outcome(order, shown, fixed)
     if certain and _complete(shown):  # then nothing may come that was not asked for
         named = replace(named, fewest=len(named.things), most=len(named.things))
     return Demand(order, named, words, order=True)
+
+
+def _lying_in(area: np.ndarray, shown: Named) -> frozenset[int]:
+    """The numbers of those things of a whole description that lie in an area of the picture, for the most part."""
+    if not _complete(shown):
+        return frozenset()
+    height, width = area.shape
+    inside = set()
+    for number, thing in enumerate(shown.to_scene().things):
+        left, top, right, bottom = (max(edge, 0) / PICTURE_SIZE for edge in thing.box)
+        box = area[int(top * height) : round(bottom * height), int(left * width) : round(right * width)]
+        if box.size and box.mean() > 0.5:
+            inside.add(number)
+    return frozenset(inside)
 
 
 def _complete(shown: Named) -> bool:

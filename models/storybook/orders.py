@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -84,12 +84,13 @@ class _Reading:
         self.open |= {number for number, thing in enumerate(self.shown) if thing.kind in kinds}
 
 
-def outcome(order: str, shown: Named) -> Outcome:
+def outcome(order: str, shown: Named, fixed: Collection[int] = ()) -> Outcome:
     """Read an order that changes a picture.
 
     Args:
         order: such as "remove the house and keep the cat"; `@name` stands for a picture.
         shown: what the picture before shows, as far as it is known.
+        fixed: numbers of shown things that no unclear order means.
     """
     reading = _Reading(shown.things, list(shown.things))
     ground, sky, settings_named = shown.ground, shown.sky, False
@@ -104,10 +105,13 @@ def outcome(order: str, shown: Named) -> Outcome:
         # A clause without a verb goes on with the one before it: "keep the cat and the house".
         verb = _verb(clause) if verb is None or _VERB.search(clause) else verb
         verb(reading, clause)
-    if reading.all_open:
-        named = Named(tuple(reading.added), *((ground, sky) if settings_named else (None, None)))
-        return Outcome(named, False)
-    stayed = [thing for number, thing in enumerate(reading.now) if number not in reading.open and thing is not None]
+    opened = range(len(shown.things)) if reading.all_open else reading.open
+    stayed = [
+        thing for number, thing in enumerate(reading.now)
+        if thing is not None and (number in fixed or number not in opened)
+    ]  # fmt: skip
+    if reading.all_open and not settings_named:
+        ground = sky = None
     return Outcome(Named((*stayed, *reading.added), ground, sky), reading.certain)
 
 

@@ -20,7 +20,7 @@ from ...models.metadata import KEY
 TURNS = ("WeGenGenerate", "WeGenRefine")
 WORDS = (
     "wegen", "instruction", "references", "chat", "feature_guidance", "collection",
-    "seed", "batch_size", "rewrite", "creativity", "rewritten",
+    "seed", "batch_size", "rewrite", "creativity", "rewritten", "edit_mask", "keep_mask", "release",
 )  # fmt: skip
 """The inputs of a turn that its words depend on."""
 REMEMBERED = 256
