@@ -30,7 +30,7 @@ ATTEMPTS = 8
 """How often a rewrite is drawn at most: after TRIES that all lack something, bolder ones follow."""
 SPARE_ROWS = 4
 """Attempts are drawn this many at once where fewer are needed: a batch costs little more than a single one."""
-_BOLD = Sampling(temperature=0.8, top_p=0.9)
+_BOLD = Sampling(temperature=1.0, top_p=1.0)  # as the model itself would speak
 _LAST_TOKENS = 8  # a marker of the templates is shorter
 _MARKER = re.compile(r"\[/?\w+\]|</?[^<>{}\s]+>")
 
