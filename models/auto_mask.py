@@ -31,7 +31,7 @@ def propose(before: Tensor, after: Tensor, height: int, width: int, how: AutoMas
     Args:
         before, after: features `[K, D]` of the picture there is and of the one that is meant, K a square number.
         height, width: of the picture in pixels.
-        how: threshold, growth and softness.
+        how: threshold, growth and softness. Where most of the picture changes, half the threshold counts.
 
     Raises:
         WeGenError: the features do not belong together.
@@ -41,7 +41,11 @@ def propose(before: Tensor, after: Tensor, height: int, width: int, how: AutoMas
     side = round(len(before) ** 0.5)
     distance = 1 - F.cosine_similarity(before.float(), after.float(), dim=-1)
     cells = distance.reshape(1, 1, side, side)
-    changed = (cells > how.threshold).float()
+    threshold = how.threshold
+    if (cells > threshold).float().mean() > 0.5:
+        # Most of the picture is meant to change, as with the time of day: what is left of it would show as patches.
+        threshold /= 2
+    changed = (cells > threshold).float()
     mask = F.interpolate(changed, size=(height, width), mode="nearest-exact")
     mask = soften(grow(mask[0, 0], how.grow), how.soften)
     heat = F.interpolate(cells, size=(height, width), mode="bilinear", align_corners=False)

@@ -100,7 +100,7 @@ class AutoMask:
         soften: width in pixels of the soft edge outside of that.
     """
 
-    threshold: float = 0.12
+    threshold: float = 0.1
     grow: int = 2
     soften: int = 2
 

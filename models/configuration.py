@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from .errors import WeGenError
@@ -307,6 +308,9 @@ class WeGenConfig:
     size: int = 1024
     """Side in pixels of the square pictures that the decoder paints by default."""
     name: str = "wegen"
+    turns_in_view: int | None = None
+    """How many earlier turns of a chat keep their pictures in the sequence, older ones only their words: as many as the
+    model was trained to look back at. None: as many as fit."""
     world: str = ""
     """The closed world that the model was trained in ("storybook"): it knows the words of that world and no others.
     Empty for a model of open language; see `worlds`."""
@@ -385,6 +389,10 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         if not isinstance(value, list | tuple):
             raise WeGenError(f"{where} must be a list, got {value!r}.")
         return tuple(_convert(item, get_args(hint)[0], where) for item in value)
+    if get_origin(hint) is UnionType:  # of one type, and None
+        if value is None:
+            return None
+        [hint] = (one for one in get_args(hint) if one is not NoneType)
     accepted = (int, float) if hint is float else hint
     if not isinstance(value, accepted) or isinstance(value, bool) != (hint is bool):
         raise WeGenError(f"{where} must be of type {hint.__name__}, got {value!r}.")

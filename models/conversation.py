@@ -119,8 +119,8 @@ def _turns(numbers: Sequence[int]) -> str:
 def remember(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, asked: Prompt) -> Memory:
     """The turns before `asked`, as many as fit with room for a rewrite and a picture.
 
-    Where they do not, the oldest pictures go first, then the oldest words. The last turn always stays, and so do
-    `asked` and the references in it.
+    Where they do not, or are more than the model can look back at, the oldest pictures go first, then the oldest words.
+    The last turn always stays, and so do `asked` and the references in it.
     """
     room = config.language.context_length - asked.tokens(tokenizer)
     room -= config.templates.rewrite_limit + config.tokens_per_picture + 2
@@ -128,7 +128,8 @@ def remember(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, asked: Promp
     words = [_past(config, tokenizer, chat, number, pictures=False) for number in range(len(chat))]
     sizes = [(len(tokenizer.encode(w.text, begin=False)), len(tokenizer.encode(p.text, begin=False)))
              for w, p in zip(whole, words, strict=True)]  # fmt: skip
-    unseen = forgotten = 0
+    unseen = 0 if config.turns_in_view is None else max(0, len(chat) - config.turns_in_view)
+    forgotten = 0
     while sum(s[0] for s in sizes[unseen:]) + sum(s[1] for s in sizes[forgotten:unseen]) > room:
         if unseen < len(chat) - 1:
             unseen += 1

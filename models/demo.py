@@ -34,7 +34,7 @@ REFINEMENTS = (
     ("make it night", (0.0, 0.0, 1.0, 1.0)),
     ("add a big yellow crescent moon at the top middle", (0.3, 0.0, 0.75, 0.35)),
     ("light up the house", (0.0, 0.4, 0.45, 0.95)),
-    ("delete the cloud", (0.55, 0.3, 1.0, 0.5)),
+    ("remove the cloud", (0.55, 0.3, 1.0, 0.5)),
 )
 QUESTION = "what colour is the house?"
 

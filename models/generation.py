@@ -51,27 +51,30 @@ class Sampling:
             top_p=max(creativity, LEAST_TOP_P) if top_p is None else top_p,
         )
 
-    def choose(self, logits: Tensor, generator: torch.Generator) -> int:
-        """Index drawn from `[vocab]` logits; one uniform number of `generator` decides, on the CPU on any device.
+    def choose(self, logits: Tensor, generators: Sequence[torch.Generator]) -> list[int]:
+        """For each row of `[B, vocab]` logits an index; one uniform number of the row's own generator decides.
+
+        That happens on the CPU on any device, and for each row as if it were alone.
 
         Raises:
             WeGenError: the logits hold no number to choose by, because the model overflowed.
         """
-        best = float(logits.max())
-        if not math.isfinite(best):
+        best = logits.amax(-1, keepdim=True)
+        if not best.isfinite().all():
             raise WeGenError(
-                f"The language model computed {best} instead of numbers. Its precision is too low or its weights are "
-                "damaged: load it in bf16 or fp32."
+                f"The language model computed {float(best[~best.isfinite()][0])} instead of numbers. Its precision is "
+                "too low or its weights are damaged: load it in bf16 or fp32."
             )
         if self.temperature == 0:
-            return int(logits.argmax())
+            return logits.argmax(-1).tolist()
         # Counted from the likeliest word, so that no temperature is too small to divide by.
-        scaled = (logits.double().cpu() - best) / self.temperature
-        probabilities, order = scaled.softmax(-1).sort(descending=True, stable=True)
+        scaled = (logits.double() - best.double()).cpu() / self.temperature
+        probabilities, order = scaled.softmax(-1).sort(dim=-1, descending=True, stable=True)
         reached = probabilities.cumsum(-1)
-        kept = int((reached - probabilities < self.top_p).sum())
-        draw = torch.rand((), generator=generator, dtype=torch.float64) * reached[kept - 1]
-        return int(order[min(int(torch.searchsorted(reached, draw, right=True)), kept - 1)])
+        last = (reached - probabilities < self.top_p).sum(-1, keepdim=True) - 1
+        draws = [torch.rand(1, generator=generator, dtype=torch.float64) for generator in generators]
+        places = torch.searchsorted(reached, torch.stack(draws) * reached.gather(-1, last), right=True)
+        return order.gather(-1, places.minimum(last))[:, 0].tolist()
 
 
 def seeded(seed: int, index: int = 0) -> torch.Generator:
@@ -167,7 +170,7 @@ class Decoding:
             logits = llm.logits(self.hidden).index_fill_(-1, inside, picture_logit)
             if step < least:
                 logits[:, list(stops)] = -math.inf
-            chosen = [sampling.choose(logits[b], generators[b]) if going[b] else 0 for b in range(len(rows))]
+            chosen = sampling.choose(logits, generators)
             for b, row in enumerate(rows):
                 if going[b]:
                     written[row].append(chosen[b])

@@ -59,9 +59,15 @@ class KVCache:
     def select(self, rows: Sequence[int]) -> KVCache:
         """A new cache with these rows of this one, in this order; a row may come up more than once."""
         index = torch.tensor(rows, device=self.lengths.device)
+
+        def selected(memory: Tensor) -> Tensor:
+            chosen = memory.new_zeros(len(rows), *memory.shape[1:])
+            chosen[:, :, : self.longest] = memory[:, :, : self.longest].index_select(0, index)
+            return chosen
+
         copy = object.__new__(KVCache)
-        copy.keys = [keys.index_select(0, index) for keys in self.keys]
-        copy.values = [values.index_select(0, index) for values in self.values]
+        copy.keys = [selected(keys) for keys in self.keys]
+        copy.values = [selected(values) for values in self.values]
         copy.lengths = self.lengths.index_select(0, index)
         copy.capacity, copy.longest = self.capacity, self.longest
         return copy

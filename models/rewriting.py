@@ -249,12 +249,14 @@ def _choose(author: _Author, demands: Sequence[Constraint], slots: Sequence[_Slo
         # Attempts of one kind at a time, as they are drawn differently; those as asked first.
         last = author.tries if any(len(slot.attempts) < author.tries for slot in waiting) else ATTEMPTS
         waiting = [slot for slot in waiting if len(slot.attempts) < last]
-        begun = any(slot.attempts for slot in slots)
-        ahead = rows_needed(len(slots)) // len(waiting) if begun else 1
+        # The first try again mostly succeeds; whoever fails more often gets more at once.
+        most = rows_needed(len(slots)) // len(waiting)
         wanted = [
             (slot, number)
             for slot in waiting
-            for number in range(len(slot.attempts), min(len(slot.attempts) + ahead, last))
+            for number in range(
+                len(slot.attempts), min(max(2 * len(slot.attempts), 1), len(slot.attempts) + most, last)
+            )
         ]
         for (slot, _), text in zip(wanted, author.write(wanted), strict=True):
             slot.attempts.append(_Attempt(text, demands[slot.wish].missing(text)))

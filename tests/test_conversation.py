@@ -215,6 +215,18 @@ def test_the_oldest_pictures_leave_a_long_chat_first(length):
         assert ("turn 1." if len(memory.unseen) == 1 else f"turns 1 to {len(memory.unseen)}") in note
 
 
+def test_no_more_turns_are_in_view_than_the_model_can_look_back_at():
+    chat, config = long_chat(6), dataclasses.replace(with_context(2048), turns_in_view=2)
+    asked = user_turn(config, TOKENIZER, "turn", "more", [])
+    memory = remember(config, TOKENIZER, chat, asked)
+    assert memory.unseen == (1, 2, 3, 4) and memory.forgotten == () and values(memory.prompt) == [4, 5]
+    assert all(f"a cat {number}" in memory.prompt.text for number in range(6))
+    assert remember(config, TOKENIZER, chat.rewind(2), asked).unseen == ()
+    assert remember(dataclasses.replace(config, turns_in_view=None), TOKENIZER, chat, asked).unseen == ()
+    with pytest.raises(WeGenError, match="turns_in_view is 0"):
+        dataclasses.replace(config, turns_in_view=0)
+
+
 def test_a_rewrite_comes_of_the_same_memory_as_its_picture():
     chat, config = long_chat(6), with_context(460)
     config = dataclasses.replace(config, templates=dataclasses.replace(config.templates, rewrite_place="answer"))

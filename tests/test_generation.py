@@ -117,8 +117,8 @@ def test_text_stops_at_a_picture_and_never_begins_inside_one(wegen):
 class Scripted:
     """Writes what it was told instead of choosing; the "generators" are the words of each sequence."""
 
-    def choose(self, logits, generator):
-        return next(generator)
+    def choose(self, logits, generators):
+        return [next(generator, 0) for generator in generators]
 
 
 def test_text_can_be_made_to_hold_some_words(wegen, monkeypatch):
@@ -228,7 +228,7 @@ LOGITS = torch.tensor([0.1, 2.0, 1.0, -1.0, 1.9])
 
 def draws(sampling, count=400, logits=LOGITS):
     generator = seeded(0)
-    return [sampling.choose(logits, generator) for _ in range(count)]
+    return [sampling.choose(logits[None], [generator])[0] for _ in range(count)]
 
 
 def test_temperature_0_takes_the_likeliest():
@@ -256,7 +256,7 @@ def test_impossible_words_never_come():
 
 def test_one_number_of_the_generator_decides():
     generator, other = seeded(5), seeded(5)
-    Sampling(1.0).choose(LOGITS, generator)
+    Sampling(1.0).choose(LOGITS[None], [generator])
     torch.rand((), generator=other, dtype=torch.float64)
     assert torch.equal(generator.get_state(), other.get_state())
 
@@ -267,7 +267,14 @@ def test_an_overflown_model_is_reported(temperature, bad):
     logits = LOGITS.clone()
     logits[2] = bad
     with pytest.raises(WeGenError, match="bf16 or fp32"):
-        Sampling(temperature).choose(logits, seeded(0))
+        Sampling(temperature).choose(torch.stack([LOGITS, logits]), [seeded(0), seeded(1)])
+
+
+@pytest.mark.parametrize("sampling", [Sampling(0.0), Sampling(0.7, 0.9), Sampling(1.0)])
+def test_each_row_is_chosen_as_if_it_were_alone(sampling):
+    logits = torch.randn(16, 700, generator=seeded(1)) * 3
+    together = sampling.choose(logits, [seeded(k) for k in range(16)])
+    assert together == [sampling.choose(row[None], [seeded(k)])[0] for k, row in enumerate(logits)]
 
 
 @pytest.mark.parametrize("values", [(-0.1, 1), (math.nan, 1), (math.inf, 1), (1, 0), (1, 1.1), (1, math.nan)])

@@ -57,6 +57,19 @@ def test_masks_fit_any_picture_size():
     assert found.shape == (37, 21) and found[0, 0] == 1 and found[-1, -1] == 1 and found[0, -1] == 0
 
 
+def test_where_most_changes_little_differences_count_too():
+    """A cell that is only half different would show as a patch of the old picture."""
+    near = torch.tensor([1.0, 1.0, 1.0, 0.1] * 2)  # a cosine distance of 0.1 from the features before
+
+    def unchanged_cells(*changed):
+        after = features(*changed)
+        after[15] = near
+        return int((propose(features(), after, 4, 4, AutoMask(0.15, 0, 0)).mask == 0).sum())
+
+    assert unchanged_cells(*range(8)) == 8
+    assert unchanged_cells(*range(9)) == 6
+
+
 def test_features_of_other_shapes_are_refused():
     with pytest.raises(WeGenError, match="cannot be compared"):
         propose(torch.ones(16, 8), torch.ones(64, 8), 32, 32)
