@@ -80,7 +80,7 @@ def _version() -> str:
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    from .data.command import add_arguments, run
+    from .training.data_command import add_arguments, run
 
     add_arguments(parser)
     parser.set_defaults(run=run)

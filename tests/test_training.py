@@ -14,9 +14,9 @@ from comfyui_wegen.models import conversation as inference
 from comfyui_wegen.models.chat import Answer, Chat, Reference, References, Turn
 from comfyui_wegen.models.checkpoint import open_checkpoint
 from comfyui_wegen.models.data import TASKS, Forgotten, Picture, Text, stream
-from comfyui_wegen.models.data import command as data_command
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.loading import load
+from comfyui_wegen.models.training import data_command
 from comfyui_wegen.models.training.command import add_arguments, run
 from comfyui_wegen.models.training.conversations import conversation
 from comfyui_wegen.models.training.encoder import EncoderStage, cell_answers

@@ -35,10 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from tqdm import tqdm
 
-    from ..training.command import NANO_RECIPES
-    from ..training.recipe import AGENT, read_recipe
-    from .shards import write_samples
-    from .tasks import generate_samples
+    from ..data import generate_samples, write_samples
+    from .command import NANO_RECIPES
+    from .recipe import AGENT, read_recipe
 
     if arguments.samples < 1:
         raise WeGenError(f"{arguments.samples} samples were asked for; give 1 or more.")
