@@ -29,7 +29,7 @@ TRIES = 4
 ATTEMPTS = 8
 """How often a rewrite is drawn at most: after TRIES that all lack something, bolder ones follow."""
 SPARE_ROWS = 4
-"""Attempts are drawn this many at once where fewer are needed: a batch costs little more than a single one."""
+"""Up to this many attempts are drawn at once where fewer are needed: a batch costs little more than a single one."""
 _BOLD = Sampling(temperature=1.0, top_p=1.0)  # as the model itself would speak
 _LAST_TOKENS = 8  # a marker of the templates is shorter
 _MARKER = re.compile(r"\[/?\w+\]|</?[^<>{}\s]+>")
@@ -240,7 +240,7 @@ def _markers(templates: Templates) -> re.Pattern:
 def _choose(author: _Author, demands: Sequence[Constraint], slots: Sequence[_Slot]) -> list[Rewrite]:
     """For each slot the first attempt that may be taken and that no slot of the same wish before it took.
 
-    Attempts are drawn when they are needed, many at once; which are drawn has no influence on which are taken.
+    Attempts are drawn when they are needed, some at once; which are drawn has no influence on which are taken.
     """
     while True:
         chosen, waiting = _take(author, demands, slots)
@@ -252,11 +252,9 @@ def _choose(author: _Author, demands: Sequence[Constraint], slots: Sequence[_Slo
         # The first try again mostly succeeds; whoever fails more often gets more at once.
         most = rows_needed(len(slots)) // len(waiting)
         wanted = [
-            (slot, number)
+            (slot, len(slot.attempts) + further)
             for slot in waiting
-            for number in range(
-                len(slot.attempts), min(max(2 * len(slot.attempts), 1), len(slot.attempts) + most, last)
-            )
+            for further in range(min(max(len(slot.attempts), 1), most, last - len(slot.attempts)))
         ]
         for (slot, _), text in zip(wanted, author.write(wanted), strict=True):
             slot.attempts.append(_Attempt(text, demands[slot.wish].missing(text)))
