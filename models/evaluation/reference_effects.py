@@ -20,7 +20,7 @@ WEIGHTS = (1.0, 0.5, 0.0)
 
 
 class _Plan(NamedTuple):
-    """A page that is drawn first, and a page that is shown then, of which one thing is to be added and not the other"""
+    """A page that is drawn first, and a page that is shown then: one thing of it is to be added, the other is not."""
 
     before: Scene
     reference: Scene
@@ -41,9 +41,10 @@ def reference_effects(exam: Examiner) -> dict[str, float]:
         plans, seeds = [_plan(rng) for _, rng in batch], [number for number, _ in batch]
         wanted, others = [plan.wanted for plan in plans], [plan.other for plan in plans]
         chats = exam.take_turns([Chat()] * len(plans), [storybook.full_caption(plan.before) for plan in plans], seeds)
+        whole = [exam.reference(NAME, storybook.render(plan.reference)) for plan in plans]
+        orders = [f"add the {plan.wanted.kind} of @{NAME} {plan.place}" for plan in plans]
         for weight in WEIGHTS:
-            orders = [f"add the {plan.wanted.kind} of @{NAME} {plan.place}" for plan in plans]
-            given = [replace(exam.reference(NAME, storybook.render(plan.reference)), weight=weight) for plan in plans]
+            given = [replace(reference, weight=weight) for reference in whole]
             rows[f"references/weight_{weight:g}"] += _came(_drawn(exam, chats, orders, given, seeds), wanted)
         orders = [f"add @{NAME} {plan.place}" for plan in plans]
         given = [

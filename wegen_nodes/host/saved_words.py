@@ -29,8 +29,9 @@ _records: OrderedDict[str, list[Any]] = OrderedDict()
 
 def register() -> None:
     """Have the host ask before it queues a prompt."""
-    if PromptServer.instance is not None:  # hosts that only list their nodes have no server
-        PromptServer.instance.add_on_prompt_handler(supply)
+    server = getattr(PromptServer, "instance", None)  # hosts that only list their nodes have none
+    if server is not None:
+        server.add_on_prompt_handler(supply)
 
 
 def write_down(prompt: Mapping[str, Any] | None, node: str, pnginfo: dict[str, Any] | None, record: list[Any]) -> None:
