@@ -37,6 +37,9 @@ class Constraint(Protocol):
     def missing(self, rewrite: str) -> tuple[str, ...]:
         """What a rewrite lacks, in words; empty when it may be taken."""
 
+    def sound(self, rewrite: str) -> str:
+        """The beginning of a rewrite that may not be taken, up to where it goes wrong; empty where that is unknown."""
+
     def settled(self, rewrite: str) -> bool:
         """Whether the rewrite says no more than the instruction did, so that another one would not differ either."""
 
@@ -65,6 +68,9 @@ class WordsStay:
         # A name may hold - and _, which words do not.
         lost += [f"@{name}" for name in self.names if not set(_stems(name)) <= said]
         return tuple(lost)
+
+    def sound(self, rewrite: str) -> str:
+        return ""
 
     def settled(self, rewrite: str) -> bool:
         return _stems(rewrite) <= _stems(self.instruction)

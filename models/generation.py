@@ -141,11 +141,12 @@ class Decoding:
         stopped: Callable[[list[int]], bool] | None = None,
         final: bool = False,
         least: int = 0,
+        begun: Sequence[Sequence[int]] = (),
     ) -> list[list[int]]:
         """Write text until `<img>` or `</s>` (both belong to the result), or until `limit` tokens.
 
         Args:
-            limit: most tokens a sequence may get.
+            limit: most tokens of a sequence.
             sampling: how words are chosen.
             generators: one for each sequence; only needed when sampling is not greedy.
             picture_logit: logit of the tokens inside a picture, which make no sense outside one. The published
@@ -155,21 +156,25 @@ class Decoding:
             final: nothing is written after this. Sequences that have ended are then let go, which makes the others
                 faster; the decoding itself is of no use any more.
             least: how many tokens come before it may end.
+            begun: the first tokens of each sequence, where they are decided already; they count like all others.
 
         Returns:
-            Token ids of each sequence.
+            Token ids of each sequence, `begun` included.
         """
         tokenizer, llm = self.wegen.tokenizer, self.wegen.agent.llm
         generators = generators or [seeded(0)] * self.batch
         inside = torch.tensor(tokenizer.picture_ids[1:], device=self.hidden.device)
         stops = {tokenizer.picture_begin_id, tokenizer.end_id}
-        written: list[list[int]] = [[] for _ in range(self.batch)]
+        written = [list(ids) for ids in begun] or [[] for _ in range(self.batch)]
+        if any(written):
+            self._follow(written)
         rows = list(range(self.batch))  # the sequence that each row of the cache belongs to
-        going = [limit > 0] * self.batch
-        for step in range(limit):
+        going = [len(ids) < limit for ids in written]
+        for step in range(min(map(len, written)), limit):
             logits = llm.logits(self.hidden).index_fill_(-1, inside, picture_logit)
-            if step < least:
-                logits[:, list(stops)] = -math.inf
+            for b, row in enumerate(rows):
+                if len(written[row]) < least:
+                    logits[b, list(stops)] = -math.inf
             chosen = sampling.choose(logits, generators)
             for b, row in enumerate(rows):
                 if going[b]:
@@ -178,7 +183,7 @@ class Decoding:
             self.hidden = torch.where(torch.tensor(going, device=hidden.device)[:, None], hidden, self.hidden)
             for b, row in enumerate(rows):
                 ended = chosen[b] in stops or (stopped is not None and stopped(written[row]))
-                going[b] = going[b] and not ended
+                going[b] = going[b] and not ended and len(written[row]) < limit
             if on_token is not None:
                 on_token(step + 1, limit)
             if not any(going):
@@ -224,6 +229,17 @@ class Decoding:
         end = torch.full((self.batch,), wegen.tokenizer.picture_end_id, device=self.hidden.device)
         self.hidden = self._feed(agent.llm.embed(end))
         return Picture(torch.stack(features, dim=1).float(), torch.stack(fed, dim=1))
+
+    def _follow(self, ids: Sequence[Sequence[int]]) -> None:
+        """Read some tokens of each sequence, in one pass."""
+        device = self.hidden.device
+        counts = [len(some) for some in ids]
+        padded = pad_sequence([torch.tensor(some, dtype=torch.long) for some in ids], batch_first=True)
+        embeddings = self.wegen.agent.llm.embed(padded.to(device)).to(self.wegen.dtype)
+        hidden = self.wegen.agent.llm(embeddings, self.cache, counts)
+        read = torch.tensor(counts, device=device)
+        last = hidden[torch.arange(self.batch, device=device), read - 1]
+        self.hidden = torch.where(read[:, None] > 0, last, self.hidden)
 
     def _feed(self, embeddings: Tensor, counts: list[int] | None = None) -> Tensor:
         return self.wegen.agent.llm(embeddings[:, None].to(self.wegen.dtype), self.cache, counts)[:, 0]

@@ -1,7 +1,8 @@
 """Prompt self-rewriting: a vague wish to detailed descriptions, sampled in words, each with its own seed.
 
-What the user named must stay, and no description comes twice: a rewrite that fails is drawn again. Attempt i of a seed
-is the same words wherever it is drawn, so rewrite k depends on seed k and the rewrites before it alone.
+What the user named must stay, and no description comes twice: a rewrite that fails is drawn again, the first time from
+where it failed. Attempt i of a seed is the same words wherever it is drawn, so rewrite k depends on seed k and the
+rewrites before it alone.
 """
 
 from __future__ import annotations
@@ -114,14 +115,13 @@ def rewrite_each(
     prompts = [rewrite_prompt(config, tokenizer, wish.chat, wish.instruction, wish.references) for wish in wishes]
     config.language.require_room(max(prompt.tokens(tokenizer) for prompt in prompts) + limit)
     start = Decoding(wegen, [prompt.embeddings(wegen) for prompt in prompts], room=limit)
-    author = _Author(wegen, start, sampling, limit, wishes, on_token)
     shown = _shown(wegen, wishes, limit, on_token)
     demands = [
         constraint(config, wish.instruction, wish.chat, before, wish.kept)
         for wish, before in zip(wishes, shown, strict=True)
     ]
     slots = [_Slot(number, seed) for number in range(len(wishes)) for seed in seeds]
-    chosen = _choose(author, demands, slots)
+    chosen = _choose(_Author(wegen, start, sampling, limit, wishes, demands, on_token), slots)
     return [chosen[first : first + len(seeds)] for first in range(0, len(slots), len(seeds))]
 
 
@@ -167,6 +167,8 @@ def report(rewrites: Sequence[Rewrite]) -> str:
 class _Attempt(NamedTuple):
     text: str
     missing: tuple[str, ...]
+    sound: tuple[int, ...]
+    """The tokens up to where it failed."""
 
 
 @dataclass
@@ -190,6 +192,7 @@ class _Author:
     sampling: Sampling
     limit: int
     wishes: Sequence[Asked]
+    demands: Sequence[Constraint]
     on_token: OnStep | None
 
     @property
@@ -197,8 +200,8 @@ class _Author:
         """Attempts that are drawn as asked: one is enough where chance has no say."""
         return TRIES if self.sampling.temperature else 1
 
-    def write(self, wanted: Sequence[tuple[_Slot, int]]) -> list[str]:
-        """The texts of some slots' attempts of these numbers; all are drawn as asked, or all boldly."""
+    def write(self, wanted: Sequence[tuple[_Slot, int]]) -> list[_Attempt]:
+        """Some slots' attempts of these numbers; all are drawn as asked, or all boldly."""
         bold = Sampling(max(self.sampling.temperature, _BOLD.temperature), max(self.sampling.top_p, _BOLD.top_p))
         written = self.start.select([slot.wish for slot, _ in wanted]).write_text(
             self.limit,
@@ -209,13 +212,25 @@ class _Author:
             final=True,
             # Where the words are part of the answer, a chat of pictures without words would go on without them.
             least=1 if self.wegen.config.templates.rewrite_place == "answer" else 0,
+            # Only the second attempt goes on with what was sound in the first: what cannot be saved is begun anew.
+            begun=[slot.attempts[0].sound if attempt == 1 else () for slot, attempt in wanted],
         )
-        return [self._read(ids, self.wishes[slot.wish]) for ids, (slot, _) in zip(written, wanted, strict=True)]
+        return [self._read(ids, slot.wish) for ids, (slot, _) in zip(written, wanted, strict=True)]
 
-    def _read(self, ids: Sequence[int], wish: Asked) -> str:
-        text = with_mentions(self.wegen, clean(self.wegen, ids, self.limit), wish.references)
+    def _read(self, ids: Sequence[int], number: int) -> _Attempt:
+        wish, demand = self.wishes[number], self.demands[number]
         # A model that has nothing to add answers with a picture at once: the wish then stands as it is.
-        return text or _valid(wish.instruction)
+        text = self._text(ids, wish) or _valid(wish.instruction)
+        missing = demand.missing(text)
+        return _Attempt(text, missing, self._leading(ids, demand.sound(text), wish) if missing else ())
+
+    def _text(self, ids: Sequence[int], wish: Asked) -> str:
+        return with_mentions(self.wegen, clean(self.wegen, ids, self.limit), wish.references)
+
+    def _leading(self, ids: Sequence[int], text: str, wish: Asked) -> tuple[int, ...]:
+        """The first of the tokens, as far as they say no more than the text does."""
+        fitting = (end for end in range(len(ids), 0, -1) if text.startswith(self._text(ids[:end], wish)))
+        return tuple(ids[: next(fitting, 0)]) if text else ()
 
 
 def _generator(seed: int, attempt: int) -> torch.Generator:
@@ -237,13 +252,13 @@ def _markers(templates: Templates) -> re.Pattern:
     return re.compile("|".join(map(re.escape, marks)) or r"(?!)")
 
 
-def _choose(author: _Author, demands: Sequence[Constraint], slots: Sequence[_Slot]) -> list[Rewrite]:
+def _choose(author: _Author, slots: Sequence[_Slot]) -> list[Rewrite]:
     """For each slot the first attempt that may be taken and that no slot of the same wish before it took.
 
     Attempts are drawn when they are needed, some at once; which are drawn has no influence on which are taken.
     """
     while True:
-        chosen, waiting = _take(author, demands, slots)
+        chosen, waiting = _take(author, slots)
         if not waiting:
             return chosen
         # Attempts of one kind at a time, as they are drawn differently; those as asked first.
@@ -256,17 +271,17 @@ def _choose(author: _Author, demands: Sequence[Constraint], slots: Sequence[_Slo
             for slot in waiting
             for further in range(min(max(len(slot.attempts), 1), most, last - len(slot.attempts)))
         ]
-        for (slot, _), text in zip(wanted, author.write(wanted), strict=True):
-            slot.attempts.append(_Attempt(text, demands[slot.wish].missing(text)))
+        for (slot, _), attempt in zip(wanted, author.write(wanted), strict=True):
+            slot.attempts.append(attempt)
 
 
-def _take(author: _Author, demands: Sequence[Constraint], slots: Sequence[_Slot]) -> tuple[list[Rewrite], list[_Slot]]:
+def _take(author: _Author, slots: Sequence[_Slot]) -> tuple[list[Rewrite], list[_Slot]]:
     """What the attempts drawn so far give, and the slots that need another one."""
     taken: set[tuple[int, str]] = set()
     chosen: list[Rewrite] = []
     waiting: list[_Slot] = []
     for slot in slots:
-        demanded, attempts = demands[slot.wish], slot.attempts
+        demanded, attempts = author.demands[slot.wish], slot.attempts
         whole = [number for number, attempt in enumerate(attempts) if not attempt.missing]
         asked = [number for number in whole if number < author.tries]
         # Only what lacks something is drawn boldly; a description that comes twice is as creative as was asked.

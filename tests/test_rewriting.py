@@ -64,7 +64,9 @@ def scripted(monkeypatch):
         def write(author, wanted):
             assert len({number < author.tries for _, number in wanted}) == 1  # all as asked, or all boldly
             calls.append([(slot.seed, number) for slot, number in wanted])
-            return [words(slot.seed, number) for slot, number in wanted]
+            texts = [words(slot.seed, number) for slot, number in wanted]
+            found = zip(texts, wanted, strict=True)
+            return [rewriting._Attempt(text, author.demands[slot.wish].missing(text), ()) for text, (slot, _) in found]
 
         monkeypatch.setattr(rewriting._Author, "write", write)
         return calls
@@ -165,6 +167,28 @@ def test_a_wish_that_is_never_kept_stands_in_front(wegen, scripted):
     assert "lacked something in all 8 attempts: cat" in report([found])
 
 
+def test_the_second_attempt_goes_on_where_the_first_went_wrong(reader, monkeypatch):
+    """What touches is drawn again from there, once; what lacks something, and every later attempt, from the start."""
+    config = replace(reader.config, templates=replace(reader.config.templates, rewrite_limit=300))
+    reader, tokenizer = replace(reader, config=config), reader.tokenizer
+    sound = "on a beach at night, a small red house with the lights on at the bottom left"
+    touching = sound + ", a big black cat facing left at the bottom left."
+    lacking = "on a beach at night, a big black cat facing left at the bottom right."
+    end, begun = tokenizer.picture_begin_id, []
+
+    def write(self, *_, **options):
+        begun.append(options["begun"])
+        texts = {0: (touching, lacking), 1: (touching, touching)}.get(len(begun) - 1, (PAGE,) * self.batch)
+        return [[*tokenizer.encode(text, begin=False), end] for text in texts]
+
+    monkeypatch.setattr(rewriting.Decoding, "write_text", write)
+    found = rewrite(reader, "a house", [0, 1], WARM)
+    assert [one.attempts for one in found] == [3, 3 + found[1].repeated] and found[0].text == PAGE
+    assert begun[0] == [(), ()]
+    assert [clean(reader, ids) for ids in begun[1]] == [sound, ""]
+    assert not any(any(ids) for later in begun[2:] for ids in later)
+
+
 def test_attempts_of_neighbouring_seeds_differ():
     states = {rewriting._generator(seed, attempt).initial_seed() for seed in range(16) for attempt in range(ATTEMPTS)}
     assert len(states) == 16 * ATTEMPTS
@@ -220,6 +244,10 @@ def test_the_storybook_holds_descriptions_to_what_they_mean():
     assert wish.missing(PAGE.replace("cat facing left", "car facing left")) == ("a cat",)
     assert wish.missing("at night, a cat, a house") == ("one whole scene",)
     assert wish.missing(PAGE + " zzz") == ("sense (zzz)",)
+    touching = PAGE.replace("bottom right", "bottom left")
+    assert wish.missing(touching) == ("one whole scene",)
+    assert wish.sound(touching) == PAGE[: PAGE.index(", a big black cat")]
+    assert wish.sound(PAGE.replace("night", "dusk")) == wish.sound("zzz") == ""
     assert wish.mend("at night, a cat, a house") and not wish.mend("at night, a cat")
     two = demand_of_wish("two red things", known)
     assert two.missing(PAGE) and not two.missing(PAGE.replace("black cat facing left", "red open umbrella"))

@@ -41,6 +41,14 @@ class Demand:
             return ("one whole scene",)
         return ()
 
+    def sound(self, rewrite: str) -> str:
+        """The beginning in which no two things touch; empty where something that must be named is not."""
+        phrases = rewrite.split(", ")
+        if not covers(parse_caption(rewrite), self.named):
+            return ""
+        beginnings = (", ".join(phrases[:end]) for end in range(len(phrases), 0, -1))
+        return next((text for text in beginnings if _complete(parse_caption(text))), "")
+
     def settled(self, rewrite: str) -> bool:
         return parse_caption(rewrite).same_as(parse_caption(self.asked))
 
