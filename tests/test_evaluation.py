@@ -127,15 +127,18 @@ def test_every_change_is_seen_and_nothing_else_is():
         edit = storybook.sample_edit(page, rng)
         actions.add(edit.action)
         before, after = Named.of(page), Named.of(storybook.apply(page, (edit,)))
-        assert nano.happened(edit, after) and nano.stayed(page, edit, after), edit
+        assert nano.happened(edit, after) and all(nano.stayed(page, edit, after)), edit
         assert not nano.happened(edit, before), edit
         kept = [Mention.of(thing) for thing in storybook.untouched(page, (edit,))]
         for thing in kept:
             lost = replace(after, things=tuple(other for other in after.things if other != thing))
-            assert not nano.stayed(page, edit, lost)
+            assert nano.stayed(page, edit, lost).count(False) == 1
+            faded = tuple(replace(other, colour=None) if other == thing else other for other in after.things)
+            assert nano.stayed(page, edit, replace(after, things=faded)).count(False) == 1
         uninvited = Mention("car", "red", "small", "facing left", 2, 1)
         if "car" not in {thing.kind for thing in after.things} and getattr(edit.before, "kind", "") != "car":
-            assert not nano.stayed(page, edit, replace(after, things=(*after.things, uninvited)))
+            marks = nano.stayed(page, edit, replace(after, things=(*after.things, uninvited)))
+            assert marks == [*[True] * len(kept), False]
     assert actions == set(storybook.ACTIONS)
 
 

@@ -19,7 +19,7 @@ from ..generation import Sampling
 from ..pipeline import Pipeline
 from ..storybook import Composition, Edit, Mention, Named, Scene
 from .cases import Case
-from .comparison import EVERYTHING, IDENTITY, LOOKS, attribute_hits, holds, same_things
+from .comparison import EVERYTHING, IDENTITY, LOOKS, attribute_hits, holds, project, same_things
 from .examiner import Examiner, shown, to_bytes
 
 TOPICS = ("what", "where", "colour", "how_many", "count")
@@ -140,7 +140,7 @@ def refine_marks(before: Scene, edit: Edit, seen: Named) -> dict[str, list[bool]
     changed = [happened(edit, seen)]
     return {
         "refine/changed": changed,
-        "refine/unchanged": [stayed(before, edit, seen)],
+        "refine/unchanged": [all(stayed(before, edit, seen))],
         "refine/ground and sky": [(seen.ground, seen.sky) == (wanted.ground, wanted.sky)],
         f"refine/{edit.action}": changed,
     }
@@ -170,15 +170,17 @@ def happened(edit: Edit, seen: Named) -> bool:
     return edit.after is None or holds(seen.things, [Mention.of(edit.after)], (*IDENTITY, *asked))
 
 
-def stayed(before: Scene, edit: Edit, seen: Named) -> bool:
-    """Whether all that was not to change is there in kind, colour and place, and nothing came uninvited."""
-    kept = [Mention.of(thing) for thing in storybook.untouched(before, (edit,))]
-    if not holds(seen.things, kept, IDENTITY):
-        return False
+def stayed(before: Scene, edit: Edit, seen: Named) -> list[bool]:
+    """For each thing that was not to change whether it is there in kind, colour and place, and a False for each more
+    that came uninvited. Empty where there was nothing but what was to change, and nothing came."""
+    kept = project(map(Mention.of, storybook.untouched(before, (edit,))), IDENTITY)
+    there = project(seen.things, IDENTITY)
     invited = {thing.kind for thing in (edit.before, edit.after) if thing is not None}
-    identities = {tuple(getattr(thing, name) for name in IDENTITY) for thing in kept}
-    others = [thing for thing in seen.things if tuple(getattr(thing, name) for name in IDENTITY) not in identities]
-    return all(thing.kind in invited for thing in others) and len(others) <= len(invited)
+    came = [kind for kind, *_ in (there - kept).elements()]
+    strange = sum(kind not in invited for kind in came)
+    uninvited = max(strange, len(came) - len(invited))
+    # What has another look now is both lost and uninvited, and counts once.
+    return [True] * (kept & there).total() + [False] * max((kept - there).total(), uninvited)
 
 
 def two_references(exam: Examiner) -> Iterator[Case]:

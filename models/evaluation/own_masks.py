@@ -35,7 +35,8 @@ def auto_mask(exam: Examiner, how: AutoMask) -> dict[str, float]:
     """How well the mask covers what must change, and what it does to the turn.
 
     `recall` and `precision` are of pixels over all cases. `changed` is the share of edits that happened with the mask
-    among those that happened without one; `unchanged` the share of edits after which all other things are as before.
+    among those that happened without one; `unchanged` the share of edits after which all other things are as before,
+    `objects_unchanged` that of the things themselves.
     """
     edited = edit_pages(exam, how)
     masks = [one.masked.last.answer.change.numpy() > 0 for one in edited]
@@ -45,21 +46,30 @@ def auto_mask(exam: Examiner, how: AutoMask) -> dict[str, float]:
     both = [(happened(one.edit, f), happened(one.edit, m)) for one, f, m in zip(edited, free, masked, strict=True)]
     possible = [m for f, m in both if f]
 
-    def unchanged(seen: Sequence[Named]) -> float:
-        return float(np.mean([stayed(one.scene, one.edit, named) for one, named in zip(edited, seen, strict=True)]))
+    def unchanged(seen: Sequence[Named]) -> tuple[float, float]:
+        marks = [stayed(one.scene, one.edit, named) for one, named in zip(edited, seen, strict=True)]
+        return _mean([all(some) for some in marks]), _mean([mark for some in marks for mark in some])
 
+    pictures, objects = unchanged(masked)
+    free_pictures, free_objects = unchanged(free)
     curve = trade_off(edited, how)
     return {
         "auto_mask/recall": recall,
         "auto_mask/precision": precision,
-        "auto_mask/changed": float(np.mean(possible)) if possible else float("nan"),
-        "auto_mask/unchanged": unchanged(masked),
-        "auto_mask/changed_of_all": float(np.mean([m for _, m in both])),
-        "auto_mask/changed_without": float(np.mean([f for f, _ in both])),
-        "auto_mask/unchanged_without": unchanged(free),
+        "auto_mask/changed": _mean(possible),
+        "auto_mask/unchanged": pictures,
+        "auto_mask/objects_unchanged": objects,
+        "auto_mask/changed_of_all": _mean([m for _, m in both]),
+        "auto_mask/changed_without": _mean([f for f, _ in both]),
+        "auto_mask/unchanged_without": free_pictures,
+        "auto_mask/objects_unchanged_without": free_objects,
         **{f"{RECALL_AT}{threshold}": recall for threshold, (recall, _) in curve.items()},
         **{f"{PRECISION_AT}{threshold}": precision for threshold, (_, precision) in curve.items()},
     }
+
+
+def _mean(marks: Sequence[bool]) -> float:
+    return float(np.mean(marks)) if marks else float("nan")
 
 
 def trade_off(edited: Sequence[Edited], how: AutoMask) -> dict[float, tuple[float, float]]:
