@@ -110,15 +110,17 @@ def test_a_chat_forgets_its_pictures_and_keeps_its_words():
         seen.add(sum(kept))
         answers = texts_of(sample, "assistant")[len(scenes) :]
         assert answers == [item["answer"] for item in sample.record["questions"]]
-    assert seen == {0, 1}
+    assert seen == {0, 1, 2}
 
 
 def test_a_picture_is_asked_about_often_and_never_twice_the_same():
-    topics = Counter()
+    topics, counted = Counter(), Counter()
     for sample in islice(generate_samples({"question": 1}, 15), 100):
         texts = [item["text"] for item in sample.record["questions"]]
         assert len(set(texts)) == len(texts) >= 3
         topics.update(item["topic"] for item in sample.record["questions"])
+        counted.update(item["answer"] for item in sample.record["questions"] if item["topic"] == "how_many")
+    assert 0.15 < counted["two"] / counted.total() < 0.35
     assert set(topics) == set(storybook.TOPICS) and topics["where"] > 1.5 * topics["ground"]
 
 

@@ -19,7 +19,7 @@ from comfyui_wegen.models.loading import load
 from comfyui_wegen.models.training import data_command
 from comfyui_wegen.models.training.command import add_arguments, run
 from comfyui_wegen.models.training.conversations import conversation
-from comfyui_wegen.models.training.encoder import EncoderStage, cell_answers
+from comfyui_wegen.models.training.encoder import ALIKE, EncoderOptions, EncoderStage, alike_page, cell_answers
 from comfyui_wegen.models.training.loop import CHECKPOINT, Rhythm, draw_sheet, load_average, train
 from comfyui_wegen.models.training.losses import IGNORED, agent_losses, agent_outputs
 from comfyui_wegen.models.training.pagecache import PageCache
@@ -355,6 +355,19 @@ def test_cells_know_their_things():
     answers = cell_answers(Scene("snow", "night", (thing,)), 8).reshape(8, 8, -1)
     assert answers[4, 3].tolist() == [list(KINDS).index("cat") + 1, 10, 2, 1, 3, 3, 2, 1]
     assert answers[0, 0].tolist() == [0, 0, 0, 0, 0, 0, 2, 1]
+
+
+def test_pages_of_things_that_look_alike(trained):
+    """One colour, kinds of one group, and as many of these pages as the recipe asks for."""
+    for number in range(200):
+        scene = alike_page(Random(number), 4)
+        kinds = {thing.kind for thing in scene.things}
+        assert scene.things and len({thing.colour for thing in scene.things}) == 1
+        assert any(kinds <= set(group) for group in ALIKE)
+    config = trained.config()
+    pages = {share: EncoderStage(config, EncoderOptions(alike=share), 1).batch(0, 12).answers for share in (0, 1)}
+    colours = {share: [set(page[:, 1].tolist()) - {0} for page in found] for share, found in pages.items()}
+    assert all(len(some) == 1 for some in colours[1]) and any(len(some) > 1 for some in colours[0])
 
 
 def test_the_page_cache_computes_each_page_once(tmp_path):

@@ -17,6 +17,8 @@ MOST_TURNS = 3
 MOST_CHANGES = 2  # in one turn
 MOST_CHAT_TURNS = 6  # of a chat that has lost its pictures
 QUESTIONS = (6, 14)  # fewest and most about one picture
+TWINS = 0.5
+"""Share of the pages asked about that must show two of a kind. Of all pages too few do to learn to count them."""
 TOPIC_WEIGHTS = {topic: 3 for topic in ("where", "how_many", "is_there", "colour")}
 """Those that make a model look for one thing need more practice than those about the whole page, which weigh 1."""
 
@@ -44,10 +46,17 @@ def caption(rng: Random) -> Sample:
 
 def question(rng: Random) -> Sample:
     """A picture and many questions with short answers, no two of them alike."""
-    scene = storybook.sample_scene(rng)
+    scene = _scene_with_twins(rng) if rng.random() < TWINS else storybook.sample_scene(rng)
     asked = _questions(scene, rng, rng.randint(*QUESTIONS))
     parts = _user(scene) + _asked(asked)
     return Sample("question", tuple(parts), {"scene": scene.to_json(), "questions": [vars(item) for item in asked]})
+
+
+def _scene_with_twins(rng: Random) -> Scene:
+    while True:
+        scene = storybook.sample_scene(rng, rng.choice((2, 3, 3, 4)))
+        if len({thing.kind for thing in scene.things}) < len(scene.things):
+            return scene
 
 
 def _questions(scene: Scene, rng: Random, count: int) -> list[Question]:
@@ -136,9 +145,9 @@ def chat(rng: Random) -> Sample:
 
     Without pictures a change costs a model a third of the tokens, so this is where it practises what words ask for.
     """
-    scene = storybook.sample_scene(rng, rng.choice((1, 2, 3)))
+    scene = storybook.sample_scene(rng)
     turns = rng.randint(2, MOST_CHAT_TURNS)
-    seen_from = turns - rng.choice((0, 0, 1))
+    seen_from = turns - rng.choice((0, 0, 0, 1, 2))
     parts, scenes, asked = [], [], []
     request = storybook.full_caption(scene, rng, shuffle=False)
     for number in range(turns):
