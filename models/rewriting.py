@@ -58,6 +58,8 @@ class Rewrite:
     """Drawn until this one was taken."""
     missing: tuple[str, ...] = ()
     """What every attempt lacked in some way; `text` is then what `Constraint.mend` made of the best one."""
+    mended: bool = False
+    """Whether that lacks nothing any more."""
     repeated: bool = False
     """Whether it equals an earlier one, because nothing else came in all attempts."""
 
@@ -158,8 +160,10 @@ def report(rewrites: Sequence[Rewrite]) -> str:
         )
     if incomplete := sum(bool(rewrite.missing) for rewrite in rewrites):
         lost = ", ".join(dict.fromkeys(name for rewrite in rewrites for name in rewrite.missing))
+        mended = sum(rewrite.mended for rewrite in rewrites)
         sentences.append(
-            f"{incomplete} of {len(rewrites)} descriptions lacked something in all {ATTEMPTS} attempts: {lost}."
+            f"{incomplete} of {len(rewrites)} descriptions lacked something in all {ATTEMPTS} attempts: {lost}"
+            f"{f'; {mended} mended without the model' if mended else ''}."
         )
     return " ".join(sentences)
 
@@ -302,7 +306,8 @@ def _take(author: _Author, slots: Sequence[_Slot]) -> tuple[list[Rewrite], list[
             best = min(attempts, key=lambda attempt: len(attempt.missing))
             text = demanded.mend(best.text) or _valid(author.wishes[slot.wish].instruction)
             repeated = (slot.wish, _same(text)) in taken
-            chosen.append(Rewrite(text, slot.seed, ATTEMPTS, best.missing, repeated))
+            mended = not demanded.missing(text)
+            chosen.append(Rewrite(text, slot.seed, ATTEMPTS, best.missing, mended, repeated))
         taken.add((slot.wish, _same(chosen[-1].text)))
     return chosen, waiting
 

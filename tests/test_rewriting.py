@@ -162,7 +162,7 @@ def test_what_a_wish_names_is_waited_for(wegen, scripted):
 def test_a_wish_that_is_never_kept_stands_in_front(wegen, scripted):
     calls = scripted(lambda seed, attempt: "a dog by night" if attempt == 3 else "a dog")
     [found] = rewrite(wegen, "a cat by night", [7], WARM)
-    assert found.text == "a cat by night. a dog by night" and found.missing == ("cat",)
+    assert found.text == "a cat by night. a dog by night" and found.missing == ("cat",) and found.mended
     assert sum(map(len, calls)) == ATTEMPTS
     assert "lacked something in all 8 attempts: cat" in report([found])
 
@@ -275,6 +275,17 @@ def test_orders_say_what_comes_and_keep_what_they_do_not_touch():
         assert demand.missing(storybook.full_caption(scene)), (order, scene)
         fewer = replace(after, things=after.things[1:])
         assert demand.missing(storybook.full_caption(fewer)), (order, scene)
+
+
+def test_an_order_that_no_rewrite_follows_is_followed_all_the_same(reader, scripted):
+    """Where the order is clear, what must be there is known without the model; where it is not, its words stand."""
+    scripted(lambda seed, attempt: PAGE)
+    chat = Chat().add(Turn("a cat", (Answer(PAGE, torch.zeros(64, 32), torch.zeros(2, 2, 3), 0),)))
+    [found] = rewrite(reader, "delete the house", [0], WARM, chat=chat)
+    assert found.text == "on a beach at night, a big black cat facing left at the bottom right."
+    assert found.missing and found.mended and "1 mended" in report([found])
+    [found] = rewrite(reader, "add a red bird", [0], WARM, chat=chat)
+    assert found.text == PAGE and found.missing and not found.mended and "mended" not in report([found])
 
 
 @pytest.mark.parametrize(

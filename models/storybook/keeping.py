@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .captions import noun_phrase, parse_caption, setting_phrase, unknown_words
+from .captions import full_caption, noun_phrase, parse_caption, setting_phrase, unknown_words
 from .catalogue import PICTURE_SIZE
 from .naming import Mention, Named, covers
 from .orders import outcome
@@ -53,7 +53,12 @@ class Demand:
         return parse_caption(rewrite).same_as(parse_caption(self.asked))
 
     def mend(self, rewrite: str) -> str:
-        """A description that names everything, be it no whole scene, and any that an order has; a wish stands alone."""
+        """The description of what must be there, where an order leaves nothing of it open.
+
+        Else one that names everything, be it no whole scene, and any that an order has; a wish stands alone.
+        """
+        if self.named.most == len(self.named.things) and _complete(self.named):
+            return full_caption(self.named.to_scene())
         return rewrite if self.order or covers(parse_caption(rewrite), self.named) else ""
 
     def _not_named(self, said: Named) -> tuple[str, ...]:
