@@ -139,6 +139,12 @@ def test_every_change_is_seen_and_nothing_else_is():
         if "car" not in {thing.kind for thing in after.things} and getattr(edit.before, "kind", "") != "car":
             marks = nano.stayed(page, edit, replace(after, things=(*after.things, uninvited)))
             assert marks == [*[True] * len(kept), False]
+        if edit.after is not None:
+            strange = Mention("car", "red", "small", "facing left", *edit.after.place)
+            drawn = tuple(strange if thing == Mention.of(edit.after) else thing for thing in after.things)
+            misdrawn = replace(after, things=drawn)
+            assert nano.stayed(page, edit, misdrawn) == [True] * len(kept)
+            assert edit.after.kind == "car" or not nano.happened(edit, misdrawn)
     assert actions == set(storybook.ACTIONS)
 
 

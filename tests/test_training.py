@@ -370,6 +370,31 @@ def test_pages_of_things_that_look_alike(trained):
     assert all(len(some) == 1 for some in colours[1]) and any(len(some) > 1 for some in colours[0])
 
 
+def test_pages_can_be_crowded_and_their_things_small(trained):
+    """More of what is hard to paint; each choice of pages has a cache of its own, which takes the place of others."""
+    painter = trained.stage("painter")
+    for share, counts in ((0.0, {1, 2, 3, 4}), (1.0, {4})):
+        painter.options = dataclasses.replace(painter.options, crowded=share)
+        assert {len(painter._page(number).things) for number in range(60)} == counts
+    vae = trained.stage("vae")
+    for share, sizes in ((0.0, {"small", "big"}), (1.0, {"small"})):
+        vae.options = dataclasses.replace(vae.options, small=share)
+        assert {thing.size for number in range(20) for thing in vae._page(number)[3].things} == sizes
+    folders = [trained._page_cache(things) for things in (3.0, 6.0)]
+    assert folders[0] != folders[1]
+
+
+def test_a_grey_error_has_no_colour(trained):
+    vae = trained.stage("vae")
+    batch = vae.batch(0, 4)
+    grey = vae.vae.encode(batch.pixels)
+    vae.vae.decode = lambda latents: batch.pixels + 0.25
+    vae.vae.encode = lambda pixels: grey
+    assert float(vae(batch)["colour"]) < 1e-6 and float(vae(batch)["l1"]) >= 0.25
+    vae.vae.decode = lambda latents: batch.pixels + torch.tensor([0.3, 0.0, -0.3])[:, None, None]
+    assert float(vae(batch)["colour"]) >= 0.19
+
+
 def test_the_page_cache_computes_each_page_once(tmp_path):
     calls = []
 

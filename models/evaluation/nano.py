@@ -172,12 +172,16 @@ def happened(edit: Edit, seen: Named) -> bool:
 
 def stayed(before: Scene, edit: Edit, seen: Named) -> list[bool]:
     """For each thing that was not to change whether it is there in kind, colour and place, and a False for each more
-    that came uninvited. Empty where there was nothing but what was to change, and nothing came."""
+    that came uninvited. Empty where there was nothing but what was to change, and nothing came.
+
+    What stands where the changed thing should be counts there, for or against the change, whatever it looks like.
+    """
     kept = project(map(Mention.of, storybook.untouched(before, (edit,))), IDENTITY)
     there = project(seen.things, IDENTITY)
     invited = {thing.kind for thing in (edit.before, edit.after) if thing is not None}
-    came = [kind for kind, *_ in (there - kept).elements()]
-    strange = sum(kind not in invited for kind in came)
+    came = list((there - kept).elements())
+    goal = [] if edit.after is None else list(edit.after.place)
+    strange = sum(kind not in invited and place != goal for kind, _, *place in came)
     uninvited = max(strange, len(came) - len(invited))
     # What has another look now is both lost and uninvited, and counts once.
     return [True] * (kept & there).total() + [False] * max((kept - there).total(), uninvited)

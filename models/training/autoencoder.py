@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import NamedTuple
 
@@ -37,7 +37,10 @@ class VAEOptions:
         jitter_share: share of pages with jitter; the rest lies on the exact places, as the decoder paints them.
         noise: deviation of what is added to latents before they are decoded.
         things: how much more an error weighs where things are; they are small, and all that captions speak of.
+        small: share of the pages all things of which are small.
         gradient: weight of the error of pixel differences, which keeps edges sharp.
+        colour: weight of the error without its grey part. The colour of a few pixels between dark lines is a small
+            error otherwise, but the wrong colour.
         spread: weight of the distance between the latents' covariance and the identity. Without it all channels of a
             young VAE carry the brightness, and go on to do so for long.
     """
@@ -47,7 +50,9 @@ class VAEOptions:
     jitter_share: float = 0.5
     noise: float = 0.05
     things: float = 4.0
+    small: float = 0.0
     gradient: float = 1.0
+    colour: float = 0.0
     spread: float = 0.02
 
 
@@ -82,7 +87,7 @@ class VAEStage(Stage):
 
     def _page(self, index: int) -> tuple[Random, np.ndarray, Tensor, Scene]:
         rng = Random(f"vae/{self.seed}/{index}")
-        scene = page(self.seed, index)
+        scene = _shrunk(page(self.seed, index)) if rng.random() < self.options.small else page(self.seed, index)
         shown = scene if rng.random() < self.options.jitter_share else still(scene)
         return rng, storybook.render(shown), thing_weights(shown, self.options.things), scene
 
@@ -105,9 +110,11 @@ class VAEStage(Stage):
         absolute, squared = (error.abs() * weights).mean(), (error.square() * weights).mean()
         across, down = error.diff(dim=-1).abs() * weights[..., 1:], error.diff(dim=-2).abs() * weights[..., 1:, :]
         edges = across.mean() + down.mean()
+        colour = ((error - error.mean(dim=1, keepdim=True)).abs() * weights).mean()
         spread = _spread(latents)
-        total = absolute + squared + self.options.gradient * edges + self.options.spread * spread
-        return {"total": total, "l1": absolute, "mse": squared, "edges": edges, "spread": spread}
+        options = self.options
+        total = absolute + squared + options.gradient * edges + options.colour * colour + options.spread * spread
+        return {"total": total, "l1": absolute, "mse": squared, "edges": edges, "colour": colour, "spread": spread}
 
     def measure(self) -> Mapping[str, float]:
         """Decibels of the reconstructions of held-out pages."""
@@ -119,6 +126,10 @@ class VAEStage(Stage):
         decoded = self.vae.decode(self.vae.encode(pages))
         rows = [row for pair in zip(pages.split(8), decoded.split(8), strict=True) for row in pair]
         return grid_sheet(rows)
+
+
+def _shrunk(scene: Scene) -> Scene:
+    return replace(scene, things=tuple(replace(thing, size="small") for thing in scene.things))
 
 
 def _spread(latents: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from ..compact_vae import CompactVAE
 from ..configuration import WeGenConfig
 from ..decoder import Decoder
 from ..schedule import training_sigmas
+from ..storybook import Scene
+from ..storybook.world import MOST_THINGS
 from ..vision_encoder import VisionEncoder, pool_features
 from .loop import HELD_OUT
 from .losses import noised
@@ -40,6 +42,7 @@ class PainterOptions:
             of the picture, and colours of whole pictures follow the start noise until it is learned. 0: as published.
         offset: deviation of a constant that is added to each channel of the noise, so that the colour of the whole
             picture must be read from the features; pure start noise has none to tell.
+        crowded: share of the pages that hold four things, the most there can be. Things are what is hard to paint.
         fresh: share of each batch that are pages never seen before; the others are drawn from those seen.
         capacity: most different pages in all.
     """
@@ -50,6 +53,7 @@ class PainterOptions:
     snr_limit: float = 5.0
     haze: float = 1.0
     offset: float = 0.2
+    crowded: float = 0.0
     fresh: float = 0.25
     capacity: int = 60_000
 
@@ -89,10 +93,14 @@ class PainterStage(Stage):
         new = [number % self.options.capacity for number in range(step * fresh, (step + 1) * fresh)]
         return torch.tensor(new + [rng.randrange(known) for _ in range(count - fresh)])
 
+    def _page(self, number: int) -> Scene:
+        crowded = Random(f"crowded/{self.seed}/{number}").random() < self.options.crowded
+        return page(self.seed, number, MOST_THINGS if crowded else None)
+
     @torch.no_grad()
     def _encode(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         device = self.sigmas.device
-        scenes = [page(self.seed, number) for number in numbers]
+        scenes = [self._page(number) for number in numbers]
         seen = to_pixels([storybook.render(scene) for scene in scenes]).to(device)
         exact = to_pixels([storybook.render(still(scene)) for scene in scenes]).to(device)
         features = pool_features(self.vision_encoder(to_clip(seen)).float(), self.config.feature_grid)

@@ -122,7 +122,8 @@ class Workshop:
             from .painter import PainterOptions, PainterStage
 
             options = build(PainterOptions, recipe.options, source)
-            return PainterStage(config, options, recipe.seed, self.vision_encoder(), self.vae(), self._page_cache())
+            cache = self._page_cache(options.things, options.crowded)
+            return PainterStage(config, options, recipe.seed, self.vision_encoder(), self.vae(), cache)
         if name == AGENT:
             from .agent import AgentOptions, AgentStage
 
@@ -131,10 +132,11 @@ class Workshop:
             return AgentStage(config, options, recipe.seed, *parts, shards=self.data)
         raise WeGenError(f"There is no stage {name!r} to train; choose one of {', '.join(STAGES)}.")
 
-    def _page_cache(self) -> Path:
-        """Folder for what the present encoder and VAE make of pages; what earlier ones made is removed."""
+    def _page_cache(self, *options: float) -> Path:
+        """Folder for what the present encoder and VAE make of the pages that these options ask for; what others made is
+        removed."""
         steps = [f"{stage}-{load_average(self.folder(stage))[0]}" for stage in (ENCODER, VAE)]
-        folder = self.out / "pages" / "-".join(steps)
+        folder = self.out / "pages" / "-".join([*steps, *map(str, options)])
         for other in folder.parent.glob("*"):
             if other != folder:
                 shutil.rmtree(other)
