@@ -177,8 +177,8 @@ def seconds(pipeline: Pipeline, wishes: Sequence[Wish], sampling: Sampling) -> t
     """
     from ..rewriting import rewrite
 
-    totals = []
-    for number, wish in enumerate([wishes[0], *wishes]):  # the first wish comes once more, to warm up
+    totals: list[float] = []
+    for number, wish in enumerate([wishes[0], *wishes]):  # the first wish comes twice, once to warm up
         for seeds in (range(SEEDS), [number % SEEDS]):
             began = time.perf_counter()
             rewrite(pipeline.wegen, wish.text, seeds, sampling)

@@ -87,7 +87,9 @@ class VAEStage(Stage):
 
     def _page(self, index: int) -> tuple[Random, np.ndarray, Tensor, Scene]:
         rng = Random(f"vae/{self.seed}/{index}")
-        scene = _shrunk(page(self.seed, index)) if rng.random() < self.options.small else page(self.seed, index)
+        scene = page(self.seed, index)
+        if rng.random() < self.options.small:
+            scene = _shrunk(scene)
         shown = scene if rng.random() < self.options.jitter_share else still(scene)
         return rng, storybook.render(shown), thing_weights(shown, self.options.things), scene
 
