@@ -16,13 +16,15 @@ from comfyui_wegen.models.checkpoint import open_checkpoint
 from comfyui_wegen.models.data import TASKS, Forgotten, Picture, Text, stream
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.loading import load
+from comfyui_wegen.models.storybook import ROWS
 from comfyui_wegen.models.training import data_command
 from comfyui_wegen.models.training.command import add_arguments, run
 from comfyui_wegen.models.training.conversations import conversation
-from comfyui_wegen.models.training.encoder import ALIKE, EncoderOptions, EncoderStage, alike_page, cell_answers
+from comfyui_wegen.models.training.encoder import EncoderOptions, EncoderStage, cell_answers
 from comfyui_wegen.models.training.loop import CHECKPOINT, Rhythm, draw_sheet, load_average, train
 from comfyui_wegen.models.training.losses import IGNORED, agent_losses, agent_outputs
 from comfyui_wegen.models.training.pagecache import PageCache
+from comfyui_wegen.models.training.pages import ALIKE, Mixture, alike_page, page
 from comfyui_wegen.models.training.recipe import Recipe, RecipeError, read_recipe
 from comfyui_wegen.models.training.stage import Stage
 from comfyui_wegen.models.training.workshop import STAGES, Workshop
@@ -357,29 +359,50 @@ def test_cells_know_their_things():
     assert answers[0, 0].tolist() == [0, 0, 0, 0, 0, 0, 2, 1]
 
 
-def test_pages_of_things_that_look_alike(trained):
-    """One colour, kinds of one group, and as many of these pages as the recipe asks for."""
-    for number in range(200):
-        scene = alike_page(Random(number), 4)
-        kinds = {thing.kind for thing in scene.things}
-        assert scene.things and len({thing.colour for thing in scene.things}) == 1
-        assert any(kinds <= set(group) for group in ALIKE)
+def alike(scene) -> bool:
+    kinds, colours = {thing.kind for thing in scene.things}, {thing.colour for thing in scene.things}
+    return len(kinds) == 1 or (len(colours) == 1 and any(kinds <= set(group) for group in ALIKE))
+
+
+def test_pages_of_things_that_look_alike():
+    """Kinds of one group in one colour, or one kind in several; in any row."""
+    scenes = [alike_page(Random(number), 4) for number in range(300)]
+    assert all(scene.things and alike(scene) for scene in scenes)
+    several = [scene for scene in scenes if len(scene.things) > 1]
+    by_kind = sum(len({thing.kind for thing in scene.things}) == 1 for scene in several)
+    assert 0.4 < by_kind / len(several) < 0.75
+    assert {thing.row for scene in scenes for thing in scene.things if thing.kind == "moon"} == set(range(len(ROWS)))
+
+
+def test_a_mixture_has_its_shares_of_hard_pages():
+    def share(mixture, hard):
+        scenes = [mixture.page(1, number) for number in range(400)]
+        return sum(map(hard, scenes)) / len(scenes)
+
+    plain, half = Mixture(), Mixture(crowded=0.5, alike=0.5, small=0.5)
+    assert [plain.page(1, number) for number in range(20)] == [page(1, number) for number in range(20)]
+    assert [half.page(1, number) for number in range(20)] == [half.page(1, number) for number in range(20)]
+    for hard in (
+        lambda scene: all(thing.size == "small" for thing in scene.things),
+        lambda scene: alike(scene) and len(scene.things) > 1,
+        lambda scene: len(scene.things) == 4,
+    ):
+        assert 0.25 < share(half, hard) - share(plain, hard) < 0.6
+    assert {len(Mixture().page(1, number, 3).things) for number in range(20)} == {3}
+
+
+def test_stages_take_the_pages_that_their_recipe_asks_for(trained):
+    """Each choice of pages has a cache of its own, which takes the place of others."""
     config = trained.config()
-    pages = {share: EncoderStage(config, EncoderOptions(alike=share), 1).batch(0, 12).answers for share in (0, 1)}
-    colours = {share: [set(page[:, 1].tolist()) - {0} for page in found] for share, found in pages.items()}
-    assert all(len(some) == 1 for some in colours[1]) and any(len(some) > 1 for some in colours[0])
-
-
-def test_pages_can_be_crowded_and_their_things_small(trained):
-    """More of what is hard to paint; each choice of pages has a cache of its own, which takes the place of others."""
+    encoder = EncoderStage(config, EncoderOptions(alike=1.0), 1)
+    assert all(alike(encoder._page(number)) for number in range(20))
     painter = trained.stage("painter")
-    for share, counts in ((0.0, {1, 2, 3, 4}), (1.0, {4})):
-        painter.options = dataclasses.replace(painter.options, crowded=share)
-        assert {len(painter._page(number).things) for number in range(60)} == counts
+    painter.options = dataclasses.replace(painter.options, crowded=1.0, small=1.0)
+    scenes = [painter._page(number) for number in range(20)]
+    assert all(len(scene.things) == 4 and {thing.size for thing in scene.things} == {"small"} for scene in scenes)
     vae = trained.stage("vae")
-    for share, sizes in ((0.0, {"small", "big"}), (1.0, {"small"})):
-        vae.options = dataclasses.replace(vae.options, small=share)
-        assert {thing.size for number in range(20) for thing in vae._page(number)[3].things} == sizes
+    vae.options = dataclasses.replace(vae.options, small=1.0)
+    assert {thing.size for number in range(20) for thing in vae._page(number)[3].things} == {"small"}
     folders = [trained._page_cache(things) for things in (3.0, 6.0)]
     assert folders[0] != folders[1]
 

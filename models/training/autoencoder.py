@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from ..configuration import WeGenConfig
 from ..errors import WeGenError
 from ..storybook import Scene
 from .loop import HELD_OUT
-from .pages import page, still, thing_weights, to_pixels
+from .pages import Mixture, page, still, thing_weights, to_pixels
 from .sheets import grid_sheet
 from .stage import Stage
 
@@ -37,7 +37,7 @@ class VAEOptions:
         jitter_share: share of pages with jitter; the rest lies on the exact places, as the decoder paints them.
         noise: deviation of what is added to latents before they are decoded.
         things: how much more an error weighs where things are; they are small, and all that captions speak of.
-        small: share of the pages all things of which are small.
+        small: of the pages' `Mixture`.
         gradient: weight of the error of pixel differences, which keeps edges sharp.
         colour: weight of the error without its grey part. The colour of a few pixels between dark lines is a small
             error otherwise, but the wrong colour.
@@ -87,9 +87,7 @@ class VAEStage(Stage):
 
     def _page(self, index: int) -> tuple[Random, np.ndarray, Tensor, Scene]:
         rng = Random(f"vae/{self.seed}/{index}")
-        scene = page(self.seed, index)
-        if rng.random() < self.options.small:
-            scene = _shrunk(scene)
+        scene = Mixture(small=self.options.small).page(self.seed, index)
         shown = scene if rng.random() < self.options.jitter_share else still(scene)
         return rng, storybook.render(shown), thing_weights(shown, self.options.things), scene
 
@@ -128,10 +126,6 @@ class VAEStage(Stage):
         decoded = self.vae.decode(self.vae.encode(pages))
         rows = [row for pair in zip(pages.split(8), decoded.split(8), strict=True) for row in pair]
         return grid_sheet(rows)
-
-
-def _shrunk(scene: Scene) -> Scene:
-    return replace(scene, things=tuple(replace(thing, size="small") for thing in scene.things))
 
 
 def _spread(latents: Tensor) -> Tensor:

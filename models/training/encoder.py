@@ -22,10 +22,11 @@ from torch import Tensor, nn
 from .. import storybook
 from ..configuration import WeGenConfig
 from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, ROWS, SIZES, SKIES, Scene
+from ..storybook.world import MOST_THINGS
 from ..vision_encoder import VisionEncoder, pool_features
 from .loop import HELD_OUT
 from .losses import noised
-from .pages import jittered, page, still, to_clip, to_pixels
+from .pages import Mixture, jittered, still, to_clip, to_pixels
 from .sheets import grid_sheet
 from .stage import Stage
 
@@ -36,17 +37,12 @@ QUESTIONS = {
 }  # fmt: skip
 LEAST_OVERLAP = 24  # pixels of a thing's box in a cell, to belong to it
 MEASURED, MEASURED_NOISE = 200, 0.3  # held-out pages that are read for a sheet, and the noise on their features
-#: kinds that are hard to tell apart when they are small and of one colour
-ALIKE = (
-    ("balloon", "tree"), ("sun", "star", "moon"), ("moon", "cat", "cloud"), ("star", "bird", "fish"), ("fish", "cloud"),
-    ("balloon", "umbrella", "mushroom"), ("flower", "balloon"), ("house", "lighthouse"), ("tree", "cat"),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class EncoderOptions:
-    """`noise`: largest deviation put on features. `alike`: share of the pages that hold only things which are hard to
-    tell apart. The others weigh the losses beside that of the pixels."""
+    """`noise`: largest deviation put on features. `alike`: of the pages' `Mixture`. The others weigh the losses beside
+    that of the pixels."""
 
     noise: float = 0.5
     alike: float = 0.0
@@ -131,8 +127,7 @@ class EncoderStage(Stage):
         return PageBatch(seen, exact, answers)
 
     def _page(self, index: int) -> Scene:
-        things, rng = 4 - index % 3, Random(f"alike/{self.seed}/{index}")
-        return alike_page(rng, things) if rng.random() < self.options.alike else page(self.seed, index, things)
+        return Mixture(alike=self.options.alike).page(self.seed, index, MOST_THINGS - index % 3)
 
     def encode(self, pixels: Tensor) -> Tensor:
         return pool_features(self.vision_encoder(to_clip(pixels)).float(), self.config.feature_grid)
@@ -165,20 +160,6 @@ class EncoderStage(Stage):
         return grid_sheet(
             [part for i in (0, 10) for part in [batch.seen[i : i + 10], *(p[i : i + 10] for p in painted)]]
         )
-
-
-def alike_page(rng: Random, things: int) -> Scene:
-    """A page of things of one colour and of kinds that look alike in it; fewer things where there is no room."""
-    kinds = rng.choice(ALIKE)
-    shared = [colour for colour in COLOURS if sum(colour in KINDS[kind].colours for kind in kinds) > 1]
-    colour = rng.choice(shared)
-    scene = Scene(rng.choice(GROUNDS), rng.choice(SKIES))
-    for _ in range(things):
-        kind = rng.choice([kind for kind in kinds if colour in KINDS[kind].colours])
-        thing = storybook.sample_thing(rng, scene.things, kind=kind, colour=colour)
-        if thing is not None:
-            scene = Scene(scene.ground, scene.sky, (*scene.things, thing))
-    return scene
 
 
 def initialise(encoder: VisionEncoder) -> None:

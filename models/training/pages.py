@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import Random
 
 import numpy as np
@@ -13,13 +13,62 @@ from torch import Tensor
 
 from .. import storybook
 from ..images import CLIP_MEAN, CLIP_STD
-from ..storybook import Scene
-from ..storybook.world import sample_jitter
+from ..storybook import COLOURS, GROUNDS, KINDS, ROWS, SKIES, Scene
+from ..storybook.world import MOST_THINGS, sample_jitter
+
+#: kinds that are hard to tell apart when they are small and of one colour
+ALIKE = (
+    ("balloon", "tree"), ("sun", "star", "moon"), ("moon", "cat", "cloud"), ("star", "bird", "fish"), ("fish", "cloud"),
+    ("balloon", "umbrella", "mushroom"), ("flower", "balloon"), ("house", "lighthouse"), ("tree", "cat"),
+)  # fmt: skip
 
 
 def page(seed: int, index: int, things: int | None = None) -> Scene:
     """Page `index` of the endless book `seed`, with a given number of things or any."""
     return storybook.sample_scene(Random(f"pages/{seed}/{index}"), things)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How many pages are harder than those that the world gives by itself. The shares are drawn each on its own.
+
+    Attributes:
+        crowded: share of the pages that hold four things, the most there can be.
+        alike: share of the pages that hold things hard to tell apart, and nothing else; see `alike_page`.
+        small: share of the pages all things of which are small.
+    """
+
+    crowded: float = 0.0
+    alike: float = 0.0
+    small: float = 0.0
+
+    def page(self, seed: int, index: int, things: int | None = None) -> Scene:
+        """Page `index` of the endless book `seed`, with a given number of things or any where it is not crowded."""
+        rng = Random(f"mixture/{seed}/{index}")
+        crowded, alike, small = (rng.random() < share for share in (self.crowded, self.alike, self.small))
+        things = MOST_THINGS if crowded else things
+        scene = alike_page(rng, things or rng.randint(1, MOST_THINGS)) if alike else page(seed, index, things)
+        return replace(scene, things=tuple(replace(t, size="small") for t in scene.things)) if small else scene
+
+
+def alike_page(rng: Random, things: int) -> Scene:
+    """A page of kinds that look alike in one colour, or of one kind in several; fewer things where there is no room.
+
+    They lie in any row, also where their kind is seldom seen.
+    """
+    kinds = rng.choice(ALIKE)
+    shared = [colour for colour in COLOURS if sum(colour in KINDS[kind].colours for kind in kinds) > 1]
+    pairs = [(kind, colour) for colour in [rng.choice(shared)] for kind in kinds if colour in KINDS[kind].colours]
+    if rng.random() < 0.5:
+        kind = rng.choice(tuple(KINDS))
+        pairs = [(kind, colour) for colour in KINDS[kind].colours]
+    scene = Scene(rng.choice(GROUNDS), rng.choice(SKIES))
+    for _ in range(things):
+        kind, colour = rng.choice(pairs)
+        thing = storybook.sample_thing(rng, scene.things, kind=kind, colour=colour, row=rng.randrange(len(ROWS)))
+        if thing is not None:
+            scene = replace(scene, things=(*scene.things, thing))
+    return scene
 
 
 def still(scene: Scene) -> Scene:

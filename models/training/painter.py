@@ -19,12 +19,11 @@ from ..configuration import WeGenConfig
 from ..decoder import Decoder
 from ..schedule import training_sigmas
 from ..storybook import Scene
-from ..storybook.world import MOST_THINGS
 from ..vision_encoder import VisionEncoder, pool_features
 from .loop import HELD_OUT
 from .losses import noised
 from .pagecache import PageCache
-from .pages import page, still, thing_weights, to_clip, to_pixels
+from .pages import Mixture, page, still, thing_weights, to_clip, to_pixels
 from .sheets import grid_sheet
 from .stage import Stage
 
@@ -42,7 +41,7 @@ class PainterOptions:
             of the picture, and colours of whole pictures follow the start noise until it is learned. 0: as published.
         offset: deviation of a constant that is added to each channel of the noise, so that the colour of the whole
             picture must be read from the features; pure start noise has none to tell.
-        crowded: share of the pages that hold four things, the most there can be. Things are what is hard to paint.
+        crowded, alike, small: of the pages' `Mixture`. Things are what is hard to paint, and small ones the most.
         fresh: share of each batch that are pages never seen before; the others are drawn from those seen.
         capacity: most different pages in all.
     """
@@ -54,6 +53,8 @@ class PainterOptions:
     haze: float = 1.0
     offset: float = 0.2
     crowded: float = 0.0
+    alike: float = 0.0
+    small: float = 0.0
     fresh: float = 0.25
     capacity: int = 60_000
 
@@ -94,8 +95,8 @@ class PainterStage(Stage):
         return torch.tensor(new + [rng.randrange(known) for _ in range(count - fresh)])
 
     def _page(self, number: int) -> Scene:
-        crowded = Random(f"crowded/{self.seed}/{number}").random() < self.options.crowded
-        return page(self.seed, number, MOST_THINGS if crowded else None)
+        options = self.options
+        return Mixture(options.crowded, options.alike, options.small).page(self.seed, number)
 
     @torch.no_grad()
     def _encode(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:

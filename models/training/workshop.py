@@ -122,7 +122,7 @@ class Workshop:
             from .painter import PainterOptions, PainterStage
 
             options = build(PainterOptions, recipe.options, source)
-            cache = self._page_cache(options.things, options.crowded)
+            cache = self._page_cache(options.things, options.crowded, options.alike, options.small)
             return PainterStage(config, options, recipe.seed, self.vision_encoder(), self.vae(), cache)
         if name == AGENT:
             from .agent import AgentOptions, AgentStage
