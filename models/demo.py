@@ -13,7 +13,7 @@ from torch import Tensor
 from .asking import ask
 from .chat import References
 from .contact_sheet import Sheet
-from .generation import Sampling
+from .generation import DEFAULT_CREATIVITY, Sampling
 from .images import to_pil
 from .pipeline import Pipeline
 from .storybook import Scene, Thing, render
@@ -63,7 +63,7 @@ def run_demo(pipeline: Pipeline, out: Path, say: Callable[[str], None] = print) 
         return image
 
     begun = time.perf_counter()
-    chat = pipeline.generate(WISH, list(WISH_SEEDS), sampling=Sampling.from_creativity(0.6))
+    chat = pipeline.generate(WISH, list(WISH_SEEDS), sampling=Sampling.from_creativity(DEFAULT_CREATIVITY))
     answers = chat.last.answers
     drawn = [(save(answer.picture, f"wish_{answer.seed}"), answer.rewrite) for answer in answers]
     sheet.add(f"“{WISH}”: six rewrites, six pictures", drawn)

@@ -429,6 +429,7 @@ def test_creativity_rises_on_one_scale():
     assert steps[0].temperature == 0
     assert [s.temperature for s in steps] == sorted(s.temperature for s in steps)
     assert [s.top_p for s in steps] == sorted({s.top_p for s in steps})
+    assert (steps[-1].temperature, steps[-1].top_p) == (1, pytest.approx(1))
     assert Sampling.from_creativity(0.5, 1.3, 0.2) == Sampling(1.3, 0.2)
     with pytest.raises(WeGenError, match=r"Creativity is 1\.2"):
         Sampling.from_creativity(1.2)

@@ -6,6 +6,7 @@ import comfy.samplers
 from comfy_api.latest import io
 
 from ..models.chat import AutoMask
+from ..models.generation import DEFAULT_CREATIVITY
 from .host.sampling import PUBLISHED, schedulers
 
 CATEGORY = "WeGen"
@@ -37,7 +38,7 @@ def seed() -> io.Input:
     return io.Int.Input("seed", default=0, min=0, max=LARGEST_SEED, control_after_generate=True, tooltip=tooltip)
 
 
-def creativity(default: float = 0.6) -> io.Input:
+def creativity(default: float = DEFAULT_CREATIVITY) -> io.Input:
     tooltip = "How daring the rewriting is: 0 gives the same words for every seed, 1 the most surprising ones."
     return io.Float.Input("creativity", default=default, min=0.0, max=1.0, step=0.05, tooltip=tooltip)
 

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from .. import storybook
 from ..asking import ask
 from ..chat import Chat, References
-from ..generation import Sampling
+from ..generation import DEFAULT_CREATIVITY, Sampling
 from ..pipeline import Pipeline
 from ..storybook import Composition, Edit, Mention, Named, Scene
 from .cases import Case
@@ -23,7 +23,6 @@ from .comparison import EVERYTHING, IDENTITY, LOOKS, attribute_hits, holds, proj
 from .examiner import Examiner, shown, to_bytes
 
 TOPICS = ("what", "where", "colour", "how_many", "count")
-CREATIVITY = 0.6  # of the rewrites that are measured: the nodes' own default
 TIMED_TURNS = 5
 NAMES = ("one", "two")  # of the references that are combined
 
@@ -220,7 +219,7 @@ def _references(exam: Examiner, plan: Composition) -> References:
 
 def rewriting(exam: Examiner) -> Iterator[Case]:
     """Wishes of every level in detailed words, sampled: all that a wish names is in its rewrite."""
-    sampling = Sampling.from_creativity(CREATIVITY)
+    sampling = Sampling.from_creativity(DEFAULT_CREATIVITY)
     for batch in exam.batches("rewriting"):
         for number, rng in batch:
             level = storybook.LEVELS[number % len(storybook.LEVELS)]
@@ -245,7 +244,7 @@ def turn_seconds(pipeline: Pipeline) -> float:
     for number in range(TIMED_TURNS + 1):
         wish, _ = storybook.sample_wish(Random(f"evaluation/turn/{number}"), "kinds")
         began = time.perf_counter()
-        pipeline.generate(wish.text, [number], sampling=Sampling.from_creativity(CREATIVITY))
+        pipeline.generate(wish.text, [number], sampling=Sampling.from_creativity(DEFAULT_CREATIVITY))
         times.append(time.perf_counter() - began)
     return statistics.median(times[1:])
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 VAGUE = ("nothing", "mood", "kinds", "some")
 """Levels of wishes that leave enough open for many different pictures."""
 SEEDS = 16
-DEFAULT_CREATIVITY = 0.6  # that of the nodes
 STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SCALE = "creativity/distinct"
 #: what is promised: at least, or for the ratio at most
@@ -106,7 +105,7 @@ def measure(
     pipeline: Pipeline, wishes: Sequence[Wish], done: Callable[[], object] = lambda: None
 ) -> dict[str, float | list[float]]:
     """All numbers; `done` is called after each batch of pictures. Names that begin with "drawn/" are not promised."""
-    from ..generation import Sampling
+    from ..generation import DEFAULT_CREATIVITY, Sampling
 
     def batches(sampling: Sampling | None, some: Sequence[Wish] = wishes) -> list[Batch]:
         found = []
