@@ -58,6 +58,7 @@ OPTIONS = {
     "vae": {"crop": 32},
     "agent": {"tasks": TASK_MIX, "direct": {"text_to_picture": 0.5}},
     "painter": {"capacity": 6},
+    "vae_decoder": {"capacity": 5, "sampler_steps": 2},
 }
 
 
@@ -149,7 +150,7 @@ def test_another_optimizer_cannot_go_on_with_a_run(trained):
         dataclasses.replace(recipe, optimizer="sgd")
 
 
-@pytest.mark.parametrize("stage", ["vae", "encoder", "painter", "agent"])
+@pytest.mark.parametrize("stage", ["vae", "encoder", "painter", "vae_decoder", "agent"])
 def test_a_resumed_run_equals_one_without_a_stop(trained, tmp_path, stage):
     recipe = trained.recipe(stage)
     straight = train(trained.stage(stage), recipe, tmp_path / "straight", rhythm=QUIET, progress=False)
@@ -403,8 +404,29 @@ def test_stages_take_the_pages_that_their_recipe_asks_for(trained):
     vae = trained.stage("vae")
     vae.options = dataclasses.replace(vae.options, small=1.0)
     assert {thing.size for number in range(20) for thing in vae._page(number)[3].things} == {"small"}
-    folders = [trained._page_cache(things) for things in (3.0, 6.0)]
+    folders = [trained._page_cache("pages", ("encoder", "vae"), things) for things in (3.0, 6.0)]
     assert folders[0] != folders[1]
+
+
+def test_the_vaes_decoder_learns_from_paintings_and_leaves_latents_alone(trained):
+    before, after = trained.vae(), trained.finished_vae()
+    pixels = torch.rand(2, 3, 128, 128) * 2 - 1
+    latents = before.encode(pixels)
+    assert torch.equal(after.encode(pixels), latents) and not torch.equal(after.decode(latents), before.decode(latents))
+    stage = trained.stage("vae_decoder")
+    assert all(name.startswith("vae.decoder.") for name in stage.trained())
+    batch = stage.batch(0, 3)
+    [painted] = stage.cache.get(batch.numbers.tolist())
+    scenes = [stage._page(number) for number in (2, 0)]
+    assert torch.allclose(stage._paint(scenes, (2, 0)), painted[[2, 0]], atol=2e-2)  # kept in half precision
+    # What is decoded: paintings alone, or pages alone.
+    seen = []
+    stage.vae.decode = lambda latents: seen.append(latents) or batch.pixels
+    for own in (0.0, 1.0):
+        stage.options = dataclasses.replace(stage.options, own=own, own_noise=0.0)
+        assert float(stage(batch)["total"]) == 0
+    assert torch.allclose(seen[0], painted / trained.config().vae.scaling_factor)
+    assert torch.equal(seen[1], stage.vae.encode(batch.pixels))
 
 
 def test_a_grey_error_has_no_colour(trained):

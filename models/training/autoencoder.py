@@ -106,15 +106,9 @@ class VAEStage(Stage):
     def forward(self, batch: PageParts) -> Mapping[str, Tensor]:
         latents = self.vae.encode(batch.pixels).float()
         error = self.vae.decode(latents + self.options.noise * torch.randn_like(latents)).float() - batch.pixels
-        weights = batch.weights[:, None]
-        absolute, squared = (error.abs() * weights).mean(), (error.square() * weights).mean()
-        across, down = error.diff(dim=-1).abs() * weights[..., 1:], error.diff(dim=-2).abs() * weights[..., 1:, :]
-        edges = across.mean() + down.mean()
-        colour = ((error - error.mean(dim=1, keepdim=True)).abs() * weights).mean()
+        losses = picture_losses(error, batch.weights, self.options.gradient, self.options.colour)
         spread = _spread(latents)
-        options = self.options
-        total = absolute + squared + options.gradient * edges + options.colour * colour + options.spread * spread
-        return {"total": total, "l1": absolute, "mse": squared, "edges": edges, "colour": colour, "spread": spread}
+        return {**losses, "total": losses["total"] + self.options.spread * spread, "spread": spread}
 
     def measure(self) -> Mapping[str, float]:
         """Decibels of the reconstructions of held-out pages."""
@@ -126,6 +120,22 @@ class VAEStage(Stage):
         decoded = self.vae.decode(self.vae.encode(pages))
         rows = [row for pair in zip(pages.split(8), decoded.split(8), strict=True) for row in pair]
         return grid_sheet(rows)
+
+
+def picture_losses(error: Tensor, weights: Tensor, gradient: float, colour: float) -> dict[str, Tensor]:
+    """What the errors `[B, 3, H, W]` of pictures cost, where each pixel counts as `[B, H, W]` says.
+
+    `gradient` and `colour` weigh two of the parts in "total", see `VAEOptions`.
+    """
+    weights = weights[:, None]
+    across, down = error.diff(dim=-1).abs() * weights[..., 1:], error.diff(dim=-2).abs() * weights[..., 1:, :]
+    parts = {
+        "l1": (error.abs() * weights).mean(),
+        "mse": (error.square() * weights).mean(),
+        "edges": across.mean() + down.mean(),
+        "colour": ((error - error.mean(dim=1, keepdim=True)).abs() * weights).mean(),
+    }
+    return {"total": parts["l1"] + parts["mse"] + gradient * parts["edges"] + colour * parts["colour"], **parts}
 
 
 def _spread(latents: Tensor) -> Tensor:

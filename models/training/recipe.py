@@ -14,7 +14,8 @@ from ..configuration import WeGenConfig
 from ..errors import WeGenError
 
 #: the stages of a whole training, in the order in which they need each other
-TOKENIZER, VAE, ENCODER, PAINTER, AGENT = STAGES = ("tokenizer", "vae", "encoder", "painter", "agent")
+STAGES = ("tokenizer", "vae", "encoder", "painter", "vae_decoder", "agent")
+TOKENIZER, VAE, ENCODER, PAINTER, VAE_DECODER, AGENT = STAGES
 
 
 class RecipeError(WeGenError):

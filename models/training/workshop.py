@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,20 @@ from ..errors import WeGenError
 from ..tokenizer import ADDED_FILE, MODEL_FILE, Tokenizer
 from ..vision_encoder import VisionEncoder
 from .loop import load_average
-from .recipe import AGENT, ENCODER, PAINTER, STAGES, TOKENIZER, VAE, Recipe, RecipeError, build, read_model, read_recipe
+from .recipe import (
+    AGENT,
+    ENCODER,
+    PAINTER,
+    STAGES,
+    TOKENIZER,
+    VAE,
+    VAE_DECODER,
+    Recipe,
+    RecipeError,
+    build,
+    read_model,
+    read_recipe,
+)
 from .stage import Stage
 
 PACKED = "packed"
@@ -88,7 +101,14 @@ class Workshop:
         return self._filled(CellReader(config.vision.width, config.tokens_per_picture, cell), ENCODER, "reader.")
 
     def vae(self) -> CompactVAE:
+        """The VAE that the painter learns with."""
         return self._filled(CompactVAE(self.config().vae), VAE, "vae.")
+
+    def finished_vae(self) -> CompactVAE:
+        """The same with the decoder that has seen paintings."""
+        vae = self.vae()
+        self._filled(vae.decoder, VAE_DECODER, "vae.decoder.")
+        return vae
 
     def unet(self) -> nn.Module:
         from diffusers import UNet2DConditionModel
@@ -122,8 +142,17 @@ class Workshop:
             from .painter import PainterOptions, PainterStage
 
             options = build(PainterOptions, recipe.options, source)
-            cache = self._page_cache(options.things, options.crowded, options.alike, options.small)
+            wanted = options.things, options.crowded, options.alike, options.small
+            cache = self._page_cache("pages", (ENCODER, VAE), *wanted)
             return PainterStage(config, options, recipe.seed, self.vision_encoder(), self.vae(), cache)
+        if name == VAE_DECODER:
+            from .vae_decoder import VAEDecoderOptions, VAEDecoderStage
+
+            options = build(VAEDecoderOptions, recipe.options, source)
+            parts = self.vision_encoder(), self.unet(), self.vae()
+            wanted = options.crowded, options.alike, options.small, options.feature_noise, options.sampler_steps
+            cache = self._page_cache("paintings", (ENCODER, VAE, PAINTER), *wanted)
+            return VAEDecoderStage(config, options, recipe.seed, *parts, cache)
         if name == AGENT:
             from .agent import AgentOptions, AgentStage
 
@@ -132,11 +161,11 @@ class Workshop:
             return AgentStage(config, options, recipe.seed, *parts, shards=self.data)
         raise WeGenError(f"There is no stage {name!r} to train; choose one of {', '.join(STAGES)}.")
 
-    def _page_cache(self, *options: float) -> Path:
-        """Folder for what the present encoder and VAE make of the pages that these options ask for; what others made is
-        removed."""
-        steps = [f"{stage}-{load_average(self.folder(stage))[0]}" for stage in (ENCODER, VAE)]
-        folder = self.out / "pages" / "-".join([*steps, *map(str, options)])
+    def _page_cache(self, name: str, makers: Sequence[str], *options: float) -> Path:
+        """Folder for what these stages as they are now make of the pages that these options ask for; what others made
+        is removed."""
+        steps = [f"{stage}-{load_average(self.folder(stage))[0]}" for stage in makers]
+        folder = self.out / name / "-".join([*steps, *map(str, options)])
         for other in folder.parent.glob("*"):
             if other != folder:
                 shutil.rmtree(other)
@@ -167,7 +196,7 @@ class Workshop:
             "vision_encoder": self.vision_encoder(),
             "language_model": self.agent(),
             "unet": self.unet(),
-            "vae": self.vae(),
+            "vae": self.finished_vae(),
         }
         for name, module in parts.items():
             _save_part(module.state_dict(), folder / part_file(name))
