@@ -53,12 +53,14 @@ class CompactVAE(nn.Module):
             encoder += [conv(before, after, stride=2), *blocks(config.layers_per_block, after)]
         self.encoder = nn.Sequential(*encoder, nn.SiLU(), conv(channels[-1], config.latent_channels))
 
-        decoder = [conv(config.latent_channels, channels[-1]), *blocks(config.layers_per_block + 1, channels[-1])]
+        layers = config.decoder_layers_per_block
+        layers = config.layers_per_block + 1 if layers is None else layers
+        decoder = [conv(config.latent_channels, channels[-1]), *blocks(layers, channels[-1])]
         for before, after in pairwise(reversed(channels)):
             decoder += [
                 nn.Upsample(scale_factor=2, mode="nearest"),
                 conv(before, after),
-                *blocks(config.layers_per_block + 1, after),
+                *blocks(layers, after),
             ]
         self.decoder = nn.Sequential(*decoder, nn.SiLU(), conv(channels[0], folded))
 

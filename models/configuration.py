@@ -192,8 +192,16 @@ class VAEConfig:
     """Pixels along one side that are folded into channels before the first level. 1 is the published VAE (diffusers'
     `AutoencoderKL`); above, the small `CompactVAE` is meant, which has no norms."""
 
+    decoder_layers_per_block: int | None = None
+    """Of a `CompactVAE`; None is one more than `layers_per_block`, as `AutoencoderKL` has it."""
+
     def __post_init__(self):
         _require(self.patch >= 1, f"VAE patch is {self.patch}; it must be 1 or more.")
+        _require(
+            self.decoder_layers_per_block is None or (self.patch > 1 and self.decoder_layers_per_block >= 0),
+            f"VAE decoder_layers_per_block is {self.decoder_layers_per_block}; it must be 0 or more with a patch above "
+            "1, and null with a patch of 1.",
+        )
         _require(
             self.patch > 1 or (self.norm_num_groups == 32 and all(c % 32 == 0 for c in self.block_out_channels)),
             f"VAE channels {self.block_out_channels} in {self.norm_num_groups} groups: every level must be a multiple "
@@ -214,7 +222,7 @@ class VAEConfig:
         """Keyword arguments of `diffusers.AutoencoderKL`; only for a `patch` of 1."""
         levels = len(self.block_out_channels)
         values = dataclasses.asdict(self)
-        del values["preview_factors"], values["patch"]
+        del values["preview_factors"], values["patch"], values["decoder_layers_per_block"]
         return {
             **values,
             "down_block_types": ("DownEncoderBlock2D",) * levels,

@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import pytest
+from comfyui_wegen.models.compact_vae import Block, CompactVAE
 from comfyui_wegen.models.configuration import (
     LanguageConfig,
     ScheduleConfig,
@@ -49,6 +50,7 @@ def changed(path, value):
         ("surprise", 1, "unknown keys in WeGenConfig: surprise"),
         ("vision.depth", 1, "unknown keys in VisionConfig: depth"),
         ("vision", [], "WeGenConfig.vision must be an object"),
+        ("vae.decoder_layers_per_block", 2, "decoder_layers_per_block is 2; it must be"),
         ("vision.width", "64", "VisionConfig.width must be of type int, got '64'"),
         ("vision.width", 64.0, "VisionConfig.width must be of type int"),
         ("vision.width", True, "VisionConfig.width must be of type int"),
@@ -103,6 +105,18 @@ def test_the_vae_travels_through_diffusers_terms():
     config = tiny_config().vae
     assert VAEConfig.from_diffusers({**config.to_diffusers(), "force_upcast": True}) == config
     assert config.downscale == 2
+
+
+def test_a_compact_vae_may_have_a_deeper_decoder():
+    def blocks(layers):
+        vae = CompactVAE(
+            VAEConfig(block_out_channels=(8, 8), layers_per_block=1, patch=4, decoder_layers_per_block=layers)
+        )
+        return [sum(isinstance(part, Block) for part in half) for half in (vae.encoder, vae.decoder)]
+
+    assert blocks(None) == [2, 4] and blocks(3) == [2, 6]
+    with pytest.raises(WeGenError, match="decoder_layers_per_block is -1"):
+        blocks(-1)
 
 
 def test_derived_sizes():

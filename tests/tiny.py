@@ -98,6 +98,7 @@ def tiny_config(compact: bool = False) -> WeGenConfig:
             sample_size=32,
             latent_channels=latent_channels,
             patch=4 if compact else 1,
+            decoder_layers_per_block=3 if compact else None,
         ),
         size=32,
         name="tiny",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
 import torch
@@ -37,12 +38,12 @@ class VAEDecoderOptions:
 
     Attributes:
         own: share of the latents that come from pages, not from the painter: pictures that are changed begin as such.
-        own_noise: deviation of what is added to those.
+        own_noise: deviation of what is added to them.
         feature_noise: largest deviation put on the features that are painted.
         sampler_steps: of each painting.
         things, gradient, colour: as in `VAEOptions`.
         crowded, alike, small: of the pages' `Mixture`.
-        capacity: different pages in all; each of them is painted once.
+        capacity: different pages that are painted, each once.
     """
 
     own: float = 0.3
@@ -59,10 +60,12 @@ class VAEDecoderOptions:
 
 
 class PaintedPages(NamedTuple):
+    own: Tensor
+    """`[B]`: whether the latent is the page's own, not that of a painting."""
     numbers: Tensor
     """`[B]`"""
     pixels: Tensor
-    """`[B, 3, S, S]` in -1..1: what the paintings should be."""
+    """`[B, 3, S, S]` in -1..1: what should be decoded."""
     weights: Tensor
     """`[B, S, S]`: how much an error of each pixel counts."""
 
@@ -91,10 +94,15 @@ class VAEDecoderStage(Stage):
         self.cache = PageCache(cache, options.capacity, {"painted": self.shape}, self._paint_numbers)
 
     def batch(self, first: int, count: int) -> PaintedPages:
-        numbers = [number % self.options.capacity for number in range(first, first + count)]
+        indices = range(first, first + count)
+        own = [Random(f"own/{self.seed}/{index}").random() < self.options.own for index in indices]
+        # Paintings take long, so there are only so many; of pages there is no end.
+        most = self.options.capacity
+        numbers = [most + index if mine else index % most for mine, index in zip(own, indices, strict=True)]
         scenes = [still(self._page(number)) for number in numbers]
         weights = torch.stack([thing_weights(scene, self.options.things) for scene in scenes])
-        return PaintedPages(torch.tensor(numbers), to_pixels([storybook.render(scene) for scene in scenes]), weights)
+        pixels = to_pixels([storybook.render(scene) for scene in scenes])
+        return PaintedPages(torch.tensor(own), torch.tensor(numbers), pixels, weights)
 
     def _page(self, number: int) -> Scene:
         options = self.options
@@ -120,12 +128,12 @@ class VAEDecoderStage(Stage):
 
     def forward(self, batch: PaintedPages) -> Mapping[str, Tensor]:
         options = self.options
-        [painted] = self.cache.get(batch.numbers.tolist())
-        painted = painted.to(batch.pixels.device) / self.config.vae.scaling_factor
-        own = self.vae.encode(batch.pixels).float()
-        own = own + options.own_noise * torch.randn_like(own)
-        given = torch.rand(len(own), 1, 1, 1, device=own.device) < options.own
-        error = self.vae.decode(torch.where(given, own, painted)).float() - batch.pixels
+        latents = self.vae.encode(batch.pixels).float()
+        latents = latents + options.own_noise * torch.randn_like(latents)
+        if not batch.own.all():
+            [painted] = self.cache.get(batch.numbers[~batch.own].tolist())
+            latents[~batch.own] = painted.to(latents.device) / self.config.vae.scaling_factor
+        error = self.vae.decode(latents).float() - batch.pixels
         return picture_losses(error, batch.weights, options.gradient, options.colour)
 
     def measure(self) -> Mapping[str, float]:
