@@ -65,7 +65,7 @@ class PaintedPages(NamedTuple):
     numbers: Tensor
     """`[B]`"""
     pixels: Tensor
-    """`[B, 3, S, S]` in -1..1: what should be decoded."""
+    """`[B, 3, S, S]` in -1..1: what should be decoded. Paintings lie on the exact places, pages with jitter."""
     weights: Tensor
     """`[B, S, S]`: how much an error of each pixel counts."""
 
@@ -99,7 +99,8 @@ class VAEDecoderStage(Stage):
         # Paintings take long, so there are only so many; of pages there is no end.
         most = self.options.capacity
         numbers = [most + index if mine else index % most for mine, index in zip(own, indices, strict=True)]
-        scenes = [still(self._page(number)) for number in numbers]
+        scenes = [self._page(number) for number in numbers]
+        scenes = [scene if mine else still(scene) for mine, scene in zip(own, scenes, strict=True)]
         weights = torch.stack([thing_weights(scene, self.options.things) for scene in scenes])
         pixels = to_pixels([storybook.render(scene) for scene in scenes])
         return PaintedPages(torch.tensor(own), torch.tensor(numbers), pixels, weights)
