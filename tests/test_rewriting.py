@@ -249,6 +249,12 @@ def test_the_storybook_holds_descriptions_to_what_they_mean():
     assert wish.sound(touching) == PAGE[: PAGE.index(", a big black cat")]
     assert wish.sound(PAGE.replace("night", "dusk")) == wish.sound("zzz") == ""
     assert wish.mend("at night, a cat, a house") and not wish.mend("at night, a cat")
+    higher = demand_of_wish("a green cottage in the upper part, and snow", known)
+    assert higher.missing(PAGE) and higher.missing(higher.mend(PAGE)) == ()
+    assert higher.mend(PAGE).endswith("a big black cat facing left at the bottom right.")
+    assert not demand_of_wish("a boat on the sea", known).mend(PAGE)  # there is none that could be changed
+    blocked = demand_of_wish("a cat at the bottom left", known)
+    assert not blocked.mend(PAGE)  # there is the house
     two = demand_of_wish("two red things", known)
     assert two.missing(PAGE) and not two.missing(PAGE.replace("black cat facing left", "red open umbrella"))
 

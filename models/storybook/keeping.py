@@ -53,13 +53,18 @@ class Demand:
         return parse_caption(rewrite).same_as(parse_caption(self.asked))
 
     def mend(self, rewrite: str) -> str:
-        """The description of what must be there, where an order leaves nothing of it open.
+        """The description of what must be there, where an order leaves nothing of it open; else the rewrite with what
+        must be there in place of what it says instead, if that is a whole scene.
 
         Else one that names everything, be it no whole scene, and any that an order has; a wish stands alone.
         """
         if self.named.most == len(self.named.things) and _complete(self.named):
             return full_caption(self.named.to_scene())
-        return rewrite if self.order or covers(parse_caption(rewrite), self.named) else ""
+        said = parse_caption(rewrite)
+        corrected = _corrected(said, self.named)
+        if covers(corrected, self.named) and _complete(corrected):
+            return full_caption(corrected.to_scene())
+        return rewrite if self.order or covers(said, self.named) else ""
 
     def _not_named(self, said: Named) -> tuple[str, ...]:
         alone = [Named((thing,)) for thing in dict.fromkeys(self.named.things)]
@@ -115,6 +120,19 @@ def _lying_in(area: np.ndarray, shown: Named) -> frozenset[int]:
         if box.size and box.mean() > 0.5:
             inside.add(number)
     return frozenset(inside)
+
+
+def _corrected(said: Named, wanted: Named) -> Named:
+    """A description in which things of the wanted kinds are as they are wanted; kinds that it lacks it still lacks."""
+    free, things = list(said.things), []
+    for mention in wanted.things:
+        same_kind = [thing for thing in free if mention.kind in (None, thing.kind)]
+        chosen = next((thing for thing in free if mention.fits(thing)), same_kind[0] if same_kind else None)
+        if chosen is not None:
+            free.remove(chosen)
+            asked = {name: value for name, value in vars(mention).items() if value is not None}
+            things.append(replace(chosen, **asked))
+    return Named((*things, *free), wanted.ground or said.ground, wanted.sky or said.sky)
 
 
 def _complete(shown: Named) -> bool:
