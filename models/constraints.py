@@ -44,7 +44,7 @@ class Constraint(Protocol):
         """Whether the rewrite says no more than the instruction did, so that another one would not differ either."""
 
     def mend(self, rewrite: str) -> str:
-        """What is drawn when no rewrite may be taken, from the one that lacked the least; empty for the wish itself."""
+        """What is drawn of a rewrite when none may be taken; empty for the wish itself."""
 
 
 @dataclass(frozen=True)

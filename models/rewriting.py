@@ -57,7 +57,7 @@ class Rewrite:
     attempts: int = 1
     """Drawn until this one was taken."""
     missing: tuple[str, ...] = ()
-    """What every attempt lacked in some way; `text` is then what `Constraint.mend` made of the best one."""
+    """What every attempt lacked in some way; `text` is then what `Constraint.mend` made of them."""
     mended: bool = False
     """Whether that lacks nothing any more."""
     repeated: bool = False
@@ -303,11 +303,12 @@ def _take(author: _Author, slots: Sequence[_Slot]) -> tuple[list[Rewrite], list[
         elif whole:
             chosen.append(Rewrite(attempts[whole[0]].text, slot.seed, last, repeated=True))
         else:
-            best = min(attempts, key=lambda attempt: len(attempt.missing))
-            text = demanded.mend(best.text) or _valid(author.wishes[slot.wish].instruction)
+            closest = sorted(attempts, key=lambda attempt: len(attempt.missing))
+            corrected = [demanded.mend(attempt.text) for attempt in closest]
+            mended = next((text for text in corrected if text and not demanded.missing(text)), "")
+            text = mended or corrected[0] or _valid(author.wishes[slot.wish].instruction)
             repeated = (slot.wish, _same(text)) in taken
-            mended = not demanded.missing(text)
-            chosen.append(Rewrite(text, slot.seed, ATTEMPTS, best.missing, mended, repeated))
+            chosen.append(Rewrite(text, slot.seed, ATTEMPTS, closest[0].missing, bool(mended), repeated))
         taken.add((slot.wish, _same(chosen[-1].text)))
     return chosen, waiting
 
