@@ -17,7 +17,7 @@ from .wegen import WeGen
 Collection = Literal["aligned", "released"]
 OnStep = Callable[[int, int], None]
 """Called after each step with the steps done and the steps to do at most; what it raises stops the generation."""
-DEFAULT_CREATIVITY = 0.85
+DEFAULT_CREATIVITY = 0.8
 LEAST_TOP_P = 0.15
 """Of the creativity scale: keeps the likeliest word alone nearly everywhere."""
 
@@ -50,7 +50,7 @@ class Sampling:
         if not 0 <= creativity <= 1:
             raise WeGenError(f"Creativity is {creativity}; it must be from 0 to 1.")
         return cls(
-            temperature=(0.5 + 0.5 * creativity if creativity else 0.0) if temperature is None else temperature,
+            temperature=(0.5 + 0.5 * creativity**2 if creativity else 0.0) if temperature is None else temperature,
             top_p=LEAST_TOP_P + (1 - LEAST_TOP_P) * creativity**3 if top_p is None else top_p,
         )
 
