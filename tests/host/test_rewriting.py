@@ -20,7 +20,7 @@ def nano(graph):
 
 def rewrites(client, **inputs):
     """The texts of WeGen Rewrite Prompt on the bundled model, and its report."""
-    values = {"instruction": "surprise me", "seed": 3, "count": 3, "creativity": 0.85, **inputs}
+    values = {"instruction": "surprise me", "seed": 3, "count": 3, "creativity": 0.8, **inputs}
     result = client.run(
         {
             **load(NANO),
