@@ -18,6 +18,7 @@ Collection = Literal["aligned", "released"]
 OnStep = Callable[[int, int], None]
 """Called after each step with the steps done and the steps to do at most; what it raises stops the generation."""
 DEFAULT_CREATIVITY = 0.8
+"""Of nodes, demo and evaluations: varied words of which few have to be drawn again."""
 LEAST_TOP_P = 0.15
 """Of the creativity scale: keeps the likeliest word alone nearly everywhere."""
 

@@ -28,8 +28,8 @@ CELL = 8  # crops begin at multiples of this many pixels, so that latent cells l
 
 
 @dataclass(frozen=True)
-class VAEOptions:
-    """How the VAE is taught.
+class VAEOptions(Mixture):
+    """How the VAE is taught, and with which pages.
 
     Attributes:
         crop: side in pixels of what is mostly trained on.
@@ -37,7 +37,6 @@ class VAEOptions:
         jitter_share: share of pages with jitter; the rest lies on the exact places, as the decoder paints them.
         noise: deviation of what is added to latents before they are decoded.
         things: how much more an error weighs where things are; they are small, and all that captions speak of.
-        small: of the pages' `Mixture`.
         gradient: weight of the error of pixel differences, which keeps edges sharp.
         colour: weight of the error without its grey part. The colour of a few pixels between dark lines is a small
             error otherwise, but the wrong colour.
@@ -50,7 +49,6 @@ class VAEOptions:
     jitter_share: float = 0.5
     noise: float = 0.05
     things: float = 4.0
-    small: float = 0.0
     gradient: float = 1.0
     colour: float = 0.0
     spread: float = 0.02
@@ -87,7 +85,7 @@ class VAEStage(Stage):
 
     def _page(self, index: int) -> tuple[Random, np.ndarray, Tensor, Scene]:
         rng = Random(f"vae/{self.seed}/{index}")
-        scene = Mixture(small=self.options.small).page(self.seed, index)
+        scene = self.options.page(self.seed, index)
         shown = scene if rng.random() < self.options.jitter_share else still(scene)
         return rng, storybook.render(shown), thing_weights(shown, self.options.things), scene
 

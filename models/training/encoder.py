@@ -40,12 +40,11 @@ MEASURED, MEASURED_NOISE = 200, 0.3  # held-out pages that are read for a sheet,
 
 
 @dataclass(frozen=True)
-class EncoderOptions:
-    """`noise`: largest deviation put on features. `alike`: of the pages' `Mixture`. The others weigh the losses beside
+class EncoderOptions(Mixture):
+    """Which pages are read, and how. `noise`: largest deviation put on features. The others weigh the losses beside
     that of the pixels."""
 
     noise: float = 0.5
-    alike: float = 0.0
     answers: float = 0.1
     position: float = 0.05
     steadiness: float = 0.2
@@ -127,7 +126,7 @@ class EncoderStage(Stage):
         return PageBatch(seen, exact, answers)
 
     def _page(self, index: int) -> Scene:
-        return Mixture(alike=self.options.alike).page(self.seed, index, MOST_THINGS - index % 3)
+        return self.options.page(self.seed, index, MOST_THINGS - index % 3)
 
     def encode(self, pixels: Tensor) -> Tensor:
         return pool_features(self.vision_encoder(to_clip(pixels)).float(), self.config.feature_grid)

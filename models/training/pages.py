@@ -30,7 +30,9 @@ def page(seed: int, index: int, things: int | None = None) -> Scene:
 
 @dataclass(frozen=True)
 class Mixture:
-    """How many pages are harder than those that the world gives by itself. The shares are drawn each on its own.
+    """How many pages are harder than those that the world gives by itself: options that every stage with pages has.
+
+    The shares are drawn each on its own.
 
     Attributes:
         crowded: share of the pages that hold four things, the most there can be.

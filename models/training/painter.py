@@ -29,8 +29,8 @@ from .stage import Stage
 
 
 @dataclass(frozen=True)
-class PainterOptions:
-    """How the UNet is taught.
+class PainterOptions(Mixture):
+    """How the UNet is taught, and with which pages: things are what is hard to paint, and small ones the most.
 
     Attributes:
         noise: largest deviation put on the features.
@@ -41,7 +41,6 @@ class PainterOptions:
             of the picture, and colours of whole pictures follow the start noise until it is learned. 0: as published.
         offset: deviation of a constant that is added to each channel of the noise, so that the colour of the whole
             picture must be read from the features; pure start noise has none to tell.
-        crowded, alike, small: of the pages' `Mixture`. Things are what is hard to paint, and small ones the most.
         fresh: share of each batch that are pages never seen before; the others are drawn from those seen.
         capacity: most different pages in all.
     """
@@ -52,9 +51,6 @@ class PainterOptions:
     snr_limit: float = 5.0
     haze: float = 1.0
     offset: float = 0.2
-    crowded: float = 0.0
-    alike: float = 0.0
-    small: float = 0.0
     fresh: float = 0.25
     capacity: int = 60_000
 
@@ -95,8 +91,7 @@ class PainterStage(Stage):
         return torch.tensor(new + [rng.randrange(known) for _ in range(count - fresh)])
 
     def _page(self, number: int) -> Scene:
-        options = self.options
-        return Mixture(options.crowded, options.alike, options.small).page(self.seed, number)
+        return self.options.page(self.seed, number)
 
     @torch.no_grad()
     def _encode(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:

@@ -33,8 +33,8 @@ from .stage import Stage
 
 
 @dataclass(frozen=True)
-class VAEDecoderOptions:
-    """How the VAE's decoder is taught.
+class VAEDecoderOptions(Mixture):
+    """How the VAE's decoder is taught, and with which pages.
 
     Attributes:
         own: share of the latents that come from pages, not from the painter: pictures that are changed begin as such.
@@ -42,7 +42,6 @@ class VAEDecoderOptions:
         feature_noise: largest deviation put on the features that are painted.
         sampler_steps: of each painting.
         things, gradient, colour: as in `VAEOptions`.
-        crowded, alike, small: of the pages' `Mixture`.
         capacity: different pages that are painted, each once.
     """
 
@@ -53,9 +52,6 @@ class VAEDecoderOptions:
     things: float = 4.0
     gradient: float = 1.0
     colour: float = 1.0
-    crowded: float = 0.0
-    alike: float = 0.0
-    small: float = 0.0
     capacity: int = 4000
 
 
@@ -106,8 +102,7 @@ class VAEDecoderStage(Stage):
         return PaintedPages(torch.tensor(own), torch.tensor(numbers), pixels, weights)
 
     def _page(self, number: int) -> Scene:
-        options = self.options
-        return Mixture(options.crowded, options.alike, options.small).page(self.seed, number)
+        return self.options.page(self.seed, number)
 
     def _paint_numbers(self, numbers: Sequence[int]) -> tuple[Tensor]:
         return (self._paint([self._page(number) for number in numbers], numbers),)
