@@ -2,7 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from .host import folders, saved_words
+from .host import folders, routes, saved_words
 from .host.version import require_host
 
 
@@ -18,6 +18,7 @@ class WeGenExtension(ComfyExtension):
         require_host()
         folders.register()
         saved_words.register()
+        routes.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return the node classes."""
