@@ -43,7 +43,7 @@ export class Composer {
       class: "wg-count",
       title: t("variants"),
       "aria-label": t("variants"),
-      on: { change: () => session.setDraft({ count: Math.min(MOST_VARIANTS, Math.max(1, Math.round(Number(this.count.value)) || 1)) }) },
+      on: { change: () => this.#setCount() },
     });
     this.send = button("send", t("send"), () => this.submit(), { class: "wg-main wg-send" });
     const times = el("span", { class: "wg-times" }, el("span", { text: "×", "aria-hidden": "true" }), this.count);
@@ -74,6 +74,14 @@ export class Composer {
     this.times.hidden = asks;
     this.text.placeholder = t(asks ? "askHint" : base ? "changeHint" : "wishHint");
     this.send.disabled = !this.text.value.trim();
+  }
+
+  /** For new pictures the number stays for the next ones too. */
+  #setCount() {
+    const count = Math.min(MOST_VARIANTS, Math.max(1, Math.round(Number(this.count.value)) || 1));
+    this.count.value = count;
+    if (this.session.base) this.session.setDraft({ count });
+    else this.session.setSettings({ variants: count });
   }
 
   #showContext() {

@@ -25,9 +25,11 @@ export class Conversation {
     this.list = el("ol", { class: "wg-turns" });
     this.welcome = this.#welcome();
     this.element = el("div", { class: "wg-talk", tabindex: "-1", role: "log", "aria-label": t("conversation") }, this.welcome, this.list);
-    this.element.addEventListener("scroll", () => {
+    // What people do counts; pictures that load late scroll too.
+    for (const type of ["wheel", "touchmove", "pointerdown", "keydown"]) this.element.addEventListener(type, () => (this.#atEnd = false), { passive: true });
+    this.element.addEventListener("scrollend", () => {
       const { scrollTop, scrollHeight, clientHeight } = this.element;
-      this.#atEnd = scrollHeight - scrollTop - clientHeight < 60;
+      this.#atEnd ||= scrollHeight - scrollTop - clientHeight < 60;
     });
     new ResizeObserver(() => this.#atEnd && this.#toEnd()).observe(this.list);
   }

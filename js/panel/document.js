@@ -41,6 +41,7 @@ export function soundDocument(value) {
       picked: null,
       ...turn,
       id,
+      chat: typeof turn.chat === "string" ? turn.chat : null,
       pictures: Array.isArray(turn.pictures) ? turn.pictures.filter((picture) => picture?.file?.filename) : [],
     };
   }

@@ -103,9 +103,9 @@ export function turnGraph(doc, turn, { id, name }) {
   }
   const node = addTurn(graph, sockets, turn, chat, "", 2, turn.kind === "draw" ? "New picture" : "Change");
   graph.add("pictures", 3, "SaveImage", { images: node(0), filename_prefix: picturePrefix(name) }, "Pictures");
+  graph.add("reply", 3, "PreviewAny", { source: node(turn.kind === "draw" ? 2 : 3) }, "Reply");
   const saved = { turn: 0, picture: 0, file: "none", save_as: chatPrefix(id, turn), chat: node(1) };
-  graph.add("saved", 4, "WeGenChat", saved, "Chat after this turn");
-  graph.add("reply", 4, "PreviewAny", { source: node(turn.kind === "draw" ? 2 : 3) }, "Reply");
+  graph.add("saved", 3, "WeGenChat", saved, "Chat after this turn");
   return graph;
 }
 

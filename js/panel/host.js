@@ -38,11 +38,10 @@ export function viewUrl(file, small = false) {
   return api.apiURL(`/view?${query}`);
 }
 
-/** Put a picture into the host's input folder. */
-export async function upload(blob, name, subfolder = "wegen") {
+/** Put a picture into the host's input folder; not below it, where the host's own lists do not look. */
+export async function upload(blob, name) {
   const form = new FormData();
   form.append("image", new File([blob], name, { type: blob.type || "image/png" }));
-  form.append("subfolder", subfolder);
   form.append("type", "input");
   const saved = await request("/upload/image", { method: "POST", body: form });
   return { filename: saved.name, subfolder: saved.subfolder, type: saved.type };
@@ -75,8 +74,12 @@ export function toast(severity, summary, detail) {
   app.extensionManager.toast.add({ severity, summary, detail, life: severity === "error" ? 10000 : 4000 });
 }
 
-export function openWorkflow(workflow, name) {
-  return app.loadGraphData(workflow, true, true, name);
+/** Open a workflow in a tab of its own. */
+export async function openWorkflow(workflow, name) {
+  // Else the front end takes what was uploaded since the page was loaded for missing.
+  if (workflow.nodes.some((node) => node.type.startsWith("LoadImage"))) await app.reloadNodeDefs?.();
+  await app.loadGraphData(workflow, true, true, name);
+  await app.extensionManager.command.execute("Comfy.Canvas.FitView");
 }
 
 /** Pictures that a node of the canvas shows, as files. */

@@ -1,6 +1,6 @@
 // Prompts as workflows: nodes in columns, from left to right as things happen, with room for their widgets and previews.
 
-const GAP = { x: 90, y: 70 };
+const GAP = { x: 70, y: 60 };
 const WIDTH = { WeGenGenerate: 420, WeGenRefine: 420, WeGenChat: 340, SaveImage: 340, LoadImage: 300 };
 // Room for pictures and texts that show only after a run.
 const EXTRA = { LoadImage: 260, LoadImageMask: 230, SaveImage: 300, PreviewImage: 280, PreviewAny: 160, WeGenChat: 300, WeGenAsk: 60 };
@@ -28,8 +28,8 @@ function widgetValues(inputs, given) {
     const fallback = options.default ?? first ?? (type === "STRING" ? "" : type === "BOOLEAN" ? false : 0);
     values.push(Array.isArray(given[name]) ? fallback : (given[name] ?? fallback));
     if (options.control_after_generate) values.push("fixed");
-    if (options.image_upload) values.push("image");
   }
+  if (inputs.some(([, , options]) => options.image_upload)) values.push("image");
   return values;
 }
 

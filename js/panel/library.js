@@ -59,8 +59,9 @@ export class Library {
   #rename(chat, label) {
     const done = async (save) => {
       if (!save || !input.value.trim() || input.value === chat.name) return this.#load();
-      if (chat.id === this.session.store.id) this.session.store.name = input.value.trim();
-      await renameChat(chat.id, input.value.trim()).catch((error) => this.views.failed(error));
+      const { store } = this.session;
+      const name = input.value.trim();
+      await (chat.id === store.id ? store.rename(name) : renameChat(chat.id, name)).catch((error) => this.views.failed(error));
       this.session.changed(false);
       return this.#load();
     };

@@ -2,6 +2,8 @@
 
 import { api, request } from "./host.js";
 
+const LONGEST_MESSAGE = 400;
+
 /** One prompt on its way. `update` is called whenever something of it changed, `finish` once at its end. */
 class Run {
   position = null;
@@ -107,7 +109,7 @@ export class Runs {
   #end(run, status, error = "") {
     if (!this.#runs.delete(run.id)) return;
     if (run.preview) URL.revokeObjectURL(run.preview);
-    run.finish(run, status, String(error ?? "").trim());
+    run.finish(run, status, shortened(String(error ?? "").trim()));
   }
 
   #waiting() {
@@ -149,4 +151,9 @@ export class Runs {
       if (error.status) this.#end(run, "failed", error.message);
     }
   }
+}
+
+/** What a person can read of a message; the host's may list every file there is. */
+function shortened(message) {
+  return message.length > LONGEST_MESSAGE ? `${message.slice(0, LONGEST_MESSAGE)}…` : message;
 }

@@ -307,8 +307,10 @@ export class Session {
       turn.reply = texts(outputs.reply);
       return;
     }
-    const found = own ? outputs : await this.painters.resultOf(turn, outputs);
-    const files = found.pictures?.images ?? [];
+    const found = own
+      ? { files: outputs.pictures?.images, reply: outputs.reply, chat: turn.kind === "upload" ? null : chatFile(chat, turn) }
+      : this.painters.resultOf(turn, outputs);
+    const files = found.files ?? [];
     const record = files.length ? await this.#wordsOf(files[0]) : null;
     turn.pictures = files.map(({ filename, subfolder, type }, index) => {
       const last = record?.[index]?.at?.(-1);
@@ -317,8 +319,7 @@ export class Session {
     const words = new Set(turn.pictures.map((picture) => picture.words));
     const lines = texts(found.reply).split("\n");
     turn.notes = lines.filter((line) => line && !words.has(line) && line !== turn.instruction).join("\n");
-    if (found.chat !== undefined) turn.chat = found.chat;
-    else if (own) turn.chat = chatFile(chat, turn);
+    turn.chat = found.chat;
     turn.picked = turn.pictures.length === 1 ? 0 : null;
   }
 
@@ -452,12 +453,7 @@ export class Session {
     this.live.set(turn.id, null);
     this.changed();
     const handlers = this.#handlers(turn);
-    const finish = async (run, status, error) => {
-      await handlers.finish(run, status, error);
-      if (chat < 0) turn.chat = null;
-      this.changed();
-    };
-    await this.runs.submit(turn.prompt, prompt, { wegen_panel: { chat: id, turn: turn.id } }, { ...handlers, finish });
+    await this.runs.submit(turn.prompt, prompt, { wegen_panel: { chat: id, turn: turn.id } }, handlers);
   }
 
   // Workflows

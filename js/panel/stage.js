@@ -109,16 +109,16 @@ export class Stage {
     const suggest = button("sparkles", t("suggest"), () => this.#suggest(painter, words.value.trim(), suggest, image), { wide: true, title: t("suggestHow") });
     const release = el("input", { type: "checkbox", checked: Boolean(draft.release) });
     const done = async () => {
-      const name = `${base.turn}-${Date.now().toString(36)}`;
+      const name = `wegen-mask-${Date.now().toString(36)}`;
       const masks = await painter.toMaskBlobs();
-      const file = (kind) => masks[kind] && upload(masks[kind], `${name}-${kind}.png`, "wegen/masks");
+      const file = (kind) => masks[kind] && upload(masks[kind], `${name}-${kind}.png`);
       const [newKeep, newChange] = await Promise.all([file("keep"), file("change")]);
       session.setDraft({ keep: newKeep, change: newChange, release: release.checked, text: words.value });
       this.close();
     };
     const free = session.kept.length > 0 && el("label", { class: "wg-row" }, release, t("release"));
     const finish = button("check", t("done"), () => done().catch((error) => toast("error", t("paint"), error.message)), { wide: true, class: "wg-main wg-done" });
-    this.#show(t("paint"), [painter.element], [words, suggest, free, finish]);
+    this.#show(t("paint"), [painter.element], [words, suggest, free, el("span", { class: "wg-space" }), finish]);
     this.#painter = painter;
     fit(painter.element, image);
   }
@@ -146,7 +146,7 @@ export class Stage {
     painter.setTool("change");
     const done = async () => {
       const masks = await painter.toMaskBlobs();
-      take(masks.change && (await upload(masks.change, `area-${Date.now().toString(36)}.png`, "wegen/masks")));
+      take(masks.change && (await upload(masks.change, `wegen-area-${Date.now().toString(36)}.png`)));
       this.close();
     };
     const finish = button("check", t("done"), () => done().catch((error) => toast("error", t("area"), error.message)), { wide: true, class: "wg-main wg-done" });

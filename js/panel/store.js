@@ -62,7 +62,9 @@ export class ChatStore {
 
   async rename(name) {
     this.name = name;
-    if (this.id !== null) await renameChat(this.id, name);
+    if (this.id === null) return;
+    await this.flush();
+    this.#revision = (await renameChat(this.id, name)).revision;
   }
 
   /** Write what is not written yet. */
