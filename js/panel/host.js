@@ -5,6 +5,9 @@ import { app } from "../../../scripts/app.js";
 
 export { api, app };
 
+/** Milliseconds that the host's change of the view may take. */
+const GLIDE = 600;
+
 /** Fetch a route; its JSON on success, and an Error that says in words what went wrong otherwise. */
 export async function request(route, { method = "GET", json, body } = {}) {
   const options = { method, cache: "no-store" };
@@ -80,6 +83,16 @@ export async function openWorkflow(workflow, name) {
   if (workflow.nodes.some((node) => node.type.startsWith("LoadImage"))) await app.reloadNodeDefs?.();
   await app.loadGraphData(workflow, true, true, name);
   await app.extensionManager.command.execute("Comfy.Canvas.FitView");
+  const { ds, canvas } = app.canvas ?? {};
+  const covered = document.querySelector(".wg-panel")?.getBoundingClientRect();
+  if (!ds?.offset || !covered) return;
+  // The canvas reaches behind the sidebar, and the view glides to its new place.
+  const { left, right } = canvas.getBoundingClientRect();
+  const by = covered.left - left < right - covered.right ? covered.right - left : covered.left - right;
+  setTimeout(() => {
+    ds.offset[0] += by / 2 / ds.scale;
+    app.canvas.setDirty(true, true);
+  }, GLIDE);
 }
 
 /** Pictures that a node of the canvas shows, as files. */

@@ -3,7 +3,7 @@
 const GAP = { x: 70, y: 60 };
 const WIDTH = { WeGenGenerate: 420, WeGenRefine: 420, WeGenChat: 340, SaveImage: 340, LoadImage: 300 };
 // Room for pictures and texts that show only after a run.
-const EXTRA = { LoadImage: 260, LoadImageMask: 230, SaveImage: 300, PreviewImage: 280, PreviewAny: 160, WeGenChat: 300, WeGenAsk: 60 };
+const EXTRA = { LoadImage: 220, LoadImageMask: 200, SaveImage: 240, PreviewImage: 240, PreviewAny: 120, WeGenChat: 220 };
 const WIDGETS = new Set(["INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"]);
 
 /** `[name, type, options]` of all inputs of a node in their order. */
@@ -38,7 +38,7 @@ function heightOf(type, inputs, outputs) {
   const texts = widgets.filter(([, , options]) => options.multiline).length;
   const slots = Math.max(inputs.length - widgets.length, outputs);
   const rows = widgets.length - texts + widgets.filter(([, , options]) => options.control_after_generate).length;
-  return 50 + slots * 24 + rows * 36 + texts * 130 + (EXTRA[type] ?? 0);
+  return 50 + slots * 24 + rows * 28 + texts * 100 + (EXTRA[type] ?? 0);
 }
 
 /**

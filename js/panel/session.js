@@ -218,10 +218,10 @@ export class Session {
     goTo(this.doc, id);
     await this.#submit({
       kind: "draw",
-      instruction: picture.words || turn.instruction,
+      instruction: beginningOf(picture.words || turn.instruction),
       like: { turn: id, picture: index },
       count: Math.max(2, turn.count),
-      creativity: Math.min(0.4, this.doc.settings.creativity),
+      creativity: this.doc.settings.creativity,
       references: turn.references,
       base: null,
     });
@@ -450,6 +450,7 @@ export class Session {
       turn.kind = "upload";
     }
     await this.store.rename(this.store.name);
+    this.#remember();
     this.live.set(turn.id, null);
     this.changed();
     const handlers = this.#handlers(turn);
@@ -491,4 +492,11 @@ export class Session {
 function creativityOf(turn, settings) {
   if (turn.kind !== "refine") return settings.creativity;
   return turn.count > 1 ? settings.creativity / 2 : 0;
+}
+
+/** What a description says first, about two thirds of it: that stays, and the model is free in all else. */
+function beginningOf(words) {
+  const parts = words.split(/(?<=[,;.,;。])\s*/u).filter(Boolean);
+  const kept = Math.min(parts.length - 1, Math.ceil((parts.length * 2) / 3));
+  return kept < 1 ? words : parts.slice(0, kept).join(" ").replace(/[\s,;.,;。]+$/u, "");
 }

@@ -10,7 +10,7 @@ const TEXTS = {
   deleteSure: ["Delete the chat “{name}”? Its pictures stay in the output folder.", "删除对话“{name}”?图片仍保留在输出文件夹中。"],
   chatOptions: ["Options of {name}", "{name} 的选项"],
   noChats: ["No chats yet.", "还没有对话。"],
-  turns: ["{n} turns", "{n} 轮"],
+  turns: ["Turns: {n}", "{n} 轮"],
   conversation: ["Conversation", "对话内容"],
   timeline: ["Timeline", "时间线"],
   turnN: ["Turn {n}", "第 {n} 轮"],
