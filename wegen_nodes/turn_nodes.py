@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io, ui
 
-from ..models.chat import References
+from ..models.chat import Chat, References
 from ..models.errors import WeGenError
 from ..models.metadata import turns_of
 from ..models.open_turn import OpenTurn, answer, begin_unseen, side_by_side
@@ -15,6 +15,8 @@ from .types import CATEGORY, LARGEST_SIZE, ChatType, OpenTurnType, references, s
 
 NAMED = 3
 """References that have outputs of their own."""
+SOCKETS = ("image", "chat", "edit_mask", "keep_mask", "references")
+"""What is wired into a turn without the panel."""
 
 
 class WeGenTurn(io.ComfyNode):
@@ -72,13 +74,15 @@ class WeGenTurn(io.ComfyNode):
                     optional=True,
                     advanced=True,
                     socketless=True,
-                    tooltip="The panel writes its turn here; it goes before the other inputs. Empty without the panel.",
+                    tooltip="The panel writes its turn here; then it counts in place of what is wired in.",
                 ),
-                io.Image.Input("image", optional=True, tooltip="The picture to begin with; none for a new one."),
-                ChatType.Input("chat", optional=True, tooltip="Earlier turns, in place of an image."),
-                io.Mask.Input("edit_mask", optional=True, tooltip="White may change."),
-                io.Mask.Input("keep_mask", optional=True, tooltip="White stays as it is, to the bit."),
-                references(),
+                io.Image.Input(
+                    "image", optional=True, lazy=True, tooltip="The picture to begin with; none for a new one."
+                ),
+                ChatType.Input("chat", optional=True, lazy=True, tooltip="Earlier turns, in place of an image."),
+                io.Mask.Input("edit_mask", optional=True, lazy=True, tooltip="White may change."),
+                io.Mask.Input("keep_mask", optional=True, lazy=True, tooltip="White stays as it is, to the bit."),
+                references(lazy=True),
             ],
             outputs=[
                 io.String.Output(display_name="instruction", tooltip="Without the @ before names."),
@@ -102,6 +106,11 @@ class WeGenTurn(io.ComfyNode):
         )
 
     @classmethod
+    def check_lazy_status(cls, turn="", **inputs) -> list[str]:
+        """With a turn of the panel, what is wired in is not even computed."""
+        return [] if turn.strip() else [name for name in SOCKETS if name in inputs and inputs[name] is None]
+
+    @classmethod
     def fingerprint_inputs(cls, turn="", **_) -> object:
         return panel_turn.files_of(turn) if turn else None
 
@@ -123,24 +132,18 @@ class WeGenTurn(io.ComfyNode):
         keep_mask=None,
         references=None,
     ) -> io.NodeOutput:
-        told = panel_turn.read(panel_turn.parse(turn))
-        own = {
-            "instruction": instruction,
-            "references": references or References(),
-            "edit_mask": edit_mask,
-            "keep_mask": keep_mask,
-            "release": release,
-            "seed": seed,
-            "width": width,
-            "height": height,
-        }
-        if image is not None and chat is not None:
-            raise WeGenError("WeGen Turn got an image and a chat; connect one of them.")
-        if image is not None:
-            own["chat"] = begin_unseen(*(one[..., :3].float().cpu() for one in image))
-        elif chat is not None:
-            own["chat"] = chat
-        asked = OpenTurn(**{**own, **told})
+        asked = {"instruction": instruction, "release": release, "seed": seed, "width": width, "height": height}
+        record = panel_turn.parse(turn)
+        if record:
+            asked |= panel_turn.read(record)
+        else:
+            if image is not None and chat is not None:
+                raise WeGenError("WeGen Turn got an image and a chat; connect one of them.")
+            if image is not None:
+                chat = begin_unseen(*(one[..., :3].float().cpu() for one in image))
+            asked |= {"chat": chat or Chat(), "references": references or References()}
+            asked |= {"edit_mask": edit_mask, "keep_mask": keep_mask}
+        asked = OpenTurn(**asked)
         change = asked.change
         change = torch.ones(asked.height, asked.width) if change is None else change
         shown = [reference.picture for reference in asked.references]

@@ -143,6 +143,14 @@ def test_the_panel_drives_turn_after_turn(client, run, pictures):
     assert (second[:, :LEFT] == before[:, :LEFT]).all() and inverted(second[:, LEFT + 8 :], first[:, LEFT + 8 :])
 
 
+def test_a_turn_of_the_panel_counts_in_place_of_what_is_wired_in(client, run, pictures):
+    record = {"instruction": "x", "image": "own_cat.png"}
+    graph = {**mask(WIDTH, HEIGHT, LEFT), **begun(edit_mask=["mask", 0], turn=json.dumps(record))}
+    result = run(graph)
+    assert inverted(picture_of(client, result, "result 1"), pictures["own_cat.png"])
+    assert not {"before", "mask", "black", "white"} & set(result.executed_nodes)
+
+
 def test_wegen_refines_what_another_model_painted(client, run):
     graph = {**load("wegen-nano (bundled)"), **mask(WIDTH, HEIGHT, LEFT), **begun(keep_mask=["mask", 0])}
     graph["refine"] = node(
