@@ -437,21 +437,33 @@ function chunk(type, content) {
   return bytes;
 }
 
-/** The rows of a mask as PNG stores them: each begins with a byte that says it is not filtered. */
+/** The rows of a mask in grey as PNG stores them: each begins with a byte that says it is not filtered. */
 export function pngRows({ width, height, data }) {
-  const rows = new Uint8Array(height * (width + 1));
-  for (let y = 0; y < height; y++) rows.set(data.subarray(y * width, (y + 1) * width), y * (width + 1) + 1);
+  const rows = new Uint8Array(height * (3 * width + 1));
+  for (let y = 0, index = 0, target = 0; y < height; y++) {
+    target++;
+    for (let x = 0; x < width; x++, index++) {
+      rows[target++] = data[index];
+      rows[target++] = data[index];
+      rows[target++] = data[index];
+    }
+  }
   return rows;
 }
 
-/** A mask as the bytes of a PNG file with one grey channel of 8 bits: what is read back is what was painted. */
+/**
+ * A mask as the bytes of a grey PNG file: what is read back is what was painted.
+ *
+ * It has three equal channels: of a single one ComfyUI's LoadImageMask (0.33) reads white as 254 of 255.
+ */
 export async function encodePng(mask) {
   const { width, height } = checkMask(mask);
   const header = new Uint8Array(13);
   const view = new DataView(header.buffer);
   view.setUint32(0, width);
   view.setUint32(4, height);
-  header[8] = 8; // bits; colour type 0 is grey
+  header[8] = 8; // bits of a channel
+  header[9] = 2; // red, green, blue
   const stream = new Blob([pngRows(mask)]).stream().pipeThrough(new CompressionStream("deflate"));
   const packed = new Uint8Array(await new Response(stream).arrayBuffer());
   const signature = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);

@@ -236,7 +236,7 @@ export class MaskPainter {
     this.#step(() => unite(this.#change, suggestion, this.#keep));
   }
 
-  /** Both masks as PNG files with one grey channel, white where painted; null where nothing is. */
+  /** Both masks as PNG files in grey, white where painted; null where nothing is. */
   async toMaskBlobs() {
     this.#flush();
     const blob = async (mask) => (isEmpty(mask) ? null : new Blob([await encodePng(mask)], { type: "image/png" }));

@@ -35,6 +35,7 @@ class WeGenExtension(ComfyExtension):
         from .painting import WeGenPaint
         from .rewrite_prompt import WeGenRewritePrompt
         from .thinking import WeGenConditioning, WeGenThink
+        from .turn_nodes import WeGenResult, WeGenTurn
 
         return [
             WeGenLoadModel,
@@ -49,6 +50,8 @@ class WeGenExtension(ComfyExtension):
             WeGenConditioning,
             WeGenAsk,
             WeGenDiversity,
+            WeGenTurn,
+            WeGenResult,
             WeGenThink,
             WeGenPaint,
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 
 from ..models.asking import ask
-from ..models.chat import Chat, References
+from ..models.chat import References
 from ..models.conversation import ask_prompt
 from ..models.pipeline import encode_reference
 from ..models.worlds import understand
@@ -39,7 +39,7 @@ class WeGenAsk(io.ComfyNode):
 
     @classmethod
     def execute(cls, wegen, question, image=None, references=None, chat=None) -> io.NodeOutput:
-        references, chat = references or References(), chat or Chat()
+        references, chat = references or References(), wegen.read(chat)
         subjects = [references]
         if image is not None:
             eyes = wegen.seeing(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..models.chat import Chat, References
+from ..models.chat import References
 from ..models.conversation import rewrite_prompt
 from ..models.generation import Sampling
 from ..models.rewriting import report, rewrite, rows_needed
@@ -80,7 +80,7 @@ class WeGenRewritePrompt(io.ComfyNode):
         references=None,
         chat=None,
     ) -> io.NodeOutput:
-        references, chat = references or References(), chat or Chat()
+        references, chat = references or References(), wegen.read(chat)
         limit = max_tokens or wegen.config.templates.rewrite_limit
         sampling = Sampling.from_creativity(
             creativity, None if temperature < 0 else temperature, None if top_p < 0 else top_p

@@ -333,7 +333,7 @@ test("the overlay tells four masks apart", () => {
   assert.deepEqual(part.slice(40), rgba.slice(4 * (96 + 8), 4 * (96 + 18)));
 });
 
-/** The pixels of a PNG file with one grey channel and no filters, checked against its own header. */
+/** The pixels of a grey PNG file with three channels and no filters, checked against its own header. */
 function decodePng(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   assert.deepEqual(Array.from(bytes.subarray(0, 8)), [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
@@ -346,13 +346,18 @@ function decodePng(bytes) {
   }
   const header = new DataView(chunks.IHDR.buffer, chunks.IHDR.byteOffset, 13);
   const [width, height] = [header.getUint32(0), header.getUint32(4)];
-  assert.deepEqual([header.getUint8(8), header.getUint8(9)], [8, 0]);
+  assert.deepEqual([header.getUint8(8), header.getUint8(9)], [8, 2]);
   const rows = inflateSync(chunks.IDAT);
-  assert.equal(rows.length, height * (width + 1));
+  assert.equal(rows.length, height * (3 * width + 1));
   const mask = createMask(width, height);
   for (let y = 0; y < height; y++) {
-    assert.equal(rows[y * (width + 1)], 0);
-    mask.data.set(rows.subarray(y * (width + 1) + 1, (y + 1) * (width + 1)), y * width);
+    const row = rows.subarray(y * (3 * width + 1), (y + 1) * (3 * width + 1));
+    assert.equal(row[0], 0);
+    for (let x = 0; x < width; x++) {
+      const [red, green, blue] = row.subarray(3 * x + 1, 3 * x + 4);
+      assert.ok(red === green && green === blue);
+      mask.data[y * width + x] = red;
+    }
   }
   return mask;
 }

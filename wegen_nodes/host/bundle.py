@@ -9,9 +9,11 @@ from pathlib import Path
 import comfy.model_management
 import comfy.utils
 
+from ...models.chat import Chat
 from ...models.checkpoint import open_checkpoint
 from ...models.configuration import WeGenConfig
 from ...models.generation import OnStep
+from ...models.pipeline import look_at
 from ...models.tokenizer import Tokenizer
 from ...models.turn import Idea
 from ...models.wegen import WeGen
@@ -63,6 +65,12 @@ class WeGenBundle:
         # The widest tensors of a block: the MLP's inside, and queries, keys and values; a few of each at a time.
         values = (vision.grid**2 + 1) * (2 * vision.mlp_width + 6 * vision.width)
         return self._ready(self.vision_patcher, pictures * values * dtype.itemsize)
+
+    def read(self, chat: Chat | None) -> Chat:
+        """A chat as the model can read it: it looks at the pictures that other models painted."""
+        chat = chat or Chat()
+        unseen = any(turn.foreign or any(one.features is None for one in turn.references) for turn in chat.turns)
+        return look_at(self.seeing(1), chat) if unseen else chat
 
     def writing(self, rows: int, positions: int) -> WeGen:
         """The model with its language model on the device, with room for `rows` sequences of `positions` tokens.
