@@ -200,7 +200,7 @@ export class Conversation {
   /** The words a picture was drawn from, which can be edited and drawn again. */
   #words(turn, index) {
     const { words } = turn.pictures[index];
-    if (!words) return null;
+    if (!words || words === turn.instruction) return null;
     const text = el("div", { class: "wg-words wg-text", dir: "auto", text: words });
     const box = el("div", { class: "wg-rewrite" });
     const edit = button("pencil", t("editWords"), () => this.#edit(box, show, turn, index), { class: "wg-small" });

@@ -52,10 +52,12 @@ function loadMask(graph, id, column, file, title) {
 function loadChat(graph, doc, base, wegen) {
   const turn = doc.turns[base.turn];
   const inputs = { turn: 0, picture: 0, file: "none", save_as: "" };
-  if (turn.chat) {
-    return graph.add("chat", 1, "WeGenChat", { ...inputs, file: turn.chat, picture: base.picture + 1 }, "Chat so far")(0);
+  const picture = pictureAt(doc, base);
+  const file = picture.chat ?? turn.chat;
+  if (file) {
+    return graph.add("chat", 1, "WeGenChat", { ...inputs, file, picture: picture.chat ? 1 : base.picture + 1 }, "Chat so far")(0);
   }
-  const image = graph.add("picture", 0, "LoadImage", { image: annotated(pictureAt(doc, base).file) }, "Your picture");
+  const image = graph.add("picture", 0, "LoadImage", { image: annotated(picture.file) }, "Your picture");
   return graph.add("chat", 1, "WeGenChat", { ...inputs, image: image(), wegen }, "Begin with your picture")(0);
 }
 

@@ -309,17 +309,17 @@ export class Session {
     }
     const found = own
       ? { files: outputs.pictures?.images, reply: outputs.reply, chat: turn.kind === "upload" ? null : chatFile(chat, turn) }
-      : this.painters.resultOf(turn, outputs);
+      : this.painters.resultOf(turn, outputs, chat);
     const files = found.files ?? [];
     const record = files.length ? await this.#wordsOf(files[0]) : null;
     turn.pictures = files.map(({ filename, subfolder, type }, index) => {
       const last = record?.[index]?.at?.(-1);
-      return { file: { filename, subfolder, type }, words: last?.rewrite ?? "", seed: last?.seed ?? turn.seed + index };
+      return { file: { filename, subfolder, type }, words: last?.rewrite ?? "", seed: last?.seed ?? turn.seed + index, ...(found.chats && { chat: found.chats[index] }) };
     });
     const words = new Set(turn.pictures.map((picture) => picture.words));
     const lines = texts(found.reply).split("\n");
     turn.notes = lines.filter((line) => line && !words.has(line) && line !== turn.instruction).join("\n");
-    turn.chat = found.chat;
+    turn.chat = found.chat ?? null;
     turn.picked = turn.pictures.length === 1 ? 0 : null;
   }
 

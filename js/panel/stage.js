@@ -111,7 +111,7 @@ export class Stage {
     const done = async () => {
       const name = `wegen-mask-${Date.now().toString(36)}`;
       const masks = await painter.toMaskBlobs();
-      const file = async (kind) => masks[kind] && upload(await coloured(masks[kind]), `${name}-${kind}.png`);
+      const file = (kind) => masks[kind] && upload(masks[kind], `${name}-${kind}.png`);
       const [newKeep, newChange] = await Promise.all([file("keep"), file("change")]);
       session.setDraft({ keep: newKeep, change: newChange, release: release.checked, text: words.value });
       this.close();
@@ -146,7 +146,7 @@ export class Stage {
     painter.setTool("change");
     const done = async () => {
       const masks = await painter.toMaskBlobs();
-      take(masks.change && (await upload(await coloured(masks.change), `wegen-area-${Date.now().toString(36)}.png`)));
+      take(masks.change && (await upload(masks.change, `wegen-area-${Date.now().toString(36)}.png`)));
       this.close();
     };
     const finish = button("check", t("done"), () => done().catch((error) => toast("error", t("area"), error.message)), { wide: true, class: "wg-main wg-done" });
@@ -164,14 +164,6 @@ async function load(file) {
   const image = el("img", { src: viewUrl(file) });
   await image.decode();
   return image;
-}
-
-/** A grey PNG as a coloured one: of a grey one the host reads white as 254 of 255 (0.33), and that is not kept to the bit. */
-async function coloured(blob) {
-  const picture = await createImageBitmap(blob);
-  const canvas = el("canvas", { width: picture.width, height: picture.height });
-  canvas.getContext("2d").drawImage(picture, 0, 0);
-  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
 }
 
 const maskOf = (file, image) => readMask(viewUrl(file), image.naturalWidth, image.naturalHeight);

@@ -293,19 +293,22 @@ def test_hostile_strings_are_only_text(panel, server):
         if turn.locator(".wg-grid").count() == 0 and turn.locator(".wg-own").count():
             page.get_by_role("button", name="Begin a new picture").click()
     evil = HOSTILE[0]
+    picture = {"file": {"filename": evil}, "words": evil}
+    reference = {"name": evil, "file": {"filename": "../" * 9}}
     document = {
         "version": 1,
-        "head": "b",
-        "tip": "b",
+        "head": "c",
+        "tip": "c",
         "turns": {
-            "a": {"instruction": evil, "notes": evil, "kind": evil, "status": evil, "pictures": [{"file": {"filename": evil}, "words": evil}]},
-            "b": {"parent": "a", "instruction": {"x": 1}, "error": evil, "status": "failed", "pictures": "none", "references": [{"name": evil, "file": {"filename": "../" * 9}}]},
-            "c": None,
+            "a": {"instruction": evil, "notes": evil, "kind": evil, "status": evil, "pictures": [picture]},
+            "b": {"parent": "a", "instruction": {"x": 1}, "error": evil, "status": "failed", "pictures": "none"},
+            "c": {"parent": "b", "references": [reference, None], "like": evil, "base": 7, "keep": evil},
+            "d": None,
         },
-        "references": [{"name": evil, "file": {"filename": evil}, "weight": evil}],
+        "references": [{"name": evil, "file": {"filename": evil}, "weight": evil}, None],
         "settings": {"model": evil, "steps": evil},
         "draft": {"text": evil},
-    }  # fmt: skip
+    }
     store_chat(server.url, document, name="hostile")
     errors = "() => [window.hacked, document.querySelectorAll('.wg-root script, .wg-root [onerror]').length]"
     page.evaluate("() => window.addEventListener('error', (event) => event.stopImmediatePropagation(), true)")
@@ -368,7 +371,8 @@ def test_a_chat_of_two_hundred_turns_scrolls(panel, server, client, record_prope
     page.evaluate(
         """() => {
             window.longTasks = []
-            window.observer = new PerformanceObserver((list) => window.longTasks.push(...list.getEntries().map((one) => one.duration)))
+            const note = (list) => window.longTasks.push(...list.getEntries().map((one) => one.duration))
+            window.observer = new PerformanceObserver(note)
             window.observer.observe({ type: 'longtask' })
         }"""
     )
