@@ -1,28 +1,38 @@
-// Registers WeGen's panel and its commands with the front end. The panel itself is made when it is first opened.
+// Registers WeGen's panel and its commands with the front end. The panel itself is loaded when it is first opened.
 
-import { app, setting, toast } from "./panel/host.js";
-import { Panel } from "./panel/panel.js";
-import { setLocale, t } from "./panel/strings.js";
+import { app } from "../../scripts/app.js";
+import { setLocale, t } from "./panel/strings.mjs";
 
 const TAB = "wegen";
-let panel = null;
+let loading = null;
 
+/** The panel, which is made once. */
 function thePanel() {
-  if (!panel) {
-    document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL("./panel/style.css", import.meta.url).href }));
-    panel = new Panel();
-  }
-  return panel;
+  loading ??= (async () => {
+    const [{ Panel }] = await Promise.all([import("./panel/panel.mjs"), loadStyle(new URL("./panel/style.css", import.meta.url).href)]);
+    return new Panel();
+  })();
+  return loading;
+}
+
+function loadStyle(href) {
+  return new Promise((resolve, reject) => {
+    const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href, onload: resolve, onerror: reject });
+    document.head.append(link);
+  });
 }
 
 async function show() {
   const tabs = app.extensionManager.sidebarTab;
   if (tabs.activeSidebarTabId !== TAB) await app.extensionManager.command.execute(`Workspace.ToggleSidebarTab.${TAB}`);
-  await thePanel().ready;
+  const panel = await thePanel();
+  await panel.ready;
   return panel;
 }
 
-const report = (work) => Promise.resolve(work).catch((error) => toast("error", "WeGen", error.message));
+function report(work) {
+  return work.catch((error) => app.extensionManager.toast.add({ severity: "error", summary: "WeGen", detail: error.message }));
+}
 
 function canContinue(node) {
   return (node.outputs ?? []).some((output) => ["WEGEN_CHAT", "IMAGE"].includes(output.type));
@@ -36,7 +46,7 @@ app.registerExtension({
   ],
   menuCommands: [{ path: ["Extensions", "WeGen"], commands: ["WeGen.ShowPanel", "WeGen.NewChat"] }],
   setup() {
-    setLocale(setting("Comfy.Locale"));
+    setLocale(app.extensionManager.setting.get("Comfy.Locale"));
     app.extensionManager.registerSidebarTab({
       id: TAB,
       icon: "pi pi-comments",
@@ -45,8 +55,12 @@ app.registerExtension({
       type: "custom",
       render: (element) => {
         element.style.height = "100%";
-        element.replaceChildren(thePanel().element);
-        panel.render();
+        report(
+          thePanel().then((panel) => {
+            element.replaceChildren(panel.element);
+            panel.render();
+          }),
+        );
       },
     });
   },

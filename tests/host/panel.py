@@ -78,6 +78,10 @@ class ChatPanel:
     def turn(self, turn_id: str) -> Locator:
         return self.page.locator(f".wg-turn[data-turn='{turn_id}']")
 
+    def expect_turns(self, count: int) -> None:
+        """Wait until the conversation shows so many turns."""
+        self.page.wait_for_function("(n) => document.querySelectorAll('.wg-turn').length === n", arg=count)
+
     def wait(self, turn: Locator, status: str = "done") -> None:
         """Wait for the end of a turn, which must be this one."""
         turn_id = turn.get_attribute("data-turn")

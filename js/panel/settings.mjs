@@ -1,8 +1,8 @@
 // The drawer with what all further turns are made with.
 
-import { button, el, field, setChildren } from "./dom.js";
-import { OWN_PAINTER, randomSeed } from "./session.js";
-import { t } from "./strings.js";
+import { button, el, field, setChildren } from "./dom.mjs";
+import { OWN_PAINTER, randomSeed } from "./session.mjs";
+import { t } from "./strings.mjs";
 
 const SIDES = [0, 512, 640, 768, 896, 1024, 1152, 1280];
 

@@ -1,9 +1,9 @@
 // The list of kept chats: open, rename, delete, export, import.
 
-import { button, el, openMenu } from "./dom.js";
-import { api, request, viewUrl } from "./host.js";
-import { exportRoute, listChats, renameChat } from "./store.js";
-import { t } from "./strings.js";
+import { button, el, openMenu } from "./dom.mjs";
+import { api, request, viewUrl } from "./host.mjs";
+import { exportRoute, listChats, renameChat } from "./store.mjs";
+import { t } from "./strings.mjs";
 
 export class Library {
   constructor(session, views) {

@@ -1,6 +1,7 @@
 // A chat of the panel as plain JSON: a tree of turns, the draft of the next one, references and settings.
 
 export const VERSION = 1;
+const KINDS = ["draw", "refine", "ask", "upload"];
 const PROGRESS = ["waiting", "running", "cancelled", "failed", "done"];
 
 let last = 0;
@@ -19,35 +20,54 @@ export function emptyDraft() {
   return { text: "", keep: null, change: null, release: false, count: null, fresh: false };
 }
 
+const isObject = (value) => Boolean(value) && typeof value === "object" && !Array.isArray(value);
+const text = (value) => (typeof value === "string" ? value : "");
+const soundFile = (file) => (typeof file?.filename === "string" ? file : null);
+const list = (value) => (Array.isArray(value) ? value : []);
+
+function soundReferences(references) {
+  return list(references)
+    .filter((reference) => typeof reference?.name === "string" && soundFile(reference.file))
+    .map((reference) => ({ ...reference, weight: Number(reference.weight) || 0, area: soundFile(reference.area) }));
+}
+
+function soundTurn(id, turn) {
+  return {
+    ...turn,
+    id,
+    parent: turn.parent ?? null,
+    kind: KINDS.includes(turn.kind) ? turn.kind : "draw",
+    status: PROGRESS.includes(turn.status) ? turn.status : "failed",
+    instruction: text(turn.instruction),
+    count: Number.isInteger(turn.count) ? turn.count : 1,
+    seed: Number.isInteger(turn.seed) ? turn.seed : 0,
+    settings: { ...turn.settings },
+    references: soundReferences(turn.references),
+    keep: soundFile(turn.keep),
+    change: soundFile(turn.change),
+    chat: text(turn.chat) || null,
+    picked: Number.isInteger(turn.picked) ? turn.picked : null,
+    pictures: list(turn.pictures)
+      .filter((picture) => soundFile(picture?.file))
+      .map((picture) => ({ ...picture, words: text(picture.words) })),
+  };
+}
+
 /** What was read from elsewhere, with everything that the panel counts on in its place. */
 export function soundDocument(value) {
   const base = emptyDocument();
-  if (!value || typeof value !== "object" || Array.isArray(value)) return base;
+  if (!isObject(value)) return base;
   const turns = {};
-  for (const [id, turn] of Object.entries(value.turns ?? {})) {
-    if (!turn || typeof turn !== "object") continue;
-    turns[id] = {
-      parent: null,
-      kind: "draw",
-      instruction: "",
-      count: 1,
-      seed: 0,
-      settings: {},
-      references: [],
-      base: null,
-      keep: null,
-      change: null,
-      status: "done",
-      picked: null,
-      ...turn,
-      id,
-      chat: typeof turn.chat === "string" ? turn.chat : null,
-      pictures: Array.isArray(turn.pictures) ? turn.pictures.filter((picture) => picture?.file?.filename) : [],
-    };
+  for (const [id, turn] of Object.entries(isObject(value.turns) ? value.turns : {})) if (isObject(turn)) turns[id] = soundTurn(id, turn);
+  for (const turn of Object.values(turns)) {
+    for (const name of ["base", "like"]) if (!turns[turn[name]?.turn]?.pictures[turn[name].picture]) turn[name] = null;
+    if (turn.picked !== null && !turn.pictures[turn.picked]) turn.picked = null;
   }
   for (const turn of Object.values(turns)) if (!turns[turn.parent]) turn.parent = null;
   const draft = { ...base.draft, ...value.draft };
-  const doc = { ...base, ...value, turns, draft, references: Array.isArray(value.references) ? value.references : [] };
+  draft.text = text(draft.text);
+  for (const kind of ["keep", "change"]) draft[kind] = soundFile(draft[kind]);
+  const doc = { ...base, ...value, turns, draft, references: soundReferences(value.references), settings: { ...value.settings } };
   if (!turns[doc.head]) doc.head = null;
   if (!turns[doc.tip]) doc.tip = doc.head;
   return doc;
@@ -64,19 +84,23 @@ export function pathTo(doc, id) {
   return path;
 }
 
-export function childrenOf(doc, id) {
-  return Object.values(doc.turns)
-    .filter((turn) => (turn.parent ?? null) === (id ?? null))
-    .sort((a, b) => (a.id < b.id ? -1 : 1));
+/** Turns after each turn, oldest first, by its id; those without a turn before by null. */
+export function children(doc) {
+  const found = new Map();
+  for (const turn of Object.values(doc.turns)) {
+    const parent = turn.parent ?? null;
+    if (!found.has(parent)) found.set(parent, []);
+    found.get(parent).push(turn);
+  }
+  for (const turns of found.values()) turns.sort((a, b) => (a.id < b.id ? -1 : 1));
+  return found;
 }
 
 /** The newest end of the branch that begins at `id`. */
 export function tipOf(doc, id) {
-  for (;;) {
-    const next = childrenOf(doc, id).pop();
-    if (!next) return id;
-    id = next.id;
-  }
+  const after = children(doc);
+  while (after.has(id)) id = after.get(id).at(-1).id;
+  return id;
 }
 
 /** Add a turn after the head; where the head was not the end of its branch, that is a fork. */

@@ -1,6 +1,6 @@
 // Follows prompts of the panel through the host's queue: position, progress, previews, words, results.
 
-import { api, request } from "./host.js";
+import { api, request } from "./host.mjs";
 
 const LONGEST_MESSAGE = 400;
 

@@ -1,9 +1,9 @@
 // Other painters: the user's own workflows that hold a WeGen Turn and a WeGen Result.
 
-import { keptMasks, pictureAt } from "./document.js";
-import { chatFile, chatPrefix } from "./graph.js";
-import { app, request } from "./host.js";
-import { t } from "./strings.js";
+import { keptMasks, pictureAt } from "./document.mjs";
+import { chatFile, chatPrefix } from "./graph.mjs";
+import { app, request } from "./host.mjs";
+import { t } from "./strings.mjs";
 
 const [TURN, RESULT] = ["WeGenTurn", "WeGenResult"];
 const LARGEST = 4 * 2 ** 20;

@@ -1,8 +1,8 @@
 // Where the next turn is written: words, references, masks, and how many pictures.
 
-import { button, el, openMenu, setChildren } from "./dom.js";
-import { picturesOfNode, recentPictures, selectedNodes, viewUrl } from "./host.js";
-import { t } from "./strings.js";
+import { button, el, openMenu, setChildren } from "./dom.mjs";
+import { picturesOfNode, recentPictures, selectedNodes, viewUrl } from "./host.mjs";
+import { t } from "./strings.mjs";
 
 const MOST_VARIANTS = 16;
 

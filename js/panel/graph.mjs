@@ -1,6 +1,6 @@
 // Turns as graphs of the pack's own nodes, in the form that the host's queue takes.
 
-import { lineage, pictureAt } from "./document.js";
+import { lineage, pictureAt } from "./document.mjs";
 
 /** What LoadImage and LoadImageMask call a file. */
 export function annotated(file) {

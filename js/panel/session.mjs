@@ -1,15 +1,15 @@
 // One open chat and what can be done with it; knows nothing of how it is shown.
 
-import * as host from "./host.js";
+import * as host from "./host.mjs";
 import {
   addTurn, baseOf, emptyDocument, emptyDraft, freeName, goTo, keptMasks, mentions, pathTo, pick, pictureAt, redo, undo,
-} from "./document.js";
-import { chatFile, chatGraph, maskGraph, turnGraph, upstream } from "./graph.js";
-import { workflowOf } from "./layout.js";
-import { pngJson, pngTexts } from "./png.js";
-import { Runs } from "./runs.js";
-import { ChatStore } from "./store.js";
-import { t } from "./strings.js";
+} from "./document.mjs";
+import { chatFile, chatGraph, maskGraph, turnGraph, upstream } from "./graph.mjs";
+import { workflowOf } from "./layout.mjs";
+import { pngJson, pngTexts } from "./png.mjs";
+import { Runs } from "./runs.mjs";
+import { ChatStore } from "./store.mjs";
+import { t } from "./strings.mjs";
 
 const REMEMBERED = "wegen.panel";
 const LARGEST_SEED = 2 ** 48;

@@ -1,10 +1,10 @@
 // A picture at full size in a dialog: to look at, to compare with another, to paint masks on.
 
 import { MaskPainter, readMask } from "../mask_painter.js";
-import { pathTo, pictureAt } from "./document.js";
-import { button, el } from "./dom.js";
-import { toast, upload, viewUrl } from "./host.js";
-import { t } from "./strings.js";
+import { pathTo, pictureAt } from "./document.mjs";
+import { button, el } from "./dom.mjs";
+import { toast, upload, viewUrl } from "./host.mjs";
+import { t } from "./strings.mjs";
 
 const PAINTER_LABELS = ["tools", "keep", "change", "erase", "size", "edge", "undo", "redo", "take", "clear"];
 

@@ -1,7 +1,7 @@
 // Keeps one chat in the host's user directory: saves soon after changes, and joins what another tab saved meanwhile.
 
-import { request } from "./host.js";
-import { merge, soundDocument } from "./document.js";
+import { request } from "./host.mjs";
+import { merge, soundDocument } from "./document.mjs";
 
 const DELAY = 400;
 const route = (id, rest = "") => `/wegen/chats/${encodeURIComponent(id)}${rest}`;

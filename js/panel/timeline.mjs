@@ -1,9 +1,9 @@
 // The branch that the chat stands on as a strip of pictures, with undo, redo and forks.
 
-import { childrenOf, pathTo, tipOf } from "./document.js";
-import { button, el, icon, openMenu, setChildren } from "./dom.js";
-import { viewUrl } from "./host.js";
-import { t } from "./strings.js";
+import { children, pathTo, tipOf } from "./document.mjs";
+import { button, el, icon, openMenu, setChildren } from "./dom.mjs";
+import { viewUrl } from "./host.mjs";
+import { t } from "./strings.mjs";
 
 export class Timeline {
   #stops = new Map();
@@ -34,8 +34,9 @@ export class Timeline {
     this.redo.disabled = at >= path.length - 1;
     this.compare.disabled = path.slice(0, at + 1).filter((turn) => turn.pictures.length).length < 2;
     const stops = new Map();
+    const after = children(doc);
     const elements = path.map((turn, index) => {
-      const forks = childrenOf(doc, turn.id).length;
+      const forks = after.get(turn.id)?.length ?? 0;
       const signature = JSON.stringify([turn.status, turn.kind, turn.picked, turn.pictures.length, turn.instruction, forks, index === at, index > at, index]);
       let stop = this.#stops.get(turn.id);
       if (stop?.signature !== signature) stop = { signature, element: this.#stop(turn, index, at, forks) };
@@ -75,7 +76,7 @@ export class Timeline {
 
   #branches(turn) {
     const { doc } = this.session;
-    return childrenOf(doc, turn.id).map((child) => ({
+    return children(doc).get(turn.id).map((child) => ({
       icon: "share-alt",
       text: child.instruction || t("yourPicture"),
       run: () => this.session.goTo(tipOf(doc, child.id)),

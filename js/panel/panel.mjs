@@ -1,16 +1,16 @@
 // The sidebar tab: puts its parts together, and takes pictures that are dropped or pasted.
 
-import { Composer } from "./composer.js";
-import { Conversation } from "./conversation.js";
-import { button, el, field } from "./dom.js";
-import { app, toast, viewUrl } from "./host.js";
-import { Library } from "./library.js";
-import { Painters } from "./painters.js";
-import { Session } from "./session.js";
-import { Settings } from "./settings.js";
-import { Stage } from "./stage.js";
-import { t } from "./strings.js";
-import { Timeline } from "./timeline.js";
+import { Composer } from "./composer.mjs";
+import { Conversation } from "./conversation.mjs";
+import { button, el, field } from "./dom.mjs";
+import { app, toast, viewUrl } from "./host.mjs";
+import { Library } from "./library.mjs";
+import { Painters } from "./painters.mjs";
+import { Session } from "./session.mjs";
+import { Settings } from "./settings.mjs";
+import { Stage } from "./stage.mjs";
+import { t } from "./strings.mjs";
+import { Timeline } from "./timeline.mjs";
 
 const PICTURES = "image/png,image/jpeg,image/webp";
 

@@ -1,9 +1,9 @@
 // What was said and drawn, turn by turn, up to the one that the chat stands at.
 
-import { childrenOf, mentions, pathTo, pictureAt, tipOf } from "./document.js";
-import { button, el, icon, openMenu, setChildren } from "./dom.js";
-import { viewUrl } from "./host.js";
-import { t } from "./strings.js";
+import { children, mentions, pathTo, pictureAt, tipOf } from "./document.mjs";
+import { button, el, icon, openMenu, setChildren } from "./dom.mjs";
+import { viewUrl } from "./host.mjs";
+import { t } from "./strings.mjs";
 
 const BUSY = ["waiting", "running"];
 
@@ -52,13 +52,14 @@ export class Conversation {
   }
 
   render() {
-    const { doc } = this.session;
+    const { doc, base, kept } = this.session;
     const path = pathTo(doc, doc.head);
+    const after = children(doc);
     this.welcome.hidden = path.length > 0;
     const items = new Map();
     const elements = path.map((turn, index) => {
-      const siblings = childrenOf(doc, turn.parent);
-      const context = [turn.id === doc.head, this.session.base?.turn === turn.id, siblings.length, siblings.indexOf(turn), this.session.kept.length];
+      const siblings = after.get(turn.parent);
+      const context = [turn.id === doc.head, base?.turn === turn.id && kept.length, siblings.length, siblings.indexOf(turn)];
       const signature = JSON.stringify([turn, context, index]);
       let item = this.#items.get(turn.id);
       if (item?.signature !== signature) item = { signature, element: this.#turn(turn, index, siblings) };
