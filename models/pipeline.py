@@ -48,7 +48,13 @@ def begin_with(wegen: WeGen, pictures: Sequence[Tensor]) -> Chat:
 
 
 def look_at(wegen: WeGen, chat: Chat) -> Chat:
-    """The chat as `wegen` can read it: with features for the pictures that other models painted or were given."""
+    """The chat as `wegen` can read it: with features for the pictures that other models painted or were given.
+
+    Turns that are too long ago to fit into its context stay as they are.
+    """
+    config = wegen.config
+    fitting = config.language.context_length // config.tokens_per_picture
+    in_view = min(fitting, config.turns_in_view or fitting) + 1  # a picture of the user's own comes along with a turn
 
     def seen(turn: Turn) -> Turn:
         answers = list(turn.answers)
@@ -61,7 +67,7 @@ def look_at(wegen: WeGen, chat: Chat) -> Chat:
         ]
         return replace(turn, answers=tuple(answers), references=References(tuple(references)))
 
-    return Chat(tuple(map(seen, chat.turns)))
+    return Chat((*chat.turns[:-in_view], *map(seen, chat.turns[-in_view:])))
 
 
 def start_noise(config, seed: int, width: int, height: int) -> Tensor:

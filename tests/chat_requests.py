@@ -158,6 +158,11 @@ def fingerprint(folder: Path, excluded: Callable[[Path], bool]) -> dict[str, str
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
+def new_session() -> aiohttp.ClientSession:
+    """One connection for each request: the host closes those on which it was sent too much."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
+
+
 async def fill(session: aiohttp.ClientSession, url: str, count: int = 5) -> list[Chat]:
     """Some chats that are there before the others come."""
     chats = []
@@ -193,12 +198,11 @@ async def storm(session: aiohttp.ClientSession, url: str, seed: int, earlier: li
                 text = await response.read()
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
             # The server hangs up on those who go on sending after its answer.
-            assert request.body and len(request.body) > 2**16
+            assert "Content-Encoding" in request.headers or len(request.body or b"") > 2**16
             statuses[0] += 1
             return
         except aiohttp.ClientResponseError as error:
-            # The server answers a body that it cannot unpack before the client has sent all of it.
-            assert "Content-Encoding" in request.headers
+            # What is no HTTP the server's parser answers itself, not always as the client expects it.
             assert error.status < 500
             statuses[error.status] += 1
             return

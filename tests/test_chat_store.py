@@ -1,17 +1,18 @@
 """Where the panel's chats are kept, and the routes to them, without the host."""
 
 import asyncio
+import io
 import json
 import sys
 import time
 import types
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
-import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from chat_requests import COUNT, check_earlier, fill, fingerprint, race, storm
+from chat_requests import COUNT, check_earlier, fill, fingerprint, new_session, race, storm
 from support import REPOSITORY
 
 
@@ -133,6 +134,124 @@ def test_exported_and_imported(store, refused):
         assert refused(store.import_chat, wrong).status == 400
 
 
+@pytest.fixture
+def folders(tmp_path):
+    """The host's folders, with a picture and a saved chat in each, and a secret beside them."""
+    made = {kind: tmp_path / kind for kind in ("input", "output", "temp")}
+    for kind, folder in made.items():
+        (folder / "wegen").mkdir(parents=True)
+        for name in ("a.png", "b.safetensors", "c.txt"):
+            (folder / "wegen" / name).write_text(f"{kind} {name}")
+    (tmp_path / "secret.png").write_text("secret")
+    return made
+
+
+def archive_of(export, folders) -> io.BytesIO:
+    from wegen_host.chat_archive import pack
+
+    target = io.BytesIO()
+    pack(json.dumps(export), folders, target)
+    target.seek(0)
+    return target
+
+
+def exported(document) -> dict:
+    return {"wegen_chat": 1, "name": "a chat", "document": document}
+
+
+def test_an_archive_takes_the_files_along(folders, tmp_path):
+    from wegen_host.chat_archive import unpacked
+
+    picture = {"filename": "a.png", "subfolder": "wegen", "type": "output", "more": 1}
+    document = {
+        "turns": [{"pictures": [{"file": picture}, {"file": picture}], "chat": "wegen/b.safetensors [output]"}],
+        "words": "wegen/missing.png [output]",
+        "draft": {"keep": {**picture, "type": "input"}, "other": {**picture, "filename": "c.txt"}},
+    }
+    archive = archive_of(exported(document), folders)
+    for path in (folders["output"] / "wegen").iterdir():
+        path.unlink()
+    with unpacked(archive, folders["output"]) as found:
+        pass
+    made = found["document"]
+    first, second = (one["file"] for one in made["turns"][0]["pictures"])
+    assert first == second and first["more"] == 1 and first["type"] == "output"
+    assert (folders["output"] / first["subfolder"] / first["filename"]).read_text() == "output a.png"
+    chat = made["turns"][0]["chat"]
+    assert chat.endswith(".safetensors [output]")
+    assert (folders["output"] / chat.removesuffix(" [output]")).read_text() == "output b.safetensors"
+    keep = made["draft"]["keep"]
+    assert (folders["output"] / keep["subfolder"] / keep["filename"]).read_text() == "input a.png"
+    assert made["words"] == document["words"] and made["draft"]["other"] == document["draft"]["other"]
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        {"filename": "../secret.png", "subfolder": "", "type": "output"},
+        {"filename": "secret.png", "subfolder": "..", "type": "output"},
+        {"filename": "SECRET", "subfolder": "/", "type": "output"},
+        {"filename": "a.png\0", "subfolder": "wegen", "type": "output"},
+        {"filename": "c.txt", "subfolder": "wegen", "type": "output"},
+        {"filename": "secret.png", "subfolder": "", "type": "user"},
+        {"filename": 5, "subfolder": [], "type": "output"},
+        "../secret.png [output]",
+    ],
+)
+def test_an_archive_takes_nothing_else_along(folders, tmp_path, file):
+    if isinstance(file, dict) and file["filename"] == "SECRET":
+        file = {**file, "filename": str(tmp_path / "secret.png")}
+    with zipfile.ZipFile(archive_of(exported({"file": file}), folders)) as archive:
+        assert archive.namelist() == ["chat.json", "files.json"]
+
+
+def evil_archive(export, files, entries, compression=zipfile.ZIP_STORED) -> io.BytesIO:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", compression) as archive:
+        archive.writestr("chat.json", json.dumps(export))
+        archive.writestr("files.json", json.dumps(files))
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    target.seek(0)
+    return target
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        lambda: io.BytesIO(b"PK\x03\x04" + bytes(500)),
+        lambda: evil_archive([], {}, {}),
+        lambda: evil_archive(exported({}), [], {}),
+        lambda: evil_archive(exported({}), {"a": 5}, {}),
+        lambda: evil_archive(exported({}), {"a": "../../secret.png"}, {"../../secret.png": "x"}),
+        lambda: evil_archive(exported({}), {"a": "files/../../x.png"}, {"files/../../x.png": "x"}),
+        lambda: evil_archive(exported({}), {"a": "files/00000.py"}, {"files/00000.py": "x"}),
+        lambda: evil_archive(exported({}), {"a": "files/00000.png"}, {}),
+        lambda: evil_archive(exported({}), {"a": "files/00000.png"}, {"files/00000.png": "x"}, zipfile.ZIP_DEFLATED),
+        lambda: evil_archive(exported({}), {"a": "files/00000.png", "b": "files/00000.png"}, {"files/00000.png": "x"}),
+        lambda: evil_archive({"document": {}}, {"a": "files/00000.png"}, {"files/00000.png": "x"}),
+        lambda: evil_archive(exported("x"), {"a": "files/00000.png"}, {"files/00000.png": "x"}),
+        lambda: io.BytesIO(evil_archive(exported({}), {}, {}).getvalue()[:-30]),
+    ],
+)
+def test_archives_that_are_none_leave_nothing_behind(served, folders, tmp_path, archive):
+    def unchanged(path):
+        return (tmp_path / "chats") in path.parents
+
+    before = fingerprint(tmp_path, unchanged)
+
+    async def story(session, url):
+        async with session.post(f"{url}/wegen/chats/import", data=archive()) as response:
+            assert response.status == 400, await response.text()
+            assert (await response.json())["error"]
+        async with session.get(f"{url}/wegen/chats") as response:
+            assert await response.json() == {"chats": []}
+
+    served(story)
+    assert fingerprint(tmp_path, unchanged) == before
+    assert not list(folders["output"].glob("wegen/imported/*"))
+
+
 @pytest.mark.parametrize("name", ["", "..", "../x", "a/b", "a" * 32 + "/..", "A" * 32, "é" * 32, None, 5, "a" * 33])
 def test_ids_are_no_paths(store, refused, name):
     store.create("a")
@@ -183,8 +302,10 @@ def served(chat_store, tmp_path):
     def serve(story):
         async def run():
             app = web.Application(client_max_size=2**30)
-            app.add_routes(chat_routes(lambda _: chat_store.ChatStore.of_user(tmp_path / "chats", "default")))
-            async with TestServer(app) as server, aiohttp.ClientSession() as session:
+            folders = {kind: tmp_path / kind for kind in ("input", "output", "temp")}
+            store = chat_store.ChatStore.of_user(tmp_path / "chats", "default")
+            app.add_routes(chat_routes(lambda _: store, lambda: folders))
+            async with TestServer(app) as server, new_session() as session:
                 return await story(session, str(server.make_url("")).rstrip("/"))
 
         return asyncio.run(run())
@@ -213,9 +334,13 @@ def test_the_routes_tell_a_whole_story(served):
         (listed,) = (await ask("GET", "/wegen/chats"))[1]["chats"]
         assert listed.pop("updated") > 1e12
         assert listed == {"id": made["id"], "name": "cats", "revision": 2, "turns": 1, "thumbnail": PICTURE}
-        headers, exported = await ask("GET", f"{chat}/export")
-        assert headers["Content-Disposition"].startswith("attachment;") and exported["name"] == "cats"
-        _, copy = await ask("POST", "/wegen/chats/import", json=exported)
+        async with session.get(f"{url}{chat}/export") as response:
+            assert response.content_type == "application/zip"
+            assert response.headers["Content-Disposition"].startswith("attachment;")
+            exported = await response.read()
+        async with session.head(f"{url}{chat}/export") as response:
+            assert response.headers["Content-Length"] == str(len(exported)) and not await response.read()
+        _, copy = await ask("POST", "/wegen/chats/import", data=exported)
         assert copy["name"] == "cats" and copy["id"] != made["id"]
         await ask("DELETE", chat)
         for method, path in (("GET", chat), ("DELETE", chat), ("GET", f"{chat}/export")):

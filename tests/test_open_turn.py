@@ -117,6 +117,10 @@ def test_wegen_goes_on_with_a_foreign_chat(tiny, chat):
     prompt = picture_prompt(wegen.config, wegen.tokenizer, seen, "make it red", References())
     assert all(features is not None for features in prompt.features)
     assert look_at(wegen, seen) == seen
+    long = Chat(foreign.turns * 200)
+    old, *_, new = look_at(wegen, long).turns
+    assert old.foreign and not new.foreign
+    assert picture_prompt(wegen.config, wegen.tokenizer, look_at(wegen, long), "x", References()).features
     settings = replace(pipeline.default_settings, steps=1)
     refined = pipeline.refine(foreign, "make it red", settings=settings)
     assert refined.rewind(2) == foreign, "The chat itself stays as other models left it."

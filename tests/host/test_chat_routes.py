@@ -3,10 +3,9 @@
 import asyncio
 import json
 
-import aiohttp
 import pytest
 import requests
-from chat_requests import COUNT, check_earlier, fill, fingerprint, race, storm
+from chat_requests import COUNT, check_earlier, fill, fingerprint, new_session, race, storm
 
 from .conftest import INSTALL
 from .server import ComfyServer
@@ -25,7 +24,7 @@ def test_a_thousand_requests_do_no_harm(server):
     before = fingerprint(base, excluded)
 
     async def story():
-        async with aiohttp.ClientSession() as session:
+        async with new_session() as session:
             earlier = await fill(session, server.url)
             statuses = await storm(session, server.url, 1, earlier)
             await check_earlier(session, server.url, earlier)

@@ -151,7 +151,7 @@ def test_a_turn_of_the_panel_counts_in_place_of_what_is_wired_in(client, run, pi
     assert not {"before", "mask", "black", "white"} & set(result.executed_nodes)
 
 
-def test_wegen_refines_what_another_model_painted(client, run):
+def test_wegen_refines_what_another_model_painted(client, run, pictures):
     graph = {**load("wegen-nano (bundled)"), **mask(WIDTH, HEIGHT, LEFT), **begun(keep_mask=["mask", 0])}
     graph["refine"] = node(
         "WeGenRefine", wegen=["load", 0], model=["load", 1], vae=["load", 2], chat=["result 1", 1], steps=2, seed=1,

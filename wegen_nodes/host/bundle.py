@@ -36,6 +36,7 @@ class WeGenBundle:
         self.vision_patcher = load_part(str(folder), "vision_encoder", precision)
         self.patcher = load_part(str(folder), "language_model", precision)
         self._ideas: OrderedDict[Hashable, tuple[Idea, ...]] = OrderedDict()
+        self._read: tuple[Chat, Chat] | None = None  # the last chat with pictures of other models, and as it was read
 
     def __repr__(self) -> str:
         return f"WeGenBundle({self.config.name})"
@@ -69,8 +70,11 @@ class WeGenBundle:
     def read(self, chat: Chat | None) -> Chat:
         """A chat as the model can read it: it looks at the pictures that other models painted."""
         chat = chat or Chat()
-        unseen = any(turn.foreign or any(one.features is None for one in turn.references) for turn in chat.turns)
-        return look_at(self.seeing(1), chat) if unseen else chat
+        if not any(turn.foreign or any(one.features is None for one in turn.references) for turn in chat.turns):
+            return chat
+        if self._read is None or self._read[0] is not chat:
+            self._read = chat, look_at(self.seeing(1), chat)
+        return self._read[1]
 
     def writing(self, rows: int, positions: int) -> WeGen:
         """The model with its language model on the device, with room for `rows` sequences of `positions` tokens.

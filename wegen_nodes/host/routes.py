@@ -7,15 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from aiohttp import web
 
+from .chat_archive import LARGEST_ARCHIVE, pack, unpacked
 from .chat_store import LARGEST_BODY, ChatStore, StoreError, parse_json
+
+ZIP = b"PK\x03\x04"
+"""How a ZIP begins."""
+PART = 2**18
+"""Bytes that are read and written at once."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -36,12 +44,22 @@ def register() -> None:
             raise StoreError("The host does not know this user.", 403) from None
         return ChatStore.of_user(Path(folder_paths.get_system_user_directory("wegen"), "chats"), user)
 
-    for route in chat_routes(store_of):
+    def folders() -> dict[str, Path]:
+        return {kind: Path(folder_paths.get_directory_by_type(kind)) for kind in ("input", "output", "temp")}
+
+    for route in chat_routes(store_of, folders):
         server.routes.route(route.method, route.path)(route.handler)
 
 
-def chat_routes(store_of: Callable[[web.Request], ChatStore]) -> web.RouteTableDef:
-    """All routes; `store_of` gives the chats of the user who asks."""
+def chat_routes(
+    store_of: Callable[[web.Request], ChatStore], folders: Callable[[], Mapping[str, Path]]
+) -> web.RouteTableDef:
+    """All routes.
+
+    Args:
+        store_of: gives the chats of the user who asks.
+        folders: gives the host's folders of pictures, "input", "output" and "temp".
+    """
     routes = web.RouteTableDef()
 
     @routes.get("/wegen/chats")
@@ -60,8 +78,17 @@ def chat_routes(store_of: Callable[[web.Request], ChatStore]) -> web.RouteTableD
     @routes.post("/wegen/chats/import")
     @_plain_errors
     async def import_chat(request: web.Request) -> web.Response:
-        body, store = await _body(request), store_of(request)
-        entry = await asyncio.to_thread(lambda: store.import_chat(parse_json(body)))
+        store = store_of(request)
+        async with _received(request) as file:
+
+            def work():
+                if file.read(len(ZIP)) != ZIP:
+                    file.seek(0)
+                    return store.import_chat(parse_json(file.read()))
+                with unpacked(file, folders()["output"]) as exported:
+                    return store.import_chat(exported)
+
+            entry = await asyncio.to_thread(work)
         return web.json_response({"id": entry.id, "revision": entry.revision, "name": entry.name})
 
     @routes.get("/wegen/chats/{id}")
@@ -101,12 +128,17 @@ def chat_routes(store_of: Callable[[web.Request], ChatStore]) -> web.RouteTableD
     @_plain_errors
     async def export(request: web.Request) -> web.Response:
         entry, text = await asyncio.to_thread(store_of(request).export, request.match_info["id"])
-        response = _json_text(text)
-        filename = quote(f"{entry.name}.wegen-chat.json", safe="")
-        response.headers["Content-Disposition"] = (
-            f"attachment; filename=\"chat.wegen-chat.json\"; filename*=UTF-8''{filename}"
-        )
-        response.headers["X-Content-Type-Options"] = "nosniff"
+        with TemporaryFile() as file:
+            await asyncio.to_thread(pack, text, folders(), file)
+            response = web.StreamResponse()
+            response.content_type, response.content_length = "application/zip", file.tell()
+            filename = quote(f"{entry.name}.zip", safe="")
+            response.headers["Content-Disposition"] = f"attachment; filename=\"chat.zip\"; filename*=UTF-8''{filename}"
+            response.headers["X-Content-Type-Options"] = "nosniff"
+            await response.prepare(request)
+            file.seek(0)
+            while request.method != "HEAD" and (part := await asyncio.to_thread(file.read, PART)):
+                await response.write(part)
         return response
 
     return routes
@@ -129,16 +161,37 @@ def _plain_errors(handler: Handler) -> Handler:
 
 async def _body(request: web.Request) -> bytes:
     """All that was sent, unless it is more than any chat can be."""
-    parts, size = [], 0
+    return b"".join([part async for part in _parts(request, LARGEST_BODY)])
+
+
+@asynccontextmanager
+async def _received(request: web.Request) -> AsyncIterator[BinaryIO]:
+    """All that was sent as a file, which may be large when it is an archive."""
+    begin = b""
+    with TemporaryFile() as file:
+        async for part in _parts(request, LARGEST_ARCHIVE):
+            begin = (begin + part[: len(ZIP)])[: len(ZIP)]
+            await asyncio.to_thread(file.write, part)
+            if begin != ZIP and file.tell() > LARGEST_BODY:
+                raise _too_large(LARGEST_BODY)
+        file.seek(0)
+        yield file
+
+
+async def _parts(request: web.Request, largest: int) -> AsyncIterator[bytes]:
+    size = 0
     try:
-        async for part in request.content.iter_chunked(2**16):
+        async for part in request.content.iter_chunked(PART):
             size += len(part)
-            if size > LARGEST_BODY:
-                raise StoreError(f"A request may have at most {LARGEST_BODY >> 20} MB; this one is larger.", 413)
-            parts.append(part)
+            if size > largest:
+                raise _too_large(largest)
+            yield part
     except web.RequestPayloadError:
         raise StoreError("What was sent could not be unpacked.") from None
-    return b"".join(parts)
+
+
+def _too_large(largest: int) -> StoreError:
+    return StoreError(f"A request may have at most {largest >> 20} MB here; this one is larger.", 413)
 
 
 def _fields(body: bytes, *names: str) -> dict[str, Any]:
