@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -46,6 +47,29 @@ def begin_with(wegen: WeGen, pictures: Sequence[Tensor]) -> Chat:
     features = [wegen.encode_pictures([to_pil(picture)])[0].cpu() for picture in pictures]
     answers = (Answer("", seen, picture, 0) for seen, picture in zip(features, pictures, strict=True))
     return Chat().add(Turn("", tuple(answers)))
+
+
+def look_at(wegen: WeGen, chat: Chat) -> Chat:
+    """The chat as `wegen` can read it: with features for the pictures that other models painted or were given.
+
+    Turns that are too long ago to fit into its context stay as they are.
+    """
+    config = wegen.config
+    fitting = config.language.context_length // config.tokens_per_picture
+    in_view = min(fitting, config.turns_in_view or fitting) + 1  # a picture of the user's own comes along with a turn
+
+    def seen(turn: Turn) -> Turn:
+        answers = list(turn.answers)
+        if turn.foreign:
+            features = wegen.encode_pictures([to_pil(turn.answer.picture)])[0].cpu()
+            answers[turn.picked] = replace(turn.answer, features=features)
+        references = [
+            encode_reference(wegen, one.name, one.picture, one.mask, one.weight) if one.features is None else one
+            for one in turn.references
+        ]
+        return replace(turn, answers=tuple(answers), references=References(tuple(references)))
+
+    return Chat((*chat.turns[:-in_view], *map(seen, chat.turns[-in_view:])))
 
 
 def start_noise(config, seed: int, width: int, height: int) -> Tensor:
@@ -98,7 +122,13 @@ class Pipeline:
     ) -> list[str]:
         """One detailed rewrite of `instruction` for each seed; `rewriting.rewrite` tells more about each."""
         written = rewrite(
-            self.wegen, instruction, seeds, sampling, references or References(), chat or Chat(), on_token=on_token
+            self.wegen,
+            instruction,
+            seeds,
+            sampling,
+            references or References(),
+            look_at(self.wegen, chat or Chat()),
+            on_token=on_token,
         )
         return [one.text for one in written]
 
@@ -165,8 +195,9 @@ class Pipeline:
         masks = Masks(edit_mask, keep_mask, release).fitted(height, width)
         kept = kept_area(chat, masks)  # says what is wrong with masks before anything is computed
         wish = Wish(instruction, references, sampling, settings.feature_guidance, settings.collection, kept=kept)
-        ideas = think(self.wegen, chat, wish, seeds, on_token, on_feature)
-        return chat.add(self._next_turn(chat, wish, ideas, masks, settings, on_step))
+        seen = look_at(self.wegen, chat)
+        ideas = think(self.wegen, seen, wish, seeds, on_token, on_feature)
+        return chat.add(self._next_turn(seen, wish, ideas, masks, settings, on_step))
 
     def replay(
         self,
@@ -176,22 +207,24 @@ class Pipeline:
     ) -> Chat:
         """The same chat made anew, from its instructions, rewrites, references, masks, seeds and settings.
 
-        On the model that made it the pictures are the same. Pictures that the user brought are taken as they are.
+        On the model that made it the pictures are the same. Pictures that the user brought or that other models painted
+        are taken as they are.
         """
         again = Chat()
         for turn in chat.turns:
-            if turn.is_upload:
+            if turn.is_upload or turn.foreign:
                 again = again.add(turn)
                 continue
             settings = turn.settings
             wish = Wish(turn.instruction, turn.references, None, settings.feature_guidance, settings.collection)
+            seen = look_at(self.wegen, again)
             features = generate_features(
-                self.wegen, again, wish, [answer.rewrite for answer in turn.answers], on_feature
+                self.wegen, seen, wish, [answer.rewrite for answer in turn.answers], on_feature
             )
             ideas = [PictureDraft(answer.rewrite, features[answer.rewrite], answer.seed) for answer in turn.answers]
             if again.turns:
                 masks = Masks(turn.edit_mask, turn.keep_mask, turn.released)
-                made = self._next_turn(again, wish, ideas, masks, settings, on_step)
+                made = self._next_turn(seen, wish, ideas, masks, settings, on_step)
             else:
                 height, width = turn.answer.picture.shape[:2]
                 made = self._first_turn(wish, ideas, settings, (width, height), on_step)

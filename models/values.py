@@ -43,8 +43,8 @@ class Reference(Value):
     """A named picture that instructions can mention as `@name`."""
 
     name: str
-    features: Tensor
-    """`[tokens_per_picture, D]` float32."""
+    features: Tensor | None
+    """`[tokens_per_picture, D]` float32; None while no WeGen has looked at the picture."""
     picture: Tensor
     """`[H, W, 3]` in 0..1, as the user gave it."""
     mask: Tensor | None = None
@@ -140,8 +140,8 @@ class Answer(Value):
 
     rewrite: str
     """The words that were drawn; the instruction itself when it was not rewritten."""
-    features: Tensor
-    """`[tokens_per_picture, D]` float32."""
+    features: Tensor | None
+    """`[tokens_per_picture, D]` float32; None for a picture that another model painted."""
     picture: Tensor
     """`[H, W, 3]` float32 in 0..1."""
     seed: int
@@ -184,6 +184,11 @@ class Turn(Value):
     def is_upload(self) -> bool:
         """Whether the picture is the user's own."""
         return not self.instruction
+
+    @property
+    def foreign(self) -> bool:
+        """Whether another model painted the picture that the chat goes on with."""
+        return self.answer.features is None
 
     def __repr__(self) -> str:
         return f"Turn({self.instruction!r}, {len(self.answers)} pictures, {len(self.references)} references)"

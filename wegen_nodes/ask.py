@@ -8,7 +8,7 @@ from ..models.pipeline import encode_reference
 from ..models.prompting.asking import ask
 from ..models.prompting.conversation import ask_prompt
 from ..models.prompting.domain import understand
-from ..models.values import Chat, References
+from ..models.values import References
 from .host.bundle import progress
 from .inputs import CATEGORY, ChatType, references, wegen
 
@@ -39,7 +39,7 @@ class WeGenAsk(io.ComfyNode):
 
     @classmethod
     def execute(cls, wegen, question, image=None, references=None, chat=None) -> io.NodeOutput:
-        references, chat = references or References(), chat or Chat()
+        references, chat = references or References(), wegen.read(chat)
         subjects = [references]
         if image is not None:
             vision = wegen.load_vision(1)

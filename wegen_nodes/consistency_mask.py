@@ -44,6 +44,7 @@ class WeGenConsistencyMask(io.ComfyNode):
         soften=AutoMask.soften,
         **turn,
     ) -> io.NodeOutput:
+        chat = wegen.read(chat)
         before = chat.last.answer
         height, width = before.picture.shape[:2]
         how = AutoMask(threshold, grow, soften)

@@ -15,6 +15,7 @@ WeGenType = io.Custom("WEGEN")
 ReferencesType = io.Custom("WEGEN_REFERENCES")
 ChatType = io.Custom("WEGEN_CHAT")
 DraftsType = io.Custom("WEGEN_IDEAS")
+OpenTurnType = io.Custom("WEGEN_TURN")
 
 LARGEST_SEED = 0xFFFFFFFFFFFFFFFF
 LARGEST_SIZE = 8192

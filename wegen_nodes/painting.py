@@ -95,7 +95,7 @@ class WeGenPaint(io.ComfyNode):
             height, width = before.shape[:2]
             settings, release = refined(settings, **refining)
             masks = Masks(edit_mask, keep_mask, release).fitted(height, width)
-            plans = plan(chat, ideas, masks, settings)
+            plans = plan(wegen.read(chat), ideas, masks, settings)
         change = changes(plans, height, width)
         features = torch.stack([one.idea.features for one in plans])
         seeds = [one.idea.seed for one in plans]

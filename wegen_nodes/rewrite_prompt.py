@@ -8,7 +8,7 @@ from ..models.prompting.conversation import rewrite_prompt
 from ..models.prompting.domain import understand
 from ..models.prompting.rewriting import report, rewrite, rows_needed
 from ..models.prompting.text_sampling import TextSampling
-from ..models.values import Chat, References
+from ..models.values import References
 from .host.bundle import progress
 from .inputs import CATEGORY, ChatType, creativity, instruction, references, seed, wegen
 
@@ -80,7 +80,7 @@ class WeGenRewritePrompt(io.ComfyNode):
         references=None,
         chat=None,
     ) -> io.NodeOutput:
-        references, chat = references or References(), chat or Chat()
+        references, chat = references or References(), wegen.read(chat)
         limit = max_tokens or wegen.config.templates.rewrite_limit
         sampling = TextSampling.from_creativity(
             creativity, None if temperature < 0 else temperature, None if top_p < 0 else top_p

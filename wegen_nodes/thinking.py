@@ -52,7 +52,7 @@ def think_in_host(
     if batch_size < 1:
         raise WeGenError(f"The batch size is {batch_size}; set 1 or more.")
     sampling = TextSampling.from_creativity(creativity) if rewrite else None
-    chat = chat or Chat()
+    chat = wegen.read(chat)
     kept = kept_area(chat, Masks(edit_mask, keep_mask, release)) if len(chat) else None
     wish = Wish(instruction, references, sampling, feature_guidance, collection, rewritten, kept)
     seeds = tuple(seed + k for k in range(batch_size))

@@ -89,7 +89,9 @@ def user_turn(
     return Prompt(filled, tuple(_weighted(reference) for reference in ordered))
 
 
-def _weighted(reference: Reference) -> Tensor:
+def _weighted(reference: Reference) -> Tensor | None:
+    if reference.features is None:
+        return None  # of a turn that is too long ago to be read
     return reference.features * reference.weight
 
 

@@ -14,7 +14,9 @@ from ...models.checkpoints.tokenizer import Tokenizer
 from ...models.checkpoints.wegen import WeGen
 from ...models.engine import PictureDraft
 from ...models.network.configuration import WeGenConfig
+from ...models.pipeline import look_at
 from ...models.prompting.decoding import OnStep
+from ...models.values import Chat
 from .loading import compute_dtype, load_part
 
 #: turns whose ideas are kept; each holds on to its chat's pictures
@@ -34,6 +36,7 @@ class WeGenBundle:
         self.vision_patcher = load_part(str(folder), "vision_encoder", precision)
         self.patcher = load_part(str(folder), "language_model", precision)
         self._ideas: OrderedDict[Hashable, tuple[PictureDraft, ...]] = OrderedDict()
+        self._read: tuple[Chat, Chat] | None = None  # the last chat with pictures of other models, and as it was read
 
     def __repr__(self) -> str:
         return f"WeGenBundle({self.config.name})"
@@ -63,6 +66,15 @@ class WeGenBundle:
         # The widest tensors of a block: the MLP's inside, and queries, keys and values; a few of each at a time.
         values = (vision.grid**2 + 1) * (2 * vision.mlp_width + 6 * vision.width)
         return self._ready(self.vision_patcher, pictures * values * dtype.itemsize)
+
+    def read(self, chat: Chat | None) -> Chat:
+        """A chat as the model can read it: it looks at the pictures that other models painted."""
+        chat = chat or Chat()
+        if not any(turn.foreign or any(one.features is None for one in turn.references) for turn in chat.turns):
+            return chat
+        if self._read is None or self._read[0] is not chat:
+            self._read = chat, look_at(self.load_vision(1), chat)
+        return self._read[1]
 
     def load_language(self, rows: int, positions: int) -> WeGen:
         """The model with its language model on the device, with room for `rows` sequences of `positions` tokens.
