@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -57,7 +57,7 @@ def conversation(config: WeGenConfig, tokenizer: Tokenizer, sample: Sample) -> C
             forgotten = any(isinstance(part, Forgotten) for part in parts)
             continue
         answer = turns[number + 1][1] if number + 1 < len(turns) else ()
-        text, pictures = _asked(config, tokenizer, parts, _task(answer, first=not drawn))
+        text, pictures = _asked(config, tokenizer, parts, _task(parts, answer, first=not drawn))
         place = len(out.ids)
         _add(out, tokenizer, (config.templates.joint if number else "") + text, learned=False)
         if forgotten:  # the picture began here, and the next turn follows as it does in a chat without it
@@ -72,13 +72,17 @@ def _draws(parts: Sequence[Part]) -> bool:
     return any(isinstance(part, (Picture, Forgotten)) for part in parts)
 
 
-def _task(answer: Sequence[Part], first: bool) -> Task:
-    """Which template asks for this answer."""
+def _task(asked: Sequence[Part], answer: Sequence[Part], first: bool) -> Task:
+    """Which template asks for this answer. A picture before the first words is one that is to be changed."""
+    named = next((part.task for part in asked if isinstance(part, Text) and part.task), "")
+    if named:
+        return cast(Task, named)
     if not _draws(answer):
         return "ask"
+    edits = not first or isinstance(asked[0], Picture)
     if any(isinstance(part, Text) for part in answer):
-        return "rewrite"
-    return "text_to_picture" if first else "turn"
+        return "edit_rewrite" if edits else "rewrite"
+    return "turn" if edits else "text_to_picture"
 
 
 def _asked(
