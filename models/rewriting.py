@@ -251,7 +251,7 @@ def _stopped(wegen: WeGen) -> Callable[[list[int]], bool]:
 @cache
 def _markers(templates: Templates) -> re.Pattern:
     """What begins or ends a user's turn in any template, such as `[INST]`; nothing where there are no such marks."""
-    texts = (templates.text_to_picture, templates.turn, templates.rewrite, templates.ask)
+    texts = (templates.text_to_picture, templates.turn, templates.rewrite, templates.edit_rewrite, templates.ask)
     marks = dict.fromkeys(mark for text in texts for mark in _MARKER.findall(text))
     return re.compile("|".join(map(re.escape, marks)) or r"(?!)")
 

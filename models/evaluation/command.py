@@ -50,13 +50,15 @@ def run(arguments: argparse.Namespace) -> int:
     from ..pipeline import Pipeline
     from .cases import shares
     from .examiner import Examiner
-    from .nano import BEHAVIOURS, turn_seconds
+    from .nano import BEHAVIOURS as PLAIN
+    from .nano import turn_seconds
+    from .own_words import BEHAVIOURS as OWN
 
     pipeline = Pipeline.from_folder(arguments.model)
     exam = Examiner(pipeline, arguments.cases, arguments.seed, arguments.rewriting)
     wanted = {JUDGE, *(arguments.only or MEASURED)}  # no number without the judge's own
     numbers: dict[str, float] = {}
-    for name, behaviour in BEHAVIOURS.items():
+    for name, behaviour in {**PLAIN, **OWN}.items():
         if name not in wanted:
             continue
         began = time.perf_counter()
