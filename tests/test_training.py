@@ -475,3 +475,43 @@ def test_bad_recipes_are_explained(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(RecipeError, match=message):
         read_recipe(path)
+
+
+def test_a_stage_that_starts_from_a_finished_model_has_its_weights(trained, tmp_path):
+    packed = trained.pack()
+    recipes = tmp_path / "recipes"
+    recipes.mkdir()
+    templates = TINY_MODEL["templates"] | {"edit_rewrite": "[INST] so {pictures}{text} [/INST]\n"}
+    model = TINY_MODEL | {"templates": templates}
+    (recipes / "model.json").write_text(json.dumps(model))
+    base = {"steps": 2, "batch": 2, "learning_rate": 1e-3, "precision": "no", "start": str(packed)}
+    own = {
+        "tokenizer": {"samples": 200, "pieces": 700, "fold_case": True, "coverage": 0.999},
+        "encoder": {"frozen": True},
+        "agent": OPTIONS["agent"],
+    }
+    for stage, options in own.items():
+        (recipes / f"{stage}.json").write_text(json.dumps({"stage": stage, "options": options, **base}))
+    run = Workshop(recipes, tmp_path / "run")
+    tokenizer, old = run.learn_words(), trained.tokenizer()
+    assert tokenizer.vocab_size > old.vocab_size
+    assert tokenizer.encode("Put a RED cat") == tokenizer.encode("put a red cat")
+    train(run.stage("encoder"), run.recipe("encoder"), run.folder("encoder"), rhythm=QUIET, progress=False)
+    whole = trained.vision_encoder().state_dict()
+    for name, value in run.vision_encoder().state_dict().items():
+        torch.testing.assert_close(value, whole[name], atol=2e-3, rtol=2e-3)  # packed in fp16
+    agent, before = run.stage("agent").agent, trained.agent()
+    torch.testing.assert_close(
+        agent.input_resampler.proj.weight, before.input_resampler.proj.weight, atol=2e-3, rtol=2e-3
+    )
+    rows, old_rows = agent.llm.model.embed_tokens.weight, before.llm.model.embed_tokens.weight
+    for token in ("<img>", "<img_00007>"):
+        torch.testing.assert_close(
+            rows[tokenizer.added_tokens[token]], old_rows[old.added_tokens[token]], atol=2e-3, rtol=2e-3
+        )
+    ids = (tokenizer.pieces.piece_to_id("\u2581the"), old.pieces.piece_to_id("\u2581the"))
+    torch.testing.assert_close(rows[ids[0]], old_rows[ids[1]], atol=2e-3, rtol=2e-3)
+    train(run.stage("agent"), run.recipe("agent"), run.folder("agent"), rhythm=QUIET, progress=False)
+    wegen, _ = load(run.pack())
+    assert wegen.config.vae.scaling_factor == trained.config().vae.scaling_factor
+    assert wegen.config.language.vocab_size == tokenizer.vocab_size

@@ -181,11 +181,18 @@ def happened(order: Order, seen: Named) -> bool:
         wanted = getattr(order.after, name)
         if wanted != getattr(order.before, name) and now != wanted:
             return False
+    gone = project(map(Mention.of, order.gone()), IDENTITY) - project(map(Mention.of, order.after.things), IDENTITY)
     stands = {(thing.kind, *thing.place) for thing in order.after.things}
     there = {(thing.kind, thing.column, thing.row) for thing in seen.things}
+    if gone & project(seen.things, IDENTITY):
+        return False
     if any((thing.kind, *thing.place) in there - stands for thing in order.gone()):
         return False
-    return storybook.covers(Named(seen.things), Named(_wanted(order)))
+    wanted = _wanted(order)
+    kinds = {mention.kind for mention in wanted}
+    # What is asked for has to be there beside those of its kind that were there before.
+    rest = tuple(Mention(thing.kind) for thing in order.kept() if thing.kind in kinds)
+    return storybook.covers(Named(seen.things), Named((*wanted, *rest)))
 
 
 def _wanted(order: Order) -> tuple[Mention, ...]:
