@@ -10,7 +10,7 @@ from torch import Tensor
 from .chat import Chat, References, Value
 from .configuration import WeGenConfig
 from .conversation import memory_note, picture_prompt
-from .errors import WeGenError
+from .errors import AnsweredInWords, WeGenError
 from .generation import Collection, Decoding, OnStep, Sampling
 from .rewriting import report, rewrite
 from .tokenizer import Tokenizer
@@ -85,6 +85,7 @@ def think(
 
     Raises:
         WeGenError: an empty instruction, an unknown `@name`, or more tokens than the context holds.
+        AnsweredInWords: most of the rewrites are answers of another kind, such as that it cannot draw what is wished.
     """
     instruction, given = wish.instruction, understand(wegen.config, wish.given)
     notes = understand(wegen.config, instruction).notes + given.notes
@@ -97,7 +98,10 @@ def think(
         written = rewrite(
             wegen, instruction, seeds, wish.sampling, wish.references, chat, on_token=on_token, kept=wish.kept
         )
-        rewrites = [one.text for one in written]
+        drawn = [one.text for one in written if not one.spoken]
+        if 2 * len(drawn) <= len(written):
+            raise AnsweredInWords(next(one.text for one in written if one.spoken))
+        rewrites = [drawn[0] if one.spoken else one.text for one in written]
         notes += (report(written),)
     notes = tuple(dict.fromkeys(filter(None, notes)))
     features = draw_up(wegen, chat, wish, rewrites, on_feature)

@@ -22,7 +22,7 @@ from ..data.strange_pictures import strange_picture
 from ..generation import Decoding
 from ..images import from_pil, to_pil
 from ..pipeline import begin_with
-from ..rewriting import clean
+from ..rewriting import answers_in_words, clean
 from ..storybook import Mention, Named, Scene, language
 from ..storybook.language import HELD_OUT, INTENTS, SEVERAL, Order, Story
 from .cases import Case
@@ -56,7 +56,7 @@ def reply_each(exam: Examiner, chats: Sequence[Chat], instructions: Sequence[str
     asked = [rewrite_prompt(config, tokenizer, chat, text, References()).embeddings(wegen) for chat, text in given]
     written = Decoding(wegen, asked, room=limit).write_text(limit, final=True)
     texts = [clean(wegen, ids, limit) for ids in written]
-    drawing = [number for number, ids in enumerate(written) if tokenizer.end_id not in ids]
+    drawing = [number for number, ids in enumerate(written) if not answers_in_words(wegen, ids)]
     replies = [Reply(text, None) for text in texts]
     if drawing:
         prompts = [

@@ -24,7 +24,7 @@ PACK = "pack"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `wegen train` understands."""
     parser.add_argument(
-        "target", metavar="nano|FOLDER|CONFIG", help="'nano', a folder of recipes, or the JSON file of one stage to train"
+        "target", metavar="nano|FOLDER|CONFIG", help="'nano', a folder of recipes, or the JSON file of one stage"
     )
     parser.add_argument("--out", type=Path, default=Path("nano-run"), help="folder of the run (default: ./nano-run)")
     parser.add_argument("--stage", choices=[*STAGES, PACK], help="with 'nano' or a folder: only this stage")
