@@ -30,7 +30,8 @@ OWN_WORDS = 0.75
 """Share of what people say that is in their own words; the rest is in those of the storybook's grammar."""
 IN_EDIT_BOX = 0.15
 """Share of the pages whose questions are put where an order is expected."""
-OUTSIDE_FORMS = ("given", "drawn", "forgotten")
+GIVEN, DRAWN, FORGOTTEN = "given", "drawn", "forgotten"
+"""How a picture that is spoken of came into the chat: brought by the user, asked for, or asked for and out of sight."""
 
 
 def _user(*contents: str | Scene) -> list[Part]:
@@ -205,8 +206,11 @@ def chat(rng: Random) -> Sample:
 
 def revise(rng: Random) -> Sample:
     """A picture, given or asked for, and one to three orders in people's own words, each with its new picture."""
-    story = Story((storybook.sample_scene(rng, rng.choice((1, 2, 2, 3, 3, 4))),))
-    parts, orders = _beginning(story.now, rng), []
+    scene = storybook.sample_scene(rng, rng.choice((1, 2, 2, 3, 3, 4)))
+    form = rng.choice((GIVEN, DRAWN))
+    if form == GIVEN:  # nobody has named its things in another order yet
+        scene = replace(scene, things=tuple(sorted(scene.things, key=lambda thing: (thing.row, thing.column))))
+    story, parts, orders = Story((scene,)), _beginning(scene, rng, form), []
     for _ in range(rng.choice((1, 1, 2, MOST_TURNS))):
         said = language.sample_order(story, rng)
         story = story.then(said)
@@ -216,12 +220,11 @@ def revise(rng: Random) -> Sample:
     return Sample("revise", tuple(parts), record)
 
 
-def _beginning(scene: Scene, rng: Random, form: str | None = None) -> list[Part]:
+def _beginning(scene: Scene, rng: Random, form: str) -> list[Part]:
     """A picture that the user brings, or one that was asked for in words, whose picture may be forgotten since."""
-    form = rng.choice(OUTSIDE_FORMS[:2]) if form is None else form
-    if form == "given":
+    if form == GIVEN:
         return _user(scene)
-    shown: list[Part] = [Forgotten("assistant", True)] if form == "forgotten" else _assistant(scene)
+    shown: list[Part] = [Forgotten("assistant", True)] if form == FORGOTTEN else _assistant(scene)
     request = storybook.full_caption(scene, rng, shuffle=False)
     return _user(request) + _assistant(storybook.full_caption(scene)) + shown
 
@@ -234,7 +237,7 @@ def outside(rng: Random) -> Sample:
     said = language.sample_declined(scene, rng)
     parts: list[Part] = []
     if said.where != language.WISHED:
-        parts = _beginning(scene, rng, rng.choice(OUTSIDE_FORMS))
+        parts = _beginning(scene, rng, rng.choice((GIVEN, DRAWN, FORGOTTEN)))
     parts.append(Text(said.text, "user", task=language.TASK_OF[said.where]))
     parts += _assistant(said.answer)
     return Sample("outside", tuple(parts), {"kind": said.kind, "scene": scene.to_json()})
