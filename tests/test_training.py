@@ -13,7 +13,7 @@ import torch
 from comfyui_wegen.models import conversation as inference
 from comfyui_wegen.models.chat import Answer, Chat, Reference, References, Turn
 from comfyui_wegen.models.checkpoint import open_checkpoint
-from comfyui_wegen.models.data import TASKS, Forgotten, Picture, Text, stream
+from comfyui_wegen.models.data import TASKS, Forgotten, Picture, Sample, Text, stream
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.loading import load
 from comfyui_wegen.models.storybook import ROWS
@@ -515,3 +515,28 @@ def test_a_stage_that_starts_from_a_finished_model_has_its_weights(trained, tmp_
     wegen, _ = load(run.pack())
     assert wegen.config.vae.scaling_factor == trained.config().vae.scaling_factor
     assert wegen.config.language.vocab_size == tokenizer.vocab_size
+
+
+def test_the_words_that_an_order_changes_are_told_from_those_that_are_copied(trained):
+    tokenizer, config = trained.tokenizer(), trained.config()
+    parts = (
+        Text("x", "user"), Text("a red cat at the top, a blue car.", "assistant", True), Forgotten("assistant", True),
+        Text("paint it black", "user"), Text("a black cat at the top, a blue car.", "assistant", True),
+        Forgotten("assistant", True),
+        Text("no cat", "user"), Text("a blue car.", "assistant", True), Forgotten("assistant", True),
+    )  # fmt: skip
+    made = conversation(config, tokenizer, Sample("chat", parts))
+    assert len(made.changes) == len(made.ids)
+    marked = [index for index, changed in zip(made.ids, made.changes, strict=True) if changed]
+    assert tokenizer.decode(marked).split() == ["black", "blue"]
+    assert all(label != IGNORED for label, changed in zip(made.labels, made.changes, strict=True) if changed)
+
+
+def test_words_weigh_what_they_are_told(trained):
+    stage = trained.stage("agent")
+    batch = stage.batch(0, 2)
+    features = stage.encode(batch.pictures)
+    given = (stage.agent, batch.ids, batch.labels, batch.inputs, batch.targets, features)
+    plain, same = agent_outputs(*given), agent_outputs(*given, word_weights=torch.full(batch.ids.shape, 3.0))
+    torch.testing.assert_close(plain.text, same.text)
+    assert not batch.changes.any()  # the recipe gives them no weight
