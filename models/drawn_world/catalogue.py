@@ -19,7 +19,6 @@ COLUMN_EDGES = (34, 54, 74, 94)  # pixels; a thing's centre decides
 ROW_EDGES = (39, 64, 89)
 
 GROUNDS = ("meadow", "forest", "field", "beach", "sea", "lake", "snow", "desert", "mountains", "city")
-WET = frozenset({"sea", "lake", "beach"})
 SKIES = ("day", "dusk", "night", "fog", "rain", "rainbow")
 STYLES = ("sticker", "outline", "wash", "mosaic")
 

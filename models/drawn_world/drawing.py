@@ -11,7 +11,7 @@ SOLID = 128  # opacity from which on a pixel belongs to a thing
 CUTOUT_GREY = 128  # what surrounds an instance that was cut out by its mask
 
 
-def _laid(thing: Thing, style: str) -> tuple[np.ndarray, np.ndarray, slice, slice]:
+def laid(thing: Thing, style: str) -> tuple[np.ndarray, np.ndarray, slice, slice]:
     """Premultiplied pixels and opacity of a thing, and the rows and columns where they lie."""
     pixels, opacity = sprite(*thing.look, style)
     left, top, right, bottom = thing.box
@@ -25,7 +25,7 @@ def render(scene: Scene) -> np.ndarray:
     """The picture as uint8 [128, 128, 3]."""
     picture = background(scene.ground, scene.sky, scene.style).copy()
     for thing in scene.things:
-        pixels, opacity, rows, columns = _laid(thing, scene.style)
+        pixels, opacity, rows, columns = laid(thing, scene.style)
         behind = picture[rows, columns].astype(np.uint16)
         shining = (behind * (255 - opacity.astype(np.uint16))[..., None] + 127) // 255
         picture[rows, columns] = np.minimum(pixels + shining, 255)
@@ -35,7 +35,7 @@ def render(scene: Scene) -> np.ndarray:
 def opacity_of(thing: Thing, style: str) -> np.ndarray:
     """uint8 [128, 128]: how much a thing hides of what is behind it, were nothing before it."""
     whole = np.zeros((PICTURE_SIZE, PICTURE_SIZE), np.uint8)
-    _, opacity, rows, columns = _laid(thing, style)
+    _, opacity, rows, columns = laid(thing, style)
     whole[rows, columns] = opacity
     return whole
 
@@ -44,7 +44,7 @@ def instance_map(scene: Scene) -> np.ndarray:
     """int8 [128, 128]: the index in `scene.things` of what is seen at each pixel, -1 where it is the background."""
     seen = np.full((PICTURE_SIZE, PICTURE_SIZE), -1, np.int8)
     for number, thing in enumerate(scene.things):
-        _, opacity, rows, columns = _laid(thing, scene.style)
+        _, opacity, rows, columns = laid(thing, scene.style)
         seen[rows, columns][opacity >= SOLID] = number
     return seen
 
@@ -61,7 +61,7 @@ def whole_masks(scene: Scene) -> np.ndarray:
     """bool [things, 128, 128]: each thing as if nothing were before it."""
     masks = np.zeros((len(scene.things), PICTURE_SIZE, PICTURE_SIZE), bool)
     for mask, thing in zip(masks, scene.things, strict=True):
-        _, opacity, rows, columns = _laid(thing, scene.style)
+        _, opacity, rows, columns = laid(thing, scene.style)
         mask[rows, columns] = opacity >= SOLID
     return masks
 

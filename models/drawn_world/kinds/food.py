@@ -24,9 +24,9 @@ def _apple(pen: Pen, colour: Colour, pose: str):
 
 def _cake(pen: Pen, colour: Colour, pose: str):
     base, icing = pen.h, lighter(colour, 0.72)
-    for x in (0.28, 0.50, 0.72):
-        pen.box(x - 0.03, 0.14, x + 0.03, 0.36, (120, 170, 226), 0.01)
-        if pose == "lit":
+    if pose == "with candles":
+        for x in (0.28, 0.50, 0.72):
+            pen.box(x - 0.03, 0.14, x + 0.03, 0.36, (120, 170, 226), 0.01)
             pen.blob([(x, 0.0), (x + 0.055, 0.10), (x, 0.17), (x - 0.055, 0.10)], FLAME)
     pen.box(0.12, 0.32, 0.88, base - 0.06, colour, 0.05)
     pen.box(0.12, 0.32, 0.88, 0.46, icing, 0.05)
@@ -73,7 +73,8 @@ def _icecream(pen: Pen, colour: Colour, pose: str):
 
 ALL = (
     Kind("apple", _apple, ("red", "green", "yellow"), ("whole", "bitten"), width=0.96, climbs=True),
-    Kind("cake", _cake, ("pink", "brown", "yellow", "white"), ("lit", "unlit"), height=0.84, climbs=True),
+    Kind("cake", _cake, ("pink", "brown", "yellow", "white"),
+         ("with candles", "without candles"), height=0.84, climbs=True),
     Kind("pumpkin", _pumpkin, ("orange", "white", "green"), ("whole", "carved"), height=0.84, climbs=True,
          grounds=("field",)),
     Kind("ice cream", _icecream, ("pink", "brown", "white", "green"), ("whole", "melting"), width=0.62, climbs=True,

@@ -21,8 +21,8 @@ class Kind:
         width, height: sides of its box in units of its size; the longer one is 1.
         home: where it is at home: "sky" (far up), "air", "ground" or "water".
         grounds: grounds that it likes best; empty where it has no favourite.
-        top: (y, left, right) of a surface that things can stand on, in units of the box; None where there is none.
-        shelter: (y, left, right) of the lower edge of what keeps off rain; things may stand under it, inside the box.
+        top: (y, left, right) of a surface that things can stand on, in units of the pen; None where there is none.
+        shelter: (y, left, right) of the lower edge of a roof; things may stand under it, inside the box.
         shelter_poses: the poses in which it shelters; empty for all.
         climbs: whether it may stand on other things.
         clothes: whether its colour is that of what it wears.

@@ -119,7 +119,7 @@ def _star(pen: Pen, colour: Colour, pose: str):
 
 
 def _cloud(pen: Pen, colour: Colour, pose: str):
-    lift = 0.12 if pose == "dry" else 0.0
+    lift = 0.12 if pose == "fluffy" else 0.0
     shade = darker(colour, 0.14)
     pen.box(0.06, lift + 0.28, 0.94, lift + 0.54, shade, 0.13)
     for x, y, r in ((0.19, 0.36, 0.18), (0.43, 0.24, 0.24), (0.70, 0.30, 0.20), (0.85, 0.40, 0.14)):
@@ -135,7 +135,7 @@ def _cloud(pen: Pen, colour: Colour, pose: str):
 
 
 ALL = (
-    Kind("tree", _tree, ("green", "red", "orange", "pink"), ("round", "pointed"), width=0.8, shelter=(0.72, 0.1, 0.9),
+    Kind("tree", _tree, ("green", "red", "orange", "pink"), ("round", "pointed"), width=0.8,
          grounds=("forest", "meadow", "mountains")),
     Kind("palm", _palm, ("green", "orange", "blue"), ("with coconuts", "without coconuts"), width=0.98,
          shelter=(0.44, 0.1, 0.9), grounds=("beach", "desert")),
@@ -148,5 +148,5 @@ ALL = (
     Kind("moon", _moon, ("yellow", "white", "orange", "blue"), ("full", "crescent"), width=0.9, height=0.9, home="sky"),
     Kind("star", _star, ("yellow", "white", "pink", "blue"), MOODS, PATTERNS, home="sky"),
     Kind("cloud", _cloud, ("white", "pink", "blue", "grey"),
-         ("dry", "raining", "with lightning"), height=0.87, home="sky"),
+         ("fluffy", "raining", "with lightning"), height=0.87, home="sky"),
 )
