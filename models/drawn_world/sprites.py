@@ -117,7 +117,7 @@ def _mosaic(ink: Image.Image, colour: Colour) -> np.ndarray:
 _STYLES = {"sticker": _sticker, "outline": _outline, "wash": _wash, "mosaic": _mosaic}
 
 
-@lru_cache(maxsize=8192)  # some 8 KB each
+@lru_cache(maxsize=16384)  # all there are, some 5 KB each
 def sprite(kind: str, colour: str, size: str, pose: str, pattern: str, style: str) -> tuple[np.ndarray, np.ndarray]:
     """One thing without its background.
 
