@@ -92,23 +92,24 @@ def _penguin(pen: Pen, colour: Colour, pose: str):
 def _turtle(pen: Pen, colour: Colour, pose: str):
     base, skin = pen.h, (158, 196, 120)
     hidden = pose == "hiding"
+    for x in (0.30, 0.72):
+        pen.box(x, base - 0.18, x + 0.15, base, skin, 0.05)
     if not hidden:
         pen.curve([(0.90, base - 0.14), (0.99, base - 0.09)], skin, 0.07)
         pen.curve([(0.26, base - 0.16), (0.16, base - 0.28), (0.14, base - 0.38)], skin, 0.14)
         pen.oval(0.13, base - 0.42, 0.13, 0.12, skin)
         pen.eye(0.10, base - 0.45, 0.05)
-        for x in (0.30, 0.72):
-            pen.box(x, base - 0.18, x + 0.15, base, skin, 0.05)
-    foot = base if hidden else base - 0.10
+    foot = base - (0.04 if hidden else 0.10)
     pen.pie(0.56, foot - 0.04, 0.38, 0.46, 180, 360, colour)
     pen.box(0.15, foot - 0.10, 0.97, foot, lighter(colour, 0.5), 0.05)
-    if hidden:
-        pen.pie(0.30, foot, 0.12, 0.17, 180, 360, INK)
-    shade = shaded(colour, 0.32)
-    top, low = foot - 0.44, foot - 0.12
+    shade, top, low = shaded(colour, 0.32), foot - 0.44, foot - 0.12
     pen.line([(0.46, top), (0.38, low)], shade, 0.03)
     pen.line([(0.66, top), (0.74, low)], shade, 0.03)
     pen.line([(0.28, (top + low) / 2), (0.84, (top + low) / 2)], shade, 0.03)
+    if hidden:
+        pen.oval(0.26, foot - 0.12, 0.13, 0.12, INK)
+        for x in (0.21, 0.31):
+            pen.circle(x, foot - 0.13, 0.04, PAPER)
 
 
 def _snail(pen: Pen, colour: Colour, pose: str):
