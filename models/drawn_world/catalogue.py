@@ -5,6 +5,7 @@ inside its place a thing lies.
 """
 
 from bisect import bisect_right
+from functools import cache
 from types import MappingProxyType
 
 from .kinds import KINDS
@@ -23,6 +24,7 @@ SKIES = ("day", "dusk", "night", "fog", "rain", "rainbow")
 STYLES = ("sticker", "outline", "wash", "mosaic")
 
 
+@cache
 def box_of(kind: str, size: str) -> tuple[int, int]:
     """Width and height in pixels, both even, of the box that a thing of this kind and size never leaves."""
     shape, pixels = KINDS[kind], SIZES[size]

@@ -105,9 +105,10 @@ def look_phrase(thing: Thing | Mention, parts: frozenset[str], rng: Random | Non
 
 
 ALL_PARTS = frozenset({"size", "pose", "colour", "pattern"})
+# What of a thing is told besides its kind to mean it and no other: the first that is enough.
 _NAMING = (
-    (), ("colour",), ("size",), ("pattern",), ("pose",), ("size", "colour"), ("colour", "pattern"), ("colour", "pose"),
-    ("size", "pattern"), ("size", "pose"), tuple(ALL_PARTS),
+    (), ("colour",), ("size",), ("pattern",), ("pose",), ("place",), ("colour", "place"), ("size", "place"),
+    ("pattern", "place"), ("pose", "place"), ("size", "pose", "colour", "pattern", "place"),
 )  # fmt: skip
 
 
@@ -116,11 +117,12 @@ def reference_to(thing: Thing, scene: Scene, rng: Random | None = None) -> str:
     alike = [other for other in scene.things if other.kind == thing.kind and other != thing]
     for parts in _NAMING:
         told = frozenset(parts)
-        if "pattern" in told and thing.pattern == "plain":
+        if "pattern" in told and thing.pattern == "plain" and told < ALL_PARTS | {"place"}:
             continue
         if all(any(getattr(other, part) != getattr(thing, part) for part in told) for other in alike):
-            return f"the {look_phrase(thing, told, rng)}"
-    return f"the {look_phrase(thing, ALL_PARTS, rng)} {place_phrase(thing.place, rng)}"
+            break
+    words = f"the {look_phrase(thing, told, rng)}"
+    return f"{words} {place_phrase(thing.place, rng)}" if "place" in told else words
 
 
 def _contact_words(scene: Scene, rng: Random | None) -> dict[Thing, list[tuple[str, str]]]:

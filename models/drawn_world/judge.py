@@ -8,7 +8,7 @@ the point of a judge.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from ..errors import CheckpointError
 from .catalogue import GROUNDS, PICTURE_SIZE, SIZES, SKIES, STYLES, place_of
 from .kinds import KINDS, PATTERNS
 from .palette import COLOURS
-from .values import Scene
+from .spatial import holds
+from .values import Scene, Thing, held
 
 WEIGHTS = Path(__file__).with_name("judge.safetensors")
 STRIDE = 4  # pixels from one cell to the next
@@ -70,6 +71,26 @@ class Reading:
     style: str
     things: tuple[Sight, ...]
     setting_confidence: float
+
+    def to_scene(self) -> Scene | None:
+        """The scene that was seen; None where the drawn world has none like it (a green cat, two in one place)."""
+        try:
+            things = [Thing(s.kind, s.colour, s.size, *held(s.kind, s.size, s.x, s.y), s.pose, s.pattern)
+                      for s in self.things]  # fmt: skip
+            return Scene(self.ground, self.sky, tuple(_in_depth(things)), self.style)
+        except ValueError:
+            return None
+
+
+def _in_depth(things: list[Thing]) -> list[Thing]:
+    """The things, those that stand on another or under its roof before it."""
+    settled = sorted(things, key=lambda thing: -thing.box[3])
+    for number, guest in enumerate(settled):
+        for host in settled[:number]:
+            scene = Scene("meadow", "day", (host, replace(guest, depth=host.depth + 1)))
+            if any(holds(scene, name, scene.things[1], host) for name in ("on", "under")):
+                settled[number] = scene.things[1]
+    return settled
 
 
 def _block(channels: int, out: int, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:

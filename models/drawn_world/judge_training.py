@@ -40,7 +40,7 @@ def sample_crowd(rng: Random) -> Scene:
         look = sample_look(rng, kind, size=rng.choice(tuple(SIZES)))
         width, height = box_of(kind, look["size"])
         thing = Thing(kind, x=64, y=64, **look).at(*held(kind, look["size"], rng.randint(0, 128), rng.randint(0, 128)))
-        room = rng.choice((0.5, 0.9, 1.0))
+        room = rng.choice((0.3, 0.6, 0.9, 1.0))
         clear = all(
             abs(thing.x - other.x) > room * (width + other.box[2] - other.box[0]) / 2
             or abs(thing.y - other.y) > room * (height + other.box[3] - other.box[1]) / 2

@@ -1,6 +1,6 @@
 """Scenes drawn by lot, with taste: every kind about as often as any other, mostly where one expects it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -11,7 +11,7 @@ from .spatial import RELATIONS, SUNK, holds, is_clear, overlap, shelter_of, surf
 from .values import MOST_THINGS, Scene, Thing, held
 
 NATURAL = 0.88  # how often a thing is where one expects it
-FAVOURITE = 0.6  # how often a kind that likes some grounds best is on one of them
+FAVOURITE = 0.7  # how often a kind that likes some grounds best is on one of them
 RELATED = 0.42  # how often a new thing is put in a relation to another
 GROUPED = 0.14  # how often a scene has a group of one kind
 STACKED = 0.16  # how often a scene begins with one thing on another, or under its roof
@@ -206,42 +206,50 @@ def sample_scene(
     rng: Random,
     n_things: int | None = None,
     *,
+    asked: Sequence[Mapping[str, Any]] = (),
     ground: str | None = None,
     sky: str | None = None,
     style: str | None = None,
 ) -> Scene:
-    """A scene with `n_things` (0..8, or drawn by lot: 1..5); a crowded draw is thrown away and begun again."""
-    if n_things is not None and not 0 <= n_things <= MOST_THINGS:
-        raise ValueError(f"A scene holds 0 to {MOST_THINGS} things, got {n_things}.")
+    """A scene with `n_things` (0..8, or drawn by lot: 1..5); a crowded draw is thrown away and begun again.
+
+    `asked` holds what is already decided of the first things, as `sample_thing` takes it: ({"kind": "boat"},).
+    """
+    if n_things is not None and not len(asked) <= n_things <= MOST_THINGS:
+        raise ValueError(f"A scene holds {len(asked)} to {MOST_THINGS} things, got {n_things}.")
     while True:
-        wanted = rng.choice(_COUNTS) if n_things is None else n_things
-        first = rng.choice(tuple(KINDS))
+        wanted = max(rng.choice(_COUNTS), len(asked)) if n_things is None else n_things
+        first = (asked[0].get("kind") if asked else None) or rng.choice(tuple(KINDS))
         favourites = KINDS[first].grounds
         own = rng.choice(favourites) if favourites and rng.random() < FAVOURITE else rng.choice(GROUNDS)
         common = "sticker" if rng.random() < STICKER else rng.choice(STYLES)
         scene = Scene(ground or own, sky or rng.choice(SKIES), (), style or common)
-        scene = _filled(rng, scene, wanted, first)
+        scene = _filled(rng, scene, wanted, asked or _beginning(rng, wanted, first))
         if len(scene.things) == wanted:
             return scene
 
 
-def _filled(rng: Random, scene: Scene, wanted: int, first: str) -> Scene:
-    grouped = rng.randint(2, min(wanted, 5)) if wanted > 1 and rng.random() < GROUPED else 1
-    size = rng.choice(("small", "small", "medium") if grouped > 2 else tuple(SIZES))
-    alike = rng.choice(KINDS[first].colours) if rng.random() < 0.5 else None
-    stacked = wanted > 1 and grouped == 1 and rng.random() < STACKED
-    if stacked:
-        first = rng.choice([name for name, kind in KINDS.items() if kind.top or kind.shelter])
+def _beginning(rng: Random, wanted: int, first: str) -> list[dict[str, Any]]:
+    """What the first things of a scene are to be: one of a kind, a group of it, or something that carries another."""
+    if wanted > 1 and rng.random() < GROUPED:
+        count = rng.randint(2, min(wanted, 5))
+        alike = {"kind": first, "size": rng.choice(("small", "small", "medium") if count > 2 else tuple(SIZES))}
+        if rng.random() < 0.5:
+            alike["colour"] = rng.choice(KINDS[first].colours)
+        return [alike] * count
+    if wanted > 1 and rng.random() < STACKED:
+        return [
+            {"kind": rng.choice([name for name, kind in KINDS.items() if kind.top or kind.shelter])},
+            {"guest": True},
+        ]
+    return [{"kind": first}]
+
+
+def _filled(rng: Random, scene: Scene, wanted: int, beginning: Sequence[Mapping[str, Any]]) -> Scene:
     for number in range(wanted):
-        fixed: dict[str, Any] = {}
-        if number < grouped:
-            fixed = {"kind": first, "size": size}
-            if grouped > 1 and alike is not None:
-                fixed["colour"] = alike
-        if stacked and number == 1:
-            thing = _sample_guest(rng, scene)
-        else:
-            thing = sample_thing(rng, scene, RELATED if number >= grouped else 0.0, **fixed)
+        fixed = beginning[number] if number < len(beginning) else {}
+        related = 0.0 if 0 < number < len(beginning) else RELATED
+        thing = _sample_guest(rng, scene) if "guest" in fixed else sample_thing(rng, scene, related, **fixed)
         if thing is None:
             break
         scene = scene.with_things((*scene.things, thing))

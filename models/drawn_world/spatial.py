@@ -61,6 +61,12 @@ def feet_of(thing: Thing) -> int:
 
 def overlap(one: Thing, other: Thing, style: str) -> tuple[bool, float]:
     """Whether two things touch at all, soft edges included, and the solid overlap as a share of the smaller thing."""
+    (left, top, right, bottom), (other_left, other_top, other_right, other_bottom) = one.box, other.box
+    apart = 1  # pixel by which a thing may be moved on the grid of a mosaic
+    if min(right, other_right) + apart <= max(left, other_left) or min(bottom, other_bottom) + apart <= max(
+        top, other_top
+    ):
+        return False, 0.0
     pixels, shape = [], []
     for thing in (one, other):
         _, opacity, rows, columns = laid(thing, style)

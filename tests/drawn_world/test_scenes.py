@@ -40,6 +40,8 @@ def test_values_are_checked():
         world.Scene("meadow", "day", (cat, cat))
     with pytest.raises(ValueError, match="0 to 8"):
         world.sample_scene(Random(0), 9)
+    with pytest.raises(ValueError, match="2 to 8"):
+        world.sample_scene(Random(0), 1, asked=({"kind": "cat"}, {"kind": "dog"}))
 
 
 def test_order_of_things_has_no_meaning():
@@ -150,6 +152,20 @@ def test_things_can_be_asked_for():
     scene = world.Scene("meadow", "day", (bench,))
     cat = world.sample_thing(rng, scene, relation=("on", bench), kind="cat", size="small")
     assert world.holds(scene.with_things((bench, cat)), "on", cat, bench)
+
+
+def test_scenes_can_be_asked_for():
+    rng = Random(9)
+    for _ in range(10):
+        asked = ({"kind": "boat"}, {"kind": "cat", "colour": "black", "pose": "sleeping"})
+        scene = world.sample_scene(rng, asked=asked, sky="night")
+        assert scene.sky == "night"
+        for wanted in asked:
+            assert any(all(getattr(thing, name) == value for name, value in wanted.items()) for thing in scene.things)
+    ducks = world.sample_scene(rng, 5, asked=({"kind": "duck", "colour": "yellow"},) * 5)
+    assert [thing.look[:2] for thing in ducks.things] == [("duck", "yellow")] * 5
+    grounds = [world.sample_scene(rng, asked=({"kind": "boat"},)).ground for _ in range(100)]
+    assert 70 <= sum(ground in ("sea", "lake") for ground in grounds) < 95
 
 
 def test_jittered_scenes_say_the_same(sampled):
