@@ -14,7 +14,7 @@ OUTLINE_PIXELS = 0.75
 RIM_PIXELS = 0.85
 BLOCK = 2  # pixels of the finished picture along one stone of the mosaic
 PALE = 0.42  # how far the outline style moves colours towards paper
-_LINE_PIXELS = 1.0
+_LINE_PIXELS = 0.75
 _PERIOD = 0.17  # of stripes and dots, in units of the thing
 _SHORTEST_PERIOD = {"mosaic": 8.0}  # pixels
 
@@ -37,17 +37,17 @@ def _with_pattern(ink: np.ndarray, colour: Colour, pattern: str, period: float) 
     return ink
 
 
-def _ink(kind: str, colour: str, size: str, pose: str, pattern: str, style: str) -> Image.Image:
-    """The thing drawn `OVERSAMPLING` times too large (RGBA, opacity 0 or 255), without outline."""
+def _inks(kind: str, colour: str, size: str, pose: str, pattern: str, style: str) -> tuple[Image.Image, Image.Image]:
+    """The thing `OVERSAMPLING` times too large (RGBA, opacity 0 or 255), bare: with its pattern, and without."""
     pen = Pen(*box_of(kind, size))
     KINDS[kind].paint(pen, COLOURS[colour], pose)
-    ink = pen.canvas
+    plain = pen.canvas
     if pose == "facing right":
-        ink = ink.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    if pattern != "plain":
-        period = max(pen.unit * _PERIOD, _SHORTEST_PERIOD.get(style, 5.5) * OVERSAMPLING)
-        ink = Image.fromarray(_with_pattern(np.array(ink), COLOURS[colour], pattern, period))
-    return ink
+        plain = plain.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if pattern == "plain":
+        return plain, plain
+    period = max(pen.unit * _PERIOD, _SHORTEST_PERIOD.get(style, 5.5) * OVERSAMPLING)
+    return Image.fromarray(_with_pattern(np.array(plain), COLOURS[colour], pattern, period)), plain
 
 
 def _grown(silhouette: Image.Image, pixels: float) -> Image.Image:
@@ -56,7 +56,7 @@ def _grown(silhouette: Image.Image, pixels: float) -> Image.Image:
     return blurred.point(lambda level: 255 if level > 40 else 0)  # a straight edge lies one deviation out at 0.16 * 255
 
 
-def _sticker(ink: Image.Image, colour: Colour) -> np.ndarray:
+def _sticker(ink: Image.Image, plain: Image.Image, colour: Colour) -> np.ndarray:
     """A dark outline keeps a thing visible on a bright ground, a white rim on a dark one."""
     outline = _grown(ink.getchannel("A"), OUTLINE_PIXELS)
     drawn = Image.new("RGBA", ink.size)
@@ -66,10 +66,10 @@ def _sticker(ink: Image.Image, colour: Colour) -> np.ndarray:
     return np.asarray(drawn.convert("RGBa").reduce(OVERSAMPLING))
 
 
-def _outline(ink: Image.Image, colour: Colour) -> np.ndarray:
-    """Ink lines around every area of one colour, pale fillings."""
+def _outline(ink: Image.Image, plain: Image.Image, colour: Colour) -> np.ndarray:
+    """Ink lines around every area of one colour, but for those of a pattern; pale fillings."""
     levels = np.array(ink)
-    colours = levels.view(np.uint32)[..., 0]
+    colours = np.array(plain).view(np.uint32)[..., 0]
     edges = np.zeros(colours.shape, bool)
     edges[1:] |= colours[1:] != colours[:-1]
     edges[:, 1:] |= colours[:, 1:] != colours[:, :-1]
@@ -81,7 +81,7 @@ def _outline(ink: Image.Image, colour: Colour) -> np.ndarray:
     return np.asarray(filled.convert("RGBa").reduce(OVERSAMPLING))
 
 
-def _wash(ink: Image.Image, colour: Colour) -> np.ndarray:
+def _wash(ink: Image.Image, plain: Image.Image, colour: Colour) -> np.ndarray:
     """Soft edges where the pigment gathers, no lines."""
     soft = ink.convert("RGBa").filter(ImageFilter.GaussianBlur(0.5 * OVERSAMPLING)).reduce(OVERSAMPLING)
     pixels = np.asarray(soft, np.float32)
@@ -97,11 +97,15 @@ def _wash(ink: Image.Image, colour: Colour) -> np.ndarray:
     return np.concatenate([washed, 255 * opacity], axis=-1).round().astype(np.uint8)
 
 
-def _mosaic(ink: Image.Image, colour: Colour) -> np.ndarray:
+def _mosaic(ink: Image.Image, plain: Image.Image, colour: Colour) -> np.ndarray:
     """Square stones, whole or not there at all, with a ring of dark ones around."""
-    stones = np.asarray(ink.convert("RGBa").reduce(OVERSAMPLING * BLOCK), np.int32)
-    solid = stones[..., 3] >= 120
-    flat = np.minimum(stones[..., :3] * 255 // np.maximum(stones[..., 3:], 1), 255)
+    levels = np.asarray(ink.convert("RGBa"), np.int32)
+    side = OVERSAMPLING * BLOCK
+    blocks = levels.reshape(levels.shape[0] // side, side, levels.shape[1] // side, side, 4).swapaxes(1, 2)
+    solid = blocks[..., 3].mean(axis=(2, 3)) >= 90
+    core = blocks[:, :, side // 4 : -side // 4, side // 4 : -side // 4]  # its middle, for crisp colours
+    core = np.where(core[..., 3:].any(axis=(2, 3), keepdims=True), core, blocks[:, :, ::2, ::2]).sum(axis=(2, 3))
+    flat = np.minimum(core[..., :3] * 255 // np.maximum(core[..., 3:], 1), 255)
     flat = np.minimum((flat + 12) // 24 * 24, 255)
     near = np.zeros_like(solid)
     near[1:] |= solid[:-1]
@@ -110,8 +114,8 @@ def _mosaic(ink: Image.Image, colour: Colour) -> np.ndarray:
     near[:, :-1] |= solid[:, 1:]
     flat[~solid] = mix(colour, INK, 0.75)
     there = solid | near
-    levels = np.dstack([flat * there[..., None], there * 255]).astype(np.uint8)
-    return levels.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)
+    stones = np.dstack([flat * there[..., None], there * 255]).astype(np.uint8)
+    return stones.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)
 
 
 _STYLES = {"sticker": _sticker, "outline": _outline, "wash": _wash, "mosaic": _mosaic}
@@ -124,9 +128,7 @@ def sprite(kind: str, colour: str, size: str, pose: str, pattern: str, style: st
     Returns (colour [height, width, 3], opacity [height, width]), both uint8 and read-only, with the box of `box_of`.
     The colour is premultiplied by the opacity.
     """
-    levels = _STYLES[style](_ink(kind, colour, size, pose, pattern, style), COLOURS[colour])
-    width, height = box_of(kind, size)
-    levels = levels[:height, :width]  # half a stone may hang over
+    levels = _STYLES[style](*_inks(kind, colour, size, pose, pattern, style), COLOURS[colour])
     pixels, opacity = levels[..., :3].copy(), levels[..., 3].copy()
     pixels.flags.writeable = opacity.flags.writeable = False
     return pixels, opacity

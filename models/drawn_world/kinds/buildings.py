@@ -125,16 +125,15 @@ def _tent(pen: Pen, colour: Colour, pose: str):
 
 def _fence(pen: Pen, colour: Colour, pose: str):
     base, shade = pen.h, shaded(colour, 0.24)
-    for y in (0.22, 0.44):
-        pen.box(0.0, y, 1.0, y + 0.08, shade, 0.01)
-    for number, x in enumerate((0.02, 0.22, 0.42, 0.62, 0.82)):
-        if pose == "broken" and number == 2:
-            pen.polygon([(x + 0.02, base - 0.12), (x + 0.30, 0.34), (x + 0.38, 0.43), (x + 0.10, base)], colour)
-            continue
-        if pose == "broken" and number == 3:
-            pen.polygon([(x, 0.40), (x + 0.06, 0.48), (x + 0.16, 0.36), (x + 0.16, base), (x, base)], colour)
-            continue
-        pen.polygon([(x, 0.10), (x + 0.08, 0.0), (x + 0.16, 0.10), (x + 0.16, base), (x, base)], colour)
+    for y in (0.20, 0.42):
+        pen.box(0.0, y, 1.0, y + 0.09, shade, 0.01)
+    for number, x in enumerate((0.0, 0.275, 0.55, 0.825)):
+        if pose == "broken" and number == 1:
+            pen.polygon([(x + 0.04, base - 0.12), (x + 0.28, 0.32), (x + 0.38, 0.42), (x + 0.14, base)], colour)
+        elif pose == "broken" and number == 2:
+            pen.polygon([(x, 0.40), (x + 0.06, 0.48), (x + 0.175, 0.36), (x + 0.175, base), (x, base)], colour)
+        else:
+            pen.polygon([(x, 0.10), (x + 0.0875, 0.0), (x + 0.175, 0.10), (x + 0.175, base), (x, base)], colour)
 
 
 ALL = (
