@@ -1,6 +1,7 @@
 """The drawn world: 64 kinds of things in scenes where all that is visible can be said, and all that is said checked."""
 
 from .catalogue import COLUMNS, GROUNDS, PICTURE_SIZE, ROWS, SIZES, SKIES, STYLES
+from .compositions import Composition, Reference, sample_addition, sample_composition
 from .conditions import CONDITIONS, DEGRADATIONS, condition, degrade
 from .description import Description, Mention, describe, description_of, paraphrase, read_description, reference_to
 from .drawing import change_mask, cutout, instance_map, render, render_with_masks, visible_shares
@@ -31,11 +32,13 @@ __all__ = [
     "SKIES",
     "STYLES",
     "THEMES",
+    "Composition",
     "Description",
     "Edit",
     "Film",
     "Kind",
     "Mention",
+    "Reference",
     "Relation",
     "Scene",
     "Thing",
@@ -62,6 +65,8 @@ __all__ = [
     "relations",
     "render",
     "render_with_masks",
+    "sample_addition",
+    "sample_composition",
     "sample_edit",
     "sample_edits",
     "sample_scene",

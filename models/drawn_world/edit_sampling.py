@@ -197,8 +197,7 @@ def _possible(action: str, scene: Scene, rng: Random) -> Edit | None:
             after = apply(scene, edit)
         except ValueError:  # two things the same in everything
             continue
-        moved = any(old is None or new is None or old.box != new.box for old, new in edit.changes)
-        if not (moved or edit.setting) or acceptable(after):
+        if acceptable(after):
             return edit
     return None
 
