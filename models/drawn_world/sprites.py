@@ -13,27 +13,28 @@ from .pen import OVERSAMPLING, Pen
 OUTLINE_PIXELS = 0.75
 RIM_PIXELS = 0.85
 BLOCK = 2  # pixels of the finished picture along one stone of the mosaic
-PALE = 0.42  # how far the outline style moves colours towards paper
+PALE = 0.34  # how far the outline style moves colours towards paper
 _LINE_PIXELS = 0.75
 _PERIOD = 0.17  # of stripes and dots, in units of the thing
 _SHORTEST_PERIOD = {"mosaic": 8.0}  # pixels
 
 
-def _body_tone(colour: Colour) -> Colour:
+def _mark(colour: Colour) -> Colour:
     """What stripes and dots on a colour look like: pale, or dark on pale colours."""
     brightness = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
-    return mix(colour, INK, 0.5) if brightness > 190 else mix(colour, PAPER, 0.85)
+    return mix(colour, INK, 0.55) if brightness > 178 else mix(colour, PAPER, 0.92)
 
 
-def _with_pattern(ink: np.ndarray, colour: Colour, pattern: str, period: float) -> np.ndarray:
+def _with_pattern(ink: np.ndarray, colour: Colour, mark: Colour, pattern: str, period: float) -> np.ndarray:
     body = (ink[..., :3] == np.asarray(colour, np.uint8)).all(axis=-1) & (ink[..., 3] > 0)
-    ys, xs = np.mgrid[0 : ink.shape[0], 0 : ink.shape[1]] / period
+    ys, xs = np.mgrid[0 : ink.shape[0], 0 : ink.shape[1]]
+    ys, xs = ys / period, (xs - ink.shape[1] / 2) / period + 0.5
     if pattern == "striped":
         marked = (xs + ys * 0.6) % 1 < 0.46
     else:
         shifted = xs + 0.5 * (np.floor(ys) % 2)
         marked = (shifted % 1 - 0.5) ** 2 + (ys % 1 - 0.5) ** 2 < 0.105
-    ink[body & marked, :3] = _body_tone(colour)
+    ink[body & marked, :3] = mark
     return ink
 
 
@@ -47,7 +48,9 @@ def _inks(kind: str, colour: str, size: str, pose: str, pattern: str, style: str
     if pattern == "plain":
         return plain, plain
     period = max(pen.unit * _PERIOD, _SHORTEST_PERIOD.get(style, 5.5) * OVERSAMPLING)
-    return Image.fromarray(_with_pattern(np.array(plain), COLOURS[colour], pattern, period)), plain
+    return Image.fromarray(
+        _with_pattern(np.array(plain), COLOURS[colour], _mark(COLOURS[colour]), pattern, period)
+    ), plain
 
 
 def _grown(silhouette: Image.Image, pixels: float) -> Image.Image:

@@ -1,6 +1,6 @@
 """What people build."""
 
-from ..palette import CREAM, GLASS, INK, LAMP, PAPER, SLATE, WOOD, Colour, darker, shaded
+from ..palette import CREAM, GLASS, INK, LAMP, PAPER, SLATE, STEEL, WOOD, Colour, darker, shaded
 from ..pen import Pen
 from .kind import PATTERNS, Kind
 
@@ -53,7 +53,7 @@ def _tower(pen: Pen, colour: Colour, pose: str):
     pen.box(middle - 0.17, 0.48, middle + 0.17, 1.0, colour)
     pen.box(middle - 0.21, 0.23, middle + 0.21, 0.53, colour)
     pen.box(middle - 0.23, 0.52, middle + 0.23, 0.57, darker(colour, 0.3))
-    pen.circle(middle, 0.38, 0.135, LAMP if pose == "lit" else PAPER)
+    pen.circle(middle, 0.38, 0.135, LAMP if pose == "lit" else STEEL)
     pen.line([(middle, 0.30), (middle, 0.38), (middle + 0.06, 0.41)], INK, 0.03)
     pen.box(middle - 0.05, 0.62, middle + 0.05, 0.74, window, 0.03)
     pen.box(middle - 0.07, 0.82, middle + 0.07, 1.0, WOOD, 0.03)
@@ -82,8 +82,8 @@ def _windmill(pen: Pen, colour: Colour, pose: str):
     pen.polygon([(middle - 0.15, 0.34), (middle + 0.15, 0.34), (middle + 0.24, 1.0), (middle - 0.24, 1.0)], colour)
     pen.pie(middle, 0.36, 0.18, 0.20, 180, 360, shaded(colour, 0.45))
     door = INK if pose == "with its door open" else WOOD
-    pen.box(middle - 0.08, 0.78, middle + 0.08, 1.0, door, 0.03)
-    pen.circle(middle, 0.62, 0.055, GLASS)
+    pen.box(middle - 0.115, 0.72, middle + 0.115, 1.0, door, 0.03)
+    pen.circle(middle, 0.58, 0.055, GLASS)
     for x, y in ((0.28, -0.28), (0.28, 0.28), (-0.28, 0.28), (-0.28, -0.28)):
         pen.line([(middle, hub), (middle + x * 1.2, hub + y * 1.2)], WOOD, 0.035)
         across = 0.07 if x * y > 0 else -0.07
@@ -141,7 +141,7 @@ ALL = (
     Kind("castle", _castle, ("grey", "pink", "blue", "yellow"),
          ("with its gate open", "with its gate closed"), height=0.96,
          top=(0.28, 0.38, 0.62), grounds=("mountains", "meadow")),
-    Kind("tower", _tower, ("red", "brown", "grey", "green"), LIT, PATTERNS, width=0.5, grounds=("city",)),
+    Kind("tower", _tower, ("red", "brown", "grey", "green"), LIT, width=0.5, grounds=("city",)),
     Kind("lighthouse", _lighthouse, ("red", "blue", "green", "black"), LIT, width=0.8, grounds=("beach", "sea")),
     Kind("windmill", _windmill, ("white", "red", "blue", "brown"), ("with its door open", "with its door closed"),
          width=0.86, grounds=("field", "meadow")),

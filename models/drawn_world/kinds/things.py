@@ -38,9 +38,9 @@ def _lamp(pen: Pen, colour: Colour, pose: str):
     if lit:
         pen.polygon([(middle - 0.10, 0.30), (middle + 0.10, 0.30), (middle + 0.22, 0.60), (middle - 0.22, 0.60)],
                     (255, 240, 178))
-    pen.box(middle - 0.035, 0.30, middle + 0.035, 0.95, colour)
-    pen.box(middle - 0.14, 0.92, middle + 0.14, 1.0, colour, 0.03)
-    pen.box(middle - 0.08, 0.62, middle + 0.08, 0.67, colour, 0.02)
+    pen.box(middle - 0.055, 0.30, middle + 0.055, 0.95, colour)
+    pen.box(middle - 0.16, 0.90, middle + 0.16, 1.0, colour, 0.03)
+    pen.box(middle - 0.10, 0.62, middle + 0.10, 0.67, colour, 0.02)
     pen.polygon([(middle - 0.16, 0.10), (middle + 0.16, 0.10), (middle + 0.09, 0.34),
                  (middle - 0.09, 0.34)], LAMP if lit else GLASS)
     pen.polygon([(middle - 0.19, 0.11), (middle, 0.0), (middle + 0.19, 0.11)], colour)

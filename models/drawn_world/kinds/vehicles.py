@@ -59,7 +59,7 @@ def _bicycle(pen: Pen, colour: Colour, pose: str):
         for end in ((0.15, 0.0), (0.0, 0.15), (-0.15, 0.0), (0.0, -0.15)):
             pen.line([(x, base - r), (x + end[0], base - r + end[1])], STEEL, 0.014)
     hub = (0.47, base - r + 0.02)
-    frame = 0.06
+    frame = 0.085
     pen.line([(0.33, 0.16), (r, base - r)], colour, frame)
     pen.line([(0.30, 0.24), hub, (1 - r, base - r), (0.62, 0.22), (0.32, 0.24)], colour, frame)
     pen.line([(0.60, 0.14), hub], colour, frame)
@@ -145,7 +145,7 @@ def _balloon(pen: Pen, colour: Colour, pose: str):
 ALL = (
     Kind("car", _car, ("red", "yellow", "blue", "green"), FACING, PATTERNS, height=0.7, top=(0.06, 0.40, 0.74),
          grounds=("city",)),
-    Kind("bus", _bus, ("red", "yellow", "blue", "green"), FACING, PATTERNS, height=0.66, top=(0.05, 0.10, 0.90),
+    Kind("bus", _bus, ("red", "yellow", "blue", "green"), FACING, height=0.66, top=(0.05, 0.10, 0.90),
          grounds=("city",)),
     Kind("train", _train, ("red", "green", "blue", "black"), FACING, height=0.82, grounds=("field", "mountains")),
     Kind("bicycle", _bicycle, ("red", "blue", "green", "pink"), FACING, height=0.68, grounds=("city",)),
