@@ -11,7 +11,7 @@ from .spatial import RELATIONS, SUNK, holds, is_clear, overlap, shelter_of, surf
 from .values import MOST_THINGS, Scene, Thing, held
 
 NATURAL = 0.88  # how often a thing is where one expects it
-FAVOURITE = 0.7  # how often a kind that likes some grounds best is on one of them
+FAVOURITE = 0.7  # how often a kind that likes some grounds or skies best has one of them
 RELATED = 0.42  # how often a new thing is put in a relation to another
 GROUPED = 0.14  # how often a scene has a group of one kind
 STACKED = 0.16  # how often a scene begins with one thing on another, or under its roof
@@ -25,11 +25,16 @@ _STANDING = (84, 125)  # rows of pixels for the feet
 _AFLOAT = {"sea": (88, 124), "lake": (96, 116), "beach": (82, 92)}
 
 
-def weight_on(kind: Kind, ground: str) -> float:
-    """How well a kind goes with a ground."""
+def weight_of(kind: Kind, ground: str, sky: str) -> float:
+    """How well a kind goes with a ground and a sky."""
+    weight = 1.0 if not kind.skies else 2.0 if sky in kind.skies else 0.6
     if kind.grounds:
-        return 2.5 if ground in kind.grounds else 0.7 if kind.home != "water" else 0.35
-    return 0.45 if kind.home == "ground" and ground == "sea" else 1.0
+        return weight * (2.5 if ground in kind.grounds else 0.7 if kind.home != "water" else 0.35)
+    return weight * (0.45 if kind.home == "ground" and ground == "sea" else 1.0)
+
+
+def _setting(rng: Random, favourites: tuple[str, ...], values: tuple[str, ...]) -> str:
+    return rng.choice(favourites if favourites and rng.random() < FAVOURITE else values)
 
 
 def sample_look(rng: Random, kind: str, **fixed: Any) -> dict[str, str]:
@@ -43,10 +48,10 @@ def sample_look(rng: Random, kind: str, **fixed: Any) -> dict[str, str]:
     return {**look, **fixed}
 
 
-def _sample_kind(rng: Random, ground: str, others: Sequence[Thing]) -> str:
-    present = {thing.kind for thing in others}
+def _sample_kind(rng: Random, scene: Scene) -> str:
+    present = {thing.kind for thing in scene.things}
     names = [name for name in KINDS if name not in present]
-    return rng.choices(names, [weight_on(KINDS[name], ground) for name in names])[0]
+    return rng.choices(names, [weight_of(KINDS[name], scene.ground, scene.sky) for name in names])[0]
 
 
 def sample_position(rng: Random, kind: str, size: str, ground: str, natural: bool) -> tuple[int, int]:
@@ -165,7 +170,7 @@ def sample_thing(
     """
     column, row = fixed.pop("column", None), fixed.pop("row", None)
     for _ in range(_TRIES):
-        kind = fixed.get("kind") or _sample_kind(rng, scene.ground, scene.things)
+        kind = fixed.get("kind") or _sample_kind(rng, scene)
         look = sample_look(rng, kind, **{name: value for name, value in fixed.items() if name != "kind"})
         natural = rng.random() < NATURAL and row is None
         thing: Thing | None = Thing(kind, x=64, y=64, **look)
@@ -174,8 +179,10 @@ def sample_thing(
             thing = put(rng, relation[0], thing, *relation[1:])
         elif scene.things and rng.random() < related:
             thing = _sample_related(rng, thing, scene)
-        if thing is None or (column, row) != (column if column is None else thing.place[0],
-                                              row if row is None else thing.place[1]):  # fmt: skip
+        if thing is None or thing.place != (
+            thing.place[0] if column is None else column,
+            thing.place[1] if row is None else row,
+        ):
             continue
         if clearance(thing.x, thing.y) < _EDGE or thing in scene.things:
             continue
@@ -220,10 +227,9 @@ def sample_scene(
     while True:
         wanted = max(rng.choice(_COUNTS), len(asked)) if n_things is None else n_things
         first = (asked[0].get("kind") if asked else None) or rng.choice(tuple(KINDS))
-        favourites = KINDS[first].grounds
-        own = rng.choice(favourites) if favourites and rng.random() < FAVOURITE else rng.choice(GROUNDS)
         common = "sticker" if rng.random() < STICKER else rng.choice(STYLES)
-        scene = Scene(ground or own, sky or rng.choice(SKIES), (), style or common)
+        own = (_setting(rng, KINDS[first].grounds, GROUNDS), _setting(rng, KINDS[first].skies, SKIES))
+        scene = Scene(ground or own[0], sky or own[1], (), style or common)
         scene = _filled(rng, scene, wanted, asked or _beginning(rng, wanted, first))
         if len(scene.things) == wanted:
             return scene

@@ -12,7 +12,7 @@ from comfyui_wegen.models.drawn_world.values import placed
 @pytest.fixture(scope="module")
 def sampled() -> list[world.Scene]:
     rng = Random(17)
-    return [world.sample_scene(rng) for _ in range(800)]
+    return [world.sample_scene(rng) for _ in range(400)]
 
 
 def test_everything_has_words():

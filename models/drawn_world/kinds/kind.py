@@ -20,7 +20,7 @@ class Kind:
             there and nowhere else. Kinds that face a side are drawn facing left.
         width, height: sides of its box in units of its size; the longer one is 1.
         home: where it is at home: "sky" (far up), "air", "ground" or "water".
-        grounds: grounds that it likes best; empty where it has no favourite.
+        grounds, skies: grounds and skies that it likes best; empty where it has no favourite.
         top: (y, left, right) of a surface that things can stand on, in units of the pen; None where there is none.
         shelter: (y, left, right) of the lower edge of a roof; things may stand under it, inside the box.
         shelter_poses: the poses in which it shelters; empty for all.
@@ -37,6 +37,7 @@ class Kind:
     height: float = 1.0
     home: str = "ground"
     grounds: tuple[str, ...] = ()
+    skies: tuple[str, ...] = ()
     top: tuple[float, float, float] | None = None
     shelter: tuple[float, float, float] | None = None
     shelter_poses: tuple[str, ...] = ()

@@ -131,5 +131,6 @@ ALL = (
          width=0.88, climbs=True, grounds=("city",)),
     Kind("snowman", _snowman, ("red", "blue", "black", "green"), ("standing", "waving"), width=0.84, climbs=False,
          clothes=True, grounds=("snow",)),
-    Kind("ghost", _ghost, ("white", "blue", "purple", "pink"), ("smiling", "sleeping"), width=0.82, home="air"),
+    Kind("ghost", _ghost, ("white", "blue", "purple", "pink"), ("smiling", "sleeping"), width=0.82, home="air",
+         skies=("night", "fog")),
 )

@@ -134,7 +134,7 @@ ALL = (
     Kind("lamp", _lamp, ("black", "green", "red", "blue"), ("lit", "dark"), width=0.46, grounds=("city",)),
     Kind("umbrella", _umbrella, ("red", "yellow", "blue", "pink"),
          ("open", "closed"), PATTERNS, shelter=(0.54, 0.1, 0.9),
-         shelter_poses=("open",), grounds=("beach",)),
+         shelter_poses=("open",), grounds=("beach",), skies=("rain",)),
     Kind("flag", _flag, ("red", "blue", "yellow", "green"), ("waving", "hanging"), PATTERNS, width=0.82),
     Kind("kite", _kite, ("red", "yellow", "blue", "purple"), ("leaning left", "leaning right"), PATTERNS, width=0.78,
          home="air", grounds=("beach", "meadow")),

@@ -191,7 +191,7 @@ ALL = (
     Kind("whale", _whale, ("blue", "grey", "purple", "black"), FACING, home="water", height=0.9, grounds=("sea",)),
     Kind("elephant", _elephant, ("grey", "pink", "blue"), FACING, PATTERNS, height=0.94, top=(0.19, 0.50, 0.86)),
     Kind("owl", _owl, ("brown", "grey", "white", "purple"), ("awake", "sleeping"), width=0.84, climbs=True,
-         grounds=("forest",)),
+         grounds=("forest",), skies=("night",)),
     Kind("penguin", _penguin, ("black", "blue", "purple"), ("standing", "waving"), width=0.8, climbs=True,
          grounds=("snow",)),
     Kind("turtle", _turtle, ("green", "brown", "purple", "red"), (*FACING, "hiding"), height=0.66, climbs=True,
