@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import numpy as np
 
 from .drawing import render, render_with_masks
 from .edit_sampling import CHANGES, sample_edit
-from .edits import Edit, apply
+from .edits import Edit, apply, resize
 from .sampling import acceptable, sample_scene
 from .values import Scene, Thing
 
@@ -49,9 +49,9 @@ class Film:
         return np.stack(shown)
 
     def edits_between(self, before: int, after: int) -> tuple[Edit, ...]:
-        """What two frames differ in: `apply` leads from one scene to the other."""
+        """What two frames differ in, one property at a time: `apply` leads from one scene to the other."""
         first, last = self.scenes[before], self.scenes[after]
-        edits = [_edit_of(track[before], track[after]) for track in self.tracks if track[before] != track[after]]
+        edits = [edit for track in self.tracks for edit in _edits_of(track[before], track[after])]
         for name in ("ground", "sky", "style"):
             old, new = getattr(first, name), getattr(last, name)
             if old != new:
@@ -59,14 +59,26 @@ class Film:
         return tuple(edits)
 
 
-def _edit_of(old: Thing | None, new: Thing | None) -> Edit:
+def _edits_of(old: Thing | None, new: Thing | None) -> list[Edit]:
+    """From one state of a thing to another, one property at a time."""
+    if old == new:
+        return []
     if old is None or new is None:
-        return Edit("add" if old is None else "remove", ((old, new),))
-    actions = {"colour": "recolour", "size": "resize", "pattern": "pattern", "pose": "pose"}
-    named = [action for name, action in actions.items() if getattr(old, name) != getattr(new, name)]
+        return [Edit("add" if old is None else "remove", ((old, new),))]
     if old.kind != new.kind:
-        named = ["replace"]
-    return Edit(named[0] if named else "move", ((old, new),))
+        return [Edit("replace", ((old, new),))]
+    edits = []
+    for action, name in (("recolour", "colour"), ("pattern", "pattern"), ("pose", "pose")):
+        if getattr(old, name) != getattr(new, name):
+            after = replace(old, **{name: getattr(new, name)})
+            edits.append(Edit(action, ((old, after),)))
+            old = after
+    if old.size != new.size:
+        after = resize(old, new.size).after
+        after = new if (after.x, after.y) == (new.x, new.y) else after
+        edits.append(Edit("resize", ((old, after),)))
+        old = after
+    return edits if old == new else [*edits, Edit("move", ((old, new),))]
 
 
 def _nearer(thing: Thing, goal: Thing) -> Thing:

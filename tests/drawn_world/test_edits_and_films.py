@@ -132,6 +132,11 @@ def test_films():
         for before, after in ((0, 7), (2, 5), (5, 2)):
             between = film.edits_between(before, after)
             assert world.apply(film.scenes[before], *between) == film.scenes[after]
+            for edit in between:
+                if edit.before and edit.after and edit.before.kind == edit.after.kind:
+                    parts = ("colour", "pattern", "pose", "size")
+                    changed = [part for part in parts if getattr(edit.before, part) != getattr(edit.after, part)]
+                    assert len(changed) == (edit.action != "move")
     assert len(kinds_of_events) >= 10
     assert film.masks(0).shape == (8, 128, 128)
     assert film.picture(0).shape == (128, 128, 3)
