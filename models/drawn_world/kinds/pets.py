@@ -13,6 +13,11 @@ def _ears(pen: Pen, ears, fill: Colour):
         pen.polygon(ear, fill)
 
 
+def _lid(colour: Colour) -> Colour:
+    """The line of a shut eye that shows on a fur."""
+    return PAPER if sum(colour) < 240 else INK
+
+
 def _cat(pen: Pen, colour: Colour, pose: str):
     shade, belly = shaded(colour), lighter(colour, 0.55)
     if pose == "sleeping":
@@ -31,7 +36,7 @@ def _cat(pen: Pen, colour: Colour, pose: str):
         pen.oval(0.25, base - 0.26, 0.25, 0.21, colour)
         pen.oval(0.23, base - 0.18, 0.11, 0.07, belly)
         for x in (0.14, 0.34):
-            pen.shut_eye(x, base - 0.25, 0.06)
+            pen.shut_eye(x, base - 0.25, 0.06, _lid(colour))
         pen.oval(0.23, base - 0.21, 0.035, 0.025, BLUSH)
         return
     pen.curve([(0.74, 0.92), (0.88, 0.86), (0.90, 0.62), (0.80, 0.48)], colour, 0.10)
@@ -51,14 +56,16 @@ def _cat(pen: Pen, colour: Colour, pose: str):
 def _dog(pen: Pen, colour: Colour, pose: str):
     shade, base = shaded(colour, 0.34), pen.h
     if pose == "sleeping":
-        pen.curve([(0.90, base - 0.24), (0.98, base - 0.12), (0.90, base - 0.05)], shade, 0.09)
-        pen.blob([(0.22, base), (0.30, base - 0.36), (0.66, base - 0.46), (0.92, base - 0.26), (0.90, base)], colour)
-        pen.box(0.55, base - 0.12, 0.88, base, shade, 0.06)
-        pen.oval(0.24, base - 0.22, 0.22, 0.19, colour)
-        pen.oval(0.12, base - 0.11, 0.13, 0.11, lighter(colour, 0.5))
-        pen.oval(0.05, base - 0.16, 0.05, 0.04, INK)
-        pen.blob([(0.30, base - 0.40), (0.46, base - 0.34), (0.46, base - 0.06), (0.34, base - 0.10)], shade)
-        pen.shut_eye(0.20, base - 0.24, 0.06)
+        pen.curve([(0.88, base - 0.30), (0.99, base - 0.16), (0.90, base - 0.06), (0.76, base - 0.05)], shade, 0.10)
+        pen.blob([(0.28, base), (0.34, base - 0.34), (0.62, base - 0.50), (0.90, base - 0.36), (0.94, base)], colour)
+        pen.arc(0.72, base - 0.10, 0.20, 0.24, 190, 320, shade, 0.04)
+        pen.box(0.52, base - 0.12, 0.84, base, lighter(colour, 0.25), 0.06)
+        pen.box(0.16, base - 0.46, 0.50, base - 0.04, colour, 0.15)
+        pen.box(0.0, base - 0.26, 0.32, base, lighter(colour, 0.5), 0.11)
+        pen.oval(0.05, base - 0.21, 0.065, 0.05, INK)
+        pen.blob([(0.36, base - 0.48), (0.50, base - 0.48), (0.56, base - 0.26), (0.46, base - 0.06),
+                  (0.38, base - 0.18)], shade)
+        pen.shut_eye(0.25, base - 0.30, 0.07, _lid(colour))
         return
     pen.curve([(0.82, 0.42), (0.94, 0.32), (0.96, 0.14)], colour, 0.10)
     for x, fill in ((0.36, shade), (0.72, shade), (0.28, colour), (0.80, colour)):

@@ -139,15 +139,20 @@ def _butterfly(pen: Pen, colour: Colour, pose: str):
                       (middle + side * 0.06, 0.70)], shade)
             pen.circle(middle + side * 0.33, 0.20, 0.08, CREAM)
             pen.circle(middle + side * 0.21, 0.68, 0.06, CREAM)
-    else:
-        pen.blob([(middle, 0.52), (middle + 0.02, 0.12), (middle + 0.28, 0.0), (middle + 0.40, 0.22),
-                  (middle + 0.28, 0.48)], colour)
-        pen.blob([(middle, 0.54), (middle + 0.30, 0.48), (middle + 0.36, 0.72), (middle + 0.16, 0.84)], shade)
-        pen.circle(middle + 0.25, 0.16, 0.075, CREAM)
-    for side in (-1, 1):
-        pen.curve([(middle, 0.24), (middle + side * 0.06, 0.10), (middle + side * 0.13, 0.05)], INK, 0.035)
-    pen.oval(middle, 0.52, 0.06, 0.32, INK)
-    pen.circle(middle, 0.24, 0.08, INK)
+        for side in (-1, 1):
+            pen.curve([(middle, 0.24), (middle + side * 0.06, 0.10), (middle + side * 0.13, 0.05)], INK, 0.035)
+        pen.oval(middle, 0.52, 0.06, 0.32, INK)
+        pen.circle(middle, 0.24, 0.08, INK)
+        return
+    base = pen.h
+    for lean in (0.10, 0.0):
+        pen.curve([(0.13, base - 0.14), (0.04 + lean, base - 0.28), (0.02 + lean, base - 0.40)], INK, 0.035)
+    pen.blob([(0.36, base - 0.12), (0.24, 0.34), (0.34, 0.04), (0.56, 0.03), (0.66, 0.24), (0.58, base - 0.14)], colour)
+    pen.blob([(0.46, base - 0.12), (0.60, 0.32), (0.80, 0.20), (0.97, 0.34), (0.88, 0.62), (0.62, base - 0.10)], shade)
+    pen.circle(0.42, 0.20, 0.075, CREAM)
+    pen.circle(0.80, 0.42, 0.06, CREAM)
+    pen.oval(0.48, base - 0.09, 0.38, 0.07, INK)
+    pen.circle(0.14, base - 0.12, 0.09, INK)
 
 
 def _frog(pen: Pen, colour: Colour, pose: str):
