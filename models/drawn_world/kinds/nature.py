@@ -51,13 +51,13 @@ def _palm(pen: Pen, colour: Colour, pose: str):
 def _cactus(pen: Pen, colour: Colour, pose: str):
     middle = pen.w / 2
     shade = shaded(colour, 0.3)
-    pen.curve([(middle, 0.66), (middle - 0.27, 0.62), (middle - 0.28, 0.40)], colour, 0.14)
-    pen.curve([(middle, 0.56), (middle + 0.27, 0.52), (middle + 0.28, 0.26)], colour, 0.14)
-    pen.box(middle - 0.12, 0.08, middle + 0.12, 1.0, colour, 0.12)
+    pen.curve([(middle, 0.66), (middle - 0.29, 0.62), (middle - 0.30, 0.40)], colour, 0.12)
+    pen.curve([(middle, 0.56), (middle + 0.29, 0.52), (middle + 0.30, 0.26)], colour, 0.12)
+    pen.box(middle - 0.105, 0.08, middle + 0.105, 1.0, colour, 0.10)
     for x in (-0.04, 0.04):
         pen.line([(middle + x, 0.18), (middle + x, 0.94)], shade, 0.02)
     if pose == "in bloom":
-        for x, y in ((0.0, 0.09), (-0.28, 0.36), (0.28, 0.22)):
+        for x, y in ((0.0, 0.09), (-0.30, 0.36), (0.30, 0.22)):
             for dx, dy in ((-0.06, 0.0), (0.06, 0.0), (0.0, -0.06), (0.0, 0.05)):
                 pen.circle(middle + x + dx, y + dy, 0.05, (250, 112, 156))
             pen.circle(middle + x, y, 0.04, LAMP)
