@@ -24,7 +24,7 @@ from .sampling import sample_look, sample_scene
 from .values import MOST_THINGS, Scene, Thing, held
 
 BATCH = 32
-STEPS = 6000
+STEPS = 5000  # half an hour of one quiet core
 LEARNING_RATE = 2e-3
 SAVE_EVERY = 250  # steps
 LEAST_VISIBLE = 0.45  # of a thing that the judge is taught to see
