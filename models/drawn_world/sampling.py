@@ -18,6 +18,7 @@ STACKED = 0.16  # how often a scene begins with one thing on another, or under i
 STICKER = 0.25  # how often the style is the common one
 _COUNTS = (1, 2, 2, 3, 3, 3, 4, 4, 5)
 _TRIES = 40
+_MOST_DRAWS = 300
 _EDGE = 2  # pixels at least from the border between two places
 
 _POSITIONS = {"sky": (0, 46), "air": (0, 84)}  # rows of pixels for the middle
@@ -220,11 +221,13 @@ def sample_scene(
 ) -> Scene:
     """A scene with `n_things` (0..8, or drawn by lot: 1..5); a crowded draw is thrown away and begun again.
 
-    `asked` holds what is already decided of the first things, as `sample_thing` takes it: ({"kind": "boat"},).
+    `asked` holds what is already decided of the first things, as `sample_thing` takes it, with numbers of things asked
+    for earlier as the others of a relation: ({"kind": "bench"}, {"kind": "cat", "relation": ("on", 0)}).
+    Raises ValueError where no such scene is found.
     """
     if n_things is not None and not len(asked) <= n_things <= MOST_THINGS:
         raise ValueError(f"A scene holds {len(asked)} to {MOST_THINGS} things, got {n_things}.")
-    while True:
+    for _ in range(_MOST_DRAWS):
         wanted = max(rng.choice(_COUNTS), len(asked)) if n_things is None else n_things
         first = (asked[0].get("kind") if asked else None) or rng.choice(tuple(KINDS))
         common = "sticker" if rng.random() < STICKER else rng.choice(STYLES)
@@ -233,6 +236,7 @@ def sample_scene(
         scene = _filled(rng, scene, wanted, asked or _beginning(rng, wanted, first))
         if len(scene.things) == wanted:
             return scene
+    raise ValueError(f"No scene with {n_things or 'some'} things and {list(asked)} was found in {_MOST_DRAWS} draws.")
 
 
 def _beginning(rng: Random, wanted: int, first: str) -> list[dict[str, Any]]:
@@ -252,12 +256,17 @@ def _beginning(rng: Random, wanted: int, first: str) -> list[dict[str, Any]]:
 
 
 def _filled(rng: Random, scene: Scene, wanted: int, beginning: Sequence[Mapping[str, Any]]) -> Scene:
+    placed: list[Thing] = []
     for number in range(wanted):
-        fixed = beginning[number] if number < len(beginning) else {}
+        fixed = dict(beginning[number]) if number < len(beginning) else {}
         related = 0.0 if 0 < number < len(beginning) else RELATED
+        if "relation" in fixed:
+            name, *others = fixed["relation"]
+            fixed["relation"] = (name, *(placed[other] for other in others))
         thing = _sample_guest(rng, scene) if "guest" in fixed else sample_thing(rng, scene, related, **fixed)
         if thing is None:
             break
+        placed.append(thing)
         scene = scene.with_things((*scene.things, thing))
     return scene
 

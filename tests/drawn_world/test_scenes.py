@@ -164,6 +164,13 @@ def test_scenes_can_be_asked_for():
             assert any(all(getattr(thing, name) == value for name, value in wanted.items()) for thing in scene.things)
     ducks = world.sample_scene(rng, 5, asked=({"kind": "duck", "colour": "yellow"},) * 5)
     assert [thing.look[:2] for thing in ducks.things] == [("duck", "yellow")] * 5
+    for relation in ("on", "under", "left of", "behind"):
+        asked = ({"kind": "bench"}, {"kind": "cat"}, {"kind": "ball", "relation": (relation, 0)})
+        scene = world.sample_scene(rng, 3, asked=asked)
+        thing = {thing.kind: thing for thing in scene.things}
+        assert world.holds(scene, relation, thing["ball"], thing["bench"])
+    with pytest.raises(ValueError, match="No scene"):
+        world.sample_scene(rng, asked=({"kind": "sun"}, {"kind": "cat", "relation": ("on", 0)}))
     grounds = [world.sample_scene(rng, asked=({"kind": "boat"},)).ground for _ in range(100)]
     assert 70 <= sum(ground in ("sea", "lake") for ground in grounds) < 95
 
