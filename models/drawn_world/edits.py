@@ -150,6 +150,11 @@ def move(thing: Thing, place: tuple[int, int]) -> Edit:
     return Edit("move", ((thing, thing.at(*held(thing.kind, thing.size, *place_centre(*place)))),))
 
 
+def shift(thing: Thing, across: int, down: int) -> Edit:
+    """By so many pixels to the right and downwards, as far as the picture goes."""
+    return Edit("move", ((thing, thing.at(*held(thing.kind, thing.size, thing.x + across, thing.y + down))),))
+
+
 def resize(thing: Thing, size: str) -> Edit:
     """Things of the ground stay on their feet, others keep their middle; both stay in the picture."""
     grown = held(thing.kind, size, thing.x, thing.y)

@@ -75,6 +75,13 @@ def test_things_of_the_ground_grow_on_their_feet():
     assert (edits.resize(sun, "big").after.x, edits.resize(sun, "big").after.y) == (64, 40)
 
 
+def test_moves_end_at_the_edge_of_the_picture():
+    cat = world.Thing("cat", "black", "small", 64, 90)
+    assert (edits.shift(cat, -20, 4).after.x, edits.shift(cat, -20, 4).after.y) == (44, 94)
+    assert edits.shift(cat, 200, 0).after.box[2] == 128
+    assert edits.move(cat, (0, 0)).after.place == (0, 0)
+
+
 def test_edits_that_do_not_fit():
     scene = world.Scene("meadow", "day")
     cat = world.Thing("cat", "black", "small", 64, 90)
