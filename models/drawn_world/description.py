@@ -8,7 +8,7 @@ from the top row to the bottom and from left to right. `read_description` gets a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -23,6 +23,7 @@ from .words import (
     GROUND_PLACES,
     JOINTS,
     KIND_WORDS,
+    NUMBERS,
     OPENINGS,
     PATTERN_WORDS,
     PLACES,
@@ -33,6 +34,7 @@ from .words import (
     SIZE_WORDS,
     SKY_TIMES,
     STYLE_WORDS,
+    plural,
     with_article,
 )
 
@@ -82,7 +84,7 @@ def place_phrase(place: tuple[int, int], rng: Random | None = None) -> str:
     return " ".join(parts)
 
 
-def look_phrase(thing: Thing | Mention, parts: frozenset[str], rng: Random | None = None) -> str:
+def look_phrase(thing: Thing | Mention, parts: frozenset[str], rng: Random | None = None, several: bool = False) -> str:
     """A thing without article and place; `parts` says which of size, pose, colour and pattern are told.
 
     The colour of clothes follows the noun: "small waving person in striped red".
@@ -96,6 +98,7 @@ def look_phrase(thing: Thing | Mention, parts: frozenset[str], rng: Random | Non
     if "pose" in parts and thing.pose in POSES_AFTER:
         after = _choose(POSES_AFTER[thing.pose], rng)
     noun = _choose(KIND_WORDS[thing.kind], rng)
+    noun = plural(noun) if several else noun
     if KINDS[thing.kind].clothes:
         clothes = " ".join(filter(None, (pattern, colour)))
         words += [noun, f"in {clothes}" if clothes else ""]
@@ -157,6 +160,8 @@ def paraphrase(scene: Scene, rng: Random) -> str:
     """All that the canonical description says, in other words and another order."""
     touching = _contact_words(scene, rng)
     things = [_thing_phrase(thing, touching.get(thing, []), rng) for thing in scene.things]
+    if rng.random() < 0.5:
+        things = _counted(scene, touching, rng)
     rng.shuffle(things)
     setting = [_choose(GROUND_PLACES[scene.ground], rng), _choose(SKY_TIMES[scene.sky], rng)]
     rng.shuffle(setting)
@@ -167,6 +172,24 @@ def paraphrase(scene: Scene, rng: Random) -> str:
     frame = rng.choice(("{how}, {where}: {body}", "{open}{body}, {where}, {how}", "{where}: {body}, {how}",
                         "{open}{body}; {where}, {how}", "{where}, {how}: {body}"))  # fmt: skip
     return frame.format(how=how, where=where, body=body, open=rng.choice(OPENINGS))
+
+
+def _counted(scene: Scene, touching: Mapping[Thing, Sequence[tuple[str, str]]], rng: Random) -> list[str]:
+    """A phrase for each thing, one for all that look the same: "two small red cars, one at ... and one at ..."."""
+    alike: dict[tuple[str, ...], list[Thing]] = {}
+    for thing in scene.things:
+        alike.setdefault(thing.look, []).append(thing)
+    phrases = []
+    for things in alike.values():
+        rests = [
+            " ".join([place_phrase(thing.place, rng), *map(" ".join, touching.get(thing, ()))]) for thing in things
+        ]
+        look = look_phrase(things[0], ALL_PARTS, rng, several=len(things) > 1)
+        if len(things) == 1:
+            phrases.append(f"{with_article(look)} {rests[0]}")
+        else:
+            phrases.append(f"{NUMBERS[len(things)]} {look}: {' and '.join(f'one {rest}' for rest in rests)}")
+    return phrases
 
 
 def _first_words(table) -> dict[str, str]:

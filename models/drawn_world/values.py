@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 from .catalogue import COLUMNS, GROUNDS, PICTURE_SIZE, ROWS, SIZES, SKIES, STYLES, box_of, place_centre, place_of
@@ -108,11 +107,6 @@ class Scene:
             raise ValueError("Two things of a scene are the same in everything.")
         ordered = sorted(self.things, key=lambda thing: (thing.depth, thing.box[3], thing.x, thing))
         object.__setattr__(self, "things", tuple(ordered))
-
-    @cached_property
-    def in_reading_order(self) -> tuple[Thing, ...]:
-        """Things from the top row to the bottom, in a row from left to right."""
-        return tuple(sorted(self.things, key=lambda t: (t.place[1], t.place[0], t.look, t.y, t.x)))
 
     def with_things(self, things: Sequence[Thing]) -> "Scene":
         return replace(self, things=tuple(things))

@@ -100,6 +100,13 @@ def test_paraphrases_vary_and_are_drawn_by_the_seed(sampled):
         assert all(any(word in text for word in words.KIND_WORDS[thing.kind]) for text in texts)
 
 
+def test_paraphrases_count_what_looks_the_same():
+    ducks = [world.placed("duck", "white", "small", (column, 3)) for column in (0, 2, 4)]
+    scene = world.Scene("lake", "day", tuple(ducks))
+    texts = {world.paraphrase(scene, Random(seed)) for seed in range(20)}
+    assert any("three" in text and "ducks" in text and text.count("one ") >= 3 for text in texts)
+
+
 def test_a_description_becomes_a_scene_again(sampled):
     for scene in sampled[:100]:
         again = world.read_description(world.describe(scene)).to_scene()
