@@ -109,7 +109,7 @@ def _task(asked: Sequence[Part], answer: Sequence[Part], first: bool) -> Task:
     edits = not first or isinstance(asked[0], Picture)
     if any(isinstance(part, Text) for part in answer):
         return "edit_rewrite" if edits else "rewrite"
-    return "turn" if edits else "text_to_picture"
+    return "edit" if edits else "text_to_picture"
 
 
 def _asked(
