@@ -11,17 +11,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .chat import Answer, Chat, Reference, References, Settings, Turn
-from .consistency import change_mask, latent_mask, pad_to_multiple, paste
-from .decoder import Decoder
+from .checkpoints.wegen import WeGen
+from .editing.composite import paste
+from .editing.masks import change_mask, latent_mask, pad_to_multiple
+from .editing.refinement import Masks, changes, finish, kept_area, plan
+from .engine import PictureDraft, Wish, generate_features, think
 from .errors import WeGenError
-from .generation import OnStep, Sampling, seeded
-from .images import flatten_alpha, from_pil, to_pil
-from .loading import load
-from .refinement import Masks, changes, finish, kept_area, plan
-from .rewriting import rewrite
-from .turn import Idea, Wish, draw_up, think
-from .wegen import WeGen
+from .media.images import flatten_alpha, from_pil, to_pil
+from .painting.diffusers_painter import Decoder
+from .painting.loading import load
+from .prompting.decoding import OnStep
+from .prompting.rewriting import rewrite
+from .prompting.text_sampling import TextSampling, seeded
+from .values import Answer, Chat, Reference, References, SamplerSettings, Turn
 
 SMALLEST_SIZE, LARGEST_SIZE = 16, 8192
 
@@ -58,7 +60,7 @@ def look_at(wegen: WeGen, chat: Chat) -> Chat:
 
     def seen(turn: Turn) -> Turn:
         answers = list(turn.answers)
-        if turn.foreign:
+        if turn.is_foreign:
             features = wegen.encode_pictures([to_pil(turn.answer.picture)])[0].cpu()
             answers[turn.picked] = replace(turn.answer, features=features)
         references = [
@@ -100,8 +102,8 @@ class Pipeline:
         return cls(*load(folder, device, dtype))
 
     @property
-    def default_settings(self) -> Settings:
-        return Settings(guidance_scale=self.config.guidance_scale)
+    def default_settings(self) -> SamplerSettings:
+        return SamplerSettings(guidance_scale=self.config.guidance_scale)
 
     def encode_reference(
         self, name: str, picture: Image.Image, mask: Tensor | None = None, weight: float = 1.0
@@ -113,7 +115,7 @@ class Pipeline:
         self,
         instruction: str,
         seeds: Sequence[int],
-        sampling: Sampling,
+        sampling: TextSampling,
         references: References | None = None,
         chat: Chat | None = None,
         on_token: OnStep | None = None,
@@ -135,8 +137,8 @@ class Pipeline:
         instruction: str,
         seeds: Sequence[int] = (0,),
         references: References | None = None,
-        settings: Settings | None = None,
-        sampling: Sampling | None = None,
+        settings: SamplerSettings | None = None,
+        sampling: TextSampling | None = None,
         size: tuple[int, int] | None = None,
         on_token: OnStep | None = None,
         on_feature: OnStep | None = None,
@@ -168,8 +170,8 @@ class Pipeline:
         edit_mask: Tensor | None = None,
         keep_mask: Tensor | None = None,
         references: References | None = None,
-        settings: Settings | None = None,
-        sampling: Sampling | None = None,
+        settings: SamplerSettings | None = None,
+        sampling: TextSampling | None = None,
         release: bool = False,
         on_token: OnStep | None = None,
         on_feature: OnStep | None = None,
@@ -210,14 +212,15 @@ class Pipeline:
         """
         again = Chat()
         for turn in chat.turns:
-            if turn.given or turn.foreign:
+            if turn.is_upload or turn.is_foreign:
                 again = again.add(turn)
                 continue
             settings = turn.settings
             wish = Wish(turn.instruction, turn.references, None, settings.feature_guidance, settings.collection)
             seen = look_at(self.wegen, again)
-            features = draw_up(self.wegen, seen, wish, [answer.rewrite for answer in turn.answers], on_feature)
-            ideas = [Idea(answer.rewrite, features[answer.rewrite], answer.seed) for answer in turn.answers]
+            rewrites = [answer.rewrite for answer in turn.answers]
+            features = generate_features(self.wegen, seen, wish, rewrites, on_feature)
+            ideas = [PictureDraft(answer.rewrite, features[answer.rewrite], answer.seed) for answer in turn.answers]
             if again.turns:
                 masks = Masks(turn.edit_mask, turn.keep_mask, turn.released)
                 made = self._next_turn(seen, wish, ideas, masks, settings, on_step)
@@ -228,7 +231,7 @@ class Pipeline:
         return again
 
     def _first_turn(
-        self, wish: Wish, ideas: Sequence[Idea], settings: Settings, size: tuple[int, int], on_step
+        self, wish: Wish, ideas: Sequence[PictureDraft], settings: SamplerSettings, size: tuple[int, int], on_step
     ) -> Turn:
         width, height = size
         noise = torch.cat([start_noise(self.config, idea.seed, width, height) for idea in ideas])
@@ -240,7 +243,7 @@ class Pipeline:
         return Turn(wish.instruction, answers, wish.references, settings=settings)
 
     def _next_turn(
-        self, chat: Chat, wish: Wish, ideas: Sequence[Idea], masks: Masks, settings: Settings, on_step
+        self, chat: Chat, wish: Wish, ideas: Sequence[PictureDraft], masks: Masks, settings: SamplerSettings, on_step
     ) -> Turn:
         before = chat.last.answer.picture
         height, width = before.shape[:2]
@@ -259,7 +262,7 @@ class Pipeline:
         )
         return Turn(wish.instruction, answers, wish.references, masks.edit, masks.keep, masks.release, settings)
 
-    def _paint(self, ideas: Sequence[Idea], noise: Tensor, settings: Settings, keep, on_step) -> Tensor:
+    def _paint(self, ideas: Sequence[PictureDraft], noise: Tensor, settings: SamplerSettings, keep, on_step) -> Tensor:
         if (settings.sampler, settings.scheduler) != ("euler", "published"):
             raise WeGenError(
                 f"Sampler {settings.sampler!r} with scheduler {settings.scheduler!r} runs inside ComfyUI only; "

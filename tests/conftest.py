@@ -43,7 +43,7 @@ def published_dir(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny(packed_dir):
     """That checkpoint loaded: `WeGen` and `Decoder`."""
-    from comfyui_wegen.models.loading import load
+    from comfyui_wegen.models.painting.loading import load
 
     return load(packed_dir)
 

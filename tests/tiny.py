@@ -10,8 +10,7 @@ from pathlib import Path
 
 import sentencepiece
 import torch
-from comfyui_wegen.models.agent import Agent
-from comfyui_wegen.models.checkpoint import (
+from comfyui_wegen.models.checkpoints.reader import (
     AGENT_FILE,
     LLAMA_CONFIG_FILE,
     SCHEDULER_FILE,
@@ -22,10 +21,11 @@ from comfyui_wegen.models.checkpoint import (
     VISION_FILE,
     part_file,
 )
-from comfyui_wegen.models.configuration import LanguageConfig, UNetConfig, VAEConfig, VisionConfig, WeGenConfig
-from comfyui_wegen.models.loading import make_vae
-from comfyui_wegen.models.tokenizer import Tokenizer, picture_token
-from comfyui_wegen.models.vision_encoder import VisionEncoder
+from comfyui_wegen.models.checkpoints.tokenizer import Tokenizer, picture_token
+from comfyui_wegen.models.network.agent import Agent
+from comfyui_wegen.models.network.configuration import LanguageConfig, UNetConfig, VAEConfig, VisionConfig, WeGenConfig
+from comfyui_wegen.models.network.decoder import make_vae
+from comfyui_wegen.models.network.vision_encoder import VisionEncoder
 from safetensors.torch import save_file
 
 SENTENCES = """

@@ -2,7 +2,8 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from .host import folders, routes, saved_words
+from .host import folders, routes
+from .host import png_metadata as saved_words
 from .host.version import require_host
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..models.asking import ask
-from ..models.chat import References
-from ..models.conversation import ask_prompt
 from ..models.pipeline import encode_reference
-from ..models.worlds import understand
+from ..models.prompting.asking import ask
+from ..models.prompting.conversation import ask_prompt
+from ..models.prompting.domain import understand
+from ..models.values import References
 from .host.bundle import progress
-from .types import CATEGORY, ChatType, references, wegen
+from .inputs import CATEGORY, ChatType, references, wegen
 
 
 class WeGenAsk(io.ComfyNode):
@@ -42,15 +42,15 @@ class WeGenAsk(io.ComfyNode):
         references, chat = references or References(), wegen.read(chat)
         subjects = [references]
         if image is not None:
-            eyes = wegen.seeing(1)
+            vision = wegen.load_vision(1)
             taken = {reference.name for reference in references}
             name = next(f"picture{n or ''}" for n in range(len(taken) + 1) if f"picture{n or ''}" not in taken)
-            subjects = [references.add(encode_reference(eyes, name, picture)) for picture in image]
+            subjects = [references.add(encode_reference(vision, name, picture)) for picture in image]
         limit = wegen.config.templates.rewrite_limit
         answers = []
         for subject in subjects:
             prompt = ask_prompt(wegen.config, wegen.tokenizer, question, subject, chat)
-            model = wegen.writing(1, prompt.tokens(wegen.tokenizer) + limit)
+            model = wegen.load_language(1, prompt.tokens(wegen.tokenizer) + limit)
             answer = ask(model, question, subject, chat, limit, progress())
             answers.append(" ".join([*understand(wegen.config, question).notes, answer]))
         return io.NodeOutput(answers, ui=ui.PreviewText("\n\n".join(answers)))

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from comfy_api.latest import io, ui
 
-from ..models.chat import Chat
-from ..models.chat_file import load_chat, save_chat
-from ..models.contact_sheet import filmstrip
 from ..models.errors import WeGenError
+from ..models.media.chat_file import load_chat, save_chat
+from ..models.media.contact_sheet import filmstrip
 from ..models.pipeline import begin_with
+from ..models.values import Chat
 from .host import folders
-from .types import CATEGORY, ChatType, WeGenType
+from .inputs import CATEGORY, ChatType, WeGenType
 
 NO_FILE = "none"
 
@@ -103,8 +103,8 @@ def _begin(file: str, chat: Chat | None, image: torch.Tensor | None, wegen) -> C
         return chat
     if wegen is None:
         raise WeGenError("To begin a chat with an image, connect wegen too: the model has to look at it.")
-    eyes = wegen.seeing(1)
-    return begin_with(eyes, [one[..., :3].float().cpu() for one in image])
+    vision = wegen.load_vision(1)
+    return begin_with(vision, [one[..., :3].float().cpu() for one in image])
 
 
 def transcript(chat: Chat) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io, ui
 
-from ..models.auto_mask import heat_map, propose
-from ..models.chat import AutoMask
+from ..models.editing.predicted_mask import heat_map, predict_edit_mask
+from ..models.values import AutoMask
+from .inputs import CATEGORY, ChatType, auto_mask_settings, rewritten, wegen
 from .thinking import think_in_host, turn_inputs
-from .types import CATEGORY, ChatType, auto_mask_settings, rewritten, wegen
 
 
 class WeGenConsistencyMask(io.ComfyNode):
@@ -49,7 +49,7 @@ class WeGenConsistencyMask(io.ComfyNode):
         height, width = before.picture.shape[:2]
         how = AutoMask(threshold, grow, soften)
         found = [
-            propose(before.features, idea.features, height, width, how)
+            predict_edit_mask(before.features, idea.features, height, width, how)
             for idea in think_in_host(wegen, chat=chat, **turn)
         ]
         maps = torch.stack([heat_map(before.picture, one.heat, one.mask) for one in found])

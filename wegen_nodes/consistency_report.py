@@ -7,13 +7,13 @@ import math
 import torch
 from comfy_api.latest import io, ui
 
-from ..models.consistency import change_mask
+from ..models.editing.masks import change_mask
 from ..models.errors import WeGenError
-from ..models.images import from_pil
-from ..models.plots import bar_plot, curve_plot
-from ..models.report import Area, compare, difference, drift
+from ..models.media.images import from_pil
+from ..models.media.plots import bar_plot, curve_plot
+from ..models.metrics.consistency import Area, compare, difference, drift
+from .inputs import CATEGORY, ChatType
 from .keep import batch_length, member
-from .types import CATEGORY, ChatType
 
 
 class WeGenConsistencyReport(io.ComfyNode):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..models.diversity import compare_features, compare_pixels, draw_matrix, same_size, summary
-from ..models.images import to_pil
-from .types import CATEGORY, WeGenType
+from ..models.media.images import to_pil
+from ..models.metrics.diversity import compare_features, compare_pixels, draw_matrix, same_size, summary
+from .inputs import CATEGORY, WeGenType
 
 
 class WeGenDiversity(io.ComfyNode):
@@ -41,8 +41,8 @@ class WeGenDiversity(io.ComfyNode):
         pictures = same_size([picture for batch in images for picture in batch])
         measures = [compare_pixels(pictures)]
         if wegen:
-            eyes = wegen[0].seeing(len(pictures))
-            measures.insert(0, compare_features(eyes.encode_pictures([to_pil(picture) for picture in pictures])))
+            vision = wegen[0].load_vision(len(pictures))
+            measures.insert(0, compare_features(vision.encode_pictures([to_pil(picture) for picture in pictures])))
         matrix = draw_matrix(pictures, measures)[None]
         shown = ui.PreviewImage(matrix, cls=cls)
         return io.NodeOutput(measures[0].vendi, measures[0].mean, summary(measures), matrix, ui=shown)

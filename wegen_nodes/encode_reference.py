@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..models.chat import References
 from ..models.errors import WeGenError
 from ..models.pipeline import encode_reference
-from .types import CATEGORY, ReferencesType, references, wegen
+from ..models.values import References
+from .inputs import CATEGORY, ReferencesType, references, wegen
 
 
 class WeGenEncodeReference(io.ComfyNode):
@@ -44,7 +44,7 @@ class WeGenEncodeReference(io.ComfyNode):
         if mask is not None and len(mask) not in (1, len(image)):
             raise WeGenError(f"{len(mask)} masks do not fit {len(image)} pictures; give one, or one for each.")
         found = references or References()
-        model = wegen.seeing(1)
+        model = wegen.load_vision(1)
         for index, picture in enumerate(image):
             # Further pictures of a batch are called name2, name3 ...
             called = name.strip().removeprefix("@") + (str(index + 1) if index else "")

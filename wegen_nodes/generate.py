@@ -5,8 +5,8 @@ from __future__ import annotations
 from comfy_api.latest import io
 from comfy_execution.graph_utils import GraphBuilder
 
-from .host.saved_words import WORDS
-from .types import (
+from .host.png_metadata import WORDS
+from .inputs import (
     CATEGORY,
     ChatType,
     batch_size,

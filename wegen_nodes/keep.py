@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io, ui
 
-from ..models.consistency import change_mask
+from ..models.editing.keep import keep
+from ..models.editing.masks import change_mask
 from ..models.errors import WeGenError
-from ..models.keeping import keep
-from .types import CATEGORY
+from .inputs import CATEGORY
 
 
 class WeGenKeep(io.ComfyNode):

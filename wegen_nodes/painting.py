@@ -7,13 +7,13 @@ from dataclasses import replace
 import torch
 from comfy_api.latest import io
 
-from ..models.chat import AutoMask, Chat, References, Settings, Turn
-from ..models.refinement import Masks, Plan, changes, finish, plan
+from ..models.editing.refinement import Masks, Plan, changes, finish, plan
+from ..models.values import AutoMask, Chat, References, SamplerSettings, Turn
 from .host.sampling import paint
-from .types import (
+from .inputs import (
     CATEGORY,
     ChatType,
-    IdeasType,
+    DraftsType,
     instruction,
     language_settings,
     references,
@@ -38,7 +38,7 @@ class WeGenPaint(io.ComfyNode):
                 wegen(),
                 io.Model.Input("model"),
                 io.Vae.Input("vae"),
-                IdeasType.Input("ideas"),
+                DraftsType.Input("ideas"),
                 instruction("See WeGen Generate."),
                 *sampler_settings(),
                 *language_settings(),
@@ -84,7 +84,7 @@ class WeGenPaint(io.ComfyNode):
     ) -> io.NodeOutput:
         config = wegen.config
         cfg = cfg or config.guidance_scale
-        settings = Settings(steps, cfg, feature_guidance, collection, sampler_name, scheduler)
+        settings = SamplerSettings(steps, cfg, feature_guidance, collection, sampler_name, scheduler)
         before = None
         masks = Masks()
         if chat is None:
@@ -100,8 +100,10 @@ class WeGenPaint(io.ComfyNode):
         features = torch.stack([one.idea.features for one in plans])
         seeds = [one.idea.seed for one in plans]
         pictures = paint(model, vae, config, features, seeds, settings, width, height, before, change)
-        eyes = wegen.seeing(1) if change is not None else None
-        finished = [finish(eyes, one, before, picture, settings) for one, picture in zip(plans, pictures, strict=True)]
+        vision = wegen.load_vision(1) if change is not None else None
+        finished = [
+            finish(vision, one, before, picture, settings) for one, picture in zip(plans, pictures, strict=True)
+        ]
         answers = tuple(one.answer for one in finished)
         references = references or References()
         turn = Turn(instruction.strip(), answers, references, masks.edit, masks.keep, masks.release, settings)
@@ -113,7 +115,7 @@ class WeGenPaint(io.ComfyNode):
 
 
 def refined(
-    settings: Settings,
+    settings: SamplerSettings,
     strength: float = 1.0,
     auto_mask: bool = True,
     threshold: float = AutoMask.threshold,
@@ -121,7 +123,7 @@ def refined(
     soften: int = AutoMask.soften,
     release: bool = False,
     align: bool = False,
-) -> tuple[Settings, bool]:
+) -> tuple[SamplerSettings, bool]:
     """Settings with what a refinement adds to them, and whether earlier keep masks are released."""
     own = AutoMask(threshold, grow, soften) if auto_mask else None
     return replace(settings, strength=strength, auto_mask=own, align=align), release

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..models.chat import References
-from ..models.conversation import rewrite_prompt
-from ..models.generation import Sampling
-from ..models.rewriting import report, rewrite, rows_needed
-from ..models.worlds import understand
+from ..models.prompting.conversation import rewrite_prompt
+from ..models.prompting.domain import understand
+from ..models.prompting.rewriting import report, rewrite, rows_needed
+from ..models.prompting.text_sampling import TextSampling
+from ..models.values import References
 from .host.bundle import progress
-from .types import CATEGORY, ChatType, creativity, instruction, references, seed, wegen
+from .inputs import CATEGORY, ChatType, creativity, instruction, references, seed, wegen
 
 
 class WeGenRewritePrompt(io.ComfyNode):
@@ -82,12 +82,12 @@ class WeGenRewritePrompt(io.ComfyNode):
     ) -> io.NodeOutput:
         references, chat = references or References(), wegen.read(chat)
         limit = max_tokens or wegen.config.templates.rewrite_limit
-        sampling = Sampling.from_creativity(
+        sampling = TextSampling.from_creativity(
             creativity, None if temperature < 0 else temperature, None if top_p < 0 else top_p
         )
         prompt = rewrite_prompt(wegen.config, wegen.tokenizer, chat, instruction, references)
         written = rewrite(
-            wegen.writing(rows_needed(count), prompt.tokens(wegen.tokenizer) + limit),
+            wegen.load_language(rows_needed(count), prompt.tokens(wegen.tokenizer) + limit),
             instruction,
             [seed + k for k in range(count)],
             sampling,

@@ -5,20 +5,20 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ..models.chat import Chat, References
+from ..models.editing.refinement import Masks, kept_area
+from ..models.engine import PictureDraft, Wish, positions_needed, think
 from ..models.errors import WeGenError
-from ..models.generation import Sampling
-from ..models.metadata import turns_of
-from ..models.refinement import Masks, kept_area
-from ..models.rewriting import rows_needed
-from ..models.turn import Idea, Wish, positions_needed, think
+from ..models.media.metadata import turns_of
+from ..models.prompting.rewriting import rows_needed
+from ..models.prompting.text_sampling import TextSampling
+from ..models.values import Chat, References
 from .host.bundle import WeGenBundle, progress
+from .host.png_metadata import write_down
 from .host.sampling import conditioning
-from .host.saved_words import write_down
-from .types import (
+from .inputs import (
     CATEGORY,
     ChatType,
-    IdeasType,
+    DraftsType,
     batch_size,
     creativity,
     instruction,
@@ -47,27 +47,27 @@ def think_in_host(
     edit_mask: torch.Tensor | None = None,
     keep_mask: torch.Tensor | None = None,
     release: bool = False,
-) -> tuple[Idea, ...]:
+) -> tuple[PictureDraft, ...]:
     """Run the language side with the host's memory management, progress and cancel."""
     if batch_size < 1:
         raise WeGenError(f"The batch size is {batch_size}; set 1 or more.")
-    sampling = Sampling.from_creativity(creativity) if rewrite else None
+    sampling = TextSampling.from_creativity(creativity) if rewrite else None
     chat = wegen.read(chat)
     kept = kept_area(chat, Masks(edit_mask, keep_mask, release)) if len(chat) else None
     wish = Wish(instruction, references, sampling, feature_guidance, collection, rewritten, kept)
     seeds = tuple(seed + k for k in range(batch_size))
 
-    def run() -> list[Idea]:
+    def run() -> list[PictureDraft]:
         rows = batch_size * (1 if feature_guidance == 1 else 2)
         if sampling is not None and not wish.given:
             rows = max(rows, rows_needed(batch_size))
-        model = wegen.writing(rows, positions_needed(wegen.config, wegen.tokenizer, chat, wish))
+        model = wegen.load_language(rows, positions_needed(wegen.config, wegen.tokenizer, chat, wish))
         return think(model, chat, wish, seeds, progress(), progress())
 
     return wegen.recall((chat, wish, seeds), run)
 
 
-def reply(ideas: tuple[Idea, ...]) -> str:
+def reply(ideas: tuple[PictureDraft, ...]) -> str:
     """What the model says in a turn: what it has to remark, then the words each picture was drawn from, one a line."""
     notes = (note for idea in ideas for note in idea.notes)
     return "\n".join(dict.fromkeys((*notes, *(idea.rewrite for idea in ideas))))
@@ -133,7 +133,7 @@ class WeGenThink(io.ComfyNode):
                 io.Boolean.Input("release", default=False, optional=True),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
-            outputs=[IdeasType.Output(display_name="ideas"), io.String.Output(display_name="reply")],
+            outputs=[DraftsType.Output(display_name="ideas"), io.String.Output(display_name="reply")],
         )
 
     @classmethod

@@ -20,16 +20,16 @@ from PIL import Image
 from torch import Tensor
 
 from .. import storybook
-from ..auto_mask import grow
-from ..chat import AutoMask
-from ..chat_file import load_chat, save_chat
-from ..consistency import latent_mask
+from ..editing.masks import latent_mask
+from ..editing.predicted_mask import grow
+from ..editing.registration import Motion, estimate
 from ..errors import WeGenError
+from ..media.chat_file import load_chat, save_chat
+from ..metrics.consistency import compare, drift
 from ..pipeline import Pipeline, begin_with, start_noise
-from ..registration import Motion, estimate
-from ..report import compare, drift
 from ..storybook import Scene
-from .examiner import Examiner
+from ..values import AutoMask
+from .batch_evaluator import BatchEvaluator
 from .motion import moved_picture, natural_picture, worn
 from .own_masks import auto_mask
 from .reference_effects import reference_effects
@@ -247,7 +247,7 @@ def kept(exam: Exam) -> dict[str, float]:
 
 def own_mask(exam: Exam) -> dict[str, float]:
     """The model's own mask on storybook edits; see `own_masks.auto_mask`."""
-    return auto_mask(Examiner(exam.pipeline, exam.count, exam.seed), AutoMask())
+    return auto_mask(BatchEvaluator(exam.pipeline, exam.count, exam.seed), AutoMask())
 
 
 # --- references -------------------------------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ def own_mask(exam: Exam) -> dict[str, float]:
 
 def references(exam: Exam) -> dict[str, float]:
     """What weight and mask of a reference do, over REFERENCE_CASES at most; see `reference_effects`."""
-    return reference_effects(Examiner(exam.pipeline, min(exam.count, REFERENCE_CASES), exam.seed))
+    return reference_effects(BatchEvaluator(exam.pipeline, min(exam.count, REFERENCE_CASES), exam.seed))
 
 
 GROUPS: Mapping[str, Callable[[Exam], dict[str, float]]] = MappingProxyType(

@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from ..registration import Motion
+from ..editing.registration import Motion
 
 _DISCS = 8
 

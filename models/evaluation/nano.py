@@ -1,7 +1,7 @@
 """The behaviours of a model that knows the storybook, each measured on held-out cases as its user would meet them.
 
-A behaviour is a function from an `Examiner` to cases. Marks that bear the name of a gate add up to its share; marks
-with other names (a pose that was right, a ground that stayed) only tell more.
+A behaviour is a function from a `BatchEvaluator` to cases. Marks that bear the name of a gate add up to its share;
+marks with other names (a pose that was right, a ground that stayed) only tell more.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from random import Random
 from types import MappingProxyType
 
 from .. import storybook
-from ..asking import ask
-from ..chat import Chat, References
-from ..generation import DEFAULT_CREATIVITY, Sampling
 from ..pipeline import Pipeline
+from ..prompting.asking import ask
+from ..prompting.text_sampling import DEFAULT_CREATIVITY, TextSampling
 from ..storybook import Composition, Edit, Mention, Named, Scene
+from ..values import Chat, References
+from .batch_evaluator import BatchEvaluator, shown, to_bytes
 from .cases import Case
 from .comparison import EVERYTHING, IDENTITY, LOOKS, attribute_hits, holds, project, same_things
-from .examiner import Examiner, shown, to_bytes
 
 TOPICS = ("what", "where", "colour", "how_many", "count")
 TIMED_TURNS = 5
 NAMES = ("one", "two")  # of the references that are combined
 
 
-def judge_scene(exam: Examiner) -> Iterator[Case]:
+def judge_scene(exam: BatchEvaluator) -> Iterator[Case]:
     """The judge on rendered pictures: all objects in kind, colour, size and place, and ground and sky."""
     for batch in exam.batches("judge"):
         scenes = [storybook.sample_scene(rng) for _, rng in batch]
@@ -42,7 +42,7 @@ def judge_scene(exam: Examiner) -> Iterator[Case]:
             yield Case((picture,), in_words(wanted), in_words(seen), marks)
 
 
-def reconstruction(exam: Examiner) -> Iterator[Case]:
+def reconstruction(exam: BatchEvaluator) -> Iterator[Case]:
     """Rendered pictures through the vision encoder's features and back: all objects in kind, colour and place."""
     for batch in exam.batches("reconstruction"):
         scenes = [storybook.sample_scene(rng) for _, rng in batch]
@@ -59,7 +59,7 @@ def reconstruction(exam: Examiner) -> Iterator[Case]:
             yield Case((before, after), in_words(wanted), in_words(seen), marks)
 
 
-def text_to_picture(exam: Examiner) -> Iterator[Case]:
+def text_to_picture(exam: BatchEvaluator) -> Iterator[Case]:
     """Full captions in any wording, of one to three objects: kind, colour, size and place of all, and the ground."""
     for batch in exam.batches("text_to_picture"):
         scenes = [storybook.sample_scene(rng, rng.choice((1, 2, 3))) for _, rng in batch]
@@ -80,7 +80,7 @@ def text_to_picture(exam: Examiner) -> Iterator[Case]:
             yield Case((picture,), caption, in_words(seen), marks)
 
 
-def describe(exam: Examiner) -> Iterator[Case]:
+def describe(exam: BatchEvaluator) -> Iterator[Case]:
     """Rendered pictures in words: every object named with its kind, colour and place, and none that is not there."""
     for batch in exam.batches("describe"):
         for _, rng in batch:
@@ -96,7 +96,7 @@ def describe(exam: Examiner) -> Iterator[Case]:
             yield Case((picture,), question, answer, marks)
 
 
-def questions(exam: Examiner) -> Iterator[Case]:
+def questions(exam: BatchEvaluator) -> Iterator[Case]:
     """Questions about rendered pictures: what, where, which colour, how many."""
     for batch in exam.batches("questions"):
         for number, rng in batch:
@@ -109,7 +109,7 @@ def questions(exam: Examiner) -> Iterator[Case]:
             yield Case((picture,), f"{item.text} ({item.answer})", answer, marks)
 
 
-def refine(exam: Examiner) -> Iterator[Case]:
+def refine(exam: BatchEvaluator) -> Iterator[Case]:
     """A picture drawn from words, then one change of what it shows: the change happened, all other objects stayed."""
     for batch in exam.batches("refine"):
         generators = [rng for _, rng in batch]
@@ -186,7 +186,7 @@ def stayed(before: Scene, edit: Edit, seen: Named) -> list[bool]:
     return [True] * (kept & there).total() + [False] * max((kept - there).total(), uninvited)
 
 
-def two_references(exam: Examiner) -> Iterator[Case]:
+def two_references(exam: BatchEvaluator) -> Iterator[Case]:
     """One object from each of two pictures brought together: both there with their kind, colour and size."""
     for batch in exam.batches("two_references"):
         plans = [storybook.sample_composition(rng, len(NAMES)) for _, rng in batch]
@@ -209,7 +209,7 @@ def mentioning(plan: Composition) -> str:
     return "".join(piece if isinstance(piece, str) else f"@{NAMES[piece]}" for piece in plan.instruction)
 
 
-def _references(exam: Examiner, plan: Composition) -> References:
+def _references(exam: BatchEvaluator, plan: Composition) -> References:
     references = References()
     for name, scene, thing, cut in zip(NAMES, plan.references, plan.chosen, plan.cut_out, strict=True):
         mask = storybook.mask_of(thing) if cut else None
@@ -217,9 +217,9 @@ def _references(exam: Examiner, plan: Composition) -> References:
     return references
 
 
-def rewriting(exam: Examiner) -> Iterator[Case]:
+def rewriting(exam: BatchEvaluator) -> Iterator[Case]:
     """Wishes of every level in detailed words, sampled: all that a wish names is in its rewrite."""
-    sampling = Sampling.from_creativity(DEFAULT_CREATIVITY)
+    sampling = TextSampling.from_creativity(DEFAULT_CREATIVITY)
     for batch in exam.batches("rewriting"):
         for number, rng in batch:
             level = storybook.LEVELS[number % len(storybook.LEVELS)]
@@ -244,7 +244,7 @@ def turn_seconds(pipeline: Pipeline) -> float:
     for number in range(TIMED_TURNS + 1):
         wish, _ = storybook.sample_wish(Random(f"evaluation/turn/{number}"), "kinds")
         began = time.perf_counter()
-        pipeline.generate(wish.text, [number], sampling=Sampling.from_creativity(DEFAULT_CREATIVITY))
+        pipeline.generate(wish.text, [number], sampling=TextSampling.from_creativity(DEFAULT_CREATIVITY))
         times.append(time.perf_counter() - began)
     return statistics.median(times[1:])
 
@@ -258,7 +258,7 @@ def in_words(named: Named) -> str:
     return "; ".join([f"{named.ground}, {named.sky}", *things])
 
 
-BEHAVIOURS: Mapping[str, Callable[[Examiner], Iterator[Case]]] = MappingProxyType(
+BEHAVIOURS: Mapping[str, Callable[[BatchEvaluator], Iterator[Case]]] = MappingProxyType(
     {
         "judge": judge_scene,
         "reconstruction": reconstruction,

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from .. import storybook
-from ..auto_mask import propose
-from ..chat import AutoMask, Chat
+from ..editing.predicted_mask import predict_edit_mask
 from ..pipeline import begin_with
 from ..storybook import Edit, Named, Scene
-from .examiner import Examiner, shown
+from ..values import AutoMask, Chat
+from .batch_evaluator import BatchEvaluator, shown
 from .nano import happened, stayed
 
 THRESHOLDS = (0.05, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8)
@@ -31,7 +31,7 @@ class Edited(NamedTuple):
     masked: Chat
 
 
-def auto_mask(exam: Examiner, how: AutoMask) -> dict[str, float]:
+def auto_mask(exam: BatchEvaluator, how: AutoMask) -> dict[str, float]:
     """How well the mask covers what must change, and what it does to the turn.
 
     `recall` and `precision` are of pixels over all cases. `changed` is the share of edits that happened with the mask
@@ -80,8 +80,8 @@ def trade_off(edited: Sequence[Edited], how: AutoMask) -> dict[float, tuple[floa
         for one in edited:
             before, after = (chat.last.answer.features for chat in (one.free.rewind(1), one.free))
             height, width = one.wanted.shape
-            proposal = propose(before, after, height, width, AutoMask(threshold, how.grow, how.soften))
-            masks.append(proposal.mask.numpy() > 0)
+            predicted = predict_edit_mask(before, after, height, width, AutoMask(threshold, how.grow, how.soften))
+            masks.append(predicted.mask.numpy() > 0)
         found[threshold] = overlap(masks, [one.wanted for one in edited])
     return found
 
@@ -92,7 +92,7 @@ def overlap(masks: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> tuple[
     return hit / sum(int(want.sum()) for want in wanted), hit / max(sum(int(mask.sum()) for mask in masks), 1)
 
 
-def edit_pages(exam: Examiner, how: AutoMask) -> list[Edited]:
+def edit_pages(exam: BatchEvaluator, how: AutoMask) -> list[Edited]:
     """Pages that a user brings along, each with one edit."""
     found = []
     for batch in exam.batches("auto_mask"):

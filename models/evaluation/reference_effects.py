@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import storybook
-from ..chat import Chat, Reference, References
 from ..storybook import Mention, Scene, Thing
+from ..values import Chat, Reference, References
+from .batch_evaluator import BatchEvaluator, shown
 from .comparison import LOOKS, holds
-from .examiner import Examiner, shown
 
 NAME = "one"
 WEIGHTS = (1.0, 0.5, 0.0)
@@ -29,7 +29,7 @@ class _Plan(NamedTuple):
     place: str
 
 
-def reference_effects(exam: Examiner) -> dict[str, float]:
+def reference_effects(exam: BatchEvaluator) -> dict[str, float]:
     """One thing of a page with two is added to a chat: by its name, at several weights, or by a mask and no name.
 
     `weight_W` is the share of pictures to which the named thing came with its kind, colour and size, at weight W.
@@ -67,7 +67,7 @@ def _plan(rng: Random) -> _Plan:
 
 
 def _drawn(
-    exam: Examiner, chats: Sequence[Chat], orders: Sequence[str], given: Sequence[Reference], seeds: Sequence[int]
+    exam: BatchEvaluator, chats: Sequence[Chat], orders: Sequence[str], given: Sequence[Reference], seeds: Sequence[int]
 ) -> list[tuple[Mention, ...]]:
     """The things that the judge sees after one more turn."""
     found = exam.take_turns(chats, orders, seeds, [References((one,)) for one in given])

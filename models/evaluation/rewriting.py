@@ -19,13 +19,13 @@ from random import Random
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from ..bundled import BUNDLED
 from ..errors import WeGenError
-from .command import BUNDLED
 
 if TYPE_CHECKING:
-    from ..generation import Sampling
     from ..pipeline import Pipeline
-    from ..rewriting import Rewrite
+    from ..prompting.rewriting import Rewrite
+    from ..prompting.text_sampling import TextSampling
     from ..storybook import Named, Wish
 
 VAGUE = ("nothing", "mood", "kinds", "some")
@@ -34,7 +34,7 @@ SEEDS = 16
 STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SCALE = "creativity/distinct"
 #: what is promised: at least, or for the ratio at most
-GATES: Mapping[str, float] = MappingProxyType(
+THRESHOLDS: Mapping[str, float] = MappingProxyType(
     {"distinct/with": 14.0, "named/rewrite": 0.99, "named/picture": 0.90, "batch/ratio_16": 3.0}
 )
 
@@ -64,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cases", type=int, default=50, metavar="N", help=f"vague wishes, each with {SEEDS} seeds")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all wishes")
     parser.add_argument("--model", type=Path, default=BUNDLED, metavar="DIR", help="a packed folder")
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -105,19 +106,19 @@ def measure(
     pipeline: Pipeline, wishes: Sequence[Wish], done: Callable[[], object] = lambda: None
 ) -> dict[str, float | list[float]]:
     """All numbers; `done` is called after each batch of pictures. Names that begin with "drawn/" are not promised."""
-    from ..generation import DEFAULT_CREATIVITY, Sampling
+    from ..prompting.text_sampling import DEFAULT_CREATIVITY, TextSampling
 
-    def batches(sampling: Sampling | None, some: Sequence[Wish] = wishes) -> list[Batch]:
+    def batches(sampling: TextSampling | None, some: Sequence[Wish] = wishes) -> list[Batch]:
         found = []
         for wish in some:
             found.append(draw(pipeline, wish, sampling))
             done()
         return found
 
-    default = Sampling.from_creativity(DEFAULT_CREATIVITY)
+    default = TextSampling.from_creativity(DEFAULT_CREATIVITY)
     with_words, without = batches(default), batches(None)
     few = wishes[: on_the_scale(len(wishes))]
-    scale = [batches(Sampling.from_creativity(step), few) for step in STEPS]
+    scale = [batches(TextSampling.from_creativity(step), few) for step in STEPS]
     many, one = seconds(pipeline, wishes, default)
     rewrites = [rewrite for batch in with_words for rewrite in batch.rewrites]
     return {
@@ -141,21 +142,21 @@ def on_the_scale(cases: int) -> int:
     return max(1, cases // 4)
 
 
-def draw(pipeline: Pipeline, wish: Wish, sampling: Sampling | None) -> Batch:
+def draw(pipeline: Pipeline, wish: Wish, sampling: TextSampling | None) -> Batch:
     """The pictures of one wish for all seeds; without sampling it is drawn as it stands."""
     from .. import storybook
-    from ..chat import Chat
-    from ..diversity import compare_features
-    from ..images import to_pil
-    from ..rewriting import rewrite
-    from ..turn import Wish as Request
-    from ..turn import draw_up
-    from .examiner import Examiner, to_bytes
+    from ..engine import Wish as Request
+    from ..engine import generate_features
+    from ..media.images import to_pil
+    from ..metrics.diversity import compare_features
+    from ..prompting.rewriting import rewrite
+    from ..values import Chat
+    from .batch_evaluator import BatchEvaluator, to_bytes
 
-    exam = Examiner(pipeline)
+    exam = BatchEvaluator(pipeline)
     rewrites = [] if sampling is None else rewrite(pipeline.wegen, wish.text, range(SEEDS), sampling)
     words = [one.text for one in rewrites] or [wish.text]
-    features = draw_up(pipeline.wegen, Chat(), Request(wish.text), words)
+    features = generate_features(pipeline.wegen, Chat(), Request(wish.text), words)
     seeds = list(range(SEEDS))
     painted = exam.paint([features[text] for text in (words if rewrites else words * SEEDS)], seeds)
     seen = exam.read([to_bytes(picture) for picture in painted])
@@ -169,12 +170,12 @@ def draw(pipeline: Pipeline, wish: Wish, sampling: Sampling | None) -> Batch:
     )
 
 
-def seconds(pipeline: Pipeline, wishes: Sequence[Wish], sampling: Sampling) -> tuple[float, float]:
+def seconds(pipeline: Pipeline, wishes: Sequence[Wish], sampling: TextSampling) -> tuple[float, float]:
     """What it takes in all to write `SEEDS` rewrites of each wish at once, and one of each.
 
     Both are timed right after each other, wish by wish, so that what else the machine does meets both alike.
     """
-    from ..rewriting import rewrite
+    from ..prompting.rewriting import rewrite
 
     totals: list[float] = []
     for number, wish in enumerate([wishes[0], *wishes]):  # the first wish comes twice, once to warm up
@@ -227,7 +228,7 @@ def print_table(numbers: Mapping[str, float | list[float]], cases: int) -> None:
             text, promise, good = " ".join(f"{step:.1f}" for step in value), "rising", rises and value[0] < value[-1]
         else:
             text = f"{value:.1%}" if name.startswith("named/") else f"{value:.2f}"
-            gate = GATES.get(name)
+            gate = THRESHOLDS.get(name)
             most = name.startswith("batch/")
             promise = "" if gate is None else f"at {'most' if most else 'least'} {gate:g}"
             good = gate is None or (value <= gate if most else value >= gate)

@@ -9,7 +9,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from ..consistency import feathered, paste
+from ..editing.composite import paste
+from ..editing.masks import feathered
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 from .cases import Case
-from .gates import GATES
+from .thresholds import THRESHOLDS
 
 MOST_CASES = 40
 _PICTURE = 128  # pixels
@@ -24,7 +24,7 @@ def case_sheet(cases: Sequence[Case], columns: int = 5, most: int = MOST_CASES) 
 
     Those that fail a gate come first, in red frames; then those that fail something else, in yellow ones.
     """
-    chosen = sorted(cases, key=lambda case: (case.passed(GATES), not case.wrong()))[:most]
+    chosen = sorted(cases, key=lambda case: (case.passed(THRESHOLDS), not case.wrong()))[:most]
     width = max(2, *(len(case.pictures) for case in chosen)) * (_PICTURE + _MARGIN) + _MARGIN
     cells = [_cell(case, width) for case in chosen]
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
@@ -40,7 +40,7 @@ def case_sheet(cases: Sequence[Case], columns: int = 5, most: int = MOST_CASES) 
 
 def _cell(case: Case, width: int) -> Image.Image:
     wrong = case.wrong()
-    frame = _BAD if not case.passed(GATES) else _FAIR if wrong else _GOOD
+    frame = _BAD if not case.passed(THRESHOLDS) else _FAIR if wrong else _GOOD
     texts = [(case.asked, "black"), (case.answered, (90, 90, 90)), (", ".join(wrong), frame)]
     letters = int((width - 2 * _MARGIN) / _LETTER)
     lines = [(line, colour) for text, colour in texts for line in textwrap.wrap(text, letters)[:_MOST_LINES]]

@@ -9,18 +9,7 @@ from typing import NamedTuple
 
 from .captions import parse_caption
 from .catalogue import COLOURS, COLUMNS, ROWS
-from .edits import (
-    COLOURINGS,
-    GROUND_CHANGES,
-    GROWS,
-    LEAVINGS,
-    MOVES,
-    SHRINKS,
-    SKY_CHANGES,
-    STEPS,
-    TURNS,
-    WAYS,
-)
+from .edits import COLOURINGS, GROUND_CHANGES, GROWS, LEAVINGS, MOVES, SHRINKS, SKY_CHANGES, STEPS, TURNS, WAYS
 from .naming import Mention, Named
 
 _CLAUSES = re.compile(r"[,;.!?]| and then | then | and | but ")

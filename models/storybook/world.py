@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from .catalogue import (
+from .catalogue import (  # fmt: skip
     COLUMN_CENTRES,
     COLUMNS,
     GROUNDS,
@@ -16,7 +16,7 @@ from .catalogue import (
     SIZES,
     SKIES,
     box_of,
-)  # fmt: skip
+)
 
 MOST_THINGS = 4
 NATURAL_ROW = 0.7  # how often a thing stands where one expects it

@@ -14,14 +14,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..agent import Agent
-from ..configuration import WeGenConfig
+from ..checkpoints.tokenizer import END, PICTURE_BEGIN, Tokenizer
+from ..checkpoints.wegen import WeGen
 from ..data import TASKS, Picture, Sample, Text, read_index, sample_at, stream
-from ..generation import Decoding
+from ..network.agent import Agent
+from ..network.configuration import WeGenConfig
+from ..network.vision_encoder import VisionEncoder, pool_features
+from ..prompting.decoding import Decoding
 from ..storybook import Named, Scene, parse_caption
-from ..tokenizer import END, PICTURE_BEGIN, Tokenizer
-from ..vision_encoder import VisionEncoder, pool_features
-from ..wegen import WeGen
 from .conversations import Conversation, ConversationBatch, collate, conversation
 from .encoder import CellReader, cell_answers
 from .losses import agent_losses, agent_outputs, noised

@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .. import storybook
-from ..compact_vae import CompactVAE
-from ..configuration import WeGenConfig
 from ..errors import WeGenError
+from ..network.compact_vae import CompactVAE
+from ..network.configuration import WeGenConfig
 from ..storybook import Scene
 from .loop import HELD_OUT
 from .pages import Mixture, page, still, thing_weights, to_pixels

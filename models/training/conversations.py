@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ..chat import Reference
-from ..configuration import WeGenConfig
-from ..conversation import Task, user_turn
+from ..checkpoints.tokenizer import END, PICTURE_BEGIN, Tokenizer
 from ..data import Forgotten, Part, Picture, Sample, Text
-from ..tokenizer import END, PICTURE_BEGIN, Tokenizer
+from ..network.configuration import WeGenConfig
+from ..prompting.conversation import Task, user_turn
+from ..values import Reference
 from .losses import IGNORED
 
 

@@ -20,10 +20,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .. import storybook
-from ..configuration import WeGenConfig
+from ..network.configuration import WeGenConfig
+from ..network.vision_encoder import VisionEncoder, pool_features
 from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, ROWS, SIZES, SKIES, Scene
 from ..storybook.world import MOST_THINGS
-from ..vision_encoder import VisionEncoder, pool_features
 from .loop import HELD_OUT
 from .losses import noised
 from .pages import Mixture, jittered, still, to_clip, to_pixels

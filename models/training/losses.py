@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..agent import Agent
+from ..network.agent import Agent
 
 IGNORED = -100
 """The label of a position whose token nobody has to predict."""

@@ -12,7 +12,7 @@ from einops import rearrange
 from torch import Tensor
 
 from .. import storybook
-from ..images import CLIP_MEAN, CLIP_STD
+from ..media.images import CLIP_MEAN, CLIP_STD
 from ..storybook import COLOURS, GROUNDS, KINDS, ROWS, SKIES, Scene
 from ..storybook.world import MOST_THINGS, sample_jitter
 

@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from .. import storybook
-from ..compact_vae import CompactVAE
-from ..configuration import WeGenConfig
-from ..decoder import Decoder
-from ..schedule import training_sigmas
+from ..network.compact_vae import CompactVAE
+from ..network.configuration import WeGenConfig
+from ..network.vision_encoder import VisionEncoder, pool_features
+from ..painting.diffusers_painter import Decoder
+from ..painting.schedule import training_sigmas
 from ..storybook import Scene
-from ..vision_encoder import VisionEncoder, pool_features
 from .loop import HELD_OUT
 from .losses import noised
 from .pagecache import PageCache

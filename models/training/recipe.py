@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ..configuration import WeGenConfig
 from ..errors import WeGenError
+from ..network.configuration import WeGenConfig
 
 #: the stages of a whole training, in the order in which they need each other
 STAGES = ("tokenizer", "vae", "encoder", "painter", "vae_decoder", "agent")

@@ -18,11 +18,11 @@ from PIL import Image
 from torch import Tensor
 
 from .. import storybook
-from ..compact_vae import CompactVAE
-from ..configuration import WeGenConfig
-from ..decoder import Decoder
+from ..network.compact_vae import CompactVAE
+from ..network.configuration import WeGenConfig
+from ..network.vision_encoder import VisionEncoder, pool_features
+from ..painting.diffusers_painter import Decoder
 from ..storybook import Scene
-from ..vision_encoder import VisionEncoder, pool_features
 from .autoencoder import picture_losses
 from .loop import HELD_OUT
 from .losses import noised

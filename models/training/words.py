@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import storybook
+from ..checkpoints.tokenizer import ADDED_FILE, MODEL_FILE, PICTURE_BEGIN, PICTURE_END, Tokenizer, picture_token
 from ..data import Text, generate_samples
-from ..tokenizer import ADDED_FILE, MODEL_FILE, PICTURE_BEGIN, PICTURE_END, Tokenizer, picture_token
 
 MARKERS = ("[INST]", "[/INST]")
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from comfyui_wegen.models.chat_file import load_chat
+from comfyui_wegen.models.media.chat_file import load_chat
 
 from .graphs import MODEL_SOCKETS, generate, mask, node, refine
 

@@ -6,8 +6,8 @@ from random import Random
 
 import numpy as np
 import pytest
+from comfyui_wegen.models.editing.registration import Motion
 from comfyui_wegen.models.evaluation.motion import moved_picture, natural_picture
-from comfyui_wegen.models.registration import Motion
 from PIL import Image
 
 from .graphs import load, mask, node, refine

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
-from comfyui_wegen.models.convert import convert
-from comfyui_wegen.models.loading import load
+from comfyui_wegen.models.checkpoints.convert import convert
+from comfyui_wegen.models.painting.loading import load
 from safetensors.torch import load_file, save_file
 
 SCRIPTS = Path(__file__).parent / "scripts"

@@ -9,14 +9,14 @@ from pathlib import Path
 import comfy.model_management
 import comfy.utils
 
-from ...models.chat import Chat
-from ...models.checkpoint import open_checkpoint
-from ...models.configuration import WeGenConfig
-from ...models.generation import OnStep
+from ...models.checkpoints.reader import open_checkpoint
+from ...models.checkpoints.tokenizer import Tokenizer
+from ...models.checkpoints.wegen import WeGen
+from ...models.engine import PictureDraft
+from ...models.network.configuration import WeGenConfig
 from ...models.pipeline import look_at
-from ...models.tokenizer import Tokenizer
-from ...models.turn import Idea
-from ...models.wegen import WeGen
+from ...models.prompting.decoding import OnStep
+from ...models.values import Chat
 from .loading import compute_dtype, load_part
 
 #: turns whose ideas are kept; each holds on to its chat's pictures
@@ -35,7 +35,7 @@ class WeGenBundle:
         self.tokenizer: Tokenizer = checkpoint.tokenizer
         self.vision_patcher = load_part(str(folder), "vision_encoder", precision)
         self.patcher = load_part(str(folder), "language_model", precision)
-        self._ideas: OrderedDict[Hashable, tuple[Idea, ...]] = OrderedDict()
+        self._ideas: OrderedDict[Hashable, tuple[PictureDraft, ...]] = OrderedDict()
         self._read: tuple[Chat, Chat] | None = None  # the last chat with pictures of other models, and as it was read
 
     def __repr__(self) -> str:
@@ -47,7 +47,7 @@ class WeGenBundle:
     def is_dynamic(self) -> bool:
         return all(patcher.is_dynamic() for patcher in self.get_models())
 
-    def recall(self, question: Hashable, think: Callable[[], Sequence[Idea]]) -> tuple[Idea, ...]:
+    def recall(self, question: Hashable, think: Callable[[], Sequence[PictureDraft]]) -> tuple[PictureDraft, ...]:
         """What `think` gives, or gave when the same was asked a few turns ago.
 
         The host keeps results of expanded nodes only until it has passed another output node (0.33, default cache),
@@ -60,7 +60,7 @@ class WeGenBundle:
             self._ideas.popitem(last=False)
         return self._ideas[question]
 
-    def seeing(self, pictures: int) -> WeGen:
+    def load_vision(self, pictures: int) -> WeGen:
         """The model with its vision encoder on the device, with room for `pictures` at once."""
         vision, dtype = self.config.vision, compute_dtype(self.vision_patcher)
         # The widest tensors of a block: the MLP's inside, and queries, keys and values; a few of each at a time.
@@ -70,13 +70,13 @@ class WeGenBundle:
     def read(self, chat: Chat | None) -> Chat:
         """A chat as the model can read it: it looks at the pictures that other models painted."""
         chat = chat or Chat()
-        if not any(turn.foreign or any(one.features is None for one in turn.references) for turn in chat.turns):
+        if not any(turn.is_foreign or any(one.features is None for one in turn.references) for turn in chat.turns):
             return chat
         if self._read is None or self._read[0] is not chat:
-            self._read = chat, look_at(self.seeing(1), chat)
+            self._read = chat, look_at(self.load_vision(1), chat)
         return self._read[1]
 
-    def writing(self, rows: int, positions: int) -> WeGen:
+    def load_language(self, rows: int, positions: int) -> WeGen:
         """The model with its language model on the device, with room for `rows` sequences of `positions` tokens.
 
         Raises:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import folder_paths
 
-from ...models.chat_file import SUFFIX
-from ...models.checkpoint import checkpoint_kind
+from ...models.bundled import BUNDLED as BUNDLED_FOLDER
+from ...models.checkpoints.reader import checkpoint_kind
 from ...models.errors import WeGenError
+from ...models.media.chat_file import SUFFIX
 
 KEY = "wegen"
-BUNDLED = {"wegen-nano (bundled)": Path(__file__).resolve().parents[2] / "models" / "nano"}
+BUNDLED = {"wegen-nano (bundled)": BUNDLED_FOLDER}
 
 
 def register() -> None:

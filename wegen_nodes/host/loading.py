@@ -15,12 +15,12 @@ import torch
 from comfy.ldm.models.autoencoder import AutoencoderKL
 from torch import nn
 
-from ...models.agent import Agent
-from ...models.checkpoint import Checkpoint, checkpoint_kind, open_checkpoint, part_file
-from ...models.compact_vae import CompactVAE
-from ...models.configuration import UNetConfig, VAEConfig
+from ...models.checkpoints.reader import Checkpoint, checkpoint_kind, open_checkpoint, part_file
 from ...models.errors import CheckpointError, WeGenError
-from ...models.vision_encoder import VisionEncoder
+from ...models.network.agent import Agent
+from ...models.network.compact_vae import CompactVAE
+from ...models.network.configuration import UNetConfig, VAEConfig
+from ...models.network.vision_encoder import VisionEncoder
 
 PRECISIONS = {"default": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 #: parts up to this many bytes in float32 are held in it on a CPU, where casting at each use would cost more

@@ -11,13 +11,13 @@ import latent_preview
 import torch
 from torch import Tensor
 
-from ...models.chat import Settings
-from ...models.configuration import WeGenConfig
-from ...models.consistency import latent_mask, pad_to_multiple
-from ...models.decoder import may_change, steps_for_strength
+from ...models.editing.masks import latent_mask, pad_to_multiple
 from ...models.errors import WeGenError
+from ...models.network.configuration import WeGenConfig
+from ...models.painting.diffusers_painter import may_change, steps_for_strength
+from ...models.painting.schedule import published_sigmas
 from ...models.pipeline import start_noise
-from ...models.schedule import published_sigmas
+from ...models.values import SamplerSettings
 
 PUBLISHED = "published"
 
@@ -46,7 +46,7 @@ def conditioning(features: Tensor, width: int, height: int) -> tuple[list, list]
     )
 
 
-def sigmas_of(model, config: WeGenConfig, settings: Settings) -> Tensor:
+def sigmas_of(model, config: WeGenConfig, settings: SamplerSettings) -> Tensor:
     """Falling noise levels `[steps + 1]` of the chosen schedule; at a lower strength the last of a longer one.
 
     Raises:
@@ -69,7 +69,7 @@ def paint(
     config: WeGenConfig,
     features: Tensor,
     seeds: Sequence[int],
-    settings: Settings,
+    settings: SamplerSettings,
     width: int,
     height: int,
     before: Tensor | None = None,
@@ -105,7 +105,7 @@ def sample(
     features: Tensor,
     noise: Tensor,
     latent: Tensor,
-    settings: Settings,
+    settings: SamplerSettings,
     mask: Tensor | None = None,
     seed: int = 0,
 ) -> Tensor:

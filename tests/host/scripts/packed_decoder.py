@@ -4,8 +4,8 @@ import json
 import sys
 
 import torch
-from comfyui_wegen.models.chat import Settings
-from comfyui_wegen.models.checkpoint import open_checkpoint
+from comfyui_wegen.models.checkpoints.reader import open_checkpoint
+from comfyui_wegen.models.values import SamplerSettings
 from comfyui_wegen.wegen_nodes.host.loading import load_unet, load_vae
 from comfyui_wegen.wegen_nodes.host.sampling import sample
 from safetensors.torch import load_file, save_file
@@ -16,7 +16,7 @@ config = open_checkpoint(folder).config
 with torch.inference_mode():
     model, vae = load_unet(folder), load_vae(folder)
     start = torch.zeros_like(given["noise"])
-    settings = Settings(steps=4, guidance_scale=3.0)
+    settings = SamplerSettings(steps=4, guidance_scale=3.0)
     latent = sample(model, config, given["features"], given["noise"], start, settings) * config.vae.scaling_factor
     results = {
         "latent": latent,

@@ -6,7 +6,7 @@ from unittest import mock
 
 import comfy.model_management
 import torch
-from comfyui_wegen.models.generation import Decoding
+from comfyui_wegen.models.prompting.decoding import Decoding
 from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
 from comfyui_wegen.wegen_nodes.host.loading import load_unet
 from safetensors.torch import load_file
@@ -16,7 +16,7 @@ expected = load_file(f"{folder}/expected.safetensors")
 
 
 def write(wegen):
-    model = wegen.writing(2, 200)
+    model = wegen.load_language(2, 200)
     prompt = model.embed(model.tokenizer.encode("[INST] a red cat [/INST]\n<img>"))
     decoding = Decoding(model, [prompt], 90, guided=True)
     features = decoding.write_picture(2.0).features
@@ -34,7 +34,7 @@ def denoise(unet):
 with torch.inference_mode():
     wegen, unet = WeGenBundle(folder, precision), load_unet(folder, precision)
     parts = {
-        "vision encoder": (wegen.vision_patcher, lambda: wegen.seeing(2).encode_pixels(expected["encode.pixels"])),
+        "vision encoder": (wegen.vision_patcher, lambda: wegen.load_vision(2).encode_pixels(expected["encode.pixels"])),
         "language model": (wegen.patcher, lambda: write(wegen)),
         "unet": (unet, lambda: denoise(unet)),
     }

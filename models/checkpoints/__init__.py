@@ -1,0 +1,1 @@
+"""Checkpoint folders: the tokenizer, reading, converting and loading them."""

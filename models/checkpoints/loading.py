@@ -1,0 +1,35 @@
+"""Building headless models from an opened checkpoint; inside ComfyUI the host's side does this its own way."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..network.agent import Agent
+from ..network.vision_encoder import VisionEncoder
+from .reader import Checkpoint, Part
+from .wegen import WeGen
+
+
+def load_wegen(checkpoint: Checkpoint, device: str | torch.device, dtype: torch.dtype) -> WeGen:
+    """The parts that see and write, without the decoder."""
+    config, device = checkpoint.config, torch.device(device)
+    with torch.device("meta"):
+        vision_encoder, agent = VisionEncoder(config.vision), Agent(config)
+    return WeGen(
+        config=config,
+        tokenizer=checkpoint.tokenizer,
+        vision_encoder=fill(vision_encoder, checkpoint.vision_encoder, device, dtype),
+        agent=fill(agent, checkpoint.language_model, device, dtype),
+        device=device,
+        dtype=dtype,
+    )
+
+
+def fill(module: nn.Module, part: Part, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    part.check(module)
+    # Assigned tensor by tensor: beside the finished module only one tensor of the file is in memory at a time.
+    # A tensor that already has the right type is copied too, so that nothing keeps pointing into the mapped file.
+    state = {key: part[key].to(device, dtype, copy=True) for key in part}
+    module.load_state_dict(state, assign=True)
+    return module.eval().requires_grad_(False)

@@ -1,0 +1,408 @@
+"""Reading checkpoints: the published folder and the packed one, both as lazily read tensors with checked names."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import pickle
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from ..errors import CheckpointError, WeGenError
+from ..network.configuration import LanguageConfig, ScheduleConfig, UNetConfig, VAEConfig, VisionConfig, WeGenConfig
+from .tokenizer import ADDED_FILE, Tokenizer
+
+PARTS = ("vision_encoder", "language_model", "unet", "vae")
+CONFIG_FILE = "config.json"
+
+AGENT_FILE = "pytorch_model.bin"
+VISION_FILE = Path("pretrained/EVA-CLIP/visual.pt")
+VISION_CONFIG_FILE = "vision_config.json"
+TOKENIZER_FOLDER = Path("pretrained/SEED-X/cvlm_llama2_tokenizer_100img_and_224loc_addpatch")
+LLAMA_CONFIG_FILE = Path("pretrained/meta-llama/Llama-2-7b-chat-hf/config.json")
+UNET_FOLDER = Path("stage1_final/unet")
+VAE_FOLDER = Path("pretrained/stable-diffusion-xl-base-1.0/vae")
+SCHEDULER_FILE = Path("pretrained/stable-diffusion-xl-base-1.0/scheduler/scheduler_config.json")
+#: what published folders are called when they stand inside another one
+PUBLISHED_NAME = "wegen_mllm_ckpt"
+
+DIFFUSERS_FILE = re.compile(r"diffusion_pytorch_model(?:\.(\w+))?\.(?:safetensors|bin)")
+#: the form in which the published code asks for the UNet
+UNET_VARIANT = "bf16"
+
+#: entries of published files that no computation uses
+UNUSED = re.compile(
+    r"llm\.model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq|(input_resampler|adapter)\..*scale"
+    r"|(norm|fc_norm|head)\.(weight|bias)|mask_token"
+)
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor of a file: where it stands, its shape, and how to read it."""
+
+    file: Path
+    key: str
+    shape: tuple[int, ...]
+    read: Callable[[], Tensor]
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+
+class Part(Mapping[str, Tensor]):
+    """The tensors of one part of the model by the model's own names, each read when it is asked for."""
+
+    def __init__(self, name: str, tensors: Mapping[str, StoredTensor]):
+        self.name = name
+        self.stored = dict(tensors)
+
+    def __getitem__(self, key: str) -> Tensor:
+        entry = self.stored[key]
+        try:
+            return entry.read()
+        except (SafetensorError, RuntimeError, OSError, ValueError) as error:
+            raise CheckpointError(f"{entry.file}: cannot read {entry.key!r}: {error}") from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.stored)
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def check(self, module: nn.Module) -> None:
+        """Compare names and shapes with those of `module` (which may be on the meta device).
+
+        Raises:
+            CheckpointError: naming the file and the first missing, mis-shaped or unknown key.
+        """
+        expected = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+        self.check_shapes(expected)
+
+    def check_shapes(self, expected: Mapping[str, tuple[int, ...]]) -> None:
+        missing = sorted(set(expected) - set(self.stored))
+        files = sorted({str(entry.file) for entry in self.stored.values()})
+        where = " and ".join(files) or "the checkpoint"
+        if missing:
+            raise CheckpointError(
+                f"{where}: the {self.name.replace('_', ' ')} lacks {len(missing)} of {len(expected)} tensors, "
+                f"first of them {missing[0]!r}. The file is incomplete or of another model."
+            )
+        for key in sorted(set(self.stored) - set(expected)):
+            entry = self.stored[key]
+            raise CheckpointError(
+                f"{entry.file}: {entry.key!r} does not belong to a WeGen {self.name.replace('_', ' ')}. "
+                "The file is of another model."
+            )
+        for key, shape in expected.items():
+            entry = self.stored[key]
+            if entry.shape != shape:
+                raise CheckpointError(
+                    f"{entry.file}: {entry.key!r} has the shape {list(entry.shape)}, expected {list(shape)}."
+                )
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An opened checkpoint folder: sizes, tokenizer, and the four parts' tensors, none of them read yet."""
+
+    folder: Path
+    config: WeGenConfig
+    tokenizer: Tokenizer
+    vision_encoder: Part
+    language_model: Part
+    unet: Part
+    vae: Part
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        return {name: getattr(self, name) for name in PARTS}
+
+
+def open_checkpoint(folder: str | Path) -> Checkpoint:
+    """Open a packed or a published checkpoint folder; only names, shapes and small files are read.
+
+    Raises:
+        CheckpointError: naming what is missing or wrong, and in which file.
+    """
+    folder = Path(folder).expanduser()
+    kind = checkpoint_kind(folder)
+    if kind == "packed":
+        checkpoint = _open_packed(folder)
+    elif kind == "published":
+        checkpoint = _open_published(folder if (folder / AGENT_FILE).is_file() else folder / PUBLISHED_NAME)
+    elif not folder.is_dir():
+        raise CheckpointError(f"There is no checkpoint folder {folder}.")
+    else:
+        raise CheckpointError(
+            f"{folder} holds no WeGen checkpoint: neither {CONFIG_FILE} with {part_file(PARTS[0])} (packed, written by "
+            f"'wegen convert') nor {AGENT_FILE} (published) is there."
+        )
+    _check_vocabulary(checkpoint)
+    return checkpoint
+
+
+def checkpoint_kind(folder: Path) -> str | None:
+    """ "packed", "published", or None when `folder` is neither."""
+    # One part is enough to know what the folder is meant to be; which others are missing is then said by name.
+    if (folder / CONFIG_FILE).is_file() and any((folder / part_file(part)).is_file() for part in PARTS):
+        return "packed"
+    if (folder / AGENT_FILE).is_file() or (folder / PUBLISHED_NAME / AGENT_FILE).is_file():
+        return "published"
+    return None
+
+
+def part_file(part: str) -> str:
+    """Name of a part's file in a packed folder."""
+    return f"{part}.safetensors"
+
+
+def _check_vocabulary(checkpoint: Checkpoint) -> None:
+    rows, needed = checkpoint.config.language.vocab_size, checkpoint.tokenizer.vocab_size
+    if rows != needed:
+        raise CheckpointError(
+            f"{checkpoint.folder}: the tokenizer ({ADDED_FILE} and tokenizer.model) has {needed} tokens, the language "
+            f"model's embedding {rows} rows. The two are of different models."
+        )
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def _read_json(path: Path) -> dict:
+    if not path.is_file():
+        raise CheckpointError(f"The checkpoint needs {path}, which does not exist.")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} must hold a JSON object.")
+    return values
+
+
+def read_safetensors(path: Path) -> dict[str, StoredTensor]:
+    """Names and shapes in a safetensors file; tensors are memory-mapped when read."""
+    if not path.is_file():
+        raise CheckpointError(f"The checkpoint needs {path}, which does not exist.")
+    try:
+        handle = safe_open(path, framework="pt")
+        return {
+            key: StoredTensor(
+                path, key, tuple(handle.get_slice(key).get_shape()), lambda key=key: handle.get_tensor(key)
+            )
+            for key in handle.keys()  # noqa: SIM118 - not a mapping
+        }
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from error
+
+
+def read_pickle(path: Path) -> dict[str, StoredTensor]:
+    """Names and shapes in a pickled state dict, memory-mapped; a pickle that holds anything but tensors is refused."""
+    if not path.is_file():
+        raise CheckpointError(f"The checkpoint needs {path}, which does not exist.")
+    try:
+        # Files from before PyTorch 1.6 are no zip archives and cannot be mapped.
+        values = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} was not loaded: it is damaged, or holds something else than tensors, which could run code "
+            f"({_first_line(error)})."
+        ) from error
+    # Damaged pickles make the unpickler stumble in many ways, over indices and attributes of its own among them.
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is damaged or no PyTorch file: {_first_line(error)}") from error
+    if not isinstance(values, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in values.items()
+    ):
+        raise CheckpointError(f"{path} does not hold a state dict (names to tensors).")
+    return {key: StoredTensor(path, key, tuple(t.shape), lambda t=t: t) for key, t in values.items()}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _read_diffusers(folder: Path, variant: str = "") -> dict[str, StoredTensor]:
+    """The weights of a diffusers model folder: the variant that the published code asks for ("" is the plain file),
+    else the plain file, else any other; safetensors before pickles."""
+
+    def preference(path: Path) -> tuple:
+        form = DIFFUSERS_FILE.fullmatch(path.name).group(1) or ""
+        return path.suffix != ".safetensors", form != variant, form != "", form
+
+    found = sorted((path for path in folder.glob("*") if DIFFUSERS_FILE.fullmatch(path.name)), key=preference)
+    if not found:
+        raise CheckpointError(f"The checkpoint needs diffusion_pytorch_model.safetensors in {folder}.")
+    return read_safetensors(found[0]) if found[0].suffix == ".safetensors" else read_pickle(found[0])
+
+
+def _number(values: Mapping, key: str, default: float, file: Path) -> float:
+    """A number of a JSON file, of the type of `default`; null counts as absent."""
+    value = default if values.get(key) is None else values[key]
+    wanted = (int, float) if isinstance(default, float) else int
+    if not isinstance(value, wanted) or isinstance(value, bool):
+        raise CheckpointError(f"{file}: {key} must be a number, got {value!r}.")
+    return type(default)(value)
+
+
+def _below(tensors: Mapping[str, StoredTensor], prefix: str) -> dict[str, StoredTensor]:
+    return {key.removeprefix(prefix): entry for key, entry in tensors.items() if key.startswith(prefix)}
+
+
+def _shape(tensors: Mapping[str, StoredTensor], key: str, file: Path, dimensions: int) -> tuple[int, ...]:
+    if key not in tensors:
+        raise CheckpointError(f"{file}: {key!r} is missing. The file is incomplete or of another model.")
+    shape = tensors[key].shape
+    if len(shape) != dimensions:
+        raise CheckpointError(f"{file}: {key!r} has the shape {list(shape)}, expected {dimensions} dimensions.")
+    return shape
+
+
+def _count(tensors: Mapping[str, StoredTensor], pattern: str) -> int:
+    return 1 + max((int(m.group(1)) for key in tensors if (m := re.match(pattern, key))), default=-1)
+
+
+# --- the packed folder -----------------------------------------------------------------------------------------------
+
+
+def _open_packed(folder: Path) -> Checkpoint:
+    path = folder / CONFIG_FILE
+    try:
+        config = WeGenConfig.from_json(path.read_text(encoding="utf-8"), str(path))
+    except CheckpointError:
+        raise
+    except WeGenError as error:
+        raise CheckpointError(str(error)) from error
+    return Checkpoint(
+        folder=folder,
+        config=config,
+        tokenizer=Tokenizer.from_folder(folder, config.tokens_per_picture),
+        **{part: Part(part, read_safetensors(folder / part_file(part))) for part in PARTS},
+    )
+
+
+# --- the published folder --------------------------------------------------------------------------------------------
+
+
+def _open_published(folder: Path) -> Checkpoint:
+    agent = {key: entry for key, entry in read_pickle(folder / AGENT_FILE).items() if not UNUSED.fullmatch(key)}
+    vision = {key: entry for key, entry in read_pickle(folder / VISION_FILE).items() if not UNUSED.fullmatch(key)}
+    known = ("llm.", "input_resampler.", "output_resampler.", "adapter.unet.", "adapter.vae.")
+    for key in agent:
+        if not key.startswith(known):
+            raise CheckpointError(f"{folder / AGENT_FILE}: {key!r} does not belong to a WeGen agent.")
+    unet, vae = _below(agent, "adapter.unet."), _below(agent, "adapter.vae.")
+    # Where the agent brings its own decoder it wins, key by key; the stage-one files need not even be there then.
+    if not unet or any((folder / UNET_FOLDER).glob("diffusion_pytorch_model*")):
+        unet = {**_read_diffusers(folder / UNET_FOLDER, UNET_VARIANT), **unet}
+    if not vae or any((folder / VAE_FOLDER).glob("diffusion_pytorch_model*")):
+        vae = {**_read_diffusers(folder / VAE_FOLDER), **vae}
+    language = {key: entry for key, entry in agent.items() if not key.startswith("adapter.")}
+
+    vision_config = _vision_config(vision, folder)
+    try:
+        unet_config = _diffusers_config(UNetConfig, folder / UNET_FOLDER / CONFIG_FILE)
+        vae_config = _diffusers_config(VAEConfig, folder / VAE_FOLDER / CONFIG_FILE)
+        config = WeGenConfig(
+            vision=vision_config,
+            language=_language_config(language, folder),
+            unet=unet_config,
+            vae=vae_config,
+            schedule=_schedule_config(folder / SCHEDULER_FILE),
+            size=unet_config.sample_size * vae_config.downscale,
+            name=folder.parent.name if folder.name == PUBLISHED_NAME else folder.name,
+        )
+    except CheckpointError:
+        raise
+    except WeGenError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
+    return Checkpoint(
+        folder=folder,
+        config=config,
+        tokenizer=Tokenizer.from_folder(folder / TOKENIZER_FOLDER, config.tokens_per_picture),
+        vision_encoder=Part("vision_encoder", vision),
+        language_model=Part("language_model", language),
+        unet=Part("unet", unet),
+        vae=Part("vae", vae),
+    )
+
+
+def _diffusers_config(kind: type[UNetConfig] | type[VAEConfig], file: Path) -> UNetConfig | VAEConfig:
+    try:
+        return kind.from_diffusers(_read_json(file), str(file))
+    except CheckpointError:
+        raise
+    except WeGenError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def _vision_config(vision: Mapping[str, StoredTensor], folder: Path) -> VisionConfig:
+    """Sizes from the weights; those that leave no trace there from `vision_config.json`, else the published ones."""
+    file = folder / VISION_FILE
+    width, _, patch, _ = _shape(vision, "patch_embed.proj.weight", file, 4)
+    positions = _shape(vision, "pos_embed", file, 3)[1]
+    grid = round((positions - 1) ** 0.5)
+    if grid**2 + 1 != positions:
+        raise CheckpointError(f"{file}: 'pos_embed' has {positions} positions, expected a square and one.")
+    places = [place / VISION_CONFIG_FILE for place in (folder, folder.parent)]
+    extra_file = next((place for place in places if place.is_file()), places[0])
+    extra = _read_json(extra_file) if extra_file.is_file() else {}
+    try:
+        return VisionConfig(
+            image_size=grid * patch,
+            patch_size=patch,
+            width=width,
+            layers=_count(vision, r"blocks\.(\d+)\."),
+            head_width=_number(extra, "head_width", VisionConfig.head_width, extra_file),
+            mlp_width=_shape(vision, "blocks.0.mlp.fc1.weight", file, 2)[0],
+            qkv_bias="blocks.0.attn.qkv.bias" in vision,
+            layer_norm_eps=_number(extra, "layer_norm_eps", VisionConfig.layer_norm_eps, extra_file),
+        )
+    except CheckpointError:
+        raise
+    except WeGenError as error:
+        raise CheckpointError(f"{file}: {error} Put the right one into {VISION_CONFIG_FILE} in {folder}.") from error
+
+
+def _language_config(agent: Mapping[str, StoredTensor], folder: Path) -> LanguageConfig:
+    file = folder / AGENT_FILE
+    vocab_size, width = _shape(agent, "llm.model.embed_tokens.weight", file, 2)
+    sizes = folder / LLAMA_CONFIG_FILE
+    values = _read_json(sizes)
+    published = LanguageConfig()
+    heads = _number(values, "num_attention_heads", published.heads, sizes)
+    if heads < 1 or width % heads:
+        raise CheckpointError(f"{sizes}: {heads} heads do not divide the width {width} of {file}.")
+    kv_width = _shape(agent, "llm.model.layers.0.self_attn.k_proj.weight", file, 2)[0]
+    return LanguageConfig(
+        vocab_size=vocab_size,
+        width=width,
+        mlp_width=_shape(agent, "llm.model.layers.0.mlp.gate_proj.weight", file, 2)[0],
+        layers=_count(agent, r"llm\.model\.layers\.(\d+)\."),
+        heads=heads,
+        kv_heads=kv_width // (width // heads),
+        norm_eps=_number(values, "rms_norm_eps", published.norm_eps, sizes),
+        rope_theta=_number(values, "rope_theta", published.rope_theta, sizes),
+        context_length=_number(values, "max_position_embeddings", published.context_length, sizes),
+    )
+
+
+def _schedule_config(file: Path) -> ScheduleConfig:
+    values = _read_json(file)
+    expected = {"beta_schedule": "scaled_linear", "prediction_type": "epsilon", "timestep_spacing": "leading"}
+    for name, wanted in expected.items():
+        if values.get(name, wanted) != wanted:
+            raise CheckpointError(f"{file}: {name} is {values[name]!r}; WeGen's decoder needs {wanted!r}.")
+    names = [field.name for field in dataclasses.fields(ScheduleConfig)]
+    return ScheduleConfig(**{name: _number(values, name, getattr(ScheduleConfig, name), file) for name in names})

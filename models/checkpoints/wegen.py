@@ -1,0 +1,74 @@
+"""WeGen ready to use: configuration, tokenizer, vision encoder and agent, with the device and precision they run in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..errors import WeGenError
+from ..media.images import clip_pixels
+from ..network.agent import Agent
+from ..network.configuration import WeGenConfig
+from ..network.vision_encoder import VisionEncoder, pool_features
+from .tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class WeGen:
+    """The parts of one checkpoint that see and write; the decoder that paints stands beside it.
+
+    Attributes:
+        device: where inputs are put; inside a host the modules get there by the host's own patchers.
+        dtype: precision of the language model's and the vision encoder's arithmetic.
+    """
+
+    config: WeGenConfig
+    tokenizer: Tokenizer
+    vision_encoder: VisionEncoder
+    agent: Agent
+    device: torch.device
+    dtype: torch.dtype
+
+    def encode_pixels(self, pixels: Tensor) -> Tensor:
+        """CLIP-normalised pictures `[B, 3, S, S]` -> pooled features `[B, tokens_per_picture, D]`, float32."""
+        patches = self.vision_encoder(pixels.to(self.device, self.dtype))
+        return pool_features(patches.float(), self.config.feature_grid)
+
+    def encode_pictures(self, pictures: Sequence[Image.Image]) -> Tensor:
+        """PIL pictures of any size -> pooled features `[B, tokens_per_picture, D]`, float32.
+
+        As published, each picture is squeezed to a square, whatever its proportions.
+        """
+        size = self.config.vision.image_size
+        with torch.no_grad():
+            return self.encode_pixels(torch.stack([clip_pixels(picture, size) for picture in pictures]))
+
+    def embed(self, ids: Sequence[int], features: Sequence[Tensor] = ()) -> Tensor:
+        """Token ids -> embeddings `[L, width]`; whole pictures among the ids take the embeddings of `features`.
+
+        Args:
+            ids: of one sequence; each picture in it stands as all of `tokenizer.picture_ids`.
+            features: `[tokens_per_picture, D]` for each picture, in order.
+
+        Raises:
+            WeGenError: features that another checkpoint made.
+        """
+        tokens = torch.tensor(ids, dtype=torch.long, device=self.device)
+        embeddings = self.agent.llm.embed(tokens).to(self.dtype)
+        starts = [position for position, index in enumerate(ids) if index == self.tokenizer.picture_ids[1]]
+        if len(starts) != len(features):
+            raise ValueError(f"The sequence has room for {len(starts)} pictures, {len(features)} were given.")
+        expected = (self.config.tokens_per_picture, self.config.vision.width)
+        for start, picture in zip(starts, features, strict=True):
+            if tuple(picture.shape) != expected:
+                raise WeGenError(
+                    f"A reference or chat holds {picture.shape[0]} features of {picture.shape[1]} numbers, this "
+                    f"checkpoint works with {expected[0]} of {expected[1]}. Make it anew with this checkpoint."
+                )
+            inside = slice(start, start + self.config.tokens_per_picture)
+            embeddings[inside] = self.agent.embed_features(picture.to(self.device, self.dtype))
+        return embeddings

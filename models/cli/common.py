@@ -1,0 +1,140 @@
+"""What several commands share: options, pictures and masks from files, loading, and progress bars."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..bundled import BUNDLED
+from ..errors import WeGenError
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+    from ..pipeline import Pipeline
+
+OK, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+PRECISIONS = ("fp32", "fp16", "bf16")
+
+
+def package_version() -> str:
+    """The installed version, or a word that says there is none."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("wegen")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "(not installed)"
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Which checkpoint, where, and how precise."""
+    add = parser.add_argument
+    add("--model", type=Path, default=BUNDLED, help="checkpoint folder, packed or published; default the bundled nano")
+    add("--device", help="such as cpu or cuda; default a GPU where there is one")
+    add("--precision", choices=PRECISIONS, help="of the arithmetic; default fp32 on the CPU, else fp16")
+
+
+def load_pipeline(arguments: argparse.Namespace) -> Pipeline:
+    """The checkpoint that the options of `add_model_options` name."""
+    import torch
+
+    from ..pipeline import Pipeline
+
+    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    types = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    try:
+        precision = arguments.precision or ("fp32" if torch.device(device).type == "cpu" else "fp16")
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise WeGenError(f"The device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return Pipeline.from_folder(arguments.model, device, types[precision])
+
+
+def writable_folder(folder: Path) -> Path:
+    """The folder, made where it is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WeGenError(f"Cannot write to {folder}: {error.strerror}.") from error
+    return folder
+
+
+def named_file(text: str) -> tuple[str, Path]:
+    """`NAME=FILE` of an option."""
+    name, equals, file = text.partition("=")
+    if not (name and equals and file):
+        raise argparse.ArgumentTypeError(f"write it as NAME=FILE, not {text!r}")
+    return name.removeprefix("@"), Path(file)
+
+
+def count(text: str) -> int:
+    """A whole number of 1 or more of an option."""
+    if not re.fullmatch(r"[0-9]+", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+def read_picture(file: Path) -> Image.Image:
+    """A picture file, the right side up."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(file) as picture:
+            # Cameras write which side is up instead of turning the pixels.
+            return ImageOps.exif_transpose(picture)
+    except (OSError, Image.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise WeGenError(f"Cannot read the picture {file}: {reason}.") from error
+
+
+def read_mask(file: Path | None) -> Tensor | None:
+    """A mask file's grey values, `[H, W]` in 0..1; transparent parts count as white, as in ComfyUI."""
+    from ..media.images import from_pil
+
+    return None if file is None else from_pil(read_picture(file)).mean(dim=-1)
+
+
+def print_notes(pipeline: Pipeline, text: str) -> None:
+    """Say which words of the user's the model does not know."""
+    from ..prompting.domain import understand
+
+    for note in understand(pipeline.config, text).notes:
+        print(note, file=sys.stderr)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[..., Callable[..., None]]]:
+    """Gives a maker of `on_...` callbacks, each of which shows a bar on stderr from its first step on."""
+    from tqdm import tqdm
+
+    bar: tqdm | None = None
+
+    def close() -> None:
+        nonlocal bar
+        if bar is not None:
+            bar.close()
+            bar = None
+
+    def callback(label: str, unit: str = "it") -> Callable[..., None]:
+        def show(done: int, total: int, *_) -> None:
+            nonlocal bar
+            if bar is None or bar.desc != label or done <= bar.n:
+                close()
+                bar = tqdm(total=total, desc=label, unit=unit, unit_scale=unit == "B", unit_divisor=1024)
+            bar.update(done - bar.n)
+            if done >= total:
+                close()
+
+        return show
+
+    try:
+        yield callback
+    finally:
+        close()

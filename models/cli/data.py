@@ -1,0 +1,54 @@
+"""`wegen data`: write training samples as WebDataset shards, to look at, to share, and to train with.
+
+What making samples needs is imported when it begins, so that the command line's help answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import islice
+from pathlib import Path
+
+from ..errors import WeGenError
+
+SHARD_SIZE = 1000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `wegen data` understands."""
+    parser.description = (
+        "Write samples of the storybook as WebDataset shards: pictures as PNG, and JSON that says in which order a\n"
+        "model reads and writes them. `wegen train ... --data DIR` trains with them in place of fresh ones."
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    parser.add_argument("--samples", type=int, default=10_000, metavar="N", help="how many; default %(default)s")
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the samples; default %(default)s")
+    parser.add_argument("--recipe", type=Path, help="of the stage 'agent', whose tasks are mixed; default nano's own")
+    parser.add_argument("--shard-size", type=int, default=SHARD_SIZE, metavar="N", help="samples a file; %(default)s")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the shards; 0 when all went well.
+
+    Raises:
+        WeGenError: fewer than 1 sample, a recipe without tasks, or a folder that holds shards already.
+    """
+    from tqdm import tqdm
+
+    from ..data import generate_samples, write_samples
+    from ..training.recipe import AGENT, read_recipe
+    from .train import NANO_RECIPES
+
+    if arguments.samples < 1:
+        raise WeGenError(f"{arguments.samples} samples were asked for; give 1 or more.")
+    path = arguments.recipe or NANO_RECIPES / f"{AGENT}.json"
+    tasks = read_recipe(path).options.get("tasks")
+    if not tasks:
+        raise WeGenError(f"{path} has no tasks to mix; give the recipe of the stage {AGENT!r}.")
+    samples = islice(generate_samples(tasks, arguments.seed), arguments.samples)
+    about = {"task_mix": tasks, "seed": arguments.seed, "count": arguments.samples}
+    bar = tqdm(samples, total=arguments.samples, unit="sample", mininterval=1.0)
+    shards = write_samples(arguments.out, bar, arguments.shard_size, about)
+    print(f"{arguments.samples} samples in {len(shards)} shards: {arguments.out}")
+    return 0

@@ -1,0 +1,123 @@
+"""The story of `wegen demo`: pictures, one contact sheet and timings of the bundled model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..media.contact_sheet import Sheet
+from ..media.images import to_pil
+from ..pipeline import Pipeline
+from ..prompting.asking import ask
+from ..prompting.text_sampling import DEFAULT_CREATIVITY, TextSampling
+from ..storybook import Scene, Thing, render
+from ..values import References
+
+WISH = "a quiet night"
+WISH_SEEDS = range(1, 7)
+HOUSE = Scene("meadow", "day", (Thing("house", "red", "big", 2, 2, "lit"),))
+CAT = Scene("snow", "day", (Thing("cat", "orange", "big", 1, 3, "facing right"),))
+COMBINATION = (
+    "put the house of @house at the lower right together with the cat of @cat at the bottom left on a beach at dusk"
+)
+OPENING = (
+    "on a meadow by day, a big red house with the lights off at the lower left, "
+    "a small white cloud at the upper right, a small green round tree at the bottom right."
+)
+#: instruction, and the part of the picture that may change as fractions (left, top, right, bottom)
+REFINEMENTS = (
+    ("make it night", (0.0, 0.0, 1.0, 1.0)),
+    ("add a big yellow crescent moon at the top middle", (0.3, 0.0, 0.75, 0.35)),
+    ("light up the house", (0.0, 0.4, 0.45, 0.95)),
+    ("remove the cloud", (0.55, 0.3, 1.0, 0.5)),
+)
+QUESTION = "what colour is the house?"
+
+
+def run_demo(pipeline: Pipeline, out: Path, say: Callable[[str], None] = print) -> dict[str, float]:
+    """Play the whole story, write its pictures, `contact_sheet.png` and `timings.txt` into `out`.
+
+    Args:
+        pipeline: of the bundled model, or of another one that knows the storybook.
+        out: a folder; made when it is not there.
+        say: gets each line of the report.
+
+    Returns:
+        Seconds of each part.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    sheet, seconds = Sheet(), {}
+
+    def part(name: str, begun: float) -> None:
+        seconds[name] = time.perf_counter() - begun
+        say(f"{name}: {seconds[name]:.1f} s")
+
+    def save(picture: Tensor, name: str) -> Image.Image:
+        image = to_pil(picture)
+        image.save(out / f"{name}.png")
+        return image
+
+    begun = time.perf_counter()
+    chat = pipeline.generate(WISH, list(WISH_SEEDS), sampling=TextSampling.from_creativity(DEFAULT_CREATIVITY))
+    answers = chat.last.answers
+    drawn = [(save(answer.picture, f"wish_{answer.seed}"), answer.rewrite) for answer in answers]
+    sheet.add(f"“{WISH}”: six rewrites, six pictures", drawn)
+    for answer in answers:
+        say(f"  {WISH!r} -> {answer.rewrite}")
+    part("one wish, six pictures", begun)
+
+    begun = time.perf_counter()
+    references, shown = References(), []
+    for name, scene in (("house", HOUSE), ("cat", CAT)):
+        picture = Image.fromarray(render(scene))
+        references = references.add(pipeline.encode_reference(name, picture))
+        shown.append((picture, f"@{name}"))
+    chat = pipeline.generate(COMBINATION, [1], references)
+    shown.append((save(chat.last.answer.picture, "two_references"), COMBINATION))
+    sheet.add("Two references in one scene", shown)
+    part("two references", begun)
+
+    begun = time.perf_counter()
+    chat = pipeline.generate(OPENING, [1])
+    pictures = [(save(chat.last.answer.picture, "chat_0"), OPENING)]
+    for number, (instruction, area) in enumerate(REFINEMENTS, start=1):
+        before = chat.last.answer.picture
+        edit = _area(area, *before.shape[:2])
+        whole = bool(edit.all())
+        chat = pipeline.refine(
+            chat, instruction, [number], edit_mask=None if whole else edit, sampling=TextSampling(temperature=0.0)
+        )
+        after = chat.last.answer.picture
+        words = instruction
+        if not whole:
+            kept = edit == 0
+            difference = float((after - before)[kept].abs().max())
+            words += f" ({float(kept.float().mean()):.0%} of the picture kept, largest difference there {difference:g})"
+        pictures.append((save(after, f"chat_{number}"), words))
+        say(f"  {words}")
+    sheet.add("A chat: each turn changes what is said", pictures)
+    part("a chat of four refinements", begun)
+
+    begun = time.perf_counter()
+    answer = ask(pipeline.wegen, QUESTION, chat=chat)
+    say(f"  {QUESTION} {answer}")
+    sheet.add("A question about the last picture", [(to_pil(chat.last.answer.picture), f"{QUESTION} {answer}")])
+    part("a question", begun)
+
+    sheet.draw().save(out / "contact_sheet.png")
+    report = [f"{name}: {value:.1f} s" for name, value in seconds.items()]
+    (out / "timings.txt").write_text("\n".join([*report, f"all: {sum(seconds.values()):.1f} s"]) + "\n")
+    say(f"all: {sum(seconds.values()):.1f} s; see {out / 'contact_sheet.png'}")
+    return seconds
+
+
+def _area(area: tuple[float, float, float, float], height: int, width: int) -> Tensor:
+    left, top, right, bottom = area
+    mask = torch.zeros(height, width)
+    mask[round(top * height) : round(bottom * height), round(left * width) : round(right * width)] = 1
+    return mask

@@ -1,0 +1,121 @@
+"""`wegen eval consistency`: measure how well kept pixels are kept, print a table, and write the numbers as JSON.
+
+What measuring needs is imported when it runs, so that the command line's help answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from ..bundled import BUNDLED
+from ..errors import WeGenError
+
+MEASURED = ("kept", "auto_mask", "registration", "seam", "stock", "references")
+"""The groups of numbers, in the order in which they are measured."""
+
+
+@dataclass(frozen=True)
+class Promise:
+    """A bound that a number must keep."""
+
+    bound: float
+    at_least: bool = False
+
+    def kept_by(self, value: float) -> bool:
+        return value >= self.bound if self.at_least else value <= self.bound
+
+    def __str__(self) -> str:
+        return f"at {'least' if self.at_least else 'most'} {self.bound:g}"
+
+
+PROMISES: Mapping[str, Promise] = MappingProxyType(
+    {
+        "kept/max_difference": Promise(0),
+        "kept/turns": Promise(50, at_least=True),
+        "auto_mask/recall": Promise(0.95, at_least=True),
+        "auto_mask/precision": Promise(0.6, at_least=True),
+        "auto_mask/changed": Promise(0.95, at_least=True),
+        "auto_mask/unchanged": Promise(0.99, at_least=True),
+        "registration/pixels": Promise(0.25),
+        "registration/zoom_percent": Promise(0.2),
+        "registration/found": Promise(0.95, at_least=True),
+        "registration/false_motions": Promise(0),
+        "seam/ratio": Promise(1),
+        "seam/added_ratio": Promise(1),
+    }
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `wegen eval consistency`."""
+    parser.description = (
+        "Measure what stays of a picture: kept pixels over many turns, shift and zoom that are found and undone,\n"
+        "seams, and for comparison what a latent noise mask without a paste leaves (the stock way)."
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file")
+    parser.add_argument("--cases", type=int, default=200, metavar="N", help="how many of each; default %(default)s")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all cases; default %(default)s")
+    parser.add_argument("--model", type=Path, default=BUNDLED, metavar="DIR", help="a packed folder")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the own mask's recall and precision as PNG")
+    parser.add_argument("--only", nargs="+", choices=MEASURED, metavar="GROUP", help="; ".join(MEASURED))
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, print and write; gives the exit code 0, whatever the numbers are.
+
+    Raises:
+        WeGenError: there is no model, or no cases were asked for.
+    """
+    from ..evaluation.consistency import GROUPS, Exam
+    from ..pipeline import Pipeline
+
+    exam = Exam(Pipeline.from_folder(arguments.model), arguments.cases, arguments.seed)
+    numbers: dict[str, float] = {}
+    for name in arguments.only or MEASURED:
+        began = time.perf_counter()
+        found = GROUPS[name](exam)
+        numbers.update(found)
+        print_table(found, f"{name}: {time.perf_counter() - began:.0f} s")
+    if arguments.plot is not None:
+        draw_trade_off(numbers, arguments.plot)
+    if arguments.json is not None:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def draw_trade_off(numbers: Mapping[str, float], path: Path) -> None:
+    """Draw recall and precision over the own mask's threshold.
+
+    Raises:
+        WeGenError: they were not measured.
+    """
+    from ..evaluation.own_masks import PRECISION_AT, RECALL_AT
+    from ..media.plots import trade_off_plot
+
+    curves = [
+        {float(name.removeprefix(start)): value for name, value in numbers.items() if name.startswith(start)}
+        for start in (RECALL_AT, PRECISION_AT)
+    ]
+    if not all(curves):
+        raise WeGenError("A plot needs the group auto_mask; leave out --only, or name it there.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    trade_off_plot(*curves).save(path)
+
+
+def print_table(numbers: Mapping[str, float], title: str) -> None:
+    """One line for each number; promised ones with the promise and whether it is kept."""
+    print(f"\n{title}")
+    for name, value in numbers.items():
+        promise = PROMISES.get(name)
+        verdict = "" if promise is None else f"{promise!s:14} {'ok' if promise.kept_by(value) else 'MISSED'}"
+        print(f"  {name:32} {value:9.4g}  {verdict}".rstrip())
+    sys.stdout.flush()

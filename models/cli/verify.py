@@ -1,0 +1,33 @@
+"""`wegen verify`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .common import FAILED, OK
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `wegen verify`."""
+    parser.description = (
+        "Recompute every entry of a folder of reference values (expected.json, expected.safetensors, pictures and the\n"
+        "checkpoint they came from) in float32 on the CPU. A stage is ok when its largest absolute error is at most\n"
+        "tolerance * max(1, largest expected magnitude); losses are compared relatively, ids and texts must be equal."
+    )
+    parser.add_argument("folder", type=Path, help="the reference values")
+    parser.add_argument("--model", type=Path, help="hold another checkpoint to these values; default the folder's own")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; gives the exit code."""
+    from ..evaluation.verify import HEADER, verify
+
+    print(HEADER)
+    stages = verify(arguments.folder, arguments.model, on_stage=lambda stage: print(stage, flush=True))
+    failed = [stage.name for stage in stages if not stage.passed]
+    print(
+        f"{len(stages) - len(failed)} of {len(stages)} stages ok" + (f"; failed: {', '.join(failed)}" if failed else "")
+    )
+    return FAILED if failed else OK

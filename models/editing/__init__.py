@@ -1,0 +1,1 @@
+"""What a refinement may change: masks, cropping, registration and exact compositing."""

@@ -1,0 +1,86 @@
+"""What WeGen Keep does to a picture: bring it to size, move it back, match its tone, and paste what is kept over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import WeGenError
+from .composite import match_tone, paste
+from .masks import feathered
+from .registration import estimate, undo
+
+LARGEST_STRETCH = 1.1
+"""How much the proportions of two pictures may differ: more is another crop, which no resizing makes fit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """A picture with its kept pixels back.
+
+    Attributes:
+        picture: `[H, W, C]` float32, the size of the picture before.
+        weight: `[H, W]` in 0..1, how much of the new picture is in each pixel; 0 is the old one to the bit.
+        report: in words, what was done and what not.
+    """
+
+    picture: Tensor
+    weight: Tensor
+    report: str
+
+
+def keep(
+    before: Tensor, after: Tensor, change: Tensor, feather: float = 8, align: bool = True, tone: bool = False
+) -> Kept:
+    """Take the change area from `after` and everything else from `before`.
+
+    Args:
+        before: `[H, W, C]` in 0..1, with 1, 3 or 4 channels.
+        after: `[h, w, C]`, the same picture from any model; another size is resized to that of `before`.
+        change: `[H, W]` in 0..1; 0 is kept to the bit.
+        feather: width in pixels of the soft edge, which lies inside the change area.
+        align: whether shift and zoom against the kept area are found and undone.
+        tone: whether colours are matched at the edge.
+
+    Raises:
+        WeGenError: the pictures have other proportions, or the feather is negative.
+    """
+    weight = feathered(change, feather)
+    after, said = _fitted(after, before)
+    if align:
+        motion = estimate(before, after, change)
+        after = undo(after, motion)
+        said.append(motion.reason)
+    if tone:
+        matched = match_tone(before, after, change)
+        shift = (matched - after)[..., :3].abs()[change > 0].max()
+        said.append(f"Colours shifted by up to {255 * float(shift):.1f} of 255.")
+        after = matched
+    said.append(f"{(weight <= 0).float().mean():.1%} of the pixels are those from before, to the bit.")
+    return Kept(paste(before, after, weight), weight, " ".join(said))
+
+
+def _fitted(after: Tensor, before: Tensor) -> tuple[Tensor, list[str]]:
+    """`after` at the size of `before`, and what there is to say about it."""
+    (height, width), (has_height, has_width) = before.shape[:2], after.shape[:2]
+    if (has_height, has_width) == (height, width):
+        return after, []
+    stretch = (has_width / has_height) / (width / height)
+    if not 1 / LARGEST_STRETCH <= stretch <= LARGEST_STRETCH:
+        raise WeGenError(
+            f"The pictures are {width}x{height} and {has_width}x{has_height} pixels: their proportions differ by "
+            f"{max(stretch, 1 / stretch) - 1:.0%}, at most {LARGEST_STRETCH - 1:.0%} can be resized. "
+            "Crop or pad the new picture to the proportions of the old one first."
+        )
+    return resized(after, height, width), [f"Resized from {has_width}x{has_height} to {width}x{height}."]
+
+
+def resized(picture: Tensor, height: int, width: int) -> Tensor:
+    """A picture `[h, w, C]` in 0..1 in another size, smoothly; the very same at its own size."""
+    if picture.shape[:2] == (height, width):
+        return picture
+    picture = picture.float().permute(2, 0, 1)[None]
+    picture = F.interpolate(picture, size=(height, width), mode="bicubic", antialias=True)
+    return picture[0].permute(1, 2, 0).clamp(0, 1)

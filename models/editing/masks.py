@@ -1,0 +1,104 @@
+"""Keeping what the user likes: change masks, their way to the latent, and exact compositing."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from torch import Tensor
+
+from ..errors import WeGenError
+
+
+def fit_mask(mask: Tensor, height: int, width: int) -> Tensor:
+    """Bring a mask `[H, W]` or `[1, H, W]` of any size to `[height, width]`, float32 in 0..1.
+
+    Nearest neighbours are taken: a hard mask stays hard, so that no kept pixel becomes half kept.
+    """
+    if mask.ndim == 3 and len(mask) == 1:
+        mask = mask[0]
+    if mask.ndim != 2 or 0 in mask.shape:
+        raise WeGenError(
+            f"A mask must have the shape [height, width], got {list(mask.shape)}; give one mask a picture."
+        )
+    mask = mask.detach().float().cpu().clamp(0, 1)
+    if mask.shape != (height, width):
+        mask = F.interpolate(mask[None, None], size=(height, width), mode="nearest-exact")[0, 0]
+    return mask
+
+
+def change_mask(edit_mask: Tensor | None, keep_mask: Tensor | None, height: int, width: int) -> Tensor | None:
+    """Where a picture may change, `[height, width]` in 0..1; None when neither mask is given.
+
+    Args:
+        edit_mask: white may change, black must not.
+        keep_mask: white must not change; where the two contradict each other, keeping wins.
+        height, width: of the picture; masks of another size are stretched to it.
+
+    Raises:
+        WeGenError: the masks leave nothing to change.
+    """
+    if edit_mask is None and keep_mask is None:
+        return None
+    change = torch.ones(height, width) if edit_mask is None else fit_mask(edit_mask, height, width)
+    if keep_mask is not None:
+        change = change * (1 - fit_mask(keep_mask, height, width))
+    if not change.any():
+        raise WeGenError(
+            "The masks leave no pixel that may change: white in an edit mask may change, white in a keep mask must not."
+        )
+    return change
+
+
+def latent_mask(change: Tensor, downscale: int) -> Tensor:
+    """Change masks `[H, W]` or `[B, H, W]` on the latent's cells, `[B, 1, ceil(H / downscale), ceil(W / downscale)]`.
+
+    The largest value in each cell counts, so that thin areas do not vanish.
+    """
+    height, width = change.shape[-2:]
+    padded = F.pad(change, (0, -width % downscale, 0, -height % downscale))
+    return F.max_pool2d(padded.reshape(-1, 1, *padded.shape[-2:]), downscale)
+
+
+def pad_to_multiple(picture: Tensor, multiple: int) -> Tensor:
+    """Grow a picture `[H, W, C]` at its right and bottom to multiples of `multiple` pixels, by reflection."""
+    height, width = picture.shape[:2]
+    rows = reflected(height, math.ceil(height / multiple) * multiple)
+    columns = reflected(width, math.ceil(width / multiple) * multiple)
+    return picture[rows][:, columns]
+
+
+def reflected(length: int, padded: int) -> Tensor:
+    """Indices 0 .. length - 1 and on to `padded` by going back and forth; works for a length of 1 too."""
+    period = max(2 * length - 2, 1)
+    index = torch.arange(padded) % period
+    return torch.where(index < length, index, period - index)
+
+
+def feathered(change: Tensor, feather: float) -> Tensor:
+    """Soften the edge of a change area inwards: weights `[H, W]` in 0..1 for `paste`.
+
+    The weight rises evenly from the nearest pixel that is kept (where `change` is 0), which itself stays kept, to the
+    value of `change` at `feather` pixels from there. No blend over that distance can be less steep. Where an area is
+    too narrow for that, the edge is as wide as fits, so that what changed in the middle of it is seen in full.
+
+    Args:
+        change: `[H, W]` in 0..1; soft values stay as soft as they are.
+        feather: width of the edge in pixels, 0 or more.
+
+    Raises:
+        WeGenError: the feather is negative.
+    """
+    if not feather >= 0:
+        raise WeGenError(f"The feather is {feather} pixels; give 0 or more.")
+    area = (change > 0).numpy()
+    if feather == 0 or area.all() or not area.any():
+        return change
+    depth = ndimage.distance_transform_edt(area)
+    parts, count = ndimage.label(area, structure=np.ones((3, 3)))
+    deepest = ndimage.maximum(depth, parts, np.arange(count + 1))
+    ramp = depth / np.minimum(feather + 1, deepest)[parts].clip(1)
+    return torch.minimum(change, torch.from_numpy(ramp.clip(0, 1)).to(change))

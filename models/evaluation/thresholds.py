@@ -1,0 +1,35 @@
+"""What is measured, and what the project promises."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+JUDGE, TURN = "judge", "turn"
+#: the behaviours, in the order in which they are measured, and the time of a turn
+MEASURED = (
+    JUDGE,
+    "reconstruction",
+    "text_to_picture",
+    "describe",
+    "questions",
+    "refine",
+    "two_references",
+    "rewriting",
+    TURN,
+)
+SECONDS = "turn/seconds"
+#: the numbers of an evaluation with the promises: shares of 0..1 at least, seconds at most
+THRESHOLDS: Mapping[str, float] = MappingProxyType(
+    {
+        "judge/scene": 0.98,
+        "reconstruction/scene": 0.99,
+        "text_to_picture/scene": 0.90,
+        "text_to_picture/attribute": 0.97,
+        "describe/objects": 0.95,
+        "questions/right": 0.95,
+        "refine/changed": 0.95,
+        "refine/unchanged": 0.95,
+        "two_references/both": 0.90,
+        "rewriting/named_kept": 0.99,
+        SECONDS: 4.0,
+    }
+)

@@ -1,0 +1,1 @@
+"""Pictures, chat files, metadata and plots."""

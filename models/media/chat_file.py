@@ -1,0 +1,186 @@
+"""Chats as files: one .safetensors with all pictures, masks and features to the bit, and the words as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ..errors import WeGenError
+from ..values import Answer, AutoMask, Chat, Reference, References, SamplerSettings, Turn
+
+FORMAT, VERSION = "wegen_chat", 1
+SUFFIX = ".safetensors"
+_LEVELS = 255  # of the 8-bit form that pictures and masks take when nothing is lost by it
+
+
+class ChatFileError(WeGenError):
+    """A chat that cannot be read or written; the message names the file."""
+
+
+def save_chat(chat: Chat, path: str | Path) -> Path:
+    """Write a chat; a file that was there before is replaced at once and in whole, or stays as it is.
+
+    Raises:
+        ChatFileError: the chat is empty, or the folder cannot be written to.
+    """
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        path = path.with_name(path.name + SUFFIX)
+    if not chat.turns:
+        raise ChatFileError(f"The chat has no turns yet, so {path} was not written.")
+    tensors: dict[str, Tensor] = {}
+    record = _Writer(tensors).chat(chat)
+    metadata = {"format": FORMAT, "version": str(VERSION), "chat": json.dumps(record, ensure_ascii=False)}
+    content = save(tensors, metadata=metadata)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, content)
+    except OSError as error:
+        raise ChatFileError(f"The chat could not be written to {path}: {error.strerror or error}.") from error
+    return path
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Through a file beside it that is on the disk before it takes the old one's name."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+    partial = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.chmod(0o644)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def load_chat(path: str | Path) -> Chat:
+    """Read a chat back, equal to the one that was saved.
+
+    Raises:
+        ChatFileError: there is no such file, it is damaged, it is no chat, or a newer version wrote it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ChatFileError(f"There is no chat {path}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            version = _version(metadata, path)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as error:
+        raise ChatFileError(f"{path} is damaged or no chat: {error}.") from error
+    if version > VERSION:
+        raise ChatFileError(f"{path} is of version {version}; this WeGen reads up to {VERSION}. Update the pack.")
+    try:
+        return _Reader(tensors).chat(json.loads(metadata["chat"]))
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ChatFileError(f"{path} is damaged: {type(error).__name__} {error}.") from error
+
+
+def _version(metadata: Mapping[str, str], path: Path) -> int:
+    if metadata.get("format") != FORMAT or not metadata.get("version", "").isdigit():
+        raise ChatFileError(f"{path} is not a chat that WeGen saved.")
+    return int(metadata["version"])
+
+
+class _Writer:
+    """Values to a JSON record; tensors go to `tensors` by number, equal ones only once."""
+
+    def __init__(self, tensors: dict[str, Tensor]):
+        self.tensors = tensors
+
+    def chat(self, chat: Chat) -> dict[str, Any]:
+        return {"turns": [self.turn(turn) for turn in chat.turns]}
+
+    def turn(self, turn: Turn) -> dict[str, Any]:
+        return {
+            "instruction": turn.instruction,
+            "answers": [self.answer(answer) for answer in turn.answers],
+            "references": [self.reference(reference) for reference in turn.references],
+            "edit_mask": self.tensor(turn.edit_mask),
+            "keep_mask": self.tensor(turn.keep_mask),
+            "released": turn.released,
+            "settings": dataclasses.asdict(turn.settings),
+            "picked": turn.picked,
+        }
+
+    def answer(self, answer: Answer) -> dict[str, Any]:
+        names = ("features", "picture", "change")
+        tensors = {name: self.tensor(getattr(answer, name)) for name in names}
+        return {"rewrite": answer.rewrite, "seed": answer.seed, **tensors}
+
+    def reference(self, reference: Reference) -> dict[str, Any]:
+        tensors = {name: self.tensor(getattr(reference, name)) for name in ("features", "picture", "mask")}
+        return {"name": reference.name, "weight": reference.weight, **tensors}
+
+    def tensor(self, tensor: Tensor | None) -> str | None:
+        if tensor is None:
+            return None
+        stored = _compact(tensor.detach().cpu().contiguous())
+        for name, other in self.tensors.items():
+            if other.dtype == stored.dtype and torch.equal(other, stored):
+                return name
+        name = f"{len(self.tensors):05d}"
+        self.tensors[name] = stored
+        return name
+
+
+def _compact(tensor: Tensor) -> Tensor:
+    """8 bits where they hold the very same values, as they do for most masks and for pictures from files."""
+    if tensor.dtype != torch.float32 or tensor.numel() == 0:
+        return tensor
+    rounded = (tensor.clamp(0, 1) * _LEVELS).round().to(torch.uint8)
+    return rounded if torch.equal(_expanded(rounded), tensor) else tensor
+
+
+def _expanded(tensor: Tensor) -> Tensor:
+    return tensor.float() / _LEVELS if tensor.dtype == torch.uint8 else tensor
+
+
+class _Reader:
+    """The inverse of `_Writer`."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]):
+        self.tensors = {name: _expanded(tensor) for name, tensor in tensors.items()}
+
+    def chat(self, record: Mapping[str, Any]) -> Chat:
+        return Chat(tuple(self.turn(turn) for turn in record["turns"]))
+
+    def turn(self, record: Mapping[str, Any]) -> Turn:
+        settings = dict(record["settings"])
+        if settings["auto_mask"] is not None:
+            settings["auto_mask"] = AutoMask(**settings["auto_mask"])
+        return Turn(
+            instruction=record["instruction"],
+            answers=tuple(self.answer(answer) for answer in record["answers"]),
+            references=References(tuple(self.reference(reference) for reference in record["references"])),
+            edit_mask=self.tensor(record["edit_mask"]),
+            keep_mask=self.tensor(record["keep_mask"]),
+            released=record["released"],
+            settings=SamplerSettings(**settings),
+            picked=record["picked"],
+        )
+
+    def answer(self, record: Mapping[str, Any]) -> Answer:
+        tensors = {name: self.tensor(record[name]) for name in ("features", "picture", "change")}
+        return Answer(rewrite=record["rewrite"], seed=record["seed"], **tensors)
+
+    def reference(self, record: Mapping[str, Any]) -> Reference:
+        tensors = {name: self.tensor(record[name]) for name in ("features", "picture", "mask")}
+        return Reference(name=record["name"], weight=record["weight"], **tensors)
+
+    def tensor(self, name: str | None) -> Tensor | None:
+        return None if name is None else self.tensors[name]

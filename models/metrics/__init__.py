@@ -1,0 +1,1 @@
+"""Numbers about pictures: what stayed the same, and how different pictures are."""

@@ -1,0 +1,1 @@
+"""Layers and numbers: the configuration of every size, and the modules that compute."""

@@ -1,0 +1,409 @@
+"""The one configuration of every WeGen, from the published sizes (the defaults) down to the bundled nano model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from ..errors import WeGenError
+
+FORMAT_VERSION = 1
+WORLDS = ("", "storybook")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise WeGenError(message)
+
+
+def _require_positive(config: Any) -> None:
+    """Every whole number of a configuration counts or measures something that must be there."""
+    for entry in dataclasses.fields(config):
+        value = getattr(config, entry.name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        _require(
+            all(number >= 1 for number in numbers if type(number) is int),
+            f"{type(config).__name__}.{entry.name} is {value}; it must be 1 or more.",
+        )
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """Vision transformer: square picture -> (image_size / patch_size)^2 patch features of `width`."""
+
+    image_size: int = 448
+    patch_size: int = 14
+    width: int = 1792
+    layers: int = 64
+    head_width: int = 112
+    mlp_width: int = 15360
+    qkv_bias: bool = True
+    layer_norm_eps: float = 1e-6
+    normalize_features: bool = False
+    """Whether patch features leave the encoder normalised to zero mean and unit variance, without learned scale.
+    The published encoder has no final norm; models trained here normalise, so that features cannot shrink."""
+
+    def __post_init__(self):
+        _require_positive(self)
+        _require(
+            self.image_size % self.patch_size == 0,
+            f"Vision image_size {self.image_size} is not a multiple of patch_size {self.patch_size}.",
+        )
+        _require(
+            self.width % self.head_width == 0,
+            f"Vision width {self.width} is not a multiple of head_width {self.head_width}.",
+        )
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side of the picture."""
+        return self.image_size // self.patch_size
+
+    @property
+    def heads(self) -> int:
+        return self.width // self.head_width
+
+
+@dataclass(frozen=True)
+class LanguageConfig:
+    """LLaMA-2 style decoder-only transformer."""
+
+    vocab_size: int = 32330
+    width: int = 4096
+    mlp_width: int = 11008
+    layers: int = 32
+    heads: int = 32
+    kv_heads: int = 32
+    norm_eps: float = 1e-5
+    rope_theta: float = 10000.0
+    context_length: int = 4096
+
+    def __post_init__(self):
+        _require_positive(self)
+        _require(self.width % self.heads == 0, f"Language width {self.width} is not a multiple of {self.heads} heads.")
+        _require(self.heads % self.kv_heads == 0, f"{self.heads} heads cannot share {self.kv_heads} key/value heads.")
+        _require((self.width // self.heads) % 2 == 0, "Rotary embeddings need an even head width.")
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.heads
+
+    def require_room(self, positions: int) -> None:
+        """Raise when a sequence of `positions` tokens does not fit the context that the weights were made for."""
+        _require(
+            positions <= self.context_length,
+            f"This turn needs {positions} tokens; the model's context holds {self.context_length}. "
+            "Shorten the instruction, use fewer references or turns, or lower the token limit.",
+        )
+
+    def kv_cache_bytes(self, tokens: int, element_size: int) -> int:
+        """Bytes that the key/value cache of `tokens` positions of one sequence takes."""
+        return 2 * self.layers * self.kv_heads * self.head_width * tokens * element_size
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """The SDXL-like UNet, in diffusers' terms; `attention_head_dim` is the number of heads there, for each level."""
+
+    in_channels: int = 4
+    out_channels: int = 4
+    block_out_channels: tuple[int, ...] = (320, 640, 1280)
+    down_block_types: tuple[str, ...] = ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D")
+    up_block_types: tuple[str, ...] = ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D")
+    layers_per_block: int = 2
+    transformer_layers_per_block: tuple[int, ...] = (1, 2, 10)
+    attention_head_dim: tuple[int, ...] = (5, 10, 20)
+    cross_attention_dim: int = 1792
+    addition_time_embed_dim: int = 256
+    projection_class_embeddings_input_dim: int = 1792 + 6 * 256
+    norm_num_groups: int = 32
+    sample_size: int = 128
+
+    def __post_init__(self):
+        _require_positive(self)
+        levels = len(self.block_out_channels)
+        for name in ("down_block_types", "up_block_types", "transformer_layers_per_block", "attention_head_dim"):
+            count = len(getattr(self, name))
+            _require(count == levels, f"UNet {name} has {count} entries for {levels} levels.")
+        widths = {c // n for c, n in zip(self.block_out_channels, self.attention_head_dim, strict=True)}
+        _require(
+            len(widths) == 1 and all(c % 32 == 0 for c in self.block_out_channels),
+            f"UNet channels {self.block_out_channels} with {self.attention_head_dim} heads: every level must be a "
+            "multiple of 32 and have heads of the same width, or ComfyUI's own UNet cannot hold it.",
+        )
+        _require(
+            (self.norm_num_groups, self.addition_time_embed_dim) == (32, 256),
+            f"UNet norm_num_groups is {self.norm_num_groups}, addition_time_embed_dim {self.addition_time_embed_dim}; "
+            "ComfyUI's own UNet has 32 and 256.",
+        )
+        expected = self.cross_attention_dim + 6 * self.addition_time_embed_dim
+        _require(
+            self.projection_class_embeddings_input_dim == expected,
+            f"UNet added embedding takes {self.projection_class_embeddings_input_dim} values; "
+            f"{self.cross_attention_dim} features and 6 sizes of {self.addition_time_embed_dim} make {expected}.",
+        )
+
+    def to_diffusers(self) -> dict[str, Any]:
+        """Keyword arguments of `diffusers.UNet2DConditionModel`."""
+        return {
+            **dataclasses.asdict(self),
+            "addition_embed_type": "text_time",
+            "use_linear_projection": True,
+        }
+
+    @classmethod
+    def from_diffusers(cls, values: Mapping[str, Any], source: str = "config.json") -> UNetConfig:
+        """Read a diffusers `config.json`; scalars that stand for every level are spread out."""
+        levels = len(values.get("block_out_channels", cls.block_out_channels))
+        known = {f.name: values[f.name] for f in dataclasses.fields(cls) if values.get(f.name) is not None}
+        for name in ("transformer_layers_per_block", "attention_head_dim"):
+            if isinstance(known.get(name), int):
+                known[name] = [known[name]] * levels
+        for name, expected in (("addition_embed_type", "text_time"), ("use_linear_projection", True)):
+            _require(
+                values.get(name) == expected,
+                f"{source}: {name} is {values.get(name)!r}; WeGen's decoder needs {expected!r}.",
+            )
+        return _build(cls, known, source)
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """The SDXL VAE, in diffusers' terms."""
+
+    in_channels: int = 3
+    out_channels: int = 3
+    block_out_channels: tuple[int, ...] = (128, 256, 512, 512)
+    layers_per_block: int = 2
+    latent_channels: int = 4
+    norm_num_groups: int = 32
+    scaling_factor: float = 0.13025
+    sample_size: int = 1024
+    preview_factors: tuple[float, ...] = ()
+    """Rough colours of a latent for previews while sampling: a row-major `[latent_channels, 3]` matrix and a bias `[3]`
+    from scaled latents to RGB in -1..1. Empty: those known for SDXL's VAE."""
+
+    patch: int = 1
+    """Pixels along one side that are folded into channels before the first level. 1 is the published VAE (diffusers'
+    `AutoencoderKL`); above, the small `CompactVAE` is meant, which has no norms."""
+
+    decoder_layers_per_block: int | None = None
+    """Of a `CompactVAE`; None is one more than `layers_per_block`, as `AutoencoderKL` has it."""
+
+    def __post_init__(self):
+        _require(self.patch >= 1, f"VAE patch is {self.patch}; it must be 1 or more.")
+        _require(
+            self.decoder_layers_per_block is None or (self.patch > 1 and self.decoder_layers_per_block >= 0),
+            f"VAE decoder_layers_per_block is {self.decoder_layers_per_block}; it must be 0 or more with a patch above "
+            "1, and null with a patch of 1.",
+        )
+        _require(
+            self.patch > 1 or (self.norm_num_groups == 32 and all(c % 32 == 0 for c in self.block_out_channels)),
+            f"VAE channels {self.block_out_channels} in {self.norm_num_groups} groups: every level must be a multiple "
+            "of 32 and have 32 groups, or ComfyUI's own VAE cannot hold it.",
+        )
+        expected = 3 * (self.latent_channels + 1)
+        _require(
+            len(self.preview_factors) in (0, expected),
+            f"VAE preview_factors has {len(self.preview_factors)} numbers, expected {expected} or none.",
+        )
+
+    @property
+    def downscale(self) -> int:
+        """Pixels along one side of a latent cell."""
+        return self.patch * 2 ** (len(self.block_out_channels) - 1)
+
+    def to_diffusers(self) -> dict[str, Any]:
+        """Keyword arguments of `diffusers.AutoencoderKL`; only for a `patch` of 1."""
+        levels = len(self.block_out_channels)
+        values = dataclasses.asdict(self)
+        del values["preview_factors"], values["patch"], values["decoder_layers_per_block"]
+        return {
+            **values,
+            "down_block_types": ("DownEncoderBlock2D",) * levels,
+            "up_block_types": ("UpDecoderBlock2D",) * levels,
+            "act_fn": "silu",
+        }
+
+    @classmethod
+    def from_diffusers(cls, values: Mapping[str, Any], source: str = "config.json") -> VAEConfig:
+        """Read a diffusers `config.json`."""
+        known = {f.name: values[f.name] for f in dataclasses.fields(cls) if values.get(f.name) is not None}
+        return _build(cls, known, source)
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """Noise levels that the decoder was trained with, and how inference spaces them."""
+
+    num_train_timesteps: int = 1000
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    steps_offset: int = 1
+
+    def __post_init__(self):
+        _require(
+            0 <= self.steps_offset < self.num_train_timesteps,
+            f"A steps_offset of {self.steps_offset} does not fit {self.num_train_timesteps} training timesteps.",
+        )
+        _require(
+            0 < self.beta_start <= self.beta_end < 1,
+            f"Betas must rise from above 0 to below 1, got {self.beta_start} to {self.beta_end}.",
+        )
+
+
+@dataclass(frozen=True)
+class Templates:
+    """How a conversation becomes one token sequence. `{text}` and `{pictures}` stand for the turn's own.
+
+    The defaults fit the published weights: `text_to_picture` is the only prompt of the published inference, and
+    `turn` is that of the code base it grew from (SEED-X). Models trained here bring their own.
+    """
+
+    text_to_picture: str = "[INST] Generate a painting: {pictures}{text} [/INST]\n"
+    turn: str = "[INST] {pictures}{text} [/INST]\n"
+    rewrite: str = "[INST] Describe in detail a painting of: {pictures}{text} [/INST]\n"
+    ask: str = "[INST] {pictures}{text} [/INST]\n"
+    joint: str = "\n"
+    """Stands between an answer and the next turn."""
+    mention: str = "{name} (picture {number})"
+    """What `@name` in an instruction becomes; `{picture}` puts the picture itself there instead of in `{pictures}`."""
+    rewrite_place: str = "instruction"
+    """Where a rewrite stands when its picture is drawn: in the user's turn in place of the "instruction", or in the
+    "answer", between the user's own words and the picture."""
+    rewrite_limit: int = 200
+    """Most tokens of one rewrite or answer."""
+
+    def __post_init__(self):
+        _require_positive(self)
+        for name in ("text_to_picture", "turn", "rewrite", "ask"):
+            template = getattr(self, name)
+            for slot in ("{text}", "{pictures}"):
+                _require(
+                    template.count(slot) == 1,
+                    f"The template {name!r} must hold {slot} exactly once; it is {template!r}.",
+                )
+        try:
+            self.mention.format(name="", number=1, picture="")
+        except (LookupError, ValueError) as error:
+            raise WeGenError(
+                f"The template 'mention' may hold {{name}}, {{number}} and {{picture}}; it is {self.mention!r}."
+            ) from error
+        _require(
+            self.rewrite_place in ("instruction", "answer"),
+            f"rewrite_place is {self.rewrite_place!r}; it must be 'instruction' or 'answer'.",
+        )
+
+
+@dataclass(frozen=True)
+class WeGenConfig:
+    """Everything needed to build a WeGen without weights. Defaults are the published sizes."""
+
+    vision: VisionConfig = field(default_factory=VisionConfig)
+    language: LanguageConfig = field(default_factory=LanguageConfig)
+    unet: UNetConfig = field(default_factory=UNetConfig)
+    vae: VAEConfig = field(default_factory=VAEConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    templates: Templates = field(default_factory=Templates)
+    tokens_per_picture: int = 64
+    guidance_scale: float = 7.0
+    """Guidance of the decoder that the checkpoint is best with."""
+    size: int = 1024
+    """Side in pixels of the square pictures that the decoder paints by default."""
+    name: str = "wegen"
+    turns_in_view: int | None = None
+    """How many earlier turns of a chat keep their pictures in the sequence, older ones only their words: as many as the
+    model was trained to look back at. None: as many as fit."""
+    world: str = ""
+    """The closed world that the model was trained in ("storybook"): it knows the words of that world and no others.
+    Empty for a model of open language; see `worlds`."""
+
+    def __post_init__(self):
+        _require_positive(self)
+        side = self.feature_grid
+        _require(side * side == self.tokens_per_picture, f"{self.tokens_per_picture} features do not form a square.")
+        _require(
+            self.world in WORLDS,
+            f"The world is {self.world!r}; it must be one of {', '.join(repr(world) for world in WORLDS)}.",
+        )
+        _require(
+            self.vision.grid % side == 0,
+            f"A grid of {self.vision.grid} patches cannot be pooled evenly to {side}x{side} features.",
+        )
+        _require(
+            self.unet.cross_attention_dim == self.vision.width,
+            f"The UNet attends to features of {self.unet.cross_attention_dim}, "
+            f"the vision encoder makes features of {self.vision.width}.",
+        )
+        _require(
+            self.unet.in_channels == self.vae.latent_channels,
+            f"The UNet takes {self.unet.in_channels} latent channels, the VAE makes {self.vae.latent_channels}.",
+        )
+
+    @property
+    def feature_grid(self) -> int:
+        """Pooled features along one side of the picture (8 at 64 features)."""
+        return round(self.tokens_per_picture**0.5)
+
+    def to_json(self) -> str:
+        return json.dumps({"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "config.json") -> WeGenConfig:
+        """Parse what `to_json` wrote; `source` names the file in errors."""
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise WeGenError(f"{source} is not valid JSON: {error}.") from error
+        if not isinstance(values, dict) or "format_version" not in values:
+            raise WeGenError(f"{source} is not a WeGen configuration: it has no 'format_version'.")
+        version = values.pop("format_version")
+        if version != FORMAT_VERSION:
+            raise WeGenError(
+                f"{source} has format_version {version!r}; this release reads {FORMAT_VERSION}. "
+                "Update the pack, or convert the checkpoint again with it."
+            )
+        return _build(cls, values, source)
+
+
+def _build(cls: type, values: Mapping[str, Any], source: str = "config.json") -> Any:
+    """Make a (nested) configuration dataclass from parsed JSON, with errors that name the key."""
+    hints = get_type_hints(cls)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise WeGenError(f"{source} has unknown keys in {cls.__name__}: {', '.join(unknown)}.")
+    arguments = {}
+    for name, value in values.items():
+        hint = hints[name]
+        if dataclasses.is_dataclass(hint):
+            if not isinstance(value, Mapping):
+                raise WeGenError(f"{source}: {cls.__name__}.{name} must be an object, got {value!r}.")
+            arguments[name] = _build(hint, value, source)
+        else:
+            arguments[name] = _convert(value, hint, f"{source}: {cls.__name__}.{name}")
+    try:
+        return cls(**arguments)
+    except WeGenError as error:
+        raise WeGenError(f"{source}: {error}") from error
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list | tuple):
+            raise WeGenError(f"{where} must be a list, got {value!r}.")
+        return tuple(_convert(item, get_args(hint)[0], where) for item in value)
+    if get_origin(hint) is UnionType:  # of one type, and None
+        if value is None:
+            return None
+        [hint] = (one for one in get_args(hint) if one is not NoneType)
+    accepted = (int, float) if hint is float else hint
+    if not isinstance(value, accepted) or isinstance(value, bool) != (hint is bool):
+        raise WeGenError(f"{where} must be of type {hint.__name__}, got {value!r}.")
+    if hint is float and not math.isfinite(value):
+        raise WeGenError(f"{where} must be finite, got {value!r}.")
+    return hint(value)

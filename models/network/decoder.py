@@ -1,0 +1,26 @@
+"""The decoder's modules without weights: diffusers' UNet, and the VAE of the checkpoint's sizes."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from .compact_vae import CompactVAE
+from .configuration import VAEConfig, WeGenConfig
+
+
+def empty_decoder(config: WeGenConfig) -> tuple[nn.Module, nn.Module]:
+    """diffusers' UNet and the VAE of these sizes, without weights (on the meta device)."""
+    from diffusers import UNet2DConditionModel
+
+    with torch.device("meta"):
+        return UNet2DConditionModel(**config.unet.to_diffusers()), make_vae(config.vae)
+
+
+def make_vae(config: VAEConfig) -> nn.Module:
+    """A headless VAE of these sizes: the small models' own, or diffusers'."""
+    if config.patch > 1:
+        return CompactVAE(config)
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(**config.to_diffusers())

@@ -1,0 +1,140 @@
+"""The headless decoder: diffusers' UNet, VAE and Euler schedule, painting 64 features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..network.compact_vae import CompactVAE
+from ..network.configuration import WeGenConfig
+from .schedule import published_timesteps
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Paints features. Inside ComfyUI the host's own UNet and VAE take this place; both must agree."""
+
+    config: WeGenConfig
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL | CompactVAE
+    """In float32, whatever `dtype` is."""
+    device: torch.device
+    dtype: torch.dtype
+
+    @torch.no_grad()
+    def predict_noise(
+        self, sample: Tensor, timestep: Tensor | float, features: Tensor, width: int, height: int
+    ) -> Tensor:
+        """One UNet call on a scaled sample `[B, 4, h, w]` and features `[B, 64, D]` -> noise `[B, 4, h, w]`."""
+        sizes = torch.tensor([height, width, 0, 0, height, width], device=self.device, dtype=self.dtype)
+        return self.unet(
+            sample.to(self.device, self.dtype),
+            timestep,
+            encoder_hidden_states=features.to(self.device, self.dtype),
+            added_cond_kwargs={
+                "text_embeds": features.mean(dim=1).to(self.device, self.dtype),
+                "time_ids": sizes.expand(len(sample), -1),
+            },
+        ).sample
+
+    @torch.no_grad()
+    def paint(
+        self,
+        features: Tensor,
+        noise: Tensor,
+        steps: int,
+        guidance_scale: float,
+        keep: tuple[Tensor, Tensor] | None = None,
+        strength: float = 1.0,
+        on_step: Callable[[int, int, Tensor], None] | None = None,
+    ) -> Tensor:
+        """Sample a latent `[B, 4, h, w]` (scaled, as the UNet sees it).
+
+        Args:
+            features: `[B, 64, D]`.
+            noise: unit variance, `[B, 4, h, w]`; its size decides the picture's.
+            steps: Euler steps of the published schedule.
+            guidance_scale: at most 1 is off; the negative is zeros, as published.
+            keep: a latent `[1, 4, h, w]` and a mask `[1 or B, 1, h, w]`: how early on the way from noise to picture the
+                latent may change, from 0 (never) to 1 (from the first step on). Until then each step starts from that
+                latent with the step's own noise on it.
+            strength: above 0, at most 1: how much of the latent of `keep` is painted over; only 1 without one. The
+                steps are taken at the lower noise levels of a longer schedule.
+            on_step: called after each step with steps done, steps to do, and the current guess of the final latent.
+        """
+        from diffusers import EulerDiscreteScheduler
+
+        schedule = self.config.schedule
+        total = steps_for_strength(steps, strength)
+        published_timesteps(schedule, total)  # says which numbers of steps there can be
+        scheduler = EulerDiscreteScheduler(
+            num_train_timesteps=schedule.num_train_timesteps,
+            beta_start=schedule.beta_start,
+            beta_end=schedule.beta_end,
+            beta_schedule="scaled_linear",
+            timestep_spacing="leading",
+            steps_offset=schedule.steps_offset,
+        )
+        scheduler.set_timesteps(total, device=self.device)
+        downscale = self.config.vae.downscale
+        height, width = noise.shape[-2] * downscale, noise.shape[-1] * downscale
+        guided = guidance_scale > 1
+        context = torch.cat([torch.zeros_like(features), features]) if guided else features
+        noise = noise.to(self.device, self.dtype)
+        first = total - steps
+        whole = first == 0
+        latent = noise * scheduler.init_noise_sigma if whole else keep[0] + noise * scheduler.sigmas[first].to(noise)
+        timesteps = scheduler.timesteps[first:]
+        scheduler.set_begin_index(first)
+        for index, timestep in enumerate(timesteps):
+            if keep is not None:
+                free = may_change(keep[1], timestep / timesteps[0])
+                latent = torch.where(free, latent, keep[0] + noise * scheduler.sigmas[first + index].to(latent))
+            sample = scheduler.scale_model_input(latent, timestep)
+            predicted = self.predict_noise(
+                torch.cat([sample] * 2) if guided else sample, timestep, context, width, height
+            )
+            if guided:
+                without, with_features = predicted.chunk(2)
+                predicted = without + guidance_scale * (with_features - without)
+            step = scheduler.step(predicted, timestep, latent)
+            latent = step.prev_sample
+            if on_step is not None:
+                on_step(index + 1, steps, step.pred_original_sample)
+        return latent if keep is None else torch.where(keep[1] > 0, latent, keep[0])
+
+    @torch.no_grad()
+    def decode(self, latent: Tensor) -> Tensor:
+        """Scaled latents `[B, 4, h, w]` -> pictures `[B, H, W, 3]` in 0..1, float32 on the CPU."""
+        decoded = self.vae.decode(latent.float() / self.config.vae.scaling_factor)
+        pixels = decoded if isinstance(self.vae, CompactVAE) else decoded.sample
+        return (pixels.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu()
+
+    @torch.no_grad()
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Pictures `[B, H, W, 3]` in 0..1 -> scaled latents `[B, 4, h, w]` (the mode, nothing is drawn at random)."""
+        encoded = self.vae.encode(pictures.permute(0, 3, 1, 2).to(self.device) * 2 - 1)
+        latent = encoded if isinstance(self.vae, CompactVAE) else encoded.latent_dist.mode()
+        return latent.to(self.dtype) * self.config.vae.scaling_factor
+
+
+def steps_for_strength(steps: int, strength: float) -> int:
+    """Steps of the whole schedule whose last `steps` paint over `strength` of a latent."""
+    return max(steps, int(steps / strength))
+
+
+def may_change(mask: Tensor, remaining: Tensor) -> Tensor:
+    """Where a soft mask lets the latent go at this step.
+
+    Args:
+        mask: 0..1; the higher a value, the earlier its cell may change.
+        remaining: the step's timestep as a share of the first one's, from 1 down to nearly 0.
+    """
+    return (mask > 0) & (mask >= remaining.to(mask))

@@ -1,0 +1,35 @@
+"""Noise levels of the published decoder: Euler steps on "leading" timesteps of a scaled-linear schedule."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import WeGenError
+from ..network.configuration import ScheduleConfig
+
+
+def training_sigmas(config: ScheduleConfig) -> Tensor:
+    """Sigma of every training timestep, `[num_train_timesteps]`, rising, float32."""
+    betas = torch.linspace(config.beta_start**0.5, config.beta_end**0.5, config.num_train_timesteps) ** 2
+    kept = torch.cumprod(1 - betas, dim=0)
+    return ((1 - kept) / kept) ** 0.5
+
+
+def published_timesteps(config: ScheduleConfig, steps: int) -> Tensor:
+    """The `steps` timesteps that the published inference visits, falling, `[steps]` int64."""
+    if not 1 <= steps <= config.num_train_timesteps - config.steps_offset:
+        raise WeGenError(f"{steps} sampler steps: give 1 to {config.num_train_timesteps - config.steps_offset}.")
+    stride = config.num_train_timesteps // steps
+    return torch.arange(steps).flip(0) * stride + config.steps_offset
+
+
+def published_sigmas(config: ScheduleConfig, steps: int) -> Tensor:
+    """Sigmas of the published inference with a final 0, falling, `[steps + 1]` float32."""
+    sigmas = training_sigmas(config)[published_timesteps(config, steps)]
+    return torch.cat([sigmas, sigmas.new_zeros(1)])
+
+
+def start_noise_scale(sigmas: Tensor) -> float:
+    """What the published inference multiplies unit noise with: sqrt(sigma_max^2 + 1), not sigma_max."""
+    return float((sigmas[0] ** 2 + 1) ** 0.5)

@@ -1,0 +1,1 @@
+"""From chats and instructions to token sequences, and from the language model back to text and features."""

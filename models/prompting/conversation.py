@@ -1,0 +1,239 @@
+"""From turns with pictures and text to one token sequence, as the checkpoint's templates say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from torch import Tensor
+
+from ..checkpoints.tokenizer import PICTURE_BEGIN, PICTURE_END, Tokenizer, picture_token
+from ..checkpoints.wegen import WeGen
+from ..errors import WeGenError
+from ..network.configuration import WeGenConfig
+from ..values import Chat, Reference, References
+from .checks import MENTION
+from .domain import understand
+
+Task = Literal["text_to_picture", "turn", "rewrite", "ask"]
+GIVEN = "given-picture"
+"""The name that a picture which the user brought to a chat has among the references of the next turn."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Text with pictures written out in tokens, and the features of those pictures in order."""
+
+    text: str
+    features: tuple[Tensor, ...] = ()
+
+    def __add__(self, other: Prompt | str) -> Prompt:
+        other = Prompt(other) if isinstance(other, str) else other
+        return Prompt(self.text + other.text, self.features + other.features)
+
+    def tokens(self, tokenizer: Tokenizer) -> int:
+        """Positions that it takes."""
+        return len(tokenizer.encode(self.text))
+
+    def embeddings(self, wegen: WeGen) -> Tensor:
+        """`[L, width]`, begin-of-sequence token in front."""
+        return wegen.embed(wegen.tokenizer.encode(self.text), self.features)
+
+
+def picture_text(tokens_per_picture: int) -> str:
+    """The tokens that stand for one whole picture, as text."""
+    return PICTURE_BEGIN + "".join(picture_token(i) for i in range(tokens_per_picture)) + PICTURE_END
+
+
+def user_turn(
+    config: WeGenConfig, tokenizer: Tokenizer, task: Task, instruction: str, references: Sequence[Reference] = ()
+) -> Prompt:
+    """One user turn: the template of `task` with the instruction and the references' pictures put in.
+
+    `@name` becomes what the template `mention` says. References that are mentioned with `{picture}` stand where they
+    are mentioned, all others together where the template has `{pictures}`.
+
+    Raises:
+        WeGenError: the instruction is empty, or mentions a reference that is not there.
+    """
+    if not instruction.strip():
+        raise WeGenError("The instruction is empty. Say what to draw, or what to change.")
+    templates = config.templates
+    picture = picture_text(config.tokens_per_picture)
+    numbers = {reference.name: number for number, reference in enumerate(references, start=1)}
+    by_name = {reference.name: reference for reference in references}
+    inline: list[Reference] = []
+
+    def mention(match: re.Match) -> str:
+        name = match.group(1)
+        if name not in by_name:
+            if not by_name:
+                return match.group()  # without any references an @ is just text
+            raise WeGenError(
+                f"The instruction mentions @{name}, but the references are: {', '.join('@' + n for n in by_name)}."
+            )
+        if "{picture}" in templates.mention:
+            inline.append(by_name[name])
+        return templates.mention.format(name=name, number=numbers[name], picture=picture)
+
+    text = MENTION.sub(mention, tokenizer.escape(instruction))
+    leading = [reference for reference in references if reference not in inline]
+    template = getattr(templates, task)
+    pictures_first = template.index("{pictures}") < template.index("{text}")
+    ordered = [*leading, *inline] if pictures_first else [*inline, *leading]
+    # Filled in one pass, so that braces in the user's text are just text.
+    filling = {"{text}": text, "{pictures}": picture * len(leading)}
+    filled = re.sub(r"\{(?:text|pictures)\}", lambda slot: filling[slot.group()], template)
+    return Prompt(filled, tuple(_weighted(reference) for reference in ordered))
+
+
+def _weighted(reference: Reference) -> Tensor | None:
+    if reference.features is None:
+        return None  # of a turn that is too long ago to be read
+    return reference.features * reference.weight
+
+
+class Memory(NamedTuple):
+    """What of a chat still fits into the context."""
+
+    prompt: Prompt
+    """The turns before, ready for the next one to follow."""
+    unseen: tuple[int, ...]
+    """Numbers, from 1, of the turns whose pictures are left out."""
+    forgotten: tuple[int, ...]
+    """Numbers, from 1, of the turns that are left out with all that was said; they are among `unseen`."""
+
+    def note(self) -> str:
+        """A plain sentence about what was left out, or nothing."""
+        if not self.unseen:
+            return ""
+        seen = f"I no longer see the pictures of {_turns(self.unseen)}"
+        rest = f", and no longer know what was said in {_turns(self.forgotten)}" if self.forgotten else ""
+        return f"This chat has outgrown what I can read at once: {seen}{rest}."
+
+
+def _turns(numbers: Sequence[int]) -> str:
+    return f"turn {numbers[0]}" if len(numbers) == 1 else f"turns {numbers[0]} to {numbers[-1]}"
+
+
+def remember(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, asked: Prompt) -> Memory:
+    """The turns before `asked`, as many as fit with room for a rewrite and a picture.
+
+    Where they do not, or are more than the model can look back at, the oldest pictures go first, then the oldest words.
+    The last turn always stays, and so do `asked` and the references in it.
+    """
+    room = config.language.context_length - asked.tokens(tokenizer)
+    room -= config.templates.rewrite_limit + config.tokens_per_picture + 2
+    whole = [_past(config, tokenizer, chat, number, pictures=True) for number in range(len(chat))]
+    words = [_past(config, tokenizer, chat, number, pictures=False) for number in range(len(chat))]
+    sizes = [(len(tokenizer.encode(w.text, begin=False)), len(tokenizer.encode(p.text, begin=False)))
+             for w, p in zip(whole, words, strict=True)]  # fmt: skip
+    unseen = 0 if config.turns_in_view is None else max(0, len(chat) - config.turns_in_view)
+    forgotten = 0
+    while sum(s[0] for s in sizes[unseen:]) + sum(s[1] for s in sizes[forgotten:unseen]) > room:
+        if unseen < len(chat) - 1:
+            unseen += 1
+        elif forgotten < unseen:
+            forgotten += 1
+        else:
+            break  # nothing more may go; whoever reserves the room says what is too long
+    prompt = sum(whole[unseen:], sum(words[forgotten:unseen], Prompt("")))
+    return Memory(prompt, tuple(range(1, unseen + 1)), tuple(range(1, forgotten + 1)))
+
+
+def _past(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, number: int, pictures: bool) -> Prompt:
+    """Turn `number` of a chat with its answer; nothing for a picture that the user brought: the next turn shows it."""
+    turn = chat.turns[number]
+    if turn.is_upload:
+        return Prompt("")
+    shown = references_at(chat, number, turn.references) if pictures else References()
+    instruction, rewrite = turn.instruction, turn.answer.rewrite
+    if not pictures:
+        instruction, rewrite = (MENTION.sub(r"\1", text) for text in (instruction, rewrite))
+    asked = opening(config, tokenizer, _begins(chat, number), instruction, shown, rewrite)
+    if pictures:
+        asked += Prompt(picture_text(config.tokens_per_picture), (turn.answer.features,))
+    return asked + config.templates.joint
+
+
+def _begins(chat: Chat, number: int) -> bool:
+    """Whether no picture was drawn before turn `number`."""
+    return all(turn.is_upload for turn in chat.turns[:number])
+
+
+def references_at(chat: Chat, number: int, references: References) -> References:
+    """The references of turn `number`, with the picture that the user brought just before it in front."""
+    if number == 0 or not chat.turns[number - 1].is_upload:
+        return references
+    given = chat.turns[number - 1].answer
+    return References((Reference(GIVEN, given.features, given.picture), *references))
+
+
+def opening(
+    config: WeGenConfig,
+    tokenizer: Tokenizer,
+    first: bool,
+    instruction: str,
+    references: References,
+    rewrite: str | None = None,
+) -> Prompt:
+    """One turn up to where its picture begins: the user's part, and the rewrite where the templates want it.
+
+    Args:
+        config: sizes and templates.
+        tokenizer: of the checkpoint.
+        first: whether the turn begins a chat (`text_to_picture`) or goes on with one (`turn`).
+        instruction: what the user asked.
+        references: the turn's own references.
+        rewrite: the words to draw; None or the instruction itself when it is not rewritten.
+    """
+    task: Task = "text_to_picture" if first else "turn"
+    rewritten = rewrite is not None and rewrite != instruction
+    if rewritten and config.templates.rewrite_place == "instruction":
+        return user_turn(config, tokenizer, task, rewrite, references.items)
+    asked = user_turn(config, tokenizer, task, understand(config, instruction).text, references.items)
+    return asked + tokenizer.escape(rewrite) if rewritten else asked
+
+
+def picture_prompt(
+    config: WeGenConfig,
+    tokenizer: Tokenizer,
+    chat: Chat,
+    instruction: str,
+    references: References,
+    rewrite: str | None = None,
+) -> Prompt:
+    """The whole sequence after which the next picture's features are written; ends in `<img>`."""
+    number = len(chat)
+    first, shown = _begins(chat, number), references_at(chat, number, references)
+    # Room is reserved as for a prompt that is not rewritten yet, so that words and picture come of the same memory.
+    memory = remember(config, tokenizer, chat, opening(config, tokenizer, first, instruction, shown))
+    return memory.prompt + opening(config, tokenizer, first, instruction, shown, rewrite) + PICTURE_BEGIN
+
+
+def rewrite_prompt(
+    config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, instruction: str, references: References
+) -> Prompt:
+    """The whole sequence after which a rewrite of `instruction` is written."""
+    shown = references_at(chat, len(chat), references)
+    asked = user_turn(config, tokenizer, "rewrite", understand(config, instruction).text, shown.items)
+    return remember(config, tokenizer, chat, asked).prompt + asked
+
+
+def ask_prompt(config: WeGenConfig, tokenizer: Tokenizer, question: str, references: References, chat: Chat) -> Prompt:
+    """The whole sequence after which the answer to `question` is written."""
+    if not question.strip():
+        raise WeGenError("The question is empty. Ask something about a picture, or about the chat.")
+    shown = references_at(chat, len(chat), references)
+    asked = user_turn(config, tokenizer, "ask", understand(config, question).text, shown.items)
+    return remember(config, tokenizer, chat, asked).prompt + asked
+
+
+def memory_note(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, instruction: str, references: References) -> str:
+    """What the next turn's reply has to say of what the model no longer knows; empty when it knows everything."""
+    number = len(chat)
+    shown = references_at(chat, number, references)
+    asked = opening(config, tokenizer, _begins(chat, number), instruction, shown)
+    return remember(config, tokenizer, chat, asked).note()

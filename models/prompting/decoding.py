@@ -1,0 +1,194 @@
+"""The generation loop: text by greedy or seeded sampling, and pictures as 64 features fed back one by one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from ..checkpoints.wegen import WeGen
+from .text_sampling import TextSampling, seeded
+
+Collection = Literal["aligned", "released"]
+OnStep = Callable[[int, int], None]
+"""Called after each step with the steps done and the steps to do at most; what it raises stops the generation."""
+
+
+class Picture(NamedTuple):
+    """What one generated picture left behind, for a batch of B sequences."""
+
+    features: Tensor
+    """`[B, tokens_per_picture, D]`, float32: what the decoder paints."""
+    fed_back: Tensor
+    """`[B, tokens_per_picture, width]`: the embeddings that were fed back."""
+
+
+class Decoding:
+    """A batch of sequences being written, each behind its own prompt.
+
+    Args:
+        wegen: the model; its modules must already be where `wegen.device` is.
+        prompts: embeddings `[L, width]` of each sequence; lengths may differ.
+        room: how many positions may follow the longest prompt.
+        guided: whether `write_picture` will be called with a guidance scale other than 1. The unconditional context
+            then has its rows in the same cache, so that both contexts run as one batch.
+
+    Raises:
+        WeGenError: prompt and room exceed the model's context.
+    """
+
+    def __init__(self, wegen: WeGen, prompts: Sequence[Tensor], room: int, guided: bool = False):
+        self.wegen = wegen
+        self.batch = len(prompts)
+        lengths = [len(prompt) for prompt in prompts]
+        rows = self.batch * 2 if guided else self.batch
+        self.both = wegen.agent.llm.new_cache(rows, max(lengths) + room, wegen.dtype, wegen.device)
+        self.cache = self.both.rows(slice(0, self.batch))
+        with torch.no_grad():
+            hidden = wegen.agent.llm(pad_sequence(list(prompts), batch_first=True), self.cache, lengths)
+            ends = torch.tensor(lengths, device=hidden.device) - 1
+            #: the states `[B, width]` that predict each sequence's next token
+            self.hidden = hidden[torch.arange(self.batch, device=hidden.device), ends]
+
+    def select(self, rows: Sequence[int]) -> Decoding:
+        """A decoding of these sequences of this one, without computing their prompts again; rows may come up often."""
+        if len(self.both.lengths) != self.batch:
+            raise ValueError("Only an unguided decoding can be selected from.")
+        with torch.no_grad():
+            copy = object.__new__(Decoding)
+            copy.wegen, copy.batch = self.wegen, len(rows)
+            copy.both = self.cache.select(rows)
+            copy.cache = copy.both.rows(slice(0, copy.batch))
+            copy.hidden = self.hidden[torch.tensor(rows, device=self.hidden.device)]
+        return copy
+
+    @torch.no_grad()
+    def write_text(
+        self,
+        limit: int,
+        sampling: TextSampling = TextSampling(),  # noqa: B008 - immutable
+        generators: Sequence[torch.Generator] | None = None,
+        picture_logit: float = -math.inf,
+        on_token: OnStep | None = None,
+        stopped: Callable[[list[int]], bool] | None = None,
+        final: bool = False,
+        least: int = 0,
+        begun: Sequence[Sequence[int]] = (),
+    ) -> list[list[int]]:
+        """Write text until `<img>` or `</s>` (both belong to the result), or until `limit` tokens.
+
+        Args:
+            limit: most tokens of a sequence.
+            sampling: how words are chosen.
+            generators: one for each sequence; only needed when sampling is not greedy.
+            picture_logit: logit of the tokens inside a picture, which make no sense outside one. The published
+                inference gives them 0.0, so that they can still come up; here they cannot.
+            on_token: called after each token.
+            stopped: told all ids of a sequence after each of its tokens; true ends that sequence.
+            final: nothing is written after this. Sequences that have ended are then let go, which makes the others
+                faster; the decoding itself is of no use any more.
+            least: how many tokens come before it may end.
+            begun: the first tokens of each sequence, where they are decided already; they count like all others.
+
+        Returns:
+            Token ids of each sequence, `begun` included.
+        """
+        tokenizer, llm = self.wegen.tokenizer, self.wegen.agent.llm
+        generators = generators or [seeded(0)] * self.batch
+        inside = torch.tensor(tokenizer.picture_ids[1:], device=self.hidden.device)
+        stops = {tokenizer.picture_begin_id, tokenizer.end_id}
+        written = [list(ids) for ids in begun] or [[] for _ in range(self.batch)]
+        if any(written):
+            self._follow(written)
+        rows = list(range(self.batch))  # the sequence that each row of the cache belongs to
+        going = [len(ids) < limit for ids in written]
+        for step in range(min(map(len, written)), limit):
+            logits = llm.logits(self.hidden).index_fill_(-1, inside, picture_logit)
+            for b, row in enumerate(rows):
+                if len(written[row]) < least:
+                    logits[b, list(stops)] = -math.inf
+            chosen = sampling.choose(logits, generators)
+            for b, row in enumerate(rows):
+                if going[b]:
+                    written[row].append(chosen[b])
+            hidden = self._feed(llm.embed(torch.tensor(chosen, device=self.hidden.device)), [int(g) for g in going])
+            self.hidden = torch.where(torch.tensor(going, device=hidden.device)[:, None], hidden, self.hidden)
+            for b, row in enumerate(rows):
+                ended = chosen[b] in stops or (stopped is not None and stopped(written[row]))
+                going[b] = going[b] and not ended and len(written[row]) < limit
+            if on_token is not None:
+                on_token(step + 1, limit)
+            if not any(going):
+                break
+            left = [b for b, g in enumerate(going) if g]
+            if final and 2 * len(left) <= len(rows):  # copying the cache is worth it for half of it, not for each row
+                self.cache, self.hidden = self.cache.select(left), self.hidden[left]
+                generators, rows, going = [generators[b] for b in left], [rows[b] for b in left], [True] * len(left)
+        return written
+
+    @torch.no_grad()
+    def write_picture(
+        self, guidance_scale: float = 1.0, collection: Collection = "aligned", on_feature: OnStep | None = None
+    ) -> Picture:
+        """Write one picture in every sequence; each must have `<img>` as its last token.
+
+        Args:
+            guidance_scale: 1 is off; above, hidden states move away from those of a context of `<img>` alone.
+            collection: "aligned" takes each feature where training put its target (the position before it);
+                "released" takes them one position later and unguided, as the published inference does.
+            on_feature: called after each of the steps.
+        """
+        wegen, agent = self.wegen, self.wegen.agent
+        guided = guidance_scale != 1.0
+        count = wegen.config.tokens_per_picture
+        context = self.cache
+        unconditional = self.hidden
+        if guided:
+            unconditional, context = self._open_unconditional()
+        features, fed = [], []
+        for step in range(count):
+            hidden = unconditional + guidance_scale * (self.hidden - unconditional) if guided else self.hidden
+            feature = agent.read_features(hidden)
+            embedding = agent.embed_features(feature)
+            states = agent.llm(torch.cat([embedding] * 2 if guided else [embedding])[:, None], context)[:, 0]
+            self.hidden, unconditional = states[: self.batch], states[-self.batch :]
+            features.append(feature if collection == "aligned" else agent.read_features(self.hidden))
+            fed.append(embedding)
+            if on_feature is not None:
+                on_feature(step + 1, count)
+        if guided:
+            self.cache.lengths, self.cache.longest = self.cache.lengths + count, self.cache.longest + count
+        end = torch.full((self.batch,), wegen.tokenizer.picture_end_id, device=self.hidden.device)
+        self.hidden = self._feed(agent.llm.embed(end))
+        return Picture(torch.stack(features, dim=1).float(), torch.stack(fed, dim=1))
+
+    def _follow(self, ids: Sequence[Sequence[int]]) -> None:
+        """Read some tokens of each sequence, in one pass."""
+        device = self.hidden.device
+        counts = [len(some) for some in ids]
+        padded = pad_sequence([torch.tensor(some, dtype=torch.long) for some in ids], batch_first=True)
+        embeddings = self.wegen.agent.llm.embed(padded.to(device)).to(self.wegen.dtype)
+        hidden = self.wegen.agent.llm(embeddings, self.cache, counts)
+        read = torch.tensor(counts, device=device)
+        last = hidden[torch.arange(self.batch, device=device), read - 1]
+        self.hidden = torch.where(read[:, None] > 0, last, self.hidden)
+
+    def _feed(self, embeddings: Tensor, counts: list[int] | None = None) -> Tensor:
+        return self.wegen.agent.llm(embeddings[:, None].to(self.wegen.dtype), self.cache, counts)[:, 0]
+
+    def _open_unconditional(self):
+        """Start the second context with `<img>` alone; gives its state and the cache of both contexts."""
+        if len(self.both.lengths) == self.batch:
+            raise ValueError("A guided picture needs a Decoding made with guided=True.")
+        llm, device = self.wegen.agent.llm, self.hidden.device
+        begin = torch.full((self.batch, 1), self.wegen.tokenizer.picture_begin_id, device=device)
+        second = self.both.rows(slice(self.batch, None))
+        second.restart()
+        hidden = llm(llm.embed(begin).to(self.wegen.dtype), second)[:, 0]
+        self.both.lengths = torch.cat([self.cache.lengths, second.lengths])
+        self.both.longest = max(self.cache.longest, second.longest)
+        return hidden, self.both

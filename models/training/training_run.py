@@ -1,0 +1,220 @@
+"""The folder of a training run: which stage needs what, and how finished parts are found and put together."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..checkpoints.reader import CONFIG_FILE, part_file
+from ..checkpoints.tokenizer import ADDED_FILE, MODEL_FILE, Tokenizer
+from ..errors import WeGenError
+from ..network.agent import Agent
+from ..network.compact_vae import CompactVAE
+from ..network.configuration import WeGenConfig
+from ..network.vision_encoder import VisionEncoder
+from .loop import load_average
+from .recipe import (
+    AGENT,
+    ENCODER,
+    PAINTER,
+    STAGES,
+    TOKENIZER,
+    VAE,
+    VAE_DECODER,
+    Recipe,
+    RecipeError,
+    build,
+    read_model,
+    read_recipe,
+)
+from .stage import Stage
+
+PACKED = "packed"
+MEASURED = "measured.json"
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """One training run.
+
+    Attributes:
+        recipes: folder with one `<stage>.json` a stage and the model's sizes.
+        out: folder of the run; each stage has a folder in it.
+        data: folder of shards that the agent is trained with; None makes its samples on the way.
+    """
+
+    recipes: Path
+    out: Path
+    data: Path | None = None
+
+    def recipe(self, stage: str) -> Recipe:
+        """The recipe of one stage. Raises RecipeError."""
+        recipe = read_recipe(self.recipes / f"{stage}.json")
+        if recipe.stage != stage:
+            raise RecipeError(f"{self.recipes / f'{stage}.json'} is a recipe of the stage {recipe.stage!r}.")
+        return recipe
+
+    def folder(self, stage: str) -> Path:
+        return self.out / stage
+
+    def tokenizer(self) -> Tokenizer:
+        """What the stage "tokenizer" has made."""
+        return Tokenizer.from_folder(self.folder(TOKENIZER), self.sizes().tokens_per_picture)
+
+    def sizes(self) -> WeGenConfig:
+        """The model's sizes as written in the recipes."""
+        return read_model(self.recipes / self.recipe(VAE).model)
+
+    def config(self) -> WeGenConfig:
+        """The sizes with what training has found by now: the vocabulary, and the scale of the latents."""
+        config = self.sizes()
+        if (self.folder(TOKENIZER) / MODEL_FILE).is_file():
+            language = dataclasses.replace(config.language, vocab_size=self.tokenizer().vocab_size)
+            config = dataclasses.replace(config, language=language)
+        measured = self.folder(VAE) / MEASURED
+        if measured.is_file():
+            values = json.loads(measured.read_text())
+            vae = dataclasses.replace(
+                config.vae, scaling_factor=values["scaling_factor"], preview_factors=tuple(values["preview_factors"])
+            )
+            config = dataclasses.replace(config, vae=vae)
+        return config
+
+    def vision_encoder(self) -> VisionEncoder:
+        return self._filled(VisionEncoder(self.config().vision), ENCODER, "vision_encoder.")
+
+    def reader(self) -> nn.Module:
+        """What read and painted single features when the encoder was trained: a quick judge of drawn ones."""
+        from .encoder import CellReader
+
+        config = self.config()
+        cell = config.vision.image_size // config.feature_grid
+        return self._filled(CellReader(config.vision.width, config.tokens_per_picture, cell), ENCODER, "reader.")
+
+    def vae(self) -> CompactVAE:
+        """The VAE that the painter learns with."""
+        return self._filled(CompactVAE(self.config().vae), VAE, "vae.")
+
+    def finished_vae(self) -> CompactVAE:
+        """The same with the decoder that has seen paintings."""
+        vae = self.vae()
+        self._filled(vae.decoder, VAE_DECODER, "vae.decoder.")
+        return vae
+
+    def unet(self) -> nn.Module:
+        from diffusers import UNet2DConditionModel
+
+        return self._filled(UNet2DConditionModel(**self.config().unet.to_diffusers()), PAINTER, "unet.")
+
+    def agent(self) -> Agent:
+        return self._filled(Agent(self.config()), AGENT, "agent.")
+
+    def _filled(self, module: nn.Module, stage: str, prefix: str) -> nn.Module:
+        _, average = load_average(self.folder(stage))
+        # Copied out of the mapped checkpoint, which goes away when training goes on.
+        state = {key.removeprefix(prefix): t.clone() for key, t in average.items() if key.startswith(prefix)}
+        module.load_state_dict(state)
+        return module.eval().requires_grad_(False)
+
+    def stage(self, name: str) -> Stage:
+        """The stage ready to train; stages before it must have been trained. Raises WeGenError."""
+        recipe, config = self.recipe(name), self.config()
+        source = str(self.recipes / f"{name}.json")
+        torch.manual_seed(recipe.seed)
+        if name == VAE:
+            from .autoencoder import VAEOptions, VAEStage
+
+            return VAEStage(config, build(VAEOptions, recipe.options, source), recipe.seed)
+        if name == ENCODER:
+            from .encoder import EncoderOptions, EncoderStage
+
+            return EncoderStage(config, build(EncoderOptions, recipe.options, source), recipe.seed)
+        if name == PAINTER:
+            from .painter import PainterOptions, PainterStage
+
+            options = build(PainterOptions, recipe.options, source)
+            wanted = options.things, options.crowded, options.alike, options.small
+            cache = self._page_cache("pages", (ENCODER, VAE), *wanted)
+            return PainterStage(config, options, recipe.seed, self.vision_encoder(), self.vae(), cache)
+        if name == VAE_DECODER:
+            from .vae_decoder import VAEDecoderOptions, VAEDecoderStage
+
+            options = build(VAEDecoderOptions, recipe.options, source)
+            parts = self.vision_encoder(), self.unet(), self.vae()
+            wanted = options.crowded, options.alike, options.small, options.feature_noise, options.sampler_steps
+            cache = self._page_cache("paintings", (ENCODER, VAE, PAINTER), *wanted)
+            return VAEDecoderStage(config, options, recipe.seed, *parts, cache)
+        if name == AGENT:
+            from .agent import AgentOptions, AgentStage
+
+            options = build(AgentOptions, recipe.options, source)
+            parts = self.tokenizer(), self.vision_encoder(), self.reader()
+            return AgentStage(config, options, recipe.seed, *parts, shards=self.data)
+        raise WeGenError(f"There is no stage {name!r} to train; choose one of {', '.join(STAGES)}.")
+
+    def _page_cache(self, name: str, makers: Sequence[str], *options: float) -> Path:
+        """Folder for what these stages as they are now make of the pages that these options ask for; what others made
+        is removed."""
+        steps = [f"{stage}-{load_average(self.folder(stage))[0]}" for stage in makers]
+        folder = self.out / name / "-".join([*steps, *map(str, options)])
+        for other in folder.parent.glob("*"):
+            if other != folder:
+                shutil.rmtree(other)
+        return folder
+
+    def learn_words(self) -> Tokenizer:
+        """Make the tokenizer, unless it is there already."""
+        from .words import WordOptions, train_tokenizer
+
+        if (self.folder(TOKENIZER) / ADDED_FILE).is_file():
+            return self.tokenizer()
+        options = build(WordOptions, self.recipe(TOKENIZER).options, str(self.recipes / f"{TOKENIZER}.json"))
+        tasks = self.recipe(AGENT).options["tasks"]
+        return train_tokenizer(options, tasks, self.folder(TOKENIZER), self.sizes().tokens_per_picture)
+
+    def measure_vae(self) -> None:
+        """Write down the scale and the rough colours of the latents that the trained VAE makes."""
+        from .autoencoder import measure
+
+        values = measure(self.vae(), self.recipe(VAE).seed)
+        (self.folder(VAE) / MEASURED).write_text(json.dumps(values, indent=1) + "\n")
+
+    def pack(self) -> Path:
+        """Write the packed folder from the averaged weights of all stages, all in fp16."""
+        folder = self.out / PACKED
+        folder.mkdir(parents=True, exist_ok=True)
+        parts = {
+            "vision_encoder": self.vision_encoder(),
+            "language_model": self.agent(),
+            "unet": self.unet(),
+            "vae": self.finished_vae(),
+        }
+        for name, module in parts.items():
+            _save_part(module.state_dict(), folder / part_file(name))
+        for name in (MODEL_FILE, ADDED_FILE):
+            _replace(folder / name, (self.folder(TOKENIZER) / name).read_bytes())
+        _replace(folder / CONFIG_FILE, self.config().to_json().encode())
+        return folder
+
+
+def _save_part(state: Mapping[str, Tensor], path: Path) -> None:
+    partial = path.with_suffix(".partial")
+    halved = {key: value.to(torch.float16).contiguous() for key, value in sorted(state.items())}
+    save_file(halved, partial, metadata={"format": "pt"})
+    partial.chmod(0o644)  # safetensors makes files that only their owner can read
+    os.replace(partial, path)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)

@@ -1,0 +1,252 @@
+"""The values that flow between turns: references, turns and chats, all immutable."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import WeGenError
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) or isinstance(b, Tensor):
+        return isinstance(a, Tensor) and isinstance(b, Tensor) and a.dtype == b.dtype and torch.equal(a, b)
+    return a == b
+
+
+class Value:
+    """Equality by content, tensors included; the hash leaves tensors out."""
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+
+    def __hash__(self) -> int:
+        values = (getattr(self, f.name) for f in fields(self))
+        return hash(tuple(v for v in values if v is not None and not isinstance(v, Tensor)))
+
+
+def _describe(tensor: Tensor | None) -> str:
+    return "none" if tensor is None else "x".join(str(n) for n in tensor.shape)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Reference(Value):
+    """A named picture that instructions can mention as `@name`."""
+
+    name: str
+    features: Tensor | None
+    """`[tokens_per_picture, D]` float32; None while no WeGen has looked at the picture."""
+    picture: Tensor
+    """`[H, W, 3]` in 0..1, as the user gave it."""
+    mask: Tensor | None = None
+    """`[H, W]` in 0..1, 1 where the reference is; None is the whole picture."""
+    weight: float = 1.0
+    """How strongly its features speak; 1 leaves them as they are, 0 silences them."""
+
+    def __post_init__(self):
+        if not NAME.fullmatch(self.name):
+            raise WeGenError(
+                f"A reference cannot be called {self.name!r}: "
+                "begin with a letter, go on with letters, digits, '_' or '-', 32 at most."
+            )
+        if not 0 <= self.weight <= 2:
+            raise WeGenError(f"The weight of reference {self.name!r} is {self.weight}; it must be from 0 to 2.")
+
+    def __repr__(self) -> str:
+        return (
+            f"Reference(@{self.name}, picture {_describe(self.picture)}, mask {_describe(self.mask)}, {self.weight:g})"
+        )
+
+
+@dataclass(frozen=True)
+class References:
+    """An ordered collection of references with distinct names."""
+
+    items: tuple[Reference, ...] = ()
+
+    def add(self, reference: Reference) -> References:
+        """The same references and one more.
+
+        Raises:
+            WeGenError: the name is taken.
+        """
+        if any(item.name == reference.name for item in self.items):
+            raise WeGenError(f"There already is a reference called {reference.name!r}; give this one another name.")
+        return References((*self.items, reference))
+
+    def __iter__(self) -> Iterator[Reference]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+@dataclass(frozen=True)
+class AutoMask:
+    """How the model's own change mask is made of the features before and after; see `auto_mask.predict_edit_mask`.
+
+    Attributes:
+        threshold: how far apart two features must be to count as changed, as cosine distance from 0 to 2.
+        grow: how far the mask reaches beyond the changed cells, in pixels.
+        soften: width in pixels of the soft edge outside of that.
+    """
+
+    threshold: float = 0.1
+    grow: int = 2
+    soften: int = 2
+
+    def __post_init__(self):
+        if not 0 <= self.threshold <= 2:
+            raise WeGenError(f"The mask's threshold is {self.threshold}; it must be from 0 to 2.")
+        for name, value in (("growth", self.grow), ("softness", self.soften)):
+            if not 0 <= value <= 512:
+                raise WeGenError(f"The mask's {name} is {value} pixels; give 0 to 512.")
+
+
+@dataclass(frozen=True)
+class SamplerSettings:
+    """What a turn's picture was made with, beside its seed."""
+
+    steps: int = 20
+    guidance_scale: float = 7.0
+    feature_guidance: float = 1.0
+    collection: str = "aligned"
+    sampler: str = "euler"
+    scheduler: str = "published"
+    strength: float = 1.0
+    """How much of the picture before is painted over where it may change: 1 starts from noise alone."""
+    auto_mask: AutoMask | None = None
+    """Used by a refinement without masks; None lets all of the picture change."""
+    align: bool = False
+    """Whether the new picture is moved back onto the kept area before it is pasted."""
+
+    def __post_init__(self):
+        if not 0 < self.strength <= 1:
+            raise WeGenError(f"The strength is {self.strength}; it must be above 0 and at most 1.")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Answer(Value):
+    """One picture that a turn led to, with the words it was drawn from."""
+
+    rewrite: str
+    """The words that were drawn; the instruction itself when it was not rewritten."""
+    features: Tensor | None
+    """`[tokens_per_picture, D]` float32; None for a picture that another model painted."""
+    picture: Tensor
+    """`[H, W, 3]` float32 in 0..1."""
+    seed: int
+    change: Tensor | None = None
+    """`[H, W]` in 0..1, 0 where the picture is that of the turn before to the bit; None where all of it is new."""
+
+    def __repr__(self) -> str:
+        return f"Answer({self.rewrite!r}, picture {_describe(self.picture)}, seed {self.seed})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Turn(Value):
+    """One exchange: what was asked, and the pictures it gave, one of which the chat goes on with.
+
+    A turn without an instruction is a picture that the user brought along.
+    """
+
+    instruction: str
+    answers: tuple[Answer, ...]
+    references: References = References()
+    edit_mask: Tensor | None = None
+    """`[H, W]` in 0..1 as the user gave it, 1 where the picture was allowed to change."""
+    keep_mask: Tensor | None = None
+    """`[H, W]` in 0..1 as the user gave it, 1 where the picture had to stay, now and in later turns."""
+    released: bool = False
+    """Whether this turn gave up what keep masks of earlier turns had kept."""
+    settings: SamplerSettings = SamplerSettings()
+    picked: int = 0
+
+    def __post_init__(self):
+        if not 0 <= self.picked < len(self.answers):
+            raise WeGenError(f"Picture {self.picked} was picked; the turn has pictures 0 to {len(self.answers) - 1}.")
+
+    @property
+    def answer(self) -> Answer:
+        """The answer that the chat goes on with."""
+        return self.answers[self.picked]
+
+    @property
+    def is_upload(self) -> bool:
+        """Whether the picture is the user's own."""
+        return not self.instruction
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether another model painted the picture that the chat goes on with."""
+        return self.answer.features is None
+
+    def __repr__(self) -> str:
+        return f"Turn({self.instruction!r}, {len(self.answers)} pictures, {len(self.references)} references)"
+
+
+@dataclass(frozen=True)
+class Chat:
+    """Turns in order. Every method gives a new chat; this one stays as it is, so any of them can be forked."""
+
+    turns: tuple[Turn, ...] = ()
+
+    def add(self, turn: Turn) -> Chat:
+        return Chat((*self.turns, turn))
+
+    def pick(self, index: int) -> Chat:
+        """The chat that goes on with picture `index` of its last turn."""
+        return Chat((*self.turns[:-1], replace(self.last, picked=index)))
+
+    def rewind(self, turns: int) -> Chat:
+        """The chat as it was after its first `turns` turns.
+
+        Raises:
+            WeGenError: fewer than 1 turn, or more than there are.
+        """
+        if not 1 <= turns <= len(self):
+            raise WeGenError(f"The chat cannot go back to turn {turns}; it has turns 1 to {len(self)}.")
+        return Chat(self.turns[:turns])
+
+    @property
+    def last(self) -> Turn:
+        if not self.turns:
+            raise WeGenError("This chat has no turns yet; start it with WeGen Generate.")
+        return self.turns[-1]
+
+    def kept(self) -> Tensor | None:
+        """What keep masks of earlier turns say together, `[H, W]` in 0..1; None when nothing is kept.
+
+        An area once kept stays kept until a turn releases it.
+        """
+        kept = None
+        for turn in self.turns:
+            kept = union(None if turn.released else kept, turn.keep_mask)
+        return kept
+
+    def origins(self) -> Tensor:
+        """Which turn, counted from 0, each pixel of the last picture came from: `[H, W]` int64."""
+        origins = torch.zeros(self.last.answer.picture.shape[:2], dtype=torch.int64)
+        for number, turn in enumerate(self.turns):
+            change = turn.answer.change
+            origins = torch.full_like(origins, number) if change is None else origins.where(change <= 0, number)
+        return origins
+
+    def __len__(self) -> int:
+        return len(self.turns)
+
+
+def union(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """Two masks `[H, W]` of one size in one: the larger value counts."""
+    if one is None or other is None:
+        return other if one is None else one
+    return torch.maximum(one, other)

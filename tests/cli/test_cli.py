@@ -1,0 +1,190 @@
+"""The command line: exit codes, errors in one line, and pictures that say what they were made from."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from comfyui_wegen.models import cli
+from comfyui_wegen.models.media.chat_file import load_chat
+from comfyui_wegen.models.values import AutoMask
+from PIL import Image
+
+
+@pytest.fixture
+def files(tmp_path):
+    Image.radial_gradient("L").convert("RGB").save(tmp_path / "cat.png")
+    keep = Image.new("L", (32, 32), 0)
+    keep.paste(255, (0, 0, 16, 32))
+    keep.save(tmp_path / "keep.png")
+    return tmp_path
+
+
+def run(*arguments):
+    return cli.main([str(argument) for argument in arguments])
+
+
+def refused(capsys, *arguments):
+    """The one line on stderr that a command ends with."""
+    assert run(*arguments) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1 and error[0].startswith("wegen: ")
+    return error[0]
+
+
+def test_help_and_version_load_nothing_heavy():
+    code = (
+        "import sys\nfrom comfyui_wegen.models import cli\n"
+        "try: cli.main(['--help'])\nexcept SystemExit as e: print('left', e.code)\n"
+        "print([m for m in ('torch', 'diffusers', 'transformers', 'numpy', 'PIL') if m in sys.modules])"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert "generate" in done.stdout and "left 0" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as left:
+        run("--version")
+    assert left.value.code == 0
+    assert capsys.readouterr().out.startswith("wegen ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["paint"],
+        ["generate", "--model", "m"],
+        ["generate", "--model", "m", "x", "--size", "3x"],
+        ["generate", "--model", "m", "x", "--count", "0"],
+        ["generate", "--model", "m", "x", "--steps", "-1"],
+        ["generate", "--model", "m", "x", "--reference", "cat"],
+        ["generate", "--model", "m", "x", "--reference", "=cat.png"],
+        ["generate", "--model", "m", "x", "--keep-mask", "keep.png"],
+        ["generate", "--model", "m", "x", "--refine", "y", "--keep-mask", "a.png", "--keep-mask", "b.png"],
+        ["generate", "--model", "m", "x", "--collection", "both"],
+        ["convert", "a", "b", "--dtype", "int8"],
+    ],
+)
+def test_commands_that_make_no_sense(arguments, capsys):
+    with pytest.raises(SystemExit) as left:
+        run(*arguments)
+    assert left.value.code == 2
+    assert "usage: wegen" in capsys.readouterr().err
+
+
+def test_two_turns_with_everything(packed_dir, files, capsys):
+    out = files / "new" / "out"
+    command = [
+        *("generate", "a red @cat ü €", "--model", packed_dir, "--out", out),
+        *("--reference", f"cat={files / 'cat.png'}", "--seed", 5, "--count", 2, "--steps", 2, "--size", 32),
+        *("--rewrite", "--temperature", "1.5", "--guidance-scale", 3, "--feature-guidance", 1.5),
+        *("--collection", "released"),
+        *("--refine", "make it night", "--keep-mask", files / "keep.png", "--refine", "as @cat"),
+    ]
+    assert run(*command) == 0
+    names = [f"turn{turn}_seed{seed}.png" for turn in (1, 2, 3) for seed in (5, 6)]
+    assert sorted(path.name for path in out.iterdir()) == names
+    captured = capsys.readouterr()
+    assert [line.split(":")[0] for line in captured.out.splitlines() if line.startswith(str(out))] == [
+        str(out / name) for name in names
+    ]
+    assert "words:" in captured.err
+    assert "features: 100%" in captured.err and "painting: 100%" in captured.err
+
+    texts = [Image.open(out / name).text for name in names]
+    assert [text["seed"] for text in texts] == ["5", "6"] * 3
+    assert [text["turn"] for text in texts] == ["1", "1", "2", "2", "3", "3"]
+    assert [text["references"] for text in texts] == ["cat", "cat", "", "", "cat", "cat"]
+    assert texts[0]["instruction"] == "a red @cat ü €"
+    assert texts[0]["rewrite"] != texts[1]["rewrite"]
+    settings = json.loads(texts[0]["settings"])
+    assert (settings["steps"], settings["guidance_scale"], settings["feature_guidance"]) == (2, 3.0, 1.5)
+    assert settings["collection"] == "released"
+    turns = json.loads(texts[3]["wegen"])  # the chat went on with the first picture of the first turn
+    assert [(turn["instruction"], turn["seed"]) for turn in turns] == [("a red @cat ü €", 5), ("make it night", 6)]
+    assert [turn["rewrite"] for turn in turns] == [texts[0]["rewrite"], texts[3]["rewrite"]]
+
+    first, second = (np.asarray(Image.open(out / name)).astype(int) for name in (names[0], names[3]))
+    assert first.shape == (32, 32, 3)
+    assert abs(first - second)[:, :16].max() == 0
+    assert abs(first - second)[:, 16:].max() > 0
+
+    before = {name: (out / name).read_bytes() for name in names}
+    assert run(*command) == 0
+    # Nothing is overwritten, and the same command gives the same pictures.
+    assert len(list(out.iterdir())) == 12
+    for name, content in before.items():
+        assert (out / name).read_bytes() == content
+        assert (out / name.replace(".png", "_2.png")).read_bytes() == content
+
+
+def test_a_chat_goes_on_where_it_was_saved(packed_dir, tmp_path, capsys):
+    common = ["--model", str(packed_dir), "--out", str(tmp_path), "--steps", "2"]
+    saved = tmp_path / "chat.safetensors"
+    assert cli.main(["generate", "a cat", "--refine", "a moon", "--save-chat", str(saved), *common]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(saved)
+    arguments = ["--chat", str(saved), "--save-chat", str(tmp_path / "more"), "--no-auto-mask"]
+    assert cli.main(["generate", "a boat", *arguments, *common]) == 0
+    before, after = load_chat(saved), load_chat(tmp_path / "more.safetensors")
+    assert after.rewind(2) == before and after.last.instruction == "a boat"
+    assert before.last.settings.auto_mask == AutoMask() and after.last.settings.auto_mask is None
+    assert cli.main(["generate", "a boat", "--size", "64", *arguments, *common]) == 2
+    assert "--size and --chat" in capsys.readouterr().err
+
+
+def test_sizes(packed_dir, tmp_path):
+    small = ["generate", "a cat", "--model", packed_dir, "--steps", 1]
+    assert run(*small, "--out", tmp_path / "a", "--size", "48x20") == 0
+    assert Image.open(tmp_path / "a" / "turn1_seed0.png").size == (48, 20)
+    assert run(*small, "--out", tmp_path / "b", "--size", "24") == 0
+    assert Image.open(tmp_path / "b" / "turn1_seed0.png").size == (24, 24)
+
+
+def test_what_the_user_can_mend_is_said_in_one_line(packed_dir, files, capsys):
+    generate = ["generate", "--model", packed_dir, "--out", files / "out"]
+    cat = f"cat={files / 'cat.png'}"
+    (files / "text.png").write_text("no picture")
+    assert "no checkpoint folder" in refused(capsys, "generate", "x", "--model", files / "none", "--out", files)
+    assert "empty" in refused(capsys, *generate, "")
+    assert "none.png" in refused(capsys, *generate, "x", "--reference", f"cat={files / 'none.png'}")
+    assert "text.png" in refused(capsys, *generate, "x", "--reference", f"cat={files / 'text.png'}")
+    assert "top_p" in refused(capsys, *generate, "x", "--rewrite", "--top-p", "2")
+    assert "@dog" in refused(capsys, *generate, "@dog", "--reference", cat)
+    assert "'cat'" in refused(capsys, *generate, "x", "--reference", cat, "--reference", cat)
+    assert "'7'" in refused(capsys, *generate, "x", "--reference", f"7={files / 'cat.png'}")
+    assert "give 1 to 999" in refused(capsys, *generate, "x", "--steps", 1000)
+    assert "nowhere" in refused(capsys, *generate, "x", "--device", "nowhere")
+    assert "Cannot write" in refused(capsys, "generate", "x", "--model", packed_dir, "--out", files / "text.png")
+    assert "no folder" in refused(capsys, "verify", files / "none")
+    assert list((files / "out").iterdir()) == []
+
+
+def test_convert(packed_dir, tmp_path, capsys):
+    assert run("convert", packed_dir, tmp_path / "out", "--dtype", "bf16") == 0
+    captured = capsys.readouterr()
+    assert captured.out.strip() == str(tmp_path / "out")
+    assert "100%" in captured.err and "B/s" in captured.err
+    assert "exists already" in refused(capsys, "convert", packed_dir, tmp_path / "out")
+
+
+def test_an_interrupt_is_130(packed_dir, tmp_path, capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("comfyui_wegen.models.checkpoints.convert.convert", interrupt)
+    assert run("convert", packed_dir, tmp_path / "out") == 130
+    assert capsys.readouterr().err == "wegen: interrupted\n"
+
+
+def test_a_defect_shows_its_traceback(packed_dir, tmp_path, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("comfyui_wegen.models.checkpoints.convert.convert", broken)
+    with pytest.raises(RuntimeError, match="a defect"):
+        run("convert", packed_dir, tmp_path / "out")

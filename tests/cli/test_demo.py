@@ -1,0 +1,23 @@
+"""The demo's plumbing on a tiny random model: what it writes and says, not how the pictures look."""
+
+from comfyui_wegen.models.cli.demo_story import REFINEMENTS, WISH_SEEDS, run_demo
+from comfyui_wegen.models.pipeline import Pipeline
+from PIL import Image
+
+
+def test_demo_writes_its_pictures_and_says_what_was_kept(tiny, tmp_path):
+    said = []
+    seconds = run_demo(Pipeline(*tiny), tmp_path / "demo", said.append)
+    assert list(seconds) == ["one wish, six pictures", "two references", "a chat of four refinements", "a question"]
+    names = {path.name for path in (tmp_path / "demo").iterdir()}
+    assert names == {
+        *(f"wish_{seed}.png" for seed in WISH_SEEDS),
+        "two_references.png",
+        *(f"chat_{number}.png" for number in range(len(REFINEMENTS) + 1)),
+        "contact_sheet.png",
+        "timings.txt",
+    }
+    kept = [line for line in said if "of the picture kept" in line]
+    assert len(kept) == 3
+    assert all(line.endswith("largest difference there 0)") for line in kept)
+    assert Image.open(tmp_path / "demo" / "contact_sheet.png").width > 1000

@@ -1,0 +1,85 @@
+"""`wegen eval consistency` on a tiny model: every group gives its numbers, and they mean what they say."""
+
+import json
+
+import numpy as np
+import pytest
+from comfyui_wegen.models import cli
+from comfyui_wegen.models.cli.eval_consistency import MEASURED, PROMISES
+from comfyui_wegen.models.editing.registration import Motion
+from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.evaluation import consistency
+from comfyui_wegen.models.evaluation.consistency import Exam
+from comfyui_wegen.models.evaluation.own_masks import RECALL_AT, THRESHOLDS, overlap
+from comfyui_wegen.models.pipeline import Pipeline
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def pipeline(packed_dir):
+    return Pipeline.from_folder(packed_dir)
+
+
+def test_the_command_writes_the_numbers(packed_dir, tmp_path, capsys):
+    arguments = ["--cases", "2", "--only", "seam", "registration", "--model", str(packed_dir)]
+    assert cli.main(["eval", "consistency", "--json", str(tmp_path / "numbers.json"), *arguments]) == 0
+    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    assert {name for name in PROMISES if name.startswith(("seam", "registration"))} <= set(numbers)
+    assert 0 < numbers["registration/pixels"] < 0.25 and numbers["seam/ratio"] < 1
+    assert "at most 0.25   ok" in capsys.readouterr().out
+
+
+def test_every_group_can_be_asked_for():
+    assert set(MEASURED) == set(consistency.GROUPS)
+
+
+def test_registration_tells_a_wrong_estimate(pipeline, monkeypatch):
+    monkeypatch.setattr(consistency, "estimate", lambda *_: Motion(50.0, 0.0, 1.0, 1.0, True, ""))
+    numbers = consistency.registration(Exam(pipeline, 4))
+    assert numbers["registration/pixels"] > 30 and numbers["registration/false_motions"] == 2
+    monkeypatch.setattr(consistency, "estimate", lambda *_: Motion())
+    numbers = consistency.registration(Exam(pipeline, 4))
+    assert numbers["registration/found"] == 0 and numbers["registration/false_motions"] == 0
+
+
+def test_kept_pixels_over_turns_and_a_file(pipeline, monkeypatch):
+    numbers = consistency.kept(Exam(pipeline, 3))
+    assert numbers["kept/max_difference"] == 0 and numbers["kept/turns"] == 3
+    assert 0 < numbers["kept/untouched"] < 1
+    monkeypatch.setattr("comfyui_wegen.models.editing.refinement.paste", lambda before, after, change: after)
+    assert consistency.kept(Exam(pipeline, 1))["kept/max_difference"] > 0
+
+
+def test_masks_are_counted_in_pixels():
+    want, mask = np.zeros((4, 4), bool), np.zeros((4, 4), bool)
+    want[:2], mask[1:] = True, True
+    assert overlap([mask, want], [want, want]) == (12 / 16, 12 / 20)
+
+
+def test_the_own_mask_is_measured_and_plotted(packed_dir, tmp_path):
+    arguments = ["--cases", "2", "--model", str(packed_dir), "--plot", str(tmp_path / "plot.png")]
+    numbers = tmp_path / "numbers.json"
+    assert cli.main(["eval", "consistency", "--only", "auto_mask", "--json", str(numbers), *arguments]) == 0
+    found = json.loads(numbers.read_text())
+    assert {name for name in PROMISES if name.startswith("auto_mask")} <= set(found)
+    recalls = [value for name, value in found.items() if name.startswith(RECALL_AT)]
+    # A higher threshold can only make a mask smaller.
+    assert len(recalls) == len(THRESHOLDS) and recalls == sorted(recalls, reverse=True)
+    assert Image.open(tmp_path / "plot.png").size[0] > 500
+    assert cli.main(["eval", "consistency", "--only", "seam", *arguments]) == 2
+
+
+def test_the_stock_way_loses_what_it_should_keep(pipeline, monkeypatch):
+    monkeypatch.setattr(consistency, "STOCK_TURNS", 2)
+    numbers = consistency.stock(Exam(pipeline, 1))
+    assert set(numbers) == {"stock/psnr_turn_1", "stock/psnr_turn_2"}
+    assert all(value < 40 for value in numbers.values())
+
+
+def test_cases_depend_on_seed_and_number_alone(pipeline):
+    one, other = Exam(pipeline, 2, seed=1), Exam(pipeline, 3, seed=1)
+    assert [rng.random() for rng in one.rngs("a")] == [rng.random() for rng in other.rngs("a")][:2]
+    assert one.rngs("a")[0].random() != Exam(pipeline, 2, seed=2).rngs("a")[0].random()
+    assert one.rngs("a")[0].random() != one.rngs("b")[0].random()
+    with pytest.raises(WeGenError, match="0 cases"):
+        Exam(pipeline, 0)

@@ -1,0 +1,346 @@
+"""The judge, the comparisons behind the gates, `wegen eval nano`, questions, and words that nobody knows."""
+
+import argparse
+import json
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+from comfyui_wegen.models import storybook
+from comfyui_wegen.models.errors import CheckpointError, WeGenError
+from comfyui_wegen.models.evaluation import command, judge_training, nano
+from comfyui_wegen.models.evaluation.batch_evaluator import BatchEvaluator, shown
+from comfyui_wegen.models.evaluation.cases import Case, shares
+from comfyui_wegen.models.evaluation.comparison import EVERYTHING, attribute_hits, same_things
+from comfyui_wegen.models.evaluation.judge import WEIGHTS, bundled_judge, load_judge
+from comfyui_wegen.models.evaluation.sheets import case_sheet
+from comfyui_wegen.models.evaluation.thresholds import MEASURED, THRESHOLDS, TURN
+from comfyui_wegen.models.media.images import from_pil
+from comfyui_wegen.models.network.configuration import Templates
+from comfyui_wegen.models.pipeline import Pipeline
+from comfyui_wegen.models.prompting.asking import ask
+from comfyui_wegen.models.prompting.text_sampling import TextSampling
+from comfyui_wegen.models.storybook import Edit, Mention, Named, Scene, Thing, Understood, understand
+from comfyui_wegen.models.values import Answer, Chat, References, SamplerSettings, Turn
+from PIL import Image
+
+CAT = Thing("cat", "black", "big", 0, 3, "facing left")
+HOUSE = Thing("house", "red", "small", 3, 2, "lit")
+PAGE = Scene("beach", "night", (HOUSE, CAT))
+
+
+def scenes(count, seed="test"):
+    rng = Random(f"evaluation/{seed}")
+    return [storybook.sample_scene(rng) for _ in range(count)]
+
+
+# --- the judge --------------------------------------------------------------------------------------------------------
+
+
+def test_judge_reads_rendered_scenes():
+    pages = scenes(150)
+    readings = bundled_judge().read_pictures([storybook.render(page) for page in pages])
+    right = [reading.named.same_as(Named.of(page)) for reading, page in zip(readings, pages, strict=True)]
+    assert sum(right) >= 0.98 * len(right)
+    assert all(0 <= chance <= 1 for r in readings for chance in (*r.confidences, r.setting_confidence))
+    assert WEIGHTS.stat().st_size <= 2**20
+
+
+def test_judge_reads_worn_pictures_and_other_sizes():
+    pages = scenes(64, "worn")
+    clean = judge_training.to_pixels([storybook.render(page) for page in pages])
+    worn = judge_training.wear(clean, torch.Generator().manual_seed(3))
+    assert (worn - clean).abs().mean() > 0.03
+    pictures = [((p + 1) * 127.5).round().byte().permute(1, 2, 0).numpy() for p in worn]
+    seen = bundled_judge().read_pictures(pictures)
+    right = [same_things(s.named, Named.of(page)) for s, page in zip(seen, pages, strict=True)]
+    assert sum(right) >= 0.9 * len(right)
+    double = np.asarray(Image.fromarray(storybook.render(PAGE)).resize((256, 256)))
+    assert bundled_judge().read_picture(double).named.same_as(Named.of(PAGE))
+    with pytest.raises(ValueError, match="uint8"):
+        bundled_judge().read_picture(double / 255)
+
+
+def test_judge_is_not_deceived():
+    """It sees what is there, not what is likely: nothing on an empty page, a colour that no storybook cat has."""
+    empty = bundled_judge().read_picture(storybook.render(Scene("snow", "fog")))
+    assert empty.named == Named((), "snow", "fog") and empty.confidences == ()
+    picture = storybook.render(PAGE)
+    mask = storybook.mask_of(HOUSE)
+    picture[mask] = storybook.render(Scene("beach", "night"))[mask]
+    assert bundled_judge().read_picture(picture).named.things == (Mention.of(CAT),)
+
+
+def test_judge_training_resumes_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(judge_training, "BATCH", 2)
+    monkeypatch.setattr(judge_training, "SAVE_EVERY", 2)
+    whole = judge_training.train_judge(tmp_path / "whole.safetensors", steps=4, seed=5)
+    batch_at = judge_training.batch_at
+
+    def interrupted(seed, step):
+        if step == 3:
+            raise KeyboardInterrupt
+        return batch_at(seed, step)
+
+    monkeypatch.setattr(judge_training, "batch_at", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        judge_training.train_judge(tmp_path / "parts.safetensors", steps=4, seed=5)
+    assert not (tmp_path / "parts.safetensors").exists()
+    monkeypatch.setattr(judge_training, "batch_at", batch_at)
+    resumed = judge_training.train_judge(tmp_path / "parts.safetensors", steps=4, seed=5)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["parts.safetensors", "whole.safetensors"]
+    load_judge(tmp_path / "parts.safetensors")
+    with pytest.raises(CheckpointError, match="no judge at"):
+        load_judge(tmp_path / "none.safetensors")
+
+
+# --- what counts as right ---------------------------------------------------------------------------------------------
+
+
+def test_things_are_compared_as_far_as_asked():
+    wanted = Named.of(PAGE)
+    turned = Named.of(Scene("beach", "night", (CAT, replace(HOUSE, pose="dark", size="big"))))
+    assert same_things(turned, wanted) and not same_things(turned, wanted, EVERYTHING)
+    assert not same_things(Named.of(Scene("beach", "night", (CAT,))), wanted)
+    assert not same_things(wanted, Named.of(Scene("beach", "night", (CAT,))))
+
+
+def test_attributes_are_counted_thing_by_thing():
+    wanted = Named.of(PAGE)
+    seen = Named((Mention("cat", "white", "big", "facing left", 0, 3),), "snow", "night")
+    hits = attribute_hits(seen, wanted)
+    assert {name: sum(values) for name, values in hits.items()} == {
+        "kind": 1, "colour": 0, "size": 1, "place": 1, "ground": 0,
+    }  # fmt: skip
+    assert {len(values) for name, values in hits.items() if name != "ground"} == {2}
+    assert all(all(values) for values in attribute_hits(wanted, wanted).values())
+
+
+def test_every_change_is_seen_and_nothing_else_is():
+    rng = Random("changes")
+    actions = set()
+    for page in scenes(400, "changes"):
+        edit = storybook.sample_edit(page, rng)
+        actions.add(edit.action)
+        before, after = Named.of(page), Named.of(storybook.apply(page, (edit,)))
+        assert nano.happened(edit, after) and all(nano.stayed(page, edit, after)), edit
+        assert not nano.happened(edit, before), edit
+        kept = [Mention.of(thing) for thing in storybook.untouched(page, (edit,))]
+        for thing in kept:
+            lost = replace(after, things=tuple(other for other in after.things if other != thing))
+            assert nano.stayed(page, edit, lost).count(False) == 1
+            faded = tuple(replace(other, colour=None) if other == thing else other for other in after.things)
+            assert nano.stayed(page, edit, replace(after, things=faded)).count(False) == 1
+        uninvited = Mention("car", "red", "small", "facing left", 2, 1)
+        if "car" not in {thing.kind for thing in after.things} and getattr(edit.before, "kind", "") != "car":
+            marks = nano.stayed(page, edit, replace(after, things=(*after.things, uninvited)))
+            assert marks == [*[True] * len(kept), False]
+        if edit.after is not None:
+            strange = Mention("car", "red", "small", "facing left", *edit.after.place)
+            drawn = tuple(strange if thing == Mention.of(edit.after) else thing for thing in after.things)
+            misdrawn = replace(after, things=drawn)
+            assert nano.stayed(page, edit, misdrawn) == [True] * len(kept)
+            assert edit.after.kind == "car" or not nano.happened(edit, misdrawn)
+    assert actions == set(storybook.ACTIONS)
+
+
+def test_a_copy_is_not_a_move():
+    moved = replace(CAT, column=2)
+    edit = Edit("move", CAT, moved)
+    both = Named((Mention.of(CAT), Mention.of(moved), Mention.of(HOUSE)), "beach", "night")
+    assert not nano.happened(edit, both)
+
+
+def test_shares_pool_all_marks():
+    cases = [Case((), "", "", {"a": [True, False], "b": []}), Case((), "", "", {"a": [True, True], "c": [False]})]
+    assert shares(cases) == {"a": 0.75, "c": 0.0}
+    assert [case.wrong() for case in cases] == [["a"], ["c"]]
+    assert [case.passed({"a"}) for case in cases] == [False, True]
+
+
+def test_sheets_show_what_is_wrong_first():
+    picture = storybook.render(PAGE)
+    good, fair, bad = (
+        Case((picture, picture), "asked", "read", {"refine/changed": [gate], "refine/sky": [other]})
+        for gate, other in ((True, True), (True, False), (False, True))
+    )
+    sheet = case_sheet([good, fair, bad], columns=1)
+    frames = [sheet.getpixel((1, y)) for y in (1, sheet.height // 2, sheet.height - 2)]
+    assert frames == [(200, 50, 50), (214, 160, 40), (60, 150, 80)]
+    assert case_sheet([good] * 9, columns=4, most=5).height == 2 * case_sheet([good]).height
+    assert case_sheet([Case((), "words", "only", {})]).height < 100
+
+
+# --- a whole evaluation -----------------------------------------------------------------------------------------------
+
+
+class Hasty(Pipeline):
+    default_settings = SamplerSettings(steps=2, guidance_scale=2.0)
+
+
+@pytest.fixture(scope="module")
+def pipeline(tiny):
+    """A model that knows nothing and is soon done: tiny, with random weights, few words and few steps."""
+    wegen, decoder = tiny
+    config = replace(wegen.config, templates=Templates(mention="{picture}", rewrite_place="answer", rewrite_limit=8))
+    return Hasty(replace(wegen, config=config), replace(decoder, config=config))
+
+
+def evaluate(pipeline, folder, monkeypatch, *arguments):
+    monkeypatch.setattr(Pipeline, "from_folder", lambda model: pipeline)
+    monkeypatch.setattr(nano, "TIMED_TURNS", 1)
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    file = folder / "numbers.json"
+    assert command.run(parser.parse_args(["--json", str(file), *arguments])) == 0
+    return json.loads(file.read_text())
+
+
+def test_evaluation_writes_all_numbers(pipeline, tmp_path, monkeypatch, capsys):
+    numbers = evaluate(pipeline, tmp_path, monkeypatch, "--cases", "3", "--sheets", str(tmp_path / "sheets"))
+    assert list(numbers) == list(THRESHOLDS)
+    assert all(0 <= value <= 1 for name, value in numbers.items() if name != "turn/seconds")
+    assert numbers["judge/scene"] == 1 and numbers["turn/seconds"] > 0
+    assert numbers["text_to_picture/scene"] == numbers["two_references/both"] == 0  # a random model draws nothing
+    assert {path.stem for path in (tmp_path / "sheets").iterdir()} == set(nano.BEHAVIOURS)
+    assert (*nano.BEHAVIOURS, TURN) == MEASURED
+    table = capsys.readouterr().out
+    assert "MISSED" in table and "judge/scene" in table and all(name in table for name in THRESHOLDS)
+
+
+def test_evaluation_is_the_same_for_a_seed(pipeline, tmp_path, monkeypatch):
+    def tried(*arguments):
+        exam = BatchEvaluator(pipeline, 2, *arguments)
+        return [(case.asked, case.answered, case.marks) for case in nano.refine(exam)]
+
+    assert tried(1) == tried(1) != tried(2)
+    some = evaluate(pipeline, tmp_path, monkeypatch, "--cases", "2", "--only", "questions")
+    assert list(some) == ["judge/scene", "questions/right"]
+    with pytest.raises(WeGenError, match="0 cases"):
+        BatchEvaluator(pipeline, 0)
+
+
+@pytest.mark.parametrize("rewriting", [False, True])
+def test_batches_draw_what_the_pipeline_draws(pipeline, rewriting):
+    exam = BatchEvaluator(pipeline, 2, rewriting=rewriting)
+    sampling = TextSampling() if rewriting else None
+    first = exam.take_turns([Chat()] * 2, ["a red house by day", "a cat"], [3, 4])
+    alone = pipeline.generate("a red house by day", [3], sampling=sampling)
+    assert first[0].last.answer.rewrite == alone.last.answer.rewrite
+    assert torch.allclose(first[0].last.answer.picture, alone.last.answer.picture, atol=1e-4)
+    assert not torch.allclose(first[1].last.answer.picture, alone.last.answer.picture, atol=1e-2)
+    references = [References((exam.reference("page", storybook.render(PAGE)),))] * 2
+    second = exam.take_turns(first, ["make it blue", "add @page"], [5, 6], references)
+    refined = pipeline.refine(first[1], "add @page", [6], references=references[1], sampling=sampling)
+    assert torch.allclose(second[1].last.answer.picture, refined.last.answer.picture, atol=1e-4)
+    assert second[1].last.settings == refined.last.settings and len(second[1]) == 2
+
+
+class Oracle(BatchEvaluator):
+    """Draws what the words say with the storybook's own brush; every fourth picture lacks its first thing."""
+
+    def take_turns(self, chats, instructions, seeds, references=None):
+        after = []
+        for chat, instruction, seed in zip(chats, instructions, seeds, strict=True):
+            named = storybook.parse_caption(instruction)
+            things = named.things[1:] if seed % 4 == 3 else named.things
+            picture = from_pil(Image.fromarray(storybook.render(replace(named, things=things).to_scene())))
+            answer = Answer(instruction, torch.zeros(64, 32), picture, seed)
+            after.append(chat.add(Turn(instruction, (answer,))))
+        return after
+
+
+def test_pictures_of_an_oracle_are_right(pipeline):
+    found = shares(nano.text_to_picture(Oracle(pipeline, 40)))
+    assert found["text_to_picture/scene"] == pytest.approx(0.75, abs=0.03)
+    assert found["text_to_picture/ground"] == 1
+    assert 0.75 < found["text_to_picture/attribute"] < 0.95
+    right = [case.passed(THRESHOLDS) for case in nano.text_to_picture(Oracle(pipeline, 8))]
+    assert right == [True, True, True, False] * 2
+
+
+def test_compositions_mention_their_references():
+    plan = storybook.sample_composition(Random("plan"), 2)
+    text = nano.mentioning(plan)
+    assert "@one" in text and "@two" in text
+    assert shown(Chat().add(Turn("", (Answer("", torch.zeros(1), torch.ones(2, 2, 3), 0),)))).max() == 255
+
+
+# --- questions --------------------------------------------------------------------------------------------------------
+
+
+def test_ask_answers_in_words(pipeline):
+    picture = pipeline.encode_reference("page", Image.fromarray(storybook.render(PAGE)))
+    answer = ask(pipeline.wegen, "what is there?", References((picture,)))
+    assert answer == ask(pipeline.wegen, "what is there?", References((picture,)))
+    assert "<img" not in answer and answer == answer.strip()
+    steps = []
+    ask(pipeline.wegen, "what is in @page?", References((picture,)), limit=3, on_token=lambda *s: steps.append(s))
+    assert steps and len(steps) <= 3 and {most for _, most in steps} == {3}
+    chat = pipeline.generate("a cat", [0])
+    assert isinstance(ask(pipeline.wegen, "what is it?", chat=chat), str)
+
+
+@pytest.mark.parametrize(
+    "question, limit, message",
+    [("  ", None, "question is empty"), ("what is in @other?", None, "@page"), ("what?", 0, "limit of 0")],
+)
+def test_ask_refuses_what_cannot_be_asked(pipeline, question, limit, message):
+    picture = pipeline.encode_reference("page", Image.fromarray(storybook.render(PAGE)))
+    with pytest.raises(WeGenError, match=message):
+        ask(pipeline.wegen, question, References((picture,)), limit=limit)
+
+
+# --- words that nobody knows ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "said, understood, unknown",
+    [
+        ("A crimson Dragon at night", "a red bird at night", ["crimson", "dragon"]),
+        ("3 puppies and an automobile", "three cats and a car", ["puppies", "automobile"]),
+        ("make the hosue bigger", "make the house bigger", ["hosue"]),
+        ("put @Dragon beside my yacht", "put @Dragon the boat", ["beside", "yacht"]),
+        ("an aubergine, and a red car.", ", and a red car.", ["aubergine"]),
+        ("eine Katze 猫 and the cat's umbrella", "and the cat umbrella", ["eine", "katze", "猫", "cat's"]),
+    ],
+)
+def test_unknown_words_become_the_nearest_known(said, understood, unknown):
+    outcome = understand(said, storybook.vocabulary())
+    assert outcome.text == understood
+    assert [note.split("'", 1)[1].rsplit("';", 1)[0] for note in outcome.notes] == unknown
+
+
+def test_notes_say_what_was_done():
+    known = storybook.vocabulary()
+    assert understand("a dragon on a quantum beach", known).notes == (
+        "I do not know 'dragon'; I took 'bird' instead.",
+        "I do not know 'quantum'; I left it out.",
+    )
+    assert understand("a Dragon", ()).text == "a Dragon"  # no list of words: everything is known
+    assert understand("a yacht", ("a", "cat", "boat")) == Understood(
+        "a boat", ("I do not know 'yacht'; I took 'boat' instead.",)
+    )
+    with pytest.raises(WeGenError, match=r"none of the words.*house, tree, cat"):
+        understand("quantum entanglement", known)
+
+
+def test_texts_of_the_storybook_are_understood_as_they_are():
+    rng = Random("known")
+    for page in scenes(200, "known"):
+        text = storybook.full_caption(page, rng)
+        outcome = understand(text, storybook.vocabulary())
+        assert outcome.notes == () and storybook.words_of(outcome.text) == storybook.words_of(text)
+
+
+def test_nearest_words_are_known_themselves():
+    from comfyui_wegen.models.storybook import nearest
+
+    known = storybook.vocabulary()
+    assert set(nearest.NEAREST) <= known
+    words = [word for group in nearest.NEAREST.values() for word in group.split()]
+    assert len(words) == len(set(words)) and not set(words) & known

@@ -1,0 +1,185 @@
+"""Chats as values, and as files that come back to the bit whatever happens while they are written."""
+
+import json
+import os
+import signal
+import time
+from dataclasses import replace
+from random import Random
+
+import pytest
+import torch
+from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.media.chat_file import VERSION, ChatFileError, load_chat, save_chat
+from comfyui_wegen.models.values import Answer, AutoMask, Chat, Reference, References, SamplerSettings, Turn
+from safetensors.torch import load_file, save_file
+
+
+def answer(value, change=None, size=(6, 9)):
+    generator = torch.Generator().manual_seed(value)
+    picture = torch.rand(*size, 3, generator=generator)
+    return Answer(f"words {value}", torch.randn(4, 8, generator=generator), picture, value, change)
+
+
+def mask(top, bottom, size=(6, 9)):
+    found = torch.zeros(size)
+    found[top:bottom] = 1
+    return found
+
+
+def chat_of(turns):
+    reference = Reference("cat", torch.randn(4, 8), torch.rand(3, 5, 3), mask(1, 2, (3, 5)), 0.5)
+    chat = Chat().add(Turn("a wish, \u00e4 \N{CAT}", (answer(1), answer(2)), References((reference,)), picked=1))
+    for number in range(1, turns):
+        settings = SamplerSettings(steps=number, auto_mask=AutoMask(0.25) if number % 2 else None, strength=0.5)
+        masks = {"edit_mask": mask(0, number), "keep_mask": mask(5, 6), "released": number == 3}
+        given = answer(10 + number, mask(0, number) * 0.7)
+        chat = chat.add(Turn(f"turn {number}", (given,), References((reference,)), settings=settings, **masks))
+    return chat
+
+
+def test_a_chat_is_a_value():
+    chat = chat_of(3)
+    fork = chat.rewind(1).add(chat.turns[2])
+    assert len(chat) == 3 and len(fork) == 2 and fork.turns[0] is chat.turns[0]
+    assert chat.rewind(1).pick(0).last.answer.seed == 1 and chat.turns[0].picked == 1
+    assert chat == Chat(tuple(replace(turn) for turn in chat.turns))
+    assert chat != chat.rewind(2)
+
+
+@pytest.mark.parametrize("turns", [0, -1, 4])
+def test_a_chat_goes_back_to_turns_that_it_has(turns):
+    with pytest.raises(WeGenError, match=f"turn {turns}; it has turns 1 to 3"):
+        chat_of(3).rewind(turns)
+
+
+def test_what_was_kept_stays_kept_until_it_is_released():
+    def turn(keep=None, released=False):
+        return Turn("x", (answer(1),), keep_mask=keep, released=released)
+
+    chat = Chat().add(turn())
+    assert chat.kept() is None
+    chat = chat.add(turn(mask(0, 1))).add(turn()).add(turn(mask(4, 5) * 0.5))
+    assert torch.equal(chat.kept(), mask(0, 1) + mask(4, 5) * 0.5)
+    chat = chat.add(turn(mask(2, 3), released=True))
+    assert torch.equal(chat.kept(), mask(2, 3))
+    assert chat.add(turn(released=True)).kept() is None
+
+
+def test_every_pixel_tells_which_turn_it_came_from():
+    changes = (None, mask(0, 3), mask(2, 4) * 0.1, mask(9, 9))
+    chat = Chat()
+    for number, change in enumerate(changes):
+        chat = chat.add(Turn("x", (answer(number, change),)))
+    assert chat.origins()[:, 0].tolist() == [1, 1, 2, 2, 0, 0]
+    assert set(chat.add(Turn("new", (answer(9),))).origins().flatten().tolist()) == {4}
+
+
+def test_a_saved_chat_comes_back_to_the_bit(tmp_path):
+    chat = chat_of(5)
+    path = save_chat(chat, tmp_path / "deep" / "chat")
+    assert path == tmp_path / "deep" / "chat.safetensors"
+    loaded = load_chat(path)
+    assert loaded == chat
+    for before, after in zip(chat.turns, loaded.turns, strict=True):
+        assert after.answer.picture.dtype == torch.float32
+        assert torch.equal(before.answer.picture.view(torch.int32), after.answer.picture.view(torch.int32))
+    assert not [name for name in os.listdir(tmp_path / "deep") if name != "chat.safetensors"]
+
+
+def test_pictures_of_8_bits_take_8_bits(tmp_path):
+    picture = (torch.rand(50, 50, 3) * 255).round() / 255
+    path = save_chat(Chat().add(Turn("x", (Answer("", torch.zeros(4, 8), picture, 0),))), tmp_path / "chat")
+    assert path.stat().st_size < 50 * 50 * 3 + 4096
+    assert torch.equal(load_chat(path).last.answer.picture, picture)
+
+
+def test_equal_pictures_are_stored_once(tmp_path):
+    path = save_chat(chat_of(6), tmp_path / "chat")
+    assert sum(tensor.shape == (3, 5, 3) for tensor in load_file(path).values()) == 1
+
+
+def _cut(path, content):
+    path.write_bytes(content[: len(content) // 2])
+
+
+def _noise(path, content):
+    path.write_bytes(Random(1).randbytes(500))
+
+
+def _newer(path, content):
+    save_file(load_file(path), path, {"format": "wegen_chat", "version": str(VERSION + 1), "chat": "{}"})
+
+
+def _other(path, content):
+    save_file({"x": torch.zeros(1)}, path)
+
+
+def _broken_json(path, content):
+    save_file({"x": torch.zeros(1)}, path, {"format": "wegen_chat", "version": "1", "chat": '{"turns": [{}]}'})
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [(_cut, "damaged"), (_noise, "damaged"), (_newer, "Update"), (_other, "not a chat"), (_broken_json, "damaged")],
+)
+def test_a_file_that_is_no_chat_says_so(tmp_path, damage, words):
+    path = save_chat(chat_of(2), tmp_path / "chat")
+    damage(path, path.read_bytes())
+    with pytest.raises(ChatFileError, match=words) as caught:
+        load_chat(path)
+    assert str(path) in str(caught.value)
+
+
+def test_what_cannot_be_saved_or_found(tmp_path):
+    with pytest.raises(ChatFileError, match="no turns"):
+        save_chat(Chat(), tmp_path / "chat")
+    with pytest.raises(ChatFileError, match="There is no chat"):
+        load_chat(tmp_path / "missing.safetensors")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ChatFileError, match="could not be written"):
+        save_chat(chat_of(1), tmp_path / "file" / "chat")
+
+
+def save_forever(path, confirmed):
+    """Save ever longer chats to one file, and say the number of each when it is saved."""
+    torch.set_num_threads(1)  # a forked process has no other threads
+    chat = Chat()
+    for number in range(10**9):
+        picture = torch.rand(200, 200, 3)
+        chat = Chat(chat.turns[-3:]).add(Turn(str(number), (Answer("", torch.zeros(4, 8), picture, number),)))
+        save_chat(chat, path)
+        os.write(confirmed, b"%d\n" % number)
+
+
+def kill_while_saving(path, kills, seed=0):
+    """SIGKILL a process that saves without a pause, at random moments; the file must hold what was saved last."""
+    rng = Random(seed)
+    for _ in range(kills):
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                save_forever(path, write)
+            finally:
+                os._exit(1)
+        os.close(write)
+        said = os.read(read, 16)
+        time.sleep(rng.random() * 0.03)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        with os.fdopen(read, "rb") as rest:
+            said += rest.read()
+        assert int(load_chat(path).last.instruction) >= int(said.split()[-1])
+
+
+def test_200_kills_while_saving_never_cost_the_chat_before(tmp_path):
+    kill_while_saving(tmp_path / "chat.safetensors", kills=200)
+
+
+def test_the_words_can_be_read_without_us(tmp_path):
+    from safetensors import safe_open
+
+    with safe_open(save_chat(chat_of(2), tmp_path / "chat"), framework="pt") as file:
+        record = json.loads(file.metadata()["chat"])
+    assert [turn["instruction"] for turn in record["turns"]] == ["a wish, \u00e4 \N{CAT}", "turn 1"]

@@ -1,0 +1,72 @@
+"""Pictures on their way in and out, and the published noise levels."""
+
+import numpy as np
+import pytest
+import torch
+from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.media.images import CLIP_MEAN, CLIP_STD, clip_pixels, flatten_alpha, from_pil, to_pil
+from comfyui_wegen.models.network.configuration import ScheduleConfig
+from comfyui_wegen.models.painting.schedule import published_sigmas, published_timesteps, start_noise_scale
+from PIL import Image
+
+
+def test_eight_bits_survive_the_way_there_and_back():
+    pixels = np.arange(256 * 3, dtype=np.uint8).reshape(16, 16, 3)
+    assert np.array_equal(np.asarray(to_pil(from_pil(Image.fromarray(pixels)))), pixels)
+
+
+def test_transparent_parts_are_white():
+    picture = Image.new("RGBA", (2, 1), (255, 0, 0, 255))
+    picture.putpixel((1, 0), (0, 0, 0, 0))
+    assert [flatten_alpha(picture).getpixel((x, 0)) for x in (0, 1)] == [(255, 0, 0), (255, 255, 255)]
+    indexed = Image.new("P", (1, 1), 3)
+    indexed.info["transparency"] = 3
+    assert flatten_alpha(indexed).getpixel((0, 0)) == (255, 255, 255)
+    assert flatten_alpha(Image.new("LA", (1, 1), (0, 0))).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_sixteen_bits_become_eight():
+    picture = Image.fromarray(np.array([[0, 257, 32896, 65535]], dtype=np.uint16))
+    assert np.asarray(flatten_alpha(picture))[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_tensors_with_any_channels(channels):
+    assert to_pil(torch.zeros(5, 7, channels)).size == (7, 5)
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 2), (1, 5, 7, 3), (0, 7, 3)])
+def test_tensors_that_are_no_picture(shape):
+    with pytest.raises(WeGenError, match="height, width"):
+        to_pil(torch.zeros(shape))
+
+
+def test_values_outside_the_range_are_cut():
+    assert to_pil(torch.tensor([[[-1.0, 0.5, 2.0]]])).getpixel((0, 0)) == (0, 128, 255)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8000, 30), (17, 900)])
+def test_any_picture_becomes_a_normalised_square(size):
+    pixels = clip_pixels(Image.new("RGB", size, (255, 128, 0)), 32)
+    expected = (torch.tensor([1.0, 128 / 255, 0.0]) - torch.tensor(CLIP_MEAN)) / torch.tensor(CLIP_STD)
+    torch.testing.assert_close(pixels, expected[:, None, None].expand(3, 32, 32))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 7, 8, 20, 30, 50, 77, 100, 333, 500, 501, 998, 999])
+def test_the_schedule_is_that_of_diffusers(steps):
+    from diffusers import EulerDiscreteScheduler
+
+    scheduler = EulerDiscreteScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", timestep_spacing="leading", steps_offset=1
+    )
+    scheduler.set_timesteps(steps)
+    sigmas = published_sigmas(ScheduleConfig(), steps)
+    torch.testing.assert_close(sigmas, scheduler.sigmas, rtol=1e-6, atol=0)
+    assert published_timesteps(ScheduleConfig(), steps).tolist() == scheduler.timesteps.tolist()
+    assert start_noise_scale(sigmas) == pytest.approx(float(scheduler.init_noise_sigma), rel=1e-6)
+
+
+@pytest.mark.parametrize("steps", [0, -1, 1000])
+def test_steps_that_the_schedule_cannot_do(steps):
+    with pytest.raises(WeGenError, match="give 1 to 999"):
+        published_timesteps(ScheduleConfig(), steps)

@@ -1,0 +1,138 @@
+"""The configuration: what goes out to JSON comes back, and what cannot be is refused by name."""
+
+import dataclasses
+import json
+
+import pytest
+from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.network.compact_vae import Block, CompactVAE
+from comfyui_wegen.models.network.configuration import (
+    LanguageConfig,
+    ScheduleConfig,
+    Templates,
+    UNetConfig,
+    VAEConfig,
+    VisionConfig,
+    WeGenConfig,
+)
+from tiny import tiny_config
+
+
+@pytest.mark.parametrize("config", [WeGenConfig(), tiny_config()], ids=["published", "tiny"])
+def test_json_round_trip(config):
+    assert WeGenConfig.from_json(config.to_json()) == config
+
+
+def test_round_trip_keeps_every_kind_of_value():
+    vision = dataclasses.replace(tiny_config().vision, qkv_bias=False, layer_norm_eps=2e-5)
+    templates = Templates(turn="[{pictures}|{text}]\n", mention="{picture}", rewrite_place="answer")
+    vae = dataclasses.replace(tiny_config().vae, preview_factors=(0.5, -1.0, 2.0) * 5)
+    config = dataclasses.replace(tiny_config(), vision=vision, templates=templates, vae=vae, name="größer")
+    again = WeGenConfig.from_json(config.to_json())
+    assert again == config
+    assert isinstance(again.unet.block_out_channels, tuple)
+
+
+def changed(path, value):
+    values = json.loads(tiny_config().to_json())
+    *outer, last = path.split(".")
+    here = values
+    for step in outer:
+        here = here[step]
+    here[last] = value
+    return json.dumps(values)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "word"),
+    [
+        ("format_version", 2, "format_version 2"),
+        ("surprise", 1, "unknown keys in WeGenConfig: surprise"),
+        ("vision.depth", 1, "unknown keys in VisionConfig: depth"),
+        ("vision", [], "WeGenConfig.vision must be an object"),
+        ("vae.decoder_layers_per_block", 2, "decoder_layers_per_block is 2; it must be"),
+        ("vision.width", "64", "VisionConfig.width must be of type int, got '64'"),
+        ("vision.width", 64.0, "VisionConfig.width must be of type int"),
+        ("vision.width", True, "VisionConfig.width must be of type int"),
+        ("vision.width", 33, "not a multiple of head_width 16"),
+        ("vision.layers", 0, "VisionConfig.layers is 0"),
+        ("vision.qkv_bias", 1, "VisionConfig.qkv_bias must be of type bool"),
+        ("vision.layer_norm_eps", float("nan"), "must be finite"),
+        ("language.kv_heads", 3, "cannot share 3"),
+        ("language.heads", 0, "LanguageConfig.heads is 0"),
+        ("unet.block_out_channels", 32, "must be a list"),
+        ("unet.block_out_channels", [32], "entries for 1 levels"),
+        ("unet.cross_attention_dim", 64, "added embedding"),
+        ("vae.latent_channels", 8, "8"),
+        ("schedule.steps_offset", 1000, "steps_offset"),
+        ("templates.turn", "{text}", "must hold {pictures} exactly once"),
+        ("templates.mention", "{who}", "'mention'"),
+        ("templates.rewrite_place", "nowhere", "nowhere"),
+        ("tokens_per_picture", 60, "do not form a square"),
+        ("tokens_per_picture", 25, "cannot be pooled evenly"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_file_and_key(path, value, word):
+    with pytest.raises(WeGenError) as error:
+        WeGenConfig.from_json(changed(path, value), "some/config.json")
+    assert word in str(error.value)
+    assert "some/config.json" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"), [("{", "not valid JSON"), ("[]", "format_version"), ("{}", "format_version")]
+)
+def test_other_json_is_refused(text, word):
+    with pytest.raises(WeGenError, match=word):
+        WeGenConfig.from_json(text)
+
+
+def test_the_unet_travels_through_diffusers_terms():
+    config = tiny_config().unet
+    assert UNetConfig.from_diffusers(config.to_diffusers()) == config
+    scalar = {**config.to_diffusers(), "transformer_layers_per_block": 1, "sample_size": None}
+    assert UNetConfig.from_diffusers(scalar).transformer_layers_per_block == (1, 1)
+    assert UNetConfig.from_diffusers(scalar).sample_size == UNetConfig.sample_size
+
+
+def test_a_unet_of_another_kind_is_refused():
+    values = {**tiny_config().unet.to_diffusers(), "addition_embed_type": None}
+    with pytest.raises(WeGenError, match=r"unet.json: addition_embed_type is None.*'text_time'"):
+        UNetConfig.from_diffusers(values, "unet.json")
+
+
+def test_the_vae_travels_through_diffusers_terms():
+    config = tiny_config().vae
+    assert VAEConfig.from_diffusers({**config.to_diffusers(), "force_upcast": True}) == config
+    assert config.downscale == 2
+
+
+def test_a_compact_vae_may_have_a_deeper_decoder():
+    def blocks(layers):
+        vae = CompactVAE(
+            VAEConfig(block_out_channels=(8, 8), layers_per_block=1, patch=4, decoder_layers_per_block=layers)
+        )
+        return [sum(isinstance(part, Block) for part in half) for half in (vae.encoder, vae.decoder)]
+
+    assert blocks(None) == [2, 4] and blocks(3) == [2, 6]
+    with pytest.raises(WeGenError, match="decoder_layers_per_block is -1"):
+        blocks(-1)
+
+
+def test_derived_sizes():
+    config = WeGenConfig()
+    assert (config.vision.grid, config.vision.heads, config.feature_grid) == (32, 16, 8)
+    assert config.language.kv_cache_bytes(10, 2) == 2 * 32 * 4096 * 10 * 2
+
+
+def test_configurations_cannot_change():
+    for config in (WeGenConfig(), VisionConfig(), LanguageConfig(), UNetConfig(), ScheduleConfig()):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            config.width = 1
+
+
+def test_a_world_is_one_that_is_known():
+    assert WeGenConfig().world == ""
+    assert WeGenConfig.from_json(dataclasses.replace(WeGenConfig(), world="storybook").to_json()).world == "storybook"
+    with pytest.raises(WeGenError, match="'middle-earth'"):
+        dataclasses.replace(WeGenConfig(), world="middle-earth")

@@ -1,0 +1,477 @@
+"""Training: published losses, sequences equal to inference's, and runs that go on to the bit after a stop."""
+
+import argparse
+import dataclasses
+import json
+import math
+import signal
+from itertools import islice
+from random import Random
+
+import pytest
+import torch
+from comfyui_wegen.models.checkpoints.reader import open_checkpoint
+from comfyui_wegen.models.cli.train import add_arguments, run
+from comfyui_wegen.models.data import TASKS, Forgotten, Picture, Text, stream
+from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.network.vision_encoder import pool_features
+from comfyui_wegen.models.painting.loading import load
+from comfyui_wegen.models.prompting import conversation as inference
+from comfyui_wegen.models.storybook import ROWS
+from comfyui_wegen.models.training import data_command
+from comfyui_wegen.models.training.conversations import conversation
+from comfyui_wegen.models.training.encoder import EncoderOptions, EncoderStage, cell_answers
+from comfyui_wegen.models.training.loop import CHECKPOINT, Rhythm, draw_sheet, load_average, train
+from comfyui_wegen.models.training.losses import IGNORED, agent_losses, agent_outputs
+from comfyui_wegen.models.training.pagecache import PageCache
+from comfyui_wegen.models.training.pages import ALIKE, Mixture, alike_page, page
+from comfyui_wegen.models.training.recipe import Recipe, RecipeError, read_recipe
+from comfyui_wegen.models.training.stage import Stage
+from comfyui_wegen.models.training.training_run import STAGES, TrainingRun
+from comfyui_wegen.models.values import Answer, Chat, Reference, References, Turn
+from PIL import Image
+from safetensors.torch import load_file
+
+TINY_MODEL = {
+    "format_version": 1,
+    "vision": {"image_size": 128, "patch_size": 16, "width": 32, "layers": 1, "head_width": 16, "mlp_width": 32,
+               "normalize_features": True},
+    "language": {"vocab_size": 1, "width": 32, "mlp_width": 32, "layers": 1, "heads": 2, "kv_heads": 2,
+                 "context_length": 1024},
+    "unet": {"in_channels": 8, "out_channels": 8, "block_out_channels": [32, 32],
+             "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+             "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"], "layers_per_block": 1,
+             "transformer_layers_per_block": [1, 1], "attention_head_dim": [1, 1], "cross_attention_dim": 32,
+             "projection_class_embeddings_input_dim": 1568, "sample_size": 16},
+    "vae": {"patch": 4, "block_out_channels": [8, 8], "layers_per_block": 1, "latent_channels": 8,
+            "scaling_factor": 1.0, "sample_size": 128},
+    "templates": {"text_to_picture": "[INST] {pictures}{text} [/INST]\n",
+                  "rewrite": "[INST] {pictures}{text} [/INST]\n",
+                  "mention": "{picture}", "rewrite_place": "answer", "rewrite_limit": 12},
+    "size": 128,
+    "name": "tiny",
+}  # fmt: skip
+QUIET = Rhythm(sheet_seconds=math.inf)
+TASK_MIX = dict.fromkeys(TASKS, 1)
+OPTIONS = {
+    "tokenizer": {"samples": 300},
+    "vae": {"crop": 32},
+    "agent": {"tasks": TASK_MIX, "direct": {"text_to_picture": 0.5}},
+    "painter": {"capacity": 6},
+    "vae_decoder": {"capacity": 5, "sampler_steps": 2},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Sums are only equal to the bit when they are taken in the same order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def recipes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recipes")
+    (folder / "model.json").write_text(json.dumps(TINY_MODEL))
+    for stage in STAGES:
+        recipe = {"stage": stage, "steps": 3, "batch": 2, "learning_rate": 1e-3, "warmup": 2, "precision": "no"}
+        recipe |= {"optimizer": "muon" if stage == "agent" else "adamw"}
+        (folder / f"{stage}.json").write_text(json.dumps(recipe | {"options": OPTIONS.get(stage, {})}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(recipes, tmp_path_factory):
+    """A whole tiny run."""
+    workshop = TrainingRun(recipes, tmp_path_factory.mktemp("run"))
+    workshop.learn_words()
+    for stage in STAGES[1:]:
+        train(workshop.stage(stage), workshop.recipe(stage), workshop.folder(stage), rhythm=QUIET, progress=False)
+        if stage == "vae":
+            workshop.measure_vae()
+    return workshop
+
+
+def test_losses_are_the_published_ones(reference_dir):
+    values = load_file(reference_dir / "expected.safetensors")
+    expected = json.loads((reference_dir / "expected.json").read_text())["train"]
+    wegen, _ = load(reference_dir)
+    outputs = agent_outputs(
+        wegen.agent,
+        values["train.input_ids"],
+        values["train.labels"],
+        values["train.cmp_mask"],
+        values["train.gen_mask"],
+        pool_features(values["train.image_features"], 8),
+    )
+    losses = agent_losses(outputs)
+    names = {"total": "total_loss", "text": "lm_loss", "mse": "mse_loss", "cosine": "cosine_loss"}
+    for name, key in names.items():
+        assert float(getattr(losses, name)) == pytest.approx(expected[key], rel=1e-4)
+
+
+def test_losses_without_pictures_or_text_are_zero(trained):
+    agent = trained.agent()
+    ids = torch.tensor([[1, 5, 6]])
+    none = torch.zeros_like(ids)
+    outputs = agent_outputs(agent, ids, torch.full_like(ids, IGNORED), none, none, torch.zeros(0, 64, 32))
+    losses = agent_losses(outputs)
+    assert [float(loss) for loss in losses] == [0, 0, 0, 0]
+
+
+def test_balanced_rows_weigh_the_same(trained):
+    agent = trained.agent()
+    ids = torch.tensor([[1, 5, 6, 7, 8, 9], [1, 7, 0, 0, 0, 0]])
+    labels = torch.tensor([[IGNORED, 5, 6, 7, 8, 9], [IGNORED, 7, *[IGNORED] * 4]])
+    none = torch.zeros_like(ids, dtype=torch.bool)
+
+    def text(rows, balance=0.0):
+        given = ids[rows], labels[rows], none[rows], none[rows], torch.zeros(0, 64, 32)
+        return float(agent_outputs(agent, *given, balance=balance).text)
+
+    long, short = text([0]), text([1])
+    assert text([0, 1]) == pytest.approx((5 * long + short) / 6, rel=1e-5)
+    assert text([0, 1], balance=1.0) == pytest.approx((long + short) / 2, rel=1e-5)
+
+
+def test_muon_moves_the_hidden_matrices_alone(trained):
+    hidden = trained.stage("agent").hidden_matrices()
+    assert "agent.llm.model.layers.0.mlp.up_proj.weight" in hidden
+    assert not [name for name in hidden if "embed_tokens" in name or "lm_head" in name or "norm" in name]
+
+
+def test_another_optimizer_cannot_go_on_with_a_run(trained):
+    recipe = dataclasses.replace(trained.recipe("agent"), optimizer="adamw")
+    with pytest.raises(WeGenError, match="another optimizer than 'adamw'"):
+        train(trained.stage("agent"), recipe, trained.folder("agent"), rhythm=QUIET, progress=False)
+    with pytest.raises(RecipeError, match="'sgd'"):
+        dataclasses.replace(recipe, optimizer="sgd")
+
+
+@pytest.mark.parametrize("stage", ["vae", "encoder", "painter", "vae_decoder", "agent"])
+def test_a_resumed_run_equals_one_without_a_stop(trained, tmp_path, stage):
+    recipe = trained.recipe(stage)
+    straight = train(trained.stage(stage), recipe, tmp_path / "straight", rhythm=QUIET, progress=False)
+    train(trained.stage(stage), recipe, tmp_path / "stopped", until=2, rhythm=QUIET, progress=False)
+    assert load_average(tmp_path / "stopped")[0] == 2
+    resumed = train(trained.stage(stage), recipe, tmp_path / "stopped", rhythm=QUIET, progress=False)
+    states = [torch.load(tmp_path / name / CHECKPOINT, weights_only=True) for name in ("straight", "stopped")]
+    for name, value in straight.items():
+        assert torch.equal(value, resumed[name]), name
+        assert torch.equal(states[0]["model"][name], states[1]["model"][name]), name
+
+
+class Toy(Stage):
+    """Learns a line; asks to be stopped when it sees batch `stop`."""
+
+    def __init__(self, stop=None):
+        super().__init__()
+        self.line, self.stop = torch.nn.Linear(1, 1), stop
+
+    def batch(self, first, count):
+        return torch.arange(first, first + count)[:, None].float()
+
+    def forward(self, batch):
+        if self.stop == int(batch[0]):
+            signal.raise_signal(signal.SIGTERM)
+        return {"total": (self.line(batch / 100) - batch).square().mean()}
+
+    def sheet(self):
+        return Image.new("RGB", (2, 2))
+
+    def measure(self):
+        return {"weight": float(self.line.weight)}
+
+
+def test_a_polite_stop_saves_the_step_it_came_in(tmp_path):
+    recipe = Recipe("toy", steps=50, batch=1, learning_rate=1e-3, precision="no")
+    with pytest.raises(KeyboardInterrupt):
+        train(Toy(stop=6), recipe, tmp_path, rhythm=QUIET, progress=False)
+    assert load_average(tmp_path)[0] == 7
+
+
+def test_looking_changes_nothing_and_is_logged(tmp_path):
+    recipe = Recipe("toy", steps=50, batch=1, learning_rate=1e-3, precision="no")
+    torch.manual_seed(0)
+    first, second = Toy(), Toy()
+    second.load_state_dict(first.state_dict())
+    quiet = train(first, recipe, tmp_path / "quiet", rhythm=QUIET, progress=False)
+    watched = train(second, recipe, tmp_path / "watched", rhythm=Rhythm(0.0, 0.0, 10), progress=False)
+    assert all(torch.equal(quiet[name], watched[name]) for name in quiet)
+    entries = [json.loads(line) for line in (tmp_path / "watched" / "log.jsonl").read_text().splitlines()]
+    assert "weight" in entries[0]["held_out"]
+    assert [entry["step"] for entry in entries if "total" in entry] == [10, 20, 30, 40, 50]
+
+
+def test_a_finished_run_is_not_overwritten(trained):
+    stage, recipe = trained.stage("encoder"), trained.recipe("encoder")
+    with pytest.raises(WeGenError, match="--resume"):
+        train(stage, recipe, trained.folder("encoder"), resume=False, rhythm=QUIET, progress=False)
+
+
+def test_a_checkpoint_of_other_sizes_is_refused(trained, tmp_path):
+    train(trained.stage("encoder"), trained.recipe("encoder"), tmp_path, until=1, rhythm=QUIET, progress=False)
+    config = trained.config()
+    wider = dataclasses.replace(config, vision=dataclasses.replace(config.vision, mlp_width=48))
+    other = EncoderStage(wider, trained.stage("encoder").options, 1)
+    with pytest.raises(WeGenError, match="another encoder"):
+        train(other, trained.recipe("encoder"), tmp_path, rhythm=QUIET, progress=False)
+
+
+def test_the_packed_folder_loads(trained):
+    folder = trained.pack()
+    checkpoint = open_checkpoint(folder)
+    assert checkpoint.config.vae.scaling_factor != 1.0
+    assert len(checkpoint.config.vae.preview_factors) == 27
+    wegen, decoder = load(checkpoint)
+    features = wegen.encode_pixels(torch.zeros(1, 3, 128, 128))
+    latent = decoder.paint(features, torch.zeros(1, 8, 16, 16), 1, 2.0)
+    assert decoder.decode(latent).shape == (1, 128, 128, 3)
+
+
+def test_the_command_trains_stage_after_stage(recipes, tmp_path):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    out = str(tmp_path / "run")
+    assert run(parser.parse_args([str(recipes / "encoder.json"), "--out", out, "--until", "2"])) == 0
+    assert load_average(tmp_path / "run" / "encoder")[0] == 2
+    with pytest.raises(WeGenError, match="--resume"):
+        run(parser.parse_args([str(recipes / "encoder.json"), "--out", out]))
+    assert run(parser.parse_args([str(recipes / "encoder.json"), "--out", out, "--resume"])) == 0
+    assert load_average(tmp_path / "run" / "encoder")[0] == 3
+    with pytest.raises(WeGenError, match="has not been trained yet"):
+        run(parser.parse_args([str(recipes / "painter.json"), "--out", out]))
+
+
+def test_the_agent_is_trained_with_written_samples(recipes, trained, tmp_path):
+    """Shards of `wegen data` instead of fresh samples; a run that was stopped goes on in them as if it had not been."""
+    parser = argparse.ArgumentParser()
+    data_command.add_arguments(parser)
+    written = ["--out", str(tmp_path / "data"), "--samples", "30", "--shard-size", "8"]
+    assert data_command.run(parser.parse_args([*written, "--recipe", str(recipes / "agent.json")])) == 0
+    with pytest.raises(WeGenError, match="no tasks"):
+        data_command.run(parser.parse_args([*written, "--recipe", str(recipes / "encoder.json")]))
+    workshop = dataclasses.replace(trained, data=tmp_path / "data")
+    known = list(islice(stream(tmp_path / "data", None), 30))
+    seen = {sample.parts for sample in workshop.stage("agent").samples(25, 40)}
+    assert all(seen & {sample.parts, sample.without_rewrites().parts} for sample in known)
+    recipe = workshop.recipe("agent")
+    whole = train(workshop.stage("agent"), recipe, tmp_path / "whole", rhythm=QUIET, progress=False)
+    train(workshop.stage("agent"), recipe, tmp_path / "halves", rhythm=QUIET, progress=False, until=1)
+    halves = train(workshop.stage("agent"), recipe, tmp_path / "halves", rhythm=QUIET, progress=False)
+    assert all(torch.equal(whole[name], halves[name]) for name in whole)
+    with pytest.raises(WeGenError, match=r"No index\.json"):
+        dataclasses.replace(trained, data=tmp_path).stage("agent")
+
+
+@pytest.mark.parametrize("stage", ["encoder", "agent"])
+def test_sheets_are_drawn(trained, tmp_path, stage):
+    path = draw_sheet(trained.stage(stage), tmp_path, 7)
+    with Image.open(path) as picture:
+        assert path.name == "sheet-0000007.png"
+        assert picture.width >= 1280
+
+
+def sample_of(task, seed=3):
+    return TASKS[task](Random(seed))
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_only_answers_are_learned(trained, task):
+    tokenizer = trained.tokenizer()
+    for seed in range(5):
+        sample = sample_of(task, seed)
+        made = conversation(trained.config(), tokenizer, sample)
+        assert len(made.ids) == len(made.labels) == len(made.inputs) == len(made.targets)
+        assert len(made.pictures) == len(sample.pictures())
+        assert sum(made.inputs) + sum(made.targets) == 64 * len(made.pictures)
+        drawn = sum(part.target for part in sample.pictures())
+        assert sum(made.targets) == 64 * drawn
+        begun = drawn + sum(isinstance(part, Forgotten) for part in sample.parts)
+        learned = [index for index in made.labels if index != IGNORED]
+        said = " ".join(part.text for part in sample.parts if isinstance(part, Text) and part.target)
+        assert tokenizer.decode(learned, skip_special=True).replace(" ", "") == said.replace(" ", "")
+        assert learned.count(tokenizer.picture_begin_id) == begun
+
+
+def references_of(parts):
+    found, words = References(), []
+    for part in parts:
+        if isinstance(part, Picture):
+            name = f"r{len(found)}"
+            found = found.add(Reference(name, torch.zeros(64, 32), torch.zeros(2, 2, 3)))
+            words += [f"@{name}"] if words else []
+        else:
+            words.append(part.text)
+    return found, "".join(words)
+
+
+@pytest.mark.parametrize("task", ["text_to_picture", "rewrite", "compose", "refine"])
+@pytest.mark.parametrize("direct", [False, True])
+def test_training_reads_what_inference_writes(trained, task, direct):
+    """The prompt of the last picture, built turn by turn as the pipeline does, is how the training sequence begins."""
+    config, tokenizer = trained.config(), trained.tokenizer()
+    for seed in range(6):
+        sample = sample_of(task, seed)
+        sample = sample.without_rewrites() if direct else sample
+        turns = sample.turns()
+        chat = Chat()
+        for (_, asked), (_, answered) in zip(turns[::2], turns[1::2], strict=True):
+            references, instruction = references_of(asked)
+            rewrite = next((part.text for part in answered if isinstance(part, Text)), instruction)
+            prompt = inference.picture_prompt(config, tokenizer, chat, instruction, references, rewrite)
+            answer = Answer(rewrite, torch.zeros(64, 32), torch.zeros(2, 2, 3), seed=0)
+            chat = chat.add(Turn(instruction, (answer,), references))
+        expected = tokenizer.encode(prompt.text)
+        made = conversation(config, tokenizer, sample)
+        assert made.ids[: len(expected)] == expected
+        assert len(made.ids) == len(expected) + 65
+
+
+def test_a_training_chat_forgets_as_inference_does(trained):
+    """A chat that is too long loses its oldest pictures; what is left of it is how the training sequence begins."""
+    config, tokenizer = trained.config(), trained.tokenizer()
+    lengths = set()
+    for seed in range(12):
+        sample = sample_of("chat", seed)
+        drawing = [turn for _, turn in sample.turns() if any(isinstance(part, Picture | Forgotten) for part in turn)]
+        seen = sum(isinstance(part, Picture) for part in sample.parts)
+        chat = Chat()
+        asked = [turn[0].text for role, turn in sample.turns() if role == "user"]
+        for instruction, answered in zip(asked, drawing, strict=False):
+            answer = Answer(answered[0].text, torch.zeros(64, 32), torch.zeros(2, 2, 3), seed=0)
+            chat = chat.add(Turn(instruction, (answer,)))
+        kept = [inference._past(config, tokenizer, chat, n, len(chat) - n <= seen) for n in range(len(chat))]
+        expected = tokenizer.encode("".join(prompt.text for prompt in kept).removesuffix(config.templates.joint))
+        made = conversation(config, tokenizer, sample)
+        assert made.ids[: len(expected)] == expected
+        lengths.add((len(chat), seen))
+    assert len(lengths) > 4
+
+
+def test_cells_know_their_things():
+    from comfyui_wegen.models.storybook import KINDS, Scene, Thing
+
+    thing = Thing("cat", "black", "big", 2, 2, "facing left")
+    answers = cell_answers(Scene("snow", "night", (thing,)), 8).reshape(8, 8, -1)
+    assert answers[4, 3].tolist() == [list(KINDS).index("cat") + 1, 10, 2, 1, 3, 3, 2, 1]
+    assert answers[0, 0].tolist() == [0, 0, 0, 0, 0, 0, 2, 1]
+
+
+def alike(scene) -> bool:
+    kinds, colours = {thing.kind for thing in scene.things}, {thing.colour for thing in scene.things}
+    return len(kinds) == 1 or (len(colours) == 1 and any(kinds <= set(group) for group in ALIKE))
+
+
+def test_pages_of_things_that_look_alike():
+    """Kinds of one group in one colour, or one kind in several; in any row."""
+    scenes = [alike_page(Random(number), 4) for number in range(300)]
+    assert all(scene.things and alike(scene) for scene in scenes)
+    several = [scene for scene in scenes if len(scene.things) > 1]
+    by_kind = sum(len({thing.kind for thing in scene.things}) == 1 for scene in several)
+    assert 0.4 < by_kind / len(several) < 0.75
+    assert {thing.row for scene in scenes for thing in scene.things if thing.kind == "moon"} == set(range(len(ROWS)))
+
+
+def test_a_mixture_has_its_shares_of_hard_pages():
+    def share(mixture, hard):
+        scenes = [mixture.page(1, number) for number in range(400)]
+        return sum(map(hard, scenes)) / len(scenes)
+
+    plain, half = Mixture(), Mixture(crowded=0.5, alike=0.5, small=0.5)
+    assert [plain.page(1, number) for number in range(20)] == [page(1, number) for number in range(20)]
+    assert [half.page(1, number) for number in range(20)] == [half.page(1, number) for number in range(20)]
+    for hard in (
+        lambda scene: all(thing.size == "small" for thing in scene.things),
+        lambda scene: alike(scene) and len(scene.things) > 1,
+        lambda scene: len(scene.things) == 4,
+    ):
+        assert 0.25 < share(half, hard) - share(plain, hard) < 0.6
+    assert {len(Mixture().page(1, number, 3).things) for number in range(20)} == {3}
+
+
+def test_stages_take_the_pages_that_their_recipe_asks_for(trained):
+    """Each choice of pages has a cache of its own, which takes the place of others."""
+    config = trained.config()
+    encoder = EncoderStage(config, EncoderOptions(alike=1.0), 1)
+    assert all(alike(encoder._page(number)) for number in range(20))
+    painter = trained.stage("painter")
+    painter.options = dataclasses.replace(painter.options, crowded=1.0, small=1.0)
+    scenes = [painter._page(number) for number in range(20)]
+    assert all(len(scene.things) == 4 and {thing.size for thing in scene.things} == {"small"} for scene in scenes)
+    vae = trained.stage("vae")
+    vae.options = dataclasses.replace(vae.options, small=1.0)
+    assert {thing.size for number in range(20) for thing in vae._page(number)[3].things} == {"small"}
+    folders = [trained._page_cache("pages", ("encoder", "vae"), things) for things in (3.0, 6.0)]
+    assert folders[0] != folders[1]
+
+
+def test_the_vaes_decoder_learns_from_paintings_and_leaves_latents_alone(trained):
+    before, after = trained.vae(), trained.finished_vae()
+    pixels = torch.rand(2, 3, 128, 128) * 2 - 1
+    latents = before.encode(pixels)
+    assert torch.equal(after.encode(pixels), latents) and not torch.equal(after.decode(latents), before.decode(latents))
+    stage = trained.stage("vae_decoder")
+    assert all(name.startswith("vae.decoder.") for name in stage.trained())
+    stage.options = dataclasses.replace(stage.options, own=0.5, own_noise=0.0)
+    batch = stage.batch(0, 12)
+    own = batch.own
+    assert 0 < own.sum() < 12 and all(batch.numbers[~own] < 5) and len(set(batch.numbers[own].tolist())) == own.sum()
+    # What is decoded: paintings, the same wherever they are painted, and pages.
+    seen = []
+    stage.vae.decode = lambda latents: seen.append(latents) or batch.pixels
+    assert float(stage(batch)["total"]) == 0
+    painted = [stage._paint([stage._page(number)], [number]) for number in batch.numbers[~own].tolist()]
+    expected = torch.cat(painted) / trained.config().vae.scaling_factor
+    assert torch.allclose(seen[0][~own], expected, atol=2e-2)  # kept in half precision
+    assert torch.allclose(seen[0][own], stage.vae.encode(batch.pixels)[own], atol=1e-5)
+
+
+def test_a_grey_error_has_no_colour(trained):
+    vae = trained.stage("vae")
+    batch = vae.batch(0, 4)
+    grey = vae.vae.encode(batch.pixels)
+    vae.vae.decode = lambda latents: batch.pixels + 0.25
+    vae.vae.encode = lambda pixels: grey
+    assert float(vae(batch)["colour"]) < 1e-6 and float(vae(batch)["l1"]) >= 0.25
+    vae.vae.decode = lambda latents: batch.pixels + torch.tensor([0.3, 0.0, -0.3])[:, None, None]
+    assert float(vae(batch)["colour"]) >= 0.19
+
+
+def test_the_page_cache_computes_each_page_once(tmp_path):
+    calls = []
+
+    def compute(pages):
+        calls.append(list(pages))
+        return (torch.tensor([[float(page)] * 2 for page in pages]),)
+
+    first = PageCache(tmp_path, 10, {"x": (2,)}, compute)
+    assert first.get([3, 1, 3])[0].tolist() == [[3, 3], [1, 1], [3, 3]]
+    again = PageCache(tmp_path, 10, {"x": (2,)}, compute)
+    assert again.get([1, 2])[0].tolist() == [[1, 1], [2, 2]]
+    assert calls == [[3, 1], [2]]
+
+
+def test_the_learning_rate_rises_stays_and_falls():
+    recipe = Recipe("vae", steps=100, batch=1, learning_rate=2.0, warmup=10, decay=20)
+    assert [recipe.rate(step) for step in (0, 9, 50, 79)] == [0.2, 2.0, 2.0, 2.0]
+    assert recipe.rate(90) == pytest.approx(1.0)
+    assert recipe.rate(99) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "JSON object"),
+        ('{"stage": "vae"}', "lacks steps, batch, learning_rate"),
+        ('{"stage": "vae", "steps": 1, "batch": 1, "learning_rate": 1, "speed": 3}', "unknown speed"),
+    ],
+)
+def test_bad_recipes_are_explained(tmp_path, text, message):
+    path = tmp_path / "vae.json"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        read_recipe(path)

@@ -1,0 +1,109 @@
+"""What saved pictures say of how they came to be, whether or not the turn that drew them is run again.
+
+Stock nodes write into a PNG what a prompt's `extra_pnginfo` holds. A turn puts its words there when it runs; when the
+host has its result already, and only saves the picture anew, they are put there before the prompt is queued. That also
+serves programs that send no `extra_pnginfo` at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from server import PromptServer
+
+from ...models.media.metadata import KEY
+
+TURNS = ("WeGenGenerate", "WeGenRefine")
+RESULT = "WeGenResult"
+"""Ends a turn too; its words depend on all that leads to it."""
+WORDS = (
+    "wegen", "instruction", "references", "chat", "feature_guidance", "collection",
+    "seed", "batch_size", "rewrite", "creativity", "rewritten", "edit_mask", "keep_mask", "release",
+)  # fmt: skip
+"""The inputs of a turn that its words depend on."""
+REMEMBERED = 256
+_records: OrderedDict[str, list[Any]] = OrderedDict()
+
+
+def register() -> None:
+    """Have the host ask before it queues a prompt."""
+    server = getattr(PromptServer, "instance", None)  # hosts that only list their nodes have none
+    if server is not None:
+        server.add_on_prompt_handler(supply)
+
+
+def write_down(prompt: Mapping[str, Any] | None, node: str, pnginfo: dict[str, Any] | None, record: list[Any]) -> None:
+    """Put the words of one turn into the pictures that are saved after it, now and when it is not run again.
+
+    Args:
+        prompt: as it was queued.
+        node: id of the turn in it; inner nodes begin with that of the node that they stand in.
+        pnginfo: what the host writes into PNGs; None where it writes nothing.
+        record: for each picture of the turn what `metadata.turns_of` gives.
+    """
+    node = node.split(".")[0]
+    if pnginfo is not None:
+        pnginfo.setdefault(KEY, {})[node] = record
+    if prompt is not None and node in prompt:
+        _records[_signature(prompt, node, {})] = record
+        while len(_records) > REMEMBERED:
+            _records.popitem(last=False)
+
+
+def supply(request: dict[str, Any]) -> dict[str, Any]:
+    """Add what is known of a prompt's turns to a request of the host's `/prompt`."""
+    prompt = request.get("prompt")
+    turns = [node for node, entry in _entries(prompt) if entry.get("class_type") in (*TURNS, RESULT)]
+    if not turns:
+        return request
+    extra = request.get("extra_data")
+    extra = request["extra_data"] = extra if isinstance(extra, dict) else {}
+    pnginfo = extra.get("extra_pnginfo")
+    pnginfo = extra["extra_pnginfo"] = pnginfo if isinstance(pnginfo, dict) else {}
+    signed: dict[str, str] = {}
+    for node in turns:
+        record = _records.get(_signature(prompt, node, signed))
+        if record is not None:
+            pnginfo.setdefault(KEY, {})[node] = record
+    return request
+
+
+def _entries(prompt: Any) -> list[tuple[str, Mapping[str, Any]]]:
+    """The nodes of a prompt that nobody has checked yet."""
+    if not isinstance(prompt, Mapping):
+        return []
+    return [(node, entry) for node, entry in prompt.items() if isinstance(entry, Mapping)]
+
+
+def _signature(prompt: Mapping[str, Any], node: str, signed: dict[str, str]) -> str:
+    """Equal for turns whose words were asked for in the same way, with all that leads to them; ids do not count."""
+    entry = prompt[node]
+    names = WORDS if entry.get("class_type") in TURNS else None
+    return _digest(prompt, entry, names, signed, (node,))
+
+
+def _digest(
+    prompt: Mapping[str, Any],
+    entry: Mapping[str, Any],
+    names: Sequence[str] | None,
+    signed: dict[str, str],
+    above: tuple[str, ...],
+) -> str:
+    inputs = entry.get("inputs")
+    values: dict[str, Any] = {}
+    for name, value in inputs.items() if isinstance(inputs, Mapping) else ():
+        if names is not None and name not in names:
+            continue
+        source = value[0] if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) else None
+        if source is None or source in above or not isinstance(prompt.get(source), Mapping):
+            values[name] = value  # a value, or a link that the host will not run
+            continue
+        if source not in signed:
+            signed[source] = _digest(prompt, prompt[source], None, signed, (*above, source))
+        values[name] = [signed[source], value[1]]
+    text = json.dumps([entry.get("class_type"), values], sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()
