@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 from comfyui_wegen.models import storybook
+from comfyui_wegen.models.cli import eval_nano as command
 from comfyui_wegen.models.errors import CheckpointError, WeGenError
-from comfyui_wegen.models.evaluation import command, judge_training, nano
+from comfyui_wegen.models.evaluation import judge_training, nano
 from comfyui_wegen.models.evaluation.batch_evaluator import BatchEvaluator, shown
 from comfyui_wegen.models.evaluation.cases import Case, shares
 from comfyui_wegen.models.evaluation.comparison import EVERYTHING, attribute_hits, same_things

@@ -11,6 +11,7 @@ from random import Random
 import pytest
 import torch
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
+from comfyui_wegen.models.cli import data as data_command
 from comfyui_wegen.models.cli.train import add_arguments, run
 from comfyui_wegen.models.data import TASKS, Forgotten, Picture, Text, stream
 from comfyui_wegen.models.errors import WeGenError
@@ -18,7 +19,6 @@ from comfyui_wegen.models.network.vision_encoder import pool_features
 from comfyui_wegen.models.painting.loading import load
 from comfyui_wegen.models.prompting import conversation as inference
 from comfyui_wegen.models.storybook import ROWS
-from comfyui_wegen.models.training import data_command
 from comfyui_wegen.models.training.conversations import conversation
 from comfyui_wegen.models.training.encoder import EncoderOptions, EncoderStage, cell_answers
 from comfyui_wegen.models.training.loop import CHECKPOINT, Rhythm, draw_sheet, load_average, train
