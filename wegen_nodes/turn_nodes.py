@@ -33,6 +33,7 @@ class WeGenTurn(io.ComfyNode):
                 "wegen edit any model",
                 "own workflow",
                 "chat with any model",
+                "copilot",
                 "qwen edit",
                 "kontext",
                 "llm",
