@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .checkpoints.tokenizer import Tokenizer
 from .checkpoints.wegen import WeGen
-from .errors import WeGenError
+from .errors import AnsweredInWords, WeGenError
 from .network.configuration import WeGenConfig
 from .prompting.conversation import memory_note, picture_prompt
 from .prompting.decoding import Collection, Decoding, OnStep
@@ -86,6 +86,7 @@ def think(
 
     Raises:
         WeGenError: an empty instruction, an unknown `@name`, or more tokens than the context holds.
+        AnsweredInWords: most of the rewrites are answers of another kind, such as that it cannot draw what is wished.
     """
     instruction, given = wish.instruction, understand(wegen.config, wish.given)
     notes = understand(wegen.config, instruction).notes + given.notes
@@ -98,7 +99,10 @@ def think(
         written = rewrite(
             wegen, instruction, seeds, wish.sampling, wish.references, chat, on_token=on_token, kept=wish.kept
         )
-        rewrites = [one.text for one in written]
+        drawn = [one.text for one in written if not one.spoken]
+        if 2 * len(drawn) <= len(written):
+            raise AnsweredInWords(next(one.text for one in written if one.spoken))
+        rewrites = [drawn[0] if one.spoken else one.text for one in written]
         notes += (report(written),)
     notes = tuple(dict.fromkeys(filter(None, notes)))
     features = generate_features(wegen, chat, wish, rewrites, on_feature)

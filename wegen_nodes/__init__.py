@@ -2,8 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from .host import folders, routes
-from .host import png_metadata as saved_words
+from .host import folders, png_metadata, routes
 from .host.version import require_host
 
 
@@ -18,7 +17,7 @@ class WeGenExtension(ComfyExtension):
         """
         require_host()
         folders.register()
-        saved_words.register()
+        png_metadata.register()
         routes.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

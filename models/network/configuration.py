@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
@@ -268,6 +269,8 @@ class Templates:
     text_to_picture: str = "[INST] Generate a painting: {pictures}{text} [/INST]\n"
     turn: str = "[INST] {pictures}{text} [/INST]\n"
     rewrite: str = "[INST] Describe in detail a painting of: {pictures}{text} [/INST]\n"
+    edit_rewrite: str = ""
+    """Like `rewrite`, for an order on a picture; empty where one template serves both."""
     ask: str = "[INST] {pictures}{text} [/INST]\n"
     joint: str = "\n"
     """Stands between an answer and the next turn."""
@@ -279,10 +282,17 @@ class Templates:
     rewrite_limit: int = 200
     """Most tokens of one rewrite or answer."""
 
+    def spoken(self) -> tuple[str, ...]:
+        """What the templates themselves say, without the markers in square brackets."""
+        whole = (self.text_to_picture, self.turn, self.rewrite, self.edit_rewrite, self.ask)
+        return tuple(text for text in (re.sub(r"\[/?\w+\]|\{\w+\}", " ", one).strip() for one in whole) if text)
+
     def __post_init__(self):
         _require_positive(self)
-        for name in ("text_to_picture", "turn", "rewrite", "ask"):
+        for name in ("text_to_picture", "turn", "rewrite", "edit_rewrite", "ask"):
             template = getattr(self, name)
+            if not template and name == "edit_rewrite":
+                continue
             for slot in ("{text}", "{pictures}"):
                 _require(
                     template.count(slot) == 1,

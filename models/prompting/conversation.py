@@ -17,7 +17,7 @@ from ..values import Chat, Reference, References
 from .checks import MENTION
 from .domain import understand
 
-Task = Literal["text_to_picture", "turn", "rewrite", "ask"]
+Task = Literal["text_to_picture", "turn", "rewrite", "edit_rewrite", "ask"]
 GIVEN = "given-picture"
 """The name that a picture which the user brought to a chat has among the references of the next turn."""
 
@@ -80,7 +80,7 @@ def user_turn(
 
     text = MENTION.sub(mention, tokenizer.escape(instruction))
     leading = [reference for reference in references if reference not in inline]
-    template = getattr(templates, task)
+    template = getattr(templates, task) or templates.rewrite
     pictures_first = template.index("{pictures}") < template.index("{text}")
     ordered = [*leading, *inline] if pictures_first else [*inline, *leading]
     # Filled in one pass, so that braces in the user's text are just text.
@@ -159,8 +159,8 @@ def _past(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, number: int, pi
 
 
 def _begins(chat: Chat, number: int) -> bool:
-    """Whether no picture was drawn before turn `number`."""
-    return all(turn.is_upload for turn in chat.turns[:number])
+    """Whether there was no picture before turn `number`, neither drawn nor brought by the user."""
+    return number == 0
 
 
 def references_at(chat: Chat, number: int, references: References) -> References:
@@ -193,6 +193,8 @@ def opening(
     rewritten = rewrite is not None and rewrite != instruction
     if rewritten and config.templates.rewrite_place == "instruction":
         return user_turn(config, tokenizer, task, rewrite, references.items)
+    if rewritten:
+        task = "rewrite" if first else "edit_rewrite"
     asked = user_turn(config, tokenizer, task, understand(config, instruction).text, references.items)
     return asked + tokenizer.escape(rewrite) if rewritten else asked
 
@@ -218,7 +220,8 @@ def rewrite_prompt(
 ) -> Prompt:
     """The whole sequence after which a rewrite of `instruction` is written."""
     shown = references_at(chat, len(chat), references)
-    asked = user_turn(config, tokenizer, "rewrite", understand(config, instruction).text, shown.items)
+    task: Task = "edit_rewrite" if chat.turns else "rewrite"
+    asked = user_turn(config, tokenizer, task, understand(config, instruction).text, shown.items)
     return remember(config, tokenizer, chat, asked).prompt + asked
 
 

@@ -63,6 +63,8 @@ class Rewrite:
     """Whether that lacks nothing any more."""
     repeated: bool = False
     """Whether it equals an earlier one, because nothing else came in all attempts."""
+    spoken: bool = False
+    """Whether it is all that the model has to say, and no description of a picture."""
 
 
 def rewrite(
@@ -174,6 +176,7 @@ class _Attempt(NamedTuple):
     missing: tuple[str, ...]
     sound: tuple[int, ...]
     """The tokens up to where it failed."""
+    spoken: bool = False
 
 
 @dataclass
@@ -224,6 +227,8 @@ class _Author:
 
     def _read(self, ids: Sequence[int], number: int) -> _Attempt:
         wish, demand = self.wishes[number], self.demands[number]
+        if answers_in_words(self.wegen, ids):
+            return _Attempt(self._text(ids, wish), (), (), spoken=True)
         # A model that has nothing to add answers with a picture at once: the wish then stands as it is.
         text = self._text(ids, wish) or _valid(wish.instruction)
         missing = demand.missing(text)
@@ -252,7 +257,7 @@ def _stopped(wegen: WeGen) -> Callable[[list[int]], bool]:
 @cache
 def _markers(templates: Templates) -> re.Pattern:
     """What begins or ends a user's turn in any template, such as `[INST]`; nothing where there are no such marks."""
-    texts = (templates.text_to_picture, templates.turn, templates.rewrite, templates.ask)
+    texts = (templates.text_to_picture, templates.turn, templates.rewrite, templates.edit_rewrite, templates.ask)
     marks = dict.fromkeys(mark for text in texts for mark in _MARKER.findall(text))
     return re.compile("|".join(map(re.escape, marks)) or r"(?!)")
 
@@ -294,10 +299,13 @@ def _take(author: _Author, slots: Sequence[_Slot]) -> tuple[list[Rewrite], list[
         fresh = [
             number
             for number in whole
-            if (slot.wish, _same(attempts[number].text)) not in taken or demanded.settled(attempts[number].text)
+            if (slot.wish, _same(attempts[number].text)) not in taken
+            or attempts[number].spoken
+            or demanded.settled(attempts[number].text)
         ]
         if fresh:
-            chosen.append(Rewrite(attempts[fresh[0]].text, slot.seed, fresh[0] + 1))
+            first = attempts[fresh[0]]
+            chosen.append(Rewrite(first.text, slot.seed, fresh[0] + 1, spoken=first.spoken))
         elif len(attempts) < last:
             waiting.append(slot)
             continue
@@ -312,6 +320,16 @@ def _take(author: _Author, slots: Sequence[_Slot]) -> tuple[list[Rewrite], list[
             chosen.append(Rewrite(text, slot.seed, ATTEMPTS, closest[0].missing, bool(mended), repeated))
         taken.add((slot.wish, _same(chosen[-1].text)))
     return chosen, waiting
+
+
+def answers_in_words(wegen: WeGen, ids: Sequence[int]) -> bool:
+    """Whether a text that stands where a picture should follow ends without one: the model says that it draws nothing.
+
+    Where rewrites are put into the instruction, and in a closed world, every text ends like that, or may by mistake.
+    """
+    config = wegen.config
+    ends = bool(ids) and ids[-1] == wegen.tokenizer.end_id
+    return ends and len(ids) > 1 and config.templates.rewrite_place == "answer" and not config.world
 
 
 def _valid(instruction: str) -> str:
