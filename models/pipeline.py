@@ -60,7 +60,7 @@ def look_at(wegen: WeGen, chat: Chat) -> Chat:
 
     def seen(turn: Turn) -> Turn:
         answers = list(turn.answers)
-        if turn.foreign:
+        if turn.is_foreign:
             features = wegen.encode_pictures([to_pil(turn.answer.picture)])[0].cpu()
             answers[turn.picked] = replace(turn.answer, features=features)
         references = [
@@ -212,15 +212,14 @@ class Pipeline:
         """
         again = Chat()
         for turn in chat.turns:
-            if turn.is_upload or turn.foreign:
+            if turn.is_upload or turn.is_foreign:
                 again = again.add(turn)
                 continue
             settings = turn.settings
             wish = Wish(turn.instruction, turn.references, None, settings.feature_guidance, settings.collection)
             seen = look_at(self.wegen, again)
-            features = generate_features(
-                self.wegen, seen, wish, [answer.rewrite for answer in turn.answers], on_feature
-            )
+            rewrites = [answer.rewrite for answer in turn.answers]
+            features = generate_features(self.wegen, seen, wish, rewrites, on_feature)
             ideas = [PictureDraft(answer.rewrite, features[answer.rewrite], answer.seed) for answer in turn.answers]
             if again.turns:
                 masks = Masks(turn.edit_mask, turn.keep_mask, turn.released)

@@ -186,7 +186,7 @@ class Turn(Value):
         return not self.instruction
 
     @property
-    def foreign(self) -> bool:
+    def is_foreign(self) -> bool:
         """Whether another model painted the picture that the chat goes on with."""
         return self.answer.features is None
 

@@ -5,27 +5,13 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io, ui
 
+from ..models.editing.open_turn import OpenTurn, answer, begin_unseen, side_by_side
 from ..models.errors import WeGenError
-from ..models.media.metadata import (
-    turns_of,
-)
-from ..models.open_turn import OpenTurn, answer, begin_unseen, side_by_side
-from ..models.values import (
-    Chat,
-    References,
-)
+from ..models.media.metadata import turns_of
+from ..models.values import Chat, References
 from .host import panel_turn
-from .host.png_metadata import (
-    write_down,
-)
-from .inputs import (
-    CATEGORY,
-    LARGEST_SIZE,
-    ChatType,
-    OpenTurnType,
-    references,
-    seed,
-)
+from .host.png_metadata import write_down
+from .inputs import CATEGORY, LARGEST_SIZE, ChatType, OpenTurnType, references, seed
 
 NAMED = 3
 """References that have outputs of their own."""
@@ -47,6 +33,7 @@ class WeGenTurn(io.ComfyNode):
                 "wegen edit any model",
                 "own workflow",
                 "chat with any model",
+                "copilot",
                 "qwen edit",
                 "kontext",
                 "llm",

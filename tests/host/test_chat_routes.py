@@ -8,6 +8,7 @@ import requests
 from chat_requests import COUNT, check_earlier, fill, fingerprint, new_session, race, storm
 
 from .conftest import INSTALL
+from .graphs import node
 from .server import ComfyServer
 
 
@@ -38,6 +39,23 @@ def test_a_thousand_requests_do_no_harm(server):
     assert fingerprint(base, excluded) == before
     assert {folder.name for folder in chats.iterdir()} == {"default"}
     assert "WeGen could not reach its chats" not in server.log
+
+
+def test_a_chat_moves_elsewhere_with_its_pictures(server, client):
+    made = {"1": node("EmptyImage", width=24, height=16, batch_size=1, color=0x123456)}
+    made["2"] = node("SaveImage", images=["1", 0], filename_prefix="wegen/moving")
+    (file,) = client.run(made).outputs["2"]["images"]
+    chat = requests.post(f"{server.url}/wegen/chats", json={"name": "moving"}, timeout=30).json()
+    document = {"turns": {"t": {"pictures": [{"file": file}]}}, "head": "t"}
+    address = f"{server.url}/wegen/chats/{chat['id']}"
+    requests.put(address, json={"revision": 1, "document": document}, timeout=30).raise_for_status()
+    archive = requests.get(f"{address}/export", timeout=30).content
+    picture = client.get("/view", params=file).content
+    (server.base_directory / "output" / file["subfolder"] / file["filename"]).unlink()
+    copy = requests.post(f"{server.url}/wegen/chats/import", data=archive, timeout=30).json()
+    (listed,) = (one for one in client.get("/wegen/chats").json()["chats"] if one["id"] == copy["id"])
+    assert listed["name"] == "moving" and listed["thumbnail"] != document["turns"]["t"]["pictures"][0]["file"]
+    assert client.get("/view", params=listed["thumbnail"]).content == picture
 
 
 @pytest.fixture(scope="module")

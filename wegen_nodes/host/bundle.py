@@ -70,7 +70,7 @@ class WeGenBundle:
     def read(self, chat: Chat | None) -> Chat:
         """A chat as the model can read it: it looks at the pictures that other models painted."""
         chat = chat or Chat()
-        if not any(turn.foreign or any(one.features is None for one in turn.references) for turn in chat.turns):
+        if not any(turn.is_foreign or any(one.features is None for one in turn.references) for turn in chat.turns):
             return chat
         if self._read is None or self._read[0] is not chat:
             self._read = chat, look_at(self.load_vision(1), chat)

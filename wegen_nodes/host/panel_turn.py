@@ -18,22 +18,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...models.editing.masks import (
-    fit_mask,
-)
+from ...models.editing.masks import fit_mask
+from ...models.editing.open_turn import begin_unseen
 from ...models.errors import WeGenError
-from ...models.media.chat_file import (
-    load_chat,
-)
-from ...models.media.images import (
-    from_pil,
-)
-from ...models.open_turn import begin_unseen
-from ...models.values import (
-    Reference,
-    References,
-    union,
-)
+from ...models.media.chat_file import load_chat
+from ...models.media.images import from_pil
+from ...models.values import Reference, References, union
 
 FOLDERS = ("input", "output", "temp")
 SIZES = (16, 16384)

@@ -4,21 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from comfyui_wegen.models.editing.open_turn import BLANK, OpenTurn, answer, begin_unseen, side_by_side
 from comfyui_wegen.models.errors import WeGenError
-from comfyui_wegen.models.media.chat_file import (
-    load_chat,
-    save_chat,
-)
-from comfyui_wegen.models.open_turn import BLANK, OpenTurn, answer, begin_unseen, side_by_side
+from comfyui_wegen.models.media.chat_file import load_chat, save_chat
 from comfyui_wegen.models.pipeline import Pipeline, look_at
-from comfyui_wegen.models.prompting.conversation import (
-    picture_prompt,
-)
-from comfyui_wegen.models.values import (
-    Chat,
-    Reference,
-    References,
-)
+from comfyui_wegen.models.prompting.conversation import picture_prompt
+from comfyui_wegen.models.values import Chat, Reference, References
 
 HEIGHT, WIDTH = 48, 64
 
@@ -44,7 +35,7 @@ def test_a_first_picture_is_taken_as_it_is():
     assert turn.picture.shape == (HEIGHT, WIDTH, 3) and turn.picture.unique().tolist() == [BLANK]
     answered = answer(turn, torch.stack([noise(2), noise(3)]))
     (made,) = answered.chat.turns
-    assert [one.seed for one in made.answers] == [5, 6] and made.foreign and not made.is_upload
+    assert [one.seed for one in made.answers] == [5, 6] and made.is_foreign and not made.is_upload
     assert torch.equal(made.answers[1].picture, noise(3))
     assert answered.report.startswith("1. The first picture")
 
@@ -109,7 +100,7 @@ def test_foreign_turns_in_a_chat_file(chat, tmp_path):
     turn = OpenTurn("put a @cat on it", chat, references, keep_mask=left_half())
     made = answer(turn, noise(2)[None]).chat
     again = load_chat(save_chat(made, tmp_path / "chat"))
-    assert again == made and again.last.foreign and again.last.references == references
+    assert again == made and again.last.is_foreign and again.last.references == references
 
 
 def test_wegen_goes_on_with_a_foreign_chat(tiny, chat):
@@ -128,7 +119,7 @@ def test_wegen_goes_on_with_a_foreign_chat(tiny, chat):
     assert look_at(wegen, seen) == seen
     long = Chat(foreign.turns * 200)
     old, *_, new = look_at(wegen, long).turns
-    assert old.foreign and not new.foreign
+    assert old.is_foreign and not new.is_foreign
     assert picture_prompt(wegen.config, wegen.tokenizer, look_at(wegen, long), "x", References()).features
     settings = replace(pipeline.default_settings, steps=1)
     refined = pipeline.refine(foreign, "make it red", settings=settings)

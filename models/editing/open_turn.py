@@ -8,26 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .editing.keep import (
-    keep,
-    resized,
-)
-from .editing.refinement import (
-    Masks,
-    kept_area,
-)
-from .errors import WeGenError
-from .prompting.checks import (
-    MENTION,
-)
-from .values import (
-    Answer,
-    Chat,
-    Reference,
-    References,
-    Turn,
-    Value,
-)
+from ..errors import WeGenError
+from ..prompting.checks import MENTION
+from ..values import Answer, Chat, Reference, References, Turn, Value
+from .keep import keep, resized
+from .refinement import Masks, kept_area
 
 BLANK = 0.5
 """Grey of the picture that stands for none."""
