@@ -117,17 +117,20 @@ class SamplerSettings:
     """What a turn's picture was made with, beside its seed."""
 
     steps: int = 20
-    guidance_scale: float = 7.0
+    guidance_scale: float = 0.0
+    """Of the painter; 0 takes what the checkpoint is best with."""
     feature_guidance: float = 1.0
     collection: str = "aligned"
     sampler: str = "euler"
     scheduler: str = "published"
     strength: float = 1.0
     """How much of the picture before is painted over where it may change: 1 starts from noise alone."""
-    auto_mask: AutoMask | None = None
-    """Used by a refinement without masks; None lets all of the picture change."""
+    auto_mask: AutoMask | None = AutoMask()
+    """How the model's own mask is made for a refinement without an edit mask; None lets all of the picture change."""
     align: bool = False
     """Whether the new picture is moved back onto the kept area before it is pasted."""
+    match_tone: bool = False
+    """Whether the colours of what changed are matched to those around it."""
 
     def __post_init__(self):
         if not 0 < self.strength <= 1:
@@ -147,6 +150,13 @@ class Answer(Value):
     seed: int
     change: Tensor | None = None
     """`[H, W]` in 0..1, 0 where the picture is that of the turn before to the bit; None where all of it is new."""
+    shows: str | None = None
+    """What the finished picture shows, where that is not what was drawn because masks kept it back."""
+
+    @property
+    def described(self) -> str:
+        """What the finished picture shows, in words; what a chat remembers of the turn."""
+        return self.rewrite if self.shows is None else self.shows
 
     def __repr__(self) -> str:
         return f"Answer({self.rewrite!r}, picture {_describe(self.picture)}, seed {self.seed})"

@@ -103,7 +103,7 @@ def content_words(text: str) -> tuple[str, ...]:
 
 @cache
 def stem(word: str) -> str:
-    """A lower-case word without its plural ending; equal for "boxes" and "box", "mice" and "mouse", "gray" and "grey"."""
+    """A lower-case word without its plural ending; equal for "boxes" and "box", "gray" and "grey"."""
     word = _SAME.get(word, word)
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"

@@ -1,7 +1,8 @@
 """The door for closed worlds: what a checkpoint's language knows beyond what holds for any language.
 
-A model of open language takes any words. A checkpoint that was trained in a closed world names it (`WeGenConfig.world`);
-the world's own package is imported only then, and brings the words that it knows and its own check of rewrites.
+A model of open language takes any words. A checkpoint that was trained in a closed world names it
+(`WeGenConfig.world`); the world's own package is imported only then, and brings the words that it knows and its own
+check of rewrites.
 """
 
 from __future__ import annotations

@@ -319,7 +319,7 @@ def _same(text: str) -> str:
 
 
 _PREAMBLE = re.compile(
-    r"^(?:(?:sure|certainly|of course|okay|ok|absolutely|great|alright)\b(?: thing)?[!,.:]*\s+)*"
+    r"^(?:(?:sure|certainly|of course|okay|ok|absolutely|great|alright)\b(?: thing)?[!,.:]+\s+)*"
     r"(?:(?:here(?:'s|\u2019s| is| are| you go| goes)|this is|the following is)\b[^.!?\n:]{0,80}:\s*)?"
     r"(?:(?:(?:detailed |rewritten |new )?(?:description|prompt|rewrite|answer|caption)|painting|output)\s*:\s*)?",
     re.IGNORECASE,
@@ -335,6 +335,16 @@ def without_preamble(text: str) -> str:
             rest = rest[1:-1].strip()
             break
     return rest or text
+
+
+def answers_in_words(wegen: WeGen, ids: Sequence[int]) -> bool:
+    """Whether a text that stands where a picture should follow ends without one: the model says that it draws nothing.
+
+    Where rewrites are put into the instruction, and in a closed world, every text ends like that, or may by mistake.
+    """
+    config = wegen.config
+    ends = bool(ids) and ids[-1] == wegen.tokenizer.end_id
+    return ends and len(ids) > 1 and config.templates.rewrite_place == "answer" and not config.world
 
 
 def clean(wegen: WeGen, ids: Sequence[int], limit: int | None = None) -> str:
