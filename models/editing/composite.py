@@ -29,7 +29,7 @@ def match_tone(before: Tensor, after: Tensor, change: Tensor, reach: int = 16) -
         reach: width of the ring in pixels.
 
     Returns:
-        `[H, W, C]` float32 in 0..1; kept pixels are toned too, up to the ring's rim, and left for `paste` to bring back.
+        `[H, W, C]` float32 in 0..1. The ring is toned too: `paste` brings kept pixels back.
     """
     box = bounding_box(change, margin=reach)
     if box is None:

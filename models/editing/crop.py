@@ -13,7 +13,7 @@ from ..errors import WeGenError
 from .composite import match_tone, paste, with_channels
 from .masks import bounding_box, feathered, latent_mask, reflected
 
-CONTEXT = 0.5
+CONTEXT = 0.25
 """How far a crop reaches beyond the change area on each side, as a share of the area's longer side."""
 TOLERANCE = 1.25
 """How far the pixels of a picture may be from the budget, as a factor, and still be worked on as they are."""
@@ -75,8 +75,8 @@ def plan_crop(
     """
     if min(height, width, budget_pixels, multiple) < 1 or not context >= 0:
         raise WeGenError(
-            f"A picture of {width}x{height} pixels cannot be worked on at {budget_pixels} pixels in steps of {multiple} "
-            f"with a context of {context}; all but the context must be 1 or more, and that 0 or more."
+            f"A picture of {width}x{height} pixels cannot be painted at {budget_pixels} pixels in steps of {multiple} "
+            f"with a context of {context}; sizes must be 1 or more, and the context 0 or more."
         )
     if change is not None and change.shape != (height, width):
         raise WeGenError(f"Bad mask size: expected {width}x{height}, got {'x'.join(map(str, change.shape[::-1]))}.")

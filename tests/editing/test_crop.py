@@ -63,7 +63,7 @@ def test_a_crop_holds_the_area_with_context_and_the_budget(rows, columns):
     assert (inside >= change).all()
     assert crop.height * crop.width >= min(400 * 400, 1500 * 2000) * 0.99
     assert crop.top >= 0 and crop.left >= 0 and crop.top + crop.height <= 1500 and crop.left + crop.width <= 2000
-    reach = (max(rows[1] - rows[0], columns[1] - columns[0])) // 2
+    reach = max(rows[1] - rows[0], columns[1] - columns[0]) // 4
     for start, stop, begin, length, side in (
         (*rows, crop.top, crop.height, 1500),
         (*columns, crop.left, crop.width, 2000),
@@ -131,7 +131,7 @@ def test_what_does_not_fit_is_refused():
     before, change = picture(300, 300), mask(300, 300, (100, 150), (100, 150))
     with pytest.raises(WeGenError, match="Bad mask size: expected 40x30, got 300x300"):
         plan_crop(change, 30, 40, 128 * 128, 8)
-    with pytest.raises(WeGenError, match="cannot be worked on"):
+    with pytest.raises(WeGenError, match="cannot be painted"):
         plan_crop(change, 300, 300, 0, 8)
     crop = plan_crop(change, 300, 300, 128 * 128, 8)
     with pytest.raises(WeGenError, match="Bad size of what was painted"):
@@ -144,11 +144,11 @@ def test_a_photograph_of_twelve_megapixels_costs_little():
     """The work over the whole of it is a copy and the search for the mask's box."""
     before = torch.rand(3000, 4000, 3)
     change = mask(3000, 4000, (1000, 1770), (1500, 2280))  # 5 %
-    began = time.perf_counter()
+    began = time.process_time()
     crop = plan_crop(change, 3000, 4000, MEGAPIXEL, 8)
     worked = take(before, crop)
     after = put_back(before, worked, crop, change, feather=8, tone=True)
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     print(f"12 megapixels: {seconds:.2f} s for the crop and the way back")
     assert torch.equal(after[change == 0], before[change == 0])
-    assert seconds < 5
+    assert seconds < 2
