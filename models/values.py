@@ -92,20 +92,21 @@ class References:
 
 @dataclass(frozen=True)
 class AutoMask:
-    """How the model's own change mask is made of the features before and after; see `auto_mask.predict_edit_mask`.
+    """How the model's own change mask is made of the features before and after; see `predicted_mask.predict_edit_mask`.
 
     Attributes:
-        threshold: how far apart two features must be to count as changed, as cosine distance from 0 to 2.
+        threshold: how far apart two features must be to count as changed, as cosine distance from 0 to 2. None is the
+            checkpoint's own, or where it was not measured one that is found for each picture.
         grow: how far the mask reaches beyond the changed cells, in pixels.
         soften: width in pixels of the soft edge outside of that.
     """
 
-    threshold: float = 0.1
+    threshold: float | None = 0.1
     grow: int = 2
     soften: int = 2
 
     def __post_init__(self):
-        if not 0 <= self.threshold <= 2:
+        if self.threshold is not None and not 0 <= self.threshold <= 2:
             raise WeGenError(f"The mask's threshold is {self.threshold}; it must be from 0 to 2.")
         for name, value in (("growth", self.grow), ("softness", self.soften)):
             if not 0 <= value <= 512:

@@ -322,6 +322,34 @@ class Templates:
 
 
 @dataclass(frozen=True)
+class FeatureStatistics:
+    """How far apart a checkpoint's features are, as `wegen calibrate` measures it: see `editing.feature_statistics`.
+
+    Not measured when `spread` is 0, the default.
+    """
+
+    spread: float = 0.0
+    """Root of the mean squared distance of features from the feature that all pictures' cells have on average."""
+    noise: float = 0.0
+    """Distance that 99 % of a picture's cells stay below when the picture is encoded twice, once with slight wear."""
+    threshold: float = 0.0
+    """Distance above which a cell counts as changed."""
+
+    def __post_init__(self):
+        for name in ("spread", "noise", "threshold"):
+            value = getattr(self, name)
+            _require(value >= 0, f"The feature statistics' {name} is {value}; it must be 0 or more.")
+        _require(
+            self.threshold > 0 or self.spread == 0,
+            "The feature statistics have a spread and no threshold; measure them again with `wegen calibrate`.",
+        )
+
+    @property
+    def measured(self) -> bool:
+        return self.spread > 0
+
+
+@dataclass(frozen=True)
 class WeGenConfig:
     """Everything needed to build a WeGen without weights. Defaults are the published sizes."""
 
@@ -331,6 +359,7 @@ class WeGenConfig:
     vae: VAEConfig = field(default_factory=VAEConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     templates: Templates = field(default_factory=Templates)
+    features: FeatureStatistics = field(default_factory=FeatureStatistics)
     tokens_per_picture: int = 64
     guidance_scale: float = 7.0
     """Guidance of the decoder that the checkpoint is best with."""
