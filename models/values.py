@@ -97,11 +97,11 @@ class AutoMask:
     Attributes:
         threshold: how far apart two features must be to count as changed, as cosine distance from 0 to 2. None is the
             checkpoint's own, or where it was not measured one that is found for each picture.
-        grow: how far the mask reaches beyond the changed cells, in pixels.
-        soften: width in pixels of the soft edge outside of that.
+        grow: how far the mask reaches beyond the changed cells, in sixteenths of a cell.
+        soften: width of the soft edge outside of that, in sixteenths of a cell.
     """
 
-    threshold: float | None = 0.1
+    threshold: float | None = None
     grow: int = 2
     soften: int = 2
 
@@ -110,7 +110,7 @@ class AutoMask:
             raise WeGenError(f"The mask's threshold is {self.threshold}; it must be from 0 to 2.")
         for name, value in (("growth", self.grow), ("softness", self.soften)):
             if not 0 <= value <= 512:
-                raise WeGenError(f"The mask's {name} is {value} pixels; give 0 to 512.")
+                raise WeGenError(f"The mask's {name} is {value} sixteenths of a cell; give 0 to 512.")
 
 
 @dataclass(frozen=True)

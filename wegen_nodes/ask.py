@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..models.pipeline import encode_reference
+from ..models.encoding import encode_reference
 from ..models.prompting.asking import ask
 from ..models.prompting.conversation import ask_prompt
 from ..models.prompting.domain import understand

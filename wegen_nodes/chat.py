@@ -9,7 +9,7 @@ from comfy_api.latest import io, ui
 from ..models.errors import WeGenError
 from ..models.media.chat_file import load_chat, save_chat
 from ..models.media.contact_sheet import filmstrip
-from ..models.pipeline import begin_with
+from ..models.encoding import begin_with
 from ..models.values import Chat
 from .host import folders
 from .inputs import CATEGORY, ChatType, WeGenType

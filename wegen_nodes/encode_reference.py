@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..models.errors import WeGenError
-from ..models.pipeline import encode_reference
+from ..models.encoding import encode_reference
 from ..models.values import References
 from .inputs import CATEGORY, ReferencesType, references, wegen
 

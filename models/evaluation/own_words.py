@@ -1,7 +1,6 @@
 """The behaviours of a model that is spoken to in people's own words, in frames that it was never trained with.
 
-Everything here is what the model does alone: its likeliest words are drawn as they are, without checks or repairs. A
-model that is of a closed world is measured with that world's checks too, and those numbers stand beside.
+Everything here is what the model does alone: its likeliest words are drawn as they are.
 """
 
 from __future__ import annotations
@@ -16,32 +15,19 @@ from torch import Tensor
 
 from .. import storybook
 from ..data.strange_pictures import strange_picture
+from ..encoding import begin_with
 from ..media.images import (
     from_pil,
     to_pil,
 )
-from ..pipeline import begin_with
 from ..prompting.asking import (
     ask,
-)
-from ..prompting.conversation import (
-    picture_prompt,
-    rewrite_prompt,
-)
-from ..prompting.decoding import (
-    Decoding,
-)
-from ..prompting.rewriting import (
-    answers_in_words,
-    clean,
 )
 from ..storybook import Mention, Named, Scene, language
 from ..storybook.language import HELD_OUT, INTENTS, SEVERAL, Order, Story
 from ..values import (
-    Answer,
     Chat,
     References,
-    Turn,
 )
 from .batch_evaluator import (
     BatchEvaluator,
@@ -69,45 +55,16 @@ class Reply:
     picture: Tensor | None
 
 
-def reply_each(exam: BatchEvaluator, chats: Sequence[Chat], instructions: Sequence[str]) -> list[Reply]:
-    """The model's own replies to the next turns of many chats."""
-    wegen, config = exam.pipeline.wegen, exam.pipeline.config
-    tokenizer, limit = wegen.tokenizer, config.templates.rewrite_limit
-    given = list(zip(chats, instructions, strict=True))
-    asked = [rewrite_prompt(config, tokenizer, chat, text, References()).embeddings(wegen) for chat, text in given]
-    written = Decoding(wegen, asked, room=limit).write_text(limit, final=True)
-    texts = [clean(wegen, ids, limit) for ids in written]
-    drawing = [number for number, ids in enumerate(written) if not answers_in_words(wegen, ids)]
-    replies = [Reply(text, None) for text in texts]
-    if drawing:
-        prompts = [
-            picture_prompt(config, tokenizer, *given[number], References(), texts[number] or given[number][1])
-            for number in drawing
-        ]
-        settings = exam.pipeline.default_settings
-        guidance = settings.feature_guidance
-        embeddings = [prompt.embeddings(wegen) for prompt in prompts]
-        decoding = Decoding(wegen, embeddings, config.tokens_per_picture + 1, guided=guidance != 1.0)
-        for number, features in zip(
-            drawing, decoding.write_picture(guidance, settings.collection).features, strict=True
-        ):
-            replies[number] = Reply(texts[number], features)
-    return replies
-
-
 def take_turns(
     exam: BatchEvaluator, chats: Sequence[Chat], instructions: Sequence[str], seeds: Sequence[int]
 ) -> tuple[list[Chat], list[Reply]]:
     """The chats with their next turns, and the replies. A chat whose turn got words alone stays as it was."""
-    replies = reply_each(exam, chats, instructions)
-    drawn = [number for number, reply in enumerate(replies) if reply.picture is not None]
-    after = list(chats)
-    if drawn:
-        pictures = exam.paint([replies[number].picture for number in drawn], [seeds[number] for number in drawn])
-        for number, picture in zip(drawn, pictures, strict=True):
-            answer = Answer(replies[number].text, replies[number].picture.cpu(), picture, seeds[number])
-            after[number] = chats[number].add(Turn(instructions[number], (answer,)))
-    return after, replies
+    results = exam.results(chats, instructions, seeds)
+    replies = []
+    for result in results:
+        answer = None if result.spoken else result.chat.last.answer
+        replies.append(Reply(result.spoken if answer is None else answer.rewrite, answer and answer.features))
+    return [result.chat for result in results], replies
 
 
 def own_words(exam: BatchEvaluator) -> Iterator[Case]:
@@ -125,16 +82,8 @@ def own_words(exam: BatchEvaluator) -> Iterator[Case]:
         befores = [shown(chat) for chat in chats]
         alone, replies = take_turns(exam, chats, texts, seeds)
         readings = exam.read([shown(chat) for chat in alone])
-        checked: list[Named | None] = [None] * len(batch)
-        if exam.pipeline.config.world:
-            checked = exam.read([shown(chat) for chat in exam.take_turns(chats, texts, seeds)])
-        for order, before, chat, reply, seen, other in zip(
-            orders, befores, alone, replies, readings, checked, strict=True
-        ):
+        for order, before, chat, reply, seen in zip(orders, befores, alone, replies, readings, strict=True):
             marks = {"own_words/answered by a picture": [reply.picture is not None], **order_marks(order, seen)}
-            if other is not None:
-                beside = order_marks(order, other)
-                marks |= {f"{name} with checks": beside[name] for name in ("own_words/changed", "own_words/unchanged")}
             answered = f"{in_words(seen)} | {reply.text}"
             yield Case((before, shown(chat)), f"[{order.intent}] {order.text}", answered, marks)
 
@@ -319,7 +268,7 @@ def outside(exam: BatchEvaluator) -> Iterator[Case]:
             else:
                 begun = where == language.ORDERED
                 chat = begin_with(wegen, [from_pil(to_pil(torch.from_numpy(picture) / 255))]) if begun else Chat()
-                [reply] = reply_each(exam, [chat], [text])
+                _, [reply] = take_turns(exam, [chat], [text], [number])
                 answer, silent = reply.text, reply.picture is None
             right = [silent and language.is_plain(answer)]
             marks = {"outside/said_so": right, "outside/nothing drawn": [silent], f"outside/{kind}": right}

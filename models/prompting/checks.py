@@ -36,9 +36,11 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 # With one of these, a word of the wish may be what is not wanted.
-_NEGATIONS = frozenset(
-    ["no", "not", "without", "except", "instead", "never", "nothing", "none", "neither", "nor", "but", "avoid", "exclude", "excluding", "minus", "unlike", "cannot", "don", "doesn", "didn", "isn", "aren", "won", "can't", "don't", "isn't"]
-)
+_NEGATED = """
+no not without except instead never nothing none neither nor but avoid exclude excluding minus unlike cannot
+don doesn didn isn aren won
+"""
+_NEGATIONS = frozenset(_NEGATED.split())
 # What endings do not tell: plurals, and the two spellings of one word.
 _SAME = {
     "mice": "mouse", "geese": "goose", "men": "man", "women": "woman", "children": "child", "people": "person",

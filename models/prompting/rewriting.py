@@ -74,6 +74,7 @@ def rewrite(
     limit: int | None = None,
     on_token: OnStep | None = None,
     on_text: OnText | None = None,
+    attempts: int = ATTEMPTS,
 ) -> list[Rewrite]:
     """One rewrite of `instruction` for each seed, written in batches.
 
@@ -87,12 +88,13 @@ def rewrite(
         limit: most tokens a rewrite; default as the checkpoint says.
         on_token: called after each token; what it raises stops the work.
         on_text: told the first rewrite as it grows.
+        attempts: how often each is drawn at most; 1 takes what the model says first.
 
     Raises:
         WeGenError: an empty instruction, an unknown `@name`, or more tokens than the context holds.
     """
     request = RewriteRequest(instruction, references, chat)
-    [written] = rewrite_each(wegen, [request], [seeds], sampling, limit, on_token, on_text)
+    [written] = rewrite_each(wegen, [request], [seeds], sampling, limit, on_token, on_text, attempts)
     return written
 
 
@@ -104,6 +106,7 @@ def rewrite_each(
     limit: int | None = None,
     on_token: OnStep | None = None,
     on_text: OnText | None = None,
+    attempts: int = ATTEMPTS,
 ) -> list[list[Rewrite]]:
     """For each request its rewrites, one for each of its seeds: what `rewrite` gives one by one, in larger batches."""
     if not all(seeds):
@@ -119,7 +122,9 @@ def rewrite_each(
     # Without chance every seed gets the same words.
     drawn = seeds if sampling.temperature else [some[:1] for some in seeds]
     slots = [_Slot(number, seed) for number, some in enumerate(drawn) for seed in some]
-    chosen = iter(_choose(_Author(wegen, start, sampling, limit, requests, checks, on_token, on_text), slots))
+    attempts = attempts if sampling.temperature else 1
+    author = _Author(wegen, start, sampling, limit, requests, checks, on_token, on_text, attempts)
+    chosen = iter(_choose(author, slots))
     written = [[next(chosen) for _ in some] for some in drawn]
     if sampling.temperature:
         return written
@@ -193,11 +198,7 @@ class _Author:
     checks: Sequence[RewriteCheck | None]
     on_token: OnStep | None
     on_text: OnText | None
-
-    @property
-    def attempts(self) -> int:
-        """How often a rewrite is drawn at most."""
-        return ATTEMPTS if self.sampling.temperature else 1
+    attempts: int
 
     def write(self, wanted: Sequence[tuple[_Slot, int]]) -> list[_Attempt]:
         """Some slots' attempts of these numbers."""

@@ -7,7 +7,7 @@ import re
 from ..prompting.checks import MENTION, RewriteCheck
 from ..prompting.domain import NormalisedPrompt
 from . import vocabulary
-from .keeping import demand_of_composition, demand_of_wish
+from .checks import demand_of_composition, demand_of_wish
 from .nearest import understand
 
 # All that a storybook's text is made of, beside words: what a mention needs, and marks between words.

@@ -14,7 +14,7 @@ from ...models.checkpoints.tokenizer import Tokenizer
 from ...models.checkpoints.wegen import WeGen
 from ...models.engine import PictureDraft
 from ...models.network.configuration import WeGenConfig
-from ...models.pipeline import look_at
+from ...models.encoding import look_at
 from ...models.prompting.decoding import OnStep
 from ...models.values import Chat
 from .loading import compute_dtype, load_part
