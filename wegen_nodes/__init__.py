@@ -29,12 +29,10 @@ class WeGenExtension(ComfyExtension):
         from .consistency_report import WeGenConsistencyReport
         from .diversity import WeGenDiversity
         from .encode_reference import WeGenEncodeReference
-        from .generate import WeGenGenerate, WeGenRefine
         from .keep import WeGenKeep
         from .load_model import WeGenLoadModel
-        from .painting import WeGenPaint
         from .rewrite_prompt import WeGenRewritePrompt
-        from .thinking import WeGenConditioning, WeGenThink
+        from .turn import WeGenConditioning, WeGenGenerate, WeGenRefine
         from .turn_nodes import WeGenResult, WeGenTurn
 
         return [
@@ -52,6 +50,4 @@ class WeGenExtension(ComfyExtension):
             WeGenDiversity,
             WeGenTurn,
             WeGenResult,
-            WeGenThink,
-            WeGenPaint,
         ]

@@ -11,7 +11,8 @@ from ..models.media.metadata import turns_of
 from ..models.values import Chat, References
 from .host import panel_turn
 from .host.png_metadata import write_down
-from .inputs import CATEGORY, LARGEST_SIZE, ChatType, OpenTurnType, references, seed
+from .inputs import LARGEST_SIZE, references, seed
+from .sockets import CATEGORY, ChatType, OpenTurnType
 
 NAMED = 3
 """References that have outputs of their own."""

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 from comfyui_wegen.models.editing.open_turn import BLANK, OpenTurn, answer, begin_unseen, side_by_side
+from comfyui_wegen.models.encoding import look_at
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.media.chat_file import load_chat, save_chat
-from comfyui_wegen.models.encoding import look_at
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.prompting.conversation import picture_prompt
 from comfyui_wegen.models.values import Chat, Reference, References

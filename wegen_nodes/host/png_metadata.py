@@ -16,13 +16,14 @@ from typing import Any
 from server import PromptServer
 
 from ...models.media.metadata import KEY
+from ...models.options import OPTIONS
 
 TURNS = ("WeGenGenerate", "WeGenRefine")
 RESULT = "WeGenResult"
 """Ends a turn too; its words depend on all that leads to it."""
 WORDS = (
-    "wegen", "instruction", "references", "chat", "feature_guidance", "collection",
-    "seed", "batch_size", "rewrite", "creativity", "rewritten", "edit_mask", "keep_mask", "release",
+    "wegen", "instruction", "references", "chat", "edit_mask", "keep_mask", "release", "width", "height",
+    *(name for name, option in OPTIONS.items() if option.words),
 )  # fmt: skip
 """The inputs of a turn that its words depend on."""
 REMEMBERED = 256
