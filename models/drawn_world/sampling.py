@@ -10,11 +10,12 @@ from .pen import MARGIN
 from .spatial import RELATIONS, SUNK, holds, is_clear, overlap, shelter_of, surface_of
 from .values import MOST_THINGS, Scene, Thing, held
 
-NATURAL = 0.88  # how often a thing is where one expects it
+NATURAL = 0.84  # how often a thing is where one expects it
 FAVOURITE = 0.7  # how often a kind that likes some grounds or skies best has one of them
-RELATED = 0.42  # how often a new thing is put in a relation to another
+RELATED = 0.36  # how often a new thing is put in a relation to another
 GROUPED = 0.14  # how often a scene has a group of one kind
 STACKED = 0.16  # how often a scene begins with one thing on another, or under its roof
+PLAIN = 0.25  # how often a thing is plain beside the times that chance makes it so
 STICKER = 0.25  # how often the style is the common one
 _COUNTS = (1, 2, 2, 3, 3, 3, 4, 4, 5)
 _TRIES = 40
@@ -41,7 +42,7 @@ def _setting(rng: Random, favourites: tuple[str, ...], values: tuple[str, ...]) 
 def sample_look(rng: Random, kind: str, **fixed: Any) -> dict[str, str]:
     """Colour, size, pose and pattern of a thing; what is fixed stays."""
     about = KINDS[kind]
-    pattern = "plain" if rng.random() < 0.4 else rng.choice(about.patterns)
+    pattern = "plain" if rng.random() < PLAIN else rng.choice(about.patterns)
     look = {
         "colour": rng.choice(about.colours), "size": rng.choice(tuple(SIZES)), "pose": rng.choice(about.poses),
         "pattern": pattern,
