@@ -13,6 +13,7 @@ from .values import MOST_THINGS, Scene, Thing, held
 NATURAL = 0.84  # how often a thing is where one expects it
 FAVOURITE = 0.7  # how often a kind that likes some grounds or skies best has one of them
 RELATED = 0.36  # how often a new thing is put in a relation to another
+APART = 0.8  # how often a thing in no relation touches no other
 GROUPED = 0.14  # how often a scene has a group of one kind
 STACKED = 0.16  # how often a scene begins with one thing on another, or under its roof
 PLAIN = 0.25  # how often a thing is plain beside the times that chance makes it so
@@ -181,6 +182,8 @@ def sample_thing(
             thing = put(rng, relation[0], thing, *relation[1:])
         elif scene.things and rng.random() < related:
             thing = _sample_related(rng, thing, scene)
+        elif rng.random() < APART and _touches(thing, scene.things, scene.style):
+            continue
         if thing is None or thing.place != (
             thing.place[0] if column is None else column,
             thing.place[1] if row is None else row,
