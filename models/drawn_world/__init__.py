@@ -11,6 +11,7 @@ from .films import Film, sample_video
 from .kinds import KINDS, PATTERNS, THEMES, Kind
 from .palette import COLOURS
 from .sampling import acceptable, jittered, sample_scene, sample_thing
+from .settling import nearest_free, settled
 from .sheets import contact_sheet
 from .spatial import RELATIONS, Relation, contacts, holds, is_clear, relations
 from .values import MOST_THINGS, Scene, Thing, place_name, placed
@@ -57,6 +58,7 @@ __all__ = [
     "is_clear",
     "jittered",
     "may_change",
+    "nearest_free",
     "paraphrase",
     "place_name",
     "placed",
@@ -72,6 +74,7 @@ __all__ = [
     "sample_scene",
     "sample_thing",
     "sample_video",
+    "settled",
     "undo",
     "visible_shares",
 ]

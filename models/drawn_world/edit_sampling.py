@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from random import Random
 
-from .catalogue import COLUMNS, GROUNDS, ROWS, SIZES, SKIES, STYLES, place_centre
+from .catalogue import COLUMNS, GROUNDS, ROWS, SIZES, SKIES, STYLES
 from .edits import (
     ACTIONS,
     Edit,
@@ -15,18 +15,18 @@ from .edits import (
     change_pose,
     change_setting,
     exchange,
-    move,
     recolour,
     relate,
     remove,
     resize,
     swap,
     undo,
-)  # fmt: skip
+)
 from .kinds import KINDS
 from .sampling import acceptable, sample_look, sample_thing
-from .spatial import RELATIONS, holds, shelter_of, surface_of
-from .values import MOST_THINGS, Scene, Thing, held
+from .settling import nearest_free
+from .spatial import RELATIONS, holds, overlap, shelter_of, surface_of
+from .values import MOST_THINGS, Scene, Thing
 
 CHANGES = tuple(action for action in ACTIONS if action != "undo")
 SEVERAL = 0.2  # how often several things come or go at once, where they can
@@ -57,11 +57,9 @@ def _move(rng: Random, scene: Scene) -> Edit | None:
     if thing is None:
         return None
     place = (rng.randrange(len(COLUMNS)), rng.randrange(len(ROWS)))
-    if place == thing.place:
-        return None
-    x, y = (value + rng.randint(-6, 6) for value in place_centre(*place))
-    moved = thing.at(*held(thing.kind, thing.size, x, y))
-    return Edit("move", ((thing, moved),)) if moved.place == place else move(thing, place)
+    without = scene.with_things([other for other in scene.things if other != thing])
+    moved = nearest_free(without, thing, place) if place != thing.place else None
+    return moved and Edit("move", ((thing, moved),))
 
 
 def _relate(rng: Random, scene: Scene) -> Edit | None:
@@ -123,7 +121,14 @@ def _add(rng: Random, scene: Scene) -> Edit | None:
     if rng.random() < SEVERAL:
         return _add_alike(rng, scene, rng.choice((2, 2, 3)))
     thing = sample_thing(rng, scene, **fixed)
-    return thing and add(thing)
+    return thing and add(_in_the_middle(thing, scene))
+
+
+def _in_the_middle(thing: Thing, scene: Scene) -> Thing:
+    """The thing as near to the middle of its place as it touches nothing; where it is if it touches something."""
+    if any(overlap(thing, other, scene.style)[0] for other in scene.things):
+        return thing
+    return nearest_free(scene, thing, thing.place) or thing
 
 
 def _add_alike(rng: Random, scene: Scene, count: int) -> Edit | None:
@@ -135,6 +140,7 @@ def _add_alike(rng: Random, scene: Scene, count: int) -> Edit | None:
         thing = sample_thing(rng, joined, related=0.0, **look) if len(joined.things) < MOST_THINGS else None
         if thing is None:
             return None
+        thing = _in_the_middle(thing, joined)
         look = dict(zip(("kind", "colour", "size", "pose", "pattern"), thing.look, strict=True))
         things.append(thing)
     return add(*things)

@@ -13,7 +13,7 @@ from .backgrounds import background
 from .catalogue import PICTURE_SIZE, place_centre
 from .drawing import opacity_of
 from .kinds import KINDS
-from .sampling import put
+from .sampling import acceptable, put
 from .spatial import holds
 from .values import Scene, Thing, held
 
@@ -215,13 +215,20 @@ def change_setting(scene: Scene, name: str, value: str) -> Edit:
 
 
 def relate(scene: Scene, thing: Thing, relation: str, *anchors: Thing, rng: Random | None = None) -> Edit | None:
-    """The thing moved to where the relation is clearly true; None where no such place is found."""
+    """The thing moved to where the relation is clearly true; None where no such place is found.
+
+    The same place always, if the scene is acceptable then; else another by lot.
+    """
     rng = rng or Random(0)
-    for _ in range(_TRIES):
-        moved = put(rng, relation, thing, *anchors)
-        if moved is None:
+    true_at_least = None
+    for trial in range(_TRIES):
+        moved = put(rng if trial else None, relation, thing, *anchors)
+        if moved is None or moved == thing:
             continue
         edit = Edit("relate", ((thing, moved),), relation=relation, anchors=anchors)
-        if moved != thing and holds(apply(scene, edit), relation, moved, *anchors):
-            return edit
-    return None
+        after = apply(scene, edit)
+        if holds(after, relation, moved, *anchors):
+            if acceptable(after):
+                return edit
+            true_at_least = true_at_least or edit
+    return true_at_least

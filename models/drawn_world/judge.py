@@ -29,7 +29,7 @@ from .values import Scene, Thing, held
 WEIGHTS = Path(__file__).with_name("judge.safetensors")
 STRIDE = 4  # pixels from one cell to the next
 CELLS = PICTURE_SIZE // STRIDE
-SURE = 0.4  # from this probability on there is a thing
+SURE = 0.3  # from this probability on there is a thing
 
 POSES = tuple(sorted({pose for kind in KINDS.values() for pose in kind.poses}))
 # What is said of a thing in a cell, and the values that it can have.

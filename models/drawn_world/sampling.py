@@ -10,16 +10,18 @@ from .pen import MARGIN
 from .spatial import RELATIONS, SUNK, holds, is_clear, overlap, shelter_of, surface_of
 from .values import MOST_THINGS, Scene, Thing, held
 
-NATURAL = 0.88  # how often a thing is where one expects it
+NATURAL = 0.84  # how often a thing is where one expects it
 FAVOURITE = 0.7  # how often a kind that likes some grounds or skies best has one of them
-RELATED = 0.42  # how often a new thing is put in a relation to another
+RELATED = 0.36  # how often a new thing is put in a relation to another
+APART = 0.8  # how often a thing in no relation touches no other
 GROUPED = 0.14  # how often a scene has a group of one kind
 STACKED = 0.16  # how often a scene begins with one thing on another, or under its roof
+PLAIN = 0.25  # how often a thing is plain beside the times that chance makes it so
 STICKER = 0.25  # how often the style is the common one
 _COUNTS = (1, 2, 2, 3, 3, 3, 4, 4, 5)
 _TRIES = 40
 _MOST_DRAWS = 300
-_EDGE = 2  # pixels at least from the border between two places
+EDGE = 2  # pixels at least from the border between two places
 
 _POSITIONS = {"sky": (0, 46), "air": (0, 84)}  # rows of pixels for the middle
 _STANDING = (84, 125)  # rows of pixels for the feet
@@ -41,7 +43,7 @@ def _setting(rng: Random, favourites: tuple[str, ...], values: tuple[str, ...]) 
 def sample_look(rng: Random, kind: str, **fixed: Any) -> dict[str, str]:
     """Colour, size, pose and pattern of a thing; what is fixed stays."""
     about = KINDS[kind]
-    pattern = "plain" if rng.random() < 0.4 else rng.choice(about.patterns)
+    pattern = "plain" if rng.random() < PLAIN else rng.choice(about.patterns)
     look = {
         "colour": rng.choice(about.colours), "size": rng.choice(tuple(SIZES)), "pose": rng.choice(about.poses),
         "pattern": pattern,
@@ -73,52 +75,84 @@ def sample_position(rng: Random, kind: str, size: str, ground: str, natural: boo
     return held(kind, size, x, y)
 
 
-def put_on(rng: Random, thing: Thing, base: Thing) -> Thing | None:
-    """The thing standing on another; None where that has no top."""
+def _about(rng: Random | None, low: int, high: int) -> int:
+    """A number by lot, or the middle one."""
+    return (low + high) // 2 if rng is None else rng.randint(low, high)
+
+
+def _side(rng: Random | None, thing: Thing, other: Thing) -> int:
+    """-1 for left and 1 for right: by lot, or where the thing is."""
+    return rng.choice((-1, 1)) if rng else -1 if thing.x < other.x else 1
+
+
+def _put_on(rng: Random | None, thing: Thing, base: Thing) -> Thing | None:
     surface = surface_of(base)
     if surface is None:
         return None
     y, left, right = surface
     height = box_of(thing.kind, thing.size)[1]
-    x = rng.randint(round(left), max(round(left), round(right)))
+    x = _about(rng, round(left), max(round(left), round(right)))
     return _moved(thing, x, round(y) + SUNK + MARGIN - height // 2, max(base.depth + 1, round(y)))
 
 
-def put_under(rng: Random, thing: Thing, roof: Thing) -> Thing | None:
-    """The thing right under another, in its shelter where it has one."""
+def _put_under(rng: Random | None, thing: Thing, roof: Thing) -> Thing | None:
+    """Right under another, in its shelter where it has one."""
     shelter = shelter_of(roof)
     height = box_of(thing.kind, thing.size)[1]
-    edge = round(shelter[0]) - 1 if shelter else roof.box[3] + rng.randint(1, 8)
-    x = roof.x + rng.randint(-4, 4)
+    edge = round(shelter[0]) - 1 if shelter else roof.box[3] + _about(rng, 1, 8)
+    x = roof.x + _about(rng, -4, 4)
     return _moved(thing, x, edge + height // 2, max(roof.depth + 1, edge + height) if shelter else -1)
 
 
-def put_above(rng: Random, thing: Thing, below: Thing) -> Thing | None:
+def _put_above(rng: Random | None, thing: Thing, below: Thing) -> Thing | None:
     height = box_of(thing.kind, thing.size)[1]
-    return _moved(thing, below.x + rng.randint(-4, 4), below.box[1] - rng.randint(1, 8) - height // 2)
+    return _moved(thing, below.x + _about(rng, -4, 4), below.box[1] - _about(rng, 1, 8) - height // 2)
 
 
-def put_beside(rng: Random, thing: Thing, other: Thing, side: int | None = None) -> Thing | None:
-    """The thing left (-1) or right (1) of another, feet at the same height, more or less."""
-    side = rng.choice((-1, 1)) if side is None else side
+def _put_beside(rng: Random | None, thing: Thing, other: Thing, side: int | None = None) -> Thing | None:
+    """Left (-1) or right (1) of another, feet at the same height, more or less."""
+    side = side or _side(rng, thing, other)
     width, height = box_of(thing.kind, thing.size)
-    gap = rng.randint(2, 11)
-    edge = other.box[0] - gap - width // 2 if side < 0 else other.box[2] + gap + width // 2
-    return _moved(thing, edge, other.box[3] - height // 2 + rng.randint(-3, 3))
+    edge = other.box[0] if side < 0 else other.box[2]
+    return _moved(
+        thing, edge + side * (_about(rng, 2, 10) + width // 2), other.box[3] - height // 2 + _about(rng, -3, 3)
+    )
 
 
-def put_before(rng: Random, thing: Thing, other: Thing, behind: bool = False) -> Thing | None:
-    """The thing in front of another, hiding a part of it, or behind it and partly hidden."""
+def _put_before(rng: Random | None, thing: Thing, other: Thing, behind: bool = False) -> Thing | None:
+    """In front of another, hiding a part of it, or behind it and partly hidden."""
     width, height = box_of(thing.kind, thing.size)
-    other_width = other.box[2] - other.box[0]
-    x = other.x + rng.choice((-1, 1)) * round(rng.uniform(0.25, 0.42) * (width + other_width))
-    lower = rng.randint(2, 9)
-    bottom = other.box[3] + (-lower if behind else lower)
-    return _moved(thing, x, bottom - height // 2)
+    both = width + other.box[2] - other.box[0]
+    x = other.x + _side(rng, thing, other) * _about(rng, round(0.25 * both), round(0.42 * both))
+    lower = _about(rng, 2, 8)
+    return _moved(thing, x, other.box[3] + (-lower if behind else lower) - height // 2)
 
 
-def put_between(rng: Random, thing: Thing, one: Thing, other: Thing) -> Thing | None:
-    return _moved(thing, (one.x + other.x) // 2 + rng.randint(-3, 3), (one.y + other.y) // 2 + rng.randint(-3, 3))
+def _put_between(rng: Random | None, thing: Thing, one: Thing, other: Thing) -> Thing | None:
+    across, down = _about(rng, -3, 3), _about(rng, -3, 3)
+    return _moved(thing, (one.x + other.x) // 2 + across, (one.y + other.y) // 2 + down)
+
+
+def put(rng: Random | None, relation: str, thing: Thing, *others: Thing) -> Thing | None:
+    """The thing where it is in a relation to others, as far as the picture has room; None where it has not.
+
+    Just where is drawn by lot, or, without `rng`, always the same.
+    """
+    if relation == "on":
+        return _put_on(rng, thing, *others)
+    if relation == "under":
+        return _put_under(rng, thing, *others)
+    if relation == "above":
+        return _put_above(rng, thing, *others)
+    if relation == "beside":
+        return _put_beside(rng, thing, *others)
+    if relation in ("left of", "right of"):
+        return _put_beside(rng, thing, *others, side=-1 if relation == "left of" else 1)
+    if relation in ("in front of", "behind"):
+        return _put_before(rng, thing, *others, behind=relation == "behind")
+    if relation == "between":
+        return _put_between(rng, thing, *others)
+    raise ValueError(f"Unknown relation {relation!r}. Expected one of: {', '.join(RELATIONS)}.")
 
 
 def _moved(thing: Thing, x: int, y: int, depth: int = -1) -> Thing | None:
@@ -132,29 +166,10 @@ def acceptable(scene: Scene, new: Thing | None = None) -> bool:
     With `new`, only this thing's place is looked at.
     """
     looked = scene.things if new is None else (new,)
-    if any(clearance(thing.x, thing.y) < _EDGE for thing in looked):
+    if any(clearance(thing.x, thing.y) < EDGE for thing in looked):
         return False
     seen = {(thing.look, thing.place) for thing in scene.things}
     return len(seen) == len(scene.things) and is_clear(scene)
-
-
-def put(rng: Random, relation: str, thing: Thing, *others: Thing) -> Thing | None:
-    """The thing where it is in a relation to others, as far as the picture has room; None where it has not."""
-    if relation == "on":
-        return put_on(rng, thing, *others)
-    if relation == "under":
-        return put_under(rng, thing, *others)
-    if relation == "above":
-        return put_above(rng, thing, *others)
-    if relation in ("left of", "right of"):
-        return put_beside(rng, thing, *others, side=-1 if relation == "left of" else 1)
-    if relation == "beside":
-        return put_beside(rng, thing, *others)
-    if relation in ("in front of", "behind"):
-        return put_before(rng, thing, *others, behind=relation == "behind")
-    if relation == "between":
-        return put_between(rng, thing, *others)
-    raise ValueError(f"Unknown relation {relation!r}. Expected one of: {', '.join(RELATIONS)}.")
 
 
 def sample_thing(
@@ -180,12 +195,14 @@ def sample_thing(
             thing = put(rng, relation[0], thing, *relation[1:])
         elif scene.things and rng.random() < related:
             thing = _sample_related(rng, thing, scene)
+        elif rng.random() < APART and _touches(thing, scene.things, scene.style):
+            continue
         if thing is None or thing.place != (
             thing.place[0] if column is None else column,
             thing.place[1] if row is None else row,
         ):
             continue
-        if clearance(thing.x, thing.y) < _EDGE or thing in scene.things:
+        if clearance(thing.x, thing.y) < EDGE or thing in scene.things:
             continue
         joined = scene.with_things((*scene.things, thing))
         if acceptable(joined, thing) and (relation is None or holds(joined, relation[0], thing, *relation[1:])):
@@ -199,15 +216,13 @@ def _sample_related(rng: Random, thing: Thing, scene: Scene) -> Thing | None:
     bases = [other for other in scene.things if surface_of(other)]
     roofs = [other for other in scene.things if shelter_of(other)]
     if kind.climbs and bases and rng.random() < 0.75:
-        return put_on(rng, thing, rng.choice(bases))
+        return put(rng, "on", thing, rng.choice(bases))
     if roofs and not flies and rng.random() < 0.75:
-        return put_under(rng, thing, rng.choice(roofs))
+        return put(rng, "under", thing, rng.choice(roofs))
     other = rng.choice(scene.things)
     if (KINDS[other.kind].home in ("sky", "air")) != flies:
-        return put_above(rng, thing, other) if flies else put_under(rng, thing, other)
-    if rng.random() < 0.5:
-        return put_beside(rng, thing, other)
-    return put_before(rng, thing, other, behind=rng.random() < 0.5)
+        return put(rng, "above" if flies else "under", thing, other)
+    return put(rng, rng.choice(("beside", "beside", "in front of", "behind")), thing, other)
 
 
 def sample_scene(
@@ -297,7 +312,7 @@ def jittered(rng: Random, scene: Scene, pixels: int = 3) -> Scene:
         others = [other for other in scene.things if other != thing]
         x, y = (value + rng.randint(-pixels, pixels) for value in (thing.x, thing.y))
         moved = _moved(thing, x, y)
-        if moved is None or moved.place != thing.place or clearance(x, y) < _EDGE:
+        if moved is None or moved.place != thing.place or clearance(x, y) < EDGE:
             continue
         if not any(_touches(version, others, scene.style) for version in (thing, moved)):
             scene = scene.with_things((*others, moved))
