@@ -12,7 +12,7 @@ from ..errors import WeGenError
 from ..prompting.checks import MENTION
 from ..values import Answer, Chat, Reference, References, Turn, Value
 from .keep import keep, resized
-from .refinement import Masks, kept_area
+from .refinement import Masks, resolve_masks
 
 BLANK = 0.5
 """Grey of the picture that stands for none."""
@@ -79,8 +79,7 @@ class OpenTurn(Value):
         """
         if self.before is None:
             return None
-        kept = kept_area(self.chat, self._masks)
-        return None if kept is None else 1 - kept
+        return resolve_masks(self.chat, self._masks)
 
     def reference(self, name: str, number: int) -> Reference | None:
         """The reference called `name`, or without a name the one with this number, from 0; None when there is none."""
