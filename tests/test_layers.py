@@ -15,11 +15,13 @@ LAYERS = (
     ("errors", "bundled"),
     ("network", "media.images"),
     ("checkpoints", "values"),
-    ("prompting", "painting", "editing", "media"),
+    ("prompting", "media"),
+    ("editing",),
+    ("painting",),
     ("metrics",),
     ("media.plots",),
-    ("storybook",),
-    ("engine", "open_turn"),
+    ("storybook", "drawn_world"),
+    ("engine",),
     ("pipeline",),
     ("data",),
     ("training",),
@@ -27,8 +29,9 @@ LAYERS = (
     ("cli",),
     ("__main__",),
 )
+WORLDS = {"storybook", "drawn_world"}
 # A closed world registers itself and is looked up by name, so only those that make, measure or show it import it.
-MAY_IMPORT_STORYBOOK = {"storybook", "data", "training", "evaluation", "cli"}
+MAY_IMPORT_WORLDS = {*WORLDS, "data", "training", "evaluation", "cli"}
 # These stand above the engine, and nothing but the command line imports them.
 ONLY_FOR_THE_COMMAND_LINE = {"data", "training", "evaluation", "cli"}
 # The host's own modules. Its two public packages may be used by all nodes, the others by `wegen_nodes/host/` alone.
@@ -98,13 +101,13 @@ def test_imports_go_down():
     assert not wrong, names(wrong)
 
 
-def test_the_storybook_is_imported_by_its_users_only():
-    wrong = [(path, other) for path, own, other in edges() if other == "storybook" and own not in MAY_IMPORT_STORYBOOK]
+def test_closed_worlds_are_imported_by_their_users_only():
+    wrong = [(path, other) for path, own, other in edges() if other in WORLDS and own not in MAY_IMPORT_WORLDS]
     assert not wrong, names(wrong)
 
 
 def test_nodes_import_nothing_that_is_for_the_command_line():
-    barred = ONLY_FOR_THE_COMMAND_LINE | {"storybook"}
+    barred = ONLY_FOR_THE_COMMAND_LINE | WORLDS
     wrong = [
         (path, imported[1])
         for path in files("wegen_nodes")
@@ -144,5 +147,5 @@ def test_what_comes_with_an_import(module, absent):
     """Importing it loads nothing that stands above the engine, and no package that ComfyUI does not bring."""
     code = f"import sys, comfyui_wegen.models.{module}; print('\\n'.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    above = [f"comfyui_wegen.models.{name}" for name in (*ONLY_FOR_THE_COMMAND_LINE, "storybook")]
+    above = [f"comfyui_wegen.models.{name}" for name in (*ONLY_FOR_THE_COMMAND_LINE, *WORLDS)]
     assert [name for name in loaded if name in absent or name.startswith(tuple(above))] == []

@@ -444,7 +444,7 @@ def _build(cls: type, values: Mapping[str, Any], source: str = "config.json") ->
     arguments = {}
     for name, value in values.items():
         hint = hints[name]
-        if dataclasses.is_dataclass(hint):
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             if not isinstance(value, Mapping):
                 raise WeGenError(f"{source}: {cls.__name__}.{name} must be an object, got {value!r}.")
             arguments[name] = _build(hint, value, source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import ModuleType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -159,7 +159,7 @@ class LanguageModel(nn.Module):
     `operations` makes every layer (`torch.nn`, or the host's). It needs `Linear`, `Embedding` and `RMSNorm`.
     """
 
-    def __init__(self, config: LanguageConfig, operations: ModuleType | type = nn, dtype=None, device=None):
+    def __init__(self, config: LanguageConfig, operations: Any = nn, dtype=None, device=None):
         super().__init__()
         self.config = config
         self.model = Transformer(config, operations, dtype=dtype, device=device)
