@@ -74,4 +74,6 @@ def test_chat_shows_its_last_picture(client, server):
         (folder / "v01.safetensors").unlink()
     assert (result.status, result.errors) == ("success", [])
     [picture] = client.images(result, "shown")
-    assert np.array_equal(picture, to_pil(load_chat(source).last.answer.picture))
+    saved = np.asarray(to_pil(load_chat(source).last.answer.picture)).astype(int)
+    # The host cuts numbers off where this pack rounds them.
+    assert np.abs(np.asarray(picture).astype(int) - saved).max() <= 1
