@@ -24,7 +24,7 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _require_positive(config: Any) -> None:
-    """Every whole number of a configuration counts or measures something that must be there."""
+    """Raise where a whole number of a configuration is below 1."""
     for entry in dataclasses.fields(config):
         value = getattr(config, entry.name)
         numbers = value if isinstance(value, tuple) else (value,)

@@ -27,7 +27,7 @@ class KVCache:
         self.lengths = torch.zeros(batch, dtype=torch.long, device=device)
         self.capacity = capacity
         self.longest = 0
-        """The longest row as a Python number, so that no step has to ask the device for it."""
+        """Length of the longest row as a Python number, so that no step waits for the device."""
 
     def positions(self, tokens: int) -> Tensor:
         """Positions `[B, tokens]` that the next tokens of each row take."""
@@ -48,7 +48,7 @@ class KVCache:
         self.longest = self.longest + counts[0] if len(set(counts)) == 1 else int(self.lengths.max())
 
     def rows(self, rows: slice) -> KVCache:
-        """The same memory narrowed to some rows; lengths are counted apart from then on."""
+        """A view of some rows: keys and values are shared, lengths are its own."""
         view = object.__new__(KVCache)
         view.keys = [keys[rows] for keys in self.keys]
         view.values = [values[rows] for values in self.values]
