@@ -89,8 +89,9 @@ def test_a_configuration_is_read(path):
     written = json.loads(config.to_json())
     for part in ("vision", "language", "unet", "vae", "schedule"):
         assert saved[part].items() <= written[part].items()
-    for name in ("text_to_picture", "turn", "rewrite", "ask", "joint"):
-        assert getattr(config.templates, name) == saved["templates"][name]
+    # `edit` was called `turn`.
+    for name, was in (("text_to_picture",) * 2, ("edit", "turn"), ("rewrite",) * 2, ("ask",) * 2, ("joint",) * 2):
+        assert getattr(config.templates, name) == saved["templates"][was]
     assert WeGenConfig.from_json(config.to_json()) == config
 
 
