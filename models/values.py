@@ -21,6 +21,7 @@ def _same(a: Any, b: Any) -> bool:
     return a == b
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Value:
     """Equality by content, tensors included; the hash leaves tensors out."""
 

@@ -1,4 +1,4 @@
-"""Writing packed checkpoints: one safetensors file a part, tensor by tensor, whole or not at all."""
+"""Writing packed checkpoints: one safetensors file a part, tensor by tensor, all parts or none."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ PRECISIONS: dict[str, tuple[torch.dtype, str]] = {
 
 PARTIAL = ".partial"
 REOPEN_AFTER = 256 * 2**20
-"""Source bytes read from one mapping before it is let go."""
+"""Source bytes read from one memory mapping before it is closed."""
 
 
 def part_precision(part: str, dtype: Precision) -> Precision:
     """The precision in which `part` is stored.
 
-    The VAE stays in fp32 whatever is asked for: SDXL's overflows in fp16, bf16 keeps so few digits that skies get
+    The VAE always stays in fp32: SDXL's overflows in fp16, bf16 keeps so few digits that skies get
     bands, and it is some 1 % of the whole.
     """
     return "fp32" if part == "vae" else dtype
@@ -151,7 +151,7 @@ def _write_parts(
     checkpoint: Checkpoint, layouts: dict[str, _Layout], folder: Path, on_progress: Callable[[int, int], None] | None
 ) -> None:
     # Pages of a mapped file that were read count as this process's memory until the mapping goes. So tensors are read
-    # from mappings of their own, which are made anew now and then.
+    # from mappings of their own, which are closed and opened again from time to time.
     parts: dict[str, Part] = {}
     left = 0
     done, total = 0, sum(layout.tensor_bytes for layout in layouts.values())

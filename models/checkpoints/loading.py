@@ -12,7 +12,7 @@ from .wegen import WeGen
 
 
 def load_wegen(checkpoint: Checkpoint, device: str | torch.device, dtype: torch.dtype) -> WeGen:
-    """The parts that see and write, without the decoder."""
+    """The vision encoder and the language model, without the decoder."""
     config, device = checkpoint.config, torch.device(device)
     with torch.device("meta"):
         vision_encoder, agent = VisionEncoder(config.vision), Agent(config)

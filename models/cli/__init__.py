@@ -29,7 +29,7 @@ _COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code.
 
-    0: done. 1: `verify` found a value out of tolerance. 2: something the user can mend, said in one line on stderr.
+    0: done. 1: `verify` found a value out of tolerance. 2: something users can put right, said in one line on stderr.
     130: interrupted. Anything else that goes wrong is a defect and shows its traceback.
     """
     arguments = _parser().parse_args(argv)

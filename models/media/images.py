@@ -1,4 +1,4 @@
-"""Pictures as the user has them, and as the vision encoder and the VAE want them."""
+"""Conversions between PIL pictures, tensors, and what the vision encoder takes."""
 
 from __future__ import annotations
 

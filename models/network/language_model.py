@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import ModuleType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +27,7 @@ class KVCache:
         self.lengths = torch.zeros(batch, dtype=torch.long, device=device)
         self.capacity = capacity
         self.longest = 0
-        """The longest row as a Python number, so that no step has to ask the device for it."""
+        """Length of the longest row as a Python number, so that no step waits for the device."""
 
     def positions(self, tokens: int) -> Tensor:
         """Positions `[B, tokens]` that the next tokens of each row take."""
@@ -48,7 +48,7 @@ class KVCache:
         self.longest = self.longest + counts[0] if len(set(counts)) == 1 else int(self.lengths.max())
 
     def rows(self, rows: slice) -> KVCache:
-        """The same memory narrowed to some rows; lengths are counted apart from then on."""
+        """A view of some rows: keys and values are shared, lengths are its own."""
         view = object.__new__(KVCache)
         view.keys = [keys[rows] for keys in self.keys]
         view.values = [values[rows] for values in self.values]
@@ -159,7 +159,7 @@ class LanguageModel(nn.Module):
     `operations` makes every layer (`torch.nn`, or the host's). It needs `Linear`, `Embedding` and `RMSNorm`.
     """
 
-    def __init__(self, config: LanguageConfig, operations: ModuleType | type = nn, dtype=None, device=None):
+    def __init__(self, config: LanguageConfig, operations: Any = nn, dtype=None, device=None):
         super().__init__()
         self.config = config
         self.model = Transformer(config, operations, dtype=dtype, device=device)
