@@ -637,7 +637,7 @@ def _finish(items: Sequence[_Item], parts: Parts) -> None:
     for n, item in enumerate(items):
         draft, before = item.draft, item.turn.before.answer if item.is_edit else None
         if not item.paints:
-            item.answer = _unchanged(item)
+            item.answer = _unchanged(item, parts)
             if not item.notes:
                 item.notes.append(OVERRULED.format(order=item.turn.request.instruction))
             continue
@@ -645,7 +645,7 @@ def _finish(items: Sequence[_Item], parts: Parts) -> None:
         if n in limited:
             came = outcome(item.before_features, item.meant, close.get(n, whole[n]))
             if came == "overruled":
-                item.answer = _unchanged(item)
+                item.answer = _unchanged(item, parts)
                 item.notes.append(OVERRULED.format(order=item.turn.request.instruction))
                 continue
             if came == "partly":
@@ -678,13 +678,14 @@ def _composite(item: _Item) -> Tensor | None:
     return put_back(before, painted, item.view, item.change, feather, settings.match_tone)
 
 
-def _unchanged(item: _Item) -> Answer:
-    """The picture before, to the bit, with the words that belong to it."""
+def _unchanged(item: _Item, parts: Parts) -> Answer:
+    """The picture before, to the bit, with the words that belong to it; one that the user brought is described now."""
     before = item.turn.before.answer
     nothing = torch.zeros(*item.turn.size)
     item.change = nothing
     features = before.features if before.features is not None else item.before_features
-    return Answer(item.draft.rewrite, features, before.picture, item.draft.seed, nothing, before.described)
+    shows = before.described or _description(features, before.picture, parts)
+    return Answer(item.draft.rewrite, features, before.picture, item.draft.seed, nothing, shows)
 
 
 def _encode(pictures: Sequence[Tensor], parts: Parts) -> list[Tensor]:

@@ -130,8 +130,7 @@ def history(config, tokenizer, chat):
 def test_history_is_turns_with_the_picked_answers():
     prompt = history(CONFIG, TOKENIZER, CHAT)
     assert prompt.text == (
-        f"[INST] Generate a painting: a cat [/INST]\n{PICTURE}\n"
-        f"[INST] {PICTURE}as cat (picture 1){STAYS}{PICTURE}\n"
+        f"[INST] Generate a painting: a cat [/INST]\n{PICTURE}\n[INST] {PICTURE}as cat (picture 1){STAYS}{PICTURE}\n"
     )
     assert values(prompt) == [10, 1, 20]
 
