@@ -248,7 +248,7 @@ def test_a_model_that_writes_nothing_gives_no_words(wegen, monkeypatch):
         ("a café in the city", "Cities of light: a small CAFE", ()),
         ("a fox in boxes", "the fox sits in a box", ()),
         ("a red rose", "a rose", ("red",)),
-        ("a cat", "a category of things", ("cat",)),
+        ("a red cat", "a red category of things", ("cat",)),
         ("夜の猫", "a cat at night", ()),
     ],
 )
@@ -445,9 +445,10 @@ def test_every_description_of_a_fulfilled_wish_counts_in_full():
 @pytest.mark.slow
 def test_evaluation_writes_all_its_numbers(tiny, reader, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(measured, "SEEDS", 3)
-    monkeypatch.setattr(
-        Pipeline, "from_folder", lambda folder: Pipeline(reader, replace(tiny[1], config=reader.config))
-    )
+    # The words of a random model are in no closed world.
+    config = replace(reader.config, world="")
+    pipeline = Pipeline(replace(reader, config=config), replace(tiny[1], config=config))
+    monkeypatch.setattr(Pipeline, "from_folder", lambda folder: pipeline)
     parser = argparse.ArgumentParser()
     measured.add_arguments(parser)
     file = tmp_path / "numbers.json"
