@@ -147,7 +147,8 @@ export class Session {
   }
 
   #complete(settings) {
-    const complete = { ...this.defaults, ...settings };
+    const given = Object.entries(settings ?? {}).filter(([name, value]) => typeof value === typeof this.defaults[name]);
+    const complete = { ...this.defaults, ...Object.fromEntries(given) };
     if (!this.models.includes(complete.model)) complete.model = this.models[0] ?? "";
     return complete;
   }
