@@ -181,7 +181,7 @@ export class Session {
 
   /** How many pictures the next turn gives. */
   get count() {
-    return this.doc.draft.count ?? (this.base ? 1 : this.doc.settings.variants);
+    return this.doc.draft.count ?? (this.base ? 1 : (this.doc.settings.variants ?? 1));
   }
 
   /** Send the draft as an order or, with `ask`, as a question. */
