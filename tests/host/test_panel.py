@@ -325,6 +325,63 @@ def test_a_workflow_of_stock_nodes_paints(panel, frontend):
         page.keyboard.press("Escape")
 
 
+def test_words_are_shown_while_they_are_written(panel):
+    set_steps(panel, 999)
+    turn = panel.begin("a house", count=1)
+    turn.locator(".wg-phase", has_text="of").wait_for(timeout=TIMEOUT)
+    prompt = panel.turn_of(turn)["prompt"]
+    words = "a <b>red</b> house"
+    # As the server sends it.
+    send = "(detail) => import('/scripts/api.js').then(({ api }) => api.dispatchCustomEvent('wegen.text', detail))"
+    panel.page.evaluate(send, {"prompt_id": prompt, "node": "turn", "text": words})
+    turn.locator(".wg-writing", has_text=words).wait_for()
+    turn.get_by_role("button", name="Cancel").click()
+    panel.wait(turn, "cancelled")
+    set_steps(panel, 20)
+
+
+def test_the_model_suggests_a_mask(panel):
+    page = panel.page
+    panel.say("a red car on a road at night", count=1)
+    page.click(".wg-paint-open")
+    page.locator(".wg-stage canvas.paint").wait_for()
+    page.fill(".wg-stage input[type=text]", "make the car blue")
+    page.get_by_role("button", name="Suggest").click()
+    take = page.locator(".wg-stage input[type=button][value='Use the suggested mask']:enabled")
+    take.wait_for(timeout=TIMEOUT)
+    take.click()
+    page.click(".wg-done")
+    page.wait_for_selector(".wg-stage", state="hidden")
+    changed = panel.turn_of(panel.say("make the car blue"))
+    assert changed["instruction"] == "make the car blue"
+    assert panel.pixels(changed["change"], "L").max() == 255
+
+
+def test_the_keyboard_is_enough(panel):
+    page = panel.page
+    page.focus(".wg-count")
+    page.keyboard.type("3")
+    panel.text.focus()
+    page.keyboard.type("a house")
+    before = set(panel.ids())
+    page.keyboard.press("Enter")
+    turn = panel.new_turn(before)
+    panel.wait(turn)
+    turn.locator("[data-picture='1'] .wg-choice button").first.focus()
+    page.keyboard.press("Enter")
+    turn.locator("[data-picture='1'].wg-own").wait_for()
+    turn.locator("[data-picture='1'] .wg-open").focus()
+    page.keyboard.press("Enter")
+    page.locator(".wg-stage[open] .wg-full").wait_for()
+    page.keyboard.press("ArrowRight")
+    page.locator(".wg-stage h2", has_text="Picture 3").wait_for()
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".wg-stage", state="hidden")
+    # Each button says what it does.
+    nameless = "[...document.querySelectorAll('.wg-panel button')].filter((one) => !one.title && !one.innerText.trim())"
+    assert page.evaluate(f"() => {nameless}.filter((one) => !one.getAttribute('aria-label')).length") == 0
+
+
 def test_a_lost_connection_loses_no_turn(panel):
     turn = panel.begin("a house", count=2)
     panel.page.evaluate("() => import('/scripts/api.js').then(({ api }) => api.socket.close())")
