@@ -16,7 +16,7 @@ from ..errors import WeGenError
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 LARGEST_PICTURE = 178_956_970
-"""Most pixels of a picture file that is read: Pillow's own limit against files that unpack to far more than they are."""
+"""Most pixels of a picture file that is read, as by Pillow itself: small files can unpack to more than memory holds."""
 _STRIP = 2**22  # numbers turned to bytes at once
 
 
