@@ -67,13 +67,13 @@ def predict_edit_mask(
     note = ""
     if how.threshold is not None:
         distance, threshold = 1 - F.cosine_similarity(before.float(), after.float(), dim=-1), how.threshold
+        if (distance > threshold).float().mean() > 0.5:
+            # Most of the picture is meant to change, as with the time of day: what is left of it would show as patches.
+            threshold /= 2
     else:
         distance = distances(before, after, statistics)
         threshold = statistics.threshold if measured else picture_threshold(distance)
         note = "" if measured else NOT_CALIBRATED
-    if (how.threshold is not None or measured) and (distance > threshold).float().mean() > 0.5:
-        # Most of the picture is meant to change, as with the time of day: what is left of it would show as patches.
-        threshold /= 2
     cells = distance.reshape(1, 1, side, side)
     mask = F.interpolate((cells > threshold).float(), size=(height, width), mode="nearest-exact")
     mask = soften(grow(mask[0, 0], how.grow), how.soften)
