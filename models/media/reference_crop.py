@@ -12,8 +12,6 @@ from ..errors import WeGenError
 
 MARGIN = 0.15
 """How much of the surroundings a crop shows on each side, as a share of the mask's longer side."""
-GREY = 0.5
-"""What the encoder's normalisation takes for nothing, more or less."""
 _RING = 1 / 20  # width of the ring of surroundings that are looked at, of the picture's shorter side
 _MOST_POINTS = 20_000  # of the ring
 _LARGEST = 256  # pixels along the longer side of the part in which outlines are looked for
@@ -47,23 +45,23 @@ def crop_to_mask(picture: Tensor, mask: Tensor, margin: float = MARGIN) -> Tenso
     return picture[spans[0], spans[1]]
 
 
-def cut_out(picture: Tensor, mask: Tensor) -> Tensor:
-    """A picture with one thing of it at its place, and grey around it: `[H, W, C]`.
+def alone_on_page(picture: Tensor, mask: Tensor) -> Tensor:
+    """A picture with one thing of it at its place and size, and nothing else on it: `[H, W, C]`.
 
-    For models that know a thing by its size on the page. The mask may be rough: what in it looks like the surroundings
-    goes too, see `outline`.
+    For models that know a thing by its size on the page. The mask may be rough: what in it looks like its surroundings
+    goes too, see `outline`. Around the thing each row has the colour that it has mostly, so that a rim which is left
+    does not stand out.
 
     Args:
-        picture: `[H, W, C]` in 0..1; a fourth channel is opacity.
+        picture: `[H, W, C]` in 0..1.
         mask: `[H, W]`, above 0 where the thing is.
 
     Raises:
         WeGenError: the mask shows nothing, or is of another size.
     """
     thing = outline(picture, mask)
-    grey = torch.full_like(picture, GREY)
-    grey[..., 3:] = 1
-    return torch.where(thing[..., None], picture, grey)
+    rows = picture.median(dim=1, keepdim=True).values
+    return torch.where(thing[..., None], picture, rows)
 
 
 def outline(picture: Tensor, mask: Tensor) -> Tensor:
