@@ -21,6 +21,10 @@ NOT_CALIBRATED = (
 )
 
 
+CELL_PARTS = 16
+"""Growth and softness are counted in sixteenths of a feature cell, so that they fit pictures of any size."""
+
+
 class PredictedMask(NamedTuple):
     """What the model means to change."""
 
@@ -76,7 +80,8 @@ def predict_edit_mask(
         note = "" if measured else NOT_CALIBRATED
     cells = distance.reshape(1, 1, side, side)
     mask = F.interpolate((cells > threshold).float(), size=(height, width), mode="nearest-exact")
-    mask = soften(grow(mask[0, 0], how.grow), how.soften)
+    grown, softened = (pixels_of_cells(part / CELL_PARTS, height, width, side) for part in (how.grow, how.soften))
+    mask = soften(grow(mask[0, 0], grown), softened)
     heat = F.interpolate(cells, size=(height, width), mode="bilinear", align_corners=False)
     return PredictedMask(mask, heat[0, 0].clamp(0, 1), threshold, note)
 
