@@ -91,11 +91,6 @@ def pixels_of_cells(cells: float, height: int, width: int, side: int = 8) -> int
     return round(cells * min(height, width) / side)
 
 
-def cells_of_pixels(pixels: float, height: int, width: int, side: int = 8) -> float:
-    """Pixels of a picture in parts of a feature cell, as `pixels_of_cells` counts them."""
-    return pixels * side / min(height, width)
-
-
 def grow(mask: Tensor, pixels: int) -> Tensor:
     """A mask `[H, W]` that reaches `pixels` further in all directions."""
     if pixels == 0:
