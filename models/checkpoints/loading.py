@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ..network import few_rows
 from ..network.agent import Agent
 from ..network.vision_encoder import VisionEncoder
 from .reader import Checkpoint, Part
@@ -14,8 +15,9 @@ from .wegen import WeGen
 def load_wegen(checkpoint: Checkpoint, device: str | torch.device, dtype: torch.dtype) -> WeGen:
     """The parts that see and write, without the decoder."""
     config, device = checkpoint.config, torch.device(device)
+    operations = few_rows if device.type == "cpu" and dtype == torch.float32 else nn
     with torch.device("meta"):
-        vision_encoder, agent = VisionEncoder(config.vision), Agent(config)
+        vision_encoder, agent = VisionEncoder(config.vision), Agent(config, operations)
     return WeGen(
         config=config,
         tokenizer=checkpoint.tokenizer,
