@@ -7,6 +7,8 @@ from torch import nn
 
 from ..network import few_rows
 from ..network.agent import Agent
+from ..network.configuration import WeGenConfig
+from ..network.decoder import empty_decoder
 from ..network.vision_encoder import VisionEncoder
 from .reader import Checkpoint, Part
 from .wegen import WeGen
@@ -26,6 +28,14 @@ def load_wegen(checkpoint: Checkpoint, device: str | torch.device, dtype: torch.
         device=device,
         dtype=dtype,
     )
+
+
+def empty_parts(config: WeGenConfig) -> dict[str, nn.Module]:
+    """Every part of the model without memory, for its names and shapes."""
+    with torch.device("meta"):
+        parts: dict[str, nn.Module] = {"vision_encoder": VisionEncoder(config.vision), "language_model": Agent(config)}
+    parts["unet"], parts["vae"] = empty_decoder(config)
+    return parts
 
 
 def fill(module: nn.Module, part: Part, device: torch.device, dtype: torch.dtype) -> nn.Module:
