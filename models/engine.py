@@ -1,123 +1,703 @@
-"""One turn of the language side: words and pictures in, the features of new pictures out."""
+"""One turn of a chat, from words and masks to finished pictures: the only place where a turn is put together.
+
+ComfyUI's nodes, plain Python, the command line and evaluation differ in the painter and in where progress goes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from .checkpoints.tokenizer import Tokenizer
 from .checkpoints.wegen import WeGen
-from .errors import WeGenError
+from .editing.crop import Crop, plan_crop, put_back, take, take_mask
+from .editing.predicted_mask import PredictedMask, keep_features, predict_edit_mask
+from .editing.refinement import Masks, everywhere, outcome, resolve_masks
+from .editing.registration import estimate, undo
+from .encoding import look_at, unseen
+from .errors import AnsweredInWords, WeGenError
+from .media.images import to_pil
 from .network.configuration import WeGenConfig
-from .prompting.conversation import memory_note, picture_prompt
-from .prompting.decoding import Collection, Decoding, OnStep
-from .prompting.domain import understand
-from .prompting.rewriting import report, rewrite
+from .options import CREATIVITY, REFINE_CREATIVITY
+from .painting.painter import Painter, PaintJob, require_size
+from .painting.schedule import published_timesteps
+from .prompting.asking import ask
+from .prompting.checks import MENTION
+from .prompting.conversation import memory_note, picture_prompt, unknown_mention
+from .prompting.decoding import Decoding, OnStep
+from .prompting.domain import normalise_prompt
+from .prompting.rewriting import OnText, RewriteRequest, report, rewrite_each, rows_needed
 from .prompting.text_sampling import TextSampling
-from .values import Chat, References, Value
+from .values import Answer, Chat, Reference, References, SamplerSettings, Turn, Value
+
+NOT_UNDERSTOOD = "I did not understand {order!r}: nothing in the picture would change, so it is as it was."
+ALREADY_SO = "The picture already shows that, so nothing was changed."
+OVERRULED = (
+    "The masks leave no room for {order!r}: what it changes lies where the picture has to stay as it is, so nothing "
+    "was changed."
+)
+PARTLY = "The masks kept a part of {order!r} from happening."
+FEATHERED_SHARE = 1 / 128
+"""Width of the soft edge inside the user's masks, as a share of the picture's shorter side."""
 
 
-@dataclass(frozen=True)
-class PictureDraft:
-    """A picture that is thought out but not painted yet."""
+@dataclass(frozen=True, eq=False)
+class TurnRequest(Value):
+    """What is asked in one turn.
+
+    Attributes:
+        instruction: what to draw or to change, with `@name` mentions.
+        seeds: one picture for each.
+        references: the pictures that can be mentioned; those that are not mentioned are left out.
+        rewrite: whether the model first describes in detail what it will draw.
+        creativity: of the rewrites, from 0 to 1; None is the default of a first turn, or of a refinement.
+        sampling: of the rewrites, in place of the creativity.
+        prompt_override: words that are drawn in place of rewrites: one for all seeds, or one for each. Empty for none.
+        size: width and height in pixels of a first picture; None is the checkpoint's own. Later ones have the size of
+            the picture before.
+        masks: where a refinement may change the picture.
+        settings: of the painter, and how a change is put back.
+    """
+
+    instruction: str
+    seeds: tuple[int, ...] = (0,)
+    references: References = field(default_factory=References)
+    rewrite: bool = True
+    creativity: float | None = None
+    sampling: TextSampling | None = None
+    prompt_override: str | tuple[str, ...] = ""
+    size: tuple[int, int] | None = None
+    masks: Masks = field(default_factory=Masks)
+    settings: SamplerSettings = field(default_factory=SamplerSettings)
+
+    def __post_init__(self):
+        object.__setattr__(self, "instruction", self.instruction.strip())
+        object.__setattr__(self, "seeds", tuple(self.seeds))
+        if not self.instruction:
+            raise WeGenError("The instruction is empty. Say what to draw, or what to change.")
+        if not self.seeds:
+            raise WeGenError("0 pictures were asked for; give 1 or more seeds.")
+        if self.settings.collection not in ("aligned", "released"):
+            raise WeGenError(f"Features are collected 'aligned' or 'released', not {self.settings.collection!r}.")
+        self.sampling_of(0)
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """The words of `prompt_override` for each seed; empty strings where there are none."""
+        given = self.prompt_override
+        words = (given,) * len(self.seeds) if isinstance(given, str) else tuple(given)
+        if len(words) != len(self.seeds):
+            raise WeGenError(f"{len(words)} descriptions for {len(self.seeds)} seeds: give one, or one for each.")
+        return tuple(text.strip() for text in words)
+
+    def sampling_of(self, turns_before: int) -> TextSampling:
+        """How rewrites are sampled in a chat of so many turns."""
+        if self.sampling is not None:
+            return self.sampling
+        default = REFINE_CREATIVITY if turns_before else CREATIVITY
+        return TextSampling.from_creativity(default if self.creativity is None else self.creativity)
+
+
+@dataclass(frozen=True, eq=False)
+class PictureDraft(Value):
+    """A picture that is described in words and features but not painted yet."""
 
     rewrite: str
-    """The words that it was drawn from."""
+    """The words that it is drawn from."""
     features: Tensor
     """`[tokens_per_picture, D]` float32."""
     seed: int
     notes: tuple[str, ...] = ()
-    """Plain sentences for the user: words that the model did not know, and what could not be had."""
+    """Plain sentences for the user: words that the model does not know, and what the description lacks."""
 
 
-@dataclass(frozen=True, eq=False)
-class Wish(Value):
-    """What is asked of the language side in one turn.
+class Progress(NamedTuple):
+    """Where the language model tells how far it is; what any of these raises stops the turn."""
 
-    Attributes:
-        instruction: what to draw or to change, with `@name` mentions.
-        references: the pictures that can be mentioned; None is none.
-        sampling: how rewrites are drawn; None draws the instruction as it stands.
-        feature_guidance: 1 is off; above, features move away from those of no prompt at all.
-        collection: "aligned", or "released" for the published inference's own off-by-one.
-        given: words of the user's own that are drawn in place of a rewrite; empty for none.
-        kept: `[H, W]` in 0..1, 1 where the picture before stays as it is; rewrites go on naming what is there.
-    """
-
-    instruction: str
-    references: References | None = None
-    sampling: TextSampling | None = None
-    feature_guidance: float = 1.0
-    collection: Collection = "aligned"
-    given: str = ""
-    kept: Tensor | None = None
-
-    def __post_init__(self):
-        object.__setattr__(self, "given", self.given.strip())
-        object.__setattr__(self, "instruction", self.instruction.strip())
-        object.__setattr__(self, "references", self.references or References())
-        if not self.instruction:
-            raise WeGenError("The instruction is empty. Say what to draw, or what to change.")
-        if self.collection not in ("aligned", "released"):
-            raise WeGenError(f"Features are collected 'aligned' or 'released', not {self.collection!r}.")
+    on_token: OnStep | None = None
+    on_feature: OnStep | None = None
+    on_text: OnText | None = None
 
 
-def positions_needed(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, wish: Wish) -> int:
-    """Positions that the longest sequence of a turn takes; what a cache must have room for."""
-    given = understand(config, wish.given).text or None
-    prompt = picture_prompt(config, tokenizer, chat, wish.instruction, wish.references, given)
-    written = 0 if wish.sampling is None or given else config.templates.rewrite_limit
-    return prompt.tokens(tokenizer) + written + config.tokens_per_picture + 1
+class Parts(Protocol):
+    """A checkpoint whose parts are made ready when they are needed. A headless `WeGen` always is."""
+
+    @property
+    def config(self) -> WeGenConfig: ...
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+
+    def load_vision(self, pictures: int) -> WeGen:
+        """The model with its vision encoder ready for `pictures` at once."""
+
+    def load_language(self, rows: int, positions: int) -> WeGen:
+        """The model with its language model ready for `rows` sequences of `positions` tokens."""
+
+    def recall(self, question: Hashable, answer: Callable[[], Any]) -> Any:
+        """What `answer` gives, or gave when the same was asked before."""
 
 
-def think(
-    wegen: WeGen,
+class TurnResult(NamedTuple):
+    """What a turn led to."""
+
+    chat: Chat
+    """With the turn at its end."""
+    notes: tuple[str, ...]
+    """Plain sentences about what the user would otherwise wonder at."""
+    change: Tensor | None
+    """`[B, H, W]` in 0..1, where each picture was allowed to change; None where all of every picture is new."""
+    spoken: str = ""
+    """What the model answered in words instead of a picture; the chat is then the one there was."""
+
+    @property
+    def pictures(self) -> Tensor:
+        """`[B, H, W, 3]` in 0..1."""
+        return torch.stack([answer.picture for answer in self.chat.last.answers])
+
+    @property
+    def reply(self) -> str:
+        """What the model says: its remarks, then what each picture shows, one a line."""
+        if self.spoken:
+            return self.spoken
+        words = (answer.described for answer in self.chat.last.answers)
+        return "\n".join(dict.fromkeys((*self.notes, *filter(None, words))))
+
+
+def take_turn(
+    request: TurnRequest,
     chat: Chat,
-    wish: Wish,
-    seeds: Sequence[int],
-    on_token: OnStep | None = None,
-    on_feature: OnStep | None = None,
-) -> list[PictureDraft]:
-    """The ideas for one turn, one for each seed, all in one batch.
+    painter: Painter,
+    parts: Parts,
+    progress: Progress = Progress(),  # noqa: B008 - immutable
+) -> TurnResult:
+    """The next turn of a chat.
 
-    Without rewriting the language model does nothing at random, so all seeds share one idea's features.
+    Args:
+        request: what is asked.
+        chat: the turns before; without any this is the first picture.
+        painter: paints the features.
+        parts: the checkpoint.
+        progress: of the language model; painters tell their own.
 
     Raises:
-        WeGenError: an empty instruction, an unknown `@name`, or more tokens than the context holds.
+        WeGenError: an empty instruction, an unknown `@name`, masks that leave nothing to change, a size that cannot be
+            painted, or more tokens than the context holds.
+        AnsweredInWords: the model answers a first wish in words and draws nothing. A chat stays as it is then, and the
+            result says what it answered.
     """
-    instruction, given = wish.instruction, understand(wegen.config, wish.given)
-    notes = understand(wegen.config, instruction).notes + given.notes
-    notes += (memory_note(wegen.config, wegen.tokenizer, chat, instruction, wish.references),)
-    if given.text:
-        rewrites = [given.text] * len(seeds)
-    elif wish.sampling is None:
-        rewrites = [instruction] * len(seeds)
-    else:
-        written = rewrite(
-            wegen, instruction, seeds, wish.sampling, wish.references, chat, on_token=on_token, kept=wish.kept
+    [result] = take_turns([request], [chat], painter, parts, progress)
+    if result.spoken and not chat.turns:
+        raise AnsweredInWords(result.spoken)
+    return result
+
+
+def take_turns(
+    requests: Sequence[TurnRequest],
+    chats: Sequence[Chat],
+    painter: Painter,
+    parts: Parts,
+    progress: Progress = Progress(),  # noqa: B008 - immutable
+) -> list[TurnResult]:
+    """The next turns of many chats in one batch: what `take_turn` gives one by one."""
+    turns = [_begin(request, chat, parts) for request, chat in zip(requests, chats, strict=True)]
+    written = _drafts(turns, parts, progress)
+    items = [
+        _Item(turn, draft, turn.view, turn.view_features)
+        for turn, some in zip(turns, written, strict=True)
+        for draft in some.drafts
+    ]
+    for item in items:
+        item.plan_change(parts.config)
+    _look_closer(items, parts, progress)
+    _paint(items, painter)
+    _finish(items, parts)
+    by_turn = {id(turn): [item for item in items if item.turn is turn] for turn in turns}
+    return [turn.result(by_turn[id(turn)], some.spoken) for turn, some in zip(turns, written, strict=True)]
+
+
+def draft_pictures(
+    request: TurnRequest,
+    chat: Chat,
+    parts: Parts,
+    progress: Progress = Progress(),  # noqa: B008 - immutable
+) -> list[PictureDraft]:
+    """The language side of `take_turn` alone: words and features, for graphs that paint with the host's own nodes."""
+    [written] = _drafts([_begin(request, chat, parts)], parts, progress)
+    if written.spoken:
+        raise AnsweredInWords(written.spoken)
+    return written.drafts
+
+
+def predict_masks(
+    request: TurnRequest,
+    chat: Chat,
+    parts: Parts,
+    progress: Progress = Progress(),  # noqa: B008 - immutable
+) -> list[PredictedMask]:
+    """Where a refinement would change the picture by the model's own mask: the one that `take_turn` would use."""
+    turn = _begin(request, chat, parts)
+    [written] = _drafts([turn], parts, progress)
+    if written.spoken:
+        raise AnsweredInWords(written.spoken)
+    before, how = turn.before.answer, request.settings.auto_mask
+    if how is None:
+        raise WeGenError("The model's own mask is off in the settings; give an AutoMask.")
+    height, width = before.picture.shape[:2]
+    return [
+        predict_edit_mask(turn.view_features, draft.features, height, width, how, parts.config.features)
+        for draft in written.drafts
+    ]
+
+
+# --- before anything is computed --------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Turn:
+    """A request with its chat, and the part of the picture that is worked on."""
+
+    request: TurnRequest
+    original: Chat
+    chat: Chat
+    """As the model reads it: it ends in the picture that is worked on."""
+    size: tuple[int, int]
+    """Height and width in pixels of the finished picture."""
+    allowed: Tensor | None
+    """`[H, W]` in 0..1, where the user lets the picture change; None is everywhere."""
+    view: Crop | None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def before(self) -> Turn:
+        return self.original.last
+
+    @property
+    def view_features(self) -> Tensor | None:
+        return self.chat.last.answer.features if self.chat.turns else None
+
+    def result(self, items: Sequence[_Item], spoken: str) -> TurnResult:
+        if spoken:
+            return TurnResult(self.original, tuple(self.notes), None, spoken)
+        request, masks = self.request, self.request.masks
+        masks = masks.fitted(*self.size) if self.original.turns else Masks()
+        turn = Turn(
+            request.instruction,
+            tuple(item.answer for item in items),
+            request.references,
+            masks.edit,
+            masks.keep,
+            masks.release,
+            request.settings,
         )
-        rewrites = [one.text for one in written]
-        notes += (report(written),)
-    notes = tuple(dict.fromkeys(filter(None, notes)))
-    features = generate_features(wegen, chat, wish, rewrites, on_feature)
-    return [PictureDraft(text, features[text], seed, notes) for text, seed in zip(rewrites, seeds, strict=True)]
+        change = None
+        if any(item.change is not None for item in items):
+            change = torch.stack([everywhere(*self.size) if item.change is None else item.change for item in items])
+        notes = [*self.notes, *(note for item in items for note in (*item.draft.notes, *item.notes))]
+        return TurnResult(self.original.add(turn), tuple(dict.fromkeys(notes)), change)
 
 
-def generate_features(
-    wegen: WeGen, chat: Chat, wish: Wish, texts: Sequence[str], on_feature: OnStep | None = None
-) -> dict[str, Tensor]:
-    """The features `[tokens_per_picture, D]` of the next turn's picture for each of its descriptions, in one batch."""
-    config, tokenizer = wegen.config, wegen.tokenizer
-    distinct = list(dict.fromkeys(texts))
-    prompts = [picture_prompt(config, tokenizer, chat, wish.instruction, wish.references, text) for text in distinct]
-    # The picture's features and its end follow the prompt.
-    decoding = Decoding(
-        wegen,
-        [prompt.embeddings(wegen) for prompt in prompts],
-        room=config.tokens_per_picture + 1,
-        guided=wish.feature_guidance != 1.0,
+def _begin(request: TurnRequest, chat: Chat, parts: Parts) -> _Turn:
+    """Resolve mentions, sizes and masks; says what is wrong with them before anything is computed."""
+    config = parts.config
+    references, notes = _mentioned(request)
+    settings = request.settings
+    if settings.guidance_scale == 0:
+        settings = replace(settings, guidance_scale=config.guidance_scale)
+    published_timesteps(config.schedule, settings.steps)
+    request = replace(request, references=references, settings=settings)
+    if not chat.turns:
+        width, height = request.size or (config.size, config.size)
+        require_size(width, height)
+        return _Turn(request, chat, chat, (height, width), None, None, notes)
+    height, width = chat.last.answer.picture.shape[:2]
+    require_size(width, height)
+    allowed = resolve_masks(chat, request.masks)
+    view = plan_crop(allowed, height, width, config.size**2, config.vae.downscale)
+    read = look_at(parts.load_vision(1), chat) if unseen(chat) else chat
+    if (view.height, view.width) != (height, width):
+        [before] = _seen([(chat, view)], parts)
+        read = Chat((*read.turns[:-1], replace(read.last, answers=(before,), picked=0)))
+    return _Turn(request, chat, read, (height, width), allowed, view, notes)
+
+
+def _mentioned(request: TurnRequest) -> tuple[References, list[str]]:
+    """The references that the request mentions, and a sentence about those that it does not.
+
+    Raises:
+        WeGenError: one is mentioned that is not there.
+    """
+    words = " ".join((request.instruction, *request.overrides))
+    names = dict.fromkeys(MENTION.findall(words))
+    there = {reference.name: reference for reference in request.references}
+    for name in names:
+        if name not in there:
+            raise unknown_mention(name, request.references)
+    unused = [name for name in there if name not in names]
+    notes = []
+    if unused:
+        listed = ", ".join(f"@{name}" for name in unused)
+        notes.append(f"Not mentioned, so not used: {listed}.")
+    return References(tuple(there[name] for name in there if name in names)), notes
+
+
+def _seen(views: Sequence[tuple[Chat, Crop]], parts: Parts) -> list[Answer]:
+    """The answers that chats go on with, as the model sees a part of their pictures."""
+    pictures = [chat.last.answer.picture[view.box] for chat, view in views]
+    features = parts.load_vision(len(pictures)).encode_pictures([to_pil(picture) for picture in pictures])
+    return [
+        replace(chat.last.answer, features=seen.cpu()) for (chat, _), seen in zip(views, features.float(), strict=True)
+    ]
+
+
+# --- words and features -----------------------------------------------------------------------------------------------
+
+
+class _Words(NamedTuple):
+    """What the words and features of a turn depend on; nothing of the painter's is among it."""
+
+    chat: Chat
+    instruction: str
+    references: References
+    seeds: tuple[int, ...]
+    overrides: tuple[str, ...]
+    sampling: TextSampling | None
+    feature_guidance: float
+    collection: str
+
+
+class _Written(NamedTuple):
+    """What the language model made of a turn: a draft for each seed, or an answer in words."""
+
+    drafts: list[PictureDraft]
+    spoken: str = ""
+
+
+def _drafts(turns: Sequence[_Turn], parts: Parts, progress: Progress) -> list[_Written]:
+    """The drafts of each turn, one for each seed."""
+    asked = [_words(turn, parts.config) for turn in turns]
+    if len(asked) == 1:
+        return [parts.recall(asked[0], lambda: _write(asked, parts, progress)[0])]
+    return _write(asked, parts, progress)
+
+
+def _words(turn: _Turn, config: WeGenConfig) -> _Words:
+    request, settings = turn.request, turn.request.settings
+    overrides = tuple(normalise_prompt(config, text).text for text in request.overrides)
+    # Without a template for it, an order on a picture is drawn as it stands.
+    rewritten = request.rewrite and bool(config.templates.edit_rewrite or not turn.chat.turns)
+    sampling = request.sampling_of(len(turn.chat)) if rewritten else None
+    return _Words(
+        turn.chat,
+        request.instruction,
+        request.references,
+        request.seeds,
+        overrides,
+        sampling,
+        settings.feature_guidance,
+        settings.collection,
     )
-    features = decoding.write_picture(wish.feature_guidance, wish.collection, on_feature).features
-    return dict(zip(distinct, features, strict=True))
+
+
+def _write(asked: Sequence[_Words], parts: Parts, progress: Progress) -> list[_Written]:
+    """Rewrites, then features, of many turns; without chance all seeds of a turn share one draft's features."""
+    config, tokenizer = parts.config, parts.tokenizer
+    rows = sum(len(set(one.seeds)) for one in asked)
+    if any(one.sampling is not None for one in asked):
+        rows = rows_needed(rows)
+    guided = any(one.feature_guidance != 1 for one in asked)
+    wegen = parts.load_language(rows * 2 if guided else rows, max(_positions(one, config, tokenizer) for one in asked))
+    notes = [_notes(one, config, tokenizer) for one in asked]
+    texts: list[list[str]] = [list(one.overrides) for one in asked]
+    spoken = [""] * len(asked)
+    for sampling in dict.fromkeys(one.sampling for one in asked):
+        chosen = [n for n, one in enumerate(asked) if one.sampling == sampling and not all(one.overrides)]
+        if not chosen:
+            continue
+        written = None
+        if sampling is not None:
+            requests = [RewriteRequest(asked[n].instruction, asked[n].references, asked[n].chat) for n in chosen]
+            seeds = [asked[n].seeds for n in chosen]
+            written = rewrite_each(
+                wegen, requests, seeds, sampling, on_token=progress.on_token, on_text=progress.on_text
+            )
+        for place, n in enumerate(chosen):
+            found = asked[n].instruction
+            if written is not None:
+                drawn = [one.text for one in written[place] if not one.spoken]
+                if 2 * len(drawn) <= len(written[place]):
+                    spoken[n], texts[n] = next(one.text for one in written[place] if one.spoken), []
+                    continue
+                notes[n] += (report([one for one in written[place] if not one.spoken]),)
+                fallback = _valid(drawn[0] or found)
+                rewrites = [fallback if one.spoken else one.text or _valid(found) for one in written[place]]
+            else:
+                rewrites = [found] * len(asked[n].seeds)
+            texts[n] = [override or text for override, text in zip(asked[n].overrides, rewrites, strict=True)]
+    features = _features(wegen, asked, texts, progress.on_feature)
+    return [
+        _Written(
+            [
+                PictureDraft(text, features[n, text], seed, tuple(dict.fromkeys(filter(None, notes[n]))))
+                for text, seed in zip(texts[n], one.seeds, strict=not spoken[n])
+            ],
+            spoken[n],
+        )
+        for n, one in enumerate(asked)
+    ]
+
+
+def _valid(instruction: str) -> str:
+    """A user's text without half surrogate pairs, which a front end can send and no file takes."""
+    return instruction.strip().encode("utf-8", "replace").decode()
+
+
+def _notes(one: _Words, config: WeGenConfig, tokenizer: Tokenizer) -> tuple[str, ...]:
+    """What there is to say of a turn before it is written: unknown words, and turns that no longer fit."""
+    unknown = (normalise_prompt(config, text).notes for text in dict.fromkeys((one.instruction, *one.overrides)))
+    return (*(note for some in unknown for note in some), memory_note(config, tokenizer, *_asked(one)))
+
+
+def _asked(one: _Words) -> tuple[Chat, str, References]:
+    return one.chat, one.instruction, one.references
+
+
+def _positions(one: _Words, config: WeGenConfig, tokenizer: Tokenizer) -> int:
+    """Positions that the longest sequence of a turn takes; what a cache must have room for."""
+    longest = max(
+        picture_prompt(config, tokenizer, *_asked(one), text or None).tokens(tokenizer)
+        for text in dict.fromkeys(one.overrides)
+    )
+    written = 0 if one.sampling is None or all(one.overrides) else config.templates.rewrite_limit
+    return longest + written + config.tokens_per_picture + 1
+
+
+def _features(
+    wegen: WeGen, asked: Sequence[_Words], texts: Sequence[Sequence[str]], on_feature: OnStep | None
+) -> dict[tuple[int, str], Tensor]:
+    """The features `[tokens_per_picture, D]` of each turn's picture for each of its descriptions, in few batches."""
+    config, tokenizer = wegen.config, wegen.tokenizer
+    found = {}
+    for guidance, collection in dict.fromkeys((one.feature_guidance, one.collection) for one in asked):
+        places = [
+            (n, text)
+            for n, one in enumerate(asked)
+            if (one.feature_guidance, one.collection) == (guidance, collection)
+            for text in dict.fromkeys(texts[n])
+        ]
+        if not places:
+            continue
+        prompts = [picture_prompt(config, tokenizer, *_asked(asked[n]), text).embeddings(wegen) for n, text in places]
+        # The picture's features and its end follow the prompt.
+        decoding = Decoding(wegen, prompts, config.tokens_per_picture + 1, guided=guidance != 1.0)
+        features = decoding.write_picture(guidance, collection, on_feature).features.cpu()
+        found |= dict(zip(places, features, strict=True))
+    return found
+
+
+# --- painting ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Item:
+    """One picture of one turn on its way."""
+
+    turn: _Turn
+    draft: PictureDraft
+    view: Crop | None
+    before_features: Tensor | None
+    """Of the part of the picture that is worked on, as it was."""
+    change: Tensor | None = None
+    """`[H, W]` in 0..1 at full size; None when all of it may change."""
+    meant: Tensor | None = None
+    """The features of the draft, before kept cells got back those of the picture before."""
+    painted: Tensor | None = None
+    """`[h, w, 3]` of the view."""
+    answer: Answer | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_edit(self) -> bool:
+        return self.view is not None
+
+    @property
+    def settings(self) -> SamplerSettings:
+        return self.turn.request.settings
+
+    def plan_change(self, config: WeGenConfig) -> None:
+        """Decide where the picture may change. Cells that may not change get the features that they had."""
+        self.meant = self.draft.features
+        if not self.is_edit:
+            return
+        self.change = self.turn.allowed
+        how = self.settings.auto_mask
+        if how is not None and self.turn.request.masks.edit is None:
+            height, width = self.turn.size
+            box = self.view
+            own = predict_edit_mask(
+                self.before_features, self.draft.features, box.height, box.width, how, config.features
+            )
+            mask = own.mask
+            if (box.height, box.width) != (height, width):
+                mask = torch.zeros(height, width)
+                mask[box.box] = own.mask
+            self.change = mask if self.turn.allowed is None else mask * self.turn.allowed
+            if own.empty:
+                before = self.turn.before.answer.described
+                known = bool(before) and _same_words(self.draft.rewrite, before)
+                self.notes.append(ALREADY_SO if known else NOT_UNDERSTOOD.format(order=self.turn.request.instruction))
+        self.keep_cells()
+
+    def keep_cells(self) -> None:
+        """Give cells that may not change the features that they had."""
+        if self.change is not None:
+            part = self.change[self.view.box]
+            self.draft = replace(self.draft, features=keep_features(self.before_features, self.draft.features, part))
+
+    @property
+    def paints(self) -> bool:
+        return self.change is None or bool(self.change.any())
+
+
+def _same_words(one: str, other: str) -> bool:
+    return one.casefold().split() == other.casefold().split()
+
+
+def _look_closer(items: Sequence[_Item], parts: Parts, progress: Progress) -> None:
+    """Draw features again for the part that changes, where the model's own mask is a small part of a large picture."""
+    config = parts.config
+    closer = []
+    for item in items:
+        if not item.is_edit or item.change is None or not item.paints:
+            continue
+        crop = plan_crop(item.change, *item.turn.size, config.size**2, config.vae.downscale)
+        if crop.height * crop.width < 0.5 * item.view.height * item.view.width:
+            closer.append((item, crop))
+    if not closer:
+        return
+    shown = _seen([(item.turn.original, crop) for item, crop in closer], parts)
+    asked = []
+    for (item, _), before in zip(closer, shown, strict=True):
+        turn = item.turn
+        chat = Chat((*turn.chat.turns[:-1], replace(turn.original.last, answers=(before,), picked=0)))
+        words = _words(turn, config)
+        asked.append(words._replace(chat=chat, seeds=(item.draft.seed,), overrides=(item.draft.rewrite,)))
+    rows = 2 * len(asked) if any(one.feature_guidance != 1 for one in asked) else len(asked)
+    wegen = parts.load_language(rows, max(_positions(one, config, parts.tokenizer) for one in asked))
+    texts = [list(one.overrides) for one in asked]
+    features = _features(wegen, asked, texts, progress.on_feature)
+    for n, ((item, crop), before) in enumerate(zip(closer, shown, strict=True)):
+        item.view, item.before_features = crop, before.features
+        item.meant = features[n, texts[n][0]]
+        item.draft = replace(item.draft, features=item.meant)
+        item.keep_cells()
+
+
+def _paint(items: Sequence[_Item], painter: Painter) -> None:
+    """Paint what may change, pictures of one size and with the same settings at once."""
+    groups: dict[Hashable, list[_Item]] = {}
+    for item in items:
+        if item.paints:
+            size = item.turn.size if item.view is None else item.view.padded
+            groups.setdefault((size, item.settings, item.change is None), []).append(item)
+    for ((height, width), settings, _), some in groups.items():
+        before = change = None
+        if some[0].is_edit:
+            # Pictures of one turn begin with the same picture, which is then encoded only once.
+            places = {id(item.turn): item for item in some} if len({item.view for item in some}) == 1 else {}
+            shown = list(places.values()) if len(places) == 1 else some
+            before = torch.stack([take(item.turn.before.answer.picture[..., :3], item.view) for item in shown])
+            if some[0].change is not None:
+                change = torch.stack([take_mask(item.change, item.view) for item in some])
+        features = torch.stack([item.draft.features for item in some])
+        seeds = [item.draft.seed for item in some]
+        painted = painter.paint(PaintJob(features, seeds, settings, width, height, before, change))
+        for item, picture in zip(some, painted, strict=True):
+            item.painted = picture
+
+
+# --- putting back -----------------------------------------------------------------------------------------------------
+
+
+def _finish(items: Sequence[_Item], parts: Parts) -> None:
+    """Make answers of what was painted: kept pixels are those from before, and features and words fit the result."""
+    pictures = [_composite(item) for item in items]
+    # What was painted is only part of such a picture; the next turn has to see all of it.
+    seen = [n for n, item in enumerate(items) if item.paints and item.is_edit and _pasted(item)]
+    features = _encode([pictures[n] for n in seen], parts)
+    limited = [n for n in seen if items[n].turn.allowed is not None]
+    # Of a crop, what the model meant is compared with the crop.
+    cropped = [n for n in limited if items[n].view.box != _whole(items[n])]
+    close = dict(zip(cropped, _encode([pictures[n][items[n].view.box] for n in cropped], parts), strict=True))
+    whole = dict(zip(seen, features, strict=True))
+    for n, item in enumerate(items):
+        draft, before = item.draft, item.turn.before.answer if item.is_edit else None
+        if not item.paints:
+            item.answer = _unchanged(item)
+            if not item.notes:
+                item.notes.append(OVERRULED.format(order=item.turn.request.instruction))
+            continue
+        shows = None
+        if n in limited:
+            came = outcome(item.before_features, item.meant, close.get(n, whole[n]))
+            if came == "overruled":
+                item.answer = _unchanged(item)
+                item.notes.append(OVERRULED.format(order=item.turn.request.instruction))
+                continue
+            if came == "partly":
+                item.notes.append(PARTLY.format(order=item.turn.request.instruction))
+                shows = _description(whole[n], pictures[n], parts) or before.described
+        item.answer = Answer(draft.rewrite, whole.get(n, draft.features), pictures[n], draft.seed, item.change, shows)
+
+
+def _whole(item: _Item) -> tuple[slice, slice]:
+    height, width = item.turn.size
+    return slice(0, height), slice(0, width)
+
+
+def _pasted(item: _Item) -> bool:
+    """Whether the finished picture is not what was painted, pixel by pixel."""
+    return item.change is not None or item.view.size != item.turn.size
+
+
+def _composite(item: _Item) -> Tensor | None:
+    """The finished picture `[H, W, 3]`; None where nothing was painted."""
+    if item.painted is None or not item.is_edit:
+        return item.painted
+    before, painted, settings = item.turn.before.answer.picture[..., :3], item.painted, item.settings
+    if settings.align and item.change is not None:
+        motion = estimate(take(before, item.view), painted, take_mask(item.change, item.view))
+        painted = undo(painted, motion)
+        if motion.moved:
+            item.notes.append(motion.reason)
+    feather = 0.0 if item.turn.allowed is None else round(min(item.turn.size) * FEATHERED_SHARE)
+    return put_back(before, painted, item.view, item.change, feather, settings.match_tone)
+
+
+def _unchanged(item: _Item) -> Answer:
+    """The picture before, to the bit, with the words that belong to it."""
+    before = item.turn.before.answer
+    nothing = torch.zeros(*item.turn.size)
+    item.change = nothing
+    features = before.features if before.features is not None else item.before_features
+    return Answer(item.draft.rewrite, features, before.picture, item.draft.seed, nothing, before.described)
+
+
+def _encode(pictures: Sequence[Tensor], parts: Parts) -> list[Tensor]:
+    if not pictures:
+        return []
+    found = parts.load_vision(len(pictures)).encode_pictures([to_pil(picture) for picture in pictures])
+    return list(found.float().cpu())
+
+
+def _description(features: Tensor, picture: Tensor, parts: Parts) -> str:
+    """What the model sees in a finished picture."""
+    config = parts.config
+    limit = config.templates.rewrite_limit
+    room = 2 * config.tokens_per_picture + len(parts.tokenizer.encode(config.templates.describe)) + limit
+    wegen = parts.load_language(1, min(room, config.language.context_length))
+    return ask(wegen, config.templates.describe, References((Reference("picture", features, picture),)), limit=limit)

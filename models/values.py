@@ -43,8 +43,8 @@ class Reference(Value):
     """A named picture that instructions can mention as `@name`."""
 
     name: str
-    features: Tensor
-    """`[tokens_per_picture, D]` float32."""
+    features: Tensor | None
+    """`[tokens_per_picture, D]` float32; None while no WeGen has looked at the picture."""
     picture: Tensor
     """`[H, W, 3]` in 0..1, as the user gave it."""
     mask: Tensor | None = None
@@ -92,24 +92,25 @@ class References:
 
 @dataclass(frozen=True)
 class AutoMask:
-    """How the model's own change mask is made of the features before and after; see `auto_mask.predict_edit_mask`.
+    """How the model's own change mask is made of the features before and after; see `predicted_mask.predict_edit_mask`.
 
     Attributes:
-        threshold: how far apart two features must be to count as changed, as cosine distance from 0 to 2.
-        grow: how far the mask reaches beyond the changed cells, in pixels.
-        soften: width in pixels of the soft edge outside of that.
+        threshold: how far apart two features must be to count as changed, as cosine distance from 0 to 2. None is the
+            checkpoint's own, or where it was not measured one that is found for each picture.
+        grow: how far the mask reaches beyond the changed cells, in sixteenths of a cell.
+        soften: width of the soft edge outside of that, in sixteenths of a cell.
     """
 
-    threshold: float = 0.1
+    threshold: float | None = None
     grow: int = 2
     soften: int = 2
 
     def __post_init__(self):
-        if not 0 <= self.threshold <= 2:
+        if self.threshold is not None and not 0 <= self.threshold <= 2:
             raise WeGenError(f"The mask's threshold is {self.threshold}; it must be from 0 to 2.")
         for name, value in (("growth", self.grow), ("softness", self.soften)):
             if not 0 <= value <= 512:
-                raise WeGenError(f"The mask's {name} is {value} pixels; give 0 to 512.")
+                raise WeGenError(f"The mask's {name} is {value} sixteenths of a cell; give 0 to 512.")
 
 
 @dataclass(frozen=True)
@@ -117,17 +118,20 @@ class SamplerSettings:
     """What a turn's picture was made with, beside its seed."""
 
     steps: int = 20
-    guidance_scale: float = 7.0
+    guidance_scale: float = 0.0
+    """Of the painter; 0 takes what the checkpoint is best with."""
     feature_guidance: float = 1.0
     collection: str = "aligned"
     sampler: str = "euler"
     scheduler: str = "published"
     strength: float = 1.0
     """How much of the picture before is painted over where it may change: 1 starts from noise alone."""
-    auto_mask: AutoMask | None = None
-    """Used by a refinement without masks; None lets all of the picture change."""
+    auto_mask: AutoMask | None = AutoMask()
+    """How the model's own mask is made for a refinement without an edit mask; None lets all of the picture change."""
     align: bool = False
     """Whether the new picture is moved back onto the kept area before it is pasted."""
+    match_tone: bool = False
+    """Whether the colours of what changed are matched to those around it."""
 
     def __post_init__(self):
         if not 0 < self.strength <= 1:
@@ -140,13 +144,20 @@ class Answer(Value):
 
     rewrite: str
     """The words that were drawn; the instruction itself when it was not rewritten."""
-    features: Tensor
-    """`[tokens_per_picture, D]` float32."""
+    features: Tensor | None
+    """`[tokens_per_picture, D]` float32; None for a picture that another model painted."""
     picture: Tensor
     """`[H, W, 3]` float32 in 0..1."""
     seed: int
     change: Tensor | None = None
     """`[H, W]` in 0..1, 0 where the picture is that of the turn before to the bit; None where all of it is new."""
+    shows: str | None = None
+    """What the finished picture shows, where that is not what was drawn because masks kept it back."""
+
+    @property
+    def described(self) -> str:
+        """What the finished picture shows, in words; what a chat remembers of the turn."""
+        return self.rewrite if self.shows is None else self.shows
 
     def __repr__(self) -> str:
         return f"Answer({self.rewrite!r}, picture {_describe(self.picture)}, seed {self.seed})"
@@ -184,6 +195,11 @@ class Turn(Value):
     def is_upload(self) -> bool:
         """Whether the picture is the user's own."""
         return not self.instruction
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether another model painted the picture that the chat goes on with."""
+        return self.answer.features is None
 
     def __repr__(self) -> str:
         return f"Turn({self.instruction!r}, {len(self.answers)} pictures, {len(self.references)} references)"

@@ -2,8 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from .host import folders
-from .host import png_metadata as saved_words
+from .host import folders, png_metadata, routes
 from .host.version import require_host
 
 
@@ -18,7 +17,8 @@ class WeGenExtension(ComfyExtension):
         """
         require_host()
         folders.register()
-        saved_words.register()
+        png_metadata.register()
+        routes.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return the node classes."""
@@ -29,12 +29,11 @@ class WeGenExtension(ComfyExtension):
         from .consistency_report import WeGenConsistencyReport
         from .diversity import WeGenDiversity
         from .encode_reference import WeGenEncodeReference
-        from .generate import WeGenGenerate, WeGenRefine
         from .keep import WeGenKeep
         from .load_model import WeGenLoadModel
-        from .painting import WeGenPaint
         from .rewrite_prompt import WeGenRewritePrompt
-        from .thinking import WeGenConditioning, WeGenThink
+        from .turn import WeGenConditioning, WeGenGenerate, WeGenRefine
+        from .turn_nodes import WeGenResult, WeGenTurn
 
         return [
             WeGenLoadModel,
@@ -49,6 +48,6 @@ class WeGenExtension(ComfyExtension):
             WeGenConditioning,
             WeGenAsk,
             WeGenDiversity,
-            WeGenThink,
-            WeGenPaint,
+            WeGenTurn,
+            WeGenResult,
         ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..models.pipeline import encode_reference
+from ..models.encoding import encode_reference
 from ..models.prompting.asking import ask
 from ..models.prompting.conversation import ask_prompt
-from ..models.prompting.domain import understand
-from ..models.values import Chat, References
+from ..models.prompting.domain import normalise_prompt
+from ..models.values import References
 from .host.bundle import progress
-from .inputs import CATEGORY, ChatType, references, wegen
+from .inputs import references, wegen
+from .sockets import CATEGORY, ChatType
 
 
 class WeGenAsk(io.ComfyNode):
@@ -21,6 +22,7 @@ class WeGenAsk(io.ComfyNode):
             display_name="WeGen Ask",
             category=CATEGORY,
             description="Answers questions about a picture, references or a chat: what is there, where, how many.",
+            is_output_node=True,
             search_aliases=["wegen caption", "describe image", "vqa"],
             inputs=[
                 wegen(),
@@ -39,7 +41,7 @@ class WeGenAsk(io.ComfyNode):
 
     @classmethod
     def execute(cls, wegen, question, image=None, references=None, chat=None) -> io.NodeOutput:
-        references, chat = references or References(), chat or Chat()
+        references, chat = references or References(), wegen.read(chat)
         subjects = [references]
         if image is not None:
             vision = wegen.load_vision(1)
@@ -52,5 +54,5 @@ class WeGenAsk(io.ComfyNode):
             prompt = ask_prompt(wegen.config, wegen.tokenizer, question, subject, chat)
             model = wegen.load_language(1, prompt.tokens(wegen.tokenizer) + limit)
             answer = ask(model, question, subject, chat, limit, progress())
-            answers.append(" ".join([*understand(wegen.config, question).notes, answer]))
+            answers.append(" ".join([*normalise_prompt(wegen.config, question).notes, answer]))
         return io.NodeOutput(answers, ui=ui.PreviewText("\n\n".join(answers)))

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from comfy_api.latest import io, ui
 
+from ..models.encoding import begin_with
 from ..models.errors import WeGenError
 from ..models.media.chat_file import load_chat, save_chat
 from ..models.media.contact_sheet import filmstrip
-from ..models.pipeline import begin_with
 from ..models.values import Chat
 from .host import folders
-from .inputs import CATEGORY, ChatType, WeGenType
+from .sockets import CATEGORY, ChatType, WeGenType
 
 NO_FILE = "none"
 

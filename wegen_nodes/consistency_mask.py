@@ -5,29 +5,35 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io, ui
 
-from ..models.editing.predicted_mask import heat_map, predict_edit_mask
-from ..models.values import AutoMask
-from .inputs import CATEGORY, ChatType, auto_mask_settings, rewritten, wegen
-from .thinking import think_in_host, turn_inputs
+from ..models.editing.predicted_mask import heat_map
+from ..models.engine import predict_masks
+from .host.bundle import language_progress
+from .inputs import inputs, instruction, references, wegen
+from .sockets import CATEGORY, ChatType
+from .turn import request_of
 
 
 class WeGenConsistencyMask(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        turn = [entry for entry in turn_inputs() if entry.id != "chat"]
         return io.Schema(
             node_id="WeGenConsistencyMask",
             display_name="WeGen Consistency Mask",
             category=CATEGORY,
-            description="Where the model means to change the picture: its features before and after, cell by cell.",
+            description="Where the model means to change the picture: its features before and after, cell by cell. "
+            "WeGen Refine with the same inputs uses the same mask.",
             search_aliases=["wegen auto mask", "edit mask", "difference mask"],
+            is_output_node=True,
+            # Saved workflows hold widgets by their order: new ones go behind all others.
             inputs=[
                 wegen(),
                 ChatType.Input("chat", tooltip="Its last picture is the one before."),
-                *turn,
-                *auto_mask_settings(),
-                rewritten(),
+                instruction("What to change. @name means a reference."),
+                *inputs("seed", "batch_size", "rewrite", "creativity", "feature_guidance", "collection", refine=True),
+                references(),
+                *inputs("threshold", "grow", "soften", "rewritten"),
             ],
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 io.Mask.Output(display_name="mask", tooltip="White may change; an edit mask for WeGen Refine."),
                 io.Image.Output(display_name="heat_map"),
@@ -35,22 +41,11 @@ class WeGenConsistencyMask(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls,
-        wegen,
-        chat,
-        threshold=AutoMask.threshold,
-        grow=AutoMask.grow,
-        soften=AutoMask.soften,
-        **turn,
-    ) -> io.NodeOutput:
-        before = chat.last.answer
-        height, width = before.picture.shape[:2]
-        how = AutoMask(threshold, grow, soften)
-        found = [
-            predict_edit_mask(before.features, idea.features, height, width, how)
-            for idea in think_in_host(wegen, chat=chat, **turn)
-        ]
-        maps = torch.stack([heat_map(before.picture, one.heat, one.mask) for one in found])
+    def execute(cls, wegen, chat, **asked) -> io.NodeOutput:
+        found = predict_masks(request_of(**asked), chat, wegen, language_progress(cls.hidden.unique_id))
+        before = chat.last.answer.picture
+        maps = torch.stack([heat_map(before, one.heat, one.mask) for one in found])
         masks = torch.stack([one.mask for one in found])
-        return io.NodeOutput(masks, maps, ui=ui.PreviewImage(maps, cls=cls))
+        notes = "\n".join(dict.fromkeys(one.note for one in found if one.note))
+        shown = ui.PreviewImage(maps, cls=cls).as_dict()
+        return io.NodeOutput(masks, maps, ui={**shown, **ui.PreviewText(notes).as_dict()} if notes else shown)

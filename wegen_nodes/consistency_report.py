@@ -12,8 +12,8 @@ from ..models.errors import WeGenError
 from ..models.media.images import from_pil
 from ..models.media.plots import bar_plot, curve_plot
 from ..models.metrics.consistency import Area, compare, difference, drift
-from .inputs import CATEGORY, ChatType
 from .keep import batch_length, member
+from .sockets import CATEGORY, ChatType
 
 
 class WeGenConsistencyReport(io.ComfyNode):
@@ -25,6 +25,7 @@ class WeGenConsistencyReport(io.ComfyNode):
             category=CATEGORY,
             description="What an edit changed outside and inside its mask, or how a chat drifts from turn to turn. "
             "For pictures of any model.",
+            is_output_node=True,
             search_aliases=["psnr", "ssim", "compare images", "difference", "drift"],
             inputs=[
                 io.Image.Input("before", optional=True, tooltip="The picture as it was: one, or one for each after."),

@@ -6,7 +6,7 @@ from comfy_api.latest import io, ui
 
 from ..models.media.images import to_pil
 from ..models.metrics.diversity import compare_features, compare_pixels, draw_matrix, same_size, summary
-from .inputs import CATEGORY, WeGenType
+from .sockets import CATEGORY, WeGenType
 
 
 class WeGenDiversity(io.ComfyNode):

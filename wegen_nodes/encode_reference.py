@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..models.encoding import encode_reference
 from ..models.errors import WeGenError
-from ..models.pipeline import encode_reference
 from ..models.values import References
-from .inputs import CATEGORY, ReferencesType, references, wegen
+from .inputs import references, wegen
+from .sockets import CATEGORY, ReferencesType
 
 
 class WeGenEncodeReference(io.ComfyNode):

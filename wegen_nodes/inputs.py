@@ -1,23 +1,18 @@
-"""Socket types of the pack, and inputs that several nodes share."""
+"""Node inputs: those of a turn are made from the table of options, so that a new one is added in one place."""
 
 from __future__ import annotations
 
 import comfy.samplers
 from comfy_api.latest import io
 
-from ..models.prompting.text_sampling import DEFAULT_CREATIVITY
-from ..models.values import AutoMask
-from .host.sampling import PUBLISHED, schedulers
+from ..models.options import OPTIONS, Option
+from .host.painter import schedulers
+from .sockets import ReferencesType, WeGenType
 
-CATEGORY = "WeGen"
-
-WeGenType = io.Custom("WEGEN")
-ReferencesType = io.Custom("WEGEN_REFERENCES")
-ChatType = io.Custom("WEGEN_CHAT")
-DraftsType = io.Custom("WEGEN_IDEAS")
-
-LARGEST_SEED = 0xFFFFFFFFFFFFFFFF
-LARGEST_SIZE = 8192
+LARGEST_SEED = OPTIONS["seed"].maximum
+LARGEST_SIZE = OPTIONS["width"].maximum
+#: what old workflows may lack: they were saved before these were there, or hold them only when they were set
+_OPTIONAL = {name for name, option in OPTIONS.items() if option.advanced} | {"auto_mask"}
 
 
 def wegen(**options) -> io.Input:
@@ -34,157 +29,40 @@ def instruction(tooltip: str) -> io.Input:
 
 
 def seed() -> io.Input:
-    tooltip = "The same seed and inputs give the same result. Member k of a batch uses seed + k."
-    return io.Int.Input("seed", default=0, min=0, max=LARGEST_SEED, control_after_generate=True, tooltip=tooltip)
+    [made] = inputs("seed")
+    return made
 
 
-def creativity(default: float = DEFAULT_CREATIVITY) -> io.Input:
-    tooltip = "How daring the rewriting is: 0 gives the same words for every seed, 1 the most surprising ones."
-    return io.Float.Input("creativity", default=default, min=0.0, max=1.0, step=0.05, tooltip=tooltip)
+def inputs(*names: str, refine: bool = False) -> list[io.Input]:
+    """The inputs of these options, in this order.
+
+    Args:
+        names: of `options.OPTIONS`.
+        refine: whether a refinement's defaults hold.
+    """
+    return [_input(OPTIONS[name], refine) for name in names]
 
 
-def rewrite() -> io.Input:
-    tooltip = (
-        "On: the model turns the instruction into a detailed description first, differently for each seed, and draws "
-        "that. Off: the instruction is drawn as it stands."
-    )
-    return io.Boolean.Input("rewrite", default=True, tooltip=tooltip)
+def _input(option: Option, refine: bool) -> io.Input:
+    default = option.refine_default if refine and option.refine_default is not None else option.default
+    common = {"default": default, "tooltip": option.help}
+    if option.name in _OPTIONAL:
+        common |= {"optional": True, "advanced": option.advanced}
+    if option.kind == "switch":
+        return io.Boolean.Input(option.name, **common)
+    if option.kind == "text":
+        return io.String.Input(option.name, multiline=option.multiline, **common)
+    if option.kind == "choice":
+        return io.Combo.Input(option.name, options=list(option.choices) or _host_choices(option.name), **common)
+    limits = {"min": option.minimum, "max": option.maximum}
+    if isinstance(option.default, int):
+        steps = {"step": int(option.step)} if option.step else {}
+        if option.name == "seed":
+            # Fixed: what was drawn once is not drawn anew because something is added behind it.
+            steps["control_after_generate"] = io.ControlAfterGenerate.fixed
+        return io.Int.Input(option.name, **limits, **steps, **common)
+    return io.Float.Input(option.name, **limits, step=option.step, **common)
 
 
-def rewritten() -> io.Input:
-    tooltip = "A description that is drawn as it stands in place of a rewrite, such as an edited one. Empty for none."
-    return io.String.Input("rewritten", multiline=True, default="", optional=True, advanced=True, tooltip=tooltip)
-
-
-def language_settings() -> list[io.Input]:
-    return [
-        io.Float.Input(
-            "feature_guidance",
-            default=1.0,
-            min=1.0,
-            max=10.0,
-            step=0.1,
-            optional=True,
-            advanced=True,
-            tooltip="Guidance of the language model while it writes features. 1 is off and twice as fast.",
-        ),
-        io.Combo.Input(
-            "collection",
-            options=["aligned", "released"],
-            default="aligned",
-            optional=True,
-            advanced=True,
-            tooltip="Where features are collected: aligned with training, or one position later as the released code.",
-        ),
-    ]
-
-
-def batch_size() -> io.Input:
-    return io.Int.Input("batch_size", default=1, min=1, max=64, tooltip="Pictures at once, with seeds counting up.")
-
-
-def sampler_settings() -> list[io.Input]:
-    return [
-        io.Int.Input("steps", default=20, min=1, max=999, tooltip="Sampler steps."),
-        io.Float.Input(
-            "cfg",
-            default=0.0,
-            min=0.0,
-            max=30.0,
-            step=0.1,
-            round=0.01,
-            tooltip="How closely the decoder follows the features. 0 takes what the checkpoint is best with.",
-        ),
-        io.Combo.Input("sampler_name", options=comfy.samplers.SAMPLER_NAMES, default="euler"),
-        io.Combo.Input(
-            "scheduler",
-            options=schedulers(),
-            default=PUBLISHED,
-            tooltip="'published' has the noise levels and the start noise of the published inference.",
-        ),
-    ]
-
-
-def refine_settings() -> list[io.Input]:
-    """What a refinement has beside the settings of a first turn."""
-    return [
-        io.Float.Input(
-            "strength",
-            default=1.0,
-            min=0.05,
-            max=1.0,
-            step=0.05,
-            optional=True,
-            advanced=True,
-            tooltip="How much is painted over where the picture may change. 1 paints it anew.",
-        ),
-        io.Boolean.Input(
-            "auto_mask",
-            default=True,
-            optional=True,
-            tooltip="Without an edit mask: only what the model itself means to change may change.",
-        ),
-        *auto_mask_settings(),
-        io.Boolean.Input(
-            "release",
-            default=False,
-            optional=True,
-            advanced=True,
-            tooltip="Give up what keep masks of earlier turns have kept.",
-        ),
-        io.Boolean.Input(
-            "align",
-            default=False,
-            optional=True,
-            advanced=True,
-            tooltip="Find shift and zoom against what is kept, and undo them before pasting.",
-        ),
-    ]
-
-
-def auto_mask_settings() -> list[io.Input]:
-    """How the model's own mask is made."""
-    own = AutoMask()
-    return [
-        io.Float.Input(
-            "threshold",
-            default=own.threshold,
-            min=0.0,
-            max=2.0,
-            step=0.01,
-            optional=True,
-            advanced=True,
-            tooltip="The model's own mask: how different features must be to count as changed (cosine distance).",
-        ),
-        io.Int.Input(
-            "grow",
-            default=own.grow,
-            min=0,
-            max=512,
-            optional=True,
-            advanced=True,
-            tooltip="The model's own mask: pixels that it reaches beyond what changes.",
-        ),
-        io.Int.Input(
-            "soften",
-            default=own.soften,
-            min=0,
-            max=512,
-            optional=True,
-            advanced=True,
-            tooltip="The model's own mask: width of its soft edge in pixels.",
-        ),
-    ]
-
-
-def size(name: str) -> io.Input:
-    return io.Int.Input(
-        name,
-        default=0,
-        min=0,
-        max=LARGEST_SIZE,
-        step=8,
-        optional=True,
-        advanced=True,
-        tooltip="In pixels. 0 takes the checkpoint's own size.",
-    )
+def _host_choices(name: str) -> list[str]:
+    return {"sampler_name": comfy.samplers.SAMPLER_NAMES, "scheduler": schedulers()}[name]

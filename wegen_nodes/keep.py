@@ -8,7 +8,7 @@ from comfy_api.latest import io, ui
 from ..models.editing.keep import keep
 from ..models.editing.masks import change_mask
 from ..models.errors import WeGenError
-from .inputs import CATEGORY
+from .sockets import CATEGORY
 
 
 class WeGenKeep(io.ComfyNode):
@@ -20,6 +20,7 @@ class WeGenKeep(io.ComfyNode):
             category=CATEGORY,
             description="Moves an edited picture back into place and pastes the kept pixels over it, to the bit. "
             "For pictures of any model.",
+            is_output_node=True,
             search_aliases=["paste back", "composite", "align", "inpaint stitch", "registration", "seam"],
             inputs=[
                 io.Image.Input("before", tooltip="The picture as it was: one, or one for each picture after."),

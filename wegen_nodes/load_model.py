@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from .host.bundle import WeGenBundle
 from .host.folders import checkpoint_folder, list_checkpoints
 from .host.loading import PRECISIONS, checkpoint_stamp, load_unet, load_vae
-from .inputs import CATEGORY, WeGenType
+from .sockets import CATEGORY, WeGenType
 
 
 class WeGenLoadModel(io.ComfyNode):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 
 from ..models.prompting.conversation import rewrite_prompt
-from ..models.prompting.domain import understand
+from ..models.prompting.domain import normalise_prompt
 from ..models.prompting.rewriting import report, rewrite, rows_needed
 from ..models.prompting.text_sampling import TextSampling
-from ..models.values import Chat, References
+from ..models.values import References
 from .host.bundle import progress
-from .inputs import CATEGORY, ChatType, creativity, instruction, references, seed, wegen
+from .inputs import inputs, instruction, references, seed, wegen
+from .sockets import CATEGORY, ChatType
 
 
 class WeGenRewritePrompt(io.ComfyNode):
@@ -21,13 +22,14 @@ class WeGenRewritePrompt(io.ComfyNode):
             display_name="WeGen Rewrite Prompt",
             category=CATEGORY,
             description="Lets the model turn a vague wish into detailed descriptions, each with its own seed.",
+            is_output_node=True,
             search_aliases=["prompt enhancer", "prompt expansion", "wegen rewrite"],
             inputs=[
                 wegen(),
                 instruction("What you wish for; vague is fine."),
                 seed(),
                 io.Int.Input("count", default=1, min=1, max=64, tooltip="How many rewrites; rewrite k uses seed + k."),
-                creativity(),
+                *inputs("creativity"),
                 io.Int.Input(
                     "max_tokens",
                     default=0,
@@ -80,7 +82,7 @@ class WeGenRewritePrompt(io.ComfyNode):
         references=None,
         chat=None,
     ) -> io.NodeOutput:
-        references, chat = references or References(), chat or Chat()
+        references, chat = references or References(), wegen.read(chat)
         limit = max_tokens or wegen.config.templates.rewrite_limit
         sampling = TextSampling.from_creativity(
             creativity, None if temperature < 0 else temperature, None if top_p < 0 else top_p
@@ -95,8 +97,7 @@ class WeGenRewritePrompt(io.ComfyNode):
             chat,
             limit,
             progress(),
-            chat.kept(),
         )
-        texts = [one.text for one in written]
-        said = " ".join(filter(None, [*understand(wegen.config, instruction).notes, report(written)]))
+        texts = [one.text or instruction.strip() for one in written]
+        said = " ".join(filter(None, [*normalise_prompt(wegen.config, instruction).notes, report(written)]))
         return io.NodeOutput(texts, said, ui=ui.PreviewText("\n\n".join(filter(None, [said, *texts]))))

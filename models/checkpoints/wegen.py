@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from PIL import Image
@@ -32,6 +33,23 @@ class WeGen:
     agent: Agent
     device: torch.device
     dtype: torch.dtype
+
+    def load_vision(self, pictures: int) -> WeGen:
+        """The model with its vision encoder ready for `pictures` at once; headless it always is."""
+        return self
+
+    def load_language(self, rows: int, positions: int) -> WeGen:
+        """The model with its language model ready for `rows` sequences of `positions` tokens; headless it always is.
+
+        Raises:
+            WeGenError: more positions than the model's context holds.
+        """
+        self.config.language.require_room(positions)
+        return self
+
+    def recall(self, question: Hashable, answer: Callable[[], Any]) -> Any:
+        """What `answer` gives; inside a host, or gave when the same was asked before."""
+        return answer()
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """CLIP-normalised pictures `[B, 3, S, S]` -> pooled features `[B, tokens_per_picture, D]`, float32."""

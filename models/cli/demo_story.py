@@ -14,7 +14,6 @@ from ..media.contact_sheet import Sheet
 from ..media.images import to_pil
 from ..pipeline import Pipeline
 from ..prompting.asking import ask
-from ..prompting.text_sampling import DEFAULT_CREATIVITY, TextSampling
 from ..storybook import Scene, Thing, render
 from ..values import References
 
@@ -63,7 +62,7 @@ def run_demo(pipeline: Pipeline, out: Path, say: Callable[[str], None] = print) 
         return image
 
     begun = time.perf_counter()
-    chat = pipeline.generate(WISH, list(WISH_SEEDS), sampling=TextSampling.from_creativity(DEFAULT_CREATIVITY))
+    chat = pipeline.generate(WISH, list(WISH_SEEDS))
     answers = chat.last.answers
     drawn = [(save(answer.picture, f"wish_{answer.seed}"), answer.rewrite) for answer in answers]
     sheet.add(f"“{WISH}”: six rewrites, six pictures", drawn)
@@ -89,9 +88,7 @@ def run_demo(pipeline: Pipeline, out: Path, say: Callable[[str], None] = print) 
         before = chat.last.answer.picture
         edit = _area(area, *before.shape[:2])
         whole = bool(edit.all())
-        chat = pipeline.refine(
-            chat, instruction, [number], edit_mask=None if whole else edit, sampling=TextSampling(temperature=0.0)
-        )
+        chat = pipeline.refine(chat, instruction, [number], edit_mask=None if whole else edit)
         after = chat.last.answer.picture
         words = instruction
         if not whole:

@@ -49,14 +49,16 @@ def run(arguments: argparse.Namespace) -> int:
 
     from ..evaluation.batch_evaluator import BatchEvaluator
     from ..evaluation.cases import shares
-    from ..evaluation.nano import BEHAVIOURS, turn_seconds
+    from ..evaluation.nano import BEHAVIOURS as PLAIN
+    from ..evaluation.nano import turn_seconds
+    from ..evaluation.own_words import BEHAVIOURS as OWN
     from ..pipeline import Pipeline
 
     pipeline = Pipeline.from_folder(arguments.model)
     exam = BatchEvaluator(pipeline, arguments.cases, arguments.seed, arguments.rewriting)
     wanted = {JUDGE, *(arguments.only or MEASURED)}  # no number without the judge's own
     numbers: dict[str, float] = {}
-    for name, behaviour in BEHAVIOURS.items():
+    for name, behaviour in {**PLAIN, **OWN}.items():
         if name not in wanted:
             continue
         began = time.perf_counter()

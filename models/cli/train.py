@@ -1,4 +1,4 @@
-"""`wegen train`: one stage, or all of nano from nothing but the repository.
+"""`wegen train`: one stage, all of a folder of recipes, or all of nano from nothing but the repository.
 
 What training needs is imported when it begins, so that the command line's help answers at once, and without it.
 """
@@ -24,9 +24,11 @@ PACK = "pack"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `wegen train` understands."""
     parser.description = "Train one stage from its configuration file, or all of nano from nothing but the repository."
-    parser.add_argument("target", metavar="nano|CONFIG", help="'nano', or the JSON file of one stage to train")
+    parser.add_argument(
+        "target", metavar="nano|FOLDER|CONFIG", help="'nano', a folder of recipes, or the JSON file of one stage"
+    )
     parser.add_argument("--out", type=Path, default=Path("nano-run"), help="folder of the run (default: ./nano-run)")
-    parser.add_argument("--stage", choices=[*STAGES, PACK], help="with 'nano': only this stage")
+    parser.add_argument("--stage", choices=[*STAGES, PACK], help="with 'nano' or a folder: only this stage")
     parser.add_argument(
         "--data", type=Path, help="shards of `wegen data` to train the agent with; default fresh samples"
     )
@@ -53,11 +55,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise WeGenError(f"Training needs the package {error.name}: pip install 'wegen[train]'.") from error
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    if arguments.target == NANO:
-        workshop = TrainingRun(NANO_RECIPES, arguments.out, arguments.data)
-        stages = [arguments.stage] if arguments.stage else [*STAGES, PACK]
+    path = NANO_RECIPES if arguments.target == NANO else Path(arguments.target)
+    if path.is_dir():
+        workshop = TrainingRun(path, arguments.out, arguments.data)
+        known = [stage for stage in STAGES if (path / f"{stage}.json").is_file()]
+        stages = [arguments.stage] if arguments.stage else [*known, PACK]
     else:
-        path = Path(arguments.target)
         workshop = TrainingRun(path.parent, arguments.out, arguments.data)
         stages = [read_recipe(path).stage]
     for stage in stages:

@@ -17,11 +17,13 @@ def _check_role(role: str) -> None:
 
 @dataclass(frozen=True)
 class Text:
-    """Words of one speaker. `target` says that a model learns to write them."""
+    """Words of one speaker. `target` says that a model learns to write them. `task` names the template by which a
+    user's words are put; empty where the answer tells which."""
 
     text: str
     role: str
     target: bool = False
+    task: str = ""
 
     def __post_init__(self):
         _check_role(self.role)

@@ -41,6 +41,7 @@ def _members(key: str, sample: Sample) -> Iterator[tuple[str, bytes]]:
         entry: dict[str, Any] = {"role": part.role, "target": part.target}
         if isinstance(part, Text):
             entry["text"] = part.text
+            entry |= {"task": part.task} if part.task else {}
         elif isinstance(part, Forgotten):
             entry["forgotten"] = True
         else:
@@ -139,7 +140,7 @@ def _read_sample(path: Path, archive: tarfile.TarFile, members: Mapping[str, tar
         parts: list[Part] = []
         for entry in document["parts"]:
             if "text" in entry:
-                parts.append(Text(entry["text"], entry["role"], entry["target"]))
+                parts.append(Text(entry["text"], entry["role"], entry["target"], entry.get("task", "")))
                 continue
             if "forgotten" in entry:
                 parts.append(Forgotten(entry["role"], entry["target"]))

@@ -4,14 +4,17 @@ Sample number i of a seed depends on (seed, i) alone, so that training can resum
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from types import MappingProxyType
 from typing import Any
 
 from .. import storybook
-from ..storybook import Question, Scene, Thing
+from ..storybook import Edit, Question, Scene, Thing, language
+from ..storybook.language import Story
 from .annotator import Annotator, StorybookAnnotator, order
 from .samples import Forgotten, Part, Picture, Sample, Text
+from .strange_pictures import strange_picture
 
 MOST_TURNS = 3
 MOST_CHANGES = 2  # in one turn
@@ -21,6 +24,14 @@ TWINS = 0.5
 """Share of the pages asked about that must show two of a kind. Of all pages too few do to learn to count them."""
 TOPIC_WEIGHTS = {topic: 3 for topic in ("where", "how_many", "is_there", "colour")}
 """Those that make a model look for one thing need more practice than those about the whole page, which weigh 1."""
+
+
+OWN_WORDS = 0.75
+"""Share of what people say that is in their own words; the rest is in those of the storybook's grammar."""
+IN_EDIT_BOX = 0.15
+"""Share of the pages whose questions are put where an order is expected."""
+GIVEN, DRAWN, FORGOTTEN = "given", "drawn", "forgotten"
+"""How a picture that is spoken of came into the chat: brought by the user, asked for, or asked for and out of sight."""
 
 
 def _user(*contents: str | Scene) -> list[Part]:
@@ -40,15 +51,20 @@ def _part(content: str | Scene, role: str, target: bool) -> Part:
 def caption(rng: Random) -> Sample:
     """A picture, and its canonical description."""
     scene = storybook.sample_scene(rng)
-    parts = _user(scene, rng.choice(storybook.DESCRIBE)) + _assistant(storybook.describe(scene))
+    request = language.sample_describe(rng) if _in_own_words(rng) else rng.choice(storybook.DESCRIBE)
+    parts = _user(scene, request) + _assistant(storybook.describe(scene))
     return Sample("caption", tuple(parts), {"scene": scene.to_json()})
+
+
+def _in_own_words(rng: Random) -> bool:
+    return rng.random() < OWN_WORDS
 
 
 def question(rng: Random) -> Sample:
     """A picture and many questions with short answers, no two of them alike."""
     scene = _scene_with_twins(rng) if rng.random() < TWINS else storybook.sample_scene(rng)
     asked = _questions(scene, rng, rng.randint(*QUESTIONS))
-    parts = _user(scene) + _asked(asked)
+    parts = _user(scene) + _asked(asked, "edit_rewrite" if rng.random() < IN_EDIT_BOX else "")
     return Sample("question", tuple(parts), {"scene": scene.to_json(), "questions": [vars(item) for item in asked]})
 
 
@@ -61,14 +77,20 @@ def _scene_with_twins(rng: Random) -> Scene:
 
 def _questions(scene: Scene, rng: Random, count: int) -> list[Question]:
     """At most `count` questions, all different."""
-    weights = [TOPIC_WEIGHTS.get(topic, 1) for topic in storybook.TOPICS]
-    topics = rng.choices(storybook.TOPICS, weights, k=count)
-    items = {item.text: item for item in (storybook.sample_question(scene, rng, topic) for topic in topics)}
+    items = {}
+    for _ in range(count):
+        own = _in_own_words(rng)
+        all_topics = language.TOPICS if own else storybook.TOPICS
+        [topic] = rng.choices(all_topics, [TOPIC_WEIGHTS.get(topic, 1) for topic in all_topics])
+        if not scene.things and topic not in ("what", "how_many", "count", "ground", "sky", "is_there"):
+            continue
+        item = (language if own else storybook).sample_question(scene, rng, topic)
+        items[item.text] = item
     return list(items.values())
 
 
-def _asked(items: Sequence[Question]) -> list[Part]:
-    return [part for item in items for part in _user(item.text) + _assistant(item.answer)]
+def _asked(items: Sequence[Question], task: str = "") -> list[Part]:
+    return [part for item in items for part in (Text(item.text, "user", task=task), *_assistant(item.answer))]
 
 
 def change_question(rng: Random) -> Sample:
@@ -77,6 +99,8 @@ def change_question(rng: Random) -> Sample:
     edits = storybook.sample_edits(before, rng, rng.choice((1, 1, 2)))
     after = storybook.apply(before, edits)
     item = storybook.change_question(before, edits, rng)
+    if _in_own_words(rng):
+        item = replace(item, text=language.sample_changed(rng))
     parts = _user(before, after, item.text) + _assistant(item.answer)
     record = {"scenes": [before.to_json(), after.to_json()], "questions": [vars(item)]}
     return Sample("change_question", tuple(parts), record)
@@ -86,6 +110,9 @@ def text_to_picture(rng: Random) -> Sample:
     """A full caption in any wording; the same in canonical words, things in the same order, and the picture."""
     scene = storybook.sample_scene(rng)
     text = storybook.full_caption(scene, rng, shuffle=False)
+    if rng.random() < 0.3:
+        wish = language.sample_wish(rng, level="everything")
+        scene, text = wish.scene, wish.text
     parts = _user(text) + _assistant(storybook.full_caption(scene), scene)
     return Sample("text_to_picture", tuple(parts), {"scene": scene.to_json()})
 
@@ -93,6 +120,9 @@ def text_to_picture(rng: Random) -> Sample:
 def rewrite(rng: Random) -> Sample:
     """A vague wish; a full canonical description that keeps all it names, named things first; and the picture."""
     wish, scene = storybook.sample_wish(rng)
+    if _in_own_words(rng):
+        wish = language.sample_wish(rng)
+        scene = wish.scene
     parts = _user(wish.text) + _assistant(storybook.full_caption(scene), scene)
     return Sample("rewrite", tuple(parts), {"scene": scene.to_json(), "named": wish.named.to_json()})
 
@@ -146,6 +176,7 @@ def chat(rng: Random) -> Sample:
     Without pictures a change costs a model a third of the tokens, so this is where it practises what words ask for.
     """
     scene = storybook.sample_scene(rng)
+    story = Story((scene,))
     turns = rng.randint(2, MOST_CHAT_TURNS)
     seen_from = turns - rng.choice((0, 0, 0, 1, 2))
     parts, scenes, asked = [], [], []
@@ -156,13 +187,73 @@ def chat(rng: Random) -> Sample:
         scenes.append(scene.to_json())
         if number == turns - 1:
             break
-        before, edits = scene, storybook.sample_edits(scene, rng, rng.choice((1, 1, 1, MOST_CHANGES)))
-        request, scene = order(before, edits, rng), storybook.apply(before, edits)
+        edits: tuple[Edit, ...] = ()
+        if _in_own_words(rng):
+            said = language.sample_order(story, rng)
+            request, story = said.text, story.then(said)
+        else:
+            edits = storybook.sample_edits(scene, rng, rng.choice((1, 1, 1, MOST_CHANGES)))
+            after = storybook.apply(scene, edits)
+            request = order(scene, edits, rng)
+            story = Story((*story.scenes, after), past=(*story.past, scene))
+        before, scene = scene, story.now
     asked = _questions(scene, rng, rng.randint(0, 4))
-    if rng.random() < 0.3:
+    if edits and rng.random() < 0.4:
         asked.insert(0, storybook.change_question(before, edits, rng))
     record = {"scenes": scenes, "questions": [vars(item) for item in asked]}
     return Sample("chat", tuple(parts + _asked(asked)), record)
+
+
+def revise(rng: Random) -> Sample:
+    """A picture, given or asked for, and one to three orders in people's own words, each with its new picture."""
+    scene = storybook.sample_scene(rng, rng.choice((1, 2, 2, 3, 3, 4)))
+    form = rng.choice((GIVEN, DRAWN))
+    if form == GIVEN:  # nobody has named its things in another order yet
+        scene = replace(scene, things=tuple(sorted(scene.things, key=lambda thing: (thing.row, thing.column))))
+    story, parts, orders = Story((scene,)), _beginning(scene, rng, form), []
+    for _ in range(rng.choice((1, 1, 2, MOST_TURNS))):
+        said = language.sample_order(story, rng)
+        story = story.then(said)
+        orders.append({"intent": said.intent, "text": said.text})
+        parts += _user(said.text) + _assistant(storybook.full_caption(story.now), story.now)
+    record = {"scenes": [scene.to_json() for scene in story.scenes], "orders": orders}
+    return Sample("revise", tuple(parts), record)
+
+
+def _beginning(scene: Scene, rng: Random, form: str) -> list[Part]:
+    """A picture that the user brings, or one that was asked for in words, whose picture may be forgotten since."""
+    if form == GIVEN:
+        return _user(scene)
+    shown: list[Part] = [Forgotten("assistant", True)] if form == FORGOTTEN else _assistant(scene)
+    request = storybook.full_caption(scene, rng, shuffle=False)
+    return _user(request) + _assistant(storybook.full_caption(scene)) + shown
+
+
+def outside(rng: Random) -> Sample:
+    """Something that is not of the storybook's world, wished for, ordered or asked; a plain answer, and no picture."""
+    if rng.random() < 0.08:
+        return _unknown_picture(rng)
+    scene = storybook.sample_scene(rng)
+    said = language.sample_declined(scene, rng)
+    parts: list[Part] = []
+    if said.where != language.WISHED:
+        parts = _beginning(scene, rng, rng.choice((GIVEN, DRAWN, FORGOTTEN)))
+    parts.append(Text(said.text, "user", task=language.TASK_OF[said.where]))
+    parts += _assistant(said.answer)
+    return Sample("outside", tuple(parts), {"kind": said.kind, "scene": scene.to_json()})
+
+
+def _unknown_picture(rng: Random) -> Sample:
+    """A picture that is no drawing, and something that is said about it."""
+    way = rng.random()
+    if way < 0.4:
+        text, task = language.sample_describe(rng), "ask"
+    elif way < 0.7:
+        text, task = language.sample_question(storybook.sample_scene(rng), rng).text, "ask"
+    else:
+        text, task = language.sample_order(Story((storybook.sample_scene(rng),)), rng).text, "edit_rewrite"
+    parts = [Picture(strange_picture(rng), "user"), Text(text, "user", task=task)]
+    return Sample("outside", (*parts, *_assistant(language.UNKNOWN_ANSWER)), {"kind": "picture"})
 
 
 def refine(rng: Random) -> Sample:
@@ -215,7 +306,19 @@ def refine_video(video: Any, annotator: Annotator, rng: Random) -> Sample | None
     return Sample("refine", tuple(parts), record)
 
 
-_BUILDERS = (caption, question, change_question, text_to_picture, rewrite, compose, add_reference, refine, chat)
+_BUILDERS = (
+    caption,
+    question,
+    change_question,
+    text_to_picture,
+    rewrite,
+    compose,
+    add_reference,
+    refine,
+    revise,
+    chat,
+    outside,
+)
 TASKS: Mapping[str, Callable[[Random], Sample]] = MappingProxyType({build.__name__: build for build in _BUILDERS})
 
 

@@ -11,6 +11,7 @@ from scipy import ndimage, signal
 from torch import Tensor
 
 from ..errors import WeGenError
+from .masks import bounding_box
 
 TONE_SIDE = 192  # longest side of the grid on which colours are matched
 
@@ -19,7 +20,8 @@ def match_tone(before: Tensor, after: Tensor, change: Tensor, reach: int = 16) -
     """Shift the colours of `after` so that they meet those of `before` at the edge of the change area.
 
     Both pictures should show the same in a ring of kept pixels around the area; how their colours differ there is
-    averaged for each point, near ring pixels counting most, and added. Without a ring nothing is changed.
+    averaged for each point, near ring pixels counting most, and added: low frequencies only. Without a ring nothing is
+    changed. Only a box around the area and its ring is worked on.
 
     Args:
         before, after: `[H, W, C]` in 0..1; a fourth channel is opacity and is left alone.
@@ -27,11 +29,23 @@ def match_tone(before: Tensor, after: Tensor, change: Tensor, reach: int = 16) -
         reach: width of the ring in pixels.
 
     Returns:
-        `[H, W, C]` float32 in 0..1.
+        `[H, W, C]` float32 in 0..1. The ring is toned too: `paste` brings kept pixels back.
     """
-    area = (change > 0).numpy()
-    if area.all() or not area.any():
+    box = bounding_box(change, margin=reach)
+    if box is None:
         return after
+    matched = _toned(before[box], after[box], (change[box] > 0).numpy(), reach)
+    if matched is None:
+        return after
+    picture = after.to(torch.float32, copy=True)
+    picture[(*box, slice(3))] = matched
+    return picture
+
+
+def _toned(before: Tensor, after: Tensor, area: np.ndarray, reach: int) -> Tensor | None:
+    """The colours of `after`, `[H, W, 3]`, matched at the edge of `area`; None where there is no ring around it."""
+    if area.all():
+        return None
     ring = torch.from_numpy(~area & (ndimage.distance_transform_edt(~area) <= reach)).float()
     height, width = ring.shape
     # The shift is smooth: a few thousand points are enough for it.
@@ -45,8 +59,7 @@ def match_tone(before: Tensor, after: Tensor, change: Tensor, reach: int = 16) -
     *sums, weights = (signal.fftconvolve(layer, nearness, mode="same") for layer in both)
     shift = torch.from_numpy(np.stack(sums) / weights.clip(1e-9)).float()
     shift = F.interpolate(shift[None], size=(height, width), mode="bilinear")[0].permute(1, 2, 0)
-    matched = (after[..., :3].float() + shift).clamp(0, 1)
-    return torch.cat([matched, after[..., 3:].float()], dim=-1)
+    return (after[..., :3].float() + shift).clamp(0, 1)
 
 
 def paste(before: Tensor, after: Tensor, change: Tensor) -> Tensor:

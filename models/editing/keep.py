@@ -48,7 +48,7 @@ def keep(
         WeGenError: the pictures have other proportions, or the feather is negative.
     """
     weight = feathered(change, feather)
-    after, said = _resized(after, before)
+    after, said = _fitted(after, before)
     if align:
         motion = estimate(before, after, change)
         after = undo(after, motion)
@@ -62,7 +62,7 @@ def keep(
     return Kept(paste(before, after, weight), weight, " ".join(said))
 
 
-def _resized(after: Tensor, before: Tensor) -> tuple[Tensor, list[str]]:
+def _fitted(after: Tensor, before: Tensor) -> tuple[Tensor, list[str]]:
     """`after` at the size of `before`, and what there is to say about it."""
     (height, width), (has_height, has_width) = before.shape[:2], after.shape[:2]
     if (has_height, has_width) == (height, width):
@@ -74,7 +74,13 @@ def _resized(after: Tensor, before: Tensor) -> tuple[Tensor, list[str]]:
             f"{max(stretch, 1 / stretch) - 1:.0%}, at most {LARGEST_STRETCH - 1:.0%} can be resized. "
             "Crop or pad the new picture to the proportions of the old one first."
         )
-    picture = after.float().permute(2, 0, 1)[None]
+    return resized(after, height, width), [f"Resized from {has_width}x{has_height} to {width}x{height}."]
+
+
+def resized(picture: Tensor, height: int, width: int) -> Tensor:
+    """A picture `[h, w, C]` in 0..1 in another size, smoothly; the very same at its own size."""
+    if picture.shape[:2] == (height, width):
+        return picture
+    picture = picture.float().permute(2, 0, 1)[None]
     picture = F.interpolate(picture, size=(height, width), mode="bicubic", antialias=True)
-    said = f"Resized from {has_width}x{has_height} to {width}x{height}."
-    return picture[0].permute(1, 2, 0).clamp(0, 1), [said]
+    return picture[0].permute(1, 2, 0).clamp(0, 1)

@@ -24,7 +24,10 @@ def fit_mask(mask: Tensor, height: int, width: int) -> Tensor:
         raise WeGenError(
             f"A mask must have the shape [height, width], got {list(mask.shape)}; give one mask a picture."
         )
-    mask = mask.detach().float().cpu().clamp(0, 1)
+    mask = mask.detach().float().cpu()
+    if mask.sum().isnan():
+        raise WeGenError("The mask holds numbers that are none (NaN); check the node or file that it comes from.")
+    mask = mask.clamp(0, 1)
     if mask.shape != (height, width):
         mask = F.interpolate(mask[None, None], size=(height, width), mode="nearest-exact")[0, 0]
     return mask
@@ -63,6 +66,21 @@ def latent_mask(change: Tensor, downscale: int) -> Tensor:
     return F.max_pool2d(padded.reshape(-1, 1, *padded.shape[-2:]), downscale)
 
 
+def bounding_box(mask: Tensor, margin: int = 0) -> tuple[slice, slice] | None:
+    """Rows and columns of the smallest box that holds all of a mask `[H, W]` that is above 0; None if nothing is.
+
+    `margin` pixels are added on each side, as far as the mask reaches.
+    """
+    area = mask > 0
+    rows, columns = area.any(dim=1).nonzero()[:, 0], area.any(dim=0).nonzero()[:, 0]
+    if not len(rows):
+        return None
+    return tuple(
+        slice(max(0, int(line[0]) - margin), min(int(line[-1]) + 1 + margin, length))
+        for line, length in zip((rows, columns), mask.shape, strict=True)
+    )
+
+
 def pad_to_multiple(picture: Tensor, multiple: int) -> Tensor:
     """Grow a picture `[H, W, C]` at its right and bottom to multiples of `multiple` pixels, by reflection."""
     height, width = picture.shape[:2]
@@ -94,11 +112,17 @@ def feathered(change: Tensor, feather: float) -> Tensor:
     """
     if not feather >= 0:
         raise WeGenError(f"The feather is {feather} pixels; give 0 or more.")
-    area = (change > 0).numpy()
-    if feather == 0 or area.all() or not area.any():
+    box = bounding_box(change, margin=1)
+    if feather == 0 or box is None:
+        return change
+    inside = change[box]
+    area = (inside > 0).numpy()
+    if area.all():
         return change
     depth = ndimage.distance_transform_edt(area)
     parts, count = ndimage.label(area, structure=np.ones((3, 3)))
     deepest = ndimage.maximum(depth, parts, np.arange(count + 1))
     ramp = depth / np.minimum(feather + 1, deepest)[parts].clip(1)
-    return torch.minimum(change, torch.from_numpy(ramp.clip(0, 1)).to(change))
+    weight = change.clone()
+    weight[box] = torch.minimum(inside, torch.from_numpy(ramp.clip(0, 1)).to(change))
+    return weight

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 from torch import Tensor
 
 from ..errors import WeGenError
+from ..network.configuration import FeatureStatistics
 from ..values import AutoMask
+from .feature_statistics import distances, picture_threshold
+
+NOT_CALIBRATED = (
+    "This checkpoint's feature statistics were never measured, so the mask's threshold was found from this picture "
+    "alone; `wegen calibrate` measures them."
+)
+
+
+CELL_PARTS = 16
+"""Growth and softness are counted in sixteenths of a feature cell, so that they fit pictures of any size."""
 
 
 class PredictedMask(NamedTuple):
@@ -18,7 +31,11 @@ class PredictedMask(NamedTuple):
     mask: Tensor
     """`[H, W]` in 0..1, 1 where the picture may change."""
     heat: Tensor
-    """`[H, W]` in 0..1: how far apart the features are, 1 at a cosine distance of 1 or more."""
+    """`[H, W]` in 0..1: how far apart the features are, 1 at a distance of 1 or more."""
+    threshold: float = 0.0
+    """From which distance on a cell counted as changed."""
+    note: str = ""
+    """A plain sentence when the threshold had to be found from the picture, or nothing."""
 
     @property
     def empty(self) -> bool:
@@ -31,13 +48,18 @@ def predict_edit_mask(
     height: int,
     width: int,
     how: AutoMask = AutoMask(),  # noqa: B008 - immutable
+    statistics: FeatureStatistics | None = None,
 ) -> PredictedMask:
     """Compare features cell by cell.
+
+    With a threshold in `how` the cosine distance counts. Without one it is the distance of `feature_statistics`, whose
+    threshold is that of the checkpoint, or one found for this picture where the checkpoint has none.
 
     Args:
         before, after: features `[K, D]` of the picture there is and of the one that is meant, K a square number.
         height, width: of the picture in pixels.
-        how: threshold, growth and softness. Where most of the picture changes, half the threshold counts.
+        how: threshold, growth and softness. Where most of the picture changes, half a threshold that is given counts.
+        statistics: of the checkpoint that made the features.
 
     Raises:
         WeGenError: the features do not belong together.
@@ -45,30 +67,52 @@ def predict_edit_mask(
     if before.shape != after.shape or before.ndim != 2:
         raise WeGenError(f"Features of shapes {list(before.shape)} and {list(after.shape)} cannot be compared.")
     side = round(len(before) ** 0.5)
-    distance = 1 - F.cosine_similarity(before.float(), after.float(), dim=-1)
-    cells = distance.reshape(1, 1, side, side)
-    threshold = how.threshold
-    if (cells > threshold).float().mean() > 0.5:
+    measured = statistics is not None and statistics.measured
+    note = ""
+    if how.threshold is not None:
+        distance, threshold = 1 - F.cosine_similarity(before.float(), after.float(), dim=-1), how.threshold
+    else:
+        distance = distances(before, after, statistics)
+        threshold = statistics.threshold if measured else picture_threshold(distance)
+        note = "" if measured else NOT_CALIBRATED
+    if (how.threshold is not None or measured) and (distance > threshold).float().mean() > 0.5:
         # Most of the picture is meant to change, as with the time of day: what is left of it would show as patches.
         threshold /= 2
-    changed = (cells > threshold).float()
-    mask = F.interpolate(changed, size=(height, width), mode="nearest-exact")
-    mask = soften(grow(mask[0, 0], how.grow), how.soften)
+    cells = distance.reshape(1, 1, side, side)
+    mask = F.interpolate((cells > threshold).float(), size=(height, width), mode="nearest-exact")
+    grown, softened = (pixels_of_cells(part / CELL_PARTS, height, width, side) for part in (how.grow, how.soften))
+    mask = soften(grow(mask[0, 0], grown), softened)
     heat = F.interpolate(cells, size=(height, width), mode="bilinear", align_corners=False)
-    return PredictedMask(mask, heat[0, 0].clamp(0, 1))
+    return PredictedMask(mask, heat[0, 0].clamp(0, 1), threshold, note)
+
+
+def pixels_of_cells(cells: float, height: int, width: int, side: int = 8) -> int:
+    """Parts of a feature cell in whole pixels of a picture; a cell is the shorter side / `side` wide."""
+    return round(cells * min(height, width) / side)
+
+
+def cells_of_pixels(pixels: float, height: int, width: int, side: int = 8) -> float:
+    """Pixels of a picture in parts of a feature cell, as `pixels_of_cells` counts them."""
+    return pixels * side / min(height, width)
 
 
 def grow(mask: Tensor, pixels: int) -> Tensor:
     """A mask `[H, W]` that reaches `pixels` further in all directions."""
-    return mask if pixels == 0 else F.max_pool2d(mask[None, None], 2 * pixels + 1, 1, pixels)[0, 0]
+    if pixels == 0:
+        return mask
+    grown = mask.numpy()
+    for axis in (0, 1):
+        grown = ndimage.maximum_filter1d(grown, 2 * pixels + 1, axis, mode="nearest")
+    return torch.from_numpy(grown)
 
 
 def soften(mask: Tensor, pixels: int) -> Tensor:
     """A mask `[H, W]` whose values fall from 1 to 0 within `pixels` outside of where they were 1."""
-    edge = mask
-    for step in range(1, pixels + 1):
-        edge = torch.maximum(edge, grow(mask, step) * (1 - step / (pixels + 1)))
-    return edge
+    outside = (mask < 1).numpy()
+    if pixels == 0 or outside.all():
+        return mask
+    away = ndimage.distance_transform_cdt(outside, metric="chessboard").astype(np.float32)
+    return torch.maximum(mask, torch.from_numpy(1 - away / (pixels + 1)))
 
 
 def keep_features(before: Tensor, after: Tensor, change: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 
 import numpy as np
@@ -11,18 +11,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..editing.masks import latent_mask
-from ..editing.refinement import Masks, Plan, finish, plan
-from ..engine import PictureDraft
+from ..engine import TurnRequest, TurnResult, take_turns
 from ..errors import WeGenError
 from ..media.images import to_pil
-from ..pipeline import Pipeline, start_noise
-from ..prompting.conversation import picture_prompt
-from ..prompting.decoding import Decoding
-from ..prompting.rewriting import RewriteRequest, rewrite_each
-from ..prompting.text_sampling import TextSampling
+from ..painting.diffusers_painter import DiffusersPainter
+from ..painting.painter import PaintJob
+from ..pipeline import Pipeline
 from ..storybook import Named
-from ..values import AutoMask, Chat, Reference, References, Turn
+from ..values import AutoMask, Chat, Reference, References, SamplerSettings
 from .judge import Judge, bundled_judge
 
 BATCH = 8  # cases worked on at once
@@ -61,41 +57,12 @@ class BatchEvaluator:
         cut = None if mask is None else torch.from_numpy(mask).float()
         return self.pipeline.encode_reference(name, Image.fromarray(pixels), cut)
 
-    def think(
-        self, chats: Sequence[Chat], instructions: Sequence[str], references: Sequence[References]
-    ) -> list[tuple[str, Tensor]]:
-        """Words and features `[tokens_per_picture, D]` of the next turns of many chats: `turn.think` in one batch."""
-        pipeline, settings = self.pipeline, self.pipeline.default_settings
-        wegen = pipeline.wegen
-        asked = [RewriteRequest(*each) for each in zip(instructions, references, chats, strict=True)]
-        rewrites = list(instructions)
-        if self.rewriting:
-            rewrites = [one.text for [one] in rewrite_each(wegen, asked, [0], TextSampling())]
-        prompts = [
-            picture_prompt(pipeline.config, wegen.tokenizer, wish.chat, wish.instruction, wish.references, rewrite)
-            for wish, rewrite in zip(asked, rewrites, strict=True)
-        ]
-        prompts = [prompt.embeddings(wegen) for prompt in prompts]
-        guidance = settings.feature_guidance
-        decoding = Decoding(wegen, prompts, pipeline.config.tokens_per_picture + 1, guided=guidance != 1.0)
-        features = decoding.write_picture(guidance, settings.collection).features
-        return list(zip(rewrites, features, strict=True))
-
-    def paint(
-        self, features: Sequence[Tensor], seeds: Sequence[int], keep: tuple[Tensor, Tensor] | None = None
-    ) -> Tensor:
-        """The pictures `[B, H, W, 3]` in 0..1 of features `[tokens_per_picture, D]`, all in one batch.
-
-        `keep` are the pictures before, and where `[B, H, W]` they may change.
-        """
-        config, settings = self.pipeline.config, self.pipeline.default_settings
-        height, width = (config.size, config.size) if keep is None else keep[1].shape[1:]
-        noise = torch.cat([start_noise(config, seed, width, height) for seed in seeds])
-        decoder = self.pipeline.decoder
-        if keep is not None:
-            keep = decoder.encode(keep[0]), latent_mask(keep[1], config.vae.downscale)
-        latent = decoder.paint(torch.stack(list(features)), noise, settings.steps, settings.guidance_scale, keep)
-        return decoder.decode(latent)
+    def paint(self, features: Sequence[Tensor], seeds: Sequence[int]) -> Tensor:
+        """New pictures `[B, H, W, 3]` in 0..1 of features `[tokens_per_picture, D]`, all in one batch."""
+        config = self.pipeline.config
+        settings = SamplerSettings(guidance_scale=config.guidance_scale)
+        job = PaintJob(torch.stack(list(features)), seeds, settings, config.size, config.size)
+        return DiffusersPainter(self.pipeline.decoder).paint(job)
 
     def take_turns(
         self,
@@ -105,32 +72,26 @@ class BatchEvaluator:
         references: Sequence[References] | None = None,
         auto_mask: AutoMask | None = None,
     ) -> list[Chat]:
-        """The next turn of many chats: what the pipeline's `generate` and `refine` give one by one.
+        """The next turns of many chats, each with one picture; without `auto_mask` all of a picture may change."""
+        return [result.chat for result in self.results(chats, instructions, seeds, references, auto_mask)]
 
-        Without `auto_mask` all of a picture may change; with one every chat must have a turn.
-        """
+    def results(
+        self,
+        chats: Sequence[Chat],
+        instructions: Sequence[str],
+        seeds: Sequence[int],
+        references: Sequence[References] | None = None,
+        auto_mask: AutoMask | None = None,
+    ) -> list[TurnResult]:
+        """The same with all that the engine says of each turn. Words are the model's likeliest: nothing is checked."""
         references = references or [References()] * len(chats)
-        thought = self.think(chats, instructions, references)
-        ideas = [
-            PictureDraft(words, features.cpu(), seed) for (words, features), seed in zip(thought, seeds, strict=True)
+        settings = SamplerSettings(auto_mask=auto_mask)
+        requests = [
+            TurnRequest(text, (seed,), named, self.rewriting, creativity=0.0, settings=settings)
+            for text, seed, named in zip(instructions, seeds, references, strict=True)
         ]
-        settings = replace(self.pipeline.default_settings, auto_mask=auto_mask)
-        if auto_mask is None:
-            plans, befores, keep = [Plan(idea, None) for idea in ideas], [None] * len(ideas), None
-        else:
-            befores = [chat.last.answer.picture for chat in chats]
-            plans = [plan(chat, [idea], Masks(), settings)[0] for chat, idea in zip(chats, ideas, strict=True)]
-            keep = torch.stack(befores), torch.stack([one.change for one in plans])
-        pictures = self.paint([one.idea.features for one in plans], seeds, keep)
-        turns = zip(chats, instructions, references, plans, befores, pictures, strict=True)
-        return [
-            chat.add(
-                Turn(
-                    text, (finish(self.pipeline.wegen, one, before, after, settings).answer,), given, settings=settings
-                )
-            )
-            for chat, text, given, one, before, after in turns
-        ]
+        painter = DiffusersPainter(self.pipeline.decoder)
+        return take_turns(requests, chats, painter, self.pipeline.wegen)
 
     def read(self, pictures: Sequence[np.ndarray]) -> list[Named]:
         """What the judge sees in uint8 pictures `[H, W, 3]`."""

@@ -10,7 +10,7 @@ import math
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
@@ -23,12 +23,14 @@ from .. import storybook
 from ..editing.masks import latent_mask
 from ..editing.predicted_mask import grow
 from ..editing.registration import Motion, estimate
+from ..encoding import begin_with
 from ..errors import WeGenError
 from ..media.chat_file import load_chat, save_chat
 from ..metrics.consistency import compare, drift
-from ..pipeline import Pipeline, begin_with, start_noise
+from ..painting.painter import start_noise
+from ..pipeline import Pipeline
 from ..storybook import Scene
-from ..values import AutoMask
+from ..values import AutoMask, SamplerSettings
 from .batch_evaluator import BatchEvaluator
 from .motion import moved_picture, natural_picture, worn
 from .own_masks import auto_mask
@@ -200,12 +202,12 @@ def stock(exam: Exam) -> dict[str, float]:
 
 
 def _stock_turn(pipeline: Pipeline, pictures: Tensor, change: Tensor, targets: Sequence[Scene], turn: int) -> Tensor:
-    decoder, settings = pipeline.decoder, pipeline.default_settings
+    decoder, settings = pipeline.decoder, SamplerSettings()
     features = pipeline.wegen.encode_pictures([Image.fromarray(storybook.render(scene)) for scene in targets])
     height, width = change.shape[1:]
     noise = torch.cat([start_noise(pipeline.config, 1000 * turn + n, width, height) for n in range(len(targets))])
     keep = (decoder.encode(pictures), latent_mask(change, pipeline.config.vae.downscale))
-    latent = decoder.paint(features, noise, settings.steps, settings.guidance_scale, keep)
+    latent = decoder.paint(features, noise, settings.steps, pipeline.config.guidance_scale, keep)
     return decoder.decode(latent)
 
 
@@ -224,7 +226,7 @@ def kept(exam: Exam) -> dict[str, float]:
     picture = (natural_picture(rng, height, width) * 255).round().float() / 255
     chat = begin_with(pipeline.wegen, [picture])
     # How well each picture is painted does not matter here.
-    settings = replace(pipeline.default_settings, steps=2)
+    settings = SamplerSettings(steps=2)
     turns = min(KEPT_TURNS, exam.count)
     for turn in range(turns):
         mask = _rectangle(rng, rng.randrange(20, 200), rng.randrange(20, 200), least=0.1, most=0.3)

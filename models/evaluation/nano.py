@@ -13,9 +13,10 @@ from random import Random
 from types import MappingProxyType
 
 from .. import storybook
+from ..options import CREATIVITY
 from ..pipeline import Pipeline
 from ..prompting.asking import ask
-from ..prompting.text_sampling import DEFAULT_CREATIVITY, TextSampling
+from ..prompting.text_sampling import TextSampling
 from ..storybook import Composition, Edit, Mention, Named, Scene
 from ..values import Chat, References
 from .batch_evaluator import BatchEvaluator, shown, to_bytes
@@ -219,7 +220,7 @@ def _references(exam: BatchEvaluator, plan: Composition) -> References:
 
 def rewriting(exam: BatchEvaluator) -> Iterator[Case]:
     """Wishes of every level in detailed words, sampled: all that a wish names is in its rewrite."""
-    sampling = TextSampling.from_creativity(DEFAULT_CREATIVITY)
+    sampling = TextSampling.from_creativity(CREATIVITY)
     for batch in exam.batches("rewriting"):
         for number, rng in batch:
             level = storybook.LEVELS[number % len(storybook.LEVELS)]
@@ -244,7 +245,7 @@ def turn_seconds(pipeline: Pipeline) -> float:
     for number in range(TIMED_TURNS + 1):
         wish, _ = storybook.sample_wish(Random(f"evaluation/turn/{number}"), "kinds")
         began = time.perf_counter()
-        pipeline.generate(wish.text, [number], sampling=TextSampling.from_creativity(DEFAULT_CREATIVITY))
+        pipeline.generate(wish.text, [number], sampling=TextSampling.from_creativity(CREATIVITY))
         times.append(time.perf_counter() - began)
     return statistics.median(times[1:])
 

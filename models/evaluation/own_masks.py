@@ -10,7 +10,7 @@ import torch
 
 from .. import storybook
 from ..editing.predicted_mask import predict_edit_mask
-from ..pipeline import begin_with
+from ..encoding import begin_with
 from ..storybook import Edit, Named, Scene
 from ..values import AutoMask, Chat
 from .batch_evaluator import BatchEvaluator, shown

@@ -106,7 +106,8 @@ def measure(
     pipeline: Pipeline, wishes: Sequence[Wish], done: Callable[[], object] = lambda: None
 ) -> dict[str, float | list[float]]:
     """All numbers; `done` is called after each batch of pictures. Names that begin with "drawn/" are not promised."""
-    from ..prompting.text_sampling import DEFAULT_CREATIVITY, TextSampling
+    from ..options import CREATIVITY
+    from ..prompting.text_sampling import TextSampling
 
     def batches(sampling: TextSampling | None, some: Sequence[Wish] = wishes) -> list[Batch]:
         found = []
@@ -115,7 +116,7 @@ def measure(
             done()
         return found
 
-    default = TextSampling.from_creativity(DEFAULT_CREATIVITY)
+    default = TextSampling.from_creativity(CREATIVITY)
     with_words, without = batches(default), batches(None)
     few = wishes[: on_the_scale(len(wishes))]
     scale = [batches(TextSampling.from_creativity(step), few) for step in STEPS]
@@ -145,26 +146,23 @@ def on_the_scale(cases: int) -> int:
 def draw(pipeline: Pipeline, wish: Wish, sampling: TextSampling | None) -> Batch:
     """The pictures of one wish for all seeds; without sampling it is drawn as it stands."""
     from .. import storybook
-    from ..engine import Wish as Request
-    from ..engine import generate_features
+    from ..engine import TurnRequest
     from ..media.images import to_pil
     from ..metrics.diversity import compare_features
     from ..prompting.rewriting import rewrite
-    from ..values import Chat
     from .batch_evaluator import BatchEvaluator, to_bytes
 
     exam = BatchEvaluator(pipeline)
     rewrites = [] if sampling is None else rewrite(pipeline.wegen, wish.text, range(SEEDS), sampling)
-    words = [one.text for one in rewrites] or [wish.text]
-    features = generate_features(pipeline.wegen, Chat(), Request(wish.text), words)
-    seeds = list(range(SEEDS))
-    painted = exam.paint([features[text] for text in (words if rewrites else words * SEEDS)], seeds)
+    words = tuple(one.text or wish.text for one in rewrites) or (wish.text,) * SEEDS
+    result = pipeline.take_turn(TurnRequest(wish.text, tuple(range(SEEDS)), prompt_override=words))
+    painted = result.pictures
     seen = exam.read([to_bytes(picture) for picture in painted])
     encoded = pipeline.wegen.encode_pictures([to_pil(picture) for picture in painted])
     return Batch(
         distinct=len({_objects_and_ground(named) for named in seen}),
         vendi=compare_features(encoded).vendi,
-        in_rewrites=tuple(m for text in words for m in kept(wish.named, storybook.parse_caption(text))),
+        in_rewrites=tuple(m for text in dict.fromkeys(words) for m in kept(wish.named, storybook.parse_caption(text))),
         in_pictures=tuple(m for named in seen for m in kept(wish.named, named)),
         rewrites=tuple(rewrites),
     )

@@ -14,6 +14,10 @@ MEASURED = (
     "refine",
     "two_references",
     "rewriting",
+    "own_words",
+    "own_wishes",
+    "own_questions",
+    "outside",
     TURN,
 )
 SECONDS = "turn/seconds"
@@ -30,6 +34,9 @@ THRESHOLDS: Mapping[str, float] = MappingProxyType(
         "refine/unchanged": 0.95,
         "two_references/both": 0.90,
         "rewriting/named_kept": 0.99,
+        "own_words/changed": 0.90,
+        "own_words/unchanged": 0.95,
+        "outside/said_so": 0.95,
         SECONDS: 4.0,
     }
 )

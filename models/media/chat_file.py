@@ -120,7 +120,7 @@ class _Writer:
     def answer(self, answer: Answer) -> dict[str, Any]:
         names = ("features", "picture", "change")
         tensors = {name: self.tensor(getattr(answer, name)) for name in names}
-        return {"rewrite": answer.rewrite, "seed": answer.seed, **tensors}
+        return {"rewrite": answer.rewrite, "shows": answer.shows, "seed": answer.seed, **tensors}
 
     def reference(self, reference: Reference) -> dict[str, Any]:
         tensors = {name: self.tensor(getattr(reference, name)) for name in ("features", "picture", "mask")}
@@ -176,7 +176,8 @@ class _Reader:
 
     def answer(self, record: Mapping[str, Any]) -> Answer:
         tensors = {name: self.tensor(record[name]) for name in ("features", "picture", "change")}
-        return Answer(rewrite=record["rewrite"], seed=record["seed"], **tensors)
+        # Chats of version 0.1 say nothing about what masks kept back.
+        return Answer(rewrite=record["rewrite"], shows=record.get("shows"), seed=record["seed"], **tensors)
 
     def reference(self, record: Mapping[str, Any]) -> Reference:
         tensors = {name: self.tensor(record[name]) for name in ("features", "picture", "mask")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
@@ -14,6 +15,7 @@ from ..errors import WeGenError
 
 FORMAT_VERSION = 1
 WORLDS = ("", "storybook")
+USER_TEMPLATES = ("text_to_picture", "edit", "rewrite", "edit_rewrite", "ask")
 
 
 def _require(condition: bool, message: str) -> None:
@@ -261,14 +263,21 @@ class ScheduleConfig:
 class Templates:
     """How a conversation becomes one token sequence. `{text}` and `{pictures}` stand for the turn's own.
 
-    The defaults fit the published weights: `text_to_picture` is the only prompt of the published inference, and
-    `turn` is that of the code base it grew from (SEED-X). Models trained here bring their own.
+    The defaults fit the published weights: `text_to_picture` is the only prompt of the published inference, and `edit`
+    follows the code base it grew from (SEED-X). Models trained here bring their own.
     """
 
     text_to_picture: str = "[INST] Generate a painting: {pictures}{text} [/INST]\n"
-    turn: str = "[INST] {pictures}{text} [/INST]\n"
+    edit: str = "[INST] {pictures}{text} Everything else stays the same. [/INST]\n"
+    """An order on a picture, drawn earlier or brought by the user."""
     rewrite: str = "[INST] Describe in detail a painting of: {pictures}{text} [/INST]\n"
+    """Asks for a detailed description of a new picture."""
+    edit_rewrite: str = ""
+    """Asks for a description of what an order changes and what stays the same. Empty: orders are drawn as they stand,
+    as with the published weights, which never saw such a request."""
     ask: str = "[INST] {pictures}{text} [/INST]\n"
+    describe: str = "Describe the picture in detail."
+    """The question that is asked about a picture whose content is not known from words."""
     joint: str = "\n"
     """Stands between an answer and the next turn."""
     mention: str = "{name} (picture {number})"
@@ -281,8 +290,10 @@ class Templates:
 
     def __post_init__(self):
         _require_positive(self)
-        for name in ("text_to_picture", "turn", "rewrite", "ask"):
+        for name in USER_TEMPLATES:
             template = getattr(self, name)
+            if not template and name == "edit_rewrite":
+                continue
             for slot in ("{text}", "{pictures}"):
                 _require(
                     template.count(slot) == 1,
@@ -299,6 +310,44 @@ class Templates:
             f"rewrite_place is {self.rewrite_place!r}; it must be 'instruction' or 'answer'.",
         )
 
+    @property
+    def user_turns(self) -> tuple[str, ...]:
+        """All templates of a user's turn."""
+        return tuple(getattr(self, name) for name in USER_TEMPLATES)
+
+    def spoken(self) -> tuple[str, ...]:
+        """What the templates themselves say, without the markers in square brackets."""
+        texts = (re.sub(r"\[/?\w+\]|\{\w+\}", " ", one).strip() for one in self.user_turns)
+        return tuple(text for text in texts if text)
+
+
+@dataclass(frozen=True)
+class FeatureStatistics:
+    """How far apart a checkpoint's features are, as `wegen calibrate` measures it: see `editing.feature_statistics`.
+
+    Not measured when `spread` is 0, the default.
+    """
+
+    spread: float = 0.0
+    """Root of the mean squared distance of features from the feature that all pictures' cells have on average."""
+    noise: float = 0.0
+    """Distance that 99 % of a picture's cells stay below when the picture is encoded twice, once with slight wear."""
+    threshold: float = 0.0
+    """Distance above which a cell counts as changed."""
+
+    def __post_init__(self):
+        for name in ("spread", "noise", "threshold"):
+            value = getattr(self, name)
+            _require(value >= 0, f"The feature statistics' {name} is {value}; it must be 0 or more.")
+        _require(
+            self.threshold > 0 or self.spread == 0,
+            "The feature statistics have a spread and no threshold; measure them again with `wegen calibrate`.",
+        )
+
+    @property
+    def measured(self) -> bool:
+        return self.spread > 0
+
 
 @dataclass(frozen=True)
 class WeGenConfig:
@@ -310,6 +359,7 @@ class WeGenConfig:
     vae: VAEConfig = field(default_factory=VAEConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     templates: Templates = field(default_factory=Templates)
+    features: FeatureStatistics = field(default_factory=FeatureStatistics)
     tokens_per_picture: int = 64
     guidance_scale: float = 7.0
     """Guidance of the decoder that the checkpoint is best with."""
@@ -321,7 +371,7 @@ class WeGenConfig:
     model was trained to look back at. None: as many as fit."""
     world: str = ""
     """The closed world that the model was trained in ("storybook"): it knows the words of that world and no others.
-    Empty for a model of open language; see `worlds`."""
+    Empty for a model of open language; see `prompting.domain`."""
 
     def __post_init__(self):
         _require_positive(self)
@@ -368,7 +418,21 @@ class WeGenConfig:
                 f"{source} has format_version {version!r}; this release reads {FORMAT_VERSION}. "
                 "Update the pack, or convert the checkpoint again with it."
             )
-        return _build(cls, values, source)
+        return _build(cls, _upgraded(values), source)
+
+
+def _upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as today's classes have them: until 0.1 `edit` was called `turn`, and a closed world needed no others."""
+    values = dict(values)
+    templates = values.get("templates")
+    if isinstance(templates, Mapping) and "turn" in templates:
+        templates = dict(templates)
+        templates["edit"] = templates.pop("turn")
+        if values.get("world"):
+            templates.setdefault("edit_rewrite", templates.get("rewrite", ""))
+            templates.setdefault("describe", "describe the picture")
+        values["templates"] = templates
+    return values
 
 
 def _build(cls: type, values: Mapping[str, Any], source: str = "config.json") -> Any:

@@ -1,4 +1,4 @@
-"""The headless decoder: diffusers' UNet, VAE and Euler schedule, painting 64 features."""
+"""The headless painter: diffusers' UNet, VAE and Euler schedule, painting 64 features."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..editing.masks import latent_mask, pad_to_multiple
+from ..errors import WeGenError
 from ..network.compact_vae import CompactVAE
 from ..network.configuration import WeGenConfig
+from .painter import PaintJob, start_noise
 from .schedule import published_timesteps
 
 if TYPE_CHECKING:
@@ -138,3 +141,40 @@ def may_change(mask: Tensor, remaining: Tensor) -> Tensor:
         remaining: the step's timestep as a share of the first one's, from 1 down to nearly 0.
     """
     return (mask > 0) & (mask >= remaining.to(mask))
+
+
+class DiffusersPainter:
+    """Paints with a headless decoder.
+
+    Args:
+        decoder: of the checkpoint.
+        on_step: called after each sampler step with steps done, steps to do, and the current guess of the latent.
+    """
+
+    def __init__(self, decoder: Decoder, on_step: Callable[[int, int, Tensor], None] | None = None):
+        self.decoder = decoder
+        self.on_step = on_step
+
+    def paint(self, job: PaintJob) -> Tensor:
+        """See `Painter`.
+
+        Raises:
+            WeGenError: a sampler or scheduler that only ComfyUI has.
+        """
+        settings, config = job.settings, self.decoder.config
+        if (settings.sampler, settings.scheduler) != ("euler", "published"):
+            raise WeGenError(
+                f"Sampler {settings.sampler!r} with scheduler {settings.scheduler!r} runs inside ComfyUI only; "
+                "headless there is 'euler' with 'published'."
+            )
+        noise = torch.cat([start_noise(config, seed, job.width, job.height) for seed in job.seeds])
+        keep = None
+        if job.before is not None and (job.change is not None or settings.strength < 1):
+            cell = config.vae.downscale
+            latent = self.decoder.encode(torch.stack([pad_to_multiple(picture, cell) for picture in job.before]))
+            change = torch.ones(1, job.height, job.width) if job.change is None else job.change
+            keep = latent, latent_mask(change, cell).to(latent)
+        painted = self.decoder.paint(
+            job.features, noise, settings.steps, settings.guidance_scale, keep, settings.strength, self.on_step
+        )
+        return self.decoder.decode(painted)[:, : job.height, : job.width]

@@ -1,4 +1,8 @@
-"""What of a wish must stay in its rewrite, whatever the model makes of the rest."""
+"""Which of several rewrites of a wish for a new picture is preferred: those that name what the wish names.
+
+A check prefers and reports. It never changes words, and says nothing about a wish that it cannot read: one that leaves
+something out ("a house, but not red"), or one that is answered in another language.
+"""
 
 from __future__ import annotations
 
@@ -31,54 +35,66 @@ MENTION = re.compile(r"(?<![\w@])@([A-Za-z][A-Za-z0-9_-]*)")
 _WORD = re.compile(r"[^\W_]+")
 
 
+# With one of these, a word of the wish may be what is not wanted.
+_NEGATED = """
+no not without except instead never nothing none neither nor but avoid exclude excluding minus unlike cannot
+don doesn didn isn aren won
+"""
+_NEGATIONS = frozenset(_NEGATED.split())
+# What endings do not tell: plurals, and the two spellings of one word.
+_SAME = {
+    "mice": "mouse", "geese": "goose", "men": "man", "women": "woman", "children": "child", "people": "person",
+    "feet": "foot", "teeth": "tooth", "leaves": "leaf", "wolves": "wolf", "knives": "knife", "oxen": "ox",
+    "gray": "grey", "color": "colour", "colored": "coloured", "colorful": "colourful", "center": "centre",
+    "theater": "theatre", "airplane": "aeroplane", "mustache": "moustache", "harbor": "harbour", "armor": "armour",
+    "neighbor": "neighbour", "jewelry": "jewellery", "pajamas": "pyjamas", "plow": "plough", "tire": "tyre",
+}  # fmt: skip
+
+
 class RewriteCheck(Protocol):
-    """Holds rewrites of one instruction to it. Made for one checkpoint's language by `worlds.constraint`."""
+    """Prefers among rewrites of one wish. Made for one checkpoint's language by `domain.Domain.wish_check`."""
 
     def missing(self, rewrite: str) -> tuple[str, ...]:
-        """What a rewrite lacks, in words; empty when it may be taken."""
+        """What a rewrite does not name, in words; empty when nothing is missing, or when that cannot be told."""
 
-    def sound(self, rewrite: str) -> str:
-        """The beginning of a rewrite that may not be taken, up to where it goes wrong; empty where that is unknown."""
+    def valid_prefix(self, rewrite: str) -> str:
+        """The beginning of a rewrite up to where it goes wrong; empty where that is unknown."""
 
     def settled(self, rewrite: str) -> bool:
-        """Whether the rewrite says no more than the instruction did, so that another one would not differ either."""
-
-    def mend(self, rewrite: str) -> str:
-        """What is drawn of a rewrite when none may be taken; empty for the wish itself."""
+        """Whether the rewrite says no more than the wish did, so that another one would not differ either."""
 
 
 @dataclass(frozen=True)
-class WordsStay:
-    """For any model of open language: the content words of the instruction come up in the rewrite.
+class NamedInWish:
+    """For any language: the content words of a wish come up in its rewrite.
 
-    Words are compared without case, accents and plural endings. Words of scripts without spaces or case are not
-    compared, for such a wish may be answered in another language.
+    Words are compared without case, accents, plural endings and spelling variants. A rewrite that shares no word with
+    the wish may be in another language or in other words: it is not compared, and neither is a wish with a negation.
 
     Attributes:
-        instruction: what the user wrote; mentions in it are not compared.
+        wish: what the user wrote; mentions in it are not compared.
         names: of references that must be mentioned, without the @.
     """
 
-    instruction: str
+    wish: str
     names: tuple[str, ...] = ()
 
     def missing(self, rewrite: str) -> tuple[str, ...]:
         said = _stems(rewrite)
-        lost = [word for word in content_words(MENTION.sub(" ", self.instruction)) if stem(word) not in said]
         # A name may hold - and _, which words do not.
-        lost += [f"@{name}" for name in self.names if not set(_stems(name)) <= said]
-        return tuple(lost)
+        lost = tuple(f"@{name}" for name in self.names if not set(_stems(name)) <= said)
+        wished = MENTION.sub(" ", self.wish)
+        if _NEGATIONS & set(_words(wished)):
+            return lost
+        words = content_words(wished)
+        unnamed = tuple(word for word in words if stem(word) not in said)
+        return lost if len(unnamed) == len(words) else (*unnamed, *lost)
 
-    def sound(self, rewrite: str) -> str:
+    def valid_prefix(self, rewrite: str) -> str:
         return ""
 
     def settled(self, rewrite: str) -> bool:
-        return _stems(rewrite) <= _stems(self.instruction)
-
-    def mend(self, rewrite: str) -> str:
-        """The wish itself in front of the description: so nothing of it is lost."""
-        wish = self.instruction.strip()
-        return f"{wish}{'' if wish.endswith(('.', '!', '?', ':', ';', ',')) else '.'} {rewrite}".strip()
+        return _stems(rewrite) <= _stems(self.wish)
 
 
 def content_words(text: str) -> tuple[str, ...]:
@@ -89,7 +105,8 @@ def content_words(text: str) -> tuple[str, ...]:
 
 @cache
 def stem(word: str) -> str:
-    """A lower-case word without its plural ending; equal for "boxes" and "box", "cities" and "city"."""
+    """A lower-case word without its plural ending; equal for "boxes" and "box", "gray" and "grey"."""
+    word = _SAME.get(word, word)
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     if len(word) > 4 and word.endswith(("ses", "xes", "zes", "ches", "shes")):

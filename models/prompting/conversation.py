@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -15,9 +15,9 @@ from ..errors import WeGenError
 from ..network.configuration import WeGenConfig
 from ..values import Chat, Reference, References
 from .checks import MENTION
-from .domain import understand
+from .domain import normalise_prompt
 
-Task = Literal["text_to_picture", "turn", "rewrite", "ask"]
+Task = Literal["text_to_picture", "edit", "rewrite", "edit_rewrite", "ask"]
 GIVEN = "given-picture"
 """The name that a picture which the user brought to a chat has among the references of the next turn."""
 
@@ -69,11 +69,7 @@ def user_turn(
     def mention(match: re.Match) -> str:
         name = match.group(1)
         if name not in by_name:
-            if not by_name:
-                return match.group()  # without any references an @ is just text
-            raise WeGenError(
-                f"The instruction mentions @{name}, but the references are: {', '.join('@' + n for n in by_name)}."
-            )
+            raise unknown_mention(name, references)
         if "{picture}" in templates.mention:
             inline.append(by_name[name])
         return templates.mention.format(name=name, number=numbers[name], picture=picture)
@@ -89,7 +85,18 @@ def user_turn(
     return Prompt(filled, tuple(_weighted(reference) for reference in ordered))
 
 
-def _weighted(reference: Reference) -> Tensor:
+def unknown_mention(name: str, references: Iterable[Reference]) -> WeGenError:
+    """The error for a mention of a reference that is not there."""
+    named = ", ".join(f"@{one.name}" for one in references if one.name != GIVEN)
+    there = f"the references are: {named}" if named else "there are no references"
+    return WeGenError(
+        f"The instruction mentions @{name}, but {there}. Add a reference called {name!r}, or write the word without @."
+    )
+
+
+def _weighted(reference: Reference) -> Tensor | None:
+    if reference.features is None:
+        return None  # of a turn that is too long ago to be read
     return reference.features * reference.weight
 
 
@@ -147,7 +154,7 @@ def _past(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, number: int, pi
     if turn.is_upload:
         return Prompt("")
     shown = references_at(chat, number, turn.references) if pictures else References()
-    instruction, rewrite = turn.instruction, turn.answer.rewrite
+    instruction, rewrite = turn.instruction, turn.answer.described
     if not pictures:
         instruction, rewrite = (MENTION.sub(r"\1", text) for text in (instruction, rewrite))
     asked = opening(config, tokenizer, _begins(chat, number), instruction, shown, rewrite)
@@ -157,8 +164,8 @@ def _past(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, number: int, pi
 
 
 def _begins(chat: Chat, number: int) -> bool:
-    """Whether no picture was drawn before turn `number`."""
-    return all(turn.is_upload for turn in chat.turns[:number])
+    """Whether there was no picture before turn `number`, neither drawn nor brought by the user."""
+    return number == 0
 
 
 def references_at(chat: Chat, number: int, references: References) -> References:
@@ -187,11 +194,13 @@ def opening(
         references: the turn's own references.
         rewrite: the words to draw; None or the instruction itself when it is not rewritten.
     """
-    task: Task = "text_to_picture" if first else "turn"
+    task: Task = "text_to_picture" if first else "edit"
     rewritten = rewrite is not None and rewrite != instruction
     if rewritten and config.templates.rewrite_place == "instruction":
         return user_turn(config, tokenizer, task, rewrite, references.items)
-    asked = user_turn(config, tokenizer, task, understand(config, instruction).text, references.items)
+    if rewritten:
+        task = "rewrite" if first else "edit_rewrite"
+    asked = user_turn(config, tokenizer, task, normalise_prompt(config, instruction).text, references.items)
     return asked + tokenizer.escape(rewrite) if rewritten else asked
 
 
@@ -216,7 +225,8 @@ def rewrite_prompt(
 ) -> Prompt:
     """The whole sequence after which a rewrite of `instruction` is written."""
     shown = references_at(chat, len(chat), references)
-    asked = user_turn(config, tokenizer, "rewrite", understand(config, instruction).text, shown.items)
+    task: Task = "edit_rewrite" if chat.turns else "rewrite"
+    asked = user_turn(config, tokenizer, task, normalise_prompt(config, instruction).text, shown.items)
     return remember(config, tokenizer, chat, asked).prompt + asked
 
 
@@ -225,7 +235,7 @@ def ask_prompt(config: WeGenConfig, tokenizer: Tokenizer, question: str, referen
     if not question.strip():
         raise WeGenError("The question is empty. Ask something about a picture, or about the chat.")
     shown = references_at(chat, len(chat), references)
-    asked = user_turn(config, tokenizer, "ask", understand(config, question).text, shown.items)
+    asked = user_turn(config, tokenizer, "ask", normalise_prompt(config, question).text, shown.items)
     return remember(config, tokenizer, chat, asked).prompt + asked
 
 

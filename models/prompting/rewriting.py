@@ -1,8 +1,8 @@
 """Prompt self-rewriting: a vague wish to detailed descriptions, sampled in words, each with its own seed.
 
-What the user named must stay, and no description comes twice: a rewrite that fails is drawn again, the first time from
-where it failed. Attempt i of a seed is the same words wherever it is drawn, so rewrite k depends on seed k and the
-rewrites before it alone.
+Of several attempts at the same creativity the one that names what the wish names is preferred, and no description comes
+twice where another one can be had. Attempt i of a seed is the same words wherever it is drawn, so rewrite k depends on
+seed k and the rewrites before it alone. Orders on a picture are never checked by their words.
 """
 
 from __future__ import annotations
@@ -14,25 +14,21 @@ from functools import cache
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from ..checkpoints.wegen import WeGen
 from ..errors import WeGenError
-from ..network.configuration import Templates
+from ..network.configuration import Templates, WeGenConfig
 from ..values import Chat, References
-from .checks import RewriteCheck
-from .conversation import MENTION, ask_prompt, rewrite_prompt
+from .checks import MENTION, RewriteCheck
+from .conversation import rewrite_prompt
 from .decoding import Decoding, OnStep
-from .domain import constraint, description_request
+from .domain import domain_of
 from .text_sampling import TextSampling, seeded
 
-TRIES = 4
-"""How often a rewrite is drawn as asked at most."""
-ATTEMPTS = 8
-"""How often a rewrite is drawn at most: after TRIES that all lack something, bolder ones follow."""
+ATTEMPTS = 4
+"""How often a rewrite is drawn at most; once where chance has no say."""
 SPARE_ROWS = 4
 """Up to this many attempts are drawn at once where fewer are needed: a batch costs little more than a single one."""
-_BOLD = TextSampling(temperature=1.0, top_p=1.0)  # as the model itself would speak
 _LAST_TOKENS = 8  # a marker of the templates is shorter
 _MARKER = re.compile(r"\[/?\w+\]|</?[^<>{}\s]+>")
 
@@ -45,8 +41,6 @@ class RewriteRequest(NamedTuple):
     """Pictures that the instruction may mention as `@name`."""
     chat: Chat = Chat()
     """Earlier turns."""
-    kept: Tensor | None = None
-    """`[H, W]` in 0..1, 1 where the chat's last picture stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +48,20 @@ class Rewrite:
     """One description, and how it came to be."""
 
     text: str
+    """Empty when the model wrote nothing in any attempt."""
     seed: int
     attempts: int = 1
     """Drawn until this one was taken."""
     missing: tuple[str, ...] = ()
-    """What every attempt lacked in some way; `text` is then what `RewriteCheck.mend` made of them."""
-    mended: bool = False
-    """Whether that lacks nothing any more."""
+    """What the wish names and no attempt did."""
     repeated: bool = False
     """Whether it equals an earlier one, because nothing else came in all attempts."""
+    spoken: bool = False
+    """Whether it is all that the model has to say, and no description of a picture."""
+
+
+OnText = Callable[[str], None]
+"""Told the first rewrite so far, after each of its tokens."""
 
 
 def rewrite(
@@ -74,7 +73,8 @@ def rewrite(
     chat: Chat = Chat(),  # noqa: B008 - immutable
     limit: int | None = None,
     on_token: OnStep | None = None,
-    kept: Tensor | None = None,
+    on_text: OnText | None = None,
+    attempts: int = ATTEMPTS,
 ) -> list[Rewrite]:
     """One rewrite of `instruction` for each seed, written in batches.
 
@@ -82,68 +82,63 @@ def rewrite(
         wegen: the model, on its device.
         instruction: what the user wishes.
         seeds: rewrite k depends on seed k and the rewrites before it, not on how many others follow.
-        sampling: temperature and top-p; at temperature 0 all rewrites are the same.
+        sampling: temperature and top-p; at temperature 0 all rewrites are the same, written in one greedy pass.
         references: pictures that the instruction may mention as `@name`.
         chat: earlier turns.
         limit: most tokens a rewrite; default as the checkpoint says.
         on_token: called after each token; what it raises stops the work.
-        kept: `[H, W]` in 0..1, 1 where the chat's last picture stays as it is.
+        on_text: told the first rewrite as it grows.
+        attempts: how often each is drawn at most; 1 takes what the model says first.
 
     Raises:
         WeGenError: an empty instruction, an unknown `@name`, or more tokens than the context holds.
     """
-    if not seeds:
-        raise WeGenError("0 rewrites were asked for; give 1 or more.")
-    asked = RewriteRequest(instruction, references, chat, kept)
-    if sampling.temperature == 0:
-        [[written]] = rewrite_each(wegen, [asked], [0], sampling, limit, on_token)
-        return [replace(written, seed=seed) for seed in seeds]
-    [written] = rewrite_each(wegen, [asked], seeds, sampling, limit, on_token)
+    request = RewriteRequest(instruction, references, chat)
+    [written] = rewrite_each(wegen, [request], [seeds], sampling, limit, on_token, on_text, attempts)
     return written
 
 
 def rewrite_each(
     wegen: WeGen,
-    wishes: Sequence[RewriteRequest],
-    seeds: Sequence[int],
+    requests: Sequence[RewriteRequest],
+    seeds: Sequence[Sequence[int]],
     sampling: TextSampling,
     limit: int | None = None,
     on_token: OnStep | None = None,
+    on_text: OnText | None = None,
+    attempts: int = ATTEMPTS,
 ) -> list[list[Rewrite]]:
-    """For each wish its rewrites, one for each seed: what `rewrite` gives wish by wish, in larger batches."""
+    """For each request its rewrites, one for each of its seeds: what `rewrite` gives one by one, in larger batches."""
+    if not all(seeds):
+        raise WeGenError("0 rewrites were asked for; give 1 or more.")
     config, tokenizer = wegen.config, wegen.tokenizer
     limit = config.templates.rewrite_limit if limit is None else limit
     if limit < 1:
         raise WeGenError(f"A limit of {limit} tokens leaves no room for a rewrite; give 1 or more.")
-    prompts = [rewrite_prompt(config, tokenizer, wish.chat, wish.instruction, wish.references) for wish in wishes]
+    prompts = [rewrite_prompt(config, tokenizer, one.chat, one.instruction, one.references) for one in requests]
     config.language.require_room(max(prompt.tokens(tokenizer) for prompt in prompts) + limit)
     start = Decoding(wegen, [prompt.embeddings(wegen) for prompt in prompts], room=limit)
-    shown = _shown(wegen, wishes, limit, on_token)
-    demands = [
-        constraint(config, wish.instruction, wish.chat, before, wish.kept)
-        for wish, before in zip(wishes, shown, strict=True)
-    ]
-    slots = [_Slot(number, seed) for number in range(len(wishes)) for seed in seeds]
-    chosen = _choose(_Author(wegen, start, sampling, limit, wishes, demands, on_token), slots)
-    return [chosen[first : first + len(seeds)] for first in range(0, len(slots), len(seeds))]
+    checks = [_check(config, request) for request in requests]
+    # Without chance every seed gets the same words.
+    drawn = seeds if sampling.temperature else [some[:1] for some in seeds]
+    slots = [_Slot(number, seed) for number, some in enumerate(drawn) for seed in some]
+    attempts = attempts if sampling.temperature else 1
+    author = _Author(wegen, start, sampling, limit, requests, checks, on_token, on_text, attempts)
+    chosen = iter(_choose(author, slots))
+    written = [[next(chosen) for _ in some] for some in drawn]
+    if sampling.temperature:
+        return written
+    return [[replace(one, seed=seed) for seed in some] for [one], some in zip(written, seeds, strict=True)]
 
 
-def _shown(wegen: WeGen, wishes: Sequence[RewriteRequest], limit: int, on_token: OnStep | None) -> list[str]:
-    """What the picture that each wish goes on with shows: the words it was drawn from, or those that the model finds
-    for a picture of the user's own; empty where nobody needs to know."""
-    shown = [wish.chat.last.answer.rewrite if wish.chat.turns else "" for wish in wishes]
-    requests = [description_request(wegen.config, wish.chat) for wish in wishes]
-    asked = [number for number, request in enumerate(requests) if request]
-    if asked:
-        prompts = [
-            ask_prompt(wegen.config, wegen.tokenizer, requests[number], References(), wishes[number].chat)
-            for number in asked
-        ]
-        decoding = Decoding(wegen, [prompt.embeddings(wegen) for prompt in prompts], room=limit)
-        written = decoding.write_text(limit, on_token=on_token, final=True)
-        for number, ids in zip(asked, written, strict=True):
-            shown[number] = clean(wegen, ids, limit)
-    return shown
+def _check(config: WeGenConfig, request: RewriteRequest) -> RewriteCheck | None:
+    """What prefers among rewrites of a request; None for an order on a picture, whose words say nothing about it."""
+    if request.chat.turns:
+        return None
+    # Where the picture itself stands at the mention, it is there whatever the rewrite says.
+    inline = "{picture}" in config.templates.mention
+    names = () if inline else tuple(dict.fromkeys(MENTION.findall(request.instruction)))
+    return domain_of(config).wish_check(request.instruction, names)
 
 
 def rows_needed(count: int) -> int:
@@ -152,35 +147,38 @@ def rows_needed(count: int) -> int:
 
 
 def report(rewrites: Sequence[Rewrite]) -> str:
-    """Plain sentences about what could not be had; empty where every rewrite is as it should be."""
+    """Plain sentences about what the rewrites lack; empty where every one is as it should be."""
     sentences = []
+    if empty := sum(not rewrite.text for rewrite in rewrites):
+        sentences.append(f"{_of(empty, rewrites)} could not be written, so your own words are used as they stand.")
     if repeated := sum(rewrite.repeated for rewrite in rewrites):
         sentences.append(
-            f"{repeated} of {len(rewrites)} descriptions repeat an earlier one, as did all {TRIES} attempts; "
-            "more creativity may help."
+            f"{_of(repeated, rewrites)} repeat{'s' if repeated == 1 else ''} an earlier one, as did all {ATTEMPTS} "
+            "attempts; more creativity may help."
         )
     if incomplete := sum(bool(rewrite.missing) for rewrite in rewrites):
         lost = ", ".join(dict.fromkeys(name for rewrite in rewrites for name in rewrite.missing))
-        mended = sum(rewrite.mended for rewrite in rewrites)
-        sentences.append(
-            f"{incomplete} of {len(rewrites)} descriptions lacked something in all {ATTEMPTS} attempts: {lost}"
-            f"{f'; {mended} mended without the model' if mended else ''}."
-        )
+        sentences.append(f"{_of(incomplete, rewrites)} may leave out something that you named: {lost}.")
     return " ".join(sentences)
+
+
+def _of(count: int, rewrites: Sequence[Rewrite]) -> str:
+    return "The description" if len(rewrites) == 1 else f"{count} of {len(rewrites)} descriptions"
 
 
 class _Attempt(NamedTuple):
     text: str
     missing: tuple[str, ...]
-    sound: tuple[int, ...]
+    valid: tuple[int, ...]
     """The tokens up to where it failed."""
+    spoken: bool = False
 
 
 @dataclass
 class _Slot:
     """A rewrite that is wanted, and the attempts drawn for it so far."""
 
-    wish: int
+    request: int
     seed: int
     attempts: list[_Attempt] = field(default_factory=list)
 
@@ -189,53 +187,64 @@ class _Slot:
 class _Author:
     """Writes attempts. Attempt i of a seed is the same words in any batch.
 
-    `start` holds one sequence for each of the wishes.
+    `start` holds one sequence for each of the requests.
     """
 
     wegen: WeGen
     start: Decoding
     sampling: TextSampling
     limit: int
-    wishes: Sequence[RewriteRequest]
-    demands: Sequence[RewriteCheck]
+    requests: Sequence[RewriteRequest]
+    checks: Sequence[RewriteCheck | None]
     on_token: OnStep | None
-
-    @property
-    def tries(self) -> int:
-        """Attempts that are drawn as asked: one is enough where chance has no say."""
-        return TRIES if self.sampling.temperature else 1
+    on_text: OnText | None
+    attempts: int
 
     def write(self, wanted: Sequence[tuple[_Slot, int]]) -> list[_Attempt]:
-        """Some slots' attempts of these numbers; all are drawn as asked, or all boldly."""
-        bold = TextSampling(max(self.sampling.temperature, _BOLD.temperature), max(self.sampling.top_p, _BOLD.top_p))
-        written = self.start.select([slot.wish for slot, _ in wanted]).write_text(
+        """Some slots' attempts of these numbers."""
+        written = self.start.select([slot.request for slot, _ in wanted]).write_text(
             self.limit,
-            self.sampling if wanted[0][1] < self.tries else bold,
+            self.sampling,
             [_generator(slot.seed, attempt) for slot, attempt in wanted],
             on_token=self.on_token,
-            stopped=_stopped(self.wegen),
+            stopped=self._stopped(),
             final=True,
             # Where the words are part of the answer, a chat of pictures without words would go on without them.
             least=1 if self.wegen.config.templates.rewrite_place == "answer" else 0,
-            # Only the second attempt goes on with what was sound in the first: what cannot be saved is begun anew.
-            begun=[slot.attempts[0].sound if attempt == 1 else () for slot, attempt in wanted],
+            # Only the second attempt goes on with what was valid in the first: what cannot be saved is begun anew.
+            begun=[slot.attempts[0].valid if attempt == 1 else () for slot, attempt in wanted],
         )
-        return [self._read(ids, slot.wish) for ids, (slot, _) in zip(written, wanted, strict=True)]
+        return [self._read(ids, slot.request) for ids, (slot, _) in zip(written, wanted, strict=True)]
 
     def _read(self, ids: Sequence[int], number: int) -> _Attempt:
-        wish, demand = self.wishes[number], self.demands[number]
-        # A model that has nothing to add answers with a picture at once: the wish then stands as it is.
-        text = self._text(ids, wish) or _valid(wish.instruction)
-        missing = demand.missing(text)
-        return _Attempt(text, missing, self._leading(ids, demand.sound(text), wish) if missing else ())
+        request, check = self.requests[number], self.checks[number]
+        text = self._text(ids, request)
+        if answers_in_words(self.wegen, ids):
+            return _Attempt(text, (), (), spoken=True)
+        missing = check.missing(text) if check is not None and text else ()
+        valid = check.valid_prefix(text) if check is not None and missing else ""
+        return _Attempt(text, missing, self._leading(ids, valid, request))
 
-    def _text(self, ids: Sequence[int], wish: RewriteRequest) -> str:
-        return with_mentions(self.wegen, clean(self.wegen, ids, self.limit), wish.references)
+    def _text(self, ids: Sequence[int], request: RewriteRequest) -> str:
+        return with_mentions(self.wegen, without_preamble(clean(self.wegen, ids, self.limit)), request.references)
 
-    def _leading(self, ids: Sequence[int], text: str, wish: RewriteRequest) -> tuple[int, ...]:
+    def _leading(self, ids: Sequence[int], text: str, request: RewriteRequest) -> tuple[int, ...]:
         """The first of the tokens, as far as they say no more than the text does."""
-        fitting = (end for end in range(len(ids), 0, -1) if text.startswith(self._text(ids[:end], wish)))
+        fitting = (end for end in range(len(ids), 0, -1) if text.startswith(self._text(ids[:end], request)))
         return tuple(ids[: next(fitting, 0)]) if text else ()
+
+    def _stopped(self) -> Callable[[list[int]], bool]:
+        """Tells a sequence in which the model goes on with a turn of the user's own, and tells `on_text` the first."""
+        marker, tokenizer = _markers(self.wegen.config.templates), self.wegen.tokenizer
+        first: list[list[int]] = []
+
+        def stopped(ids: list[int]) -> bool:
+            if self.on_text is not None and (not first or first[0] is ids):
+                first[:] = [ids]
+                self.on_text(clean(self.wegen, ids))
+            return bool(marker.search(tokenizer.decode(ids[-_LAST_TOKENS:])))
+
+        return stopped
 
 
 def _generator(seed: int, attempt: int) -> torch.Generator:
@@ -243,22 +252,15 @@ def _generator(seed: int, attempt: int) -> torch.Generator:
     return seeded(seed ^ (attempt * 0x9E3779B97F4A7C15))
 
 
-def _stopped(wegen: WeGen) -> Callable[[list[int]], bool]:
-    """Tells a sequence in which the model goes on with a turn of the user's own."""
-    marker = _markers(wegen.config.templates)
-    return lambda ids: bool(marker.search(wegen.tokenizer.decode(ids[-_LAST_TOKENS:])))
-
-
 @cache
 def _markers(templates: Templates) -> re.Pattern:
     """What begins or ends a user's turn in any template, such as `[INST]`; nothing where there are no such marks."""
-    texts = (templates.text_to_picture, templates.turn, templates.rewrite, templates.ask)
-    marks = dict.fromkeys(mark for text in texts for mark in _MARKER.findall(text))
+    marks = dict.fromkeys(mark for text in templates.user_turns for mark in _MARKER.findall(text))
     return re.compile("|".join(map(re.escape, marks)) or r"(?!)")
 
 
 def _choose(author: _Author, slots: Sequence[_Slot]) -> list[Rewrite]:
-    """For each slot the first attempt that may be taken and that no slot of the same wish before it took.
+    """For each slot the first attempt that lacks nothing and that no slot of the same request before it took.
 
     Attempts are drawn when they are needed, some at once; which are drawn has no influence on which are taken.
     """
@@ -266,15 +268,12 @@ def _choose(author: _Author, slots: Sequence[_Slot]) -> list[Rewrite]:
         chosen, waiting = _take(author, slots)
         if not waiting:
             return chosen
-        # Attempts of one kind at a time, as they are drawn differently; those as asked first.
-        last = author.tries if any(len(slot.attempts) < author.tries for slot in waiting) else ATTEMPTS
-        waiting = [slot for slot in waiting if len(slot.attempts) < last]
         # The first try again mostly succeeds; whoever fails more often gets more at once.
-        most = rows_needed(len(slots)) // len(waiting)
+        most = max(1, rows_needed(len(slots)) // len(waiting))
         wanted = [
             (slot, len(slot.attempts) + further)
             for slot in waiting
-            for further in range(min(max(len(slot.attempts), 1), most, last - len(slot.attempts)))
+            for further in range(min(max(len(slot.attempts), 1), most, author.attempts - len(slot.attempts)))
         ]
         for (slot, _), attempt in zip(wanted, author.write(wanted), strict=True):
             slot.attempts.append(attempt)
@@ -286,42 +285,67 @@ def _take(author: _Author, slots: Sequence[_Slot]) -> tuple[list[Rewrite], list[
     chosen: list[Rewrite] = []
     waiting: list[_Slot] = []
     for slot in slots:
-        demanded, attempts = author.demands[slot.wish], slot.attempts
-        whole = [number for number, attempt in enumerate(attempts) if not attempt.missing]
-        asked = [number for number in whole if number < author.tries]
-        # Only what lacks something is drawn boldly; a description that comes twice is as creative as was asked.
-        whole, last = (asked, author.tries) if asked else (whole, ATTEMPTS)
+        check, attempts = author.checks[slot.request], slot.attempts
+        written = [number for number, attempt in enumerate(attempts) if attempt.text]
+        whole = [number for number in written if not attempts[number].missing]
         fresh = [
             number
             for number in whole
-            if (slot.wish, _same(attempts[number].text)) not in taken or demanded.settled(attempts[number].text)
+            if (slot.request, _same(attempts[number].text)) not in taken
+            or attempts[number].spoken
+            or (check is not None and check.settled(attempts[number].text))
         ]
         if fresh:
-            chosen.append(Rewrite(attempts[fresh[0]].text, slot.seed, fresh[0] + 1))
-        elif len(attempts) < last:
+            first = attempts[fresh[0]]
+            chosen.append(Rewrite(first.text, slot.seed, fresh[0] + 1, spoken=first.spoken))
+        elif len(attempts) < author.attempts:
             waiting.append(slot)
             continue
         elif whole:
-            chosen.append(Rewrite(attempts[whole[0]].text, slot.seed, last, repeated=True))
+            chosen.append(Rewrite(attempts[whole[0]].text, slot.seed, len(attempts), repeated=True))
+        elif written:
+            closest = min((attempts[number] for number in written), key=lambda attempt: len(attempt.missing))
+            repeated = (slot.request, _same(closest.text)) in taken
+            chosen.append(Rewrite(closest.text, slot.seed, len(attempts), closest.missing, repeated))
         else:
-            closest = sorted(attempts, key=lambda attempt: len(attempt.missing))
-            corrected = [demanded.mend(attempt.text) for attempt in closest]
-            mended = next((text for text in corrected if text and not demanded.missing(text)), "")
-            text = mended or corrected[0] or _valid(author.wishes[slot.wish].instruction)
-            repeated = (slot.wish, _same(text)) in taken
-            chosen.append(Rewrite(text, slot.seed, ATTEMPTS, closest[0].missing, bool(mended), repeated))
-        taken.add((slot.wish, _same(chosen[-1].text)))
+            chosen.append(Rewrite("", slot.seed, len(attempts)))
+        if chosen[-1].text:
+            taken.add((slot.request, _same(chosen[-1].text)))
     return chosen, waiting
-
-
-def _valid(instruction: str) -> str:
-    """A user's text without half surrogate pairs, which a front end can send and no file takes."""
-    return instruction.strip().encode("utf-8", "replace").decode()
 
 
 def _same(text: str) -> str:
     """Equal for texts that differ in case and marks alone."""
     return " ".join(re.findall(r"\w+", text.casefold()))
+
+
+_PREAMBLE = re.compile(
+    r"^(?:(?:sure|certainly|of course|okay|ok|absolutely|great|alright)\b(?: thing)?[!,.:]+\s+)*"
+    r"(?:(?:here(?:'s|\u2019s| is| are| you go| goes)|this is|the following is)\b[^.!?\n:]{0,80}:\s*)?"
+    r"(?:(?:(?:detailed |rewritten |new )?(?:description|prompt|rewrite|answer|caption)|painting|output)\s*:\s*)?",
+    re.IGNORECASE,
+)
+_QUOTES = (('"', '"'), ("\u201c", "\u201d"), ("'", "'"), ("\u00ab", "\u00bb"), ("\u201e", "\u201c"), ("`", "`"))
+
+
+def without_preamble(text: str) -> str:
+    """An answer without what chat models say before it ("Sure! Here is ...:"), and without quotes around all of it."""
+    rest = text[_PREAMBLE.match(text).end() :].strip()
+    for left, right in _QUOTES:
+        if len(rest) > 2 and rest.startswith(left) and rest.endswith(right) and left not in rest[1:-1]:
+            rest = rest[1:-1].strip()
+            break
+    return rest or text
+
+
+def answers_in_words(wegen: WeGen, ids: Sequence[int]) -> bool:
+    """Whether a text that stands where a picture should follow ends without one: the model says that it draws nothing.
+
+    Where rewrites are put into the instruction, and in a closed world, every text ends like that, or may by mistake.
+    """
+    config = wegen.config
+    ends = bool(ids) and ids[-1] == wegen.tokenizer.end_id
+    return ends and len(ids) > 1 and config.templates.rewrite_place == "answer" and not config.world
 
 
 def clean(wegen: WeGen, ids: Sequence[int], limit: int | None = None) -> str:

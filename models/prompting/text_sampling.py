@@ -11,10 +11,6 @@ from torch import Tensor
 
 from ..errors import WeGenError
 
-DEFAULT_CREATIVITY = 0.8
-"""Of nodes, demo and evaluations: varied words of which few have to be drawn again."""
-
-
 LEAST_TOP_P = 0.15
 """Of the creativity scale: keeps the likeliest word alone nearly everywhere."""
 

@@ -5,9 +5,9 @@ from functools import cache
 from . import captions, edits, questions, references, wishes
 from .captions import describe, full_caption, parse_caption, unknown_words, words_of
 from .catalogue import COLOURS, COLUMNS, GROUNDS, KINDS, PICTURE_SIZE, ROWS, SIZES, SKIES
+from .checks import Demand, demand_of_composition, demand_of_wish
 from .drawing import change_mask, cutout, mask_of, render, render_with_masks
 from .edits import ACTIONS, Edit, apply, instruction, reference_to, sample_edit, sample_edits, statement, untouched
-from .keeping import Demand, demand_of_composition, demand_of_order, demand_of_wish
 from .naming import Mention, Named, covers, place_name, satisfies
 from .nearest import Understood, understand
 from .questions import DESCRIBE, TOPICS, Question, change_question, sample_question
@@ -55,7 +55,6 @@ __all__ = [
     "covers",
     "cutout",
     "demand_of_composition",
-    "demand_of_order",
     "demand_of_wish",
     "describe",
     "edits_between",

@@ -49,6 +49,8 @@ class AgentOptions:
         answers: weight of what the encoder's `CellReader` reads wrong in the drawn features. A drawn thing of the wrong
             kind is a small distance, but the wrong thing; this tells it from noise.
         balance: see `agent_outputs`.
+        changes: how much the words weigh that an order changes in a description, beside all that is copied.
+        changes_from: the step from which on they do.
     """
 
     tasks: Mapping[str, float]
@@ -57,6 +59,8 @@ class AgentOptions:
     feature_weight: float = 1.0
     answers: float = 0.1
     balance: float = 0.0
+    changes: float = 1.0
+    changes_from: int = 0
 
 
 class AgentStage(Stage):
@@ -112,7 +116,9 @@ class AgentStage(Stage):
         rows = self._pool(number, count)[place]
         pictures = [picture for row in rows for picture in row.pictures]
         none = torch.empty(0, 3, self.config.size, self.config.size)  # chats may have lost all of theirs
-        return collate(rows, to_pixels(pictures) if pictures else none)
+        made = collate(rows, to_pixels(pictures) if pictures else none)
+        weighed = self.options.changes != 1 and first // count >= self.options.changes_from
+        return made if weighed else made._replace(changes=torch.zeros_like(made.changes))
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
@@ -130,6 +136,7 @@ class AgentStage(Stage):
             features,
             noised(features, self.options.noise),
             self.options.balance,
+            1 + (self.options.changes - 1) * batch.changes,
         )
         losses = agent_losses(outputs)
         answers = self.reader.loss(outputs.predicted, self.reader.read(outputs.wanted))

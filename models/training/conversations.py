@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from difflib import SequenceMatcher
+from itertools import takewhile
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -29,6 +31,8 @@ class Conversation(NamedTuple):
     """True at the tokens of pictures that are to be drawn."""
     pictures: list[np.ndarray]
     """uint8 `[H, W, 3]`, in the order in which they stand."""
+    changes: list[bool]
+    """True at the words of a description that are not what a copy of the description before would say."""
 
 
 class ConversationBatch(NamedTuple):
@@ -40,6 +44,7 @@ class ConversationBatch(NamedTuple):
     targets: Tensor
     pictures: Tensor
     """`[P, 3, H, W]` in -1..1, of all rows in order."""
+    changes: Tensor
 
 
 def conversation(config: WeGenConfig, tokenizer: Tokenizer, sample: Sample) -> Conversation:
@@ -47,17 +52,23 @@ def conversation(config: WeGenConfig, tokenizer: Tokenizer, sample: Sample) -> C
 
     A picture's end is never learned, as inference forces it. An answer without a picture ends with `</s>`.
     """
-    out = Conversation([tokenizer.begin_id], [IGNORED], [False], [False], [])
+    out = Conversation([tokenizer.begin_id], [IGNORED], [False], [False], [], [False])
     drawn = forgotten = False
+    described: list[int] = []
     turns = sample.turns()
     for number, (role, parts) in enumerate(turns):
         if role == "assistant":
+            begins = len(out.ids)
             _add_answer(out, tokenizer, parts)
+            if _draws(parts) and any(isinstance(part, Text) for part in parts):
+                text = " ".join(tokenizer.escape(part.text) for part in parts if isinstance(part, Text))
+                described, before = tokenizer.encode(text, begin=False), described
+                out.changes[begins : begins + len(described)] = _changed(before, described)
             drawn = drawn or _draws(parts)
             forgotten = any(isinstance(part, Forgotten) for part in parts)
             continue
         answer = turns[number + 1][1] if number + 1 < len(turns) else ()
-        text, pictures = _asked(config, tokenizer, parts, _task(answer, first=not drawn))
+        text, pictures = _asked(config, tokenizer, parts, _task(parts, answer, first=not drawn))
         place = len(out.ids)
         _add(out, tokenizer, (config.templates.joint if number else "") + text, learned=False)
         if forgotten:  # the picture began here, and the next turn follows as it does in a chat without it
@@ -68,17 +79,37 @@ def conversation(config: WeGenConfig, tokenizer: Tokenizer, sample: Sample) -> C
     return out
 
 
+def _changed(before: Sequence[int], now: Sequence[int]) -> list[bool]:
+    """Which words a copy of what was said before would not say there: those that are new, and the first that follow on
+    what is gone. None of them where nothing was said before."""
+    changed = [False] * len(now)
+    if not before:
+        return changed
+    for way, begins, _, first, last in SequenceMatcher(None, before, now, autojunk=False).get_opcodes():
+        if way == "delete":  # what is left may begin like what is gone: "a blue car" like "a black cat"
+            same = takewhile(lambda pair: pair[0] == pair[1], zip(before[begins:], now[first:], strict=False))
+            first += sum(1 for _ in same)
+            last = min(first + 1, len(now))
+        if way != "equal":
+            changed[first:last] = [True] * (last - first)
+    return changed
+
+
 def _draws(parts: Sequence[Part]) -> bool:
     return any(isinstance(part, (Picture, Forgotten)) for part in parts)
 
 
-def _task(answer: Sequence[Part], first: bool) -> Task:
-    """Which template asks for this answer."""
+def _task(asked: Sequence[Part], answer: Sequence[Part], first: bool) -> Task:
+    """Which template asks for this answer. A picture before the first words is one that is to be changed."""
+    named = next((part.task for part in asked if isinstance(part, Text) and part.task), "")
+    if named:
+        return cast(Task, named)
     if not _draws(answer):
         return "ask"
+    edits = not first or isinstance(asked[0], Picture)
     if any(isinstance(part, Text) for part in answer):
-        return "rewrite"
-    return "text_to_picture" if first else "turn"
+        return "edit_rewrite" if edits else "rewrite"
+    return "edit" if edits else "text_to_picture"
 
 
 def _asked(
@@ -117,6 +148,7 @@ def _add_answer(out: Conversation, tokenizer: Tokenizer, parts: Sequence[Part]) 
         out.labels.extend([IGNORED] * (len(inside) + 1))
         out.inputs.extend([not learned] * len(inside) + [False])
         out.targets.extend([learned] * len(inside) + [False])
+        out.changes.extend([False] * (len(inside) + 1))
         out.pictures.append(part.pixels)
         text = ""
 
@@ -129,6 +161,7 @@ def _add(out: Conversation, tokenizer: Tokenizer, text: str, learned: bool) -> N
     out.labels.extend(ids if learned else [IGNORED] * len(ids))
     out.inputs.extend(index in features for index in ids)
     out.targets.extend([False] * len(ids))
+    out.changes.extend([False] * len(ids))
 
 
 def collate(conversations: Sequence[Conversation], pictures: Tensor) -> ConversationBatch:
@@ -139,5 +172,10 @@ def collate(conversations: Sequence[Conversation], pictures: Tensor) -> Conversa
         return pad_sequence(rows, batch_first=True, padding_value=value)
 
     return ConversationBatch(
-        padded("ids", 0), padded("labels", IGNORED), padded("inputs", False), padded("targets", False), pictures
+        padded("ids", 0),
+        padded("labels", IGNORED),
+        padded("inputs", False),
+        padded("targets", False),
+        pictures,
+        padded("changes", False),
     )

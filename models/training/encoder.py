@@ -49,6 +49,8 @@ class EncoderOptions(Mixture):
     position: float = 0.05
     steadiness: float = 0.2
     """Weight of the distance between the features of a page with and without jitter."""
+    frozen: bool = False
+    """Train the reader alone, on an encoder that is finished."""
 
 
 class PageBatch(NamedTuple):
@@ -114,6 +116,8 @@ class EncoderStage(Stage):
         self.config, self.options, self.seed = config, options, seed
         self.vision_encoder = VisionEncoder(config.vision)
         initialise(self.vision_encoder)
+        if options.frozen:
+            self.vision_encoder.requires_grad_(False)
         cell = config.vision.image_size // config.feature_grid
         self.reader = CellReader(config.vision.width, config.tokens_per_picture, cell)
 

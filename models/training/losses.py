@@ -43,6 +43,7 @@ def agent_outputs(
     features: Tensor,
     fed_features: Tensor | None = None,
     balance: float = 0.0,
+    word_weights: Tensor | None = None,
 ) -> AgentOutputs:
     """One pass over a batch of interleaved sequences.
 
@@ -57,6 +58,7 @@ def agent_outputs(
             Training puts noise on them, so that inference survives its own errors.
         balance: from 0, where every word weighs the same as published, to 1, where every row does. Short answers are
             drowned by long descriptions otherwise.
+        word_weights: `[B, T]`, how much each label weighs beside that; all the same as published.
     """
     pictures = (cmp_mask.bool() | gen_mask.bool())[..., None]
     targets = gen_mask.bool()
@@ -69,6 +71,8 @@ def agent_outputs(
     said = labels[:, 1:] != IGNORED
     words = F.cross_entropy(agent.llm.logits(hidden[:, :-1][said]), labels[:, 1:][said], reduction="none")
     weights = (said.sum(dim=1, keepdim=True).clamp(min=1).float() ** -balance).expand(said.shape)[said]
+    if word_weights is not None:
+        weights = weights * word_weights[:, 1:][said]
     text = _mean(words * weights) / _mean(weights).clamp(min=1e-6)
 
     # Each feature is predicted one position before the place where it stands.

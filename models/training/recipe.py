@@ -36,6 +36,7 @@ class Recipe:
         seed: of the data and of all noise.
         precision: "bf16" (autocast) or "no".
         optimizer: "adamw", or "muon" for hidden matrices (torch 2.9 or newer) and AdamW for the rest.
+        start: a packed folder, relative to the recipe, from which this stage begins; see `PackedStart`. Empty: nothing.
         options: what only this stage knows.
     """
 
@@ -52,6 +53,7 @@ class Recipe:
     seed: int = 1
     precision: str = "bf16"
     optimizer: Literal["adamw", "muon"] = "adamw"
+    start: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):

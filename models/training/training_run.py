@@ -37,6 +37,7 @@ from .recipe import (
     read_recipe,
 )
 from .stage import Stage
+from .start import PackedStart
 
 PACKED = "packed"
 MEASURED = "measured.json"
@@ -72,7 +73,7 @@ class TrainingRun:
 
     def sizes(self) -> WeGenConfig:
         """The model's sizes as written in the recipes."""
-        return read_model(self.recipes / self.recipe(VAE).model)
+        return read_model(self.recipes / self.recipe(AGENT).model)
 
     def config(self) -> WeGenConfig:
         """The sizes with what training has found by now: the vocabulary, and the scale of the latents."""
@@ -81,7 +82,9 @@ class TrainingRun:
             language = dataclasses.replace(config.language, vocab_size=self.tokenizer().vocab_size)
             config = dataclasses.replace(config, language=language)
         measured = self.folder(VAE) / MEASURED
-        if measured.is_file():
+        if start := self.start(AGENT):
+            config = dataclasses.replace(config, vae=start.config().vae)
+        elif measured.is_file():
             values = json.loads(measured.read_text())
             vae = dataclasses.replace(
                 config.vae, scaling_factor=values["scaling_factor"], preview_factors=tuple(values["preview_factors"])
@@ -89,8 +92,17 @@ class TrainingRun:
             config = dataclasses.replace(config, vae=vae)
         return config
 
+    def start(self, stage: str) -> PackedStart | None:
+        """The finished model that a stage begins with, where its recipe names one."""
+        recipe = self.recipe(stage)
+        return PackedStart((self.recipes / recipe.start).resolve()) if recipe.start else None
+
     def vision_encoder(self) -> VisionEncoder:
-        return self._filled(VisionEncoder(self.config().vision), ENCODER, "vision_encoder.")
+        encoder, start = VisionEncoder(self.config().vision), self.start(ENCODER)
+        if start is None:
+            return self._filled(encoder, ENCODER, "vision_encoder.")
+        start.fill(encoder, "vision_encoder")
+        return encoder.eval().requires_grad_(False)
 
     def reader(self) -> nn.Module:
         """What read and painted single features when the encoder was trained: a quick judge of drawn ones."""
@@ -137,7 +149,10 @@ class TrainingRun:
         if name == ENCODER:
             from .encoder import EncoderOptions, EncoderStage
 
-            return EncoderStage(config, build(EncoderOptions, recipe.options, source), recipe.seed)
+            stage = EncoderStage(config, build(EncoderOptions, recipe.options, source), recipe.seed)
+            if start := self.start(ENCODER):
+                start.fill(stage.vision_encoder, "vision_encoder")
+            return stage
         if name == PAINTER:
             from .painter import PainterOptions, PainterStage
 
@@ -158,7 +173,10 @@ class TrainingRun:
 
             options = build(AgentOptions, recipe.options, source)
             parts = self.tokenizer(), self.vision_encoder(), self.reader()
-            return AgentStage(config, options, recipe.seed, *parts, shards=self.data)
+            stage = AgentStage(config, options, recipe.seed, *parts, shards=self.data)
+            if start := self.start(AGENT):
+                start.fill_agent(stage.agent, self.tokenizer())
+            return stage
         raise WeGenError(f"There is no stage {name!r} to train; choose one of {', '.join(STAGES)}.")
 
     def _page_cache(self, name: str, makers: Sequence[str], *options: float) -> Path:
@@ -179,7 +197,10 @@ class TrainingRun:
             return self.tokenizer()
         options = build(WordOptions, self.recipe(TOKENIZER).options, str(self.recipes / f"{TOKENIZER}.json"))
         tasks = self.recipe(AGENT).options["tasks"]
-        return train_tokenizer(options, tasks, self.folder(TOKENIZER), self.sizes().tokens_per_picture)
+        sizes = self.sizes()
+        return train_tokenizer(
+            options, tasks, self.folder(TOKENIZER), sizes.tokens_per_picture, sizes.templates.spoken()
+        )
 
     def measure_vae(self) -> None:
         """Write down the scale and the rough colours of the latents that the trained VAE makes."""
@@ -192,12 +213,13 @@ class TrainingRun:
         """Write the packed folder from the averaged weights of all stages, all in fp16."""
         folder = self.out / PACKED
         folder.mkdir(parents=True, exist_ok=True)
-        parts = {
-            "vision_encoder": self.vision_encoder(),
-            "language_model": self.agent(),
-            "unet": self.unet(),
-            "vae": self.finished_vae(),
-        }
+        start = self.start(AGENT)
+        parts = {"vision_encoder": self.vision_encoder(), "language_model": self.agent()}
+        if start is None:
+            parts |= {"unet": self.unet(), "vae": self.finished_vae()}
+        else:
+            for name in ("unet", "vae"):
+                _replace(folder / part_file(name), (start.folder / part_file(name)).read_bytes())
         for name, module in parts.items():
             _save_part(module.state_dict(), folder / part_file(name))
         for name in (MODEL_FILE, ADDED_FILE):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from .. import storybook
@@ -17,11 +18,20 @@ MARKERS = ("[INST]", "[/INST]")
 
 @dataclass(frozen=True)
 class WordOptions:
-    """`pieces`: most pieces of the SentencePiece vocabulary, its 256 bytes for strange letters included."""
+    """How the pieces are learned.
+
+    Attributes:
+        pieces: most pieces of the SentencePiece vocabulary, its 256 bytes for strange letters included.
+        samples: of the agent's tasks, whose texts are read.
+        fold_case: whether capitals are read as small letters.
+        coverage: share of all letters that get pieces of their own; rarer ones are spelled in bytes.
+    """
 
     pieces: int = 544
     samples: int = 6_000
     seed: int = 1
+    fold_case: bool = False
+    coverage: float = 1.0
 
 
 def texts(options: WordOptions, task_mix: Mapping[str, float]) -> Iterator[str]:
@@ -33,19 +43,24 @@ def texts(options: WordOptions, task_mix: Mapping[str, float]) -> Iterator[str]:
 
 
 def train_tokenizer(
-    options: WordOptions, task_mix: Mapping[str, float], folder: Path, tokens_per_picture: int
+    options: WordOptions,
+    task_mix: Mapping[str, float],
+    folder: Path,
+    tokens_per_picture: int,
+    templates: Sequence[str] = (),
 ) -> Tokenizer:
     """Learn the pieces and write `tokenizer.model` and `added_tokens.json`; equal options give equal files."""
     import sentencepiece
 
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=texts(options, task_mix),
+        sentence_iterator=chain(texts(options, task_mix), templates * 200),
         model_writer=model,
         vocab_size=options.pieces,
         model_type="unigram",
         byte_fallback=True,
-        character_coverage=1.0,
+        character_coverage=options.coverage,
+        normalization_rule_name="nmt_nfkc_cf" if options.fold_case else "nmt_nfkc",
         user_defined_symbols=list(MARKERS),
         hard_vocab_limit=False,  # few texts may not have that many pieces in them
         num_threads=1,

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 from comfyui_wegen.models import storybook
-from comfyui_wegen.models.cli import eval_nano as command
+from comfyui_wegen.models.cli.main import (
+    eval_nano as command,
+)
 from comfyui_wegen.models.errors import CheckpointError, WeGenError
-from comfyui_wegen.models.evaluation import judge_training, nano
+from comfyui_wegen.models.evaluation import judge_training, nano, own_words
 from comfyui_wegen.models.evaluation.batch_evaluator import BatchEvaluator, shown
 from comfyui_wegen.models.evaluation.cases import Case, shares
 from comfyui_wegen.models.evaluation.comparison import EVERYTHING, attribute_hits, same_things
@@ -23,7 +25,8 @@ from comfyui_wegen.models.network.configuration import Templates
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.prompting.asking import ask
 from comfyui_wegen.models.prompting.text_sampling import TextSampling
-from comfyui_wegen.models.storybook import Edit, Mention, Named, Scene, Thing, Understood, understand
+from comfyui_wegen.models.storybook import Edit, Mention, Named, Scene, Thing, Understood, language, understand
+from comfyui_wegen.models.storybook.language import HELD_OUT, Story
 from comfyui_wegen.models.values import Answer, Chat, References, SamplerSettings, Turn
 from PIL import Image
 
@@ -207,8 +210,8 @@ def test_evaluation_writes_all_numbers(pipeline, tmp_path, monkeypatch, capsys):
     assert all(0 <= value <= 1 for name, value in numbers.items() if name != "turn/seconds")
     assert numbers["judge/scene"] == 1 and numbers["turn/seconds"] > 0
     assert numbers["text_to_picture/scene"] == numbers["two_references/both"] == 0  # a random model draws nothing
-    assert {path.stem for path in (tmp_path / "sheets").iterdir()} == set(nano.BEHAVIOURS)
-    assert (*nano.BEHAVIOURS, TURN) == MEASURED
+    assert {path.stem for path in (tmp_path / "sheets").iterdir()} == {*nano.BEHAVIOURS, *own_words.BEHAVIOURS}
+    assert (*nano.BEHAVIOURS, *own_words.BEHAVIOURS, TURN) == MEASURED
     table = capsys.readouterr().out
     assert "MISSED" in table and "judge/scene" in table and all(name in table for name in THRESHOLDS)
 
@@ -345,3 +348,33 @@ def test_nearest_words_are_known_themselves():
     assert set(nearest.NEAREST) <= known
     words = [word for group in nearest.NEAREST.values() for word in group.split()]
     assert len(words) == len(set(words)) and not set(words) & known
+
+
+def _story(seed):
+    rng = Random(seed)
+    story = Story((storybook.sample_scene(rng, rng.choice((2, 3))),))
+    return story.then(language.sample_order(story, rng, HELD_OUT)), rng
+
+
+def test_an_order_that_was_followed_passes_and_one_that_was_not_fails():
+    for seed in range(300):
+        story, rng = _story(seed)
+        if not story.now.things:
+            continue
+        order = language.sample_order(story, rng, HELD_OUT)
+        assert own_words.happened(order, Named.of(order.after)), order
+        assert own_words.stayed(order, Named.of(order.after)), order
+        if order.after.canonical() != order.before.canonical():
+            assert not own_words.happened(order, Named.of(order.before)), order
+            assert own_words.stayed(order, Named.of(order.before)) or order.intent in ("undo", "several"), order
+
+
+def test_a_thing_that_came_uninvited_or_got_lost_is_seen():
+    for seed in range(100):
+        story, rng = _story(seed)
+        order = language.sample_order(story, rng, HELD_OUT, "sky")
+        seen = Named.of(order.after)
+        more = storybook.sample_thing(rng, story.now.things)
+        assert not own_words.stayed(order, replace(seen, things=seen.things[1:]))
+        if more is not None:
+            assert not own_words.stayed(order, replace(seen, things=(*seen.things, Mention.of(more))))

@@ -60,6 +60,8 @@ def test_nodes_are_known_and_inner_ones_hidden(client):
         "WeGenConditioning",
         "WeGenAsk",
         "WeGenDiversity",
+        "WeGenTurn",
+        "WeGenResult",
     }
 
 

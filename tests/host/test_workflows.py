@@ -16,7 +16,7 @@ WORKFLOWS = sorted((REPOSITORY / "workflows").glob("*.json"))
 NANO = REPOSITORY / "models" / "nano"
 NANO_NAME = "wegen-nano (bundled)"
 
-# How many pictures each template saves, all of this size.
+# How many pictures each template saves.
 PICTURES = {
     "text to picture": 4,
     "reference to picture": 1,
@@ -27,8 +27,13 @@ PICTURES = {
     "two references": 3,
     "keep mask with any model": 3,
     "fork and compare": 2,
+    "chat with any workflow": 1,
+    "chat with a checkpoint": 1,
 }
-SIZE = (128, 128)
+NO_WEGEN = {"chat with any workflow", "chat with a checkpoint"}  # need none of its models
+CHECKPOINT = "chat with a checkpoint"  # needs one that no test machine has
+SIZES = {"chat with any workflow": (512, 512)}
+SIZE = (128, 128)  # of the pictures of all others
 FLAT = 5.0  # standard deviation of 8-bit pixels below which a picture shows nothing
 
 # Random weights make no better pictures in more steps, and templates of the stand-in are only run until nano is there.
@@ -41,6 +46,9 @@ EMPTY_RUN = {
 }
 
 each_template = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+each_that_runs = pytest.mark.parametrize(
+    "path", [path for path in WORKFLOWS if path.stem != CHECKPOINT], ids=lambda path: path.stem
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ def run(client, opened):
         client.run(EMPTY_RUN)
         result = client.run(prompt, timeout=TIMEOUT)
         assert (result.status, result.errors, result.cached_nodes) == ("success", [], [])
-        files = [file for node in nodes_of(prompt, "SaveImage") for file in client.files(result, node)]
+        files = [file for node in savers(prompt) for file in client.files(result, node)]
         return Run(prompt, result, tuple(files))
 
     return run_template
@@ -107,6 +115,11 @@ def template(name: str):
 def nodes_of(prompt: dict[str, dict], class_type: str) -> list[str]:
     """Ids of the nodes of one type."""
     return [node_id for node_id, node in prompt.items() if node["class_type"] == class_type]
+
+
+def savers(prompt: dict[str, dict]) -> list[str]:
+    """Ids of the nodes that save pictures."""
+    return nodes_of(prompt, "SaveImage") + nodes_of(prompt, "WeGenResult")
 
 
 def reader(prompt: dict[str, dict], source: str, output: int, class_type: str) -> str:
@@ -170,8 +183,9 @@ def test_template_needs_nothing_else(path, client, frontend):
     errors = len(frontend.errors)
     prompt = frontend.api_prompt(json.loads(path.read_text()))
     assert frontend.errors[errors:] == []
-    (loader,) = nodes_of(prompt, "WeGenLoadModel")
-    assert prompt[loader]["inputs"]["model"] == NANO_NAME
+    loaded = [prompt[loader]["inputs"]["model"] for loader in nodes_of(prompt, "WeGenLoadModel")]
+    assert loaded == ([] if path.stem in NO_WEGEN else [NANO_NAME])
+    assert len(nodes_of(prompt, "CheckpointLoaderSimple")) == (path.stem == CHECKPOINT)
     assert not nodes_of(prompt, "LoadImage")
     modules = {client.object_info(node["class_type"])[node["class_type"]]["python_module"] for node in prompt.values()}
     foreign = [name for name in modules if name.split(".")[0] not in ("nodes", "comfy_extras", "custom_nodes")]
@@ -179,14 +193,14 @@ def test_template_needs_nothing_else(path, client, frontend):
     assert {name for name in modules if name.startswith("custom_nodes")} == {f"custom_nodes.{PACK_NAME}"}
 
 
-@each_template
+@each_that_runs
 def test_template_gives_pictures(path, client, server, first_run):
     run = first_run(path)
     assert len(run.files) == PICTURES[path.stem]
     assert len(set(run.files)) == len(run.files), "Some pictures are the same."
-    for node_id in nodes_of(run.prompt, "SaveImage"):
+    for node_id in savers(run.prompt):
         for image in client.images(run.result, node_id):
-            assert (image.size, image.mode) == (SIZE, "RGB")
+            assert (image.size, image.mode) == (SIZES.get(path.stem, SIZE), "RGB")
             assert np.asarray(image).std() > FLAT
     # What the host says where a picture holds numbers that are none.
     assert "invalid value encountered in cast" not in server.log
@@ -194,9 +208,39 @@ def test_template_gives_pictures(path, client, server, first_run):
         assert all(text.strip() for text in run.result.outputs[node_id]["text"])
 
 
-@each_template
+@each_that_runs
 def test_same_seeds_give_the_same_files(path, first_run, run):
     assert first_run(path).files == run(path).files
+
+
+def test_a_checkpoint_is_all_that_its_template_lacks(client, server, opened):
+    prompt = opened(template(CHECKPOINT))
+    (loader,) = nodes_of(prompt, "CheckpointLoaderSimple")
+    folder = server.base_directory / "models" / "checkpoints"
+    folder.mkdir(exist_ok=True)
+    stand_in = folder / prompt[loader]["inputs"]["ckpt_name"]
+    stand_in.write_bytes(b"")
+    try:
+        result = client.run(prompt)
+    finally:
+        stand_in.unlink()
+    assert [error.node_id for error in result.errors] == [loader]
+
+
+def test_what_any_workflow_may_not_change_is_unchanged(client, first_run):
+    run = first_run(template("chat with any workflow"))
+    (turn,), (result,) = nodes_of(run.prompt, "WeGenTurn"), nodes_of(run.prompt, "WeGenResult")
+    looked = {
+        **run.prompt,
+        "before": {"class_type": "PreviewImage", "inputs": {"images": [turn, 1]}},
+        "change": {"class_type": "MaskPreview", "inputs": {"mask": [turn, 2]}},
+    }
+    seen = client.run(looked)
+    before, change, after = (pixels(client, seen, name) for name in ("before", "change", result))
+    difference, change = np.abs(after - before).max(axis=-1), change[..., 0] > 0
+    assert 0 < change.sum() < change.size
+    assert difference[~change].max() == 0
+    assert (difference[change] > 0).mean() > 0.9
 
 
 def test_kept_pixels_are_unchanged(client, first_run):

@@ -145,7 +145,7 @@ def test_a_rewrite_takes_the_instructions_place_or_follows_it():
     assert prompt.text == "[INST] Generate a painting: a large red cat [/INST]\n<img>"
     config = with_templates(rewrite_place="answer")
     prompt = picture_prompt(config, TOKENIZER, Chat(), "cat", References(), "a large <img> cat")
-    assert prompt.text == "[INST] Generate a painting: cat [/INST]\na large < img> cat<img>"
+    assert prompt.text == "[INST] Describe in detail a painting of: cat [/INST]\na large < img> cat<img>"
     assert picture_prompt(config, TOKENIZER, Chat(), "cat", References(), "cat").text.endswith("[/INST]\n<img>")
 
 
@@ -153,12 +153,22 @@ def test_a_rewritten_turn_looks_in_history_as_it_was_drawn():
     chat = Chat().add(turn("cat", "a large red cat", 5))
     assert "painting: a large red cat [/INST]" in history(CONFIG, TOKENIZER, chat).text
     text = history(with_templates(rewrite_place="answer"), TOKENIZER, chat).text
-    assert f"painting: cat [/INST]\na large red cat{PICTURE}\n" in text
+    assert f"painting of: cat [/INST]\na large red cat{PICTURE}\n" in text
 
 
 def test_rewriting_asks_with_its_own_template():
     prompt = rewrite_prompt(CONFIG, TOKENIZER, Chat(), "@cat", References((CAT,)))
     assert prompt.text == f"[INST] Describe in detail a painting of: {PICTURE}cat (picture 1) [/INST]\n"
+
+
+def test_an_order_is_rewritten_by_a_template_of_its_own_where_there_is_one():
+    chat = Chat().add(turn("cat", "a large red cat", 5))
+    own = with_templates(edit_rewrite="[INST] after: {pictures}{text} [/INST]\n", rewrite_place="answer")
+    assert rewrite_prompt(own, TOKENIZER, chat, "bigger", References()).text.endswith("[INST] after: bigger [/INST]\n")
+    assert rewrite_prompt(own, TOKENIZER, Chat(), "cat", References()).text.startswith("[INST] Describe in detail")
+    drawn = picture_prompt(own, TOKENIZER, chat, "bigger", References(), "a huge red cat")
+    assert drawn.text.endswith("[INST] after: bigger [/INST]\na huge red cat<img>")
+    assert "painting of: bigger" in rewrite_prompt(CONFIG, TOKENIZER, chat, "bigger", References()).text
 
 
 def test_the_whole_chat_embeds(tiny):
@@ -238,7 +248,7 @@ def test_a_rewrite_comes_of_the_same_memory_as_its_picture():
 def test_a_picture_that_the_user_brought_is_shown_with_the_next_instruction():
     own = Turn("", (Answer("", torch.full((64, 32), 7.0), torch.zeros(4, 4, 3), 0),))
     prompt = picture_prompt(CONFIG, TOKENIZER, Chat().add(own), "make it red", NO_REFERENCES)
-    assert prompt.text == f"[INST] Generate a painting: {PICTURE}make it red [/INST]\n<img>"
+    assert prompt.text == f"[INST] {PICTURE}make it red [/INST]\n<img>"
     assert values(prompt) == [7]
     later = Chat().add(own).add(turn("make it red", "make it red", 8))
     prompt = picture_prompt(CONFIG, TOKENIZER, later, "bigger", NO_REFERENCES)

@@ -11,7 +11,7 @@ import torch
 from comfyui_wegen.models import pipeline as pipeline_module
 from comfyui_wegen.models import storybook
 from comfyui_wegen.models.engine import Wish, think
-from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.errors import AnsweredInWords, WeGenError
 from comfyui_wegen.models.evaluation import rewriting as measured
 from comfyui_wegen.models.evaluation.rewriting import VAGUE, kept, vague_wishes
 from comfyui_wegen.models.media.metadata import turns_of
@@ -485,3 +485,25 @@ def test_evaluation_writes_all_its_numbers(tiny, reader, tmp_path, monkeypatch, 
     assert numbers["batch/ratio_16"] > 0 and "rising" in capsys.readouterr().out
     with pytest.raises(WeGenError, match="0 wishes"):
         measured.run(parser.parse_args(["--cases", "0"]))
+
+
+def test_an_answer_in_words_alone_is_told_and_nothing_is_drawn(wegen, monkeypatch):
+    def write(author, wanted):
+        said = {0: "i cannot draw that.", 1: "a red cat", 2: "i cannot draw that."}
+        return [rewriting._Attempt(said[slot.seed], (), (), slot.seed != 1) for slot, _ in wanted]
+
+    monkeypatch.setattr(rewriting._Author, "write", write)
+    written = rewrite(wegen, "12", [0, 1, 2], WARM)
+    assert [one.spoken for one in written] == [True, False, True] and not any(one.repeated for one in written)
+    with pytest.raises(AnsweredInWords, match="cannot draw that"):
+        think(wegen, Chat(), Wish("12", sampling=WARM), [0, 1, 2])
+    assert [idea.rewrite for idea in think(wegen, Chat(), Wish("12", sampling=WARM), [1, 1, 0])] == ["a red cat"] * 3
+
+
+def test_only_where_a_picture_should_follow_does_an_end_mean_words_alone(wegen, reader):
+    end, begin = wegen.tokenizer.end_id, wegen.tokenizer.picture_begin_id
+    free = replace(reader, config=replace(reader.config, world=""))
+    assert rewriting.answers_in_words(free, [5, 6, end])
+    assert not rewriting.answers_in_words(free, [5, 6, begin])
+    assert not rewriting.answers_in_words(free, [end]) and not rewriting.answers_in_words(free, [])
+    assert not rewriting.answers_in_words(wegen, [5, 6, end]) and not rewriting.answers_in_words(reader, [5, 6, end])

@@ -11,9 +11,11 @@ from random import Random
 import pytest
 import torch
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
-from comfyui_wegen.models.cli import data as data_command
+from comfyui_wegen.models.cli.main import (
+    data as data_command,
+)
 from comfyui_wegen.models.cli.train import add_arguments, run
-from comfyui_wegen.models.data import TASKS, Forgotten, Picture, Text, stream
+from comfyui_wegen.models.data import TASKS, Forgotten, Picture, Sample, Text, stream
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network.vision_encoder import pool_features
 from comfyui_wegen.models.painting.loading import load
@@ -475,3 +477,68 @@ def test_bad_recipes_are_explained(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(RecipeError, match=message):
         read_recipe(path)
+
+
+def test_a_stage_that_starts_from_a_finished_model_has_its_weights(trained, tmp_path):
+    packed = trained.pack()
+    recipes = tmp_path / "recipes"
+    recipes.mkdir()
+    templates = TINY_MODEL["templates"] | {"edit_rewrite": "[INST] so {pictures}{text} [/INST]\n"}
+    model = TINY_MODEL | {"templates": templates}
+    (recipes / "model.json").write_text(json.dumps(model))
+    base = {"steps": 2, "batch": 2, "learning_rate": 1e-3, "precision": "no", "start": str(packed)}
+    own = {
+        "tokenizer": {"samples": 200, "pieces": 700, "fold_case": True, "coverage": 0.999},
+        "encoder": {"frozen": True},
+        "agent": OPTIONS["agent"],
+    }
+    for stage, options in own.items():
+        (recipes / f"{stage}.json").write_text(json.dumps({"stage": stage, "options": options, **base}))
+    run = TrainingRun(recipes, tmp_path / "run")
+    tokenizer, old = run.learn_words(), trained.tokenizer()
+    assert tokenizer.vocab_size > old.vocab_size
+    assert tokenizer.encode("Put a RED cat") == tokenizer.encode("put a red cat")
+    train(run.stage("encoder"), run.recipe("encoder"), run.folder("encoder"), rhythm=QUIET, progress=False)
+    whole = trained.vision_encoder().state_dict()
+    for name, value in run.vision_encoder().state_dict().items():
+        torch.testing.assert_close(value, whole[name], atol=2e-3, rtol=2e-3)  # packed in fp16
+    agent, before = run.stage("agent").agent, trained.agent()
+    torch.testing.assert_close(
+        agent.input_resampler.proj.weight, before.input_resampler.proj.weight, atol=2e-3, rtol=2e-3
+    )
+    rows, old_rows = agent.llm.model.embed_tokens.weight, before.llm.model.embed_tokens.weight
+    for token in ("<img>", "<img_00007>"):
+        torch.testing.assert_close(
+            rows[tokenizer.added_tokens[token]], old_rows[old.added_tokens[token]], atol=2e-3, rtol=2e-3
+        )
+    ids = (tokenizer.pieces.piece_to_id("\u2581the"), old.pieces.piece_to_id("\u2581the"))
+    torch.testing.assert_close(rows[ids[0]], old_rows[ids[1]], atol=2e-3, rtol=2e-3)
+    train(run.stage("agent"), run.recipe("agent"), run.folder("agent"), rhythm=QUIET, progress=False)
+    wegen, _ = load(run.pack())
+    assert wegen.config.vae.scaling_factor == trained.config().vae.scaling_factor
+    assert wegen.config.language.vocab_size == tokenizer.vocab_size
+
+
+def test_the_words_that_an_order_changes_are_told_from_those_that_are_copied(trained):
+    tokenizer, config = trained.tokenizer(), trained.config()
+    parts = (
+        Text("x", "user"), Text("a red cat at the top, a blue car.", "assistant", True), Forgotten("assistant", True),
+        Text("paint it black", "user"), Text("a black cat at the top, a blue car.", "assistant", True),
+        Forgotten("assistant", True),
+        Text("no cat", "user"), Text("a blue car.", "assistant", True), Forgotten("assistant", True),
+    )  # fmt: skip
+    made = conversation(config, tokenizer, Sample("chat", parts))
+    assert len(made.changes) == len(made.ids)
+    marked = [index for index, changed in zip(made.ids, made.changes, strict=True) if changed]
+    assert tokenizer.decode(marked).split() == ["black", "blue"]
+    assert all(label != IGNORED for label, changed in zip(made.labels, made.changes, strict=True) if changed)
+
+
+def test_words_weigh_what_they_are_told(trained):
+    stage = trained.stage("agent")
+    batch = stage.batch(0, 2)
+    features = stage.encode(batch.pictures)
+    given = (stage.agent, batch.ids, batch.labels, batch.inputs, batch.targets, features)
+    plain, same = agent_outputs(*given), agent_outputs(*given, word_weights=torch.full(batch.ids.shape, 3.0))
+    torch.testing.assert_close(plain.text, same.text)
+    assert not batch.changes.any()  # the recipe gives them no weight

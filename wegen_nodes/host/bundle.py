@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from pathlib import Path
+from typing import Any
 
 import comfy.model_management
 import comfy.utils
+from server import PromptServer
 
 from ...models.checkpoints.reader import open_checkpoint
 from ...models.checkpoints.tokenizer import Tokenizer
 from ...models.checkpoints.wegen import WeGen
-from ...models.engine import PictureDraft
+from ...models.encoding import look_at, unseen
+from ...models.engine import Progress
 from ...models.network.configuration import WeGenConfig
 from ...models.prompting.decoding import OnStep
+from ...models.values import Chat
 from .loading import compute_dtype, load_part
 
-#: turns whose ideas are kept; each holds on to its chat's pictures
+#: turns whose words and features are kept; each holds on to its chat's pictures
 REMEMBERED = 8
 
 
@@ -33,7 +37,8 @@ class WeGenBundle:
         self.tokenizer: Tokenizer = checkpoint.tokenizer
         self.vision_patcher = load_part(str(folder), "vision_encoder", precision)
         self.patcher = load_part(str(folder), "language_model", precision)
-        self._ideas: OrderedDict[Hashable, tuple[PictureDraft, ...]] = OrderedDict()
+        self._answers: OrderedDict[Hashable, Any] = OrderedDict()
+        self._read: tuple[Chat, Chat] | None = None  # the last chat with pictures of other models, and as it was read
 
     def __repr__(self) -> str:
         return f"WeGenBundle({self.config.name})"
@@ -44,18 +49,15 @@ class WeGenBundle:
     def is_dynamic(self) -> bool:
         return all(patcher.is_dynamic() for patcher in self.get_models())
 
-    def recall(self, question: Hashable, think: Callable[[], Sequence[PictureDraft]]) -> tuple[PictureDraft, ...]:
-        """What `think` gives, or gave when the same was asked a few turns ago.
-
-        The host keeps results of expanded nodes only until it has passed another output node (0.33, default cache),
-        so a change of sampler steps would often make the language model write the very same again.
-        """
-        if question not in self._ideas:
-            self._ideas[question] = tuple(think())
-        self._ideas.move_to_end(question)
-        while len(self._ideas) > REMEMBERED:
-            self._ideas.popitem(last=False)
-        return self._ideas[question]
+    def recall(self, question: Hashable, answer: Callable[[], Any]) -> Any:
+        """What `answer` gives, or gave when the same was asked a few turns ago: a change of the sampler's settings does
+        not make the language model write again."""
+        if question not in self._answers:
+            self._answers[question] = answer()
+        self._answers.move_to_end(question)
+        while len(self._answers) > REMEMBERED:
+            self._answers.popitem(last=False)
+        return self._answers[question]
 
     def load_vision(self, pictures: int) -> WeGen:
         """The model with its vision encoder on the device, with room for `pictures` at once."""
@@ -63,6 +65,15 @@ class WeGenBundle:
         # The widest tensors of a block: the MLP's inside, and queries, keys and values; a few of each at a time.
         values = (vision.grid**2 + 1) * (2 * vision.mlp_width + 6 * vision.width)
         return self._ready(self.vision_patcher, pictures * values * dtype.itemsize)
+
+    def read(self, chat: Chat | None) -> Chat:
+        """A chat as the model can read it: it looks at the pictures that other models painted."""
+        chat = chat or Chat()
+        if not unseen(chat):
+            return chat
+        if self._read is None or self._read[0] is not chat:
+            self._read = chat, look_at(self.load_vision(1), chat)
+        return self._read[1]
 
     def load_language(self, rows: int, positions: int) -> WeGen:
         """The model with its language model on the device, with room for `rows` sequences of `positions` tokens.
@@ -100,3 +111,17 @@ def progress() -> OnStep:
         bar.update_absolute(done, total)
 
     return on_step
+
+
+def language_progress(node: str | None) -> Progress:
+    """The language model's progress at a node, with the words of its first rewrite as they come.
+
+    Front ends get the words as events `wegen.text`: `{"node": id, "text": words so far}`.
+    """
+    server = getattr(PromptServer, "instance", None)
+
+    def on_text(text: str) -> None:
+        if server is not None and server.client_id is not None:
+            server.send_sync("wegen.text", {"node": node, "text": text}, server.client_id)
+
+    return Progress(progress(), progress(), on_text)

@@ -16,11 +16,14 @@ from typing import Any
 from server import PromptServer
 
 from ...models.media.metadata import KEY
+from ...models.options import OPTIONS
 
 TURNS = ("WeGenGenerate", "WeGenRefine")
+RESULT = "WeGenResult"
+"""Ends a turn too; its words depend on all that leads to it."""
 WORDS = (
-    "wegen", "instruction", "references", "chat", "feature_guidance", "collection",
-    "seed", "batch_size", "rewrite", "creativity", "rewritten", "edit_mask", "keep_mask", "release",
+    "wegen", "instruction", "references", "chat", "edit_mask", "keep_mask", "release", "width", "height",
+    *(name for name, option in OPTIONS.items() if option.words),
 )  # fmt: skip
 """The inputs of a turn that its words depend on."""
 REMEMBERED = 256
@@ -55,7 +58,7 @@ def write_down(prompt: Mapping[str, Any] | None, node: str, pnginfo: dict[str, A
 def supply(request: dict[str, Any]) -> dict[str, Any]:
     """Add what is known of a prompt's turns to a request of the host's `/prompt`."""
     prompt = request.get("prompt")
-    turns = [node for node, entry in _entries(prompt) if entry.get("class_type") in TURNS]
+    turns = [node for node, entry in _entries(prompt) if entry.get("class_type") in (*TURNS, RESULT)]
     if not turns:
         return request
     extra = request.get("extra_data")

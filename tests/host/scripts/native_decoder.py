@@ -7,7 +7,7 @@ import torch
 from comfyui_wegen.models.values import SamplerSettings
 from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
 from comfyui_wegen.wegen_nodes.host.loading import load_unet, load_vae
-from comfyui_wegen.wegen_nodes.host.sampling import sample
+from comfyui_wegen.wegen_nodes.host.painter import sample
 from PIL import Image
 from safetensors.torch import load_file
 

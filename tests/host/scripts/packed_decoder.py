@@ -7,7 +7,7 @@ import torch
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
 from comfyui_wegen.models.values import SamplerSettings
 from comfyui_wegen.wegen_nodes.host.loading import load_unet, load_vae
-from comfyui_wegen.wegen_nodes.host.sampling import sample
+from comfyui_wegen.wegen_nodes.host.painter import sample
 from safetensors.torch import load_file, save_file
 
 folder, inputs, outputs = sys.argv[1:]

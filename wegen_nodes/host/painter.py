@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import comfy.sample
 import comfy.samplers
 import comfy.utils
@@ -15,8 +13,8 @@ from ...models.editing.masks import latent_mask, pad_to_multiple
 from ...models.errors import WeGenError
 from ...models.network.configuration import WeGenConfig
 from ...models.painting.diffusers_painter import may_change, steps_for_strength
+from ...models.painting.painter import PaintJob, start_noise
 from ...models.painting.schedule import published_sigmas
-from ...models.pipeline import start_noise
 from ...models.values import SamplerSettings
 
 PUBLISHED = "published"
@@ -63,40 +61,31 @@ def sigmas_of(model, config: WeGenConfig, settings: SamplerSettings) -> Tensor:
     return sigmas[-(settings.steps + 1) :]
 
 
-def paint(
-    model,
-    vae,
-    config: WeGenConfig,
-    features: Tensor,
-    seeds: Sequence[int],
-    settings: SamplerSettings,
-    width: int,
-    height: int,
-    before: Tensor | None = None,
-    change: Tensor | None = None,
-) -> Tensor:
-    """Sample and decode pictures `[B, height, width, 3]` in 0..1, float32.
+class HostPainter:
+    """Paints with the host's sampler.
 
     Args:
         model, vae: the host's; the model may be patched (LoRA, DifferentialDiffusion).
         config: sizes and schedule.
-        features: `[B, 64, D]`.
-        seeds: of the B pictures; each has its own start noise.
-        settings: steps, guidance, sampler and scheduler.
-        width, height: in pixels, of any size.
-        before: `[height, width, 3]`, a picture of which `change` tells what may change.
-        change: `[B, height, width]` in 0..1; None when all of every picture may change.
     """
-    cell = config.vae.downscale
-    noise = torch.cat([start_noise(config, seed, width, height) for seed in seeds])
-    latent, mask = torch.zeros_like(noise), None
-    if change is not None or settings.strength < 1:
-        encoded = vae.encode(pad_to_multiple(before, cell)[None])
-        latent = encoded.float().expand(len(seeds), -1, -1, -1).contiguous()
-    if change is not None:
-        mask = latent_mask(change, cell)[:, 0]
-    samples = sample(model, config, features, noise, latent, settings, mask, seeds[0])
-    return vae.decode(samples)[:, :height, :width].float().cpu()
+
+    def __init__(self, model, vae, config: WeGenConfig):
+        self.model = model
+        self.vae = vae
+        self.config = config
+
+    def paint(self, job: PaintJob) -> Tensor:
+        """See `Painter`."""
+        config, cell = self.config, self.config.vae.downscale
+        noise = torch.cat([start_noise(config, seed, job.width, job.height) for seed in job.seeds])
+        latent, mask = torch.zeros_like(noise), None
+        if job.before is not None and (job.change is not None or job.settings.strength < 1):
+            padded = torch.stack([pad_to_multiple(picture, cell) for picture in job.before])
+            latent = self.vae.encode(padded).float().expand(len(job.seeds), -1, -1, -1).contiguous()
+        if job.change is not None:
+            mask = latent_mask(job.change, cell)[:, 0]
+        samples = sample(self.model, config, job.features, noise, latent, job.settings, mask, job.seeds[0])
+        return self.vae.decode(samples)[:, : job.height, : job.width].float().cpu()
 
 
 def sample(

@@ -1,0 +1,571 @@
+// Painting masks on a picture: what stays and what changes. The mathematics is in mask_maths.js; this is the page's side.
+
+import {
+  History,
+  checkMask,
+  composeOverlay,
+  createMask,
+  encodePng,
+  isEmpty,
+  joined,
+  maskFromPixels,
+  paintStroke,
+  scaleMask,
+  share,
+  strokeBounds,
+  strokePieces,
+  unite,
+} from "./mask_maths.js";
+
+/** What the painter says; pass others as `labels`. `{size}`, `{keep}`, `{change}` are filled in. */
+export const LABELS = {
+  painter: "Mask painting",
+  tools: "Brush",
+  keep: "Keep",
+  change: "Change",
+  erase: "Erase",
+  size: "Size",
+  edge: "Soft edge",
+  undo: "Undo",
+  redo: "Redo",
+  take: "Use the suggested mask",
+  clear: "Clear",
+  canvas: "Picture to paint on",
+  help:
+    "Arrow keys move the brush, with Shift by one pixel; hold Space to paint along. K, C and E choose the brush, " +
+    "[ and ] its size. Ctrl+Z takes back.",
+  pixels: "{size} pixels",
+  status: "Painted: keep {keep} %, change {change} %.",
+  broken: "The picture could not be loaded.",
+};
+
+const TOOLS = ["keep", "change", "erase"];
+const SIZE_STEP = 1.15;
+const SMALLEST_SIZE = 2;
+/** Milliseconds of painting, and pixels of overlay, in one frame: far below what a person feels as a stop. */
+const FRAME_TIME = 8;
+const FRAME_PIXELS = 2 ** 18;
+/** The least of a pen's brush, as a share of its size, when it only just touches. */
+const LIGHTEST_TOUCH = 0.2;
+
+/** Counts what needs a name of its own on the page. */
+let names = 0;
+
+const STYLE = `
+.wegen-mask { display: flex; flex-direction: column; gap: 6px; color: var(--input-text, #ddd); font-size: 13px; }
+.wegen-mask-tools { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 10px; }
+.wegen-mask-tools fieldset { display: flex; gap: 2px; margin: 0; padding: 0; border: 0; min-width: 0; }
+.wegen-mask-tools label { display: inline-flex; align-items: center; gap: 5px; }
+.wegen-mask-tool { padding: 4px 8px; border: 1px solid var(--border-color, #555); border-radius: 6px; cursor: pointer; }
+.wegen-mask-tool:has(:checked) { background: var(--comfy-input-bg, #222); border-color: currentColor; }
+.wegen-mask-tool:has(:focus-visible), .wegen-mask input:focus-visible, .wegen-mask-stage canvas:focus-visible {
+  outline: 2px solid var(--p-primary-color, #38f); outline-offset: 1px; }
+.wegen-mask-tool input { position: absolute; opacity: 0; width: 1px; height: 1px; margin: 0; }
+.wegen-mask-tool i { width: 11px; height: 11px; border-radius: 50%; border: 1px solid currentColor; }
+.wegen-mask-tool i.keep { background: #2684ff; }
+.wegen-mask-tool i.change { background: #ff7a18; }
+.wegen-mask-tools input[type="range"] { width: 84px; min-width: 40px; }
+.wegen-mask-tools input[type="button"] { padding: 4px 8px; border: 1px solid var(--border-color, #555);
+  border-radius: 6px; background: var(--comfy-input-bg, #222); color: inherit; font: inherit; cursor: pointer; }
+.wegen-mask-tools input:disabled { opacity: 0.4; cursor: default; }
+.wegen-mask-stage { position: relative; overflow: hidden; border-radius: 6px; background: var(--comfy-input-bg, #222); }
+.wegen-mask-stage canvas { position: absolute; inset: 0; width: 100%; height: 100%; border-radius: 6px; }
+.wegen-mask-stage canvas.paint { touch-action: none; cursor: crosshair; outline-offset: -2px !important; }
+.wegen-mask-brush { position: absolute; aspect-ratio: 1; border-radius: 50%; transform: translate(-50%, -50%);
+  border: 1px solid #fff; box-shadow: 0 0 0 1px #000, inset 0 0 0 1px #000; pointer-events: none; }
+.wegen-mask-status { margin: 0; min-height: 1.2em; color: var(--descrip-text, #999); font-size: 12px; }
+.wegen-mask-help { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+`;
+
+function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+function fill(text, values) {
+  return text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+}
+
+/** A picture that can be drawn, of an address, an image element (waited for) or a bitmap. */
+async function drawable(source) {
+  if (typeof source === "string") source = Object.assign(new Image(), { src: source });
+  if (source instanceof HTMLImageElement) await source.decode();
+  return source;
+}
+
+function sizeOf(source) {
+  return [source.naturalWidth ?? source.width, source.naturalHeight ?? source.height];
+}
+
+/** A mask from a grey picture, such as one that a node has saved; scaled when a size is given. */
+export async function readMask(source, width, height) {
+  const picture = await drawable(source);
+  const [wide, high] = sizeOf(picture);
+  const context = make("canvas", { width: wide, height: high }).getContext("2d", { willReadFrequently: true });
+  context.drawImage(picture, 0, 0);
+  const mask = maskFromPixels(context.getImageData(0, 0, wide, high).data, wide, high);
+  return scaleMask(mask, width ?? wide, height ?? high);
+}
+
+/**
+ * A picture with a keep mask and a change mask that a person paints over it.
+ *
+ * Options: `image` (an image element, a bitmap or an address), `width` and `height` of the masks (the picture's own
+ * when left out, which an address does not know), `keep` and `change` (masks to begin with), `kept` (what earlier
+ * turns keep, always shown), `suggestion` (the model's own change mask, shown where it is not painted), `onChange`
+ * (called after each step with `{keep, change, canUndo, canRedo}`, the first two as shares of the picture), `labels`
+ * and `tools` (false leaves the row of tools out).
+ *
+ * A pixel is either kept or changed: each brush takes away what the other has painted.
+ */
+export class MaskPainter {
+  #width;
+  #height;
+  #keep;
+  #change;
+  #kept = null;
+  #suggestion = null;
+  #history;
+  #labels;
+  #onChange;
+  #tool = "keep";
+  #size;
+  #edge = 0.3;
+  #cursor;
+  #stroke = null;
+  #jobs = [];
+  #dirty = null;
+  #frame = 0;
+  #paint;
+  #context;
+  #brush;
+  #status;
+  #controls = {};
+
+  constructor({ image, width, height, keep, change, kept, suggestion, onChange, labels, tools = true }) {
+    const [wide, high] = typeof image === "string" ? [] : sizeOf(image);
+    this.#width = width ?? wide;
+    this.#height = height ?? high;
+    this.#keep = this.#fitted(keep) ?? createMask(this.#width, this.#height);
+    this.#change = this.#fitted(change) ?? createMask(this.#width, this.#height);
+    this.#history = new History([this.#keep, this.#change]);
+    this.#labels = { ...LABELS, ...labels };
+    this.#onChange = onChange;
+    this.#size = Math.max(SMALLEST_SIZE, Math.round(Math.min(this.#width, this.#height) / 8));
+    this.#cursor = { x: this.#width / 2, y: this.#height / 2 };
+    this.element = make("div", { className: "wegen-mask", role: "group", ariaLabel: this.#labels.painter });
+    this.element.append(
+      make("style", { textContent: STYLE }),
+      ...(tools ? [this.#makeTools()] : []),
+      this.#makeStage(image),
+    );
+    this.#status = make("p", { className: "wegen-mask-status", role: "status" });
+    this.element.append(this.#status);
+    this.element.addEventListener("keydown", (event) => this.#keyDown(event));
+    this.setKept(kept);
+    this.setSuggestion(suggestion);
+    this.#showControls();
+    this.#refresh(this.#whole());
+  }
+
+  get tool() {
+    return this.#tool;
+  }
+
+  /** Choose "keep", "change" or "erase"; a stroke that is being painted goes on with its own. */
+  setTool(tool) {
+    if (!TOOLS.includes(tool)) throw new RangeError(`There is no tool ${tool}; choose ${TOOLS.join(", ")}.`);
+    this.#tool = tool;
+    this.#showControls();
+  }
+
+  /** Width of the brush in pixels of the masks. */
+  get size() {
+    return this.#size;
+  }
+
+  setSize(pixels) {
+    const largest = Math.max(this.#width, this.#height);
+    this.#size = Math.min(largest, Math.max(SMALLEST_SIZE, pixels));
+    this.#showControls();
+    this.#showBrush();
+  }
+
+  /** How much of the brush fades out, 0..1. */
+  setEdge(softness) {
+    this.#edge = Math.min(1, Math.max(0, softness));
+    this.#showControls();
+  }
+
+  undo() {
+    this.#flush();
+    this.#stepped(this.#history.undo());
+  }
+
+  redo() {
+    this.#flush();
+    this.#stepped(this.#history.redo());
+  }
+
+  /** Take away all that is painted; can be undone. */
+  clear() {
+    this.#step(() => {
+      this.#keep.data.fill(0);
+      this.#change.data.fill(0);
+    });
+  }
+
+  /** Show what earlier turns keep; null shows nothing. */
+  setKept(mask) {
+    this.#kept = this.#fitted(mask);
+    this.#refresh(this.#whole());
+  }
+
+  /** Show a change mask that can be taken over; null shows none. */
+  setSuggestion(mask) {
+    this.#suggestion = this.#fitted(mask);
+    this.#showControls();
+    this.#refresh(this.#whole());
+  }
+
+  /** Add the suggestion to the change mask, but not where a person has painted to keep. */
+  takeSuggestion() {
+    const suggestion = this.#suggestion;
+    if (!suggestion) return;
+    this.#step(() => unite(this.#change, suggestion, this.#keep));
+  }
+
+  /** Both masks as PNG files in grey, white where painted; null where nothing is. */
+  async toMaskBlobs() {
+    this.#flush();
+    const blob = async (mask) => (isEmpty(mask) ? null : new Blob([await encodePng(mask)], { type: "image/png" }));
+    const [keep, change] = await Promise.all([blob(this.#keep), blob(this.#change)]);
+    return { keep, change };
+  }
+
+  /** Take the painter off the page. */
+  destroy() {
+    cancelAnimationFrame(this.#frame);
+    this.#jobs = [];
+    this.#frame = -1;
+    this.element.remove();
+  }
+
+  // ---- the page
+
+  #makeTools() {
+    const labels = this.#labels;
+    const controls = this.#controls;
+    const name = `wegen-mask-tool-${++names}`;
+    const choices = TOOLS.map((tool) => {
+      const input = make("input", { type: "radio", name, onchange: () => this.setTool(tool) });
+      controls[tool] = input;
+      return make("label", { className: "wegen-mask-tool" }, input, make("i", { className: tool }), labels[tool]);
+    });
+    const slider = (key, onValue) => {
+      controls[key] = make("input", { type: "range", min: 0, max: 100, step: 1 });
+      controls[key].oninput = () => onValue(Number(controls[key].value) / 100);
+      return make("label", {}, labels[key], controls[key]);
+    };
+    // Inputs, not buttons: while one of them has the focus, the host leaves Ctrl+Z to the page.
+    const button = (key, action) => {
+      const control = make("input", { type: "button", value: labels[key] });
+      control.onclick = () => {
+        action();
+        // Else the focus is nowhere, and the next Ctrl+Z is the host's.
+        if (control.disabled) this.#paint.focus({ preventScroll: true });
+      };
+      controls[key] = control;
+      return control;
+    };
+    return make(
+      "div",
+      { className: "wegen-mask-tools", role: "toolbar", ariaLabel: labels.tools },
+      make("fieldset", { role: "radiogroup", ariaLabel: labels.tools }, ...choices),
+      slider("size", (place) => this.setSize(Math.round(SMALLEST_SIZE * (this.#largest() / SMALLEST_SIZE) ** place))),
+      slider("edge", (place) => this.setEdge(place)),
+      button("undo", () => this.undo()),
+      button("redo", () => this.redo()),
+      button("clear", () => this.clear()),
+      button("take", () => this.takeSuggestion()),
+    );
+  }
+
+  #makeStage(image) {
+    const [width, height] = [this.#width, this.#height];
+    const picture = make("canvas", { width, height, ariaHidden: "true" });
+    const help = make("p", {
+      className: "wegen-mask-help",
+      id: `wegen-mask-help-${++names}`,
+      textContent: this.#labels.help,
+    });
+    const paint = make("canvas", { width, height, className: "paint", tabIndex: 0, role: "application" });
+    paint.ariaLabel = this.#labels.canvas;
+    paint.setAttribute("aria-describedby", help.id);
+    // The host takes Ctrl+Z before the page gets it, except from what looks like a text field.
+    paint.type = "textarea";
+    this.#paint = paint;
+    this.#context = paint.getContext("2d");
+    this.#brush = make("div", { className: "wegen-mask-brush", hidden: true });
+    paint.addEventListener("pointerdown", (event) => this.#pointerDown(event));
+    paint.addEventListener("pointermove", (event) => this.#pointerMove(event));
+    paint.addEventListener("pointerup", (event) => this.#pointerUp(event));
+    paint.addEventListener("pointercancel", () => this.#endStroke(false));
+    paint.addEventListener("pointerleave", () => this.#showBrush(document.activeElement === paint));
+    paint.addEventListener("contextmenu", (event) => event.preventDefault());
+    paint.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
+    paint.addEventListener("keyup", (event) => event.key === " " && this.#stroke?.keyboard && this.#endStroke(true));
+    paint.addEventListener("focus", () => this.#showBrush(paint.matches(":focus-visible")));
+    paint.addEventListener("blur", () => {
+      if (this.#stroke?.keyboard) this.#endStroke(true);
+      this.#showBrush(false);
+    });
+    drawable(image).then(
+      (source) => picture.getContext("2d").drawImage(source, 0, 0, width, height),
+      () => (this.#status.textContent = this.#labels.broken),
+    );
+    const stage = make("div", { className: "wegen-mask-stage" }, picture, paint, this.#brush, help);
+    stage.style.aspectRatio = `${width} / ${height}`;
+    stage.style.width = `min(100%, ${(75 * width) / height}vh)`;
+    return stage;
+  }
+
+  #largest() {
+    return Math.max(this.#width, this.#height);
+  }
+
+  #showControls() {
+    const controls = this.#controls;
+    if (!controls.size) return;
+    controls[this.#tool].checked = true;
+    controls.size.value = (100 * Math.log(this.#size / SMALLEST_SIZE)) / Math.log(this.#largest() / SMALLEST_SIZE);
+    controls.size.ariaValueText = fill(this.#labels.pixels, { size: Math.round(this.#size) });
+    controls.edge.value = 100 * this.#edge;
+    controls.edge.ariaValueText = `${Math.round(100 * this.#edge)} %`;
+    controls.undo.disabled = !this.#history.canUndo;
+    controls.redo.disabled = !this.#history.canRedo;
+    controls.take.hidden = !this.#suggestion;
+  }
+
+  #showBrush(visible = !this.#brush.hidden) {
+    this.#brush.hidden = !visible;
+    this.#brush.style.left = `${(100 * this.#cursor.x) / this.#width}%`;
+    this.#brush.style.top = `${(100 * this.#cursor.y) / this.#height}%`;
+    this.#brush.style.width = `${(100 * this.#size) / this.#width}%`;
+  }
+
+  // ---- pointers
+
+  #place(event) {
+    const box = this.#paint.getBoundingClientRect();
+    return {
+      x: ((event.clientX - box.left) / box.width) * this.#width,
+      y: ((event.clientY - box.top) / box.height) * this.#height,
+    };
+  }
+
+  #point(event) {
+    const pressed = event.pointerType === "pen" ? LIGHTEST_TOUCH + (1 - LIGHTEST_TOUCH) * event.pressure : 1;
+    return { ...this.#place(event), radius: (this.#size / 2) * pressed };
+  }
+
+  #pointerDown(event) {
+    if (this.#stroke) {
+      // A second finger means to move the page, not to paint.
+      this.#endStroke(false);
+      return;
+    }
+    const eraser = event.button === 5;
+    if (event.button !== 0 && !eraser) return;
+    event.preventDefault();
+    this.#paint.focus({ preventScroll: true });
+    this.#paint.setPointerCapture(event.pointerId);
+    this.#beginStroke(this.#point(event), { pointer: event.pointerId, tool: eraser ? "erase" : this.#tool });
+    this.#follow(event);
+  }
+
+  #pointerMove(event) {
+    this.#follow(event);
+    if (this.#stroke?.pointer !== event.pointerId) return;
+    const events = event.getCoalescedEvents?.() ?? [];
+    for (const one of events.length ? events : [event]) this.#extendStroke(this.#point(one));
+  }
+
+  #pointerUp(event) {
+    if (this.#stroke?.pointer === event.pointerId) this.#endStroke(true);
+  }
+
+  #follow(event) {
+    this.#cursor = this.#place(event);
+    this.#showBrush(event.pointerType !== "touch");
+  }
+
+  #wheel(event) {
+    // Before the picture has been clicked on, the wheel scrolls the page.
+    if (document.activeElement !== this.#paint || !event.deltaY) return;
+    event.preventDefault();
+    this.setSize(this.#size * (event.deltaY < 0 ? SIZE_STEP : 1 / SIZE_STEP));
+  }
+
+  // ---- keys
+
+  #keyDown(event) {
+    if (!this.#handleKey(event)) return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  #handleKey(event) {
+    const key = event.key.toLowerCase();
+    if (event.ctrlKey || event.metaKey) {
+      if (event.altKey || (key !== "z" && key !== "y")) return false;
+      if (key === "y" || event.shiftKey) this.redo();
+      else this.undo();
+      return true;
+    }
+    if (event.altKey) return false;
+    if (key === "[" || key === "]") {
+      this.setSize(this.#size * (key === "]" ? SIZE_STEP : 1 / SIZE_STEP));
+      return true;
+    }
+    return event.target === this.#paint && this.#handleCanvasKey(key, event);
+  }
+
+  #handleCanvasKey(key, event) {
+    const tool = { k: "keep", c: "change", e: "erase" }[key];
+    if (tool) {
+      this.setTool(tool);
+      return true;
+    }
+    if (key === " ") {
+      if (!this.#stroke) this.#beginStroke(this.#keyboardPoint(), { keyboard: true, tool: this.#tool });
+      return true;
+    }
+    if (key === "escape") {
+      const painting = this.#stroke !== null;
+      if (painting) this.#endStroke(false);
+      return painting;
+    }
+    const [right, down] = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1] }[key] ?? [];
+    if (right === undefined) return false;
+    const step = event.shiftKey ? 1 : Math.max(1, this.#size / 4);
+    this.#cursor = {
+      x: Math.min(this.#width, Math.max(0, this.#cursor.x + right * step)),
+      y: Math.min(this.#height, Math.max(0, this.#cursor.y + down * step)),
+    };
+    this.#showBrush(true);
+    if (this.#stroke?.keyboard) this.#extendStroke(this.#keyboardPoint());
+    return true;
+  }
+
+  #keyboardPoint() {
+    return { ...this.#cursor, radius: this.#size / 2 };
+  }
+
+  // ---- painting
+
+  #beginStroke(point, stroke) {
+    this.#stroke = { ...stroke, edge: this.#edge, last: point };
+    this.#extendStroke(point);
+  }
+
+  #extendStroke(point) {
+    const stroke = this.#stroke;
+    for (const piece of strokePieces(stroke.last, point, Math.max(8, point.radius))) {
+      const from = stroke.last;
+      stroke.last = piece;
+      this.#jobs.push(() => this.#paintPiece(stroke, from, piece));
+    }
+    this.#wake();
+  }
+
+  #endStroke(whole) {
+    if (!this.#stroke) return;
+    this.#stroke = null;
+    this.#jobs.push(() => {
+      if (!whole) this.#refresh(this.#history.revert());
+      else if (this.#history.commit()) this.#changed();
+    });
+    this.#wake();
+  }
+
+  #paintPiece({ tool, edge }, from, to) {
+    const bounds = strokeBounds(from, to, this.#width, this.#height);
+    if (!bounds) return;
+    this.#history.touch(bounds);
+    const raised = { keep: this.#keep, change: this.#change }[tool] ?? null;
+    const lowered = [this.#keep, this.#change].filter((mask) => mask !== raised);
+    this.#refresh(paintStroke(raised, lowered, from, to, edge));
+  }
+
+  #step(action) {
+    this.#flush();
+    this.#history.touch(this.#whole());
+    action();
+    this.#history.commit();
+    this.#stepped(this.#whole());
+  }
+
+  #stepped(rect) {
+    if (!rect) return;
+    this.#refresh(rect);
+    this.#changed();
+  }
+
+  #changed() {
+    const painted = { keep: share(this.#keep), change: share(this.#change) };
+    const percent = (value) => (value > 0 && value < 0.01 ? "< 1" : String(Math.round(100 * value)));
+    const said = { keep: percent(painted.keep), change: percent(painted.change) };
+    this.#status.textContent = fill(this.#labels.status, said);
+    this.#showControls();
+    this.#onChange?.({ ...painted, canUndo: this.#history.canUndo, canRedo: this.#history.canRedo });
+  }
+
+  #fitted(mask) {
+    return mask ? scaleMask(checkMask(mask), this.#width, this.#height) : null;
+  }
+
+  #whole() {
+    return { left: 0, top: 0, right: this.#width, bottom: this.#height };
+  }
+
+  /** Finish the stroke, and all that waits for a frame, at once. */
+  #flush() {
+    this.#endStroke(true);
+    while (this.#jobs.length) this.#jobs.shift()();
+  }
+
+  // ---- frames
+
+  #refresh(rect) {
+    this.#dirty = joined(this.#dirty, rect);
+    this.#wake();
+  }
+
+  #wake() {
+    this.#frame ||= requestAnimationFrame(() => this.#work());
+  }
+
+  #work() {
+    this.#frame = 0;
+    const end = performance.now() + FRAME_TIME;
+    while (this.#jobs.length && performance.now() < end) this.#jobs.shift()();
+    this.#draw();
+    if (this.#jobs.length || this.#dirty) this.#wake();
+  }
+
+  /** Draw the upper part of what is out of date, as much as fits into a frame. */
+  #draw() {
+    if (!this.#dirty) return;
+    const { left, top, right, bottom } = this.#dirty;
+    const end = Math.min(bottom, top + Math.max(1, Math.floor(FRAME_PIXELS / (right - left))));
+    const rect = { left, top, right, bottom: end };
+    const masks = { keep: this.#keep, change: this.#change, kept: this.#kept, suggestion: this.#suggestion };
+    const stripe = Math.max(3, Math.round(this.#largest() / 96));
+    const band = new ImageData(right - left, end - top);
+    composeOverlay(band.data, rect, masks, stripe);
+    this.#context.putImageData(band, left, top);
+    this.#dirty = end < bottom ? { left, top: end, right, bottom } : null;
+  }
+}

@@ -1,0 +1,241 @@
+// Where the next turn is written: words, references, masks, and how many pictures.
+
+import { button, el, openMenu, setChildren } from "./dom.mjs";
+import { picturesOfNode, recentPictures, selectedNodes, viewUrl } from "./host.mjs";
+import { t } from "./strings.mjs";
+
+const MOST_VARIANTS = 16;
+
+export class Composer {
+  /** Whether the next message is a question; null lets its last character say. */
+  #ask = null;
+  #matches = [];
+  #at = 0;
+
+  constructor(session, views) {
+    this.session = session;
+    this.views = views;
+    this.context = el("div", { class: "wg-context" });
+    this.chips = el("div", { class: "wg-chips", role: "list", "aria-label": t("references") });
+    this.names = el("ul", { class: "wg-names", id: "wg-names", role: "listbox", "aria-label": t("references"), hidden: true });
+    this.text = el("textarea", {
+      class: "wg-input",
+      rows: 1,
+      dir: "auto",
+      role: "combobox",
+      "aria-label": t("say"),
+      "aria-autocomplete": "list",
+      "aria-controls": "wg-names",
+      "aria-expanded": "false",
+      on: {
+        input: () => this.#typed(),
+        keydown: (event) => this.#key(event),
+        blur: () => setTimeout(() => this.#showNames([]), 150),
+        paste: (event) => this.#paste(event),
+      },
+    });
+    this.add = button("plus", t("addReference"), () => this.#addMenu(), { "aria-haspopup": "menu", "aria-expanded": "false" });
+    this.mode = button("question", t("askMode"), () => this.#toggleMode(), { "aria-pressed": "false" });
+    this.count = el("input", {
+      type: "number",
+      min: 1,
+      max: MOST_VARIANTS,
+      class: "wg-count",
+      title: t("variants"),
+      "aria-label": t("variants"),
+      on: { change: () => this.#setCount() },
+    });
+    this.send = button("send", t("send"), () => this.submit(), { class: "wg-main wg-send" });
+    const times = el("span", { class: "wg-times" }, el("span", { text: "×", "aria-hidden": "true" }), this.count);
+    this.times = times;
+    const row = el("div", { class: "wg-row" }, this.add, this.mode, times, el("span", { class: "wg-space" }), this.send);
+    this.element = el("form", { class: "wg-composer", on: { submit: (event) => event.preventDefault() } }, this.context, this.chips, el("div", { class: "wg-box" }, this.names, this.text, row));
+  }
+
+  get asks() {
+    return this.#ask ?? /[?？]\s*$/.test(this.text.value);
+  }
+
+  render() {
+    const { session } = this;
+    const { draft } = session.doc;
+    if (this.text.value !== draft.text) this.text.value = draft.text;
+    this.#grow();
+    this.#showMode();
+    if (document.activeElement !== this.count) this.count.value = session.count;
+    this.#showContext();
+    this.#showReferences();
+  }
+
+  #showMode() {
+    const asks = this.asks;
+    const { base } = this.session;
+    this.mode.setAttribute("aria-pressed", String(asks));
+    this.times.hidden = asks;
+    this.text.placeholder = t(asks ? "askHint" : base ? "changeHint" : "wishHint");
+    this.send.disabled = !this.text.value.trim();
+  }
+
+  /** For new pictures the number stays for the next ones too. */
+  #setCount() {
+    const count = Math.min(MOST_VARIANTS, Math.max(1, Math.round(Number(this.count.value)) || 1));
+    this.count.value = count;
+    if (this.session.base) this.session.setDraft({ count });
+    else this.session.setSettings({ variants: count });
+  }
+
+  #showContext() {
+    const { session } = this;
+    const { base } = session;
+    const { draft } = session.doc;
+    const signature = JSON.stringify([base, draft.fresh, draft.keep, draft.change, draft.release, session.pictureFile(base)]);
+    if (signature === this.signature) return;
+    this.signature = signature;
+    const file = session.pictureFile(base);
+    const parts = [];
+    if (file) {
+      parts.push(el("img", { class: "wg-thumb", src: viewUrl(file, true), alt: "" }), el("span", { text: t("goesOn") }));
+      for (const kind of ["keep", "change"]) {
+        if (!draft[kind]) continue;
+        const drop = button("times", t("removeMask"), () => session.setDraft({ [kind]: null }), { class: "wg-small" });
+        parts.push(el("span", { class: `wg-tag wg-mask-${kind}` }, t(kind === "keep" ? "keepMask" : "changeMask"), drop));
+      }
+      if (draft.release) parts.push(el("span", { class: "wg-tag" }, t("released")));
+      parts.push(el("span", { class: "wg-space" }), button("pencil", t("paint"), () => this.views.stage.paint(base), { class: "wg-small wg-paint-open" }));
+      parts.push(button("times", t("startFresh"), () => session.setDraft({ fresh: true, keep: null, change: null, release: false, count: null }), { class: "wg-small" }));
+    } else if (draft.fresh) {
+      parts.push(el("span", { text: t("fresh") }), button("undo", t("back"), () => session.setDraft({ fresh: false }), { class: "wg-small" }));
+    }
+    this.context.replaceChildren(...parts);
+    this.context.hidden = !parts.length;
+  }
+
+  #showReferences() {
+    const { references } = this.session.doc;
+    const signature = JSON.stringify(references);
+    if (signature === this.shown) return;
+    this.shown = signature;
+    this.chips.hidden = !references.length;
+    const chips = references.map((reference) => {
+      const options = button("ellipsis-v", t("referenceOptions", { name: reference.name }), () => this.views.editReference(reference, options), { class: "wg-small", "aria-haspopup": "dialog" });
+      const use = el(
+        "button",
+        { type: "button", class: "wg-ref", title: t("mention"), "aria-pressed": String(Boolean(reference.on)), on: { click: () => this.#toggle(reference) } },
+        el("img", { class: "wg-thumb", src: viewUrl(reference.file, true), alt: "" }),
+        el("span", { text: `@${reference.name}` }),
+      );
+      return el("span", { class: "wg-chip-ref", role: "listitem" }, use, options);
+    });
+    setChildren(this.chips, chips);
+  }
+
+  #toggle(reference) {
+    reference.on = !reference.on;
+    this.session.changed();
+  }
+
+  fill(text) {
+    this.text.value = text;
+    this.#typed();
+    this.text.focus();
+  }
+
+  async submit() {
+    const asks = this.asks;
+    if (!this.text.value.trim()) return;
+    this.#ask = null;
+    this.#showNames([]);
+    await this.session.send(asks).catch((error) => this.views.failed(error));
+  }
+
+  #toggleMode() {
+    this.#ask = !this.asks;
+    this.#showMode();
+    this.text.focus();
+  }
+
+  #typed() {
+    this.session.doc.draft.text = this.text.value;
+    this.session.store.touch();
+    this.#grow();
+    this.#showMode();
+    this.#complete();
+  }
+
+  #grow() {
+    if (this.text.value === this.grown) return;
+    this.grown = this.text.value;
+    this.text.style.height = "auto";
+    this.text.style.height = `${Math.min(this.text.scrollHeight, 180)}px`;
+  }
+
+  #key(event) {
+    if (event.isComposing) return;
+    const open = this.#matches.length > 0;
+    if (open && ["ArrowDown", "ArrowUp"].includes(event.key)) {
+      const by = event.key === "ArrowDown" ? 1 : -1;
+      this.#at = (this.#at + by + this.#matches.length) % this.#matches.length;
+      this.#showNames(this.#matches);
+    } else if (open && ["Enter", "Tab"].includes(event.key)) {
+      this.#take(this.#matches[this.#at]);
+    } else if (open && event.key === "Escape") {
+      this.#showNames([]);
+    } else if (event.key === "Enter" && !event.shiftKey) {
+      this.submit();
+    } else return;
+    event.preventDefault();
+  }
+
+  /** Offer the names that fit what stands behind the last `@`. */
+  #complete() {
+    const begun = /@([A-Za-z0-9_-]*)$/.exec(this.text.value.slice(0, this.text.selectionStart));
+    const start = begun?.[1].toLowerCase();
+    this.#at = 0;
+    this.#showNames(begun ? this.session.doc.references.filter(({ name }) => name.toLowerCase().startsWith(start)) : []);
+  }
+
+  #showNames(matches) {
+    this.#matches = matches;
+    this.names.hidden = !matches.length;
+    this.text.setAttribute("aria-expanded", String(matches.length > 0));
+    const options = matches.map((reference, index) =>
+      el(
+        "li",
+        { id: `wg-name-${index}`, role: "option", "aria-selected": String(index === this.#at), on: { pointerdown: (event) => (event.preventDefault(), this.#take(reference)) } },
+        el("img", { class: "wg-thumb", src: viewUrl(reference.file, true), alt: "" }),
+        el("span", { text: `@${reference.name}` }),
+      ),
+    );
+    this.names.replaceChildren(...options);
+    if (matches.length) this.text.setAttribute("aria-activedescendant", `wg-name-${this.#at}`);
+    else this.text.removeAttribute("aria-activedescendant");
+  }
+
+  #take(reference) {
+    const { selectionStart: end, value } = this.text;
+    const start = value.lastIndexOf("@", end - 1);
+    this.text.setRangeText(`@${reference.name} `, start, end, "end");
+    this.#typed();
+  }
+
+  #addMenu() {
+    const { session, views } = this;
+    const add = (source, name) => session.addReference(source, name).then(() => this.text.focus(), (error) => views.failed(error));
+    openMenu(
+      this.add,
+      [
+        { icon: "upload", text: t("fromFile"), run: () => views.choosePicture(add) },
+        { icon: "images", text: t("fromOutputs"), run: async () => views.pickPicture(this.add, await recentPictures(), add) },
+        { icon: "objects-column", text: t("fromCanvas"), run: () => views.pickPicture(this.add, selectedNodes().flatMap(picturesOfNode), add, t("selectNodes")) },
+      ],
+      t("addReference"),
+    );
+  }
+
+  #paste(event) {
+    const files = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
+    if (!files.length) return;
+    event.preventDefault();
+    for (const file of files) this.session.addReference(file).catch((error) => this.views.failed(error));
+  }
+}

@@ -1,0 +1,256 @@
+// What was said and drawn, turn by turn, up to the one that the chat stands at.
+
+import { children, mentions, pathTo, pictureAt, tipOf } from "./document.mjs";
+import { button, el, icon, openMenu, setChildren } from "./dom.mjs";
+import { viewUrl } from "./host.mjs";
+import { t } from "./strings.mjs";
+
+const BUSY = ["waiting", "running"];
+
+/** Text in which `@name` stands out. */
+function withMentions(text) {
+  const names = new Set(mentions(text));
+  return text.split(/(@[A-Za-z][A-Za-z0-9_-]{0,31})/).map((part) =>
+    names.has(part.slice(1)) && part[0] === "@" ? el("b", { class: "wg-mention", text: part }) : part,
+  );
+}
+
+export class Conversation {
+  #items = new Map();
+  #atEnd = true;
+
+  constructor(session, views) {
+    this.session = session;
+    this.views = views;
+    this.list = el("ol", { class: "wg-turns" });
+    this.welcome = this.#welcome();
+    this.element = el("div", { class: "wg-talk", tabindex: "-1", role: "log", "aria-label": t("conversation") }, this.welcome, this.list);
+    // What people do counts; pictures that load late scroll too.
+    for (const type of ["wheel", "touchmove", "pointerdown", "keydown"]) this.element.addEventListener(type, () => (this.#atEnd = false), { passive: true });
+    this.element.addEventListener("scrollend", () => {
+      const { scrollTop, scrollHeight, clientHeight } = this.element;
+      this.#atEnd ||= scrollHeight - scrollTop - clientHeight < 60;
+    });
+    new ResizeObserver(() => this.#atEnd && this.#toEnd()).observe(this.list);
+  }
+
+  #toEnd() {
+    this.element.scrollTop = this.element.scrollHeight;
+  }
+
+  #welcome() {
+    const wish = (text) => button(null, text, () => this.views.composer.fill(text), { wide: true, class: "wg-chip" });
+    return el(
+      "div",
+      { class: "wg-welcome" },
+      icon("sparkles"),
+      el("h2", { text: t("welcome") }),
+      el("p", { text: t("welcomeHow") }),
+      el("div", { class: "wg-row wg-center" }, [t("wish1"), t("wish2"), t("wish3")].map(wish)),
+      button("image", t("startWithPicture"), () => this.views.choosePicture((file) => this.session.continueWith(file)), { wide: true }),
+    );
+  }
+
+  render() {
+    const { doc, base, kept } = this.session;
+    const path = pathTo(doc, doc.head);
+    const after = children(doc);
+    this.welcome.hidden = path.length > 0;
+    const items = new Map();
+    const elements = path.map((turn, index) => {
+      const siblings = after.get(turn.parent);
+      const context = [turn.id === doc.head, base?.turn === turn.id && kept.length, siblings.length, siblings.indexOf(turn)];
+      const signature = JSON.stringify([turn, context, index]);
+      let item = this.#items.get(turn.id);
+      if (item?.signature !== signature) item = { signature, element: this.#turn(turn, index, siblings) };
+      items.set(turn.id, item);
+      return item.element;
+    });
+    const longer = elements.length > this.#items.size || doc.head !== this.head;
+    this.head = doc.head;
+    this.#items = items;
+    setChildren(this.list, elements);
+    for (const [id, run] of this.session.live) if (run && items.has(id)) this.#showRun(items.get(id).element, run);
+    if (longer) {
+      this.#atEnd = true;
+      this.#toEnd();
+    }
+  }
+
+  #turn(turn, index, siblings) {
+    const item = el("li", { class: `wg-turn wg-${turn.kind} wg-is-${turn.status}`, "data-turn": turn.id });
+    item.append(...[this.#order(turn, index, siblings), this.#answer(turn)].filter(Boolean));
+    return item;
+  }
+
+  /** What the person said. */
+  #order(turn, index, siblings) {
+    const files = turn.references.map((reference) => this.#thumb(reference.file, `@${reference.name}`));
+    if (turn.like) {
+      const like = pictureAt(this.session.doc, turn.like);
+      if (like) files.unshift(this.#thumb(like.file, t("moreLike")));
+    }
+    for (const kind of ["keep", "change"]) if (turn[kind]) files.push(this.#thumb(turn[kind], t(kind === "keep" ? "keepMask" : "changeMask"), `wg-mask-${kind}`));
+    const text = turn.kind === "upload" ? turn.from || t("yourPicture") : turn.like ? t("moreLike") : turn.instruction || turn.from;
+    const bubble = el("div", { class: "wg-bubble", dir: "auto" }, el("div", { class: "wg-text" }, withMentions(text || "")), files.length > 0 && el("div", { class: "wg-files" }, files));
+    return el("div", { class: "wg-order" }, this.#branches(turn, index, siblings), bubble);
+  }
+
+  #thumb(file, label, extra = "") {
+    return el("img", { class: `wg-thumb ${extra}`, src: viewUrl(file, true), alt: label, title: label, loading: "lazy" });
+  }
+
+  #branches(turn, index, siblings) {
+    if (siblings.length < 2) return null;
+    const at = siblings.indexOf(turn);
+    const step = (by, name, label) => {
+      const other = siblings[at + by];
+      return button(name, label, () => this.session.goTo(tipOf(this.session.doc, other.id)), { disabled: !other, class: "wg-small" });
+    };
+    return el(
+      "div",
+      { class: "wg-branches", role: "group", "aria-label": t("branches") },
+      step(-1, "chevron-left", t("branchBefore")),
+      el("span", { text: `${at + 1}/${siblings.length}` }),
+      step(1, "chevron-right", t("branchAfter")),
+    );
+  }
+
+  #answer(turn) {
+    const parts = [];
+    if (BUSY.includes(turn.status)) parts.push(this.#progress(turn));
+    if (turn.status === "failed") {
+      const again = turn.prompt && button("refresh", t("tryAgain"), () => this.session.again(turn.id), { wide: true });
+      parts.push(el("div", { class: "wg-error", role: "alert" }, el("div", { class: "wg-text", text: turn.error || t("failed") }), again));
+    }
+    if (turn.status === "cancelled") {
+      const again = button("refresh", t("tryAgain"), () => this.session.again(turn.id), { wide: true });
+      parts.push(el("div", { class: "wg-quiet wg-row" }, t("cancelled"), again));
+    }
+    if (turn.notes) parts.push(el("div", { class: "wg-note wg-text", text: turn.notes, dir: "auto" }));
+    if (turn.reply !== undefined) parts.push(el("div", { class: "wg-reply wg-text", text: turn.reply || t("noAnswer"), dir: "auto" }));
+    if (turn.pictures.length) parts.push(this.#pictures(turn));
+    return parts.length ? el("div", { class: "wg-answer" }, parts) : null;
+  }
+
+  #progress(turn) {
+    const cancel = button("times", t("cancel"), () => this.session.cancel(turn.id), { wide: true, class: "wg-cancel" });
+    return el(
+      "div",
+      { class: "wg-progress" },
+      el("div", { class: "wg-writing wg-text", "aria-live": "off", dir: "auto" }),
+      el("div", { class: "wg-row" }, el("span", { class: "wg-dot" }), el("span", { class: "wg-phase", role: "status", text: t("waiting") }), cancel),
+      el("progress", { class: "wg-bar", "aria-label": t("progress") }),
+      el("img", { class: "wg-preview", alt: t("preview"), hidden: true }),
+    );
+  }
+
+  #showRun(item, run) {
+    const find = (name) => item.querySelector(`.wg-${name}`);
+    if (!find("progress")) return;
+    const phase = run.position ? t("queued", { n: run.position }) : run.said || (run.phase ? t(run.phase) : t(run.started ? "working" : "waiting"));
+    const text = run.max && !run.said ? `${phase} ${t("ofMax", { n: run.value, max: run.max })}` : phase;
+    if (find("phase").textContent !== text) find("phase").textContent = text;
+    const bar = find("bar");
+    if (run.max) Object.assign(bar, { max: run.max, value: run.value });
+    else bar.removeAttribute("value");
+    const words = run.words.filter(Boolean).join("\n");
+    if (find("writing").textContent !== words) find("writing").textContent = words;
+    if (run.preview) Object.assign(find("preview"), { src: run.preview, hidden: false });
+  }
+
+  #pictures(turn) {
+    const { session, views } = this;
+    const many = turn.pictures.length > 1;
+    const chosen = turn.picked !== null;
+    const figures = turn.pictures.map((picture, index) => {
+      const own = turn.picked === index;
+      const label = t("pictureN", { n: index + 1 });
+      const kept = own && session.base?.turn === turn.id ? this.#kept() : null;
+      const open = el(
+        "button",
+        { type: "button", class: "wg-open", "aria-label": `${t("look")}: ${label}`, title: picture.words || label, on: { click: () => views.stage.look(turn.id, index) } },
+        el("img", { src: viewUrl(picture.file, many), alt: picture.words || label, loading: "lazy", draggable: "true" }),
+        kept,
+      );
+      const use = button("check", t("useThis"), () => session.use(turn.id, index), { wide: true, "aria-pressed": String(own) });
+      const like = button("th-large", t("moreLike"), () => session.moreLike(turn.id, index), { wide: true });
+      return el(
+        "figure",
+        { class: `wg-picture ${own ? "wg-own" : ""}`, "data-picture": index },
+        open,
+        many && el("span", { class: "wg-number", text: index + 1, "aria-hidden": "true" }),
+        many && el("div", { class: "wg-choice" }, use, like),
+      );
+    });
+    const grid = el("div", { class: many ? "wg-grid" : "wg-single", "data-count": turn.pictures.length }, figures);
+    const hint = many && !chosen && turn.id === session.doc.head && el("p", { class: "wg-quiet", text: t("chooseOne") });
+    const index = turn.picked ?? 0;
+    return el("div", { class: "wg-pictures" }, grid, hint, (chosen || !many) && [this.#words(turn, index), this.#actions(turn, index)]);
+  }
+
+  /** Where the picture is kept, as a pattern over it. */
+  #kept() {
+    const masks = this.session.kept;
+    if (!masks.length) return null;
+    const layer = el("span", { class: "wg-kept", title: t("keptSoFar") });
+    layer.style.maskImage = masks.map((file) => `url("${viewUrl(file)}")`).join(",");
+    return layer;
+  }
+
+  /** The words a picture was drawn from, which can be edited and drawn again. */
+  #words(turn, index) {
+    const { words } = turn.pictures[index];
+    if (!words || words === turn.instruction) return null;
+    const text = el("div", { class: "wg-words wg-text", dir: "auto", text: words });
+    const box = el("div", { class: "wg-rewrite" });
+    const edit = button("pencil", t("editWords"), () => this.#edit(box, show, turn, index), { class: "wg-small" });
+    const show = () => {
+      box.replaceChildren(text, edit);
+      edit.focus();
+    };
+    box.append(text, edit);
+    return box;
+  }
+
+  #edit(box, show, turn, index) {
+    const words = el("textarea", { rows: 4, "aria-label": t("editWords"), dir: "auto", value: turn.pictures[index].words });
+    const draw = () => words.value.trim() && this.session.redraw(turn.id, index, words.value.trim());
+    words.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") show();
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) draw();
+    });
+    const buttons = el("div", { class: "wg-row" }, button("refresh", t("drawAgain"), draw, { wide: true, class: "wg-main" }), button(null, t("back"), show, { wide: true }));
+    box.replaceChildren(words, buttons);
+    words.focus();
+  }
+
+  #actions(turn, index) {
+    const { session, views } = this;
+    const base = { turn: turn.id, picture: index };
+    const isBase = session.base?.turn === turn.id && session.base.picture === index;
+    const report = (work) => () => work().catch((error) => views.failed(error));
+    const more = button("ellipsis-h", t("more"), () =>
+      openMenu(
+        more,
+        [
+          { icon: "th-large", text: t("moreLike"), run: report(() => session.moreLike(turn.id, index)) },
+          turn.prompt && turn.instruction && { icon: "refresh", text: t("tryAgain"), run: report(() => session.again(turn.id)) },
+          { icon: "at", text: t("useAsReference"), run: report(() => session.addReference(turn.pictures[index].file, "picture")) },
+          turn.prompt && turn.instruction && { icon: "sitemap", text: t("openTurn"), run: report(() => session.openAsWorkflow(turn.id)) },
+          { icon: "share-alt", text: t("openChat"), run: report(() => session.openChatAsWorkflow(base)) },
+          { icon: "download", text: t("download"), run: () => views.download(viewUrl(turn.pictures[index].file), turn.pictures[index].file.filename) },
+        ],
+        t("more"),
+      ), { "aria-haspopup": "menu", "aria-expanded": "false" });
+    return el(
+      "div",
+      { class: "wg-row wg-actions", role: "group", "aria-label": t("pictureActions") },
+      !isBase && button("directions", t("goOnHere"), () => session.use(turn.id, index), { wide: true, class: "wg-fork" }),
+      isBase && button("pencil", t("paint"), () => views.stage.paint(base), { wide: true, class: "wg-paint" }),
+      (turn.base || turn.like) && button("arrows-h", t("compare"), () => views.stage.compare(turn.base ?? turn.like, base), { class: "wg-compare-open" }),
+      turn.prompt && turn.instruction && button("sitemap", t("openTurn"), report(() => session.openAsWorkflow(turn.id)), { class: "wg-workflow" }),
+      more,
+    );
+  }
+}

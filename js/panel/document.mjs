@@ -1,0 +1,201 @@
+// A chat of the panel as plain JSON: a tree of turns, the draft of the next one, references and settings.
+
+export const VERSION = 1;
+const KINDS = ["draw", "refine", "ask", "upload"];
+const PROGRESS = ["waiting", "running", "cancelled", "failed", "done"];
+
+let last = 0;
+
+/** Ids sort by the time at which they were made. */
+export function newId() {
+  last = Math.max(Date.now(), last + 1);
+  return last.toString(36) + Math.random().toString(36).slice(2, 6).padEnd(4, "0");
+}
+
+export function emptyDocument(settings = {}) {
+  return { version: VERSION, turns: {}, head: null, tip: null, references: [], settings: { ...settings }, draft: emptyDraft() };
+}
+
+export function emptyDraft() {
+  return { text: "", keep: null, change: null, release: false, count: null, fresh: false };
+}
+
+const isObject = (value) => Boolean(value) && typeof value === "object" && !Array.isArray(value);
+const text = (value) => (typeof value === "string" ? value : "");
+const soundFile = (file) => (typeof file?.filename === "string" ? file : null);
+const list = (value) => (Array.isArray(value) ? value : []);
+
+function soundReferences(references) {
+  return list(references)
+    .filter((reference) => typeof reference?.name === "string" && soundFile(reference.file))
+    .map((reference) => ({ ...reference, weight: Number(reference.weight) || 0, area: soundFile(reference.area) }));
+}
+
+function soundTurn(id, turn) {
+  return {
+    ...turn,
+    id,
+    parent: turn.parent ?? null,
+    kind: KINDS.includes(turn.kind) ? turn.kind : "draw",
+    status: PROGRESS.includes(turn.status) ? turn.status : "failed",
+    instruction: text(turn.instruction),
+    count: Number.isInteger(turn.count) ? turn.count : 1,
+    seed: Number.isInteger(turn.seed) ? turn.seed : 0,
+    settings: { ...turn.settings },
+    references: soundReferences(turn.references),
+    keep: soundFile(turn.keep),
+    change: soundFile(turn.change),
+    chat: text(turn.chat) || null,
+    picked: Number.isInteger(turn.picked) ? turn.picked : null,
+    pictures: list(turn.pictures)
+      .filter((picture) => soundFile(picture?.file))
+      .map((picture) => ({ ...picture, words: text(picture.words) })),
+  };
+}
+
+/** What was read from elsewhere, with everything that the panel counts on in its place. */
+export function soundDocument(value) {
+  const base = emptyDocument();
+  if (!isObject(value)) return base;
+  const turns = {};
+  for (const [id, turn] of Object.entries(isObject(value.turns) ? value.turns : {})) if (isObject(turn)) turns[id] = soundTurn(id, turn);
+  for (const turn of Object.values(turns)) {
+    for (const name of ["base", "like"]) if (!turns[turn[name]?.turn]?.pictures[turn[name].picture]) turn[name] = null;
+    if (turn.picked !== null && !turn.pictures[turn.picked]) turn.picked = null;
+  }
+  for (const turn of Object.values(turns)) if (!turns[turn.parent]) turn.parent = null;
+  const draft = { ...base.draft, ...value.draft };
+  draft.text = text(draft.text);
+  for (const kind of ["keep", "change"]) draft[kind] = soundFile(draft[kind]);
+  const doc = { ...base, ...value, turns, draft, references: soundReferences(value.references), settings: { ...value.settings } };
+  if (!turns[doc.head]) doc.head = null;
+  if (!turns[doc.tip]) doc.tip = doc.head;
+  return doc;
+}
+
+/** Turns from the first one to `id`. */
+export function pathTo(doc, id) {
+  const path = [];
+  const seen = new Set();
+  for (let turn = doc.turns[id]; turn && !seen.has(turn.id); turn = doc.turns[turn.parent]) {
+    seen.add(turn.id);
+    path.unshift(turn);
+  }
+  return path;
+}
+
+/** Turns after each turn, oldest first, by its id; those without a turn before by null. */
+export function children(doc) {
+  const found = new Map();
+  for (const turn of Object.values(doc.turns)) {
+    const parent = turn.parent ?? null;
+    if (!found.has(parent)) found.set(parent, []);
+    found.get(parent).push(turn);
+  }
+  for (const turns of found.values()) turns.sort((a, b) => (a.id < b.id ? -1 : 1));
+  return found;
+}
+
+/** The newest end of the branch that begins at `id`. */
+export function tipOf(doc, id) {
+  const after = children(doc);
+  while (after.has(id)) id = after.get(id).at(-1).id;
+  return id;
+}
+
+/** Add a turn after the head; where the head was not the end of its branch, that is a fork. */
+export function addTurn(doc, turn) {
+  const added = { id: newId(), parent: doc.head, created: Date.now(), pictures: [], picked: null, status: "waiting", ...turn };
+  doc.turns[added.id] = added;
+  doc.head = doc.tip = added.id;
+  return added;
+}
+
+export function goTo(doc, id) {
+  if (!pathTo(doc, doc.tip).some((turn) => turn.id === id)) doc.tip = tipOf(doc, id);
+  doc.head = id;
+}
+
+export function undo(doc) {
+  const turn = doc.turns[doc.head];
+  if (turn) doc.head = turn.parent;
+}
+
+export function redo(doc) {
+  const path = pathTo(doc, doc.tip);
+  const next = path[path.findIndex((turn) => turn.id === doc.head) + 1];
+  if (next) doc.head = next.id;
+}
+
+/** Go on with one picture of a turn. */
+export function pick(doc, id, index) {
+  const turn = doc.turns[id];
+  turn.picked = index;
+  goTo(doc, id);
+}
+
+/** The picture that the next turn goes on with: `{turn, picture}`, or null for a new one. */
+export function baseOf(doc, id = doc.head) {
+  for (const turn of pathTo(doc, id).reverse()) {
+    if (turn.kind === "ask" || !turn.pictures.length) continue;
+    return turn.picked === null ? null : { turn: turn.id, picture: turn.picked };
+  }
+  return null;
+}
+
+export function pictureAt(doc, base) {
+  return base ? doc.turns[base.turn]?.pictures[base.picture] ?? null : null;
+}
+
+/** The turns whose pictures led to that of `base`, oldest first, as `{turn, picture}`. */
+export function lineage(doc, base) {
+  const line = [];
+  const seen = new Set();
+  while (base && doc.turns[base.turn] && !seen.has(base.turn)) {
+    seen.add(base.turn);
+    line.unshift(base);
+    base = doc.turns[base.turn].base;
+  }
+  return line;
+}
+
+/** Files of the keep masks that hold for the picture of `base`. */
+export function keptMasks(doc, base) {
+  let kept = [];
+  for (const { turn } of lineage(doc, base)) {
+    const { keep, release } = doc.turns[turn];
+    if (release) kept = [];
+    if (keep) kept.push(keep);
+  }
+  return kept;
+}
+
+/** Two versions of one chat in one: every turn of both, and of the same turn the one that got further. */
+export function merge(ours, theirs) {
+  const merged = soundDocument({ ...theirs, ...ours, turns: { ...theirs.turns, ...ours.turns } });
+  for (const [id, turn] of Object.entries(theirs.turns)) {
+    const own = ours.turns[id];
+    if (own && PROGRESS.indexOf(turn.status) > PROGRESS.indexOf(own.status)) {
+      merged.turns[id] = { ...turn, picked: own.picked ?? turn.picked };
+    }
+  }
+  const names = new Set(ours.references.map((reference) => reference.name));
+  merged.references = [...ours.references, ...theirs.references.filter((reference) => !names.has(reference.name))];
+  return merged;
+}
+
+/** Names that an instruction mentions with `@`. */
+export function mentions(text) {
+  return [...text.matchAll(/@([A-Za-z][A-Za-z0-9_-]{0,31})/g)].map((match) => match[1]);
+}
+
+/** A free name for a reference, made from that of a file. */
+export function freeName(wanted, references) {
+  const plain = wanted.replace(/\.[^.]*$/, "").replace(/[^A-Za-z0-9_-]+/g, "_").replace(/^[^A-Za-z]+|_+$/g, "").slice(0, 24);
+  const name = plain || "picture";
+  const taken = new Set(references.map((reference) => reference.name));
+  for (let n = 1; ; n++) {
+    const candidate = n === 1 ? name : `${name}${n}`;
+    if (!taken.has(candidate)) return candidate;
+  }
+}

@@ -1,0 +1,91 @@
+// Elements without HTML strings: whatever comes from people or models is only ever text.
+
+/** An element; `props` are attributes, but `text`, `on` (listeners) and values that are false or null. */
+export function el(tag, props = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (name === "text") element.textContent = value;
+    else if (name === "on") for (const [type, listener] of Object.entries(value)) element.addEventListener(type, listener);
+    else if (name === "value" || name === "checked" || name === "disabled") element[name] = value;
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+export function icon(name) {
+  return el("i", { class: `pi pi-${name}`, "aria-hidden": "true" });
+}
+
+/** A button with an icon; its label is shown beside it (`wide`), or as its tooltip. */
+export function button(name, label, click, { wide = false, ...props } = {}) {
+  const { class: extra = "", on = {}, ...others } = props;
+  const inner = [name && icon(name), wide && el("span", { text: label })];
+  const naming = wide ? {} : { title: label, "aria-label": label };
+  return el("button", { type: "button", class: `wg-button ${wide ? "wg-wide" : "wg-icon"} ${extra}`, ...naming, ...others, on: { click, ...on } }, inner);
+}
+
+/** A labelled form field. */
+export function field(label, control, hint) {
+  return el("label", { class: "wg-field" }, el("span", { class: "wg-label", text: label }), control, hint && el("small", { text: hint }));
+}
+
+/** Replace the children only where they are others. */
+export function setChildren(parent, children) {
+  const wanted = children.filter(Boolean);
+  if (wanted.length === parent.childNodes.length && wanted.every((child, index) => child === parent.childNodes[index])) return;
+  parent.replaceChildren(...wanted);
+}
+
+/** A menu below or above its button: arrow keys move, Escape closes. */
+export function openMenu(anchor, items, label) {
+  const close = () => {
+    if (!menu.isConnected) return;
+    menu.remove();
+    document.removeEventListener("pointerdown", outside, true);
+    anchor.setAttribute("aria-expanded", "false");
+    if (anchor.isConnected) anchor.focus();
+  };
+  const outside = (event) => {
+    if (!menu.contains(event.target) && !anchor.contains(event.target)) close();
+  };
+  const entries = items.filter(Boolean).map(({ icon: name, text, run, danger }) =>
+    el(
+      "button",
+      {
+        type: "button",
+        role: "menuitem",
+        class: danger ? "wg-danger" : "",
+        on: {
+          click: () => {
+            close();
+            run();
+          },
+        },
+      },
+      icon(name),
+      el("span", { text }),
+    ),
+  );
+  const move = (event) => {
+    const at = entries.indexOf(document.activeElement);
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: entries.length - 1 }[event.key];
+    if (to !== undefined) entries.at(to % entries.length).focus();
+    else if (event.key === "Escape" || event.key === "Tab") close();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  };
+  const menu = el("div", { class: "wg-menu", role: "menu", "aria-label": label, on: { keydown: move } }, entries);
+  const root = anchor.closest(".wg-root, dialog");
+  root.append(menu);
+  const [box, frame] = [anchor.getBoundingClientRect(), root.getBoundingClientRect()];
+  const left = Math.min(box.left - frame.left, frame.width - menu.offsetWidth - 8);
+  const below = box.bottom - frame.top + 4;
+  const above = box.top - frame.top - menu.offsetHeight - 4;
+  menu.style.left = `${Math.max(8, left)}px`;
+  menu.style.top = `${below + menu.offsetHeight > frame.height && above > 0 ? above : below}px`;
+  anchor.setAttribute("aria-expanded", "true");
+  document.addEventListener("pointerdown", outside, true);
+  entries[0]?.focus();
+}

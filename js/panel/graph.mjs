@@ -1,0 +1,181 @@
+// Turns as graphs of the pack's own nodes, in the form that the host's queue takes.
+
+import { lineage, pictureAt } from "./document.mjs";
+
+/** What LoadImage and LoadImageMask call a file. */
+export function annotated(file) {
+  const path = file.subfolder ? `${file.subfolder}/${file.filename}` : file.filename;
+  return file.type && file.type !== "input" ? `${path} [${file.type}]` : path;
+}
+
+/** Where a chat's pictures are saved. */
+export function picturePrefix(name) {
+  const plain = name.replace(/[\\/:*?"<>|%\u0000-\u001f]+/g, " ").replace(/^[.\s]+|[.\s]+$/g, "").slice(0, 40).trim();
+  return `wegen/${plain || "chat"}`;
+}
+
+/** Collects nodes, their titles and the column in which each stands when the graph is laid out. */
+class Graph {
+  prompt = {};
+  columns = {};
+
+  add(id, column, type, inputs, title) {
+    const given = Object.entries(inputs).filter(([, value]) => value !== undefined && value !== null);
+    this.prompt[id] = { class_type: type, inputs: Object.fromEntries(given), _meta: { title: title ?? type } };
+    this.columns[id] = column;
+    return (output = 0) => [id, output];
+  }
+}
+
+function loadModel(graph, settings) {
+  const model = graph.add("model", 0, "WeGenLoadModel", { model: settings.model }, "Model");
+  return { wegen: model(0), model: model(1), vae: model(2) };
+}
+
+function loadReferences(graph, wegen, references, prefix, column) {
+  let chain;
+  for (const [index, reference] of references.entries()) {
+    const id = `${prefix}reference_${index + 1}`;
+    const image = graph.add(`${id}_picture`, column - 1, "LoadImage", { image: annotated(reference.file) }, `@${reference.name}`);
+    const mask = reference.area && loadMask(graph, `${id}_area`, column - 1, reference.area, `Area of @${reference.name}`);
+    const inputs = { wegen, image: image(), name: reference.name, weight: reference.weight ?? 1, mask, references: chain };
+    chain = graph.add(id, column, "WeGenEncodeReference", inputs, `Reference @${reference.name}`)();
+  }
+  return chain;
+}
+
+function loadMask(graph, id, column, file, title) {
+  return graph.add(id, column, "LoadImageMask", { image: annotated(file), channel: "red" }, title)();
+}
+
+/** The chat that ends with the picture of `base`: from the file of its turn, or begun with the picture itself. */
+function loadChat(graph, doc, base, wegen) {
+  const turn = doc.turns[base.turn];
+  const inputs = { turn: 0, picture: 0, file: "none", save_as: "" };
+  const picture = pictureAt(doc, base);
+  const file = picture.chat ?? turn.chat;
+  if (file) {
+    return graph.add("chat", 1, "WeGenChat", { ...inputs, file, picture: picture.chat ? 1 : base.picture + 1 }, "Chat so far")(0);
+  }
+  const image = graph.add("picture", 0, "LoadImage", { image: annotated(picture.file) }, "Your picture");
+  return graph.add("chat", 1, "WeGenChat", { ...inputs, image: image(), wegen }, "Begin with your picture")(0);
+}
+
+/** One Generate or Refine with all that leads to it. */
+function addTurn(graph, sockets, turn, chat, prefix, column, title) {
+  const { settings } = turn;
+  const inputs = {
+    ...sockets,
+    instruction: turn.instruction,
+    seed: turn.seed,
+    batch_size: turn.count,
+    rewrite: settings.rewrite,
+    creativity: turn.creativity,
+    steps: settings.steps,
+    cfg: settings.cfg,
+    sampler_name: settings.sampler_name,
+    scheduler: settings.scheduler,
+    rewritten: turn.words || undefined,
+    references: loadReferences(graph, sockets.wegen, turn.references, prefix, column - 1),
+  };
+  if (turn.kind === "draw") {
+    Object.assign(inputs, { width: settings.width, height: settings.height });
+    return graph.add(`${prefix}turn`, column, "WeGenGenerate", inputs, title);
+  }
+  Object.assign(inputs, {
+    chat,
+    release: turn.release || undefined,
+    edit_mask: turn.change && loadMask(graph, `${prefix}change`, column - 1, turn.change, "May change"),
+    keep_mask: turn.keep && loadMask(graph, `${prefix}keep`, column - 1, turn.keep, "Keep"),
+  });
+  return graph.add(`${prefix}turn`, column, "WeGenRefine", inputs, title);
+}
+
+/** The graph of one turn: `{prompt, columns}`. Its pictures come from the node `pictures`, its words from `reply`. */
+export function turnGraph(doc, turn, { id, name }) {
+  const graph = new Graph();
+  const sockets = loadModel(graph, turn.settings);
+  const chat = turn.base ? loadChat(graph, doc, turn.base, sockets.wegen) : undefined;
+  if (turn.kind === "ask") {
+    const references = loadReferences(graph, sockets.wegen, turn.references, "", 1);
+    const inputs = { wegen: sockets.wegen, question: turn.instruction, chat, references };
+    const answer = graph.add("ask", 2, "WeGenAsk", inputs, "Question");
+    graph.add("reply", 3, "PreviewAny", { source: answer() }, "Answer");
+    return graph;
+  }
+  const node = addTurn(graph, sockets, turn, chat, "", 2, turn.kind === "draw" ? "New picture" : "Change");
+  graph.add("pictures", 3, "SaveImage", { images: node(0), filename_prefix: picturePrefix(name) }, "Pictures");
+  graph.add("reply", 3, "PreviewAny", { source: node(turn.kind === "draw" ? 2 : 3) }, "Reply");
+  const saved = { turn: 0, picture: 0, file: "none", save_as: chatPrefix(id, turn), chat: node(1) };
+  graph.add("saved", 3, "WeGenChat", saved, "Chat after this turn");
+  return graph;
+}
+
+/** The graph of all turns that led to a picture, which needs none of the chat's files. */
+export function chatGraph(doc, base, { name }) {
+  const graph = new Graph();
+  const line = lineage(doc, base);
+  const sockets = loadModel(graph, doc.turns[base.turn].settings);
+  let chat;
+  line.forEach(({ turn: id, picture }, index) => {
+    const turn = doc.turns[id];
+    const [prefix, column, title] = [`${index + 1}_`, 3 * index + 2, `Turn ${index + 1}`];
+    if (turn.kind === "upload") {
+      const image = graph.add(`${prefix}picture`, column - 2, "LoadImage", { image: annotated(turn.pictures[picture].file) }, "Your picture");
+      const inputs = { turn: 0, picture: 0, file: "none", save_as: "", image: image(), wegen: sockets.wegen };
+      chat = graph.add(`${prefix}chat`, column, "WeGenChat", inputs, title)(0);
+      return;
+    }
+    const node = addTurn(graph, sockets, turn, chat, prefix, column, title);
+    const saved = { images: node(0), filename_prefix: picturePrefix(name) };
+    graph.add(`${prefix}pictures`, column + 1, "SaveImage", saved, `Pictures of turn ${index + 1}`);
+    chat = node(1);
+    if (turn.count > 1) {
+      const inputs = { turn: 0, picture: picture + 1, file: "none", save_as: "", chat };
+      chat = graph.add(`${prefix}pick`, column + 1, "WeGenChat", inputs, `Picture ${picture + 1} of turn ${index + 1}`)(0);
+    }
+  });
+  return graph;
+}
+
+/** Where the model means to change a picture; the mask comes from the node `mask`. */
+export function maskGraph(doc, base, instruction, settings, references) {
+  const graph = new Graph();
+  const sockets = loadModel(graph, settings);
+  const chat = loadChat(graph, doc, base, sockets.wegen);
+  const inputs = {
+    wegen: sockets.wegen,
+    chat,
+    instruction,
+    seed: settings.seed ?? 0,
+    batch_size: 1,
+    rewrite: settings.rewrite,
+    creativity: 0,
+    references: loadReferences(graph, sockets.wegen, references, "", 1),
+  };
+  const found = graph.add("where", 2, "WeGenConsistencyMask", inputs);
+  const image = graph.add("as_image", 3, "MaskToImage", { mask: found(0) });
+  graph.add("mask", 4, "PreviewImage", { images: image() });
+  return graph;
+}
+
+export function chatPrefix(id, turn) {
+  return `wegen/panel/${id}/${turn.id}`;
+}
+
+/** The file that WeGen Chat writes for a name which nothing else has. */
+export function chatFile(id, turn) {
+  return `${chatPrefix(id, turn)}_00001_.safetensors [output]`;
+}
+
+/** The part of a prompt that a node needs, the node itself included. */
+export function upstream(prompt, id) {
+  const wanted = new Set();
+  const visit = (name) => {
+    if (wanted.has(name) || !prompt[name]) return;
+    wanted.add(name);
+    for (const value of Object.values(prompt[name].inputs)) if (Array.isArray(value) && value.length === 2) visit(String(value[0]));
+  };
+  visit(String(id));
+  return Object.fromEntries([...wanted].map((name) => [name, prompt[name]]));
+}

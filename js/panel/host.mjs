@@ -1,0 +1,127 @@
+// What the panel needs of ComfyUI, through its public front-end API only.
+
+import { api } from "../../../scripts/api.js";
+import { app } from "../../../scripts/app.js";
+
+export { api, app };
+
+/** Milliseconds that the host's change of the view may take. */
+const GLIDE = 600;
+
+/** Fetch a route; its JSON on success, and an Error that says in words what went wrong otherwise. */
+export async function request(route, { method = "GET", json, body } = {}) {
+  const options = { method, cache: "no-store" };
+  if (json !== undefined) Object.assign(options, { body: JSON.stringify(json), headers: { "Content-Type": "application/json" } });
+  if (body !== undefined) options.body = body;
+  const response = await api.fetchApi(route, options);
+  const text = await response.text();
+  let answer = null;
+  try {
+    answer = text ? JSON.parse(text) : null;
+  } catch {
+    // A proxy's page of HTML says less than the status.
+  }
+  if (response.ok) return answer;
+  throw Object.assign(new Error(messageOf(answer) || `${response.status} ${response.statusText}`), { status: response.status, answer });
+}
+
+/** The sentences in an error of the host or of the pack. */
+function messageOf(answer) {
+  const nodes = Object.values(answer?.node_errors ?? {}).flatMap((node) => node.errors ?? []);
+  const said = nodes.map((error) => [error.message, error.details].filter(Boolean).join(": "));
+  const error = answer?.error;
+  if (!said.length && error) said.push(typeof error === "string" ? error : [error.message, error.details].filter(Boolean).join(": "));
+  return [...new Set(said)].join("\n");
+}
+
+/** Where a picture is shown from; `small` asks for a light copy of it. */
+export function viewUrl(file, small = false) {
+  const query = new URLSearchParams({ filename: file.filename, subfolder: file.subfolder ?? "", type: file.type ?? "output" });
+  if (small) query.set("preview", "webp;82");
+  return api.apiURL(`/view?${query}`);
+}
+
+/** Put a picture into the host's input folder; not below it, where the host's own lists do not look. */
+export async function upload(blob, name) {
+  const form = new FormData();
+  form.append("image", new File([blob], name, { type: blob.type || "image/png" }));
+  form.append("type", "input");
+  const saved = await request("/upload/image", { method: "POST", body: form });
+  return { filename: saved.name, subfolder: saved.subfolder, type: saved.type };
+}
+
+const known = new Map();
+
+/** Descriptions of nodes by type; each is asked for once. */
+export async function definitionsOf(types) {
+  const missing = [...new Set(types)].filter((type) => !known.has(type));
+  await Promise.all(missing.map(async (type) => known.set(type, (await request(`/object_info/${encodeURIComponent(type)}`))[type])));
+  return Object.fromEntries(types.map((type) => [type, known.get(type)]));
+}
+
+/** `[type, options]` of one input. */
+export function inputOf(definition, name) {
+  const [type, options = {}] = definition.input.required?.[name] ?? definition.input.optional?.[name] ?? [];
+  return Array.isArray(type) ? { options: type, ...options } : options;
+}
+
+export function setting(id) {
+  try {
+    return app.extensionManager.setting.get(id);
+  } catch {
+    return undefined;
+  }
+}
+
+export function toast(severity, summary, detail) {
+  app.extensionManager.toast.add({ severity, summary, detail, life: severity === "error" ? 10000 : 4000 });
+}
+
+/** Open a workflow in a tab of its own. */
+export async function openWorkflow(workflow, name) {
+  // Else the front end takes what was uploaded since the page was loaded for missing.
+  if (workflow.nodes.some((node) => node.type.startsWith("LoadImage"))) await app.reloadNodeDefs?.();
+  await app.loadGraphData(workflow, true, true, name);
+  await app.extensionManager.command.execute("Comfy.Canvas.FitView");
+  const { ds, canvas } = app.canvas ?? {};
+  const covered = document.querySelector(".wg-panel")?.getBoundingClientRect();
+  if (!ds?.offset || !covered) return;
+  // The canvas reaches behind the sidebar, and the view glides to its new place.
+  const { left, right } = canvas.getBoundingClientRect();
+  const by = covered.left - left < right - covered.right ? covered.right - left : covered.left - right;
+  setTimeout(() => {
+    ds.offset[0] += by / 2 / ds.scale;
+    app.canvas.setDirty(true, true);
+  }, GLIDE);
+}
+
+/** Pictures that a node of the canvas shows, as files. */
+export function picturesOfNode(node) {
+  const output = app.nodeOutputs?.[node.id];
+  const files = [...(output?.images ?? [])].filter((file) => file?.filename);
+  if (files.length) return files.map(({ filename, subfolder, type }) => ({ filename, subfolder: subfolder ?? "", type: type ?? "output" }));
+  return (node.imgs ?? []).map(fileOfImage).filter(Boolean);
+}
+
+function fileOfImage(image) {
+  try {
+    const query = new URL(image.src).searchParams;
+    const filename = query.get("filename");
+    return filename && { filename, subfolder: query.get("subfolder") ?? "", type: query.get("type") ?? "output" };
+  } catch {
+    return null;
+  }
+}
+
+export function selectedNodes() {
+  return Object.values(app.canvas?.selected_nodes ?? {});
+}
+
+/** The newest pictures in the host's history. */
+export async function recentPictures(limit = 48) {
+  const history = await request(`/history?max_items=${limit}`);
+  const files = Object.values(history ?? {}).flatMap((entry) =>
+    Object.values(entry.outputs ?? {}).flatMap((output) => (output.images ?? []).filter((file) => file?.type === "output" && file.filename)),
+  );
+  return files.reverse().slice(0, limit);
+}

@@ -1,0 +1,91 @@
+// The list of kept chats: open, rename, delete, export, import.
+
+import { button, el, openMenu } from "./dom.mjs";
+import { api, request, viewUrl } from "./host.mjs";
+import { exportRoute, listChats, renameChat } from "./store.mjs";
+import { t } from "./strings.mjs";
+
+export class Library {
+  constructor(session, views) {
+    this.session = session;
+    this.views = views;
+    this.list = el("ul", { class: "wg-chats" });
+    this.element = el("section", { class: "wg-drawer wg-library", "aria-label": t("chats"), hidden: true });
+    const head = el(
+      "div",
+      { class: "wg-row" },
+      el("h3", { text: t("chats") }),
+      el("span", { class: "wg-space" }),
+      button("upload", t("import"), () => this.#import()),
+      button("times", t("close"), () => this.toggle(false)),
+    );
+    this.element.append(head, this.list);
+  }
+
+  toggle(open = this.element.hidden) {
+    this.element.hidden = !open;
+    if (open) this.#load().catch((error) => this.views.failed(error));
+  }
+
+  async #load() {
+    await this.session.store.flush();
+    const chats = await listChats();
+    const items = chats.map((chat) => this.#item(chat));
+    this.list.replaceChildren(...(items.length ? items : [el("li", { class: "wg-quiet", text: t("noChats") })]));
+    this.list.querySelector("button")?.focus();
+  }
+
+  #item(chat) {
+    const open = () => this.session.openChat(chat.id).then(() => this.toggle(false), (error) => this.views.failed(error));
+    const file = chat.thumbnail?.filename ? chat.thumbnail : null;
+    const when = new Date(typeof chat.updated === "number" && chat.updated < 1e12 ? chat.updated * 1000 : chat.updated);
+    const details = [t("turns", { n: chat.turns ?? 0 }), Number.isNaN(when.valueOf()) ? "" : when.toLocaleString([], { dateStyle: "medium", timeStyle: "short" })];
+    const label = el("span", { class: "wg-chat-text" }, el("b", { text: chat.name, dir: "auto" }), el("small", { text: details.filter(Boolean).join(" · ") }));
+    const picture = file ? el("img", { class: "wg-thumb", src: viewUrl(file, true), alt: "", loading: "lazy" }) : el("span", { class: "wg-thumb" });
+    const more = button("ellipsis-v", t("chatOptions", { name: chat.name }), () =>
+      openMenu(
+        more,
+        [
+          { icon: "pencil", text: t("rename"), run: () => this.#rename(chat, label) },
+          { icon: "download", text: t("export"), run: () => this.views.download(api.apiURL(exportRoute(chat.id)), "") },
+          { icon: "trash", text: t("delete"), danger: true, run: () => this.#delete(chat) },
+        ],
+        chat.name,
+      ), { "aria-haspopup": "menu", "aria-expanded": "false" });
+    const current = chat.id === this.session.store.id;
+    return el("li", { class: "wg-row" }, el("button", { type: "button", class: "wg-chat", "aria-current": current ? "true" : false, on: { click: open } }, picture, label), more);
+  }
+
+  #rename(chat, label) {
+    const done = async (save) => {
+      if (!save || !input.value.trim() || input.value === chat.name) return this.#load();
+      const { store } = this.session;
+      const name = input.value.trim();
+      await (chat.id === store.id ? store.rename(name) : renameChat(chat.id, name)).catch((error) => this.views.failed(error));
+      this.session.changed(false);
+      return this.#load();
+    };
+    const key = (event) => ["Enter", "Escape"].includes(event.key) && (event.preventDefault(), done(event.key === "Enter"));
+    const input = el("input", { type: "text", class: "wg-input", maxlength: 100, value: chat.name, "aria-label": t("rename"), on: { keydown: key, click: (event) => event.stopPropagation() } });
+    label.closest("button").replaceWith(input);
+    input.select();
+  }
+
+  async #delete(chat) {
+    if (!(await this.views.confirm(t("deleteSure", { name: chat.name })))) return;
+    await this.session.deleteChat(chat.id).catch((error) => this.views.failed(error));
+    await this.#load();
+  }
+
+  #import() {
+    this.views.chooseFile("application/json,application/zip,.json,.zip", async (file) => {
+      try {
+        const { id } = await request("/wegen/chats/import", { method: "POST", body: file });
+        await this.session.openChat(id);
+        this.toggle(false);
+      } catch (error) {
+        this.views.failed(error);
+      }
+    });
+  }
+}

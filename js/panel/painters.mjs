@@ -1,0 +1,153 @@
+// Other painters: the user's own workflows that hold a WeGen Turn and a WeGen Result.
+
+import { keptMasks, pictureAt } from "./document.mjs";
+import { chatFile, chatPrefix } from "./graph.mjs";
+import { app, request } from "./host.mjs";
+import { t } from "./strings.mjs";
+
+const [TURN, RESULT] = ["WeGenTurn", "WeGenResult"];
+const LARGEST = 4 * 2 ** 20;
+const OPEN = "open workflow";
+const TEMPLATE = "template ";
+
+const holdsBoth = (nodes) => [TURN, RESULT].every((type) => nodes.some((node) => node.type === type));
+const nodesOf = (workflow) => [...(workflow?.nodes ?? []), ...(workflow?.definitions?.subgraphs ?? []).flatMap((graph) => graph.nodes ?? [])];
+
+export class Painters {
+  /** `{path, name}` of each workflow that can paint turns. */
+  known = [];
+  #read = new Map();
+
+  /** Look again at what is saved, and at the workflow on the canvas. */
+  async list() {
+    const [saved, templates] = await Promise.all([this.#saved(), this.#templates()]);
+    const open = holdsBoth(app.rootGraph?.nodes ?? app.graph?.nodes ?? []) ? [{ path: OPEN, name: t("openGraph") }] : [];
+    this.known = [...open, ...saved, ...templates];
+    return this.known;
+  }
+
+  async #saved() {
+    const files = await request("/userdata?dir=workflows&recurse=true&split=false&full_info=true").catch((error) => {
+      if (error.status === 404) return []; // nothing is saved yet
+      throw error;
+    });
+    const wanted = files.filter(({ path, size }) => path.endsWith(".json") && size < LARGEST);
+    const fits = await Promise.all(
+      wanted.map(async ({ path, modified }) => {
+        if (this.#read.get(path)?.modified !== modified) {
+          const workflow = await this.#load(path).catch(() => null);
+          this.#read.set(path, { modified, fits: holdsBoth(nodesOf(workflow)) });
+        }
+        return this.#read.get(path).fits;
+      }),
+    );
+    return wanted.filter((_, index) => fits[index]).map(({ path }) => ({ path, name: path.replace(/\.json$/, "") }));
+  }
+
+  async #templates() {
+    const pack = decodeURIComponent(new URL(import.meta.url).pathname.split("/").at(-3));
+    const names = (await request("/workflow_templates"))[pack] ?? [];
+    const found = await Promise.all(
+      names.map(async (name) => {
+        const path = `${TEMPLATE}${pack}/${name}`;
+        if (!this.#read.has(path)) this.#read.set(path, { fits: holdsBoth(nodesOf(await this.#load(path).catch(() => null))) });
+        return this.#read.get(path).fits && { path, name };
+      }),
+    );
+    return found.filter(Boolean);
+  }
+
+  async #load(path) {
+    if (!path.startsWith(TEMPLATE)) return request(`/userdata/${encodeURIComponent(`workflows/${path}`)}`);
+    const [pack, name] = path.slice(TEMPLATE.length).split("/");
+    return request(`/workflow_templates/${encodeURIComponent(pack)}/${encodeURIComponent(name)}.json`);
+  }
+
+  /** The workflow at `path` as the front end would queue it: `{output, workflow}`. */
+  async #promptOf(path) {
+    if (path === OPEN) return app.graphToPrompt();
+    const Graph = (app.rootGraph ?? app.graph).constructor;
+    const graph = new Graph();
+    graph.configure(await this.#load(path));
+    return app.graphToPrompt(graph);
+  }
+
+  /** One turn as `{prompt, workflow}`: from WeGen Turn on once for each picture, each with a seed of its own. */
+  async graphOf(path, doc, turn, store) {
+    const { output, workflow } = await this.#promptOf(path);
+    const of = (type) => Object.keys(output).filter((id) => output[id].class_type === type);
+    const [begin] = of(TURN);
+    const [end] = of(RESULT);
+    if (!begin || !end) throw new Error(t("workflowGone", { name: path.replace(TEMPLATE, "") }));
+    const painted = downstream(output, begin);
+    const prompt = {};
+    for (const [id, node] of Object.entries(output)) if (!painted.has(id)) prompt[id] = node;
+    const record = recordOf(doc, turn);
+    for (let index = 0; index < turn.count; index++) {
+      const named = (id) => (painted.has(id) ? `${id}_${index + 1}` : id);
+      for (const id of painted) {
+        const inputs = Object.entries(output[id].inputs).map(([name, value]) => [name, Array.isArray(value) ? [named(String(value[0])), value[1]] : value]);
+        prompt[named(id)] = { ...output[id], inputs: Object.fromEntries(inputs) };
+      }
+      const { inputs } = prompt[named(begin)];
+      inputs.turn = JSON.stringify({ ...record, seed: turn.seed + index });
+      const result = prompt[named(end)];
+      result.inputs.filename_prefix ||= "wegen/turn";
+      const saved = { turn: 0, picture: 0, file: "none", save_as: chatPrefix(store.id, { id: `${turn.id}-${index + 1}` }), chat: [named(end), 1] };
+      prompt[`saved_${index + 1}`] = { class_type: "WeGenChat", inputs: saved };
+    }
+    for (const node of nodesOf(workflow)) {
+      if (node.type === TURN) fillTurn(node, JSON.stringify({ ...record, seed: turn.seed }));
+    }
+    turn.end = end;
+    return { prompt, workflow };
+  }
+
+  /** What a turn gave: its files in order, what was reported, and the chat of each. */
+  resultOf(turn, outputs, id) {
+    const ends = Array.from({ length: turn.count }, (_, index) => outputs[`${turn.end}_${index + 1}`] ?? {});
+    return {
+      files: ends.flatMap((output) => (output.images ?? []).slice(0, 1)),
+      chats: ends.map((_, index) => chatFile(id, { id: `${turn.id}-${index + 1}` })),
+      reply: { text: [...new Set(ends.flatMap((output) => output.text ?? []))] },
+    };
+  }
+}
+
+/** The JSON that WeGen Turn reads; see wegen_nodes/host/panel_turn.py. */
+function recordOf(doc, turn) {
+  const { instruction, settings, base } = turn;
+  const record = { instruction, release: Boolean(turn.release) };
+  if (turn.references.length) record.references = turn.references.map(({ name, file, weight, area }) => ({ name, file, weight, area: area ?? undefined }));
+  if (turn.change) record.change = turn.change;
+  const keep = turn.keep ? [turn.keep] : [];
+  if (!base) {
+    if (settings.width && settings.height) Object.assign(record, { width: settings.width, height: settings.height });
+    return record;
+  }
+  const picture = pictureAt(doc, base);
+  const chat = picture.chat ?? doc.turns[base.turn].chat;
+  if (chat) Object.assign(record, { chat, picture: picture.chat ? 1 : base.picture + 1, keep });
+  else Object.assign(record, { image: picture.file, keep: [...(turn.release ? [] : keptMasks(doc, base)), ...keep] });
+  return record;
+}
+
+/** Ids of a node and of all that depend on it. */
+function downstream(prompt, start) {
+  const found = new Set([start]);
+  for (let before = 0; before < found.size; ) {
+    before = found.size;
+    for (const [id, node] of Object.entries(prompt)) {
+      if (Object.values(node.inputs).some((value) => Array.isArray(value) && found.has(String(value[0])))) found.add(id);
+    }
+  }
+  return found;
+}
+
+/** Put the turn into a saved node, so that the picture's own workflow paints it again. */
+function fillTurn(node, text) {
+  const named = node.widgets_values_named;
+  if (named && "turn" in named) named.turn = text;
+  // Its last widget; see wegen_nodes/turn_nodes.py.
+  if (Array.isArray(node.widgets_values)) node.widgets_values[node.widgets_values.length - 1] = text;
+}

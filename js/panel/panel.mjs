@@ -1,0 +1,191 @@
+// The sidebar tab: puts its parts together, and takes pictures that are dropped or pasted.
+
+import { Composer } from "./composer.mjs";
+import { Conversation } from "./conversation.mjs";
+import { button, el, field } from "./dom.mjs";
+import { app, toast, viewUrl } from "./host.mjs";
+import { Library } from "./library.mjs";
+import { Painters } from "./painters.mjs";
+import { Session } from "./session.mjs";
+import { Settings } from "./settings.mjs";
+import { Stage } from "./stage.mjs";
+import { t } from "./strings.mjs";
+import { Timeline } from "./timeline.mjs";
+
+const PICTURES = "image/png,image/jpeg,image/webp";
+
+export class Panel {
+  constructor() {
+    const session = (this.session = new Session(new Painters()));
+    this.stage = new Stage(session);
+    this.settings = new Settings(session, this);
+    this.library = new Library(session, this);
+    this.composer = new Composer(session, this);
+    this.conversation = new Conversation(session, this);
+    this.timeline = new Timeline(session, this);
+    this.name = el("input", { class: "wg-name", maxlength: 100, "aria-label": t("rename"), dir: "auto", on: { change: () => this.#rename() } });
+    this.trouble = el("div", { class: "wg-trouble", role: "alert", hidden: true });
+    const head = el(
+      "header",
+      { class: "wg-row wg-head" },
+      button("bars", t("chats"), () => this.#drawer(this.library), { class: "wg-chats-open" }),
+      this.name,
+      button("plus", t("newChat"), () => this.#newChat(), { class: "wg-new" }),
+      button("sliders-h", t("settings"), () => this.#drawer(this.settings), { class: "wg-settings-open" }),
+    );
+    this.element = el(
+      "div",
+      { class: "wg-root wg-panel" },
+      head,
+      this.trouble,
+      this.timeline.element,
+      el("div", { class: "wg-middle" }, this.conversation.element, this.settings.element, this.library.element),
+      this.composer.element,
+      this.#dropZones(),
+    );
+    const carries = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+    this.element.addEventListener("dragenter", (event) => carries(event) && this.element.classList.add("wg-dragging"));
+    this.element.addEventListener("dragover", (event) => carries(event) && event.preventDefault());
+    this.element.addEventListener("dragleave", (event) => {
+      if (!this.element.contains(event.relatedTarget)) this.element.classList.remove("wg-dragging");
+    });
+    const keys = (event) => {
+      if (event.key === "Escape" && !event.defaultPrevented) [this.settings, this.library].forEach((one) => one.element.hidden || one.toggle(false));
+      event.stopPropagation();
+    };
+    this.element.addEventListener("keydown", keys);
+    for (const type of ["keyup", "paste", "copy", "cut"]) this.element.addEventListener(type, (event) => event.stopPropagation());
+    session.onChange(() => this.render());
+    this.ready = session.start().catch((error) => this.failed(error));
+  }
+
+  render() {
+    const { session } = this;
+    if (document.activeElement !== this.name) this.name.value = session.store.name;
+    this.trouble.hidden = !session.trouble;
+    this.trouble.textContent = session.trouble && `${t("notSaved")} ${session.trouble}`;
+    for (const part of [this.conversation, this.timeline, this.composer, this.settings]) part.render();
+  }
+
+  #rename() {
+    const name = this.name.value.trim();
+    if (name) this.session.store.rename(name).catch((error) => this.failed(error));
+    else this.name.value = this.session.store.name;
+  }
+
+  #drawer(which) {
+    for (const drawer of [this.settings, this.library]) if (drawer !== which) drawer.toggle(false);
+    which.toggle();
+  }
+
+  async #newChat() {
+    this.library.toggle(false);
+    await this.session.newChat().catch((error) => this.failed(error));
+    this.composer.text.focus();
+  }
+
+  // What the parts ask of the panel
+
+  failed(error) {
+    toast("error", "WeGen", error.message);
+  }
+
+  confirm(message) {
+    return app.extensionManager.dialog.confirm({ title: "WeGen", message, type: "delete" });
+  }
+
+  download(url, name) {
+    el("a", { href: url, download: name }).click();
+  }
+
+  chooseFile(accept, take) {
+    const input = el("input", { type: "file", accept, on: { change: () => input.files[0] && take(input.files[0]) } });
+    input.click();
+  }
+
+  choosePicture(take) {
+    this.chooseFile(PICTURES, (file) => Promise.resolve(take(file)).catch((error) => this.failed(error)));
+  }
+
+  /** A small window at its button; Escape and clicks elsewhere close it. */
+  popover(anchor, label, ...content) {
+    const box = el("div", { class: "wg-popover", role: "dialog", "aria-label": label, popover: "auto" }, content);
+    box.addEventListener("toggle", (event) => event.newState === "closed" && box.remove());
+    this.element.append(box);
+    box.showPopover();
+    const [place, frame] = [anchor.getBoundingClientRect(), this.element.getBoundingClientRect()];
+    box.style.left = `${Math.max(frame.left + 8, Math.min(place.left, frame.right - box.offsetWidth - 8))}px`;
+    box.style.top = `${Math.max(8, place.top - box.offsetHeight - 6)}px`;
+    box.querySelector("input, button")?.focus();
+    return box;
+  }
+
+  pickPicture(anchor, files, take, none = t("noPictures")) {
+    const choose = (file) => {
+      box.hidePopover();
+      take(file, file.filename);
+    };
+    const items = files.map((file) =>
+      el("button", { type: "button", class: "wg-open", title: file.filename, on: { click: () => choose(file) } }, el("img", { src: viewUrl(file, true), alt: file.filename, loading: "lazy" })),
+    );
+    const box = this.popover(anchor, t("addReference"), items.length ? el("div", { class: "wg-picker" }, items) : el("p", { class: "wg-quiet", text: none }));
+  }
+
+  editReference(reference, anchor) {
+    const { session } = this;
+    const set = (values) => {
+      Object.assign(reference, values);
+      session.changed();
+    };
+    const rename = () => {
+      const taken = session.doc.references.some((other) => other !== reference && other.name === name.value);
+      if (/^[A-Za-z][A-Za-z0-9_-]{0,31}$/.test(name.value) && !taken) set({ name: name.value });
+      else name.value = reference.name;
+    };
+    const name = el("input", { type: "text", class: "wg-input", value: reference.name, pattern: "[A-Za-z][A-Za-z0-9_-]{0,31}", on: { change: rename } });
+    const shown = el("output", { text: reference.weight });
+    const weight = el("input", { type: "range", min: 0, max: 2, step: 0.05, on: { input: () => (shown.textContent = weight.value), change: () => set({ weight: Number(weight.value) }) } });
+    weight.value = reference.weight;
+    const act = (run) => () => {
+      box.hidePopover();
+      run();
+    };
+    const area = () => this.stage.area(reference, (file) => set({ area: file })).catch((error) => this.failed(error));
+    const box = this.popover(
+      anchor,
+      `@${reference.name}`,
+      field(t("name"), name, t("nameHow")),
+      field(t("weight"), el("span", { class: "wg-row" }, weight, shown)),
+      el(
+        "div",
+        { class: "wg-row" },
+        button("pencil", t("area"), act(area), { wide: true }),
+        button("trash", t("remove"), act(() => session.removeReference(reference)), { wide: true, class: "wg-danger" }),
+      ),
+    );
+  }
+
+  // Pictures dropped on the panel
+
+  #dropZones() {
+    const zone = (name, label, take) => {
+      const element = el("div", { class: "wg-zone", text: label, "data-zone": name });
+      element.addEventListener("dragover", (event) => event.preventDefault());
+      element.addEventListener("drop", (event) => {
+        event.preventDefault();
+        event.stopPropagation();
+        this.element.classList.remove("wg-dragging");
+        for (const file of event.dataTransfer.files) {
+          if (file.type.startsWith("image/")) Promise.resolve(take(file)).catch((error) => this.failed(error));
+        }
+      });
+      return element;
+    };
+    return el(
+      "div",
+      { class: "wg-zones", "aria-hidden": "true" },
+      zone("continue", t("dropContinue"), (file) => this.session.continueWith(file)),
+      zone("reference", t("dropReference"), (file) => this.session.addReference(file)),
+    );
+  }
+}

@@ -1,0 +1,159 @@
+// Follows prompts of the panel through the host's queue: position, progress, previews, words, results.
+
+import { api, request } from "./host.mjs";
+
+const LONGEST_MESSAGE = 400;
+
+/** One prompt on its way. `update` is called whenever something of it changed, `finish` once at its end. */
+class Run {
+  position = null;
+  started = false;
+  phase = "";
+  value = 0;
+  max = 0;
+  preview = null;
+  words = [];
+  outputs = {};
+
+  constructor(id, { update, finish }) {
+    Object.assign(this, { id, update, finish });
+  }
+}
+
+export class Runs {
+  #runs = new Map();
+
+  constructor() {
+    const listen = (type, take, idOf = (detail) => detail?.prompt_id) =>
+      api.addEventListener(type, ({ detail }) => {
+        const run = this.#runs.get(idOf(detail));
+        if (run) take(run, detail);
+      });
+    listen("execution_start", (run) => this.#change(run, { started: true, position: null }));
+    listen("progress_state", (run, { nodes }) => this.#progress(run, nodes));
+    listen("progress_text", (run, { text }) => this.#change(run, { said: text }));
+    listen("executed", (run, { node, output }) => {
+      if (output) run.outputs[node] = output;
+    });
+    listen("wegen.text", (run, { text, index = 0 }) => {
+      if (typeof text !== "string") return;
+      run.words[index] = text;
+      this.#change(run, {});
+    });
+    listen("b_preview_with_metadata", (run, { blob }) => this.#preview(run, blob), (detail) => detail?.jobId);
+    listen("execution_success", (run) => this.#end(run, "done"));
+    listen("execution_interrupted", (run) => this.#end(run, "cancelled"));
+    listen("execution_error", (run, detail) => this.#end(run, "failed", detail.exception_message));
+    api.addEventListener("status", () => this.#waiting() && this.#positions());
+    api.addEventListener("reconnected", () => this.#runs.forEach((run) => this.#recover(run)));
+  }
+
+  get(id) {
+    return this.#runs.get(id);
+  }
+
+  /** Queue a prompt; `id` is the caller's, so that no event of it can come too early. */
+  async submit(id, prompt, pnginfo, handlers) {
+    const run = new Run(id, handlers);
+    this.#runs.set(id, run);
+    const json = {
+      prompt,
+      prompt_id: id,
+      client_id: api.clientId ?? "",
+      extra_data: { extra_pnginfo: pnginfo, auth_token_comfy_org: api.authToken, api_key_comfy_org: api.apiKey },
+    };
+    try {
+      await request("/prompt", { method: "POST", json });
+      this.#positions();
+    } catch (error) {
+      this.#end(run, "failed", error.message);
+    }
+    return run;
+  }
+
+  /** Follow a prompt that was queued before this page was loaded. */
+  resume(id, handlers) {
+    const run = new Run(id, handlers);
+    this.#runs.set(id, run);
+    return this.#recover(run);
+  }
+
+  async cancel(id) {
+    const run = this.#runs.get(id);
+    await request("/queue", { method: "POST", json: { delete: [id] } });
+    await request("/interrupt", { method: "POST", json: { prompt_id: id } });
+    // One that waited is gone without an event.
+    if (run && !run.started) await this.#recover(run);
+  }
+
+  #change(run, values) {
+    Object.assign(run, values);
+    run.update(run);
+  }
+
+  #progress(run, nodes) {
+    const busy = Object.entries(nodes ?? {}).filter(([, node]) => node.state === "running");
+    // Generate and Refine expand into the node that thinks, then the one that paints.
+    const inner = busy.filter(([id]) => id.includes(".")).pop() ?? busy.pop();
+    if (!inner) return;
+    const [id, { value = 0, max = 0 }] = inner;
+    const phase = id.endsWith(".1") || id === "ask" || id === "where" ? "thinking" : id.includes(".") ? "painting" : "working";
+    this.#change(run, { started: true, position: null, phase, value, max: max > 1 ? max : 0 });
+  }
+
+  #preview(run, blob) {
+    if (run.preview) URL.revokeObjectURL(run.preview);
+    this.#change(run, { preview: URL.createObjectURL(blob) });
+  }
+
+  #end(run, status, error = "") {
+    if (!this.#runs.delete(run.id)) return;
+    if (run.preview) URL.revokeObjectURL(run.preview);
+    run.finish(run, status, shortened(String(error ?? "").trim()));
+  }
+
+  #waiting() {
+    return [...this.#runs.values()].some((run) => !run.started);
+  }
+
+  async #positions() {
+    let queue;
+    try {
+      queue = await request("/queue");
+    } catch {
+      return;
+    }
+    const pending = queue.queue_pending.slice().sort((a, b) => a[0] - b[0]);
+    for (const run of this.#runs.values()) {
+      const at = pending.findIndex((item) => item[1] === run.id);
+      const position = at < 0 ? null : at + queue.queue_running.length;
+      if (position !== run.position) this.#change(run, { position });
+    }
+  }
+
+  /** What became of a run while nobody listened. */
+  async #recover(run) {
+    try {
+      const entry = (await request(`/history/${run.id}`))?.[run.id];
+      if (!entry) {
+        const queue = await request("/queue");
+        const known = [...queue.queue_running, ...queue.queue_pending].some((item) => item[1] === run.id);
+        if (!known) this.#end(run, "cancelled");
+        else this.#positions();
+        return;
+      }
+      run.outputs = entry.outputs ?? {};
+      const messages = Object.fromEntries(entry.status?.messages ?? []);
+      const failed = messages.execution_error;
+      if (failed) this.#end(run, "failed", failed.exception_message);
+      else this.#end(run, messages.execution_interrupted ? "cancelled" : "done");
+    } catch (error) {
+      if (error.status) this.#end(run, "failed", error.message);
+    }
+  }
+}
+
+/** What a person can read of a message; the host's may list every file there is. */
+function shortened(message) {
+  return message.length > LONGEST_MESSAGE ? `${message.slice(0, LONGEST_MESSAGE)}…` : message;
+}

@@ -1,0 +1,502 @@
+// One open chat and what can be done with it; knows nothing of how it is shown.
+
+import * as host from "./host.mjs";
+import {
+  addTurn, baseOf, emptyDocument, emptyDraft, freeName, goTo, keptMasks, mentions, pathTo, pick, pictureAt, redo, undo,
+} from "./document.mjs";
+import { chatFile, chatGraph, maskGraph, turnGraph, upstream } from "./graph.mjs";
+import { workflowOf } from "./layout.mjs";
+import { pngJson, pngTexts } from "./png.mjs";
+import { Runs } from "./runs.mjs";
+import { ChatStore } from "./store.mjs";
+import { t } from "./strings.mjs";
+
+const REMEMBERED = "wegen.panel";
+const LARGEST_SEED = 2 ** 48;
+export const OWN_PAINTER = "wegen";
+
+export const randomSeed = () => Math.floor(Math.random() * LARGEST_SEED);
+
+function uuid() {
+  if (crypto.randomUUID) return crypto.randomUUID();
+  // Only pages from https and localhost have randomUUID.
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 15) | 64;
+  bytes[8] = (bytes[8] & 63) | 128;
+  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
+}
+
+function remembered() {
+  try {
+    return JSON.parse(localStorage.getItem(REMEMBERED)) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+export class Session {
+  /** Runs by the id of their turn. */
+  live = new Map();
+  models = [];
+  /** What is wrong with the connection to the chats' folder; empty when all is well. */
+  trouble = "";
+  #listeners = new Set();
+  #pending = false;
+
+  constructor(painters) {
+    this.painters = painters;
+    this.runs = new Runs();
+    this.store = new ChatStore({
+      changed: () => this.changed(false),
+      saved: () => this.#troubled(""),
+      failed: (error) => this.#troubled(error.message),
+    });
+    this.store.document = emptyDocument();
+    window.addEventListener("pagehide", () => this.store.flush());
+    document.addEventListener("visibilitychange", () => document.hidden && this.store.flush());
+  }
+
+  get doc() {
+    return this.store.document;
+  }
+
+  get base() {
+    return this.doc.draft.fresh ? null : baseOf(this.doc);
+  }
+
+  onChange(listener) {
+    this.#listeners.add(listener);
+  }
+
+  /** Tell the views, once for all changes of a moment. */
+  changed(save = true) {
+    if (save) this.store.touch();
+    if (this.#pending) return;
+    this.#pending = true;
+    requestAnimationFrame(() => {
+      this.#pending = false;
+      for (const listener of this.#listeners) listener();
+    });
+  }
+
+  #troubled(message) {
+    if (message === this.trouble) return;
+    this.trouble = message;
+    this.changed(false);
+  }
+
+  // Chats
+
+  /** Find out what the nodes offer, and open the chat that was open before. */
+  async start() {
+    const { WeGenLoadModel, WeGenGenerate } = await host.definitionsOf(["WeGenLoadModel", "WeGenGenerate"]);
+    const of = (name) => host.inputOf(WeGenGenerate, name);
+    this.models = host.inputOf(WeGenLoadModel, "model").options ?? [];
+    this.samplers = of("sampler_name").options;
+    this.schedulers = of("scheduler").options;
+    this.defaults = {
+      painter: OWN_PAINTER,
+      model: this.models[0] ?? "",
+      width: 0,
+      height: 0,
+      steps: of("steps").default,
+      cfg: of("cfg").default,
+      sampler_name: of("sampler_name").default,
+      scheduler: of("scheduler").default,
+      rewrite: true,
+      creativity: of("creativity").default,
+      variants: 4,
+      seed: randomSeed(),
+      locked: false,
+    };
+    const { chat } = remembered();
+    if (chat) {
+      try {
+        await this.openChat(chat);
+        return;
+      } catch (error) {
+        if (error.status !== 404) this.#troubled(error.message);
+      }
+    }
+    await this.newChat();
+  }
+
+  async newChat() {
+    const { settings } = this.doc.head || !remembered().settings ? this.doc : remembered();
+    await this.store.begin(t("newChat"), emptyDocument(this.#complete(settings)));
+    this.#remember();
+    this.changed(false);
+  }
+
+  async openChat(id) {
+    await this.store.open(id);
+    this.doc.settings = this.#complete(this.doc.settings);
+    this.#remember();
+    this.#resume();
+    this.changed(false);
+  }
+
+  async deleteChat(id) {
+    await this.store.flush();
+    await host.request(`/wegen/chats/${encodeURIComponent(id)}`, { method: "DELETE" });
+    if (id === this.store.id) {
+      this.store.id = null;
+      await this.newChat();
+    }
+  }
+
+  #complete(settings) {
+    const complete = { ...this.defaults, ...settings };
+    if (!this.models.includes(complete.model)) complete.model = this.models[0] ?? "";
+    return complete;
+  }
+
+  #remember() {
+    localStorage.setItem(REMEMBERED, JSON.stringify({ chat: this.store.id, settings: this.doc.settings }));
+  }
+
+  #resume() {
+    for (const turn of Object.values(this.doc.turns)) {
+      if (turn.prompt && !this.live.has(turn.id) && ["waiting", "running"].includes(turn.status)) {
+        this.live.set(turn.id, null);
+        this.runs.resume(turn.prompt, this.#handlers(turn)).catch(() => this.live.delete(turn.id));
+      }
+    }
+  }
+
+  setSettings(values) {
+    Object.assign(this.doc.settings, values);
+    this.#remember();
+    this.changed();
+  }
+
+  setDraft(values) {
+    Object.assign(this.doc.draft, values);
+    this.changed();
+  }
+
+  // Turns
+
+  /** How many pictures the next turn gives. */
+  get count() {
+    return this.doc.draft.count ?? (this.base ? 1 : this.doc.settings.variants);
+  }
+
+  /** Send the draft as an order or, with `ask`, as a question. */
+  async send(ask = false) {
+    const { doc, base } = this;
+    const { draft, settings } = doc;
+    const instruction = draft.text.trim();
+    if (!instruction) return;
+    const named = new Set(mentions(instruction));
+    const references = doc.references.filter((reference) => reference.on || named.has(reference.name));
+    const turn = {
+      kind: ask ? "ask" : base ? "refine" : "draw",
+      instruction,
+      base: base ?? (ask ? this.#lastPicture() : null),
+      count: ask ? 1 : this.count,
+      references: references.map(({ name, file, weight, area }) => ({ name, file, weight, area })),
+      ...(base && !ask && { keep: draft.keep, change: draft.change, release: draft.release }),
+    };
+    if (!ask) doc.draft = { ...emptyDraft(), count: null };
+    else doc.draft.text = "";
+    for (const reference of doc.references) reference.on = false;
+    if (!Object.keys(doc.turns).length && this.store.id === null) this.store.name = instruction.slice(0, 48);
+    await this.#submit({ creativity: creativityOf(turn, settings), ...turn });
+  }
+
+  #lastPicture() {
+    const turn = pathTo(this.doc, this.doc.head).reverse().find((one) => one.pictures.length);
+    return turn ? { turn: turn.id, picture: turn.picked ?? 0 } : null;
+  }
+
+  /** Several new pictures from the words of one. */
+  async moreLike(id, index) {
+    const turn = this.doc.turns[id];
+    const picture = turn.pictures[index];
+    goTo(this.doc, id);
+    await this.#submit({
+      kind: "draw",
+      instruction: beginningOf(picture.words || turn.instruction),
+      like: { turn: id, picture: index },
+      count: Math.max(2, turn.count),
+      creativity: this.doc.settings.creativity,
+      references: turn.references,
+      base: null,
+    });
+  }
+
+  /** One picture anew, from words that were edited. */
+  async redraw(id, index, words) {
+    const turn = this.doc.turns[id];
+    this.doc.head = turn.parent;
+    const { kind, instruction, references, base, keep, change, release, settings } = turn;
+    const seed = turn.pictures[index]?.seed ?? turn.seed;
+    await this.#submit({ kind, instruction, references, base, keep, change, release, words, count: 1, seed, creativity: turn.creativity, settings });
+  }
+
+  /** The same turn again with another seed. */
+  async again(id) {
+    const turn = this.doc.turns[id];
+    this.doc.head = turn.parent;
+    const { kind, instruction, references, base, keep, change, release, words, count, creativity, like } = turn;
+    await this.#submit({ kind, instruction, references, base, keep, change, release, words, count, creativity, like });
+  }
+
+  async #submit(values) {
+    const { doc } = this;
+    const settings = values.settings ?? { ...doc.settings };
+    const seed = values.seed ?? (doc.settings.locked ? doc.settings.seed : randomSeed());
+    if (values.seed === undefined) doc.settings.seed = seed;
+    const turn = addTurn(doc, { ...values, settings, seed, prompt: uuid() });
+    this.changed();
+    try {
+      const id = await this.store.stored();
+      this.#remember();
+      const { prompt, workflow } = await this.#graphOf(turn);
+      if (!this.doc.turns[turn.id]) return;
+      this.live.set(turn.id, null);
+      await this.store.flush();
+      const pnginfo = { workflow, wegen_panel: { chat: id, turn: turn.id } };
+      await this.runs.submit(turn.prompt, prompt, pnginfo, this.#handlers(turn));
+    } catch (error) {
+      Object.assign(turn, { status: "failed", error: error.message });
+      this.changed();
+    }
+  }
+
+  async #graphOf(turn) {
+    const painter = turn.settings.painter ?? OWN_PAINTER;
+    if (painter !== OWN_PAINTER && turn.kind !== "ask") return this.painters.graphOf(painter, this.doc, turn, this.store);
+    const graph = turnGraph(this.doc, turn, this.store);
+    const definitions = await host.definitionsOf(Object.values(graph.prompt).map((node) => node.class_type));
+    return { prompt: graph.prompt, workflow: workflowOf(graph, definitions) };
+  }
+
+  #handlers({ id }) {
+    const { store, doc } = this;
+    const chat = store.id;
+    return {
+      update: (run) => {
+        const turn = this.doc.turns[id];
+        this.live.set(id, run);
+        if (turn && run.started && turn.status === "waiting") turn.status = "running";
+        this.changed(false);
+      },
+      finish: async (run, status, error) => {
+        this.live.delete(id);
+        // Another chat may be open by now; it is finished when its own is opened again.
+        const turn = store.id === chat ? (store.document.turns[id] ?? doc.turns[id]) : null;
+        if (!turn) return;
+        try {
+          if (status === "done") await this.#takeResult(turn, run.outputs, chat);
+          Object.assign(turn, { status, error });
+        } catch (failure) {
+          Object.assign(turn, { status: "failed", error: failure.message });
+        }
+        this.changed();
+      },
+    };
+  }
+
+  async #takeResult(turn, outputs, chat) {
+    const texts = (output) => (output?.text ?? []).flat().map(String).join("\n").trim();
+    const own = (turn.settings.painter ?? OWN_PAINTER) === OWN_PAINTER;
+    if (turn.kind === "ask") {
+      turn.reply = texts(outputs.reply);
+      return;
+    }
+    const found = own
+      ? { files: outputs.pictures?.images, reply: outputs.reply, chat: turn.kind === "upload" ? null : chatFile(chat, turn) }
+      : this.painters.resultOf(turn, outputs, chat);
+    const files = found.files ?? [];
+    const record = files.length ? await this.#wordsOf(files[0]) : null;
+    turn.pictures = files.map(({ filename, subfolder, type }, index) => {
+      const last = record?.[index]?.at?.(-1);
+      return { file: { filename, subfolder, type }, words: last?.rewrite ?? "", seed: last?.seed ?? turn.seed + index, ...(found.chats && { chat: found.chats[index] }) };
+    });
+    const words = new Set(turn.pictures.map((picture) => picture.words));
+    const lines = texts(found.reply).split("\n");
+    turn.notes = lines.filter((line) => line && !words.has(line) && line !== turn.instruction).join("\n");
+    turn.chat = found.chat ?? null;
+    turn.picked = turn.pictures.length === 1 ? 0 : null;
+  }
+
+  /** For each picture of a turn the words that led to it, from the first of its files. */
+  async #wordsOf(file) {
+    const response = await host.api.fetchApi(host.viewUrl(file).replace(/^.*?\/api/, ""));
+    const said = pngJson(pngTexts(await response.arrayBuffer()), "wegen");
+    return said?.turn ?? Object.values(said ?? {})[0] ?? null;
+  }
+
+  async cancel(id) {
+    const { prompt } = this.doc.turns[id];
+    try {
+      await this.runs.cancel(prompt);
+    } catch (error) {
+      host.toast("error", t("cancel"), error.message);
+    }
+  }
+
+  use(id, index) {
+    pick(this.doc, id, index);
+    this.#dropMasks();
+    this.changed();
+  }
+
+  goTo(id) {
+    goTo(this.doc, id);
+    this.#dropMasks();
+    this.changed();
+  }
+
+  undo() {
+    undo(this.doc);
+    this.#dropMasks();
+    this.changed();
+  }
+
+  redo() {
+    redo(this.doc);
+    this.#dropMasks();
+    this.changed();
+  }
+
+  /** Masks belong to one picture. */
+  #dropMasks() {
+    Object.assign(this.doc.draft, { keep: null, change: null, release: false, count: null, fresh: false });
+  }
+
+  get kept() {
+    return this.base ? keptMasks(this.doc, this.base) : [];
+  }
+
+  // Pictures from elsewhere
+
+  async addReference(source, name) {
+    const file = source instanceof Blob ? await host.upload(source, source.name || "pasted.png") : source;
+    const reference = { name: freeName(name ?? file.filename, this.doc.references), file, weight: 1, area: null, on: true };
+    this.doc.references.push(reference);
+    this.changed();
+    return reference;
+  }
+
+  removeReference(reference) {
+    this.doc.references = this.doc.references.filter((one) => one !== reference);
+    this.changed();
+  }
+
+  /** Go on with a picture from elsewhere; one that the panel made goes on with its own chat. */
+  async continueWith(source, notes = "") {
+    let words = "";
+    if (source instanceof Blob && source.type === "image/png") {
+      const texts = pngTexts(await source.arrayBuffer());
+      if (await this.#continueChat(pngJson(texts, "wegen_panel"), source.name)) return;
+      const turns = Object.values(pngJson(texts, "wegen") ?? {}).at(-1)?.[0];
+      if (Array.isArray(turns)) {
+        notes = turns.map((turn, index) => `${index + 1}. ${turn.instruction}`).join("\n");
+        words = turns.at(-1)?.rewrite ?? "";
+      }
+    }
+    const file = source instanceof Blob ? await host.upload(source, source.name || "pasted.png") : source;
+    const turn = { kind: "upload", instruction: "", status: "done", picked: 0, count: 1, seed: 0, base: null, references: [] };
+    this.#dropMasks();
+    addTurn(this.doc, { ...turn, notes, settings: { ...this.doc.settings }, pictures: [{ file, words: String(words), seed: 0 }] });
+    if (this.store.id === null) this.store.name = t("yourPicture");
+    await this.store.stored();
+    this.#remember();
+    this.changed();
+  }
+
+  async #continueChat(mark, name) {
+    if (typeof mark?.chat !== "string") return false;
+    try {
+      if (mark.chat !== this.store.id) await this.openChat(mark.chat);
+    } catch {
+      return false;
+    }
+    const turn = this.doc.turns[mark.turn];
+    const index = turn?.pictures.findIndex((picture) => picture.file.filename === name) ?? -1;
+    if (!turn?.pictures.length) return Boolean(turn);
+    this.use(turn.id, Math.max(0, index));
+    return true;
+  }
+
+  /** Start a chat from what a node of the canvas gives: a chat, or pictures. */
+  async continueFromNode(node) {
+    const slot = (type) => (node.outputs ?? []).findIndex((output) => output.type === type);
+    const [chat, image] = [slot("WEGEN_CHAT"), slot("IMAGE")];
+    const shown = host.picturesOfNode(node);
+    await this.newChat();
+    if (chat < 0 && shown.length) {
+      await this.continueWith(shown[0]);
+      return;
+    }
+    const { output } = await host.app.graphToPrompt();
+    const prompt = upstream(output, node.id);
+    if (!prompt[node.id]) throw new Error(t("nodeNotInGraph"));
+    const id = await this.store.stored();
+    this.store.name = node.title ?? t("newChat");
+    const base = { kind: "draw", instruction: "", count: 1, seed: 0, references: [], base: null };
+    const turn = addTurn(this.doc, { ...base, from: node.title ?? "", settings: { ...this.doc.settings }, prompt: uuid() });
+    const link = (slot) => [String(node.id), slot];
+    prompt.pictures = { class_type: "SaveImage", inputs: { images: link(image), filename_prefix: "wegen/chat" } };
+    if (chat >= 0) {
+      const saved = { turn: 0, picture: 0, file: "none", save_as: chatFile(id, turn).replace(/_00001_.*/, ""), chat: link(chat) };
+      prompt.saved = { class_type: "WeGenChat", inputs: saved };
+      if (image < 0) prompt.pictures.inputs.images = ["saved", 1];
+    } else {
+      turn.kind = "upload";
+    }
+    await this.store.rename(this.store.name);
+    this.#remember();
+    this.live.set(turn.id, null);
+    this.changed();
+    const handlers = this.#handlers(turn);
+    await this.runs.submit(turn.prompt, prompt, { wegen_panel: { chat: id, turn: turn.id } }, handlers);
+  }
+
+  // Workflows
+
+  async openAsWorkflow(id) {
+    const { workflow } = await this.#graphOf(this.doc.turns[id]);
+    await host.openWorkflow(workflow, this.store.name);
+  }
+
+  async openChatAsWorkflow(base) {
+    const graph = chatGraph(this.doc, base, this.store);
+    const definitions = await host.definitionsOf(Object.values(graph.prompt).map((node) => node.class_type));
+    await host.openWorkflow(workflowOf(graph, definitions), this.store.name);
+  }
+
+  /** The model's own mask for an order, as a file. */
+  async suggestMask(instruction) {
+    const { prompt } = maskGraph(this.doc, this.base, instruction, this.doc.settings, []);
+    return new Promise((resolve, reject) => {
+      const finish = (run, status, error) => {
+        const [file] = run.outputs.mask?.images ?? [];
+        if (file) resolve(file);
+        else reject(new Error(error || t("noSuggestion")));
+      };
+      this.runs.submit(uuid(), prompt, {}, { update: () => {}, finish });
+    });
+  }
+
+  pictureFile(base) {
+    return pictureAt(this.doc, base)?.file ?? null;
+  }
+}
+
+/** Orders follow the likeliest words, unless several pictures of one are wished for. */
+function creativityOf(turn, settings) {
+  if (turn.kind !== "refine") return settings.creativity;
+  return turn.count > 1 ? settings.creativity / 2 : 0;
+}
+
+/** What a description says first, about two thirds of it: that stays, and the model is free in all else. */
+function beginningOf(words) {
+  const parts = words.split(/(?<=[,;.,;。])\s*/u).filter(Boolean);
+  const kept = Math.min(parts.length - 1, Math.ceil((parts.length * 2) / 3));
+  return kept < 1 ? words : parts.slice(0, kept).join(" ").replace(/[\s,;.,;。]+$/u, "");
+}

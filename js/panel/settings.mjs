@@ -1,0 +1,82 @@
+// The drawer with what all further turns are made with.
+
+import { button, el, field, setChildren } from "./dom.mjs";
+import { OWN_PAINTER, randomSeed } from "./session.mjs";
+import { t } from "./strings.mjs";
+
+const SIDES = [0, 512, 640, 768, 896, 1024, 1152, 1280];
+
+export class Settings {
+  constructor(session, views) {
+    this.session = session;
+    this.views = views;
+    this.element = el("section", { class: "wg-drawer", "aria-label": t("settings"), hidden: true });
+  }
+
+  toggle(open = this.element.hidden) {
+    this.element.hidden = !open;
+    if (!open) return;
+    this.#build();
+    this.element.querySelector("select, input")?.focus();
+    this.session.painters.list().then(
+      () => !this.element.hidden && this.#build(),
+      (error) => this.views.failed(error),
+    );
+  }
+
+  render() {
+    const signature = JSON.stringify(this.session.doc.settings);
+    if (!this.element.hidden && signature !== this.signature && !this.element.contains(document.activeElement)) this.#build();
+  }
+
+  #build() {
+    const { session } = this;
+    const { settings } = session.doc;
+    this.signature = JSON.stringify(settings);
+    const focused = document.activeElement?.dataset?.setting;
+    const set = (name, value) => session.setSettings({ [name]: value });
+    const select = (name, options) => {
+      const control = el("select", { "data-setting": name, on: { change: () => set(name, options[control.selectedIndex][0]) } }, options.map(([, text]) => el("option", { text })));
+      control.selectedIndex = Math.max(0, options.findIndex(([value]) => value === settings[name]));
+      return control;
+    };
+    const number = (name, min, max, step) => {
+      const change = () => {
+        const value = Math.min(max, Math.max(min, Number(control.value) || min));
+        control.value = value;
+        set(name, value);
+      };
+      const control = el("input", { type: "number", "data-setting": name, min, max, step, value: settings[name], on: { change } });
+      return control;
+    };
+    const range = (name, min, max, step) => {
+      const shown = el("output", { text: settings[name] });
+      const control = el("input", { type: "range", "data-setting": name, min, max, step, on: { input: () => (shown.textContent = control.value), change: () => set(name, Number(control.value)) } });
+      control.value = settings[name];
+      return el("span", { class: "wg-row" }, control, shown);
+    };
+    const toggle = (name) => {
+      const control = el("input", { type: "checkbox", "data-setting": name, checked: settings[name], on: { change: () => set(name, control.checked) } });
+      return control;
+    };
+    const sides = (name) => {
+      const known = SIDES.includes(settings[name]) ? SIDES : [...SIDES, settings[name]];
+      return select(name, known.map((side) => [side, side ? String(side) : t("ownSize")]));
+    };
+    const painters = [[OWN_PAINTER, t("ownPainter")], ...session.painters.known.map(({ path, name }) => [path, name])];
+    const lock = button(settings.locked ? "lock" : "lock-open", t("lockSeed"), () => (set("locked", !settings.locked), this.#build()), { "aria-pressed": String(settings.locked), class: "wg-small" });
+    const dice = button("sync", t("newSeed"), () => (set("seed", randomSeed()), this.#build()), { class: "wg-small" });
+    const models = session.models.map((model) => [model, model]);
+    setChildren(this.element, [
+      el("div", { class: "wg-row" }, el("h3", { text: t("settings") }), el("span", { class: "wg-space" }), button("times", t("close"), () => this.toggle(false))),
+      field(t("painter"), select("painter", painters), painters.length > 1 ? "" : t("painterHow")),
+      field(t("model"), select("model", models)),
+      el("div", { class: "wg-pair" }, field(t("width"), sides("width")), field(t("height"), sides("height"))),
+      el("div", { class: "wg-pair" }, field(t("steps"), number("steps", 1, 999, 1)), field(t("variants"), number("variants", 1, 16, 1))),
+      field(t("seed"), el("span", { class: "wg-row" }, number("seed", 0, Number.MAX_SAFE_INTEGER, 1), lock, dice)),
+      field(t("creativity"), range("creativity", 0, 1, 0.05), t("creativityHow")),
+      el("label", { class: "wg-row wg-check" }, toggle("rewrite"), t("rewrite")),
+    ]);
+    if (focused) this.element.querySelector(`[data-setting="${focused}"]`)?.focus();
+  }
+}

@@ -1,0 +1,179 @@
+// A picture at full size in a dialog: to look at, to compare with another, to paint masks on.
+
+import { MaskPainter, readMask } from "../mask_painter.js";
+import { pathTo, pictureAt } from "./document.mjs";
+import { button, el } from "./dom.mjs";
+import { toast, upload, viewUrl } from "./host.mjs";
+import { t } from "./strings.mjs";
+
+const PAINTER_LABELS = ["tools", "keep", "change", "erase", "size", "edge", "undo", "redo", "take", "clear"];
+
+export class Stage {
+  #painter = null;
+
+  constructor(session) {
+    this.session = session;
+    this.title = el("h2", { id: "wg-stage-title" });
+    this.body = el("div", { class: "wg-stage-body" });
+    this.foot = el("div", { class: "wg-row wg-stage-foot" });
+    const head = el("header", { class: "wg-row" }, this.title, el("span", { class: "wg-space" }), button("times", t("close"), () => this.close()));
+    this.element = el("dialog", { class: "wg-stage wg-root", "aria-labelledby": "wg-stage-title" }, head, this.body, this.foot);
+    this.element.addEventListener("close", () => this.#clear());
+    // The host's shortcuts would take the keys away from the dialog.
+    for (const type of ["keydown", "keyup", "paste"]) this.element.addEventListener(type, (event) => event.stopPropagation());
+  }
+
+  close() {
+    this.element.close();
+  }
+
+  #clear() {
+    this.#painter?.destroy();
+    this.#painter = null;
+    this.element.onkeydown = null;
+    this.body.replaceChildren();
+    this.foot.replaceChildren();
+  }
+
+  #show(title, body, foot = []) {
+    this.#clear();
+    this.title.textContent = title;
+    this.body.replaceChildren(...body);
+    this.foot.replaceChildren(...foot.filter(Boolean));
+    if (!this.element.isConnected) document.body.append(this.element);
+    if (!this.element.open) this.element.showModal();
+  }
+
+  /** One picture; arrow keys go through those of its turn. */
+  look(id, index) {
+    const turn = this.session.doc.turns[id];
+    const { pictures } = turn;
+    const at = (index + pictures.length) % pictures.length;
+    const { file, words } = pictures[at];
+    const image = el("img", { class: "wg-full", src: viewUrl(file), alt: words || t("pictureN", { n: at + 1 }) });
+    const step = (by, name, label) => pictures.length > 1 && button(name, label, () => this.look(id, at + by));
+    const use = () => {
+      this.session.use(id, at);
+      this.close();
+    };
+    this.#show(
+      pictures.length > 1 ? `${t("pictureN", { n: at + 1 })} / ${pictures.length}` : turn.instruction || t("yourPicture"),
+      [image, words && el("p", { class: "wg-words wg-text", text: words })].filter(Boolean),
+      [step(-1, "chevron-left", t("before")), step(1, "chevron-right", t("next")), el("span", { class: "wg-space" }), button("check", t("useThis"), use, { wide: true, class: "wg-main" })],
+    );
+    this.element.onkeydown = ({ key }) => {
+      const by = { ArrowLeft: -1, ArrowRight: 1 }[key];
+      if (by && pictures.length > 1) this.look(id, at + by);
+    };
+    this.foot.lastChild.focus();
+  }
+
+  /** Two pictures on one another, with a slider between them. */
+  compare(before, after) {
+    const { doc } = this.session;
+    const choices = pathTo(doc, doc.tip).flatMap((turn, index) => turn.pictures.map((_, picture) => ({ turn: turn.id, picture, number: index + 1 })));
+    const key = (base) => `${base.turn} ${base.picture}`;
+    const options = choices.map((one) => {
+      const { instruction, pictures } = doc.turns[one.turn];
+      const which = pictures.length > 1 ? ` (${one.picture + 1})` : "";
+      return [key(one), `${one.number}${which}. ${instruction || t("yourPicture")}`.slice(0, 60)];
+    });
+    const select = (label, chosen, image) => {
+      const control = el("select", { "aria-label": label, on: { change: () => show(control, image) } }, options.map(([value, text]) => el("option", { value, text })));
+      control.value = key(chosen);
+      return control;
+    };
+    const show = (control, image) => {
+      const base = choices.find((one) => key(one) === control.value);
+      if (base) image.src = viewUrl(pictureAt(doc, base).file);
+    };
+    const under = el("img", { alt: t("after"), draggable: "false" });
+    const over = el("img", { alt: t("before"), class: "wg-over", draggable: "false" });
+    const slider = el("input", { type: "range", min: 0, max: 100, step: 0.5, value: 50, "aria-label": t("slider"), on: { input: () => frame.style.setProperty("--wg-at", `${slider.value}%`) } });
+    const frame = el("div", { class: "wg-compare" }, under, over, el("span", { class: "wg-handle", "aria-hidden": "true" }), slider);
+    const [first, second] = [select(t("before"), before, over), select(t("after"), after, under)];
+    show(first, over);
+    show(second, under);
+    this.#show(t("compare"), [frame], [first, el("span", { class: "wg-space" }), second]);
+    slider.focus();
+  }
+
+  /** Masks for the next turn on the picture that the chat goes on with. */
+  async paint(base) {
+    const { session } = this;
+    const { draft } = session.doc;
+    const image = await load(session.pictureFile(base));
+    const [keep, change, ...kept] = await Promise.all([draft.keep, draft.change, ...session.kept].map((file) => file && maskOf(file, image)));
+    const painter = this.#newPainter({ image, keep, change, kept: unionOf(kept) });
+    const words = el("input", { type: "text", class: "wg-input", value: draft.text, placeholder: t("changeHint"), "aria-label": t("say"), dir: "auto" });
+    const suggest = button("sparkles", t("suggest"), () => this.#suggest(painter, words.value.trim(), suggest, image), { wide: true, title: t("suggestHow") });
+    const release = el("input", { type: "checkbox", checked: Boolean(draft.release) });
+    const done = async () => {
+      const name = `wegen-mask-${Date.now().toString(36)}`;
+      const masks = await painter.toMaskBlobs();
+      const file = (kind) => masks[kind] && upload(masks[kind], `${name}-${kind}.png`);
+      const [newKeep, newChange] = await Promise.all([file("keep"), file("change")]);
+      session.setDraft({ keep: newKeep, change: newChange, release: release.checked, text: words.value });
+      this.close();
+    };
+    const free = session.kept.length > 0 && el("label", { class: "wg-row" }, release, t("release"));
+    const finish = button("check", t("done"), () => done().catch((error) => toast("error", t("paint"), error.message)), { wide: true, class: "wg-main wg-done" });
+    this.#show(t("paint"), [painter.element], [words, suggest, free, el("span", { class: "wg-space" }), finish]);
+    this.#painter = painter;
+    fit(painter.element, image);
+  }
+
+  async #suggest(painter, instruction, control, image) {
+    if (!instruction) {
+      toast("info", t("suggest"), t("suggestHow"));
+      return;
+    }
+    control.disabled = true;
+    try {
+      painter.setSuggestion(await maskOf(await this.session.suggestMask(instruction), image));
+    } catch (error) {
+      toast("error", t("suggest"), error.message);
+    } finally {
+      control.disabled = false;
+    }
+  }
+
+  /** What counts of a reference. */
+  async area(reference, take) {
+    const image = await load(reference.file);
+    const change = reference.area && (await maskOf(reference.area, image));
+    const painter = this.#newPainter({ image, change });
+    painter.setTool("change");
+    const done = async () => {
+      const masks = await painter.toMaskBlobs();
+      take(masks.change && (await upload(masks.change, `wegen-area-${Date.now().toString(36)}.png`)));
+      this.close();
+    };
+    const finish = button("check", t("done"), () => done().catch((error) => toast("error", t("area"), error.message)), { wide: true, class: "wg-main wg-done" });
+    this.#show(`${t("area")} @${reference.name}`, [el("p", { class: "wg-quiet", text: t("areaHow") }), painter.element], [el("span", { class: "wg-space" }), finish]);
+    this.#painter = painter;
+    fit(painter.element, image);
+  }
+
+  #newPainter(options) {
+    return new MaskPainter({ ...options, labels: Object.fromEntries(PAINTER_LABELS.map((name) => [name, t(`mask.${name}`)])) });
+  }
+}
+
+async function load(file) {
+  const image = el("img", { src: viewUrl(file) });
+  await image.decode();
+  return image;
+}
+
+const maskOf = (file, image) => readMask(viewUrl(file), image.naturalWidth, image.naturalHeight);
+
+/** The painter is as large as the dialog allows; what is painted on scales with it. */
+function fit(element, image) {
+  element.style.setProperty("--wg-ratio", image.naturalWidth / image.naturalHeight);
+}
+
+/** Masks of one size in one; null for none. */
+function unionOf(masks) {
+  return masks.reduce((all, mask) => (all ? { ...all, data: all.data.map((value, at) => Math.max(value, mask.data[at])) } : mask), null);
+}

@@ -1,0 +1,222 @@
+"""Work at the pixels that a checkpoint paints best: cut out what changes, bring it to size, and put it back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import WeGenError
+from .composite import match_tone, paste, with_channels
+from .masks import bounding_box, feathered, latent_mask, reflected
+
+CONTEXT = 0.25
+"""How far a crop reaches beyond the change area on each side, as a share of the area's longer side."""
+TOLERANCE = 1.25
+"""How far the pixels of a picture may be from the budget, as a factor, and still be worked on as they are."""
+LONGEST = 4.0
+"""The longest proportions that are painted; longer crops are painted at these, and stretched back."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A box of a picture, and the size at which it is worked on.
+
+    Attributes:
+        top, left, height, width: the box, in the picture's own pixels.
+        size: rows and columns that the box is resized to.
+        padded: rows and columns that are painted: `size`, grown by reflection to the multiple that the painter needs.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    size: tuple[int, int]
+    padded: tuple[int, int]
+
+    @property
+    def box(self) -> tuple[slice, slice]:
+        """Rows and columns of the box, as an index."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+    @property
+    def resized(self) -> bool:
+        return self.size != (self.height, self.width)
+
+
+def plan_crop(
+    change: Tensor | None,
+    height: int,
+    width: int,
+    budget_pixels: int,
+    multiple: int,
+    context: float = CONTEXT,
+) -> Crop:
+    """Decide which part of a picture is worked on, and at which size.
+
+    A picture of about the budget, or one without a mask, is worked on as a whole. Of a larger one the box around the
+    change area is taken, with context, and never fewer pixels than the budget holds. What is not of about the budget
+    is resized to it: larger crops become smaller, and small pictures larger, since models paint well at the size that
+    they were trained at only. `put_back` undoes it.
+
+    Args:
+        change: `[height, width]`, above 0 where the picture may change; None is everywhere.
+        height, width: of the picture.
+        budget_pixels: how many pixels the checkpoint paints, its `size` squared.
+        multiple: the sides of what is painted are multiples of it.
+        context: see CONTEXT.
+
+    Raises:
+        WeGenError: the numbers make no crop, or the mask is of another size.
+    """
+    if min(height, width, budget_pixels, multiple) < 1 or not context >= 0:
+        raise WeGenError(
+            f"A picture of {width}x{height} pixels cannot be painted at {budget_pixels} pixels in steps of {multiple} "
+            f"with a context of {context}; sizes must be 1 or more, and the context 0 or more."
+        )
+    if change is not None and change.shape != (height, width):
+        raise WeGenError(f"Bad mask size: expected {width}x{height}, got {'x'.join(map(str, change.shape[::-1]))}.")
+    area = None if change is None or height * width <= budget_pixels * TOLERANCE else bounding_box(change)
+    if area is None:
+        spans = (0, height), (0, width)
+    else:
+        spans = _with_context([(line.start, line.stop) for line in area], (height, width), budget_pixels, context)
+    (top, bottom), (left, right) = spans
+    size, padded = _working_size(bottom - top, right - left, budget_pixels, multiple)
+    return Crop(top, left, bottom - top, right - left, size, padded)
+
+
+def take(picture: Tensor, crop: Crop) -> Tensor:
+    """The crop of a picture `[H, W, C]` in 0..1 as it is painted: `[*crop.padded, C]` float32."""
+    return _padded(_resize(picture[crop.box].float(), crop.size), crop)
+
+
+def take_mask(mask: Tensor, crop: Crop) -> Tensor:
+    """The crop of a mask `[H, W]` as it is painted: `[*crop.padded]` float32.
+
+    Each pixel holds the largest value of those that it stands for, so that thin areas do not vanish.
+    """
+    mask = mask[crop.box].float()
+    if crop.resized:
+        rows, columns = crop.size
+        larger = (max(rows, crop.height), max(columns, crop.width))
+        mask = F.interpolate(mask[None, None], size=larger, mode="nearest-exact")
+        mask = F.adaptive_max_pool2d(mask, crop.size)[0, 0]
+    return _padded(mask, crop)
+
+
+def put_back(
+    before: Tensor, worked: Tensor, crop: Crop, change: Tensor | None, feather: float = 0, tone: bool = False
+) -> Tensor:
+    """The picture at its full size with what was painted in it: `[H, W, C]` float32.
+
+    Args:
+        before: `[H, W, C]` in 0..1, the picture that `take` cut from. Where `change` is 0 it stays to the bit.
+        worked: `[*crop.padded, C]` in 0..1, the crop as it was painted.
+        change: `[H, W]` in 0..1, as for `plan_crop`; None takes all that was painted.
+        feather: width of the soft edge inside the change area, in the picture's own pixels.
+        tone: whether colours are matched at the edge of the area.
+
+    Raises:
+        WeGenError: what was painted is not of the crop's size.
+    """
+    if tuple(worked.shape[:2]) != crop.padded:
+        raise WeGenError(f"Bad size of what was painted: expected {crop.padded[::-1]}, got {worked.shape[1::-1]}.")
+    rows, columns = crop.size
+    after = _resize(worked[:rows, :columns].float(), (crop.height, crop.width))
+    if change is None:
+        if (crop.height, crop.width) != tuple(before.shape[:2]):
+            raise WeGenError("Only a crop of the whole picture can be put back without a mask.")
+        return after
+    channels = max(before.shape[-1], after.shape[-1])
+    part = change[crop.box]
+    if tone:
+        after = match_tone(before[crop.box], after, part)
+    picture = with_channels(before, channels).clone()
+    picture[crop.box] = paste(before[crop.box], after, feathered(part, feather))
+    return picture
+
+
+def crop_features(features: Tensor, crop: Crop, height: int, width: int) -> Tensor:
+    """Features `[K, D]` of a whole picture of `height` x `width` -> those of the crop, by interpolation of their grid.
+
+    An estimate: features that were made for the crop itself say more about it.
+    """
+    side = round(len(features) ** 0.5)
+    if (crop.height, crop.width) == (height, width):
+        return features
+    grid = features.float().T.reshape(1, -1, side, side)
+    spots = []
+    for start, length, whole in ((crop.top, crop.height, height), (crop.left, crop.width, width)):
+        middles = (start + (torch.arange(side) + 0.5) * length / side) / whole
+        spots.append(middles * 2 - 1)
+    rows, columns = torch.meshgrid(*spots, indexing="ij")
+    where = torch.stack([columns, rows], dim=-1)[None].to(grid)
+    found = F.grid_sample(grid, where, mode="bilinear", padding_mode="border", align_corners=False)
+    return found.flatten(2)[0].T.to(features.dtype)
+
+
+def latent_crop_mask(change: Tensor, crop: Crop, downscale: int) -> Tensor:
+    """The crop of a mask `[H, W]` on the cells of the latent that is painted: `[1, 1, h, w]`."""
+    return latent_mask(take_mask(change, crop), downscale)
+
+
+def _with_context(
+    spans: list[tuple[int, int]], sides: tuple[int, int], budget_pixels: int, context: float
+) -> list[tuple[int, int]]:
+    """Rows and columns `(start, stop)` of an area, grown by its context and to the pixels of the budget."""
+    reach = math.ceil(context * max(stop - start for start, stop in spans))
+    lengths = [min(stop - start + 2 * reach, side) for (start, stop), side in zip(spans, sides, strict=True)]
+    # The shorter side grows first, so that crops become squares; then both, as far as the picture goes.
+    for _ in range(2):
+        for index in sorted(range(2), key=lambda index: lengths[index]):
+            other = lengths[1 - index]
+            wanted = max(
+                math.isqrt(budget_pixels), math.ceil(budget_pixels / other) if other == sides[1 - index] else 0
+            )
+            lengths[index] = min(max(lengths[index], wanted, math.ceil(other / LONGEST)), sides[index])
+    grown = []
+    for (start, stop), length, side in zip(spans, lengths, sides, strict=True):
+        begin = (start + stop - length) // 2
+        begin = min(max(begin, 0), side - length)
+        grown.append((begin, begin + length))
+    return grown
+
+
+def _working_size(
+    height: int, width: int, budget_pixels: int, multiple: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows and columns that a box is resized to, and those that are painted."""
+    near = budget_pixels / TOLERANCE <= height * width <= budget_pixels * TOLERANCE
+    if near and max(height / width, width / height) <= LONGEST:
+        return (height, width), (_up(height, multiple), _up(width, multiple))
+    proportion = min(max(height / width, 1 / LONGEST), LONGEST)
+    size = tuple(
+        max(multiple, round(math.sqrt(budget_pixels * factor) / multiple) * multiple)
+        for factor in (proportion, 1 / proportion)
+    )
+    return size, size
+
+
+def _up(length: int, multiple: int) -> int:
+    return math.ceil(length / multiple) * multiple
+
+
+def _padded(picture: Tensor, crop: Crop) -> Tensor:
+    if crop.size == crop.padded:
+        return picture
+    rows, columns = (reflected(length, padded) for length, padded in zip(crop.size, crop.padded, strict=True))
+    return picture[rows][:, columns]
+
+
+def _resize(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    """A picture `[H, W, C]` at another size: bicubic, averaged over all pixels where it becomes smaller."""
+    if tuple(picture.shape[:2]) == tuple(size):
+        return picture
+    planes = picture.permute(2, 0, 1)[None]
+    resized = F.interpolate(planes, size=tuple(size), mode="bicubic", antialias=True)
+    return resized[0].permute(1, 2, 0).clamp(0, 1)

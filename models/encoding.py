@@ -1,0 +1,64 @@
+"""From pictures to values that the model reads: references, pictures of the user's own, and of other models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from .checkpoints.wegen import WeGen
+from .editing.composite import paste
+from .editing.masks import change_mask
+from .media.images import from_pil, to_pil
+from .values import Answer, Chat, Reference, References, Turn
+
+
+def encode_reference(
+    wegen: WeGen, name: str, picture: Tensor, mask: Tensor | None = None, weight: float = 1.0
+) -> Reference:
+    """Make a named reference of a picture `[H, W, 1, 3 or 4]` in 0..1; with a mask only what is white in it is seen."""
+    shown = to_pil(picture)
+    kept = None
+    if mask is not None:
+        height, width = picture.shape[:2]
+        kept = change_mask(mask, None, height, width)
+        # Grey is what the encoder's normalisation takes for nothing, more or less: all that is left is the object.
+        shown = to_pil(paste(torch.full((height, width, 3), 0.5), from_pil(shown), kept))
+    return Reference(name, wegen.encode_pictures([shown])[0].cpu(), from_pil(to_pil(picture)), kept, weight)
+
+
+def begin_with(wegen: WeGen, pictures: Sequence[Tensor]) -> Chat:
+    """A chat that begins with the user's own pictures `[H, W, 3]` in 0..1; it goes on with the first of them."""
+    features = [wegen.encode_pictures([to_pil(picture)])[0].cpu() for picture in pictures]
+    answers = (Answer("", seen, picture, 0) for seen, picture in zip(features, pictures, strict=True))
+    return Chat().add(Turn("", tuple(answers)))
+
+
+def unseen(chat: Chat) -> bool:
+    """Whether a chat holds pictures that no WeGen has looked at yet."""
+    return any(turn.is_foreign or any(one.features is None for one in turn.references) for turn in chat.turns)
+
+
+def look_at(wegen: WeGen, chat: Chat) -> Chat:
+    """The chat as `wegen` can read it: with features for the pictures that other models painted or were given.
+
+    Turns that are too long ago to fit into its context stay as they are.
+    """
+    config = wegen.config
+    fitting = config.language.context_length // config.tokens_per_picture
+    in_view = min(fitting, config.turns_in_view or fitting) + 1  # a picture of the user's own comes along with a turn
+
+    def seen(turn: Turn) -> Turn:
+        answers = list(turn.answers)
+        if turn.is_foreign:
+            features = wegen.encode_pictures([to_pil(turn.answer.picture)])[0].cpu()
+            answers[turn.picked] = replace(turn.answer, features=features)
+        references = [
+            encode_reference(wegen, one.name, one.picture, one.mask, one.weight) if one.features is None else one
+            for one in turn.references
+        ]
+        return replace(turn, answers=tuple(answers), references=References(tuple(references)))
+
+    return Chat((*chat.turns[:-in_view], *map(seen, chat.turns[-in_view:])))

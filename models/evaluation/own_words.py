@@ -1,0 +1,280 @@
+"""The behaviours of a model that is spoken to in people's own words, in frames that it was never trained with.
+
+Everything here is what the model does alone: its likeliest words are drawn as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from .. import storybook
+from ..data.strange_pictures import strange_picture
+from ..encoding import begin_with
+from ..media.images import (
+    from_pil,
+    to_pil,
+)
+from ..prompting.asking import (
+    ask,
+)
+from ..storybook import Mention, Named, Scene, language
+from ..storybook.language import HELD_OUT, INTENTS, SEVERAL, Order, Story
+from ..values import (
+    Chat,
+    References,
+)
+from .batch_evaluator import (
+    BatchEvaluator,
+    shown,
+)
+from .cases import Case
+from .comparison import IDENTITY, project
+from .nano import TOPICS, as_scene, in_words
+
+_MEMORY = ("undo", "bring back")
+"""Intents that need an earlier change."""
+_ALL = (*INTENTS, SEVERAL)
+BEGUN = 0.4
+"""Share of the other cases that begin with another order."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model says to a wish or an order.
+
+    `picture` are the features `[tokens_per_picture, D]` of what it would draw, None where it answers in words alone.
+    """
+
+    text: str
+    picture: Tensor | None
+
+
+def take_turns(
+    exam: BatchEvaluator, chats: Sequence[Chat], instructions: Sequence[str], seeds: Sequence[int]
+) -> tuple[list[Chat], list[Reply]]:
+    """The chats with their next turns, and the replies. A chat whose turn got words alone stays as it was."""
+    results = exam.results(chats, instructions, seeds)
+    replies = []
+    for result in results:
+        answer = None if result.spoken else result.chat.last.answer
+        replies.append(Reply(result.spoken if answer is None else answer.rewrite, answer and answer.features))
+    return [result.chat for result in results], replies
+
+
+def own_words(exam: BatchEvaluator) -> Iterator[Case]:
+    """Orders in people's own words on a picture that was drawn from words: what was asked happened, the rest stayed."""
+    for batch in exam.batches("own_words"):
+        seeds = [number for number, _ in batch]
+        starts = [storybook.sample_scene(rng, rng.choice((1, 2, 3))) for _, rng in batch]
+        captions = [storybook.full_caption(scene, rng) for scene, (_, rng) in zip(starts, batch, strict=True)]
+        chats, _ = take_turns(exam, [Chat()] * len(batch), captions, seeds)
+        stories = [Story((scene,)) for scene in _seen(exam, chats, starts)]
+        intents = [_ALL[number % len(_ALL)] for number in seeds]
+        chats, stories = _begun(exam, chats, stories, intents, batch)
+        orders = [_order(story, intent, rng) for story, intent, (_, rng) in zip(stories, intents, batch, strict=True)]
+        texts = [order.text for order in orders]
+        befores = [shown(chat) for chat in chats]
+        alone, replies = take_turns(exam, chats, texts, seeds)
+        readings = exam.read([shown(chat) for chat in alone])
+        for order, before, chat, reply, seen in zip(orders, befores, alone, replies, readings, strict=True):
+            marks = {"own_words/answered by a picture": [reply.picture is not None], **order_marks(order, seen)}
+            answered = f"{in_words(seen)} | {reply.text}"
+            yield Case((before, shown(chat)), f"[{order.intent}] {order.text}", answered, marks)
+
+
+def _seen(exam: BatchEvaluator, chats: Sequence[Chat], wanted: Sequence[Scene]) -> list[Scene]:
+    """What the chats' pictures show: a user orders what is to be seen, be it what was asked or not."""
+    readings = exam.read([shown(chat) for chat in chats]) if all(chat.turns for chat in chats) else []
+    return [as_scene(seen) or scene for seen, scene in zip(readings, wanted, strict=True)] if readings else list(wanted)
+
+
+def _begun(
+    exam: BatchEvaluator,
+    chats: list[Chat],
+    stories: list[Story],
+    intents: list[str],
+    batch: Sequence[tuple[int, Random]],
+) -> tuple[list[Chat], list[Story]]:
+    """Chats in which a first order was followed already, where the next needs one, and now and then elsewhere."""
+    chosen = {
+        place: _first(stories[place], intents[place], rng)
+        for place, (_, rng) in enumerate(batch)
+        if intents[place] in _MEMORY or rng.random() < BEGUN
+    }
+    if not chosen:
+        return chats, stories
+    places = list(chosen)
+    after, replies = take_turns(
+        exam, [chats[p] for p in places], [chosen[p].text for p in places], [batch[p][0] for p in places]
+    )
+    seen = _seen(exam, after, [chosen[p].after for p in places])
+    chats, stories = list(chats), list(stories)
+    for place, chat, reply, scene in zip(places, after, replies, seen, strict=True):
+        if reply.picture is None:
+            continue
+        order, story = chosen[place], stories[place]
+        last = order.last if order.last in scene.canonical().things else None
+        chats[place] = chat
+        stories[place] = Story((*story.scenes, scene), last, (*story.past, story.now))
+    return chats, stories
+
+
+def _first(story: Story, following: str, rng: Random) -> Order:
+    return _order(story, "remove" if following == "bring back" else None, rng)
+
+
+def _order(story: Story, intent: str | None, rng: Random) -> Order:
+    """An order of this intent, or of any where the picture does not allow it."""
+    try:
+        return language.sample_order(story, rng, HELD_OUT, intent)
+    except ValueError:
+        return language.sample_order(story, rng, HELD_OUT)
+
+
+def order_marks(order: Order, seen: Named) -> dict[str, list[bool]]:
+    """The marks of one order, from what is seen after it."""
+    changed = [happened(order, seen)]
+    return {
+        "own_words/changed": changed,
+        "own_words/unchanged": [stayed(order, seen)],
+        "own_words/ground and sky": [(seen.ground, seen.sky) == (order.after.ground, order.after.sky)],
+        f"own_words/{order.intent}": changed,
+    }
+
+
+def happened(order: Order, seen: Named) -> bool:
+    """Whether all that was asked can be seen: what should be there is, and what should be gone is not."""
+    setting = {"ground": seen.ground, "sky": seen.sky}
+    for name, now in setting.items():
+        wanted = getattr(order.after, name)
+        if wanted != getattr(order.before, name) and now != wanted:
+            return False
+    gone = project(map(Mention.of, order.gone()), IDENTITY) - project(map(Mention.of, order.after.things), IDENTITY)
+    stands = {(thing.kind, *thing.place) for thing in order.after.things}
+    there = {(thing.kind, thing.column, thing.row) for thing in seen.things}
+    if gone & project(seen.things, IDENTITY):
+        return False
+    if any((thing.kind, *thing.place) in there - stands for thing in order.gone()):
+        return False
+    wanted = _wanted(order)
+    kinds = {mention.kind for mention in wanted}
+    # What is asked for has to be there beside those of its kind that were there before.
+    rest = tuple(Mention(thing.kind) for thing in order.kept() if thing.kind in kinds)
+    return storybook.covers(Named(seen.things), Named((*wanted, *rest)))
+
+
+def _wanted(order: Order) -> tuple[Mention, ...]:
+    """What must be seen of the things that changed or came: all that is asked, and kind, colour and place."""
+    left = list(order.gone())
+    wanted = []
+    for thing in (one for one in order.after.things if one not in order.before.things):
+        mention = order.open.get(thing, Mention.of(thing))
+        same = [one for one in left if one.kind == thing.kind]
+        if same:  # one that was changed: what was not asked of it is not judged, beyond what makes it the same
+            was = min(same, key=lambda one: sum(a != b for a, b in zip(_looks(one), _looks(thing), strict=True)))
+            left.remove(was)
+            for name in ("size", "pose"):
+                if getattr(was, name) == getattr(thing, name):
+                    mention = _without(mention, name)
+        elif thing not in order.open:
+            mention = _without(mention, "pose")
+        wanted.append(mention)
+    return tuple(wanted)
+
+
+def _looks(thing: storybook.Thing) -> tuple:
+    return thing.colour, thing.size, thing.pose, thing.place
+
+
+def _without(mention: Mention, name: str) -> Mention:
+    return Mention(**{**vars(mention), name: None})
+
+
+def stayed(order: Order, seen: Named) -> bool:
+    """Whether all that was not spoken of is there in kind, colour and place, and nothing came uninvited."""
+    kept = project(map(Mention.of, order.kept()), IDENTITY)
+    there = project(seen.things, IDENTITY)
+    invited = len(order.after.things) - len(order.kept())
+    came = (there - kept).total()
+    # What should have gone and did not is the change's fault, not an uninvited thing.
+    left = project(map(Mention.of, order.gone()), IDENTITY) & (there - kept)
+    return kept <= there and came - left.total() <= invited
+
+
+def own_wishes(exam: BatchEvaluator) -> Iterator[Case]:
+    """Wishes in people's own words: all that they name is in the model's own words for the picture, and in it."""
+    for batch in exam.batches("own_wishes"):
+        seeds = [number for number, _ in batch]
+        wishes = [
+            language.sample_wish(rng, HELD_OUT, language.LEVELS[number % len(language.LEVELS)]) for number, rng in batch
+        ]
+        chats, replies = take_turns(exam, [Chat()] * len(batch), [wish.text for wish in wishes], seeds)
+        drawn = [number for number, chat in enumerate(chats) if chat.turns]
+        readings = dict(zip(drawn, exam.read([shown(chats[number]) for number in drawn]), strict=True))
+        for number, (wish, reply) in enumerate(zip(wishes, replies, strict=True)):
+            said, seen = storybook.parse_caption(reply.text), readings.get(number, Named())
+            kept = [reply.picture is not None and _fulfils(said, wish)]
+            marks = {
+                "own_wishes/named": kept,
+                "own_wishes/in the picture": [number in readings and _fulfils(seen, wish)],
+                "own_wishes/answered by a picture": [reply.picture is not None],
+                f"own_wishes/{wish.level}": kept,
+            }
+            pictures = (shown(chats[number]),) if number in readings else ()
+            yield Case(pictures, wish.text, reply.text, marks)
+
+
+def _fulfils(named: Named, wish: language.OwnWish) -> bool:
+    return storybook.covers(named, wish.named) and not any(thing.kind in wish.absent for thing in named.things)
+
+
+def own_questions(exam: BatchEvaluator) -> Iterator[Case]:
+    """Questions about rendered pictures in people's own words."""
+    topics = (*TOPICS, *(topic for topic in language.TOPICS if topic not in TOPICS))
+    for batch in exam.batches("own_questions"):
+        for number, rng in batch:
+            scene = storybook.sample_scene(rng, rng.choice((2, 3, 4)))
+            item = language.sample_question(scene, rng, topics[number % len(topics)], HELD_OUT)
+            picture = storybook.render(scene)
+            answer = ask(exam.pipeline.wegen, item.text, References((exam.reference("one", picture),)))
+            right = [item.is_right(answer)]
+            marks = {"own_questions/right": right, f"own_questions/{item.topic}": right}
+            yield Case((picture,), f"{item.text} ({item.answer})", answer, marks)
+
+
+def outside(exam: BatchEvaluator) -> Iterator[Case]:
+    """Wishes, orders, questions and pictures from outside the world: a plain answer says so, and nothing is drawn."""
+    wegen = exam.pipeline.wegen
+    for batch in exam.batches("outside"):
+        for number, rng in batch:
+            scene = storybook.sample_scene(rng)
+            picture = storybook.render(scene)
+            unknown = number % 10 == 9
+            if unknown:
+                picture = strange_picture(rng)
+                order = language.sample_order(Story((scene,)), rng, HELD_OUT)
+                kind, where, text = "picture", language.ORDERED, order.text
+            else:
+                said = language.sample_declined(scene, rng, HELD_OUT)
+                kind, where, text = said.kind, said.where, said.text
+            if where == language.ASKED:
+                answer, silent = ask(wegen, text, References((exam.reference("one", picture),))), True
+            else:
+                begun = where == language.ORDERED
+                chat = begin_with(wegen, [from_pil(to_pil(torch.from_numpy(picture) / 255))]) if begun else Chat()
+                _, [reply] = take_turns(exam, [chat], [text], [number])
+                answer, silent = reply.text, reply.picture is None
+            right = [silent and language.is_plain(answer)]
+            marks = {"outside/said_so": right, "outside/nothing drawn": [silent], f"outside/{kind}": right}
+            yield Case((picture,) if where != language.WISHED else (), f"[{where}] {text}", answer, marks)
+
+
+BEHAVIOURS: Mapping[str, Callable[[BatchEvaluator], Iterator[Case]]] = MappingProxyType(
+    {build.__name__: build for build in (own_words, own_wishes, own_questions, outside)}
+)

@@ -1,0 +1,190 @@
+"""The options of a turn: the one table that node schemas, command line and Python take defaults and limits from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+from .values import AutoMask, SamplerSettings
+
+CREATIVITY = 0.8
+"""Of a first turn: varied words of which few have to be drawn again."""
+REFINE_CREATIVITY = 0.0
+"""Of a refinement: the likeliest words, so that all pictures of a batch follow the same ones."""
+
+_SAMPLER = SamplerSettings()
+_OWN = AutoMask()
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option.
+
+    Attributes:
+        name: of the node input.
+        default: where nothing is said; of a first turn.
+        help: one or two plain sentences.
+        minimum, maximum, step: of a number.
+        choices: of one of several; empty where only the host knows them.
+        words: whether the language model's words and features depend on it; all others are the painter's.
+        refine_default: of a refinement, where it differs.
+        advanced: whether it is folded away at first.
+        flag: of the command line; empty where it is said in another way there.
+    """
+
+    name: str
+    default: Any
+    help: str
+    minimum: float | None = None
+    maximum: float | None = None
+    step: float | None = None
+    choices: Sequence[str] = ()
+    words: bool = False
+    refine_default: Any = None
+    advanced: bool = False
+    multiline: bool = False
+    kind: Literal["number", "text", "switch", "choice"] = "number"
+
+
+_ALL = (
+    Option(
+        "seed",
+        0,
+        "The same seed and inputs give the same result. Member k of a batch uses seed + k.",
+        minimum=0,
+        maximum=0xFFFFFFFFFFFFFFFF,
+        words=True,
+    ),
+    Option("batch_size", 1, "Pictures at once, with seeds counting up.", minimum=1, maximum=64, words=True),
+    Option(
+        "rewrite",
+        True,
+        "On: the model turns the instruction into a detailed description first, differently for each seed, and draws "
+        "that. Off: the instruction is drawn as it stands.",
+        words=True,
+        kind="switch",
+    ),
+    Option(
+        "creativity",
+        CREATIVITY,
+        "How daring the rewriting is: 0 gives the same words for every seed, 1 the most surprising ones.",
+        minimum=0.0,
+        maximum=1.0,
+        step=0.05,
+        words=True,
+        refine_default=REFINE_CREATIVITY,
+    ),
+    Option("steps", _SAMPLER.steps, "Sampler steps.", minimum=1, maximum=999),
+    Option(
+        "cfg",
+        _SAMPLER.guidance_scale,
+        "How closely the decoder follows the features. 0 takes what the checkpoint is best with.",
+        minimum=0.0,
+        maximum=30.0,
+        step=0.1,
+    ),
+    Option("sampler_name", _SAMPLER.sampler, "The sampler.", kind="choice"),
+    Option(
+        "scheduler",
+        _SAMPLER.scheduler,
+        "'published' has the noise levels and the start noise of the published inference.",
+        kind="choice",
+    ),
+    Option("width", 0, "In pixels. 0 takes the checkpoint's own size.", 0, 8192, 8, advanced=True),
+    Option("height", 0, "In pixels. 0 takes the checkpoint's own size.", 0, 8192, 8, advanced=True),
+    Option(
+        "feature_guidance",
+        _SAMPLER.feature_guidance,
+        "Guidance of the language model while it writes features. 1 is off and twice as fast.",
+        minimum=1.0,
+        maximum=10.0,
+        step=0.1,
+        words=True,
+        advanced=True,
+    ),
+    Option(
+        "collection",
+        _SAMPLER.collection,
+        "Where features are collected: aligned with training, or one position later as the released code.",
+        choices=("aligned", "released"),
+        words=True,
+        advanced=True,
+        kind="choice",
+    ),
+    Option(
+        "strength",
+        _SAMPLER.strength,
+        "How much is painted over where the picture may change. 1 paints it anew.",
+        minimum=0.05,
+        maximum=1.0,
+        step=0.05,
+        advanced=True,
+    ),
+    Option(
+        "auto_mask",
+        True,
+        "Without an edit mask: only what the model itself means to change may change.",
+        kind="switch",
+    ),
+    Option(
+        "threshold",
+        _OWN.threshold or 0.0,
+        "The model's own mask: how different features must be to count as changed (cosine distance). 0 takes what was "
+        "measured for the checkpoint, or else finds it for each picture.",
+        minimum=0.0,
+        maximum=2.0,
+        step=0.01,
+        advanced=True,
+    ),
+    Option(
+        "grow",
+        _OWN.grow,
+        "The model's own mask: how far it reaches beyond what changes, in sixteenths of a feature cell (an eighth of "
+        "the picture's side).",
+        minimum=0,
+        maximum=512,
+        advanced=True,
+    ),
+    Option(
+        "soften",
+        _OWN.soften,
+        "The model's own mask: width of its soft edge, in sixteenths of a feature cell.",
+        minimum=0,
+        maximum=512,
+        advanced=True,
+    ),
+    Option(
+        "release",
+        False,
+        "Give up what keep masks of earlier turns have kept.",
+        advanced=True,
+        kind="switch",
+    ),
+    Option(
+        "align",
+        _SAMPLER.align,
+        "Find shift and zoom against what is kept, and undo them before pasting.",
+        advanced=True,
+        kind="switch",
+    ),
+    Option(
+        "rewritten",
+        "",
+        "A description that is drawn as it stands in place of a rewrite, such as an edited one. Empty for none.",
+        words=True,
+        advanced=True,
+        multiline=True,
+        kind="text",
+    ),
+    Option(
+        "match_tone",
+        _SAMPLER.match_tone,
+        "Match the colours of what changed to those around it.",
+        advanced=True,
+        kind="switch",
+    ),
+)
+OPTIONS = MappingProxyType({option.name: option for option in _ALL})
+"""By name. Saved workflows hold widgets by their order in a node, which the nodes say; new options go to its end."""

@@ -1,0 +1,63 @@
+"""What a painter is: the one thing in which ComfyUI, plain Python and a user's own workflow differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..errors import WeGenError
+from ..network.configuration import WeGenConfig
+from ..prompting.text_sampling import seeded
+from ..values import SamplerSettings
+
+SMALLEST_SIZE, LARGEST_SIZE = 16, 8192
+"""Pixels of a side."""
+
+
+@dataclass(frozen=True)
+class PaintJob:
+    """Pictures that are painted at once.
+
+    Attributes:
+        features: `[B, tokens_per_picture, D]`.
+        seeds: of the B pictures; each has its own start noise.
+        settings: steps, guidance, sampler, scheduler and strength.
+        width, height: in pixels.
+        before: `[1 or B, height, width, 3]` in 0..1, the pictures that are changed; None for new ones.
+        change: `[B, height, width]` in 0..1, where they may change; None is everywhere.
+    """
+
+    features: Tensor
+    seeds: Sequence[int]
+    settings: SamplerSettings
+    width: int
+    height: int
+    before: Tensor | None = None
+    change: Tensor | None = None
+
+
+class Painter(Protocol):
+    """Turns features into pictures."""
+
+    def paint(self, job: PaintJob) -> Tensor:
+        """Pictures `[B, height, width, 3]` in 0..1, float32 on the CPU."""
+
+
+def require_size(width: int, height: int) -> None:
+    """Raise when a picture of this size cannot be painted."""
+    for name, value in (("width", width), ("height", height)):
+        if not SMALLEST_SIZE <= value <= LARGEST_SIZE:
+            raise WeGenError(f"The {name} is {value} pixels; give {SMALLEST_SIZE} to {LARGEST_SIZE}.")
+
+
+def start_noise(config: WeGenConfig, seed: int, width: int, height: int) -> Tensor:
+    """Unit noise `[1, 4, h, w]` of one picture of `width` x `height` pixels, from the seed's own generator."""
+    require_size(width, height)
+    cell = config.vae.downscale
+    shape = (1, config.vae.latent_channels, math.ceil(height / cell), math.ceil(width / cell))
+    return torch.randn(shape, generator=seeded(seed))

@@ -1,0 +1,173 @@
+"""What lies outside the world, as people ask for it, and the plain answers that it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from ..catalogue import COLOURS, KINDS
+from ..naming import Mention
+from ..questions import sample_question
+from ..world import MOST_THINGS, Scene
+from . import additions, colours, outside, questions, removals, replacements, sizes, wishes
+from .frames import TRAINED, choose, part_of
+from .referring import Reference
+from .typing import uttered
+from .words import COLOUR_WORDS, KIND_WORDS, indefinite, plural_of, usual, with_article
+
+_KINDS = [plural_of(kind) for kind in KINDS]
+CAN_DRAW = f"i can draw {', '.join(_KINDS[:-1])} and {_KINDS[-1]}."
+CANNOT_DRAW = "i cannot draw that."
+ONLY_ENGLISH = "i only understand english."
+NOT_UNDERSTOOD = "i do not understand that."
+CANNOT_DO = "i cannot do that."
+CAN_DO = "i can add, remove, replace, move, turn, resize and recolour things, and change the ground and the time."
+NO_SUCH_PLACE = "i cannot draw that place."
+PLACES = "the ground can be a meadow, a beach, snow, the sea, a desert or a road."
+NOT_THERE = "that is not in the picture."
+NO_ROOM = "there is no room for more. i draw four things at most."
+UNKNOWN_PICTURE = "i do not know what this picture shows."
+#: what every plain answer begins with, one of them
+BEGINNINGS = (
+    CANNOT_DRAW, ONLY_ENGLISH, NOT_UNDERSTOOD, CANNOT_DO, NO_SUCH_PLACE, NOT_THERE, NO_ROOM, UNKNOWN_PICTURE,
+    "i can draw",
+)  # fmt: skip
+
+UNKNOWN_ANSWER = f"{UNKNOWN_PICTURE} {CAN_DRAW}"
+
+WISHED, ORDERED, ASKED = "wished", "ordered", "asked"
+#: the template of what is said there
+TASK_OF = {WISHED: "rewrite", ORDERED: "edit_rewrite", ASKED: "ask"}
+KINDS_OF = (
+    "thing", "things", "place", "wish", "foreign", "nonsense", "talk", "can",
+    "add", "deed", "absent", "replace", "colour", "ground", "question", "full",
+)  # fmt: skip
+WEIGHTS = (3, 1, 1, 1.2, 1.5, 1, 1, 0.3, 1.4, 1, 1.4, 0.7, 1, 0.6, 0.8, 1.5)
+
+
+@dataclass(frozen=True)
+class Declined:
+    """Something outside the world: how it is said, where (as a wish, an order or a question), and its answer."""
+
+    kind: str
+    where: str
+    text: str
+    answer: str
+
+
+def is_plain(answer: str) -> bool:
+    """Whether an answer says that something cannot be done, seen or understood."""
+    answer = answer.strip().lower()
+    colour = any(answer.startswith(f"a {kind} can be") or answer.startswith(f"an {kind} can be") for kind in KINDS)
+    return colour or any(answer.startswith(beginning) for beginning in BEGINNINGS)
+
+
+def colours_of(kind: str) -> str:
+    """Such as "a cat can be orange, black, white or brown."."""
+    *most, last = KINDS[kind].colours
+    return f"{with_article(kind)} can be {', '.join(most)} or {last}."
+
+
+def seen(scene: Scene) -> str:
+    """What there is instead of what is not there."""
+    things = sample_question(scene, Random(0), "what").answer
+    return f"{NOT_THERE} i see {things}."
+
+
+def sample_declined(scene: Scene, rng: Random, part: str = TRAINED, kind: str | None = None) -> Declined:
+    """Something outside the world; `scene` is the picture that orders and questions are about."""
+    if kind is None:
+        full = len(scene.things) == MOST_THINGS
+        possible = [(name, weight) for name, weight in zip(KINDS_OF, WEIGHTS, strict=True) if full or name != "full"]
+        kind = rng.choices([name for name, _ in possible], [weight for _, weight in possible])[0]
+    where, text, answer = _declined(scene, rng, part, kind)
+    foreign = kind in ("foreign", "nonsense")
+    return Declined(kind, where, text if foreign and rng.random() < 0.7 else uttered(text, rng), answer)
+
+
+def _thing(rng: Random, part: str) -> str:
+    noun = choose(outside.THINGS, part, rng)
+    if rng.random() < 0.3:
+        noun = f"{rng.choice((*COLOURS, 'small', 'big', 'little', 'huge', 'old', 'cute', 'nice'))} {noun}"
+    return noun
+
+
+def _declined(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str, str, str]:
+    drawing = f"{CANNOT_DRAW} {CAN_DRAW}"
+    anywhere = rng.choice((WISHED, WISHED, ORDERED, ASKED))
+    if kind == "thing":
+        words = with_article(_thing(rng, part))
+        return WISHED, choose(wishes.THINGS, part, rng).format(things=words), drawing
+    if kind == "things":
+        pair = [with_article(_thing(rng, part)), indefinite(Mention(rng.choice(tuple(KINDS))), rng)]
+        rng.shuffle(pair)
+        return WISHED, choose(wishes.THINGS, part, rng).format(things=" and ".join(pair)), drawing
+    if kind == "place":
+        inside = f"{indefinite(Mention(rng.choice(tuple(KINDS))), rng)} " if rng.random() < 0.6 else "something "
+        words = inside + choose(outside.PLACES, part, rng)
+        return WISHED, choose(wishes.THINGS, part, rng).format(things=words), f"{NO_SUCH_PLACE} {PLACES}"
+    if kind == "wish":
+        words = choose(outside.WISHES, part, rng)
+        return WISHED, choose(wishes.THINGS, part, rng).format(things=words), drawing
+    if kind == "foreign":
+        return anywhere, choose(outside.FOREIGN, part, rng), f"{ONLY_ENGLISH} {CAN_DRAW}"
+    if kind == "nonsense":
+        text = choose(outside.NONSENSE, part, rng) if rng.random() < 0.5 else _gibberish(rng)
+        return anywhere, text, f"{NOT_UNDERSTOOD} {CAN_DRAW}"
+    if kind == "talk":
+        return anywhere, choose(outside.TALK, part, rng), f"{CANNOT_DO} {CAN_DRAW}"
+    if kind == "can":
+        return rng.choice((WISHED, ASKED)), choose(outside.CAN, part, rng), CAN_DRAW
+    if kind == "add":
+        return ORDERED, choose(outside.ADD_FRAMES, part, rng).format(new=with_article(_thing(rng, part))), drawing
+    if kind == "deed":
+        return ORDERED, choose(outside.DEEDS, part, rng), f"{CANNOT_DO} {CAN_DO}"
+    if kind == "ground":
+        frame, place = choose(outside.PLACE_FRAMES, part, rng), choose(outside.PLACES, part, rng)
+        return ORDERED, frame.format(on=place), f"{NO_SUCH_PLACE} {PLACES}"
+    return _about_picture(scene, rng, part, kind)
+
+
+def _about_picture(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str, str, str]:
+    if kind == "full":
+        new = indefinite(Mention(rng.choice(tuple(KINDS))), rng)
+        return ORDERED, choose(additions.NEW, part, rng).format(new=new), NO_ROOM
+    thing = rng.choice(scene.things)
+    named = vars(Reference.to(thing, scene, rng))
+    if kind == "replace":
+        words = {**named, "new": with_article(_thing(rng, part))}
+        return ORDERED, choose(replacements.REPLACE, part, rng).format(**words), f"{CANNOT_DRAW} {CAN_DRAW}"
+    if kind == "colour":
+        unreal = [colour for colour in COLOURS if colour not in KINDS[thing.kind].colours]
+        colour = usual(COLOUR_WORDS[rng.choice(unreal)], rng)
+        if rng.random() < 0.25:
+            colour = choose(outside.UNREAL_COLOURS, part, rng)
+        words = {**named, "colour": colour, "old": usual(COLOUR_WORDS[thing.colour], rng)}
+        return ORDERED, choose(colours.NAMED, part, rng).format(**words), colours_of(thing.kind)
+    # "absent" and "question": of a thing that is not there, from this world or not
+    present = {one.kind for one in scene.things}
+    noun = usual(KIND_WORDS[rng.choice([kind for kind in KINDS if kind not in present])], rng)
+    if rng.random() < 0.5:
+        noun = choose(outside.THINGS, part, rng)
+    words = {"it": f"the {noun}", "its": f"the {noun}'s", "noun": noun, "kind": noun, "kinds": plural_of(noun)}
+    if kind == "question":
+        topic = rng.choice(("where", "colour", "size"))
+        return ASKED, choose(questions.TOPICS[topic], part, rng).format(**words), seen(scene)
+    frames = rng.choice((removals.ONE, removals.ONE, sizes.BIGGER, sizes.SMALLER, colours.NAMED))
+    if frames is colours.NAMED:
+        frames = [frame for frame in frames if "{old}" not in frame]
+        words["colour"] = rng.choice(tuple(COLOURS))
+    possible: Sequence[str] = [frame for frame in part_of(tuple(frames), part) if "{it}" in frame]
+    return ORDERED, rng.choice(possible).format(**words), seen(scene)
+
+
+def _gibberish(rng: Random) -> str:
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    vowels = "aeiou"
+    words = []
+    for _ in range(rng.randint(1, 4)):
+        pattern = rng.random() < 0.5
+        length = rng.randint(3, 9)
+        words.append("".join(rng.choice(vowels if pattern and i % 2 else letters) for i in range(length)))
+    return " ".join(words)

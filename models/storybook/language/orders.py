@@ -1,0 +1,500 @@
+"""Orders on a picture in people's own words, each with the picture that it leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
+from types import MappingProxyType
+from typing import Any
+
+from ..catalogue import COLUMNS, GROUNDS, KINDS, ROWS, SKIES
+from ..edits import other_pose
+from ..naming import Mention
+from ..world import MOST_THINGS, Scene, Thing, fits, sample_thing
+from . import additions, colours, keeping, moves, poses, removals, replacements, settings, sizes, undoing
+from . import several as joining
+from .frames import TRAINED, choose, part_of
+from .referring import Reference
+from .typing import uttered
+from .words import (
+    COLOUR_WORDS,
+    GROUND_NAMES,
+    GROUND_WORDS,
+    RELATIONS,
+    SKY_NAMES,
+    SKY_WORDS,
+    at_place,
+    indefinite,
+    number,
+    side,
+    usual,
+)
+
+UNDO, SEVERAL = "undo", "several"
+_TRIES = 60
+#: what an order that is one of several begins with
+_VERBS = frozenset(
+    "make move put place shift bring drag take slide push pull set nudge raise lift lower let enlarge shrink scale "  # noqa: SIM905
+    "paint colour color turn change give flip light switch open close shut fold add draw include insert remove delete "
+    "erase get leave replace swap exchange have dye wake cheer stop start round reduce increase recolour recolor "
+    "tint".split()
+)
+
+
+@dataclass(frozen=True)
+class Story:
+    """The pictures of a chat so far, the last of them the one to be changed, and the thing last spoken of.
+
+    `past` are those that can be gone back to, the latest last.
+    """
+
+    scenes: tuple[Scene, ...]
+    last: Thing | None = None
+    past: tuple[Scene, ...] = ()
+
+    @property
+    def now(self) -> Scene:
+        return self.scenes[-1]
+
+    def then(self, order: Order) -> Story:
+        past = self.past[:-1] if order.intent == UNDO else (*self.past, self.now)
+        return Story((*self.scenes, order.after), order.last, past)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is wanted of a picture.
+
+    Attributes:
+        intent: one of INTENTS, or "several".
+        text: the words.
+        before, after: the picture now, and one that the order may lead to.
+        open: what the words ask of those things of `after` that they leave partly open.
+        last: the thing that was spoken of, as it is afterwards.
+    """
+
+    intent: str
+    text: str
+    before: Scene
+    after: Scene
+    open: Mapping[Thing, Mention] = field(default_factory=dict)
+    last: Thing | None = None
+
+    def kept(self) -> tuple[Thing, ...]:
+        """The things that stay as they are."""
+        return tuple(thing for thing in self.before.things if thing in self.after.things)
+
+    def gone(self) -> tuple[Thing, ...]:
+        """The things that are no longer there, or no longer what they were."""
+        return tuple(thing for thing in self.before.things if thing not in self.after.things)
+
+    def asked(self) -> tuple[Mention, ...]:
+        """What must be there that was not there before."""
+        new = (thing for thing in self.after.things if thing not in self.before.things)
+        return tuple(self.open.get(thing, Mention.of(thing)) for thing in new)
+
+
+@dataclass(frozen=True)
+class _Said:
+    """A frame with what fills it, and the picture that it leads to."""
+
+    frames: Sequence[str]
+    words: Mapping[str, str]
+    after: Scene
+    open: Mapping[Thing, Mention] = field(default_factory=dict)
+    last: Thing | None = None
+
+
+@dataclass(frozen=True)
+class _Speaker:
+    """Who orders: what there is to be seen, what was spoken of, and where words come from."""
+
+    story: Story
+    rng: Random
+    same: Thing | None = None
+
+    @property
+    def scene(self) -> Scene:
+        return self.story.now
+
+    def reference(self, thing: Thing, seen: Scene | None = None) -> Reference:
+        same = self.same is not None and thing == self.same
+        return Reference.to(thing, seen or self.scene, self.rng, self.story.last, same)
+
+    def about(self, thing: Thing, **more: str) -> dict[str, str]:
+        return {**vars(self.reference(thing)), **more}
+
+    def others(self, thing: Thing) -> list[Thing]:
+        return [other for other in self.scene.things if other != thing]
+
+    def with_changed(self, thing: Thing, after: Thing | None) -> Scene:
+        things = [after if one == thing else one for one in self.scene.things]
+        return replace(self.scene, things=tuple(one for one in things if one is not None))
+
+    def some_thing(self) -> Thing | None:
+        if not self.scene.things:
+            return None
+        last = self.story.last
+        if last in self.scene.things and self.rng.random() < 0.3:
+            return last
+        return self.rng.choice(self.scene.things)
+
+    def changed(self, thing: Thing, after: Thing, frames: Sequence[str], **words: str) -> _Said | None:
+        if not fits(after, self.others(thing)):
+            return None
+        return _Said(frames, self.about(thing, **words), self.with_changed(thing, after), last=after)
+
+
+def _to_place(speaker: _Speaker) -> _Said | None:
+    thing, rng = speaker.some_thing(), speaker.rng
+    column, row = rng.randrange(len(COLUMNS)), rng.randrange(len(ROWS))
+    kind = rng.random()
+    named = (column, None) if kind < 0.3 else (None, row) if kind < 0.5 else (column, row)
+    goal = (thing.column if named[0] is None else column, thing.row if named[1] is None else row)
+    if goal == thing.place:
+        return None
+    after = replace(thing, column=goal[0], row=goal[1])
+    return speaker.changed(thing, after, moves.TO_PLACE, at=at_place(*named, rng), side=side(*named, rng))
+
+
+def _sideways(speaker: _Speaker) -> _Said | None:
+    thing, rng = speaker.some_thing(), speaker.rng
+    step = rng.choice((-1, 1))
+    if not 0 <= thing.column + step < len(COLUMNS):
+        return None
+    way, away = ("left", "right") if step < 0 else ("right", "left")
+    return speaker.changed(thing, replace(thing, column=thing.column + step), moves.SIDEWAYS, way=way, away=away)
+
+
+def _vertical(speaker: _Speaker) -> _Said | None:
+    thing, rng = speaker.some_thing(), speaker.rng
+    step = rng.choice((-1, 1))
+    if not 0 <= thing.row + step < len(ROWS):
+        return None
+    frames = moves.VERTICAL if rng.random() < 0.4 else moves.UP if step < 0 else moves.DOWN
+    return speaker.changed(thing, replace(thing, row=thing.row + step), frames, way="up" if step < 0 else "down")
+
+
+def beside(thing: Thing, other: Thing, relation: str, others: Sequence[Thing]) -> Thing | None:
+    """The thing at the nearest free place that has this relation to another thing; None where there is none."""
+    columns, rows = range(len(COLUMNS)), range(len(ROWS))
+    places = {
+        "left": [(column, other.row) for column in reversed(columns) if column < other.column],
+        "right": [(column, other.row) for column in columns if column > other.column],
+        "above": [(other.column, row) for row in reversed(rows) if row < other.row],
+        "below": [(other.column, row) for row in rows if row > other.row],
+        "near": sorted(
+            ((column, other.row) for column in columns if column != other.column),
+            key=lambda place: (abs(place[0] - other.column), abs(place[0] - thing.column), place),
+        ),
+    }[relation]
+    moved = (replace(thing, column=column, row=row) for column, row in places)
+    return next((one for one in moved if fits(one, others)), None)
+
+
+def _relative(speaker: _Speaker) -> _Said | None:
+    thing, rng = speaker.some_thing(), speaker.rng
+    others = speaker.others(thing)
+    if not others:
+        return None
+    other, relation = rng.choice(others), rng.choice(tuple(RELATIONS))
+    after = beside(thing, other, relation, others)
+    if after is None or after.place == thing.place:
+        return None
+    words = {"other": _named(speaker, other), "relation": usual(RELATIONS[relation], rng)}
+    return speaker.changed(thing, after, moves.RELATIVE, **words)
+
+
+def _named(speaker: _Speaker, thing: Thing) -> str:
+    """A thing by its name, never a pronoun."""
+    return Reference.to(thing, speaker.scene, speaker.rng, last=_NOBODY).it
+
+
+def _bigger(speaker: _Speaker) -> _Said | None:
+    thing = speaker.some_thing()
+    return None if thing.size == "big" else speaker.changed(thing, replace(thing, size="big"), sizes.BIGGER)
+
+
+def _smaller(speaker: _Speaker) -> _Said | None:
+    thing = speaker.some_thing()
+    return None if thing.size == "small" else speaker.changed(thing, replace(thing, size="small"), sizes.SMALLER)
+
+
+def _colour(speaker: _Speaker) -> _Said | None:
+    thing, rng = speaker.some_thing(), speaker.rng
+    colour = rng.choice([colour for colour in KINDS[thing.kind].colours if colour != thing.colour])
+    words = {"colour": usual(COLOUR_WORDS[colour], rng), "old": usual(COLOUR_WORDS[thing.colour], rng)}
+    return speaker.changed(thing, replace(thing, colour=colour), colours.NAMED, **words)
+
+
+def _other_colour(speaker: _Speaker) -> _Said | None:
+    thing, rng = speaker.some_thing(), speaker.rng
+    colour = rng.choice([colour for colour in KINDS[thing.kind].colours if colour != thing.colour])
+    after = replace(thing, colour=colour)
+    said = speaker.changed(thing, after, colours.ANY_OTHER, old=usual(COLOUR_WORDS[thing.colour], rng))
+    return said and replace(said, open={after: replace(Mention.of(after), colour=None)})
+
+
+def _pose(speaker: _Speaker) -> _Said | None:
+    thing = speaker.some_thing()
+    pose = other_pose(thing)
+    frames = poses.POSES[pose]
+    if pose.startswith("facing"):
+        frames = (*frames, *poses.AROUND)
+    elif pose in ("raining", "dry") and sum(one.kind == "cloud" for one in speaker.scene.things) > 1:
+        frames = tuple(frame for frame in frames if "{it}" in frame)
+    return speaker.changed(thing, replace(thing, pose=pose), frames)
+
+
+def vague(thing: Thing, rng: Random) -> Mention:
+    """A thing as somebody names it who does not say every detail."""
+    size = thing.size if rng.random() < 0.4 else None
+    colour = thing.colour if rng.random() < 0.6 else None
+    pose = thing.pose if rng.random() < 0.15 else None
+    column, row = thing.place if rng.random() < 0.4 else (None, None)
+    return Mention(thing.kind, colour, size, pose, column, row)
+
+
+def _new(speaker: _Speaker) -> _Said | None:
+    scene, rng = speaker.scene, speaker.rng
+    if len(scene.things) == MOST_THINGS:
+        return None
+    thing = sample_thing(rng, scene.things)
+    if thing is None:
+        return None
+    mention = vague(thing, rng)
+    words = {"new": indefinite(mention, rng)}
+    if rng.random() < 0.15 and scene.things:  # "add a cat next to the house"
+        other, relation = rng.choice(scene.things), rng.choice(tuple(RELATIONS))
+        placed = beside(thing, other, relation, scene.things)
+        if placed is not None:
+            thing, mention = placed, replace(mention, column=placed.column, row=placed.row)
+            told = replace(mention, column=None, row=None)
+            words["new"] = f"{indefinite(told, rng)} {usual(RELATIONS[relation], rng)} {_named(speaker, other)}"
+    after = replace(scene, things=(*scene.things, thing))
+    return _Said(additions.NEW, words, after, {thing: mention}, thing)
+
+
+def _another(speaker: _Speaker) -> _Said | None:
+    scene, rng, model = speaker.scene, speaker.rng, speaker.some_thing()
+    if len(scene.things) == MOST_THINGS:
+        return None
+    thing = sample_thing(rng, scene.things, kind=model.kind)
+    if thing is None:
+        return None
+    words = speaker.about(model)
+    return _Said(
+        additions.ANOTHER, words, replace(scene, things=(*scene.things, thing)), {thing: Mention(thing.kind)}, thing
+    )
+
+
+def _more(speaker: _Speaker) -> _Said | None:
+    scene, rng, model = speaker.scene, speaker.rng, speaker.some_thing()
+    count = rng.randint(2, 3)
+    things = scene.things
+    for _ in range(count):
+        thing = sample_thing(rng, things, kind=model.kind) if len(things) < MOST_THINGS else None
+        if thing is None:
+            return None
+        things = (*things, thing)
+    alone = len({thing.kind for thing in scene.things}) == 1
+    frames = [frame for frame in additions.MORE if alone or "{kinds}" in frame]
+    words = {**speaker.about(model), "number": number(count, rng)}
+    new = things[len(scene.things) :]
+    return _Said(frames, words, replace(scene, things=things), {thing: Mention(thing.kind) for thing in new}, new[-1])
+
+
+def _gone(speaker: _Speaker) -> _Said | None:
+    if len(speaker.scene.things) < 2:
+        return None
+    thing = speaker.some_thing()
+    return _Said(removals.ONE, speaker.about(thing), speaker.with_changed(thing, None))
+
+
+def _all_gone(speaker: _Speaker) -> _Said | None:
+    model = speaker.some_thing()
+    left = tuple(thing for thing in speaker.scene.things if thing.kind != model.kind)
+    if not left or len(speaker.scene.things) - len(left) < 2:
+        return None
+    return _Said(removals.ALL_OF_KIND, speaker.about(model), replace(speaker.scene, things=left))
+
+
+def _all_but(speaker: _Speaker) -> _Said | None:
+    thing = speaker.some_thing()
+    if len(speaker.scene.things) < 2:
+        return None
+    return _Said(removals.ALL_BUT, speaker.about(thing), replace(speaker.scene, things=(thing,)), last=thing)
+
+
+def _replaced(speaker: _Speaker) -> _Said | None:
+    thing, rng = speaker.some_thing(), speaker.rng
+    others = speaker.others(thing)
+    kinds = [kind for kind in KINDS if kind not in {one.kind for one in speaker.scene.things}]
+    new = sample_thing(rng, others, kind=rng.choice(kinds), column=thing.column, row=thing.row)
+    if new is None:
+        return None
+    mention = replace(vague(new, rng), column=None, row=None)
+    words = speaker.about(thing, new=indefinite(mention, rng))
+    placed = replace(mention, column=new.column, row=new.row)
+    return _Said(replacements.REPLACE, words, speaker.with_changed(thing, new), {new: placed}, new)
+
+
+def _swapped(speaker: _Speaker) -> _Said | None:
+    thing, rng = speaker.some_thing(), speaker.rng
+    others = speaker.others(thing)
+    if not others:
+        return None
+    other = rng.choice(others)
+    first = replace(thing, column=other.column, row=other.row)
+    second = replace(other, column=thing.column, row=thing.row)
+    rest = [one for one in others if one != other]
+    if not (fits(first, [*rest, second]) and fits(second, rest)):
+        return None
+    changed = {thing: first, other: second}
+    after = replace(speaker.scene, things=tuple(changed.get(one, one) for one in speaker.scene.things))
+    return _Said(replacements.SWAP, speaker.about(thing, other=_named(speaker, other)), after, last=first)
+
+
+def _ground(speaker: _Speaker) -> _Said:
+    rng = speaker.rng
+    value = rng.choice([ground for ground in GROUNDS if ground != speaker.scene.ground])
+    words = {"on": usual(GROUND_WORDS[value], rng), "ground": usual(GROUND_NAMES[value], rng)}
+    return _Said(settings.GROUND, words, replace(speaker.scene, ground=value))
+
+
+def _sky(speaker: _Speaker) -> _Said:
+    rng, now = speaker.rng, speaker.scene.sky
+    value = rng.choice([sky for sky in SKIES if sky != now])
+    words = {name: usual(table[value], rng) for name, table in (("time", SKY_NAMES), ("when", SKY_WORDS))}
+    words["old"] = SKY_NAMES[now][0]
+    frames = settings.SKY if rng.random() < 0.65 else settings.SKIES[value]
+    if value == "day" and now in settings.ENDS and rng.random() < 0.5:
+        frames = settings.ENDS[now]
+    return _Said(frames, words, replace(speaker.scene, sky=value))
+
+
+def _undone(speaker: _Speaker) -> _Said | None:
+    past = speaker.story.past
+    return _Said(undoing.UNDO, {}, past[-1]) if past else None
+
+
+def _brought_back(speaker: _Speaker) -> _Said | None:
+    scene = speaker.scene
+    present = {thing.kind for thing in scene.things}
+    for earlier in reversed(speaker.story.scenes[:-1]):
+        gone = [thing for thing in earlier.things if thing.kind not in present and fits(thing, scene.things)]
+        if gone and len(scene.things) < MOST_THINGS:
+            thing = speaker.rng.choice(gone)
+            after = replace(scene, things=(*scene.things, thing))
+            # Nothing else of that name is in sight, so its kind is enough to name it.
+            words = vars(Reference.to(thing, replace(scene, things=(thing,)), speaker.rng, last=_NOBODY))
+            if earlier == speaker.story.scenes[-2] and len(gone) == 1 and speaker.rng.random() < 0.4:
+                words = {**words, "it": "it"}  # it has just gone
+            return _Said(undoing.BRING_BACK, words, after, last=thing)
+    return None
+
+
+_NOBODY = Thing("house", "red", "small", 0, 0, "lit", (1, 1))
+
+#: what can be ordered, how often, and how each is done
+_INTENTS: Mapping[str, tuple[float, Callable[[_Speaker], _Said | None]]] = MappingProxyType({
+    "to place": (2.0, _to_place), "sideways": (2.0, _sideways), "vertical": (2.0, _vertical),
+    "relative": (2.5, _relative), "bigger": (1.7, _bigger), "smaller": (1.7, _smaller), "colour": (2.5, _colour),
+    "other colour": (0.7, _other_colour), "pose": (3.0, _pose), "add": (2.5, _new), "another": (0.7, _another),
+    "more": (0.6, _more), "remove": (2.7, _gone), "remove all": (0.7, _all_gone), "only": (0.8, _all_but),
+    "replace": (2.0, _replaced), "swap": (1.5, _swapped), "ground": (1.5, _ground), "sky": (1.5, _sky),
+    UNDO: (2.0, _undone), "bring back": (12.0, _brought_back),
+})  # fmt: skip
+INTENTS = tuple(_INTENTS)
+SEVERAL_SHARE = 0.12
+_ALONE = (UNDO, "bring back", "only", "swap", "remove all", "other colour")
+_WITHOUT_THING = ("ground", "sky", "add", UNDO, "bring back")
+
+
+def sample_order(story: Story, rng: Random, part: str = TRAINED, intent: str | None = None) -> Order:
+    """An order that the last picture of the story allows; any intent, or a given one where it is possible.
+
+    Raises ValueError where a given intent is not possible in this story.
+    """
+    for _ in range(_TRIES):
+        if intent == SEVERAL or (intent is None and rng.random() < SEVERAL_SHARE):
+            order = _several(story, rng, part)
+        else:
+            name = intent or rng.choices(INTENTS, [weight for weight, _ in _INTENTS.values()])[0]
+            order = _single(_Speaker(story, rng), name, part)
+        if order is not None:
+            return replace(order, text=uttered(_with_keep(order, rng, part), rng))
+    raise ValueError(f"No order{f' {intent!r}' if intent else ''} is possible for {story.now}.")
+
+
+def _single(speaker: _Speaker, intent: str, part: str, joined: bool = False) -> Order | None:
+    if not speaker.scene.things and intent not in _WITHOUT_THING:
+        return None
+    said = _INTENTS[intent][1](speaker)
+    frames = () if said is None else part_of(tuple(said.frames), part)
+    if joined:
+        frames = tuple(one for one in frames if one.split()[0] in _VERBS and one[-1] != "?" and "," not in one)
+    if not frames:
+        return None
+    text = _filled(speaker.rng.choice(frames), said.words)
+    return Order(intent, text, speaker.scene, said.after, said.open, said.last)
+
+
+def _filled(frame: str, words: Mapping[str, Any]) -> str:
+    return frame.format(**words)
+
+
+def _several(story: Story, rng: Random, part: str) -> Order | None:
+    """Two orders at once, or three, on things that are named as the picture shows them before all of them."""
+    count = rng.choice((2, 2, 2, 3))
+    parts: list[Order] = []
+    now = story
+    for _ in range(_TRIES):
+        if len(parts) == count:
+            break
+        intent = rng.choice([name for name in INTENTS if name not in _ALONE])
+        same = parts[-1].last if parts else None
+        order = _single(_Speaker(now, rng, same), intent, part, joined=True)
+        if order is None or any(_clash(earlier, order) for earlier in parts):
+            continue
+        parts.append(order)
+        # Only what was spoken of just now may be called "it"; all else keeps the name that it has before.
+        now = Story((order.after,), order.last)
+    if len(parts) < count:
+        return None
+    names = dict(zip(("first", "second", "third"), (order.text for order in parts), strict=False))
+    text = _filled(choose(joining.TWO if count == 2 else joining.THREE, part, rng), names)
+    after = parts[-1].after
+    opened = {thing: mention for order in parts for thing, mention in order.open.items() if thing in after.things}
+    return Order(SEVERAL, text, story.now, after, opened, parts[-1].last)
+
+
+def _clash(earlier: Order, order: Order) -> bool:
+    """Whether two orders are of one kind on one thing, or take away or make what the other speaks of."""
+    if earlier.intent == order.intent and order.intent in ("ground", "sky", "add", "another", "more", "pose"):
+        return True
+    made = [thing for thing in earlier.after.things if thing not in earlier.before.things]
+    touched = order.gone()
+    whole = ("add", "another", "more", "replace", "remove")
+    if any(thing in made for thing in touched):
+        return earlier.intent in whole or order.intent in whole or _axis(earlier.intent) == _axis(order.intent)
+    return False
+
+
+def _axis(intent: str) -> str:
+    if intent in ("bigger", "smaller"):
+        return "size"
+    return "place" if intent in ("to place", "sideways", "vertical", "relative") else intent
+
+
+def _with_keep(order: Order, rng: Random, part: str) -> str:
+    """Now and then with what is to stay as it is."""
+    if rng.random() >= 0.12 or order.text.endswith("?") or order.intent in (UNDO, "only"):
+        return order.text
+    kept = order.kept()
+    if not kept or rng.random() < 0.5:
+        return _filled(choose(keeping.KEEP_ALL, part, rng), {"order": order.text})
+    some = rng.sample(kept, min(len(kept), rng.randint(1, 2)))
+    names = " and ".join(Reference.to(thing, order.before, rng, last=_NOBODY).it for thing in some)
+    return _filled(choose(keeping.KEEP_SOME, part, rng), {"order": order.text, "kept": names})

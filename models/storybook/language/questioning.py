@@ -1,0 +1,97 @@
+"""Questions about a picture in people's own words, with the short canonical answers of `storybook.questions`."""
+
+from __future__ import annotations
+
+from random import Random
+
+from .. import questions as canonical
+from ..captions import NUMBERS
+from ..catalogue import KINDS
+from ..naming import Mention
+from ..questions import Question
+from ..world import Scene, Thing
+from . import questions
+from .frames import TRAINED, choose
+from .referring import Reference
+from .typing import uttered
+from .words import CLEAR_RELATIONS, KIND_WORDS, indefinite, plural_of, usual
+
+TOPICS = tuple(questions.TOPICS)
+_OF_THING = ("where", "colour", "size", "pose")
+
+
+def sample_question(scene: Scene, rng: Random, topic: str | None = None, part: str = TRAINED) -> Question:
+    """A question that the scene answers. Raises ValueError for an unknown topic."""
+    if topic is None:
+        topic = rng.choice(TOPICS if scene.things else ("what", "how_many", "count", "ground", "sky", "is_there"))
+    if topic not in TOPICS:
+        raise ValueError(f"Unknown topic {topic!r} of a question. Expected one of: {', '.join(TOPICS)}.")
+    if topic == "relation" and len(scene.things) < 2:
+        topic = "where"
+    words, answer = _asked(scene, rng, topic)
+    text = choose(questions.TOPICS[topic], part, rng).format(**words)
+    return Question(topic, uttered(text, rng), answer)
+
+
+def _asked(scene: Scene, rng: Random, topic: str) -> tuple[dict[str, str], str]:
+    """What fills the frame, and the answer."""
+    if topic in _OF_THING:
+        return _of_thing(scene, rng.choice(scene.things), topic, rng)
+    if topic == "relation":
+        return _relation(scene, rng)
+    if topic in ("how_many", "is_there"):
+        present = sorted({thing.kind for thing in scene.things})
+        absent = [kind for kind in KINDS if kind not in present]
+        kind = rng.choice(present) if present and rng.random() < 0.6 else rng.choice(absent)
+        named = usual(KIND_WORDS[kind], rng)
+        words = {"kind": named, "kinds": plural_of(named), "new": indefinite(Mention(kind), rng)}
+        count = sum(thing.kind == kind for thing in scene.things)
+        return words, NUMBERS[count] if topic == "how_many" else "yes" if count else "no"
+    return {}, canonical.sample_question(scene, rng, topic).answer
+
+
+def _of_thing(scene: Scene, thing: Thing, topic: str, rng: Random) -> tuple[dict[str, str], str]:
+    words = vars(_name(scene, thing, topic, rng))
+    if topic == "where":
+        return words, canonical.place_phrase(*thing.place)
+    one, two = rng.sample(KINDS[thing.kind].poses, 2)
+    return {**words, "one": one, "two": two}, getattr(thing, topic)
+
+
+def _name(scene: Scene, thing: Thing, topic: str, rng: Random) -> Reference:
+    """A name that does not give the answer away, as far as there is one."""
+    hints = {
+        "colour": (thing.colour,),
+        "size": ("big", "large", "huge", "small", "little", "tiny"),
+        "where": (" at ", " on ", " in "),
+    }
+    for _ in range(12):
+        reference = Reference.to(thing, scene, rng, last=Thing("house", "red", "small", 0, 0, "lit", (1, 1)))
+        if not any(hint in f" {reference.it} " for hint in hints.get(topic, ())):
+            break
+    return reference
+
+
+def _relation(scene: Scene, rng: Random) -> tuple[dict[str, str], str]:
+    thing, other = rng.sample(scene.things, 2)
+    relations = ["left", "right"] if thing.column != other.column else []
+    relations += ["above", "below"] if thing.row != other.row else []
+    relation = rng.choice(relations)
+    holds = {
+        "left": thing.column < other.column,
+        "right": thing.column > other.column,
+        "above": thing.row < other.row,
+        "below": thing.row > other.row,
+    }[relation]
+    words = {**vars(_name(scene, thing, "", rng)), "other": _name(scene, other, "", rng).it}
+    return {**words, "relation": usual(CLEAR_RELATIONS[relation], rng)}, "yes" if holds else "no"
+
+
+def sample_describe(rng: Random, part: str = TRAINED) -> str:
+    """A request to describe a picture."""
+    return uttered(choose(questions.DESCRIBE, part, rng), rng)
+
+
+def sample_changed(rng: Random, part: str = TRAINED) -> str:
+    """A question about what changed from one picture to the next."""
+    return uttered(choose(questions.CHANGED, part, rng), rng)

@@ -1,0 +1,146 @@
+"""Wishes for a new picture in people's own words, each with what it names and a picture that fulfils it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, fields, replace
+from random import Random
+
+from ..catalogue import COLOURS, GROUNDS, KINDS, SKIES
+from ..naming import Mention, Named
+from ..wishes import named_first, sample_scene_for
+from ..world import MOST_THINGS, Scene, Thing, sample_scene, sample_thing
+from . import wishes
+from .frames import TRAINED, choose
+from .orders import beside
+from .typing import uttered
+from .words import KIND_WORDS, RELATIONS, bare_noun, indefinite, setting, several, usual, with_article
+
+LEVELS = ("anything", "setting", "quiet", "busy", "kinds", "some", "most", "everything", "group", "without", "related")
+WEIGHTS = (0.5, 1, 0.4, 0.4, 2, 2, 2, 0.5, 1, 0.8, 1.2)
+_CHANCES = {"kinds": 0.0, "some": 0.4, "most": 0.8, "everything": 1.0}
+
+
+@dataclass(frozen=True)
+class OwnWish:
+    """`text` names `named` and rules out the kinds of `absent`; `scene` fulfils both, its named things first."""
+
+    level: str
+    text: str
+    named: Named
+    scene: Scene
+    absent: tuple[str, ...] = ()
+
+
+def sample_wish(rng: Random, part: str = TRAINED, level: str | None = None) -> OwnWish:
+    """A wish of one of LEVELS. Raises ValueError for an unknown level."""
+    level = rng.choices(LEVELS, WEIGHTS)[0] if level is None else level
+    if level not in LEVELS:
+        raise ValueError(f"Unknown level {level!r} of a wish. Expected one of: {', '.join(LEVELS)}.")
+    wish = _related(rng, part) if level == "related" else _plain(rng, part, level)
+    return replace(wish, text=uttered(wish.text, rng))
+
+
+def _plain(rng: Random, part: str, level: str) -> OwnWish:
+    scene = sample_scene(rng)
+    if level == "anything":
+        return OwnWish(level, choose(wishes.ANYTHING, part, rng), Named(), scene)
+    if level in ("setting", "quiet", "busy"):
+        return _of_setting(rng, part, level)
+    if level == "group":
+        return _group(rng, part)
+    things = [Mention.of(thing) for thing in rng.sample(scene.things, len(scene.things))]
+    if level not in ("most", "everything"):
+        things = things[: rng.randint(1, 2)]
+    mentions = tuple(_thinned(mention, _CHANCES.get(level, 0.3), rng) for mention in things)
+    likely = {"most": 0.7, "everything": 1.0}.get(level, 0.3)
+    ground = scene.ground if rng.random() < likely else None
+    sky = scene.sky if rng.random() < likely else None
+    named = Named(mentions, ground, sky)
+    scene = named_first(scene, named)
+    if level != "without":
+        return OwnWish(level, _text(choose(wishes.THINGS, part, rng), named, rng), named, scene)
+    absent = rng.choice([kind for kind in KINDS if kind not in {thing.kind for thing in scene.things}])
+    frame = choose(wishes.WITHOUT, part, rng).replace("{absent}", usual(KIND_WORDS[absent], rng))
+    return OwnWish(level, _text(frame, named, rng), named, scene, (absent,))
+
+
+def _of_setting(rng: Random, part: str, level: str) -> OwnWish:
+    ground, sky = rng.choice(GROUNDS), rng.choice(SKIES)
+    which = rng.random()
+    ground, sky = (ground, None) if which < 0.35 else (None, sky) if which < 0.7 else (ground, sky)
+    if level != "setting" and rng.random() < 0.3:
+        ground = sky = None
+    fewest, most = {"quiet": (None, 2), "busy": (3, None), "setting": (None, None)}[level]
+    frames = {"quiet": wishes.MOOD_QUIET, "busy": wishes.MOOD_BUSY, "setting": wishes.SETTING}[level]
+    text = choose(frames, part, rng).format(setting=setting(ground, sky, rng))
+    named = Named((), ground, sky, fewest, most)
+    return OwnWish(level, " ".join(text.split()).replace(" ?", "?"), named, sample_scene_for(named, rng))
+
+
+def _group(rng: Random, part: str) -> OwnWish:
+    """Several of a kind, or of a colour: "three birds", "two red things"."""
+    count = rng.choice((2, 2, 2, 3, 3, 4))
+    mention = Mention(kind=rng.choice(tuple(KINDS)))
+    if count == 2 and rng.random() < 0.3:
+        mention = Mention(colour=rng.choice([c for c in COLOURS if any(c in kind.colours for kind in KINDS.values())]))
+    elif rng.random() < 0.3:
+        mention = replace(mention, colour=rng.choice(KINDS[mention.kind].colours))
+    ground = rng.choice(GROUNDS) if rng.random() < 0.3 else None
+    sky = rng.choice(SKIES) if rng.random() < 0.3 else None
+    named = Named((mention,) * count, ground, sky)
+    try:
+        scene = sample_scene_for(named, rng)
+    except ValueError:  # four large things of one colour may find no room
+        return _group(rng, part)
+    return OwnWish("group", _text(choose(wishes.THINGS, part, rng), named, rng), named, scene)
+
+
+def _text(frame: str, named: Named, rng: Random) -> str:
+    counts = Counter(named.things)
+    phrases = [indefinite(m, rng) if count == 1 else several(m, count, rng) for m, count in counts.items()]
+    if "just" not in frame and rng.random() < 0.1:  # in few words
+        phrases = [phrase.removeprefix("a ").removeprefix("an ") for phrase in phrases]
+    joint = rng.choice((" and ", ", ", " and ", " with "))
+    where = setting(named.ground, named.sky, rng)
+    things = joint.join(phrases)
+    if not where:
+        return frame.format(things=things)
+    if rng.random() < 0.75:
+        return frame.format(things=f"{things}{rng.choice((' ', ' ', ', '))}{where}")
+    return f"{where}{rng.choice((', ', ': ', ' '))}{frame.format(things=things)}"
+
+
+def _thinned(mention: Mention, chance: float, rng: Random) -> Mention:
+    dropped = {f.name: None for f in fields(mention) if f.name != "kind" and rng.random() >= chance}
+    return replace(mention, **dropped)
+
+
+def _related(rng: Random, part: str) -> OwnWish:
+    """A thing that has a named relation to another: "a cat under a tree"."""
+    while True:
+        other = sample_thing(rng)
+        thing = sample_thing(rng, (), kind=rng.choice([kind for kind in KINDS if kind != other.kind]))
+        relation = rng.choice(tuple(RELATIONS))
+        thing = beside(thing, other, relation, (other,))
+        if thing is not None:
+            break
+    things: tuple[Thing, ...] = (thing, other)
+    for _ in range(rng.choice((0, 0, 1, 2))):
+        more = sample_thing(rng, things) if len(things) < MOST_THINGS else None
+        things = things if more is None or more.kind in {one.kind for one in things} else (*things, more)
+    told = [
+        replace(_thinned(Mention.of(one), 0.3, rng), column=None, row=None, pose=None) for one in (thing, other)
+    ]  # fmt: skip
+    words = bare_noun(told[1], rng)
+    text = choose(wishes.RELATED, part, rng).format(
+        new=indefinite(told[0], rng),
+        relation=usual(RELATIONS[relation], rng),
+        other=f"the {words}" if rng.random() < 0.3 else with_article(words),
+    )
+    ground, sky = rng.choice(GROUNDS), rng.choice(SKIES)
+    named = Named(tuple(told))
+    if rng.random() < 0.3:
+        named = replace(named, ground=ground)
+        text = text.removesuffix("?") + " " + setting(ground, None, rng) + ("?" if text.endswith("?") else "")
+    return OwnWish("related", text, named, Scene(ground, sky, things))

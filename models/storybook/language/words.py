@@ -1,0 +1,190 @@
+"""How people name kinds, sizes, colours, places and relations: synonyms, and phrases made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from random import Random
+from types import MappingProxyType
+
+from ..captions import ANYTHING, GROUND_PLACES, NUMBERS, POSES_AFTER, POSES_BEFORE, SKY_TIMES, plural
+from ..catalogue import COLOURS, COLUMNS, KINDS, ROWS
+from ..naming import Mention
+
+USUAL = 0.65  # how often a thing is called by its first name
+
+KIND_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    **{kind: (kind,) for kind in KINDS},
+    "house": ("house", "cottage", "home", "hut"),
+    "tree": ("tree",),
+    "cat": ("cat", "kitten", "kitty", "pussycat"),
+    "fish": ("fish",),
+    "boat": ("boat", "ship", "sailboat", "sailing boat"),
+    "car": ("car", "automobile", "auto"),
+    "flower": ("flower", "blossom", "bloom"),
+    "mushroom": ("mushroom", "toadstool"),
+    "balloon": ("balloon", "hot air balloon"),
+    "bird": ("bird", "birdie"),
+    "lighthouse": ("lighthouse", "light house", "beacon"),
+    "umbrella": ("umbrella", "parasol", "brolly"),
+})  # fmt: skip
+SIZE_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "small": ("small", "little", "tiny", "mini", "wee", "very small", "really small", "smallish"),
+    "big": ("big", "large", "huge", "giant", "enormous", "very big", "really big", "great big"),
+})  # fmt: skip
+COLOUR_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    **{colour: (colour,) for colour in COLOURS},
+    "red": ("red", "crimson", "scarlet", "bright red"),
+    "yellow": ("yellow", "golden", "bright yellow"),
+    "green": ("green", "bright green"),
+    "blue": ("blue", "bright blue"),
+    "purple": ("purple", "violet", "lilac"),
+    "pink": ("pink", "rosy"),
+    "brown": ("brown", "chestnut"),
+    "black": ("black", "pitch black"),
+    "white": ("white", "snow white"),
+})  # fmt: skip
+COLUMN_WORDS = (
+    ("the far left", "the very left", "the left edge", "the outer left"),
+    ("the left", "the left side", "the left hand side"),
+    ("the middle", "the centre", "the center"),
+    ("the right", "the right side", "the right hand side"),
+    ("the far right", "the very right", "the right edge", "the outer right"),
+)
+ROW_WORDS = (
+    ("the top", "the very top", "the top edge"),
+    ("the upper part", "the upper half"),
+    ("the lower part", "the lower half"),
+    ("the bottom", "the very bottom", "the bottom edge"),
+)
+CORNERS = MappingProxyType({
+    (0, 0): ("the top left corner", "the upper left corner"),
+    (4, 0): ("the top right corner", "the upper right corner"),
+    (0, 3): ("the bottom left corner", "the lower left corner"),
+    (4, 3): ("the bottom right corner", "the lower right corner"),
+})  # fmt: skip
+RELATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "left": ("to the left of", "left of", "on the left of", "on the left side of"),
+    "right": ("to the right of", "right of", "on the right of", "on the right side of"),
+    "above": ("above", "over", "behind"),
+    "below": ("below", "under", "underneath", "beneath", "in front of"),
+    "near": ("next to", "beside", "near", "close to", "by"),
+})  # fmt: skip
+#: those of which a picture tells whether they hold
+CLEAR_RELATIONS = MappingProxyType({
+    "left": RELATIONS["left"], "right": RELATIONS["right"], "above": ("above", "higher than", "further up than"),
+    "below": ("below", "lower than", "further down than"),
+})  # fmt: skip
+GROUND_NAMES = MappingProxyType({
+    "meadow": ("a meadow", "the meadow", "grass", "a field", "a green meadow"),
+    "beach": ("a beach", "the beach", "sand", "a sandy beach"),
+    "snow": ("snow", "a snowy place", "winter", "a winter landscape"),
+    "sea": ("the sea", "the ocean", "water", "the open sea"), "desert": ("a desert", "the desert", "dunes"),
+    "road": ("a road", "a street", "the street"),
+})  # fmt: skip
+GROUND_WORDS = MappingProxyType({
+    **GROUND_PLACES,
+    "meadow": (*GROUND_PLACES["meadow"], "on the grass", "on grass", "in a meadow", "on the meadow"),
+    "beach": (*GROUND_PLACES["beach"], "at the beach", "on sand", "by the sea shore", "at the seaside"),
+    "snow": (*GROUND_PLACES["snow"], "on snow", "in a snowy place"),
+    "sea": (*GROUND_PLACES["sea"], "at sea", "on the open sea", "in the sea", "in the ocean"),
+    "desert": (*GROUND_PLACES["desert"], "in a desert", "on the dunes"),
+    "road": (*GROUND_PLACES["road"], "on the street", "in the street", "on the road"),
+})  # fmt: skip
+SKY_NAMES = MappingProxyType({
+    "day": ("day", "daytime", "daylight", "bright day", "morning"), "night": ("night", "nighttime", "midnight", "dark"),
+    "dusk": ("dusk", "evening", "sunset", "twilight"), "fog": ("foggy", "misty", "fog", "a foggy day", "hazy"),
+})  # fmt: skip
+SKY_WORDS = MappingProxyType({
+    **SKY_TIMES, "day": (*SKY_TIMES["day"], "during the day", "in daylight", "in the morning"),
+    "night": (*SKY_TIMES["night"], "by night", "at midnight", "in the dark"),
+    "dusk": (*SKY_TIMES["dusk"], "at twilight", "at sundown"),
+    "fog": (*SKY_TIMES["fog"], "in the fog", "on a foggy day", "in mist"),
+})  # fmt: skip
+NUMBER_WORDS = ("zero", "one", "two", "three", "four")
+DIGITS = ("0", "1", "2", "3", "4")
+COUPLE = ("a couple of", "a pair of")
+
+
+def usual(wordings: tuple[str, ...], rng: Random) -> str:
+    """The first wording mostly, else any."""
+    return wordings[0] if rng.random() < USUAL else rng.choice(wordings)
+
+
+def plural_of(words: str) -> str:
+    """Such as "light houses" of "light house"."""
+    if words in KIND_WORDS["bird"][1:2]:
+        return "birdies"
+    return plural(words)
+
+
+def with_article(words: str) -> str:
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
+def bare_noun(mention: Mention, rng: Random, many: bool = False, place: bool = True) -> str:
+    """A thing without an article, as far as the mention names it: "small red cat looking left on the left"."""
+    before, after = POSES_BEFORE.get(mention.pose), POSES_AFTER.get(mention.pose)
+    looks = [usual(COLOUR_WORDS[mention.colour], rng)] if mention.colour else []
+    if before:
+        looks.append(rng.choice(before))
+        rng.shuffle(looks)
+    sizes = [usual(SIZE_WORDS[mention.size], rng)] if mention.size else []
+    noun = usual(KIND_WORDS[mention.kind] if mention.kind else ANYTHING, rng)
+    words = [*sizes, *looks, plural_of(noun) if many else noun]
+    if after:
+        words.append(rng.choice(after))
+    if place and (mention.column is not None or mention.row is not None):
+        words.append(at_place(mention.column, mention.row, rng))
+    return " ".join(words)
+
+
+def indefinite(mention: Mention, rng: Random) -> str:
+    """Such as "a small red cat on the left"."""
+    return with_article(bare_noun(mention, rng))
+
+
+def side(column: int | None, row: int | None, rng: Random) -> str:
+    """A place as a noun: "the top left corner", "the bottom far left", "the middle"."""
+    if row is None:
+        return usual(COLUMN_WORDS[column], rng)
+    if column is None:
+        return usual(ROW_WORDS[row], rng)
+    if (column, row) in CORNERS and rng.random() < 0.6:
+        return rng.choice(CORNERS[column, row])
+    return f"the {ROWS[row]} {COLUMNS[column]}"
+
+
+def at_place(column: int | None, row: int | None, rng: Random) -> str:
+    """A place with its preposition: "in the top left corner", "on the left"."""
+    if column is not None and row is not None and rng.random() < 0.3:
+        parts = [at_place(column, None, rng), at_place(None, row, rng)]
+        rng.shuffle(parts)
+        return " ".join(parts)
+    words = side(column, row, rng)
+    if words.endswith(("corner", "part", "half", "middle", "centre", "center")):
+        return f"in {words}"
+    if row is not None:
+        return f"at {words}"
+    return f"{'at' if words.endswith('edge') else 'on'} {words}"
+
+
+def setting(ground: str | None, sky: str | None, rng: Random) -> str:
+    """Such as "on a beach at night"; empty where both are open."""
+    parts = [usual(GROUND_WORDS[ground], rng)] if ground else []
+    if sky:
+        parts.append(usual(SKY_WORDS[sky], rng))
+    rng.shuffle(parts)
+    return " ".join(parts)
+
+
+def number(count: int, rng: Random, noun: str = "") -> str:
+    """Such as "two", "2" or "a couple of", with a plural noun behind it if there is one."""
+    if count == 2 and noun and rng.random() < 0.15:
+        return f"{rng.choice(COUPLE)} {noun}"
+    return f"{NUMBERS[count] if rng.random() < 0.8 else DIGITS[count]} {noun}".strip()
+
+
+def several(mention: Mention, count: int, rng: Random) -> str:
+    """Such as "two small red cats"."""
+    return number(count, rng, bare_noun(replace(mention, column=None, row=None), rng, many=True))

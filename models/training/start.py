@@ -1,0 +1,74 @@
+"""A training that begins with the parts of a finished model instead of with nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ..checkpoints.reader import (
+    CONFIG_FILE,
+    part_file,
+)
+from ..checkpoints.tokenizer import (
+    Tokenizer,
+)
+from ..network.agent import (
+    Agent,
+)
+from ..network.configuration import (
+    WeGenConfig,
+)
+
+#: parameters that hold one row for each token
+TABLES = ("llm.model.embed_tokens.weight", "llm.lm_head.weight")
+
+
+@dataclass(frozen=True)
+class PackedStart:
+    """The packed folder of a finished model."""
+
+    folder: Path
+
+    def config(self) -> WeGenConfig:
+        path = self.folder / CONFIG_FILE
+        return WeGenConfig.from_json(path.read_text(encoding="utf-8"), str(path))
+
+    def weights(self, part: str) -> dict[str, Tensor]:
+        return {name: value.float() for name, value in load_file(self.folder / part_file(part)).items()}
+
+    def fill(self, module: nn.Module, part: str) -> None:
+        """Give a module the weights of a part of the same sizes."""
+        module.load_state_dict(self.weights(part))
+
+    def fill_agent(self, agent: Agent, tokenizer: Tokenizer) -> None:
+        """Give an agent the weights of one with another vocabulary.
+
+        A piece that is new gets the mean row of the old pieces that spelled it, so that it means at first what they
+        meant together. Picture tokens and single letters stay what they were.
+        """
+        weights = self.weights("language_model")
+        old = Tokenizer.from_folder(self.folder, tokenizer.tokens_per_picture)
+        spelled = [_spelling(tokenizer, old, index) for index in range(tokenizer.vocab_size)]
+        for name in TABLES:
+            weights[name] = torch.stack([weights[name][list(ids)].mean(dim=0) for ids in spelled])
+        agent.load_state_dict(weights)
+
+
+def _spelling(tokenizer: Tokenizer, old: Tokenizer, index: int) -> list[int]:
+    """The old tokens that say what token `index` says."""
+    names = {number: name for name, number in tokenizer.added_tokens.items()}
+    if index in names:
+        return [old.added_tokens[names[index]]]
+    piece = tokenizer.pieces.id_to_piece(index)
+    known = old.pieces.piece_to_id(piece)
+    if known != old.pieces.unk_id() or index == tokenizer.pieces.unk_id():
+        return [known]
+    # The word marker that SentencePiece puts in front is there only when the piece begins a word.
+    ids = old.pieces.encode(piece.replace("\u2581", " "))
+    begins = piece.startswith("\u2581")
+    marker = old.pieces.piece_to_id("\u2581")
+    return [number for number in ids if begins or number != marker] or [old.pieces.unk_id()]

@@ -1,0 +1,125 @@
+"""The chat panel in the front end, as a person uses it: by what it shows and what can be clicked."""
+
+import io
+from typing import Any
+
+import numpy as np
+import requests
+from PIL import Image
+from playwright.sync_api import Locator, Page
+
+TIMEOUT = 60_000  # milliseconds; the machine may be busy
+EMPTY_GRAPH = {"nodes": [], "links": [], "version": 0.4}
+
+
+class ChatPanel:
+    """The panel on one page.
+
+    Attributes:
+        foreign: addresses elsewhere that the page asked for since the panel was opened.
+    """
+
+    def __init__(self, page: Page, url: str):
+        self.page = page
+        self.url = url
+        self.foreign: list[str] = []
+
+    def open(self) -> "ChatPanel":
+        """Show the panel beside an empty canvas; the host's default workflow asks for models elsewhere."""
+        self.page.evaluate("(graph) => window.app.loadGraphData(graph)", EMPTY_GRAPH)
+        self.page.on("request", self._note_request)
+        self.page.evaluate("() => window.app.extensionManager.command.execute('WeGen.ShowPanel')")
+        self.page.wait_for_selector(".wg-panel")
+        return self
+
+    def _note_request(self, request) -> None:
+        if not request.url.startswith((self.url, "data:", "blob:")):
+            self.foreign.append(request.url)
+
+    def new_chat(self) -> None:
+        self.page.click(".wg-new")
+        self.page.wait_for_selector(".wg-welcome", state="visible")
+
+    @property
+    def text(self) -> Locator:
+        return self.page.locator(".wg-composer textarea")
+
+    @property
+    def turns(self) -> Locator:
+        return self.page.locator(".wg-turn")
+
+    def say(self, text: str, count: int | None = None) -> Locator:
+        """Send a message and wait until it is answered; gives its turn."""
+        turn = self.begin(text, count)
+        self.wait(turn)
+        return turn
+
+    def begin(self, text: str, count: int | None = None) -> Locator:
+        """Send a message; gives its turn."""
+        before = set(self.ids())
+        self.text.fill(text)
+        if count is not None:
+            self.page.fill(".wg-count", str(count))
+            self.page.press(".wg-count", "Tab")
+        self.text.press("Enter")
+        return self.new_turn(before)
+
+    def new_turn(self, before: set[str]) -> Locator:
+        """The turn that was not among `before`."""
+        known = list(before)
+        turns = "[...document.querySelectorAll('.wg-turn')].map((turn) => turn.dataset.turn)"
+        self.page.wait_for_function(f"(known) => {turns}.some((id) => !known.includes(id))", arg=known)
+        [new] = [turn for turn in self.ids() if turn not in before]
+        return self.turn(new)
+
+    def ids(self) -> list[str]:
+        return self.page.eval_on_selector_all(".wg-turn", "(turns) => turns.map((turn) => turn.dataset.turn)")
+
+    def turn(self, turn_id: str) -> Locator:
+        return self.page.locator(f".wg-turn[data-turn='{turn_id}']")
+
+    def expect_turns(self, count: int) -> None:
+        """Wait until the conversation shows so many turns."""
+        self.page.wait_for_function("(n) => document.querySelectorAll('.wg-turn').length === n", arg=count)
+
+    def wait(self, turn: Locator, status: str = "done") -> None:
+        """Wait for the end of a turn, which must be this one."""
+        turn_id = turn.get_attribute("data-turn")
+        ends = ", ".join(f"[data-turn='{turn_id}'].wg-is-{end}" for end in ("done", "failed", "cancelled"))
+        self.page.wait_for_selector(ends, timeout=TIMEOUT)
+        assert f"wg-is-{status}" in turn.get_attribute("class"), turn.inner_text()
+
+    def use(self, turn: Locator, index: int) -> None:
+        turn.locator(f"[data-picture='{index}'] .wg-choice button").first.click()
+
+    def paint(self, strokes: list[tuple[tuple[float, float], tuple[float, float]]], text: str = "") -> None:
+        """Paint lines (from and to as shares of the picture) of the keep brush on the picture that the chat is at."""
+        self.page.click(".wg-paint-open")
+        canvas = self.page.locator(".wg-stage canvas.paint")
+        canvas.wait_for()
+        self.page.wait_for_timeout(300)
+        box = canvas.bounding_box()
+        for (from_x, from_y), (to_x, to_y) in strokes:
+            mouse = self.page.mouse
+            mouse.move(box["x"] + from_x * box["width"], box["y"] + from_y * box["height"])
+            mouse.down()
+            mouse.move(box["x"] + to_x * box["width"], box["y"] + to_y * box["height"], steps=12)
+            mouse.up()
+        if text:
+            self.page.fill(".wg-stage input[type=text]", text)
+        self.page.click(".wg-done")
+        self.page.wait_for_selector(".wg-stage", state="hidden")
+
+    def saved(self) -> dict[str, Any]:
+        """The chat that is open as the host keeps it."""
+        self.page.wait_for_timeout(800)
+        chat = self.page.evaluate("() => JSON.parse(localStorage.getItem('wegen.panel')).chat")
+        return requests.get(f"{self.url}/wegen/chats/{chat}", timeout=30).json()
+
+    def turn_of(self, turn: Locator) -> dict[str, Any]:
+        return self.saved()["document"]["turns"][turn.get_attribute("data-turn")]
+
+    def pixels(self, file: dict[str, str], mode: str = "RGB") -> np.ndarray:
+        """A file as the host serves it, `[H, W, 3]` or `[H, W]`."""
+        content = requests.get(f"{self.url}/view", params=file, timeout=30).content
+        return np.asarray(Image.open(io.BytesIO(content)).convert(mode)).astype(int)

@@ -1,0 +1,420 @@
+"""The chat panel in a real browser against a real ComfyUI, with the bundled model."""
+
+import io
+import json
+import uuid
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+from support import NOT_RUN, REPOSITORY
+
+from .panel import TIMEOUT, ChatPanel
+
+NANO = REPOSITORY / "models" / "nano"
+LARGEST_SCRIPTS = 100_000  # bytes that every page of the host loads; the panel's own modules come when it is opened
+
+
+@pytest.fixture(scope="module")
+def page(frontend):
+    if not (NANO / "config.json").is_file():
+        pytest.skip(f"{NOT_RUN}the chat panel, there is no bundled model")
+    return frontend.page
+
+
+@pytest.fixture(scope="module")
+def opened(page, frontend, server):
+    frontend.reload()
+    return ChatPanel(page, server.url).open()
+
+
+@pytest.fixture
+def panel(opened, frontend):
+    """The panel with a new chat; the test fails on errors in the console and on requests to anything but the host."""
+    errors = len(frontend.errors)
+    opened.foreign.clear()
+    opened.new_chat()
+    yield opened
+    assert frontend.errors[errors:] == []
+    assert opened.foreign == []
+
+
+def png(color, size=(128, 128)) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, color).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def store_chat(url, document, name="stored"):
+    chat = requests.post(f"{url}/wegen/chats", json={"name": name}, timeout=30).json()
+    body = {"revision": chat["revision"], "document": document}
+    requests.put(f"{url}/wegen/chats/{chat['id']}", json=body, timeout=30).raise_for_status()
+    return chat["id"]
+
+
+def open_stored(panel, name):
+    panel.page.click(".wg-chats-open")
+    panel.page.locator(".wg-chat", has_text=name).first.click()
+    panel.page.wait_for_selector(".wg-library", state="hidden")
+
+
+def run_canvas(panel) -> dict:
+    """Run the workflow on the canvas as the Run button does, and give its outputs."""
+    page = panel.page
+    before = set(requests.get(f"{panel.url}/history", timeout=30).json())
+    page.evaluate("() => window.app.extensionManager.command.execute('Comfy.QueuePrompt')")
+    for _ in range(TIMEOUT // 250):
+        page.wait_for_timeout(250)
+        history = requests.get(f"{panel.url}/history", timeout=30).json()
+        if new := set(history) - before:
+            entry = history[new.pop()]
+            assert entry["status"]["status_str"] == "success"
+            return entry["outputs"]
+    raise TimeoutError("The workflow was not run.")
+
+
+def saved_files(outputs) -> list[dict]:
+    """Files in the output folder, of all nodes."""
+    return [file for output in outputs.values() for file in output.get("images", []) if file["type"] == "output"]
+
+
+def test_the_whole_story(panel, frontend):
+    page = panel.page
+    first = panel.say("a house", count=6)
+    assert first.locator(".wg-picture").count() == 6
+    assert page.locator(".wg-context").is_hidden()
+
+    panel.use(first, 2)
+    panel.paint([((0.1, 0.8), (0.9, 0.8)), ((0.2, 0.9), (0.8, 0.9))])
+    night = panel.say("make it night")
+    [before], [after] = [panel.turn_of(first)["pictures"][2]], panel.turn_of(night)["pictures"]
+    kept = panel.pixels(panel.turn_of(night)["keep"], "L") == 255
+    assert 0.05 < kept.mean() < 0.9
+    difference = np.abs(panel.pixels(after["file"]) - panel.pixels(before["file"])).max(axis=-1)
+    assert difference[kept].max() == 0
+    assert night.locator(".wg-kept").count() == 1
+
+    # What was kept once stays kept in later turns.
+    day = panel.say("make it day")
+    [later] = panel.turn_of(day)["pictures"]
+    difference = np.abs(panel.pixels(later["file"]) - panel.pixels(before["file"])).max(axis=-1)
+    assert difference[kept].max() == 0
+
+    # Another picture of the first turn is a fork.
+    panel.use(first, 4)
+    panel.expect_turns(1)
+    fork = panel.say("make it night")
+    assert page.locator(".wg-forks").inner_text() == "2"
+    assert panel.turn_of(fork)["base"]["picture"] == 4
+    page.click(".wg-forks")
+    page.get_by_role("menuitem", name="make it night").first.click()
+    panel.expect_turns(3)
+    page.get_by_role("button", name="Undo").first.click()
+    panel.expect_turns(2)
+    page.get_by_role("button", name="Redo").first.click()
+    panel.expect_turns(3)
+
+    # All is still there after a reload.
+    shown, stored = panel.ids(), panel.saved()["document"]["turns"]
+    frontend.reload()
+    panel.open()
+    page.wait_for_selector(".wg-turn")
+    assert panel.ids() == shown
+    assert panel.saved()["document"]["turns"] == stored
+    assert panel.turn(shown[0]).locator(".wg-picture").count() == 6
+
+    # The turn as a workflow gives the same picture, and so does the whole chat.
+    for nodes_two in (False, True):
+        page.evaluate("(on) => window.app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", nodes_two)
+        panel.turn(shown[1]).locator(".wg-workflow").click()
+        page.wait_for_function("() => window.app.graph.nodes.some((node) => node.type === 'WeGenRefine')")
+        [again] = saved_files(run_canvas(panel))
+        assert np.array_equal(panel.pixels(again), panel.pixels(after["file"]))
+    page.evaluate("() => window.app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false)")
+    panel.turn(shown[2]).get_by_role("button", name="More", exact=True).click()
+    page.get_by_role("menuitem", name="Open whole chat as workflow").click()
+    refines = "window.app.graph.nodes.filter((node) => node.type === 'WeGenRefine').length"
+    page.wait_for_function(f"() => {refines} === 2")
+    files = saved_files(run_canvas(panel))
+    assert len(files) == 6 + 1 + 1
+    assert np.array_equal(panel.pixels(files[-1]), panel.pixels(later["file"]))
+
+
+def test_a_question_is_answered_in_words(panel):
+    panel.say("a red car", count=1)
+    asked = panel.say("what is in the picture?")
+    assert "wg-ask" in asked.get_attribute("class")
+    assert asked.locator(".wg-reply").inner_text().strip()
+    assert asked.locator(".wg-picture").count() == 0
+    # The picture is still the one that is changed.
+    assert "make it night" in panel.say("make it night").inner_text()
+
+
+def test_words_are_edited_and_drawn_again(panel):
+    first = panel.say("a house at night", count=1)
+    words = first.locator(".wg-words").inner_text()
+    first.get_by_role("button", name="Edit the words and draw again").click()
+    box = first.locator("textarea")
+    assert box.input_value() == words
+    box.fill("a red house by day")
+    before = set(panel.ids())
+    box.press("Control+Enter")
+    again = panel.new_turn(before)
+    panel.wait(again)
+    assert again.locator(".wg-words").inner_text() == "a red house by day"
+    assert again.locator(".wg-branches").inner_text().strip() == "2/2"
+
+
+def test_more_like_one_differs(panel):
+    first = panel.say("a house", count=4)
+    before = set(panel.ids())
+    first.locator("[data-picture='1'] .wg-choice button").nth(1).click()
+    more = panel.new_turn(before)
+    panel.wait(more)
+    pictures = [panel.pixels(picture["file"]) for picture in panel.turn_of(more)["pictures"]]
+    assert len(pictures) == 4
+    assert len({picture.tobytes() for picture in pictures}) > 1
+
+
+def test_a_reference_is_named_completed_and_used(panel):
+    page = panel.page
+    panel.say("a red car", count=1)
+    page.locator(".wg-turn").get_by_role("button", name="More", exact=True).click()
+    page.get_by_role("menuitem", name="Use as reference").click()
+    page.locator(".wg-chip-ref").wait_for()
+    page.get_by_role("button", name="Options of @picture").click()
+    page.get_by_role("dialog").get_by_label("Name").fill("wagon")
+    page.get_by_role("dialog").get_by_label("Name").press("Enter")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Begin a new picture").click()
+    panel.text.fill("")
+    panel.text.press_sequentially("draw @wa")
+    assert page.get_by_role("option").inner_text() == "@wagon"
+    panel.text.press("Enter")
+    assert panel.text.input_value() == "draw @wagon "
+    before = set(panel.ids())
+    panel.text.press_sequentially("in the snow")
+    page.fill(".wg-count", "1")
+    panel.text.press("Enter")
+    drawn = panel.new_turn(before)
+    panel.wait(drawn)
+    [reference] = panel.turn_of(drawn)["references"]
+    assert reference["name"] == "wagon"
+    assert drawn.locator(".wg-mention").inner_text() == "@wagon"
+
+
+def test_a_picture_of_ones_own_is_changed(panel):
+    page = panel.page
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Start with a picture").click()
+    chooser.value.set_files([{"name": "own.png", "mimeType": "image/png", "buffer": png((90, 140, 200))}])
+    page.wait_for_selector(".wg-upload")
+    changed = panel.say("make it night")
+    assert panel.turn_of(changed)["base"]["picture"] == 0
+    assert changed.locator(".wg-picture").count() == 1
+
+
+def test_a_picture_of_the_panel_goes_on_with_its_chat(panel):
+    first = panel.say("a boat", count=2)
+    name = panel.saved()["name"]
+    file = panel.turn_of(first)["pictures"][1]["file"]
+    content = requests.get(f"{panel.url}/view", params=file, timeout=30).content
+    panel.new_chat()
+    drop = """([name, bytes]) => {
+        const transfer = new DataTransfer()
+        transfer.items.add(new File([new Uint8Array(bytes)], name, { type: 'image/png' }))
+        const zone = document.querySelector("[data-zone='continue']")
+        zone.dispatchEvent(new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true }))
+    }"""
+    panel.page.evaluate(drop, [file["filename"], list(content)])
+    panel.page.wait_for_selector(".wg-turn")
+    assert panel.page.input_value(".wg-name") == name
+    assert panel.turns.locator(".wg-own").get_attribute("data-picture") == "1"
+
+
+def test_a_node_of_the_canvas_goes_on_as_a_chat(panel):
+    page = panel.page
+    panel.page.evaluate(
+        """async () => {
+            const graph = { last_node_id: 1, last_link_id: 0, links: [], version: 0.4, nodes: [
+                { id: 1, type: 'EmptyImage', pos: [0, 0], size: [300, 150], inputs: [],
+                  outputs: [{ name: 'IMAGE', type: 'IMAGE', links: [] }], widgets_values: [64, 64, 1, 255] }] }
+            await window.app.loadGraphData(graph)
+            const [node] = window.app.graph.nodes
+            const [item] = window.app.collectNodeMenuItems(node).filter((one) => /WeGen/.test(one.content))
+            item.callback()
+        }"""
+    )
+    page.wait_for_selector(".wg-turn .wg-picture", timeout=TIMEOUT)
+    [turn] = panel.saved()["document"]["turns"].values()
+    assert panel.pixels(turn["pictures"][0]["file"]).shape == (64, 64, 3)
+
+
+def set_steps(panel, steps):
+    panel.page.click(".wg-settings-open")
+    field = panel.page.locator("[data-setting='steps']")
+    field.fill(str(steps))
+    field.press("Tab")
+    panel.page.keyboard.press("Escape")
+
+
+def test_cancel(panel, client):
+    set_steps(panel, 999)
+    turn = panel.begin("a house", count=1)
+    turn.locator(".wg-preview").wait_for(timeout=TIMEOUT)
+    turn.get_by_role("button", name="Cancel").click()
+    panel.wait(turn, "cancelled")
+    assert client.queue()["queue_running"] == []
+    # One that only waits can be cancelled too.
+    slow, waiting = panel.begin("a house", count=1), panel.begin("a tree", count=1)
+    waiting.locator(".wg-phase", has_text="ahead in the queue").wait_for(timeout=TIMEOUT)
+    waiting.get_by_role("button", name="Cancel").click()
+    panel.wait(waiting, "cancelled")
+    slow.get_by_role("button", name="Cancel").click()
+    panel.wait(slow, "cancelled")
+    # Later chats begin with these settings.
+    set_steps(panel, 20)
+
+
+HOSTILE = [
+    '<img src=x onerror="window.hacked=1">',
+    "</textarea><script>window.hacked=1</script>",
+    "${window.hacked=1} {{window.hacked=1}} javascript:window.hacked=1",
+    "\u202eevil \u0000 \ud83d\ude00 @constructor @__proto__ %s %d \\ \" ' `",
+]
+
+
+def test_hostile_strings_are_only_text(panel, server):
+    page = panel.page
+    for text in HOSTILE:
+        turn = panel.begin(text.replace("\u0000", ""), count=1)
+        turn.locator(".wg-bubble").wait_for()
+        panel.page.wait_for_function(
+            "(id) => /wg-is-(done|failed)/.test(document.querySelector(`[data-turn='${id}']`).className)",
+            arg=turn.get_attribute("data-turn"),
+            timeout=TIMEOUT,
+        )
+        if turn.locator(".wg-grid").count() == 0 and turn.locator(".wg-own").count():
+            page.get_by_role("button", name="Begin a new picture").click()
+    evil = HOSTILE[0]
+    picture = {"file": {"filename": evil}, "words": evil}
+    reference = {"name": evil, "file": {"filename": "../" * 9}}
+    document = {
+        "version": 1,
+        "head": "c",
+        "tip": "c",
+        "turns": {
+            "a": {"instruction": evil, "notes": evil, "kind": evil, "status": evil, "pictures": [picture]},
+            "b": {"parent": "a", "instruction": {"x": 1}, "error": evil, "status": "failed", "pictures": "none"},
+            "c": {"parent": "b", "references": [reference, None], "like": evil, "base": 7, "keep": evil},
+            "d": None,
+        },
+        "references": [{"name": evil, "file": {"filename": evil}, "weight": evil}, None],
+        "settings": {"model": evil, "steps": evil},
+        "draft": {"text": evil},
+    }
+    store_chat(server.url, document, name="hostile")
+    errors = "() => [window.hacked, document.querySelectorAll('.wg-root script, .wg-root [onerror]').length]"
+    page.evaluate("() => window.addEventListener('error', (event) => event.stopImmediatePropagation(), true)")
+    open_stored(panel, "hostile")
+    page.click(".wg-settings-open")
+    page.wait_for_timeout(500)
+    page.keyboard.press("Escape")
+    assert page.evaluate(errors) == [None, 0]
+
+
+def test_two_tabs_lose_nothing(panel, server):
+    page = panel.page
+    panel.say("a tree", count=1)
+    chat = panel.saved()["id"]
+    other = page.context.new_page()
+    try:
+        other.goto(server.url, wait_until="domcontentloaded")
+        other.wait_for_function(
+            "() => window.app?.vueAppReady && window.app.extensionManager && !window.app.extensionManager.spinner",
+            timeout=120_000,
+        )
+        second = ChatPanel(other, server.url).open()
+        other.wait_for_selector(".wg-turn")
+        panel.say("make it night")
+        second.say("make it snow")
+        panel.say("make it day")
+        second.page.wait_for_timeout(1000)
+        document = requests.get(f"{server.url}/wegen/chats/{chat}", timeout=30).json()["document"]
+        orders = sorted(turn["instruction"] for turn in document["turns"].values())
+        assert orders == ["a tree", "make it day", "make it night", "make it snow"]
+        assert {turn["status"] for turn in document["turns"].values()} == {"done"}
+    finally:
+        other.close()
+
+
+def long_chat(turns: int, file: dict) -> dict:
+    names = [f"t{number:04}" for number in range(turns)]
+    made = {
+        name: {
+            "parent": names[number - 1] if number else None,
+            "kind": "refine" if number else "draw",
+            "instruction": f"make change number {number}",
+            "base": {"turn": names[number - 1], "picture": 0} if number else None,
+            "status": "done",
+            "picked": 0,
+            "pictures": [{"file": file, "words": "a long description of many things in the picture " * 4, "seed": 1}],
+        }
+        for number, name in enumerate(names)
+    }
+    return {"version": 1, "turns": made, "head": names[-1], "tip": names[-1]}
+
+
+def test_a_chat_of_two_hundred_turns_scrolls(panel, server, client, record_property):
+    page = panel.page
+    name = client.upload_image(Image.new("RGB", (64, 64), "teal"), f"{uuid.uuid4().hex}.png")
+    store_chat(server.url, long_chat(200, {"filename": name, "subfolder": "", "type": "input"}), name="two hundred")
+    open_stored(panel, "two hundred")
+    page.wait_for_function("() => document.querySelectorAll('.wg-turn').length === 200")
+    page.wait_for_timeout(2000)
+    page.evaluate(
+        """() => {
+            window.longTasks = []
+            const note = (list) => window.longTasks.push(...list.getEntries().map((one) => one.duration))
+            window.observer = new PerformanceObserver(note)
+            window.observer.observe({ type: 'longtask' })
+        }"""
+    )
+    box = page.locator(".wg-talk").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    for _ in range(40):
+        page.mouse.wheel(0, -900)
+        page.wait_for_timeout(30)
+    page.wait_for_timeout(300)
+    longest = max(page.evaluate("() => (window.observer.disconnect(), window.longTasks)"), default=0)
+    record_property("longest_task", longest)
+    print(f"longest main-thread task while scrolling: {longest} ms")
+    assert page.evaluate("() => document.querySelector('.wg-talk').scrollTop") < 60_000
+    assert longest < 200
+
+
+def test_scripts_that_every_page_loads_are_small(client):
+    served = [path for path in client.get("/extensions").json() if "WeGen" in path]
+    scripts = [REPOSITORY / "js" / path.split("/", 3)[-1] for path in served]
+    assert REPOSITORY / "js" / "wegen.js" in scripts
+    assert sum(path.stat().st_size for path in scripts) <= LARGEST_SCRIPTS
+
+
+def test_chats_are_listed_renamed_and_deleted(panel):
+    page = panel.page
+    panel.say("a star", count=1)
+    page.fill(".wg-name", "night sky")
+    page.press(".wg-name", "Tab")
+    assert panel.saved()["name"] == "night sky"
+    page.click(".wg-chats-open")
+    row = page.locator(".wg-chats li", has_text="night sky")
+    row.wait_for()
+    row.get_by_role("button", name="Options of night sky").click()
+    page.get_by_role("menuitem", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    row.wait_for(state="detached")
+    names = [chat["name"] for chat in requests.get(f"{panel.url}/wegen/chats", timeout=30).json()["chats"]]
+    assert "night sky" not in names
+    assert json.dumps(names)
+    page.keyboard.press("Escape")

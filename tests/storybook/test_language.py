@@ -1,0 +1,280 @@
+"""People's own words: how many frames there are, which are held out, and what the sampled texts lead to."""
+
+import string
+from collections import Counter
+from itertools import combinations
+from random import Random
+
+import pytest
+from comfyui_wegen.models import storybook
+from comfyui_wegen.models.storybook import language
+from comfyui_wegen.models.storybook.language import (
+    HELD_OUT,
+    INTENTS,
+    LEVELS,
+    PARTS,
+    SEVERAL,
+    TOPICS,
+    TRAINED,
+    Story,
+    additions,
+    colours,
+    is_held_out,
+    keeping,
+    manners,
+    moves,
+    outside,
+    poses,
+    questions,
+    removals,
+    replacements,
+    settings,
+    sizes,
+    undoing,
+    wishes,
+)
+from comfyui_wegen.models.storybook.language import several as joining
+from comfyui_wegen.models.storybook.language.declining import KINDS_OF
+from comfyui_wegen.models.storybook.language.frames import part_of
+from comfyui_wegen.models.storybook.language.orders import beside
+from comfyui_wegen.models.storybook.language.typing import mistyped
+
+EDITS = {
+    "to place": moves.TO_PLACE,
+    "sideways": moves.SIDEWAYS,
+    "up": (*moves.VERTICAL, *moves.UP),
+    "down": (*moves.VERTICAL, *moves.DOWN),
+    "relative": moves.RELATIVE,
+    "bigger": sizes.BIGGER,
+    "smaller": sizes.SMALLER,
+    "colour": colours.NAMED,
+    "pose": tuple(frame for frames in poses.POSES.values() for frame in frames),
+    "add": additions.NEW,
+    "more": (*additions.ANOTHER, *additions.MORE),
+    "remove": removals.ONE,
+    "remove several": (*removals.ALL_OF_KIND, *removals.ALL_BUT),
+    "replace": replacements.REPLACE,
+    "swap": replacements.SWAP,
+    "ground": settings.GROUND,
+    "sky": settings.SKY,
+    "undo": undoing.UNDO,
+    "bring back": undoing.BRING_BACK,
+    "several": (*joining.TWO, *joining.THREE),
+}
+WISHES = {
+    "anything": wishes.ANYTHING,
+    "setting": wishes.SETTING,
+    "mood": (*wishes.MOOD_QUIET, *wishes.MOOD_BUSY),
+    "things": wishes.THINGS,
+    "without": wishes.WITHOUT,
+    "related": wishes.RELATED,
+}
+ASKED = {**questions.TOPICS, "describe": questions.DESCRIBE, "changed": questions.CHANGED}
+OTHERS = {
+    "any other colour": colours.ANY_OTHER,
+    "keep": (*keeping.KEEP_SOME, *keeping.KEEP_ALL),
+    "things outside": outside.THINGS,
+    "places outside": outside.PLACES,
+    "wishes outside": outside.WISHES,
+    "deeds outside": outside.DEEDS,
+    "talk": outside.TALK,
+    "nonsense": outside.NONSENSE,
+    "other languages": outside.FOREIGN,
+}
+ALL = {**EDITS, **WISHES, **ASKED, **OTHERS}
+
+
+@pytest.mark.parametrize(("tables", "least"), [(EDITS, 60), (WISHES, 40), (ASKED, 40)])
+def test_each_intent_has_enough_frames(tables, least):
+    assert {name: len(set(frames)) for name, frames in tables.items() if len(set(frames)) < least} == {}
+
+
+def test_there_is_enough_outside_the_world():
+    tables = (outside.THINGS, outside.PLACES, outside.WISHES, outside.DEEDS, outside.TALK, outside.FOREIGN)
+    assert len(set().union(*map(set, tables))) >= 600
+    assert len(outside.FOREIGN) >= 100
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_about_a_fifth_of_each_table_is_held_out(name):
+    frames = tuple(ALL[name])
+    held_out = sum(map(is_held_out, frames))
+    assert held_out >= 1
+    assert held_out / len(frames) == pytest.approx(0.2, abs=1.2 / len(frames) ** 0.5)
+
+
+def test_a_fifth_of_all_frames_is_held_out():
+    every = [frame for frames in ALL.values() for frame in frames]
+    assert sum(map(is_held_out, every)) / len(every) == pytest.approx(0.2, abs=0.02)
+
+
+def test_parts_share_no_frame_and_leave_none_out():
+    for frames in map(tuple, ALL.values()):
+        trained, held_out = (part_of(frames, part) for part in PARTS)
+        assert not set(trained) & set(held_out)
+        assert len(trained) + len(held_out) == len(frames)
+
+
+def test_no_frame_is_in_two_intents():
+    """A frame that two tables share would mean two things; `VERTICAL` is up and down alike, as its slot says."""
+    tables = {
+        **{k: v for k, v in {**EDITS, **WISHES, **ASKED}.items() if k not in ("up", "down", "pose")},
+        "vertical": moves.VERTICAL, "up": moves.UP, "down": moves.DOWN, "any other colour": colours.ANY_OTHER,
+    }  # fmt: skip
+    shared = {
+        (one, other, frame)
+        for one, other in combinations(tables, 2)
+        for frame in set(tables[one]) & set(tables[other])
+        if {one, other} not in ({"where", "ground"}, {"sideways", "vertical"})  # told apart by what fills them
+    }
+    assert shared == set()
+
+
+@pytest.mark.parametrize("kind", storybook.KINDS)
+def test_the_two_poses_of_a_kind_share_no_frame(kind):
+    one, other = storybook.KINDS[kind].poses
+    assert not set(poses.POSES[one]) & set(poses.POSES[other])
+
+
+def test_frames_are_plain_lower_case_and_have_known_slots():
+    slots = {
+        "it", "its", "noun", "kind", "kinds", "at", "side", "way", "away", "relation", "other", "colour", "old", "new",
+        "number", "on", "ground", "time", "when", "first", "second", "third", "order", "kept", "things", "setting",
+        "absent", "one", "two",
+    }  # fmt: skip
+    for name, frames in ALL.items():
+        for frame in frames:
+            fields = {field for _, field, _, _ in string.Formatter().parse(frame) if field is not None}
+            assert fields <= slots, (name, frame)
+            assert frame == frame.lower().strip(), (name, frame)
+    assert len(set(manners.BEFORE)) >= 40
+    assert len(set(manners.AFTER)) >= 30
+
+
+def _stories(seed: int):
+    """A picture, and one with a past."""
+    rng = Random(seed)
+    story = Story((storybook.sample_scene(rng),))
+    yield story, rng
+    yield story.then(language.sample_order(story, rng, intent=None)), rng
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_orders_of_every_intent_come_up_and_lead_somewhere(part):
+    seen = Counter()
+    for seed in range(400):
+        for story, rng in _stories(seed):
+            order = language.sample_order(story, rng, part)
+            assert order.text
+            assert "{" not in order.text
+            assert order.before == story.now
+            if order.intent != "undo":
+                assert order.after != order.before, order
+            assert set(order.kept()) | set(order.gone()) == set(order.before.things)
+            for thing, mention in order.open.items():
+                assert mention.fits(storybook.Mention.of(thing))
+            seen[order.intent] += 1
+    assert set(seen) >= {*INTENTS, SEVERAL} - {"remove all", "more"}
+
+
+def test_every_frame_of_an_order_renders():
+    """Each frame filled with whatever the orders of its intent fill it with."""
+    words = dict.fromkeys(
+        ("it", "its", "noun", "kind", "kinds", "at", "side", "way", "away", "relation", "other", "colour", "old", "new",
+         "number", "on", "ground", "time", "when", "first", "second", "third", "order", "kept", "things", "setting",
+         "absent", "one", "two"), "x")  # fmt: skip
+    for frames in ALL.values():
+        for frame in frames:
+            assert frame.format(**words).strip()
+
+
+def test_undo_goes_back_step_by_step():
+    rng = Random(3)
+    first = storybook.sample_scene(rng, 2)
+    story = Story((first,))
+    story = story.then(language.sample_order(story, rng, intent="ground"))
+    second = story.now
+    story = story.then(language.sample_order(story, rng, intent="sky"))
+    story = story.then(language.sample_order(story, rng, intent="undo"))
+    assert story.now == second
+    story = story.then(language.sample_order(story, rng, intent="undo"))
+    assert story.now == first
+    with pytest.raises(ValueError, match="undo"):
+        language.sample_order(story, rng, intent="undo")
+
+
+def test_what_was_removed_comes_back():
+    for seed in range(40):
+        rng = Random(seed)
+        story = Story((storybook.sample_scene(rng, 3),))
+        gone = language.sample_order(story, rng, intent="remove")
+        story = story.then(gone)
+        try:
+            back = language.sample_order(story, rng, intent="bring back")
+        except ValueError:
+            continue  # another of its kind is left, so that its name would not tell it
+        assert set(back.after.things) == set(gone.before.things)
+
+
+def test_the_nearest_free_place_beside_another_thing():
+    house = storybook.Thing("house", "red", "small", 2, 2, "lit")
+    cat = storybook.Thing("cat", "black", "small", 0, 0, "facing left")
+    assert beside(cat, house, "left", [house]).place == (1, 2)
+    assert beside(cat, house, "above", [house]).place == (2, 1)
+    assert beside(cat, house, "below", [house]).place == (2, 3)
+    assert beside(cat, house, "near", [house]).place[1] == 2
+    assert beside(cat, storybook.Thing("house", "red", "small", 0, 2, "lit"), "left", []) is None
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("level", LEVELS)
+def test_wishes_are_fulfilled_by_their_scenes(part, level):
+    for seed in range(25):
+        wish = language.sample_wish(Random(seed), part, level)
+        assert wish.text
+        assert "{" not in wish.text
+        assert storybook.satisfies(wish.scene, wish.named)
+        assert not any(thing.kind in wish.absent for thing in wish.scene.things)
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("topic", TOPICS)
+def test_questions_have_short_answers_that_do_not_stand_in_them(part, topic):
+    for seed in range(25):
+        rng = Random(seed)
+        item = language.sample_question(storybook.sample_scene(rng, 3), rng, topic, part)
+        assert item.answer
+        assert "{" not in item.text
+        assert item.is_right(item.answer)
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("kind", KINDS_OF)
+def test_what_is_outside_gets_a_plain_answer(part, kind):
+    for seed in range(20):
+        rng = Random(seed)
+        said = language.sample_declined(storybook.sample_scene(rng, 4), rng, part, kind)
+        assert said.text.strip()
+        assert language.is_plain(said.answer), said
+    assert not language.is_plain(storybook.describe(storybook.sample_scene(Random(1))))
+
+
+def test_samples_are_the_same_for_the_same_seed():
+    story = Story((storybook.sample_scene(Random(5)),))
+    assert language.sample_order(story, Random(7)) == language.sample_order(story, Random(7))
+    assert language.sample_wish(Random(7)) == language.sample_wish(Random(7))
+
+
+def test_typing_spares_short_words_and_mentions():
+    text = "put @cottage to it"
+    assert {mistyped(text, Random(seed)) for seed in range(30)} == {text}
+    assert mistyped("the balloon", Random(0)) != "the balloon"
+
+
+def test_an_unknown_part_or_level_is_named():
+    with pytest.raises(ValueError, match="nowhere"):
+        part_of(("a",), "nowhere")
+    with pytest.raises(ValueError, match="grand"):
+        language.sample_wish(Random(0), TRAINED, "grand")
+    with pytest.raises(ValueError, match="weight"):
+        language.sample_question(storybook.sample_scene(Random(0)), Random(0), "weight", HELD_OUT)

@@ -1,0 +1,278 @@
+"""The mask painter in a headless browser, on a page of its own."""
+
+import base64
+import io
+import json
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from PIL import Image
+from support import NOT_RUN, REPOSITORY
+
+SIZE = 1024
+LONGEST_TASK = 50  # milliseconds
+
+PAGE = """<!doctype html><meta charset="utf-8"><title>Mask painter</title><link rel="icon" href="data:,">
+<style>body { margin: 8px; background: #202020; font-family: sans-serif } #room { width: 600px }</style>
+<div id="room"></div>
+"""
+
+MOUNT = """
+async (size) => {
+    const { MaskPainter } = await import("/js/mask_painter.js");
+    const canvas = new OffscreenCanvas(size, size);
+    const context = canvas.getContext("2d");
+    context.fillStyle = "#d8c9a8";
+    context.fillRect(0, 0, size, size);
+    context.fillStyle = "#7a4b2a";
+    context.fillRect(size / 4, size / 4, size / 2, size / 2);
+    const mask = (inside) => {
+        const data = new Uint8Array(size * size);
+        for (let y = 0; y < size; y++) for (let x = 0; x < size; x++) if (inside(x, y)) data[y * size + x] = 255;
+        return { width: size, height: size, data };
+    };
+    window.changes = [];
+    window.painter = new MaskPainter({
+        image: canvas.transferToImageBitmap(),
+        width: size,
+        height: size,
+        kept: mask((x, y) => y < size / 8),
+        suggestion: mask((x, y) => x > size / 2 && y > (3 * size) / 4),
+        onChange: (change) => window.changes.push(change),
+    });
+    document.getElementById("room").append(window.painter.element);
+}
+"""
+
+BLOBS = """
+async () => {
+    const text = async (blob) => blob && btoa(String.fromCharCode(...new Uint8Array(await blob.arrayBuffer())));
+    const { keep, change } = await window.painter.toMaskBlobs();
+    return [await text(keep), await text(change)];
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def browser_page(tmp_path_factory):
+    from host.frontend import FLAGS, find_browser
+    from playwright.sync_api import sync_playwright
+
+    browser = find_browser()
+    if browser is None:
+        pytest.skip(f"{NOT_RUN}mask painter tests, no Chromium (set CHROMIUM_PATH)")
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "index.html").write_text(PAGE)
+    (folder / "js").symlink_to(REPOSITORY / "js", target_is_directory=True)
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=FLAGS)
+        page = chromium.new_page(viewport={"width": 900, "height": 900}, has_touch=True)
+        page.wegen_url = f"http://127.0.0.1:{server.server_port}/index.html"
+        yield page
+        chromium.close()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def page(browser_page):
+    """A fresh painter on a picture of 1024 x 1024, shown 600 pixels wide; errors of the page fail the test."""
+    errors = []
+    browser_page.on("pageerror", lambda error: errors.append(str(error)))
+    browser_page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    browser_page.goto(browser_page.wegen_url)
+    browser_page.evaluate(MOUNT, SIZE)
+    settle(browser_page)
+    yield browser_page
+    assert errors == []
+
+
+def settle(page) -> None:
+    page.wait_for_timeout(300)
+
+
+def masks(page) -> dict[str, np.ndarray | None]:
+    """What is painted, `[H, W]` in 0..255; None where nothing is."""
+    pictures = []
+    for text in page.evaluate(BLOBS):
+        image = text and Image.open(io.BytesIO(base64.b64decode(text)))
+        assert image is None or (image.mode, image.size) == ("RGB", (SIZE, SIZE))
+        pictures.append(None if image is None else np.asarray(image.convert("L")).astype(int))
+    return dict(zip(("keep", "change"), pictures, strict=True))
+
+
+def place(page, x: float, y: float) -> tuple[float, float]:
+    """Where a pixel of the picture is on the page."""
+    box = page.locator("canvas.paint").bounding_box()
+    return box["x"] + x / SIZE * box["width"], box["y"] + y / SIZE * box["height"]
+
+
+def drag(page, *points, steps=12) -> None:
+    page.mouse.move(*place(page, *points[0]))
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*place(page, *point), steps=steps)
+    page.mouse.up()
+    settle(page)
+
+
+def test_a_stroke_is_painted_where_the_mouse_went(page):
+    page.evaluate("() => { painter.setSize(100); painter.setEdge(0) }")
+    drag(page, (200, 300), (800, 300))
+    painted = masks(page)
+    assert painted["change"] is None
+    keep = painted["keep"]
+    assert keep[300, 200:800].min() == 255
+    assert keep[260:340, 500].min() == 255 and keep[:240].max() == 0 and keep[360:].max() == 0
+    (change,) = page.evaluate("() => changes")
+    assert change["keep"] == pytest.approx(keep.mean() / 255) and change["change"] == 0
+    assert change["canUndo"] and not change["canRedo"]
+
+
+def test_brushes_take_from_each_other_and_undo_brings_back(page):
+    page.evaluate("() => { painter.setSize(120); painter.setTool('change') }")
+    drag(page, (100, 500), (900, 500))
+    before = masks(page)
+    page.get_by_label("Keep", exact=True).check()
+    drag(page, (500, 200), (500, 800))
+    after = masks(page)
+    assert after["keep"][500, 500] == 255 and after["change"][500, 500] == 0
+    assert (after["keep"] + after["change"]).max() <= 255
+    page.keyboard.press("Control+z")
+    assert masks(page)["keep"] is None and (masks(page)["change"] == before["change"]).all()
+    page.keyboard.press("Control+Shift+Z")
+    assert (masks(page)["keep"] == after["keep"]).all()
+    page.evaluate("() => { painter.setTool('erase'); painter.setEdge(0); painter.setSize(9999) }")
+    drag(page, (500, 500), (510, 500))
+    assert list(masks(page).values()) == [None, None]
+    page.get_by_role("button", name="Undo").click()
+    assert (masks(page)["keep"] == after["keep"]).all() and (masks(page)["change"] == after["change"]).all()
+
+
+def test_keys_alone_paint(page):
+    page.locator("canvas.paint").focus()
+    for key in ("c", "[", "[", "ArrowLeft", "ArrowUp"):
+        page.keyboard.press(key)
+    page.keyboard.down("Space")
+    for _ in range(6):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.up("Space")
+    settle(page)
+    change = masks(page)["change"]
+    rows, columns = np.nonzero(change)
+    size = page.evaluate("() => painter.size")
+    assert size < 128
+    # A quarter of the brush up, and along by six quarters of it.
+    assert np.ptp(rows) + 1 == pytest.approx(size, abs=2) and np.ptp(columns) + 1 == pytest.approx(2.5 * size, abs=2)
+    assert (rows.min() + rows.max()) / 2 < SIZE / 2
+    page.keyboard.down("Space")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Escape")
+    page.keyboard.up("Space")
+    settle(page)
+    assert (masks(page)["change"] == change).all()
+
+
+def test_the_suggestion_is_taken_over_but_not_over_what_is_kept(page):
+    drag(page, (800, 900), (900, 900))
+    keep = masks(page)["keep"]
+    page.get_by_role("button", name="Use the suggested mask").click()
+    painted = masks(page)
+    assert (painted["keep"] == keep).all()
+    change = painted["change"]
+    assert change[800, 600] == 255 and change[:768].max() == 0 and change[900, 850] == 0
+    page.keyboard.press("Control+z")
+    assert masks(page)["change"] is None
+    page.evaluate("() => painter.setSuggestion(null)")
+    assert page.get_by_role("button", name="Use the suggested mask").count() == 0
+
+
+def test_a_pen_presses_and_a_second_finger_gives_up(page):
+    def pointer(kind, x, y, **details):
+        left, top = place(page, x, y)
+        details = {"clientX": left, "clientY": top, "bubbles": True, "cancelable": True, "button": 0, **details}
+        page.evaluate(
+            """([kind, details]) => {
+                const canvas = document.querySelector("canvas.paint");
+                canvas.setPointerCapture = () => {};
+                canvas.dispatchEvent(new PointerEvent(kind, details));
+            }""",
+            [kind, details],
+        )
+
+    page.evaluate("() => { painter.setSize(200); painter.setEdge(0) }")
+    for x, pressure in ((200, 0.1), (700, 1.0)):
+        pen = {"pointerType": "pen", "pointerId": 7, "pressure": pressure}
+        pointer("pointerdown", x, 500, **pen)
+        pointer("pointerup", x, 500, **pen)
+    keep = masks(page)["keep"] > 127
+    light, firm = (keep[:, part].any(axis=1).sum() for part in (slice(0, 450), slice(450, None)))
+    assert firm == pytest.approx(200, abs=2) and light == pytest.approx(0.28 * 200, abs=2)
+    pointer("pointerdown", 300, 200, pointerType="touch", pointerId=8)
+    pointer("pointermove", 500, 200, pointerType="touch", pointerId=8)
+    pointer("pointerdown", 600, 300, pointerType="touch", pointerId=9)
+    settle(page)
+    assert ((masks(page)["keep"] > 127) == keep).all()
+
+
+def test_names_for_everything_and_text_only(page):
+    names = page.evaluate(
+        """() => [...document.querySelectorAll("input, canvas.paint, [role]")].map(
+            (element) => element.ariaLabel || element.labels?.[0]?.textContent || element.value || element.textContent
+                || element.role)"""
+    )
+    assert names and all(names)
+    hostile = "<img src=x onerror=alert(1)>"
+    page.evaluate(
+        """async (hostile) => {
+            const { MaskPainter } = await import("/js/mask_painter.js");
+            const other = new MaskPainter({ image: document.createElement("canvas"), width: 8, height: 8,
+                labels: { keep: hostile, status: hostile, canvas: hostile } });
+            document.body.append(other.element);
+            window.injected = other.element.querySelectorAll("img").length;
+            other.destroy();
+            window.left = document.querySelectorAll(".wegen-mask").length;
+        }""",
+        hostile,
+    )
+    assert page.evaluate("() => [injected, left]") == [0, 1]
+
+
+def task_times(trace: bytes) -> list[float]:
+    """Milliseconds that each task of the page's main thread computed; on a busy machine it may have waited longer."""
+    events = json.loads(trace)["traceEvents"]
+    main = {
+        (event["pid"], event["tid"])
+        for event in events
+        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
+    }
+    tasks = [event for event in events if event["name"].endswith("RunTask") and (event["pid"], event["tid"]) in main]
+    return [event.get("tdur", event["dur"]) / 1000 for event in tasks if event["ph"] == "X"]
+
+
+def test_painting_never_holds_the_page_up(page):
+    page.evaluate("() => painter.setSize(300)")
+    page.context.browser.start_tracing(page=page, categories=["toplevel", "devtools.timeline"])
+    page.mouse.move(*place(page, 100, 100))
+    page.mouse.down()
+    for number in range(30):
+        page.mouse.move(*place(page, 100 + 800 * (number % 2), 100 + 28 * number), steps=3)
+    page.mouse.up()
+    for _ in range(3):
+        page.keyboard.press("Control+z")
+        page.keyboard.press("Control+Shift+Z")
+    page.wait_for_timeout(1000)
+    times = task_times(page.context.browser.stop_tracing())
+    assert masks(page)["keep"] is not None
+    assert len(times) > 100
+    assert max(times) <= LONGEST_TASK

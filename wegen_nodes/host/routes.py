@@ -1,0 +1,209 @@
+"""The routes through which the panel keeps its chats, each below `/wegen/chats`.
+
+The host is only needed to register them; `chat_routes` serves any folder, so that they are tested without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO
+from urllib.parse import quote
+
+from aiohttp import web
+
+from .chat_archive import LARGEST_ARCHIVE, pack, unpacked
+from .chat_store import LARGEST_BODY, ChatStore, StoreError, parse_json
+
+ZIP = b"PK\x03\x04"
+"""How a ZIP begins."""
+PART = 2**18
+"""Bytes that are read and written at once."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def register() -> None:
+    """Add the routes to the host's; before it starts to serve."""
+    import folder_paths
+    from server import PromptServer
+
+    server = getattr(PromptServer, "instance", None)  # hosts that only list their nodes have none
+    if server is None:
+        return
+
+    def store_of(request: web.Request) -> ChatStore:
+        try:
+            user = server.user_manager.get_request_user_id(request)
+        except KeyError:
+            raise StoreError("The host does not know this user.", 403) from None
+        return ChatStore.of_user(Path(folder_paths.get_system_user_directory("wegen"), "chats"), user)
+
+    def folders() -> dict[str, Path]:
+        return {kind: Path(folder_paths.get_directory_by_type(kind)) for kind in ("input", "output", "temp")}
+
+    for route in chat_routes(store_of, folders):
+        server.routes.route(route.method, route.path)(route.handler)
+
+
+def chat_routes(
+    store_of: Callable[[web.Request], ChatStore], folders: Callable[[], Mapping[str, Path]]
+) -> web.RouteTableDef:
+    """All routes.
+
+    Args:
+        store_of: gives the chats of the user who asks.
+        folders: gives the host's folders of pictures, "input", "output" and "temp".
+    """
+    routes = web.RouteTableDef()
+
+    @routes.get("/wegen/chats")
+    @_plain_errors
+    async def list_chats(request: web.Request) -> web.Response:
+        entries = await asyncio.to_thread(store_of(request).entries)
+        return web.json_response({"chats": [asdict(entry) for entry in entries]})
+
+    @routes.post("/wegen/chats")
+    @_plain_errors
+    async def create(request: web.Request) -> web.Response:
+        body, store = await _body(request), store_of(request)
+        entry = await asyncio.to_thread(lambda: store.create(_fields(body, "name")["name"]))
+        return web.json_response({"id": entry.id, "revision": entry.revision})
+
+    @routes.post("/wegen/chats/import")
+    @_plain_errors
+    async def import_chat(request: web.Request) -> web.Response:
+        store = store_of(request)
+        async with _received(request) as file:
+
+            def work():
+                if file.read(len(ZIP)) != ZIP:
+                    file.seek(0)
+                    return store.import_chat(parse_json(file.read()))
+                with unpacked(file, folders()["output"]) as exported:
+                    return store.import_chat(exported)
+
+            entry = await asyncio.to_thread(work)
+        return web.json_response({"id": entry.id, "revision": entry.revision, "name": entry.name})
+
+    @routes.get("/wegen/chats/{id}")
+    @_plain_errors
+    async def read(request: web.Request) -> web.Response:
+        entry, document = await asyncio.to_thread(store_of(request).read, request.match_info["id"])
+        # The document is JSON already.
+        head = web.json_response({"id": entry.id, "name": entry.name, "revision": entry.revision}).text
+        return _json_text(f'{head[:-1]}, "document": {document}}}')
+
+    @routes.put("/wegen/chats/{id}")
+    @_plain_errors
+    async def write(request: web.Request) -> web.Response:
+        body, store, chat_id = await _body(request), store_of(request), request.match_info["id"]
+
+        def work():
+            fields = _fields(body, "revision", "document")
+            return store.write(chat_id, fields["revision"], fields["document"])
+
+        entry = await asyncio.to_thread(work)
+        return web.json_response({"revision": entry.revision})
+
+    @routes.patch("/wegen/chats/{id}")
+    @_plain_errors
+    async def rename(request: web.Request) -> web.Response:
+        body, store, chat_id = await _body(request), store_of(request), request.match_info["id"]
+        entry = await asyncio.to_thread(lambda: store.rename(chat_id, _fields(body, "name")["name"]))
+        return web.json_response({"name": entry.name, "revision": entry.revision})
+
+    @routes.delete("/wegen/chats/{id}")
+    @_plain_errors
+    async def delete(request: web.Request) -> web.Response:
+        await asyncio.to_thread(store_of(request).delete, request.match_info["id"])
+        return web.json_response({})
+
+    @routes.get("/wegen/chats/{id}/export")
+    @_plain_errors
+    async def export(request: web.Request) -> web.Response:
+        entry, text = await asyncio.to_thread(store_of(request).export, request.match_info["id"])
+        with TemporaryFile() as file:
+            await asyncio.to_thread(pack, text, folders(), file)
+            response = web.StreamResponse()
+            response.content_type, response.content_length = "application/zip", file.tell()
+            filename = quote(f"{entry.name}.zip", safe="")
+            response.headers["Content-Disposition"] = f"attachment; filename=\"chat.zip\"; filename*=UTF-8''{filename}"
+            response.headers["X-Content-Type-Options"] = "nosniff"
+            await response.prepare(request)
+            file.seek(0)
+            while request.method != "HEAD" and (part := await asyncio.to_thread(file.read, PART)):
+                await response.write(part)
+        return response
+
+    return routes
+
+
+def _plain_errors(handler: Handler) -> Handler:
+    """Answer with the sentence that says what is wrong, as `{error: ...}`."""
+
+    async def handled(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except StoreError as error:
+            return web.json_response({"error": str(error), **error.details}, status=error.status)
+        except OSError as error:
+            logging.exception("WeGen could not reach its chats")
+            return web.json_response({"error": f"The chats cannot be reached: {error.strerror}."}, status=500)
+
+    return handled
+
+
+async def _body(request: web.Request) -> bytes:
+    """All that was sent, unless it is more than any chat can be."""
+    return b"".join([part async for part in _parts(request, LARGEST_BODY)])
+
+
+@asynccontextmanager
+async def _received(request: web.Request) -> AsyncIterator[BinaryIO]:
+    """All that was sent as a file, which may be large when it is an archive."""
+    begin = b""
+    with TemporaryFile() as file:
+        async for part in _parts(request, LARGEST_ARCHIVE):
+            begin = (begin + part[: len(ZIP)])[: len(ZIP)]
+            await asyncio.to_thread(file.write, part)
+            if begin != ZIP and file.tell() > LARGEST_BODY:
+                raise _too_large(LARGEST_BODY)
+        file.seek(0)
+        yield file
+
+
+async def _parts(request: web.Request, largest: int) -> AsyncIterator[bytes]:
+    size = 0
+    try:
+        async for part in request.content.iter_chunked(PART):
+            size += len(part)
+            if size > largest:
+                raise _too_large(largest)
+            yield part
+    except web.RequestPayloadError:
+        raise StoreError("What was sent could not be unpacked.") from None
+
+
+def _too_large(largest: int) -> StoreError:
+    return StoreError(f"A request may have at most {largest >> 20} MB here; this one is larger.", 413)
+
+
+def _fields(body: bytes, *names: str) -> dict[str, Any]:
+    """The JSON object that was sent, with all of these names in it."""
+    fields = parse_json(body)
+    if not isinstance(fields, dict):
+        raise StoreError("A JSON object is expected.")
+    for name in names:
+        if name not in fields:
+            raise StoreError(f"The request lacks {name!r}.")
+    return fields
+
+
+def _json_text(text: str) -> web.Response:
+    return web.Response(text=text, content_type="application/json")

@@ -1,0 +1,224 @@
+"""WeGen Turn and WeGen Result: the ends of a user's own workflow that paints the turns of a chat."""
+
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io, ui
+
+from ..models.editing.open_turn import OpenTurn, answer, begin_unseen, side_by_side
+from ..models.errors import WeGenError
+from ..models.media.metadata import turns_of
+from ..models.values import Chat, References
+from .host import panel_turn
+from .host.png_metadata import write_down
+from .inputs import LARGEST_SIZE, references, seed
+from .sockets import CATEGORY, ChatType, OpenTurnType
+
+NAMED = 3
+"""References that have outputs of their own."""
+SOCKETS = ("image", "chat", "edit_mask", "keep_mask", "references")
+"""What is wired into a turn without the panel."""
+
+
+class WeGenTurn(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        named = range(1, NAMED + 1)
+        return io.Schema(
+            node_id="WeGenTurn",
+            display_name="WeGen Turn",
+            category=CATEGORY,
+            description="The beginning of a workflow of your own that paints the turns of a chat: what is asked, the "
+            "picture so far, masks and references. Ends in WeGen Result. Needs no WeGen model.",
+            search_aliases=[
+                "wegen edit any model",
+                "own workflow",
+                "chat with any model",
+                "copilot",
+                "qwen edit",
+                "kontext",
+                "llm",
+            ],
+            inputs=[
+                io.String.Input("instruction", multiline=True, default="", tooltip="What to draw, or what to change."),
+                seed(),
+                *[
+                    io.Int.Input(
+                        side,
+                        default=1024,
+                        min=16,
+                        max=LARGEST_SIZE,
+                        step=8,
+                        tooltip="Of a first picture, in pixels. Later ones have the size of the picture so far.",
+                    )
+                    for side in ("width", "height")
+                ],
+                io.Boolean.Input(
+                    "release",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Give up what keep masks of earlier turns have kept.",
+                ),
+                *[
+                    io.String.Input(
+                        f"name_{number}",
+                        default="",
+                        optional=True,
+                        advanced=True,
+                        tooltip=f"Name of the reference at reference_{number}. Empty takes reference number {number}.",
+                    )
+                    for number in named
+                ],
+                io.String.Input(
+                    "turn",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    socketless=True,
+                    tooltip="The panel writes its turn here; then it counts in place of what is wired in.",
+                ),
+                io.Image.Input(
+                    "image", optional=True, lazy=True, tooltip="The picture to begin with; none for a new one."
+                ),
+                ChatType.Input("chat", optional=True, lazy=True, tooltip="Earlier turns, in place of an image."),
+                io.Mask.Input("edit_mask", optional=True, lazy=True, tooltip="White may change."),
+                io.Mask.Input("keep_mask", optional=True, lazy=True, tooltip="White stays as it is, to the bit."),
+                references(lazy=True),
+            ],
+            outputs=[
+                io.String.Output(display_name="instruction", tooltip="Without the @ before names."),
+                io.Image.Output(display_name="image", tooltip="The picture so far; even grey when there is none."),
+                io.Mask.Output(display_name="change_mask", tooltip="White may change."),
+                io.Image.Output(
+                    display_name="references",
+                    tooltip="All references as one batch, of the size of the first. Nothing when there are none.",
+                ),
+                *[
+                    io.Image.Output(
+                        display_name=f"reference_{number}", tooltip="Nothing when there is no such reference."
+                    )
+                    for number in named
+                ],
+                io.Int.Output(display_name="seed"),
+                io.Int.Output(display_name="width"),
+                io.Int.Output(display_name="height"),
+                OpenTurnType.Output(display_name="turn", tooltip="For WeGen Result."),
+            ],
+        )
+
+    @classmethod
+    def check_lazy_status(cls, turn="", **inputs) -> list[str]:
+        """With a turn of the panel, what is wired in is not even computed."""
+        return [] if turn.strip() else [name for name in SOCKETS if name in inputs and inputs[name] is None]
+
+    @classmethod
+    def fingerprint_inputs(cls, turn="", **_) -> object:
+        return panel_turn.files_of(turn) if turn else None
+
+    @classmethod
+    def execute(
+        cls,
+        instruction,
+        seed,
+        width,
+        height,
+        release=False,
+        name_1="",
+        name_2="",
+        name_3="",
+        turn="",
+        image=None,
+        chat=None,
+        edit_mask=None,
+        keep_mask=None,
+        references=None,
+    ) -> io.NodeOutput:
+        asked = {"instruction": instruction, "release": release, "seed": seed, "width": width, "height": height}
+        record = panel_turn.parse(turn)
+        if record:
+            asked |= panel_turn.read(record)
+        else:
+            if image is not None and chat is not None:
+                raise WeGenError("WeGen Turn got an image and a chat; connect one of them.")
+            if image is not None:
+                chat = begin_unseen(*(one[..., :3].float().cpu() for one in image))
+            asked |= {"chat": chat or Chat(), "references": references or References()}
+            asked |= {"edit_mask": edit_mask, "keep_mask": keep_mask}
+        asked = OpenTurn(**asked)
+        change = asked.change
+        change = torch.ones(asked.height, asked.width) if change is None else change
+        shown = [reference.picture for reference in asked.references]
+        batch = side_by_side(shown) if shown else None
+        named = [asked.reference(name, number) for number, name in enumerate((name_1, name_2, name_3))]
+        return io.NodeOutput(
+            asked.words,
+            asked.picture[None],
+            change[None],
+            batch,
+            *(None if one is None else one.picture[None] for one in named),
+            asked.seed,
+            asked.width,
+            asked.height,
+            asked,
+        )
+
+
+class WeGenResult(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WeGenResult",
+            display_name="WeGen Result",
+            category=CATEGORY,
+            description="Makes pictures of any model the answer of a turn: brought to size, moved back into place, "
+            "kept pixels pasted back to the bit, written into the chat, and saved. Needs no WeGen model.",
+            search_aliases=["wegen edit any model", "own workflow", "paste back", "save image", "chat with any model"],
+            is_output_node=True,
+            inputs=[
+                io.Image.Input("image", tooltip="From any model; another size of the same proportions is resized."),
+                OpenTurnType.Input("turn", tooltip="From WeGen Turn."),
+                io.Int.Input(
+                    "feather",
+                    default=8,
+                    min=0,
+                    max=1024,
+                    tooltip="Width of the soft edge in pixels. It lies inside the area that may change.",
+                ),
+                io.Boolean.Input(
+                    "align",
+                    default=True,
+                    tooltip="Find out how the picture has shifted and zoomed against the kept area, and undo it.",
+                ),
+                io.Boolean.Input(
+                    "match_tone",
+                    default=False,
+                    tooltip="Shift the new colours so that they meet the old ones at the edge.",
+                ),
+                io.String.Input(
+                    "filename_prefix",
+                    default="wegen/turn",
+                    tooltip="Where pictures are saved in the output folder. Empty only shows them.",
+                ),
+            ],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            outputs=[
+                io.Image.Output(display_name="image"),
+                ChatType.Output(display_name="chat", tooltip="For WeGen Refine, WeGen Chat or another WeGen Turn."),
+                io.String.Output(display_name="report", tooltip="What was done to each picture."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, image, turn, feather, align, match_tone, filename_prefix) -> io.NodeOutput:
+        answered = answer(turn, image, feather, align, match_tone)
+        answers = answered.chat.last.answers
+        pictures = torch.stack([one.picture for one in answers])
+        record = [turns_of(turn.chat, turn.instruction, one.rewrite, one.seed) for one in answers]
+        write_down(cls.hidden.prompt, str(cls.hidden.unique_id), cls.hidden.extra_pnginfo, record)
+        if filename_prefix.strip():
+            shown = ui.ImageSaveHelper.get_save_images_ui(pictures, filename_prefix.strip(), cls=cls)
+        else:
+            shown = ui.PreviewImage(pictures, cls=cls)
+        said = ui.PreviewText(answered.report)
+        return io.NodeOutput(pictures, answered.chat, answered.report, ui={**shown.as_dict(), **said.as_dict()})
