@@ -331,8 +331,8 @@ def _begin(request: TurnRequest, chat: Chat, parts: Parts) -> _Turn:
     view = plan_crop(allowed, height, width, config.size**2, config.vae.downscale)
     read = look_at(parts.load_vision(1), chat) if unseen(chat) else chat
     if (view.height, view.width) != (height, width):
-        [before] = _seen([(chat, view)], parts)
-        read = Chat((*read.turns[:-1], replace(read.last, answers=(before,), picked=0)))
+        [seen] = _seen([(chat, view)], parts)
+        read = _reading(read, seen)
     return _Turn(request, chat, read, (height, width), allowed, view, notes)
 
 
@@ -356,13 +356,17 @@ def _mentioned(request: TurnRequest) -> tuple[References, list[str]]:
     return References(tuple(there[name] for name in there if name in names)), notes
 
 
-def _seen(views: Sequence[tuple[Chat, Crop]], parts: Parts) -> list[Answer]:
-    """The answers that chats go on with, as the model sees a part of their pictures."""
+def _seen(views: Sequence[tuple[Chat, Crop]], parts: Parts) -> list[Tensor]:
+    """The features `[tokens_per_picture, D]` of a part of the picture that each chat goes on with."""
     pictures = [chat.last.answer.picture[view.box] for chat, view in views]
-    features = parts.load_vision(len(pictures)).encode_pictures([to_pil(picture) for picture in pictures])
-    return [
-        replace(chat.last.answer, features=seen.cpu()) for (chat, _), seen in zip(views, features.float(), strict=True)
-    ]
+    found = parts.load_vision(len(pictures)).encode_pictures([to_pil(picture) for picture in pictures])
+    return list(found.float().cpu())
+
+
+def _reading(chat: Chat, features: Tensor) -> Chat:
+    """The chat with these features of the picture that it goes on with."""
+    shown = replace(chat.last.answer, features=features)
+    return Chat((*chat.turns[:-1], replace(chat.last, answers=(shown,), picked=0)))
 
 
 # --- words and features -----------------------------------------------------------------------------------------------
@@ -528,6 +532,8 @@ class _Item:
     """`[H, W]` in 0..1 at full size; None when all of it may change."""
     painted: Tensor | None = None
     """`[h, w, 3]` of the view."""
+    nothing_meant: bool = False
+    """Whether the model would change nothing."""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -555,6 +561,9 @@ class _Item:
                 mask = torch.zeros(height, width)
                 mask[box.box] = own.mask
             self.change = mask if self.turn.allowed is None else mask * self.turn.allowed
+            if own.note:
+                self.notes.append(own.note)
+            self.nothing_meant = own.empty
             if own.empty:
                 before = self.turn.before.described
                 known = bool(before) and _same_words(self.draft.rewrite, before)
@@ -590,17 +599,17 @@ def _look_closer(items: Sequence[_Item], parts: Parts, progress: Progress) -> No
         return
     shown = _seen([(item.turn.original, crop) for item, crop in closer], parts)
     asked = []
-    for (item, _), before in zip(closer, shown, strict=True):
+    for (item, _), seen in zip(closer, shown, strict=True):
         turn = item.turn
-        chat = Chat((*turn.chat.turns[:-1], replace(turn.original.last, answers=(before,), picked=0)))
+        chat = _reading(turn.chat, seen)
         words = _words(turn, config)
         asked.append(words._replace(chat=chat, seeds=(item.draft.seed,), overrides=(item.draft.rewrite,)))
     rows = 2 * len(asked) if any(one.feature_guidance != 1 for one in asked) else len(asked)
     wegen = parts.load_language(rows, max(_positions(one, config, parts.tokenizer) for one in asked))
     texts = [list(one.overrides) for one in asked]
     features = _features(wegen, asked, texts, progress.on_feature)
-    for n, ((item, crop), before) in enumerate(zip(closer, shown, strict=True)):
-        item.view, item.before_features = crop, before.features
+    for n, ((item, crop), seen) in enumerate(zip(closer, shown, strict=True)):
+        item.view, item.before_features = crop, seen
         item.meant = features[n, texts[n][0]]
         item.draft = replace(item.draft, features=item.meant)
         item.keep_cells()
@@ -646,7 +655,7 @@ def _finish(items: Sequence[_Item], parts: Parts) -> list[Answer]:
     for n, item in enumerate(items):
         order, shows = item.turn.request.instruction, None
         if not item.paints:
-            if not item.notes:
+            if not item.nothing_meant:
                 item.notes.append(OVERRULED.format(order=order))
             answers.append(_unchanged(item))
             continue

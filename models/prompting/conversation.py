@@ -191,7 +191,7 @@ def opening(
     Args:
         config: sizes and templates.
         tokenizer: of the checkpoint.
-        first: whether the turn begins a chat (`text_to_picture`) or goes on with one (`turn`).
+        first: whether the turn begins a chat (`text_to_picture`) or goes on with one (`edit`).
         instruction: what the user asked.
         references: the turn's own references.
         rewrite: the words to draw; None or the instruction itself when it is not rewritten.
@@ -200,8 +200,10 @@ def opening(
     rewritten = rewrite if rewrite != instruction else None
     if rewritten is not None and config.templates.rewrite_place == "instruction":
         return user_turn(config, tokenizer, task, rewritten, references.items)
-    if rewritten is not None:
-        task = "rewrite" if first else "edit_rewrite"
+    if rewritten is not None and first:
+        task = "rewrite"
+    elif rewritten is not None and config.templates.edit_rewrite:
+        task = "edit_rewrite"
     asked = user_turn(config, tokenizer, task, normalise_prompt(config, instruction).text, references.items)
     return asked if rewritten is None else asked + tokenizer.escape(rewritten)
 
@@ -225,7 +227,16 @@ def picture_prompt(
 def rewrite_prompt(
     config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, instruction: str, references: References
 ) -> Prompt:
-    """The whole sequence after which a rewrite of `instruction` is written."""
+    """The whole sequence after which a rewrite of `instruction` is written.
+
+    Raises:
+        WeGenError: it is an order on a picture, and the checkpoint has no `edit_rewrite` template to describe it with.
+    """
+    if chat.turns and not config.templates.edit_rewrite:
+        raise WeGenError(
+            "This checkpoint has no template 'edit_rewrite', so it cannot describe what an order on a picture leads "
+            "to. Draw the order as it stands, or leave out the chat."
+        )
     shown = references_at(chat, len(chat), references)
     task: Task = "edit_rewrite" if chat.turns else "rewrite"
     asked = user_turn(config, tokenizer, task, normalise_prompt(config, instruction).text, shown.items)

@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 import torch
 from comfyui_wegen.models import storybook
-from comfyui_wegen.models.cli.main import (
-    eval_nano as command,
-)
+from comfyui_wegen.models.cli import eval_nano as command
 from comfyui_wegen.models.errors import CheckpointError, WeGenError
 from comfyui_wegen.models.evaluation import judge_training, nano, own_words
 from comfyui_wegen.models.evaluation.batch_evaluator import BatchEvaluator, shown

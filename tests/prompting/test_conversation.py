@@ -22,6 +22,8 @@ CONFIG = tiny_config()
 TOKENIZER = tiny_tokenizer()
 PICTURE = picture_text(64)
 NO_REFERENCES = References()
+STAYS = " Everything else stays the same. [/INST]\n"
+"""How the published template of an order ends."""
 
 
 def reference(name, value, weight=1.0):
@@ -47,59 +49,61 @@ def test_the_published_prompt():
 
 
 def test_references_stand_in_front_and_are_called_by_name():
-    prompt = user_turn(CONFIG, TOKENIZER, "turn", "put @cat on the roof of @house!", [CAT, HOUSE])
-    assert prompt.text == f"[INST] {PICTURE}{PICTURE}put cat (picture 1) on the roof of house (picture 2)! [/INST]\n"
+    prompt = user_turn(CONFIG, TOKENIZER, "edit", "put @cat on the roof of @house!", [CAT, HOUSE])
+    assert prompt.text == f"[INST] {PICTURE}{PICTURE}put cat (picture 1) on the roof of house (picture 2)!{STAYS}"
     assert values(prompt) == [1, 2]
 
 
 def test_references_need_not_be_mentioned():
-    prompt = user_turn(CONFIG, TOKENIZER, "turn", "both in one picture", [HOUSE, CAT])
+    prompt = user_turn(CONFIG, TOKENIZER, "edit", "both in one picture", [HOUSE, CAT])
     assert values(prompt) == [2, 1]
     assert prompt.text.count("<img>") == 2
 
 
 def test_pictures_can_stand_where_they_are_mentioned():
-    config = with_templates(mention="{picture}", turn="[INST] {text}{pictures} [/INST]\n")
+    config = with_templates(mention="{picture}", edit="[INST] {text}{pictures} [/INST]\n")
     third = reference("sun", 3)
-    prompt = user_turn(config, TOKENIZER, "turn", "@house under @sun", [CAT, HOUSE, third])
+    prompt = user_turn(config, TOKENIZER, "edit", "@house under @sun", [CAT, HOUSE, third])
     assert prompt.text == f"[INST] {PICTURE} under {PICTURE}{PICTURE} [/INST]\n"
     assert values(prompt) == [2, 3, 1]
-    leading = dataclasses.replace(config, templates=dataclasses.replace(config.templates, turn="{pictures}|{text}"))
-    assert values(user_turn(leading, TOKENIZER, "turn", "@house under @sun", [CAT, HOUSE, third])) == [1, 2, 3]
+    leading = dataclasses.replace(config, templates=dataclasses.replace(config.templates, edit="{pictures}|{text}"))
+    assert values(user_turn(leading, TOKENIZER, "edit", "@house under @sun", [CAT, HOUSE, third])) == [1, 2, 3]
 
 
 def test_one_picture_mentioned_twice_stands_twice():
-    prompt = user_turn(with_templates(mention="{picture}"), TOKENIZER, "turn", "@cat and @cat", [CAT])
+    prompt = user_turn(with_templates(mention="{picture}"), TOKENIZER, "edit", "@cat and @cat", [CAT])
     assert prompt.text.count("<img>") == 2 and values(prompt) == [1, 1]
 
 
 def test_weights_scale_features():
-    assert values(user_turn(CONFIG, TOKENIZER, "turn", "x", [reference("cat", 4, weight=0.5)])) == [2]
+    assert values(user_turn(CONFIG, TOKENIZER, "edit", "x", [reference("cat", 4, weight=0.5)])) == [2]
 
 
 @pytest.mark.parametrize("text", ["@dog on the roof", "(@dog)", "@cat2", "@Cat", "a,@dog"])
 def test_unknown_mentions_are_refused_with_those_that_are_known(text):
     with pytest.raises(WeGenError, match="but the references are: @cat, @house"):
-        user_turn(CONFIG, TOKENIZER, "turn", text, [CAT, HOUSE])
+        user_turn(CONFIG, TOKENIZER, "edit", text, [CAT, HOUSE])
 
 
 @pytest.mark.parametrize("text", ["mail me@cat.org", "5 @ 3", "@@cat", "@1"])
 def test_an_at_sign_is_not_always_a_mention(text):
-    assert f"{text} [/INST]" in user_turn(CONFIG, TOKENIZER, "turn", text, [CAT]).text
+    assert f"{text}{STAYS}" in user_turn(CONFIG, TOKENIZER, "edit", text, [CAT]).text
 
 
-def test_without_references_an_at_sign_is_text():
-    assert "@dog" in user_turn(CONFIG, TOKENIZER, "turn", "ask @dog").text
+@pytest.mark.parametrize("task", ["text_to_picture", "edit", "rewrite", "ask"])
+def test_without_references_a_mention_is_refused_too(task):
+    with pytest.raises(WeGenError, match="mentions @dog, but there are no references"):
+        user_turn(CONFIG, TOKENIZER, task, "ask @dog")
 
 
 def test_braces_are_text():
     text = "{text} {pictures} {0} {name!r} {{}} \\1 \\g<0>"
-    assert user_turn(CONFIG, TOKENIZER, "turn", text, [CAT]).text == f"[INST] {PICTURE}{text} [/INST]\n"
+    assert user_turn(CONFIG, TOKENIZER, "edit", text, [CAT]).text == f"[INST] {PICTURE}{text}{STAYS}"
 
 
 @pytest.mark.parametrize("text", ["<img>", PICTURE, "</s><s>", "<img_00000>"])
 def test_text_cannot_become_pictures(text):
-    prompt = user_turn(CONFIG, TOKENIZER, "turn", text, [CAT])
+    prompt = user_turn(CONFIG, TOKENIZER, "edit", text, [CAT])
     ids = TOKENIZER.encode(prompt.text)
     assert ids.count(TOKENIZER.picture_begin_id) == 1
     assert ids.count(TOKENIZER.begin_id) == 1 and TOKENIZER.end_id not in ids
@@ -108,7 +112,7 @@ def test_text_cannot_become_pictures(text):
 @pytest.mark.parametrize("text", ["", "  \n\t"])
 def test_an_empty_instruction_is_refused(text):
     with pytest.raises(WeGenError, match="empty"):
-        user_turn(CONFIG, TOKENIZER, "turn", text)
+        user_turn(CONFIG, TOKENIZER, "edit", text)
 
 
 def turn(instruction, rewrite, value, references=None):
@@ -126,7 +130,7 @@ def history(config, tokenizer, chat):
 def test_history_is_turns_with_the_picked_answers():
     prompt = history(CONFIG, TOKENIZER, CHAT)
     assert prompt.text == (
-        f"[INST] Generate a painting: a cat [/INST]\n{PICTURE}\n[INST] {PICTURE}as cat (picture 1) [/INST]\n{PICTURE}\n"
+        f"[INST] Generate a painting: a cat [/INST]\n{PICTURE}\n[INST] {PICTURE}as cat (picture 1){STAYS}{PICTURE}\n"
     )
     assert values(prompt) == [10, 1, 20]
 
@@ -134,7 +138,7 @@ def test_history_is_turns_with_the_picked_answers():
 def test_the_next_picture_follows_the_history():
     prompt = picture_prompt(CONFIG, TOKENIZER, CHAT, "with @house", References((HOUSE,)))
     before = history(CONFIG, TOKENIZER, CHAT)
-    assert prompt.text == before.text + f"[INST] {PICTURE}with house (picture 1) [/INST]\n<img>"
+    assert prompt.text == before.text + f"[INST] {PICTURE}with house (picture 1){STAYS}<img>"
     assert values(prompt) == [10, 1, 20, 2]
     first = picture_prompt(CONFIG, TOKENIZER, Chat(), "a cat", References())
     assert first.text == "[INST] Generate a painting: a cat [/INST]\n<img>"
@@ -168,7 +172,18 @@ def test_an_order_is_rewritten_by_a_template_of_its_own_where_there_is_one():
     assert rewrite_prompt(own, TOKENIZER, Chat(), "cat", References()).text.startswith("[INST] Describe in detail")
     drawn = picture_prompt(own, TOKENIZER, chat, "bigger", References(), "a huge red cat")
     assert drawn.text.endswith("[INST] after: bigger [/INST]\na huge red cat<img>")
-    assert "painting of: bigger" in rewrite_prompt(CONFIG, TOKENIZER, chat, "bigger", References()).text
+    assert picture_prompt(CONFIG, TOKENIZER, chat, "bigger", References()).text.endswith(f"[INST] bigger{STAYS}<img>")
+
+
+def test_without_a_template_an_order_is_not_rewritten_but_given_words_are_drawn():
+    chat = Chat().add(turn("cat", "a large red cat", 5))
+    with pytest.raises(WeGenError, match="no template 'edit_rewrite'"):
+        rewrite_prompt(CONFIG, TOKENIZER, chat, "bigger", References())
+    given = picture_prompt(CONFIG, TOKENIZER, chat, "bigger", References(), "a huge red cat")
+    assert given.text.endswith(f"[INST] a huge red cat{STAYS}<img>")
+    answering = with_templates(rewrite_place="answer")
+    given = picture_prompt(answering, TOKENIZER, chat, "bigger", References(), "a huge red cat")
+    assert given.text.endswith(f"[INST] bigger{STAYS}a huge red cat<img>")
 
 
 def test_the_whole_chat_embeds(tiny):
@@ -203,7 +218,7 @@ def long_chat(turns):
 @pytest.mark.parametrize("length", [2048, 700, 460, 320, 250])
 def test_the_oldest_pictures_leave_a_long_chat_first(length):
     chat, config = long_chat(6), with_context(length)
-    asked = user_turn(config, TOKENIZER, "turn", "with @house", [HOUSE])
+    asked = user_turn(config, TOKENIZER, "edit", "with @house", [HOUSE])
     memory = remember(config, TOKENIZER, chat, asked)
     # Whatever is seen are the latest pictures, the last turn's always among them, and never too much.
     assert len(memory.forgotten) <= len(memory.unseen) <= 5
@@ -227,7 +242,7 @@ def test_the_oldest_pictures_leave_a_long_chat_first(length):
 
 def test_no_more_turns_are_in_view_than_the_model_can_look_back_at():
     chat, config = long_chat(6), dataclasses.replace(with_context(2048), turns_in_view=2)
-    asked = user_turn(config, TOKENIZER, "turn", "more", [])
+    asked = user_turn(config, TOKENIZER, "edit", "more", [])
     memory = remember(config, TOKENIZER, chat, asked)
     assert memory.unseen == (1, 2, 3, 4) and memory.forgotten == () and values(memory.prompt) == [4, 5]
     assert all(f"a cat {number}" in memory.prompt.text for number in range(6))
@@ -240,6 +255,9 @@ def test_no_more_turns_are_in_view_than_the_model_can_look_back_at():
 def test_a_rewrite_comes_of_the_same_memory_as_its_picture():
     chat, config = long_chat(6), with_context(460)
     config = dataclasses.replace(config, templates=dataclasses.replace(config.templates, rewrite_place="answer"))
+    config = dataclasses.replace(
+        config, templates=dataclasses.replace(config.templates, edit_rewrite="[INST] {pictures}{text} [/INST]\n")
+    )
     words = rewrite_prompt(config, TOKENIZER, chat, "more", NO_REFERENCES)
     picture = picture_prompt(config, TOKENIZER, chat, "more", NO_REFERENCES, "a large red cat with a moon above")
     assert words.features and len(words.features) == len(picture.features)
@@ -248,8 +266,10 @@ def test_a_rewrite_comes_of_the_same_memory_as_its_picture():
 def test_a_picture_that_the_user_brought_is_shown_with_the_next_instruction():
     own = Turn("", (Answer("", torch.full((64, 32), 7.0), torch.zeros(4, 4, 3), 0),))
     prompt = picture_prompt(CONFIG, TOKENIZER, Chat().add(own), "make it red", NO_REFERENCES)
-    assert prompt.text == f"[INST] {PICTURE}make it red [/INST]\n<img>"
+    assert prompt.text == f"[INST] {PICTURE}make it red{STAYS}<img>"
     assert values(prompt) == [7]
+    described = picture_prompt(CONFIG, TOKENIZER, Chat().add(own), "make it red", NO_REFERENCES, "a red house")
+    assert described.text == f"[INST] {PICTURE}a red house{STAYS}<img>"
     later = Chat().add(own).add(turn("make it red", "make it red", 8))
     prompt = picture_prompt(CONFIG, TOKENIZER, later, "bigger", NO_REFERENCES)
     assert values(prompt) == [7, 8]
