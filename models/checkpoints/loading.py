@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ..network import few_rows
 from ..network.agent import Agent
+from ..network.configuration import WeGenConfig
+from ..network.decoder import empty_decoder
 from ..network.vision_encoder import VisionEncoder
 from .reader import Checkpoint, Part
 from .wegen import WeGen
@@ -14,8 +17,9 @@ from .wegen import WeGen
 def load_wegen(checkpoint: Checkpoint, device: str | torch.device, dtype: torch.dtype) -> WeGen:
     """The vision encoder and the language model, without the decoder."""
     config, device = checkpoint.config, torch.device(device)
+    operations = few_rows if device.type == "cpu" and dtype == torch.float32 else nn
     with torch.device("meta"):
-        vision_encoder, agent = VisionEncoder(config.vision), Agent(config)
+        vision_encoder, agent = VisionEncoder(config.vision), Agent(config, operations)
     return WeGen(
         config=config,
         tokenizer=checkpoint.tokenizer,
@@ -24,6 +28,14 @@ def load_wegen(checkpoint: Checkpoint, device: str | torch.device, dtype: torch.
         device=device,
         dtype=dtype,
     )
+
+
+def empty_parts(config: WeGenConfig) -> dict[str, nn.Module]:
+    """Every part of the model without memory, for its names and shapes."""
+    with torch.device("meta"):
+        parts: dict[str, nn.Module] = {"vision_encoder": VisionEncoder(config.vision), "language_model": Agent(config)}
+    parts["unet"], parts["vae"] = empty_decoder(config)
+    return parts
 
 
 def fill(module: nn.Module, part: Part, device: torch.device, dtype: torch.dtype) -> nn.Module:

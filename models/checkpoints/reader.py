@@ -10,6 +10,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, WeGenError
 from ..network.configuration import LanguageConfig, ScheduleConfig, UNetConfig, VAEConfig, VisionConfig, WeGenConfig
+from .quantise import SCALE, dequantise, from_header
 from .tokenizer import ADDED_FILE, Tokenizer
 
 PARTS = ("vision_encoder", "language_model", "unet", "vae")
@@ -43,6 +45,10 @@ UNUSED = re.compile(
     r"llm\.model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq|(input_resampler|adapter)\..*scale"
     r"|(norm|fc_norm|head)\.(weight|bias)|mask_token"
 )
+
+
+REOPEN_AFTER = 256 * 2**20
+"""Bytes read from one mapping before it is let go."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,8 @@ class Part(Mapping[str, Tensor]):
         entry = self.stored[key]
         try:
             return entry.read()
+        except CheckpointError:
+            raise
         except (SafetensorError, RuntimeError, OSError, ValueError) as error:
             raise CheckpointError(f"{entry.file}: cannot read {entry.key!r}: {error}") from error
 
@@ -191,20 +199,51 @@ def _read_json(path: Path) -> dict:
     return values
 
 
+class _SafetensorsFile:
+    """One file, read from a mapping that is made anew now and then.
+
+    Pages of a mapped file that were read count as this process's memory until the mapping goes.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._left = 0
+        self._handle = None
+        with safe_open(path, framework="pt") as handle:
+            self.shapes = {key: tuple(handle.get_slice(key).get_shape()) for key in handle.keys()}  # noqa: SIM118
+            self.layers = from_header(handle.metadata(), path)
+
+    def read(self, key: str) -> Tensor:
+        if self._left <= 0:
+            self._handle = safe_open(self.path, framework="pt")
+            self._left = REOPEN_AFTER
+        value = self._handle.get_tensor(key)
+        if tuple(value.shape) != self.shapes[key]:
+            raise CheckpointError(f"{self.path} was changed while it was in use; load the model again.")
+        self._left -= value.nbytes
+        return value
+
+    def read_weight(self, layer: str) -> Tensor:
+        """The weight of a quantised layer, in float32."""
+        return dequantise(self.read(f"{layer}.weight"), self.read(f"{layer}.{SCALE}"), self.layers[layer])
+
+
 def read_safetensors(path: Path) -> dict[str, StoredTensor]:
-    """Names and shapes in a safetensors file; tensors are memory-mapped when read."""
+    """Names and shapes in a safetensors file; tensors are memory-mapped when read, quantised weights turned back."""
     if not path.is_file():
         raise CheckpointError(f"The checkpoint needs {path}, which does not exist.")
     try:
-        handle = safe_open(path, framework="pt")
-        return {
-            key: StoredTensor(
-                path, key, tuple(handle.get_slice(key).get_shape()), lambda key=key: handle.get_tensor(key)
-            )
-            for key in handle.keys()  # noqa: SIM118 - not a mapping
-        }
+        file = _SafetensorsFile(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from error
+    tensors = {key: StoredTensor(path, key, shape, partial(file.read, key)) for key, shape in file.shapes.items()}
+    for layer in file.layers:
+        key = f"{layer}.weight"
+        if key not in tensors or f"{layer}.{SCALE}" not in tensors:
+            raise CheckpointError(f"{path}: {layer!r} is quantised, but its weight or its scale is missing.")
+        del tensors[f"{layer}.{SCALE}"]
+        tensors[key] = StoredTensor(path, key, file.shapes[key], partial(file.read_weight, layer))
+    return tensors
 
 
 def read_pickle(path: Path) -> dict[str, StoredTensor]:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import WeGenError
-from . import ask, convert, data, demo, evaluate, generate, train, verify
+from . import ask, calibrate, convert, data, demo, evaluate, generate, make_random, train, verify
 from .common import INTERRUPTED, USER_ERROR, package_version
 
 _FORMAT = argparse.RawDescriptionHelpFormatter
@@ -19,6 +19,8 @@ _COMMANDS = {
     "generate": (generate, "draw pictures, and refine them"),
     "ask": (ask, "ask about pictures"),
     "convert": (convert, "write the packed form of a checkpoint"),
+    "calibrate": (calibrate, "measure a checkpoint's features for the own mask"),
+    "make-random": (make_random, "write a checkpoint with random weights"),
     "verify": (verify, "recompute reference values"),
     "data": (data, "write training samples as shards"),
     "train": (train, "train a model of the storybook"),

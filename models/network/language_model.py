@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from .configuration import LanguageConfig
 
+#: positions by which the attended part of a cache grows: between two such steps every tensor keeps its shape
+WINDOW = 128
+
 
 class KVCache:
-    """Keys and values of every layer, for `batch` sequences of up to `capacity` positions.
+    """Keys and values of every layer, for `batch` sequences of up to `capacity` positions, in memory of a fixed size.
 
     `lengths[b]` positions of row b are valid. New tokens of a row are written right behind them; what a shorter row of
     a padded batch leaves behind its end is never attended to and overwritten by the next tokens of that row.
@@ -27,33 +30,58 @@ class KVCache:
         self.lengths = torch.zeros(batch, dtype=torch.long, device=device)
         self.capacity = capacity
         self.longest = 0
-        """Length of the longest row as a Python number, so that no step waits for the device."""
+        """The longest row as a Python number, so that no step has to ask the device for it."""
+        self.even = True
+        """Whether all rows are known to be equally long, so that one token of each needs no mask."""
+        self.places = torch.arange(capacity, device=device)
+        self._count_slots()
+        cos, sin = rotary_angles(self.places[None], config.head_width, config.rope_theta)
+        self.cos, self.sin = cos[0].to(dtype), sin[0].to(dtype)
 
-    def positions(self, tokens: int) -> Tensor:
-        """Positions `[B, tokens]` that the next tokens of each row take."""
-        return self.lengths[:, None] + torch.arange(tokens, device=self.lengths.device)
+    def _count_slots(self) -> None:
+        batch, heads, capacity, _ = self.keys[0].shape
+        first = torch.arange(batch * heads, device=self.places.device) * capacity
+        #: of each row and head, `[B, H, 1]`, counted through the memory of one layer
+        self.first_slots = first.view(batch, heads, 1)
 
-    def update(self, layer: int, keys: Tensor, values: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Write `[B, H, T, D]` at `positions` and return all that may be attended to, `[B, H, longest + T, D]`."""
-        rows = torch.arange(len(positions), device=positions.device)[:, None]
-        self.keys[layer][rows, :, positions] = rearrange(keys, "b h t d -> b t h d")
-        self.values[layer][rows, :, positions] = rearrange(values, "b h t d -> b t h d")
-        end = self.longest + positions.shape[1]
-        return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
+    def step(self, tokens: int) -> Step:
+        """Where the next `tokens` of each row go, what they may attend to, and their angles."""
+        positions = self.lengths[:, None] + self.places[:tokens]
+        end = self.longest + tokens
+        mask = None
+        if self.places.device.type == "cpu" and self.even and tokens == 1:
+            window = end  # all of it may be seen; a shape that changes costs a CPU nothing, a mask does
+        else:
+            window = min(self.capacity, -(-end // WINDOW) * WINDOW)
+            if self.longest:
+                hidden = self.places[:window] > positions[..., None]
+                mask = torch.zeros_like(hidden, dtype=self.cos.dtype).masked_fill_(hidden, -math.inf)[:, None]
+        slots = self.first_slots + positions[:, None]
+        return Step(slots.flatten(), window, mask, self.cos[positions], self.sin[positions])
+
+    def update(self, layer: int, keys: Tensor, values: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        """Write `[B, H, T, D]` at the step's positions and return what may be attended to."""
+        for memory, fresh in ((self.keys[layer], keys), (self.values[layer], values)):
+            memory.view(-1, memory.shape[-1]).index_copy_(0, step.slots, fresh.reshape(-1, fresh.shape[-1]))
+        if not self.longest:
+            return keys, values
+        return self.keys[layer].narrow(2, 0, step.window), self.values[layer].narrow(2, 0, step.window)
 
     def advance(self, tokens: int | list[int]) -> None:
         """Count the tokens just written as valid, `tokens` of every row or a number for each row."""
-        counts = [tokens] * len(self.lengths) if isinstance(tokens, int) else tokens
-        self.lengths = self.lengths + torch.tensor(counts, device=self.lengths.device)
-        self.longest = self.longest + counts[0] if len(set(counts)) == 1 else int(self.lengths.max())
+        if isinstance(tokens, int) or len(set(tokens)) == 1:
+            count = tokens if isinstance(tokens, int) else tokens[0]
+            self.lengths = self.lengths + count
+            self.longest += count
+        else:
+            self.lengths = self.lengths + torch.tensor(tokens, device=self.lengths.device)
+            self.longest = int(self.lengths.max())
+            self.even = False
 
     def rows(self, rows: slice) -> KVCache:
-        """A view of some rows: keys and values are shared, lengths are its own."""
-        view = object.__new__(KVCache)
-        view.keys = [keys[rows] for keys in self.keys]
-        view.values = [values[rows] for values in self.values]
+        """The same memory narrowed to some rows; lengths are counted apart from then on."""
+        view = self._like([keys[rows] for keys in self.keys], [values[rows] for values in self.values])
         view.lengths = self.lengths[rows].clone()
-        view.capacity, view.longest = self.capacity, self.longest
         return view
 
     def select(self, rows: Sequence[int]) -> KVCache:
@@ -65,38 +93,65 @@ class KVCache:
             chosen[:, :, : self.longest] = memory[:, :, : self.longest].index_select(0, index)
             return chosen
 
-        copy = object.__new__(KVCache)
-        copy.keys = [selected(keys) for keys in self.keys]
-        copy.values = [selected(values) for values in self.values]
+        copy = self._like([selected(keys) for keys in self.keys], [selected(values) for values in self.values])
         copy.lengths = self.lengths.index_select(0, index)
-        copy.capacity, copy.longest = self.capacity, self.longest
         return copy
+
+    def _like(self, keys: list[Tensor], values: list[Tensor]) -> KVCache:
+        other = object.__new__(KVCache)
+        other.__dict__ |= self.__dict__
+        other.keys, other.values = keys, values
+        other._count_slots()
+        return other
+
+    def join(self, first: KVCache, second: KVCache) -> None:
+        """Take the lengths of two caches that together are this one's rows."""
+        self.lengths = torch.cat([first.lengths, second.lengths])
+        self.longest = max(first.longest, second.longest)
+        self.even = first.even and second.even and first.longest == second.longest
 
     def restart(self) -> None:
         """Forget every position."""
         self.lengths = torch.zeros_like(self.lengths)
-        self.longest = 0
+        self.longest, self.even = 0, True
+
+
+class Step(NamedTuple):
+    """One pass of new tokens through the layers: computed once, the same for every layer."""
+
+    slots: Tensor | None
+    """`[B * H * T]`, where the new tokens' keys and values stand in the cache; None without one."""
+    window: int
+    """How many positions of the cache are looked at."""
+    mask: Tensor | None
+    """`[B, 1, T, window]`, 0 where a token may look and -inf elsewhere; None: one token that may look at all of the
+    window, or the first tokens, each of which may look at those before it."""
+    cos: Tensor
+    sin: Tensor
+    """Of the rotary embedding, `[B, T, head_width]`, in the precision of the arithmetic."""
 
 
 def rotary_angles(positions: Tensor, head_width: int, theta: float) -> tuple[Tensor, Tensor]:
-    """Cosines and sines `[B, 1, T, head_width]` of the rotary embedding, in float32."""
+    """Cosines and sines `[B, T, head_width]` of the rotary embedding, in float32; see `rotate` for the sines' sign."""
     steps = torch.arange(0, head_width, 2, device=positions.device, dtype=torch.float32)
     # Written as LLaMA's own code computes it: another rounding of the frequencies grows with the position.
     angles = positions[..., None].float() * (1.0 / theta ** (steps / head_width))
-    angles = repeat(angles, "b t d -> b 1 t (two d)", two=2)
-    return angles.cos(), angles.sin()
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn queries or keys `[B, H, T, D]` by their positions' angles (halves, not pairs, as LLaMA's weights expect)."""
-    first, second = x.chunk(2, dim=-1)
-    return x * cos.to(x) + torch.cat([-second, first], dim=-1) * sin.to(x)
+    """Turn queries and keys `[B, T, H, D]` by their positions' angles (halves, not pairs, as LLaMA's weights expect).
+
+    The first half of `sin` is negative, in place of that of the halves that change sides.
+    """
+    return x * cos.to(x) + x.roll(x.shape[-1] // 2, -1) * sin.to(x)
 
 
 class Attention(nn.Module):
     def __init__(self, config: LanguageConfig, operations, dtype=None, device=None):
         super().__init__()
-        self.heads, self.kv_heads = config.heads, config.kv_heads
+        self.heads, self.kv_heads, self.width = config.heads, config.kv_heads, config.head_width
         place = {"bias": False, "dtype": dtype, "device": device}
         kv_width = config.kv_heads * config.head_width
         self.q_proj = operations.Linear(config.width, config.width, **place)
@@ -104,18 +159,21 @@ class Attention(nn.Module):
         self.v_proj = operations.Linear(config.width, kv_width, **place)
         self.o_proj = operations.Linear(config.width, config.width, **place)
 
-    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], mask: Tensor | None, cache: KVCache | None, layer: int,
-                positions: Tensor) -> Tensor:  # fmt: skip
-        q = rotate(rearrange(self.q_proj(x), "b t (h d) -> b h t d", h=self.heads), *angles)
-        k = rotate(rearrange(self.k_proj(x), "b t (h d) -> b h t d", h=self.kv_heads), *angles)
-        v = rearrange(self.v_proj(x), "b t (h d) -> b h t d", h=self.kv_heads)
+    def forward(self, x: Tensor, step: Step, cache: KVCache | None, layer: int) -> Tensor:
+        batch, tokens, _ = x.shape
+        q, k, v = (
+            project(x).view(batch, tokens, -1, self.width) for project in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        # Queries and keys are turned together: at one token, the number of operations is what takes the time.
+        turned = rotate(torch.cat([q, k], dim=2), step.cos[:, :, None], step.sin[:, :, None]).transpose(1, 2)
+        q, k, v = turned[:, : self.heads], turned[:, self.heads :], v.transpose(1, 2)
         if cache is not None:
-            k, v = cache.update(layer, k, v, positions)
+            k, v = cache.update(layer, k, v, step)
         grouped = self.heads != self.kv_heads
         attended = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None and x.shape[1] > 1, enable_gqa=grouped
+            q, k, v, attn_mask=step.mask, is_causal=step.mask is None and tokens > 1, enable_gqa=grouped
         )
-        return self.o_proj(rearrange(attended, "b h t d -> b t (h d)"))
+        return self.o_proj(attended.transpose(1, 2).reshape(batch, tokens, -1))
 
 
 class MLP(nn.Module):
@@ -190,17 +248,14 @@ class LanguageModel(nn.Module):
         """
         tokens = embeddings.shape[1]
         if cache is None:
-            positions = torch.arange(tokens, device=embeddings.device)[None].expand(len(embeddings), -1)
-            mask = None
+            positions = torch.arange(tokens, device=embeddings.device)[None]
+            angles = rotary_angles(positions, self.config.head_width, self.config.rope_theta)
+            step = Step(None, tokens, None, *(values.to(embeddings) for values in angles))
         else:
-            positions = cache.positions(tokens)
-            keys = torch.arange(cache.longest + tokens, device=embeddings.device)
-            fresh = cache.longest == 0
-            mask = None if fresh else rearrange(keys[None, None] <= positions[..., None], "b t k -> b 1 t k")
-        angles = rotary_angles(positions, self.config.head_width, self.config.rope_theta)
+            step = cache.step(tokens)
         x = embeddings
         for index, layer in enumerate(self.model.layers):
-            x = layer(x, angles=angles, mask=mask, cache=cache, layer=index, positions=positions)
+            x = layer(x, step=step, cache=cache, layer=index)
         if cache is not None:
             cache.advance(tokens if counts is None else counts)
         return self.model.norm(x)

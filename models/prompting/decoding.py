@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ..checkpoints.wegen import WeGen
+from ..values import Collection
 from .text_sampling import TextSampling, seeded
 
-Collection = Literal["aligned", "released"]
 OnStep = Callable[[int, int], None]
 """Called after each step with the steps done and the steps to do at most; what it raises stops the generation."""
 
@@ -161,7 +161,7 @@ class Decoding:
             if on_feature is not None:
                 on_feature(step + 1, count)
         if guided:
-            self.cache.lengths, self.cache.longest = self.cache.lengths + count, self.cache.longest + count
+            self.cache.advance(count)
         end = torch.full((self.batch,), wegen.tokenizer.picture_end_id, device=self.hidden.device)
         self.hidden = self._feed(agent.llm.embed(end))
         return Picture(torch.stack(features, dim=1).float(), torch.stack(fed, dim=1))
@@ -189,6 +189,5 @@ class Decoding:
         second = self.both.rows(slice(self.batch, None))
         second.restart()
         hidden = llm(llm.embed(begin).to(self.wegen.dtype), second)[:, 0]
-        self.both.lengths = torch.cat([self.cache.lengths, second.lengths])
-        self.both.longest = max(self.cache.longest, second.longest)
+        self.both.join(self.cache, second)
         return hidden, self.both

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from comfyui_wegen.models.checkpoints import convert as module
+from comfyui_wegen.models.checkpoints import writer
 from comfyui_wegen.models.checkpoints.convert import PRECISIONS, convert
 from comfyui_wegen.models.checkpoints.reader import PARTS, open_checkpoint, part_file
 from comfyui_wegen.models.errors import CheckpointError, WeGenError
@@ -30,7 +31,7 @@ def test_every_tensor_in_the_asked_precision(published_dir, tmp_path, dtype):
     assert checkpoint.config == tiny_config()
     for name, state in weights().items():
         stored = load_file(tmp_path / "out" / part_file(name))
-        expected = torch.float32 if name == "vae" else PRECISIONS[dtype][0]
+        expected = torch.float32 if name == "vae" else PRECISIONS[dtype]
         assert stored.keys() == state.keys()
         assert all(torch.equal(stored[key], value.to(expected)) for key, value in state.items())
         assert {value.dtype for value in stored.values()} == {expected}
@@ -80,13 +81,13 @@ def test_a_destination_that_exists_is_left_alone(published_dir, tmp_path):
 
 
 def test_an_unknown_precision_is_refused(published_dir, tmp_path):
-    with pytest.raises(WeGenError, match=r"'int8'.*fp16, bf16, fp32"):
-        convert(published_dir, tmp_path / "out", "int8")
+    with pytest.raises(WeGenError, match=r"'int3'.*fp16, bf16, fp32"):
+        convert(published_dir, tmp_path / "out", "int3")
 
 
 def test_a_full_disk_is_noticed_before(published_dir, tmp_path, monkeypatch):
-    usage = module.shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: usage)
+    usage = writer.shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(writer.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(WeGenError, match="GB left"):
         convert(published_dir, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

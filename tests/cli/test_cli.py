@@ -67,7 +67,7 @@ def test_version(capsys):
         ["generate", "--model", "m", "x", "--keep-mask", "keep.png"],
         ["generate", "--model", "m", "x", "--refine", "y", "--keep-mask", "a.png", "--keep-mask", "b.png"],
         ["generate", "--model", "m", "x", "--collection", "both"],
-        ["convert", "a", "b", "--dtype", "int8"],
+        ["convert", "a", "b", "--dtype", "int3"],
     ],
 )
 def test_commands_that_make_no_sense(arguments, capsys):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.network import few_rows
 from comfyui_wegen.models.network.configuration import LanguageConfig
 from comfyui_wegen.models.network.language_model import LanguageModel
 
@@ -124,3 +125,13 @@ def test_layers_come_from_the_injected_operations():
 
     LanguageModel(LanguageConfig(vocab_size=5, width=8, mlp_width=8, layers=1, heads=2, kv_heads=2), Operations)
     assert len(made) == 4 + 3 + 1
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4, 5])
+@pytest.mark.parametrize("width", [32, 600])
+def test_few_rows_are_multiplied_as_any(rows, width):
+    layer = few_rows.Linear(width, 500, bias=False).requires_grad_(False)
+    x = torch.randn(rows, 1, width, generator=torch.Generator().manual_seed(rows))
+    found = layer(x)
+    assert found.shape == (rows, 1, 500)
+    torch.testing.assert_close(found, torch.nn.functional.linear(x, layer.weight))

@@ -290,6 +290,20 @@ def test_each_row_is_chosen_as_if_it_were_alone(sampling):
     assert together == [sampling.choose(row[None], [seeded(k)])[0] for k, row in enumerate(logits)]
 
 
+@pytest.mark.parametrize(
+    "sampling", [TextSampling(0.6, 0.3), TextSampling(0.8, 0.95), TextSampling(1.5), TextSampling(9.0)]
+)
+@pytest.mark.parametrize("digits", [1, 7])
+def test_a_large_vocabulary_is_not_sorted_and_gives_the_same_words(sampling, digits):
+    """Also where many words are equally likely, as with a model that computes in few digits."""
+    logits = (torch.randn(64, 5000, generator=seeded(2)) * 4).mul(10**digits).round().div(10**digits)
+    chosen = sampling.choose(logits, [seeded(k) for k in range(64)])
+    probabilities = ((logits.double() - logits.double().amax(-1, keepdim=True)) / sampling.temperature).softmax(-1)
+    draws = torch.stack([torch.rand(1, generator=seeded(k), dtype=torch.float64) for k in range(64)])
+    assert chosen == sampling._among_all(probabilities, draws)
+    assert len(set(chosen)) > 30
+
+
 @pytest.mark.parametrize("values", [(-0.1, 1), (math.nan, 1), (math.inf, 1), (1, 0), (1, 1.1), (1, math.nan)])
 def test_bad_sampling_is_refused(values):
     with pytest.raises(WeGenError):

@@ -13,8 +13,10 @@ import comfy.supported_models
 import comfy.utils
 import torch
 from comfy.ldm.models.autoencoder import AutoencoderKL
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from torch import nn
 
+from ...models.checkpoints.quantise import HEADER_KEY
 from ...models.checkpoints.reader import Checkpoint, checkpoint_kind, open_checkpoint, part_file
 from ...models.errors import CheckpointError, WeGenError
 from ...models.network.agent import Agent
@@ -44,17 +46,25 @@ def load_part(folder: str, part: str, precision: str = "default", disable_dynami
     build = classes[part]
     # Shapes are compared on a module without memory: a patcher that loads on demand would not notice a wrong one.
     checkpoint.parts[part].check(build(device="meta"))
-    state = _read(checkpoint, part)
+    state, quantisation = _read(checkpoint, part)
     load_device = comfy.model_management.get_torch_device()
     offload_device = comfy.model_management.text_encoder_offload_device()
-    weight_dtype = _weight_dtype(state, precision, load_device)
-    module = build(operations=comfy.ops.manual_cast, dtype=weight_dtype, device=offload_device)
+    weight_dtype = _weight_dtype(state, precision, load_device, quantisation)
+    operations = _operations(quantisation, weight_dtype, load_device)
+    module = build(operations=operations, dtype=weight_dtype, device=offload_device)
     module.eval().requires_grad_(False)
     # Kept here, since under DynamicVRAM the weights themselves are not there to be asked.
     module.weight_dtype = weight_dtype
     comfy.model_management.archive_model_dtypes(module)
     patcher = _patcher(module, load_device, offload_device, disable_dynamic)
-    module.load_state_dict(state, assign=patcher.is_dynamic())
+    if patcher.is_dynamic() or quantisation:
+        module.load_state_dict(state, assign=patcher.is_dynamic())
+    else:
+        # Copied tensor by tensor from mappings that are let go, so that beside the module hardly any of the file is in
+        # memory.
+        del state
+        for key, value in module.state_dict().items():
+            value.copy_(checkpoint.parts[part][key])
     patcher.cached_patcher_init = (load_part, (folder, part, precision))
     return patcher
 
@@ -64,7 +74,7 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
     checkpoint = open_checkpoint(folder)
     config = checkpoint.config
     unet_config = host_unet_config(config.unet)
-    state = _read(checkpoint, "unet")
+    state, quantisation = _read(checkpoint, "unet")
     load_device = comfy.model_management.get_torch_device()
     offload_device = comfy.model_management.unet_offload_device()
     if PRECISIONS[precision] is not None:
@@ -73,21 +83,27 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
         weight_dtype = torch.float32
     else:
         weight_dtype = comfy.model_management.unet_dtype(
-            model_params=comfy.utils.calculate_parameters(state), weight_dtype=comfy.utils.weight_dtype(state)
+            model_params=comfy.utils.calculate_parameters(state),
+            weight_dtype=_weight_dtype(state, precision, load_device, quantisation),
         )
     model_config = WeGenDecoder(unet_config)
+    model_config.quant_config = quantisation
     model_config.latent_format = latent_format(config.vae)
     model_config.sampling_settings = {
         "linear_start": config.schedule.beta_start,
         "linear_end": config.schedule.beta_end,
         "timesteps": config.schedule.num_train_timesteps,
     }
-    cast = comfy.model_management.unet_manual_cast(weight_dtype, load_device, model_config.supported_inference_dtypes)
+    # What is quantised has no type of its own to compute in.
+    stored = None if quantisation else weight_dtype
+    cast = comfy.model_management.unet_manual_cast(stored, load_device, model_config.supported_inference_dtypes)
     model_config.set_inference_dtype(weight_dtype, cast)
 
     model = model_config.get_model({}, "")
     # The host only logs what is missing or of another shape: a wrong file must not give a picture.
-    own = {name: tuple(value.shape) for name, value in model.diffusion_model.state_dict().items()}
+    # Asked of a plain one, since layers that may be quantised have no weights before they are loaded.
+    plain = UNetModel(**unet_config, device="meta", operations=comfy.ops.manual_cast)
+    own = {name: tuple(value.shape) for name, value in plain.state_dict().items()}
     names: dict[str, str] = {}
     for theirs, ours in comfy.utils.unet_to_diffusers(unet_config).items():
         # The host's table also has names that a UNet of these levels does not have; some stand for the same layer.
@@ -100,6 +116,11 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
     if not comfy.model_management.is_device_cpu(offload_device):
         model.to(offload_device)
     weights = {ours: state[theirs] for ours, theirs in names.items()}
+    for ours, theirs in names.items():
+        for extra in ("weight_scale", "comfy_quant"):
+            stored_extra = f"{theirs.removesuffix('weight')}{extra}"
+            if theirs.endswith(".weight") and stored_extra in state:
+                weights[f"{ours.removesuffix('weight')}{extra}"] = state[stored_extra]
     model.load_model_weights(weights, "", assign=patcher.is_dynamic())
     patcher.cached_patcher_init = (load_unet, (folder, precision))
     return patcher
@@ -109,7 +130,7 @@ def load_vae(folder: str) -> comfy.sd.VAE:
     """The decoder's VAE as a native VAE."""
     checkpoint = open_checkpoint(folder)
     config = checkpoint.config.vae
-    state = _read(checkpoint, "vae")
+    state, _ = _read(checkpoint, "vae")
     vae = _compact_vae(checkpoint, state) if config.patch > 1 else _published_vae(checkpoint, state)
     vae.downscale_ratio = vae.upscale_ratio = config.downscale
     vae.latent_channels = config.latent_channels
@@ -246,11 +267,29 @@ def host_vae_name(name: str, levels: int) -> str:
     return ".".join([side, "norm_out" if rest[0] == "conv_norm_out" else rest[0], *rest[1:]])
 
 
-def _read(checkpoint: Checkpoint, part: str) -> dict[str, torch.Tensor]:
-    """All tensors of a part; packed files go through the host's reader, which can map them and load them on demand."""
-    if checkpoint_kind(checkpoint.folder) == "packed":
-        return comfy.utils.load_torch_file(str(checkpoint.folder / part_file(part)), safe_load=True)
-    return dict(checkpoint.parts[part])
+def _read(checkpoint: Checkpoint, part: str) -> tuple[dict[str, torch.Tensor], dict | None]:
+    """All tensors of a part, and what the host needs to know when some of them are quantised.
+
+    Packed files go through the host's reader, which can map them and load them on demand.
+    """
+    if checkpoint_kind(checkpoint.folder) != "packed":
+        return dict(checkpoint.parts[part]), None
+    file = str(checkpoint.folder / part_file(part))
+    state, metadata = comfy.utils.load_torch_file(file, safe_load=True, return_metadata=True)
+    if HEADER_KEY not in (metadata or {}):
+        return state, None
+    if not hasattr(comfy.ops, "mixed_precision_ops") or not hasattr(comfy.utils, "detect_layer_quantization"):
+        raise WeGenError(f"This ComfyUI does not run quantised weights as in {file}. Update it, or convert to bf16.")
+    state, _ = comfy.utils.convert_old_quants(state, metadata=metadata)
+    return state, comfy.utils.detect_layer_quantization(state, "")
+
+
+def _operations(quantisation: dict | None, compute: torch.dtype, device: torch.device):
+    if quantisation is None:
+        return comfy.ops.manual_cast
+    fast = comfy.model_management.supports_fp8_compute(device)
+    disabled = set() if fast else {"float8_e4m3fn"}
+    return comfy.ops.mixed_precision_ops(quantisation, compute, disabled=disabled)
 
 
 def _patcher(module: nn.Module, load_device, offload_device, disable_dynamic: bool):
@@ -265,10 +304,15 @@ def _small_on_cpu(state: dict[str, torch.Tensor], device: torch.device) -> bool:
     return comfy.model_management.is_device_cpu(device) and bytes_in_float32 <= SMALL_PART
 
 
-def _weight_dtype(state: dict[str, torch.Tensor], precision: str, device: torch.device) -> torch.dtype:
+def _weight_dtype(
+    state: dict[str, torch.Tensor], precision: str, device: torch.device, quantisation: dict | None = None
+) -> torch.dtype:
     if PRECISIONS[precision] is not None:
         return PRECISIONS[precision]
-    return torch.float32 if _small_on_cpu(state, device) else comfy.utils.weight_dtype(state)
+    if _small_on_cpu(state, device):
+        return torch.float32
+    # Of a quantised part that is the type of what is not: most of its weights would say int8.
+    return torch.bfloat16 if quantisation else comfy.utils.weight_dtype(state)
 
 
 def compute_dtype(patcher) -> torch.dtype:

@@ -1,0 +1,167 @@
+"""Writing packed folders: one safetensors file a part, tensor by tensor, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import WeGenError
+from ..network.configuration import WeGenConfig
+from .reader import CONFIG_FILE, PARTS, part_file
+from .tokenizer import ADDED_FILE, MODEL_FILE, Tokenizer
+
+PARTIAL = ".partial"
+NAMES = {
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.float32: "F32",
+    torch.int8: "I8",
+    torch.float8_e4m3fn: "F8_E4M3",
+}
+"""Of number types in safetensors files."""
+
+
+class Entry(NamedTuple):
+    """One tensor of a file that is to be written."""
+
+    key: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+
+class PartLayout:
+    """What the safetensors file of one part will look like, known before any tensor is there.
+
+    Args:
+        entries: in the order of writing.
+        metadata: strings for the file's header.
+    """
+
+    def __init__(self, entries: Sequence[Entry], metadata: Mapping[str, str] = {}):
+        self.entries = tuple(entries)
+        header: dict[str, dict] = {"__metadata__": {"format": "pt", **metadata}}
+        end = 0
+        for key, dtype, shape in self.entries:
+            begin, end = end, end + torch.Size(shape).numel() * dtype.itemsize
+            header[key] = {"dtype": NAMES[dtype], "shape": list(shape), "data_offsets": [begin, end]}
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
+        self.header = len(text).to_bytes(8, "little") + text
+        self.tensor_bytes = end
+        self.file_bytes = len(self.header) + end
+
+
+def new_folder(destination: str | Path) -> Path:
+    """The absolute path of a folder to be written.
+
+    Raises:
+        WeGenError: it exists.
+    """
+    destination = Path(os.path.abspath(Path(destination).expanduser()))
+    if destination.exists() or destination.is_symlink():
+        raise WeGenError(f"{destination} exists already. Remove it, or choose another name.")
+    return destination
+
+
+def partial_folder(destination: Path) -> Path:
+    """Where a folder is written until it is whole."""
+    return destination.with_name(destination.name + PARTIAL)
+
+
+def write_folder(
+    destination: Path,
+    config: WeGenConfig,
+    tokenizer: Tokenizer,
+    layouts: Mapping[str, PartLayout],
+    tensors: Callable[[str], Iterator[Tensor]],
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write a packed folder from tensors that come one by one.
+
+    Everything is written to a sibling `<name>.partial`, `config.json` last, and renamed at the end: whenever this is
+    interrupted, nothing stands at `destination`, and the next call begins anew.
+
+    Args:
+        destination: from `new_folder`.
+        layouts: of each part.
+        tensors: gives those of a part, in the order of its layout.
+        on_progress: called with bytes written and bytes to write, of tensors.
+
+    Raises:
+        WeGenError: the disk is too full.
+    """
+    partial = partial_folder(destination)
+    _remove_left_over(partial)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    _check_space(destination.parent, sum(layout.file_bytes for layout in layouts.values()))
+    done, total = 0, sum(layout.tensor_bytes for layout in layouts.values())
+    try:
+        partial.mkdir()
+        for name, layout in layouts.items():
+            with _synced(partial / part_file(name)) as file:
+                file.write(layout.header)
+                for entry, value in zip(layout.entries, tensors(name), strict=True):
+                    if (value.dtype, tuple(value.shape)) != (entry.dtype, entry.shape):
+                        raise ValueError(f"{entry.key}: {value.dtype} {tuple(value.shape)} for {entry}.")
+                    file.write(memoryview(value.contiguous().reshape(-1).view(torch.uint8).numpy()))
+                    done += value.nbytes
+                    del value
+                    if on_progress is not None:
+                        on_progress(done, total)
+        with _synced(partial / MODEL_FILE) as file:
+            file.write(tokenizer.model_bytes)
+        with _synced(partial / ADDED_FILE) as file:
+            file.write((json.dumps(tokenizer.added_tokens, ensure_ascii=False, indent=1) + "\n").encode())
+        # Without its configuration a folder is not a checkpoint to anyone, so this comes last.
+        with _synced(partial / CONFIG_FILE) as file:
+            file.write(config.to_json().encode())
+        _sync_folder(partial)
+        os.rename(partial, destination)
+        _sync_folder(destination.parent)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return destination
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise WeGenError(f"The model takes {needed / 1e9:.2f} GB, and {folder} has {free / 1e9:.2f} GB left.")
+
+
+def _remove_left_over(partial: Path) -> None:
+    """Remove what an earlier conversion left behind, and only that."""
+    if not partial.exists():
+        return
+    written = {MODEL_FILE, ADDED_FILE, CONFIG_FILE, *(part_file(part) for part in PARTS)}
+    if not partial.is_dir() or {entry.name for entry in partial.iterdir()} - written:
+        raise WeGenError(f"{partial} is in the way, and is not what an earlier conversion left. Remove it.")
+    shutil.rmtree(partial)
+
+
+@contextmanager
+def _synced(path: Path) -> Iterator[BinaryIO]:
+    """A new file that is on the disk, not just on its way, when the block ends."""
+    with path.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk; only POSIX systems can open one for that."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

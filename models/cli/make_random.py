@@ -1,0 +1,34 @@
+"""`wegen make-random`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .common import OK, PRECISIONS, progress_bars
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `wegen make-random`."""
+    parser.description = (
+        "Write a packed checkpoint with random weights, to try a machine at a size before a download. It paints noise."
+    )
+    parser.add_argument("destination", type=Path, help="the folder to write; must not exist yet")
+    parser.add_argument(
+        "--size",
+        default="published",
+        help="published (27 GB in bf16), 7b-lm and 1b-lm (that language model and little else), nano or tiny",
+    )
+    parser.add_argument("--dtype", choices=PRECISIONS, default="bf16", help="precision to store; default %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights; default %(default)s")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; gives the exit code."""
+    from ..checkpoints.random_weights import make_random
+
+    with progress_bars() as bars:
+        show = bars("writing", "B")
+        print(make_random(arguments.destination, arguments.size, arguments.dtype, arguments.seed, show))
+    return OK

@@ -1,0 +1,123 @@
+"""Quantised checkpoints: how far off, what stays as it is, and that everything reads them."""
+
+import json
+import re
+
+import pytest
+import torch
+from comfyui_wegen.models.bundled import BUNDLED
+from comfyui_wegen.models.checkpoints.convert import convert
+from comfyui_wegen.models.checkpoints.loading import load_wegen
+from comfyui_wegen.models.checkpoints.quantise import (
+    HEADER_KEY,
+    dequantise,
+    hadamard,
+    quantise,
+    quantised_format,
+    rotate_groups,
+)
+from comfyui_wegen.models.checkpoints.reader import open_checkpoint, part_file
+from comfyui_wegen.models.errors import CheckpointError, WeGenError
+from comfyui_wegen.models.prompting.decoding import Decoding
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+LANGUAGE = "llm.model.layers.0.self_attn.q_proj.weight"
+
+
+def outlier_weight():
+    weight = torch.randn(512, 1024, generator=torch.Generator().manual_seed(0)) * 0.03
+    weight[:, 17] *= 60
+    return weight
+
+
+@pytest.mark.parametrize(("precision", "limit"), [("int8", 0.015), ("fp8", 0.04)])
+def test_a_layer_with_an_outlier_is_close(precision, limit):
+    weight = outlier_weight()
+    layer = quantised_format(LANGUAGE, tuple(weight.shape), precision)
+    stored, scale = quantise(weight, layer)
+    assert stored.dtype.itemsize == 1
+    x = torch.randn(64, 1024, generator=torch.Generator().manual_seed(1))
+    exact, found = x @ weight.T, x @ dequantise(stored, scale, layer).T
+    assert float((exact - found).norm() / exact.norm()) < limit
+
+
+@pytest.mark.parametrize("size", [4, 16, 256])
+def test_rotating_twice_is_nothing(size):
+    weight = torch.randn(3, 2 * size)
+    torch.testing.assert_close(rotate_groups(rotate_groups(weight, size), size), weight)
+    torch.testing.assert_close(hadamard(size) @ hadamard(size), torch.eye(size))
+
+
+def test_only_layers_of_transformers_are_quantised():
+    for key in ("llm.lm_head.weight", "llm.model.embed_tokens.weight", "input_resampler.proj.weight"):
+        assert quantised_format(key, (256, 256), "int8") is None
+    assert quantised_format("llm.model.layers.0.input_layernorm.weight", (256,), "int8") is None
+    assert quantised_format("down_blocks.0.resnets.0.conv1.weight", (64, 64, 3, 3), "int8") is None
+    assert quantised_format("down_blocks.0.resnets.0.time_emb_proj.weight", (64, 64), "int8") is None
+    inside = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q.weight"
+    assert quantised_format(inside, (64, 640), "int8")["convrot_groupsize"] == 64
+    assert quantised_format(inside, (64, 30), "int8") is None
+
+
+@pytest.fixture(scope="module", params=["int8", "fp8"])
+def quantised(request, tmp_path_factory):
+    return convert(BUNDLED, tmp_path_factory.mktemp("quantised") / request.param, request.param)
+
+
+def test_the_bundled_model_is_smaller_and_nearly_the_same(quantised):
+    size = {f: (f / part_file("language_model")).stat().st_size for f in (quantised, BUNDLED)}
+    assert size[quantised] < 0.6 * size[BUNDLED]
+    texts = {}
+    for folder in (BUNDLED, quantised):
+        wegen = load_wegen(open_checkpoint(folder), "cpu", torch.float32)
+        text = wegen.config.templates.text_to_picture.format(pictures="", text="a red cat on the left")
+        decoding = Decoding(wegen, [wegen.embed(wegen.tokenizer.encode(text + "<img>"))], room=70)
+        texts[folder] = decoding.write_picture().features.flatten()
+    cosine = torch.nn.functional.cosine_similarity(texts[BUNDLED], texts[quantised], dim=0)
+    assert float(cosine) > (0.99 if quantised.name == "int8" else 0.96)
+
+
+def test_the_header_names_every_quantised_layer(quantised):
+    file = quantised / part_file("language_model")
+    with safe_open(file, framework="pt") as handle:
+        layers = json.loads(handle.metadata()[HEADER_KEY])["layers"]
+    stored = load_file(file)
+    assert len(layers) == 6 * 7
+    for layer in layers:
+        assert stored[f"{layer}.weight"].dtype.itemsize == 1 and stored[f"{layer}.weight_scale"].dtype == torch.float32
+    assert stored["llm.lm_head.weight"].dtype == torch.bfloat16
+    assert HEADER_KEY not in (safe_open(quantised / part_file("vae"), framework="pt").metadata() or {})
+
+
+def test_a_quantised_folder_converts_back(quantised, tmp_path):
+    again = open_checkpoint(convert(quantised, tmp_path / "fp32", "fp32")).language_model[LANGUAGE]
+    exact = open_checkpoint(BUNDLED).language_model[LANGUAGE].float()
+    assert float((again - exact).norm() / exact.norm()) < 0.04
+
+
+def test_parts_can_have_precisions_of_their_own(tmp_path):
+    folder = convert(BUNDLED, tmp_path / "out", "fp16", parts={"language_model": "int8"})
+    assert load_file(folder / part_file("language_model"))[LANGUAGE].dtype == torch.int8
+    assert {t.dtype for t in load_file(folder / part_file("unet")).values()} == {torch.float16}
+    with pytest.raises(WeGenError, match="'decoder'"):
+        convert(BUNDLED, tmp_path / "no", parts={"decoder": "int8"})
+
+
+def test_damaged_or_foreign_quantisation_is_named(quantised, tmp_path):
+    for change, message in (
+        (lambda s, h: (s, {HEADER_KEY: "{"}), "damaged"),
+        (lambda s, h: (s, {HEADER_KEY: re.sub("float8_e4m3fn|int8_tensorwise", "nvfp4", h[HEADER_KEY])}), "'nvfp4'"),
+        (lambda s, h: ({k: v for k, v in s.items() if not k.endswith("q_proj.weight_scale")}, h), "scale is missing"),
+    ):  # fmt: skip
+        folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        for file in quantised.iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        file = folder / part_file("language_model")
+        with safe_open(file, framework="pt") as handle:
+            metadata = handle.metadata()
+        state, metadata = change(load_file(file), metadata)
+        save_file(state, file, metadata)
+        with pytest.raises(CheckpointError, match=message):
+            open_checkpoint(folder)

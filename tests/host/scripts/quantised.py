@@ -1,0 +1,44 @@
+"""Prints, for each folder given, the features and the noise that its parts compute, against those of the first."""
+
+import json
+import sys
+
+import comfy.model_management
+import torch
+from comfyui_wegen.models.prompting.decoding import Decoding
+from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
+from comfyui_wegen.wegen_nodes.host.loading import load_unet
+
+
+def compute(folder):
+    wegen, unet = WeGenBundle(folder), load_unet(folder)
+    config = wegen.config
+    generator = torch.Generator().manual_seed(0)
+    size = config.vision.image_size
+    pixels = torch.randn(1, 3, size, size, generator=generator)
+    seen = wegen.load_vision(1).encode_pixels(pixels)
+    model = wegen.load_language(1, 200)
+    text = config.templates.text_to_picture.format(pictures="", text="a red cat on the left")
+    decoding = Decoding(model, [model.embed(model.tokenizer.encode(text + "<img>"))], 70)
+    features = decoding.write_picture().features
+    comfy.model_management.load_models_gpu([unet])
+    kind = unet.model.get_dtype_inference()
+    sample = torch.randn(1, config.unet.in_channels, 16, 16, generator=generator).to(kind)
+    context = torch.randn(1, 64, config.unet.cross_attention_dim, generator=generator).to(kind)
+    sizes = unet.model.encode_adm(pooled_output=context.mean(1), width=128, height=128).to(kind)
+    noise = unet.model.diffusion_model(sample, torch.tensor([500.0]), context=context, y=sizes)
+    bytes_held = [patcher.model_size() for patcher in (*wegen.get_models(), unet)]
+    return {"seen": seen, "features": features, "noise": noise}, bytes_held
+
+
+with torch.inference_mode():
+    exact, size = compute(sys.argv[1])
+    result = []
+    for folder in sys.argv[2:]:
+        found, smaller = compute(folder)
+        cosines = {
+            name: float(torch.nn.functional.cosine_similarity(exact[name].flatten(), value.float().flatten(), dim=0))
+            for name, value in found.items()
+        }
+        result.append({**cosines, "sizes": [a / b for a, b in zip(smaller, size, strict=True)]})
+print(json.dumps(result))
