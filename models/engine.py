@@ -5,7 +5,7 @@ ComfyUI's nodes, plain Python, the command line and evaluation differ in the pai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -32,7 +32,7 @@ from .prompting.decoding import Decoding, OnStep
 from .prompting.domain import normalise_prompt
 from .prompting.rewriting import OnText, RewriteRequest, report, rewrite_each, rows_needed
 from .prompting.text_sampling import TextSampling
-from .values import Answer, Chat, Reference, References, SamplerSettings, Turn, Value
+from .values import Answer, Chat, Collection, Reference, References, SamplerSettings, Turn, Value
 
 NOT_UNDERSTOOD = "I did not understand {order!r}: nothing in the picture would change, so it is as it was."
 ALREADY_SO = "The picture already shows that, so nothing was changed."
@@ -207,7 +207,7 @@ def take_turns(
     turns = [_begin(request, chat, parts) for request, chat in zip(requests, chats, strict=True)]
     written = _drafts(turns, parts, progress)
     items = [
-        _Item(turn, draft, turn.view, turn.view_features)
+        _Item(turn, draft, turn.view, turn.view_features, draft.features)
         for turn, some in zip(turns, written, strict=True)
         for draft in some.drafts
     ]
@@ -215,9 +215,12 @@ def take_turns(
         item.plan_change(parts.config)
     _look_closer(items, parts, progress)
     _paint(items, painter)
-    _finish(items, parts)
-    by_turn = {id(turn): [item for item in items if item.turn is turn] for turn in turns}
-    return [turn.result(by_turn[id(turn)], some.spoken) for turn, some in zip(turns, written, strict=True)]
+    finished = list(zip(items, _finish(items, parts), strict=True))
+    results = []
+    for turn, some in zip(turns, written, strict=True):
+        own = [(item, answer) for item, answer in finished if item.turn is turn]
+        results.append(turn.result([item for item, _ in own], [answer for _, answer in own], some.spoken))
+    return results
 
 
 def draft_pictures(
@@ -244,7 +247,7 @@ def predict_masks(
     [written] = _drafts([turn], parts, progress)
     if written.spoken:
         raise AnsweredInWords(written.spoken)
-    before, how = turn.before.answer, request.settings.auto_mask
+    before, how = turn.before, request.settings.auto_mask
     if how is None:
         raise WeGenError("The model's own mask is off in the settings; give an AutoMask.")
     height, width = before.picture.shape[:2]
@@ -269,25 +272,32 @@ class _Turn:
     """Height and width in pixels of the finished picture."""
     allowed: Tensor | None
     """`[H, W]` in 0..1, where the user lets the picture change; None is everywhere."""
-    view: Crop | None
+    view: Crop
     notes: list[str] = field(default_factory=list)
 
     @property
-    def before(self) -> Turn:
-        return self.original.last
+    def is_edit(self) -> bool:
+        return bool(self.original.turns)
 
     @property
-    def view_features(self) -> Tensor | None:
-        return self.chat.last.answer.features if self.chat.turns else None
+    def before(self) -> Answer:
+        """The picture that is changed."""
+        return self.original.last.answer
 
-    def result(self, items: Sequence[_Item], spoken: str) -> TurnResult:
+    @property
+    def view_features(self) -> Tensor:
+        """`[tokens_per_picture, D]` of the part of the picture that is worked on; nothing for a first picture."""
+        features = self.chat.last.answer.features if self.is_edit else None
+        return torch.empty(0) if features is None else features
+
+    def result(self, items: Sequence[_Item], answers: Sequence[Answer], spoken: str) -> TurnResult:
         if spoken:
             return TurnResult(self.original, tuple(self.notes), None, spoken)
         request, masks = self.request, self.request.masks
-        masks = masks.fitted(*self.size) if self.original.turns else Masks()
+        masks = masks.fitted(*self.size) if self.is_edit else Masks()
         turn = Turn(
             request.instruction,
-            tuple(item.answer for item in items),
+            tuple(answers),
             request.references,
             masks.edit,
             masks.keep,
@@ -313,7 +323,8 @@ def _begin(request: TurnRequest, chat: Chat, parts: Parts) -> _Turn:
     if not chat.turns:
         width, height = request.size or (config.size, config.size)
         require_size(width, height)
-        return _Turn(request, chat, chat, (height, width), None, None, notes)
+        whole = Crop(0, 0, height, width, (height, width), (height, width))
+        return _Turn(request, chat, chat, (height, width), None, whole, notes)
     height, width = chat.last.answer.picture.shape[:2]
     require_size(width, height)
     allowed = resolve_masks(chat, request.masks)
@@ -367,7 +378,7 @@ class _Words(NamedTuple):
     overrides: tuple[str, ...]
     sampling: TextSampling | None
     feature_guidance: float
-    collection: str
+    collection: Collection
 
 
 class _Written(NamedTuple):
@@ -481,7 +492,7 @@ def _features(
 ) -> dict[tuple[int, str], Tensor]:
     """The features `[tokens_per_picture, D]` of each turn's picture for each of its descriptions, in few batches."""
     config, tokenizer = wegen.config, wegen.tokenizer
-    found = {}
+    found: dict[tuple[int, str], Tensor] = {}
     for guidance, collection in dict.fromkeys((one.feature_guidance, one.collection) for one in asked):
         places = [
             (n, text)
@@ -508,21 +519,20 @@ class _Item:
 
     turn: _Turn
     draft: PictureDraft
-    view: Crop | None
-    before_features: Tensor | None
-    """Of the part of the picture that is worked on, as it was."""
+    view: Crop
+    before_features: Tensor
+    """Of the part of the picture that is worked on, as it was; nothing for a first picture."""
+    meant: Tensor
+    """The features of the draft, before kept cells got back those of the picture before."""
     change: Tensor | None = None
     """`[H, W]` in 0..1 at full size; None when all of it may change."""
-    meant: Tensor | None = None
-    """The features of the draft, before kept cells got back those of the picture before."""
     painted: Tensor | None = None
     """`[h, w, 3]` of the view."""
-    answer: Answer | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
     def is_edit(self) -> bool:
-        return self.view is not None
+        return self.turn.is_edit
 
     @property
     def settings(self) -> SamplerSettings:
@@ -530,7 +540,6 @@ class _Item:
 
     def plan_change(self, config: WeGenConfig) -> None:
         """Decide where the picture may change. Cells that may not change get the features that they had."""
-        self.meant = self.draft.features
         if not self.is_edit:
             return
         self.change = self.turn.allowed
@@ -547,7 +556,7 @@ class _Item:
                 mask[box.box] = own.mask
             self.change = mask if self.turn.allowed is None else mask * self.turn.allowed
             if own.empty:
-                before = self.turn.before.answer.described
+                before = self.turn.before.described
                 known = bool(before) and _same_words(self.draft.rewrite, before)
                 self.notes.append(ALREADY_SO if known else NOT_UNDERSTOOD.format(order=self.turn.request.instruction))
         self.keep_cells()
@@ -599,20 +608,20 @@ def _look_closer(items: Sequence[_Item], parts: Parts, progress: Progress) -> No
 
 def _paint(items: Sequence[_Item], painter: Painter) -> None:
     """Paint what may change, pictures of one size and with the same settings at once."""
-    groups: dict[Hashable, list[_Item]] = {}
+    groups: dict[tuple[tuple[int, int], SamplerSettings, bool], list[_Item]] = {}
     for item in items:
         if item.paints:
-            size = item.turn.size if item.view is None else item.view.padded
-            groups.setdefault((size, item.settings, item.change is None), []).append(item)
+            groups.setdefault((item.view.padded, item.settings, item.change is None), []).append(item)
     for ((height, width), settings, _), some in groups.items():
-        before = change = None
+        before: Tensor | None = None
+        change: Tensor | None = None
         if some[0].is_edit:
             # Pictures of one turn begin with the same picture, which is then encoded only once.
             places = {id(item.turn): item for item in some} if len({item.view for item in some}) == 1 else {}
             shown = list(places.values()) if len(places) == 1 else some
-            before = torch.stack([take(item.turn.before.answer.picture[..., :3], item.view) for item in shown])
-            if some[0].change is not None:
-                change = torch.stack([take_mask(item.change, item.view) for item in some])
+            before = torch.stack([take(item.turn.before.picture[..., :3], item.view) for item in shown])
+            masks = [take_mask(item.change, item.view) for item in some if item.change is not None]
+            change = torch.stack(masks) if masks else None
         features = torch.stack([item.draft.features for item in some])
         seeds = [item.draft.seed for item in some]
         painted = painter.paint(PaintJob(features, seeds, settings, width, height, before, change))
@@ -623,35 +632,36 @@ def _paint(items: Sequence[_Item], painter: Painter) -> None:
 # --- putting back -----------------------------------------------------------------------------------------------------
 
 
-def _finish(items: Sequence[_Item], parts: Parts) -> None:
+def _finish(items: Sequence[_Item], parts: Parts) -> list[Answer]:
     """Make answers of what was painted: kept pixels are those from before, and features and words fit the result."""
     pictures = [_composite(item) for item in items]
     # What was painted is only part of such a picture; the next turn has to see all of it.
-    seen = [n for n, item in enumerate(items) if item.paints and item.is_edit and _pasted(item)]
-    features = _encode([pictures[n] for n in seen], parts)
-    limited = [n for n in seen if items[n].turn.allowed is not None]
+    pasted = {n: pictures[n] for n, item in enumerate(items) if item.paints and item.is_edit and _pasted(item)}
+    whole = _encode(pasted, parts)
+    limited = {n for n in pasted if items[n].turn.allowed is not None}
     # Of a crop, what the model meant is compared with the crop.
-    cropped = [n for n in limited if items[n].view.box != _whole(items[n])]
-    close = dict(zip(cropped, _encode([pictures[n][items[n].view.box] for n in cropped], parts), strict=True))
-    whole = dict(zip(seen, features, strict=True))
+    cropped = {n: pasted[n][items[n].view.box] for n in limited if items[n].view.box != _whole(items[n])}
+    close = {**whole, **_encode(cropped, parts)}
+    answers = []
     for n, item in enumerate(items):
-        draft, before = item.draft, item.turn.before.answer if item.is_edit else None
+        order, shows = item.turn.request.instruction, None
         if not item.paints:
-            item.answer = _unchanged(item)
             if not item.notes:
-                item.notes.append(OVERRULED.format(order=item.turn.request.instruction))
+                item.notes.append(OVERRULED.format(order=order))
+            answers.append(_unchanged(item))
             continue
-        shows = None
         if n in limited:
-            came = outcome(item.before_features, item.meant, close.get(n, whole[n]))
+            came = outcome(item.before_features, item.meant, close[n])
             if came == "overruled":
-                item.answer = _unchanged(item)
-                item.notes.append(OVERRULED.format(order=item.turn.request.instruction))
+                item.notes.append(OVERRULED.format(order=order))
+                answers.append(_unchanged(item))
                 continue
             if came == "partly":
-                item.notes.append(PARTLY.format(order=item.turn.request.instruction))
-                shows = _description(whole[n], pictures[n], parts) or before.described
-        item.answer = Answer(draft.rewrite, whole.get(n, draft.features), pictures[n], draft.seed, item.change, shows)
+                item.notes.append(PARTLY.format(order=order))
+                shows = _description(whole[n], pictures[n], parts) or item.turn.before.described
+        features = whole.get(n, item.draft.features)
+        answers.append(Answer(item.draft.rewrite, features, pictures[n], item.draft.seed, item.change, shows))
+    return answers
 
 
 def _whole(item: _Item) -> tuple[slice, slice]:
@@ -664,11 +674,13 @@ def _pasted(item: _Item) -> bool:
     return item.change is not None or item.view.size != item.turn.size
 
 
-def _composite(item: _Item) -> Tensor | None:
-    """The finished picture `[H, W, 3]`; None where nothing was painted."""
-    if item.painted is None or not item.is_edit:
+def _composite(item: _Item) -> Tensor:
+    """The finished picture `[H, W, 3]`; the one before where nothing was painted."""
+    if item.painted is None:
+        return item.turn.before.picture
+    if not item.is_edit:
         return item.painted
-    before, painted, settings = item.turn.before.answer.picture[..., :3], item.painted, item.settings
+    before, painted, settings = item.turn.before.picture[..., :3], item.painted, item.settings
     if settings.align and item.change is not None:
         motion = estimate(take(before, item.view), painted, take_mask(item.change, item.view))
         painted = undo(painted, motion)
@@ -680,18 +692,18 @@ def _composite(item: _Item) -> Tensor | None:
 
 def _unchanged(item: _Item) -> Answer:
     """The picture before, to the bit, with the words that belong to it."""
-    before = item.turn.before.answer
-    nothing = torch.zeros(*item.turn.size)
-    item.change = nothing
-    features = before.features if before.features is not None else item.before_features
-    return Answer(item.draft.rewrite, features, before.picture, item.draft.seed, nothing, before.described)
+    before = item.turn.before
+    item.change = torch.zeros(*item.turn.size)
+    features = item.before_features if before.features is None else before.features
+    return Answer(item.draft.rewrite, features, before.picture, item.draft.seed, item.change, before.described)
 
 
-def _encode(pictures: Sequence[Tensor], parts: Parts) -> list[Tensor]:
+def _encode(pictures: Mapping[int, Tensor], parts: Parts) -> dict[int, Tensor]:
+    """Features `[tokens_per_picture, D]` of pictures by their numbers."""
     if not pictures:
-        return []
-    found = parts.load_vision(len(pictures)).encode_pictures([to_pil(picture) for picture in pictures])
-    return list(found.float().cpu())
+        return {}
+    found = parts.load_vision(len(pictures)).encode_pictures([to_pil(picture) for picture in pictures.values()])
+    return dict(zip(pictures, found.float().cpu(), strict=True))
 
 
 def _description(features: Tensor, picture: Tensor, parts: Parts) -> str:

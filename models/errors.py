@@ -1,8 +1,8 @@
-"""Errors that speak to the person at the graph or the command line."""
+"""Errors whose message users read, at the node or on the command line."""
 
 
 class WeGenError(ValueError):
-    """Something the user can mend; the message names the value, the limit and the way out."""
+    """Something the user can put right; the message names the value, the limit and the way out."""
 
 
 class AnsweredInWords(WeGenError):

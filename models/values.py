@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from .errors import WeGenError
+
+Collection = Literal["aligned", "released"]
+"""Where features are read off: where training put their targets, or one position later as the published code."""
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 
@@ -21,6 +24,7 @@ def _same(a: Any, b: Any) -> bool:
     return a == b
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Value:
     """Equality by content, tensors included; the hash leaves tensors out."""
 
@@ -121,7 +125,7 @@ class SamplerSettings:
     guidance_scale: float = 0.0
     """Of the painter; 0 takes what the checkpoint is best with."""
     feature_guidance: float = 1.0
-    collection: str = "aligned"
+    collection: Collection = "aligned"
     sampler: str = "euler"
     scheduler: str = "published"
     strength: float = 1.0

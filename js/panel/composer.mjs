@@ -43,7 +43,7 @@ export class Composer {
       class: "wg-count",
       title: t("variants"),
       "aria-label": t("variants"),
-      on: { change: () => this.#setCount() },
+      on: { change: () => this.#setCount(), focus: () => this.count.select() },
     });
     this.send = button("send", t("send"), () => this.submit(), { class: "wg-main wg-send" });
     const times = el("span", { class: "wg-times" }, el("span", { text: "×", "aria-hidden": "true" }), this.count);

@@ -47,7 +47,7 @@ export class Library {
         more,
         [
           { icon: "pencil", text: t("rename"), run: () => this.#rename(chat, label) },
-          { icon: "download", text: t("export"), run: () => this.views.download(api.apiURL(exportRoute(chat.id)), "") },
+          { icon: "download", text: t("export"), run: () => this.#export(chat).catch((error) => this.views.failed(error)) },
           { icon: "trash", text: t("delete"), danger: true, run: () => this.#delete(chat) },
         ],
         chat.name,
@@ -75,6 +75,15 @@ export class Library {
     if (!(await this.views.confirm(t("deleteSure", { name: chat.name })))) return;
     await this.session.deleteChat(chat.id).catch((error) => this.views.failed(error));
     await this.#load();
+  }
+
+  async #export(chat) {
+    // Fetched, for a plain link does not say which of the host's users asks.
+    const response = await api.fetchApi(exportRoute(chat.id));
+    if (!response.ok) throw new Error((await response.json()).error);
+    const url = URL.createObjectURL(await response.blob());
+    this.views.download(url, `${chat.name}.zip`);
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
   }
 
   #import() {

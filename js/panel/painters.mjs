@@ -116,8 +116,8 @@ export class Painters {
 
 /** The JSON that WeGen Turn reads; see wegen_nodes/host/panel_turn.py. */
 function recordOf(doc, turn) {
-  const { instruction, settings, base } = turn;
-  const record = { instruction, release: Boolean(turn.release) };
+  const { settings, base } = turn;
+  const record = { instruction: turn.words || turn.instruction, release: Boolean(turn.release) };
   if (turn.references.length) record.references = turn.references.map(({ name, file, weight, area }) => ({ name, file, weight, area: area ?? undefined }));
   if (turn.change) record.change = turn.change;
   const keep = turn.keep ? [turn.keep] : [];

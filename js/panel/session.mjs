@@ -147,7 +147,8 @@ export class Session {
   }
 
   #complete(settings) {
-    const complete = { ...this.defaults, ...settings };
+    const given = Object.entries(settings ?? {}).filter(([name, value]) => typeof value === typeof this.defaults[name]);
+    const complete = { ...this.defaults, ...Object.fromEntries(given) };
     if (!this.models.includes(complete.model)) complete.model = this.models[0] ?? "";
     return complete;
   }
@@ -180,7 +181,7 @@ export class Session {
 
   /** How many pictures the next turn gives. */
   get count() {
-    return this.doc.draft.count ?? (this.base ? 1 : this.doc.settings.variants);
+    return this.doc.draft.count ?? (this.base ? 1 : (this.doc.settings.variants ?? 1));
   }
 
   /** Send the draft as an order or, with `ask`, as a question. */

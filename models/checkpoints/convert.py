@@ -26,7 +26,7 @@ BESIDE_QUANTISED = "bf16"
 def part_precision(part: str, dtype: Precision) -> Precision:
     """The precision in which `part` is stored.
 
-    The VAE stays in fp32 whatever is asked for: SDXL's overflows in fp16, bf16 keeps so few digits that skies get
+    The VAE always stays in fp32: SDXL's overflows in fp16, bf16 keeps so few digits that skies get
     bands, and it is some 1 % of the whole.
     """
     return "fp32" if part == "vae" else dtype

@@ -15,7 +15,7 @@ from .wegen import WeGen
 
 
 def load_wegen(checkpoint: Checkpoint, device: str | torch.device, dtype: torch.dtype) -> WeGen:
-    """The parts that see and write, without the decoder."""
+    """The vision encoder and the language model, without the decoder."""
     config, device = checkpoint.config, torch.device(device)
     operations = few_rows if device.type == "cpu" and dtype == torch.float32 else nn
     with torch.device("meta"):

@@ -20,7 +20,7 @@ from .tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class WeGen:
-    """The parts of one checkpoint that see and write; the decoder that paints stands beside it.
+    """The vision encoder and the language model of one checkpoint; the decoder is not part of it.
 
     Attributes:
         device: where inputs are put; inside a host the modules get there by the host's own patchers.
@@ -85,7 +85,7 @@ class WeGen:
             if tuple(picture.shape) != expected:
                 raise WeGenError(
                     f"A reference or chat holds {picture.shape[0]} features of {picture.shape[1]} numbers, this "
-                    f"checkpoint works with {expected[0]} of {expected[1]}. Make it anew with this checkpoint."
+                    f"checkpoint works with {expected[0]} of {expected[1]}. Make it again with this checkpoint."
                 )
             inside = slice(start, start + self.config.tokens_per_picture)
             embeddings[inside] = self.agent.embed_features(picture.to(self.device, self.dtype))

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import WeGenError
-from . import ask, bench, convert, data, demo, doctor, evaluate, generate, make_random, train, verify
+from . import ask, bench, calibrate, convert, data, demo, doctor, evaluate, generate, make_random, train, verify
 from .common import INTERRUPTED, USER_ERROR, package_version
 
 _FORMAT = argparse.RawDescriptionHelpFormatter
@@ -19,6 +19,7 @@ _COMMANDS = {
     "generate": (generate, "draw pictures, and refine them"),
     "ask": (ask, "ask about pictures"),
     "convert": (convert, "write the packed form of a checkpoint"),
+    "calibrate": (calibrate, "measure a checkpoint's features for the own mask"),
     "make-random": (make_random, "write a checkpoint with random weights"),
     "verify": (verify, "recompute reference values"),
     "doctor": (doctor, "what this machine can run, and whether a checkpoint is whole"),
@@ -32,7 +33,7 @@ _COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code.
 
-    0: done. 1: `verify` found a value out of tolerance. 2: something the user can mend, said in one line on stderr.
+    0: done. 1: `verify` found a value out of tolerance. 2: something users can put right, said in one line on stderr.
     130: interrupted. Anything else that goes wrong is a defect and shows its traceback.
     """
     arguments = _parser().parse_args(argv)

@@ -82,16 +82,10 @@ def count(text: str) -> int:
 
 
 def read_picture(file: Path) -> Image.Image:
-    """A picture file, the right side up."""
-    from PIL import Image, ImageOps
+    """A picture file as RGB, the right side up."""
+    from ..media.images import read_picture
 
-    try:
-        with Image.open(file) as picture:
-            # Cameras write which side is up instead of turning the pixels.
-            return ImageOps.exif_transpose(picture)
-    except (OSError, Image.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise WeGenError(f"Cannot read the picture {file}: {reason}.") from error
+    return read_picture(file)
 
 
 def read_mask(file: Path | None) -> Tensor | None:

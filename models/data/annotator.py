@@ -1,4 +1,4 @@
-"""Who tells what is in a video and what happens in it.
+"""Annotators: what is in a video and what changes in it.
 
 The storybook's annotator reads the ground truth. One for real videos would detect, segment, track and ask a captioning
 model; everything after it stays the same.

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import WeGenError
 from .composite import match_tone, paste, with_channels
-from .masks import bounding_box, feathered, latent_mask, reflected
+from .masks import bounding_box, feathered, reflected
 
 CONTEXT = 0.25
 """How far a crop reaches beyond the change area on each side, as a share of the area's longer side."""
@@ -139,30 +138,6 @@ def put_back(
     picture = with_channels(before, channels).clone()
     picture[crop.box] = paste(before[crop.box], after, feathered(part, feather))
     return picture
-
-
-def crop_features(features: Tensor, crop: Crop, height: int, width: int) -> Tensor:
-    """Features `[K, D]` of a whole picture of `height` x `width` -> those of the crop, by interpolation of their grid.
-
-    An estimate: features that were made for the crop itself say more about it.
-    """
-    side = round(len(features) ** 0.5)
-    if (crop.height, crop.width) == (height, width):
-        return features
-    grid = features.float().T.reshape(1, -1, side, side)
-    spots = []
-    for start, length, whole in ((crop.top, crop.height, height), (crop.left, crop.width, width)):
-        middles = (start + (torch.arange(side) + 0.5) * length / side) / whole
-        spots.append(middles * 2 - 1)
-    rows, columns = torch.meshgrid(*spots, indexing="ij")
-    where = torch.stack([columns, rows], dim=-1)[None].to(grid)
-    found = F.grid_sample(grid, where, mode="bilinear", padding_mode="border", align_corners=False)
-    return found.flatten(2)[0].T.to(features.dtype)
-
-
-def latent_crop_mask(change: Tensor, crop: Crop, downscale: int) -> Tensor:
-    """The crop of a mask `[H, W]` on the cells of the latent that is painted: `[1, 1, h, w]`."""
-    return latent_mask(take_mask(change, crop), downscale)
 
 
 def _with_context(

@@ -14,7 +14,7 @@ from ..network.configuration import FeatureStatistics
 
 LOWEST, HIGHEST = 0.1, 0.2
 """Where the threshold that is found for one picture lies, as long as its unchanged cells are not above it."""
-SEPARATED = 2.0
+SEPARATED = 4.0
 """How many times farther the changed cells of a picture are than the others, on average, when the two can be told."""
 
 

@@ -63,7 +63,7 @@ def keep(
 
 
 def _fitted(after: Tensor, before: Tensor) -> tuple[Tensor, list[str]]:
-    """`after` at the size of `before`, and what there is to say about it."""
+    """`after` at the size of `before`, and a sentence about it."""
     (height, width), (has_height, has_width) = before.shape[:2], after.shape[:2]
     if (has_height, has_width) == (height, width):
         return after, []
@@ -78,7 +78,7 @@ def _fitted(after: Tensor, before: Tensor) -> tuple[Tensor, list[str]]:
 
 
 def resized(picture: Tensor, height: int, width: int) -> Tensor:
-    """A picture `[h, w, C]` in 0..1 in another size, smoothly; the very same at its own size."""
+    """A picture `[h, w, C]` in 0..1 in another size, smoothly; unchanged at its own size."""
     if picture.shape[:2] == (height, width):
         return picture
     picture = picture.float().permute(2, 0, 1)[None]

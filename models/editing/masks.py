@@ -1,4 +1,4 @@
-"""Keeping what the user likes: change masks, their way to the latent, and exact compositing."""
+"""Change masks: made of edit and keep masks, brought to pixels and latent cells, and feathered."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def fit_mask(mask: Tensor, height: int, width: int) -> Tensor:
         )
     mask = mask.detach().float().cpu()
     if mask.sum().isnan():
-        raise WeGenError("The mask holds numbers that are none (NaN); check the node or file that it comes from.")
+        raise WeGenError("The mask holds values that are not numbers (NaN); check the node or file that it comes from.")
     mask = mask.clamp(0, 1)
     if mask.shape != (height, width):
         mask = F.interpolate(mask[None, None], size=(height, width), mode="nearest-exact")[0, 0]

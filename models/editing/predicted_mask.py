@@ -71,13 +71,13 @@ def predict_edit_mask(
     note = ""
     if how.threshold is not None:
         distance, threshold = 1 - F.cosine_similarity(before.float(), after.float(), dim=-1), how.threshold
+        if (distance > threshold).float().mean() > 0.5:
+            # Most of the picture is meant to change, as with the time of day: what is left of it would show as patches.
+            threshold /= 2
     else:
         distance = distances(before, after, statistics)
         threshold = statistics.threshold if measured else picture_threshold(distance)
         note = "" if measured else NOT_CALIBRATED
-    if (how.threshold is not None or measured) and (distance > threshold).float().mean() > 0.5:
-        # Most of the picture is meant to change, as with the time of day: what is left of it would show as patches.
-        threshold /= 2
     cells = distance.reshape(1, 1, side, side)
     mask = F.interpolate((cells > threshold).float(), size=(height, width), mode="nearest-exact")
     grown, softened = (pixels_of_cells(part / CELL_PARTS, height, width, side) for part in (how.grow, how.soften))
@@ -89,11 +89,6 @@ def predict_edit_mask(
 def pixels_of_cells(cells: float, height: int, width: int, side: int = 8) -> int:
     """Parts of a feature cell in whole pixels of a picture; a cell is the shorter side / `side` wide."""
     return round(cells * min(height, width) / side)
-
-
-def cells_of_pixels(pixels: float, height: int, width: int, side: int = 8) -> float:
-    """Pixels of a picture in parts of a feature cell, as `pixels_of_cells` counts them."""
-    return pixels * side / min(height, width)
 
 
 def grow(mask: Tensor, pixels: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""How far a new picture has slid and grown against the old one, seen from what was to be kept, and the way back.
+"""Registration: shift and zoom of a new picture against the old one, estimated from the kept area, and undone.
 
 Generators and image editors move what they were told to keep by a few pixels. The shift and zoom that lay the kept area
 of the new picture onto the old one are searched on a coarse grid first, then fitted by robust least squares from coarse
@@ -28,10 +28,10 @@ LARGEST_ZOOM = 0.06
 LEAST_KEPT = 400
 """Pixels that must be kept for an estimate; in pictures of over 1024 pixels a side accordingly more."""
 LEAST_CONTRAST = 1.5 / 255
-"""Standard deviation of the kept area's fine detail; below it there is nothing to hold on to."""
+"""Standard deviation of the kept area's fine detail; below it no motion can be estimated."""
 LEAST_CONFIDENCE = 0.7
 LARGEST_DOUBT = 1.0
-"""Pixels, at the picture's corners: the standard error above which an estimate is worth nothing."""
+"""Pixels, at the picture's corners: the standard error above which an estimate is not used."""
 LEAST_EXPLAINED = 0.1
 """Share of the kept area's squared difference that a motion must take away: what a VAE does to an unmoved picture looks
 a little like a motion too."""
@@ -40,10 +40,10 @@ _COARSE_SIDE = 30  # pixels of the longer side where the search begins
 _FINE_SIDE = 1024  # and where it ends; more would cost time and add nothing
 _MOST_POINTS = 20000
 _LEAST_POINTS = 100
-_LEAST_SEEN = 0.2  # of the points, for a motion to be thinkable
+_LEAST_SEEN = 0.2  # of the points, that a motion must leave in the picture
 _STARTS = 3  # of the grid's best that are followed
 _GAINS = (0.25, 4.0)  # of contrast between the pictures
-_FAINTEST = 1e-4  # of slopes that are told from none, brightness (0..1) a pixel
+_FAINTEST = 1e-4  # slope added to all, so that flat areas can be solved for: brightness (0..1) a pixel
 _TINY = 1e-12
 
 
@@ -222,7 +222,7 @@ class _Level:
         return ((wanted - np.clip(shared / power, *_GAINS) * found) * scale).ravel(), float(correlation)
 
     def fit(self, start: np.ndarray, limit: float) -> _Fit:
-        """Follow a start to the best motion nearby."""
+        """Refine a starting guess to the best motion nearby."""
         reach = math.hypot(*self.centre[:, 0])
         unit = np.array([1.0, 1.0, 1 / reach])  # so that one step moves pixels about as far in each parameter
         bounds = np.array([limit, limit, LARGEST_ZOOM * reach]) * 1.05
@@ -263,7 +263,7 @@ class _Level:
         return math.sqrt(max(float(np.linalg.eigvalsh(covariance)[-1]), 0.0))
 
     def _steepness(self, slopes: np.ndarray) -> np.ndarray:
-        """How brightness changes with dx, dy and growth at the corners, `[channels * points, 3]`."""
+        """Derivatives of brightness by dx, dy and zoom at the corners, `[channels * points, 3]`."""
         down, right = slopes
         growing = (self.points[0] * down + self.points[1] * right) / np.hypot(*self.centre)
         return np.stack([right.ravel(), down.ravel(), growing.ravel()], axis=1)
@@ -287,12 +287,12 @@ def _levels(old: np.ndarray, new: np.ndarray, kept: np.ndarray) -> list[_Level]:
 
 
 def _finest(kept: np.ndarray) -> int:
-    """Every how many pixels a picture is looked at in the end."""
+    """The sampling step of the finest level, in pixels."""
     return math.ceil(max(kept.shape) / _FINE_SIDE)
 
 
 def _telling(slopes: np.ndarray) -> np.ndarray:
-    """Which of too many points to look at: the steepest say most, the others, evenly spread, keep the tone honest."""
+    """Choose among too many points: the steepest determine the motion, others, evenly spread, the tone."""
     order = np.argsort(-slopes, kind="stable")
     half = _MOST_POINTS // 2
     rest = order[half:]

@@ -1,4 +1,4 @@
-"""What a picture was to show against what it shows."""
+"""Comparing what a picture shows with what it was to show."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..storybook import Mention, Named
 
 PLACE = ("column", "row")
 IDENTITY = ("kind", "colour", *PLACE)
-"""What "the object is right" means in the gates."""
+"""What "the object is right" means for the thresholds."""
 EVERYTHING = ("kind", "colour", "size", "pose", *PLACE)
 LOOKS = ("kind", "colour", "size")
 ATTRIBUTES = (*LOOKS, "place")

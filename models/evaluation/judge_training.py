@@ -1,4 +1,4 @@
-"""Training the judge on rendered scenes, worn as a decoder wears its pictures.
+"""Training the judge on rendered scenes, degraded as a decoder would.
 
 Run `python -m comfyui_wegen.models.evaluation.judge_training` to make the bundled weights again.
 """
@@ -92,7 +92,7 @@ def _wobble(pixels: Tensor, shifts: Tensor) -> Tensor:
 
 
 def batch_at(seed: int, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """The worn pictures and targets of one training step; the same for the same seed and step."""
+    """The degraded pictures and targets of one training step; the same for the same seed and step."""
     rng = Random(f"judge/{seed}/{step}")
     scenes = [storybook.sample_scene(rng, rng.choice((0, 1, 2, 3, 4, 4, 4, 4, 4, 4))) for _ in range(BATCH)]
     pictures = to_pixels(np.stack([storybook.render(scene) for scene in scenes]))

@@ -22,7 +22,7 @@ _GOOD, _FAIR, _BAD = (60, 150, 80), (214, 160, 40), (200, 50, 50)
 def case_sheet(cases: Sequence[Case], columns: int = 5, most: int = MOST_CASES) -> Image.Image:
     """Up to `most` cases on one picture, in rows of `columns`.
 
-    Those that fail a gate come first, in red frames; then those that fail something else, in yellow ones.
+    Those that miss a threshold come first, in red frames; then those that fail something else, in yellow ones.
     """
     chosen = sorted(cases, key=lambda case: (case.passed(THRESHOLDS), not case.wrong()))[:most]
     width = max(2, *(len(case.pictures) for case in chosen)) * (_PICTURE + _MARGIN) + _MARGIN

@@ -53,7 +53,7 @@ def _framed(picture: Image.Image) -> Image.Image:
 
 
 def filmstrip(chat: Chat) -> Image.Image:
-    """A chat at a glance: the picture of every turn that it went on with, and what was asked for it."""
+    """A chat on one sheet: the picked picture of every turn, and what was asked for it."""
     frames = [
         (to_pil(turn.answer.picture), f"{number}. {turn.instruction or 'your picture'}")
         for number, turn in enumerate(chat.turns, start=1)

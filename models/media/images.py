@@ -1,38 +1,124 @@
-"""Pictures as the user has them, and as the vision encoder and the VAE want them."""
+"""Conversions between PIL pictures, tensors, and what the vision encoder takes."""
 
 from __future__ import annotations
+
+import warnings
+from pathlib import Path
 
 import numpy as np
 import torch
 from einops import rearrange
-from PIL import Image
+from PIL import Image, ImageCms, ImageOps
 from torch import Tensor
 
 from ..errors import WeGenError
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+LARGEST_PICTURE = 178_956_970
+"""Most pixels of a picture file that is read, as by Pillow itself: small files can unpack to more than memory holds."""
+_STRIP = 2**22  # numbers turned to bytes at once
+
+
+def read_picture(path: str | Path) -> Image.Image:
+    """A picture file as 8-bit RGB, the right side up; transparent parts are laid on white.
+
+    Cameras write which side is up instead of turning the pixels. Of an animation the first frame is read.
+
+    Raises:
+        WeGenError: the file is missing, is no picture or a damaged one, or holds too many pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as picture:
+                if picture.width * picture.height > LARGEST_PICTURE:
+                    raise Image.DecompressionBombError
+                picture.load()
+                return flatten_alpha(ImageOps.exif_transpose(picture))
+    except Image.DecompressionBombError as error:
+        raise WeGenError(
+            f"The picture {path} is too large: at most {LARGEST_PICTURE / 1e6:.0f} megapixels are read. "
+            "Make it smaller first."
+        ) from error
+    except Image.UnidentifiedImageError as error:
+        raise WeGenError(f"Cannot read {path}: it is not a picture, or of a format that is not known here.") from error
+    except WeGenError as error:
+        raise WeGenError(f"Cannot read the picture {path}: {error}") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises on damaged files
+        reason = getattr(error, "strerror", None) or error
+        raise WeGenError(f"Cannot read the picture {path}: {reason}.") from error
+
+
+def check_picture(image: Tensor) -> None:
+    """Raise for what is not one picture `[H, W, 1, 3 or 4]` of numbers.
+
+    Values outside 0..1, infinite ones too, are cut to the range where a picture is used; NaN stands for no colour.
+
+    Raises:
+        WeGenError: naming the shape, or that there are NaN.
+    """
+    if image.ndim != 3 or image.shape[-1] not in (1, 3, 4) or 0 in image.shape:
+        raise WeGenError(f"A picture must have the shape [height, width, 1, 3 or 4], got {list(image.shape)}.")
+    # One pass for nearly all pictures: a NaN is in the sum, and nearly nothing else makes one.
+    if image.sum().isnan() and (count := int(image.isnan().any(dim=-1).sum())):
+        raise WeGenError(
+            f"The picture has {count} pixels that are no number (NaN). Mostly a VAE that overflowed in fp16 makes "
+            "them: run it in fp32 or bf16."
+        )
 
 
 def to_pil(image: Tensor) -> Image.Image:
-    """One picture `[H, W, 3 or 4]` in 0..1 -> 8-bit PIL; transparent parts are laid on white."""
-    if image.ndim != 3 or image.shape[-1] not in (1, 3, 4) or 0 in image.shape:
-        raise WeGenError(f"A picture must have the shape [height, width, 1, 3 or 4], got {list(image.shape)}.")
-    pixels = (image.detach().float().cpu().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-    if pixels.shape[-1] == 1:
-        pixels = pixels.repeat(3, axis=-1)
-    return flatten_alpha(Image.fromarray(pixels))
+    """One picture `[H, W, 1, 3 or 4]` in 0..1 -> 8-bit RGB; transparent parts are laid on white.
+
+    Raises:
+        WeGenError: see `check_picture`.
+    """
+    check_picture(image)
+    image = image.detach().cpu()
+    height, width, channels = image.shape
+    pixels = torch.empty(height, width, channels, dtype=torch.uint8)
+    rows = max(1, _STRIP // (width * channels))
+    for top in range(0, height, rows):  # strip by strip, so that a large picture is not held three times
+        strip = image[top : top + rows].float()
+        pixels[top : top + rows] = strip.clamp(0, 1).mul_(255).round_().to(torch.uint8)
+    array = pixels.numpy()
+    return flatten_alpha(Image.fromarray(array[..., 0] if channels == 1 else array))
 
 
 def flatten_alpha(picture: Image.Image) -> Image.Image:
-    """RGB version of any PIL picture; transparent parts are laid on white, 16 bits become 8."""
-    if picture.mode.startswith("I"):
+    """RGB version of any PIL picture; transparent parts are laid on white, 16 bits and floats become 8 bits.
+
+    Whole numbers of more than 8 bits are taken as 16 bits. Floats are taken as 0..1, or as 8 or 16 bits when there are
+    larger ones.
+
+    Raises:
+        WeGenError: colours that cannot be brought to RGB.
+    """
+    if picture.mode.startswith("I") or picture.mode == "F":
         # Pillow's own conversion would cut off all that is above 255.
-        picture = Image.fromarray((np.asarray(picture).clip(0, 65535) / 257).round().astype(np.uint8))
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        picture = Image.fromarray(_eight_bits(np.asarray(picture), picture.mode == "F"))
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        if picture.mode == "La":  # Pillow goes from there to LA alone
+            picture = picture.convert("LA")
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return picture.convert("RGB")
+    if picture.mode == "LAB":
+        return ImageCms.profileToProfile(
+            picture, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    try:
+        return picture.convert("RGB")
+    except ValueError as error:
+        raise WeGenError(f"Colours of the kind {picture.mode} cannot be read; save the picture as RGB.") from error
+
+
+def _eight_bits(values: np.ndarray, floats: bool) -> np.ndarray:
+    largest = 65535.0
+    if floats:
+        values = np.nan_to_num(values, nan=0.0, posinf=65535.0, neginf=0.0)
+        largest = next((top for top in (1.0, 255.0) if values.max() <= top), largest)
+    return (values.clip(0, largest) * (255 / largest)).round().astype(np.uint8)
 
 
 def from_pil(picture: Image.Image) -> Tensor:

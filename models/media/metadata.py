@@ -1,4 +1,4 @@
-"""What a saved picture says of how it came to be: the turns that led to it, as JSON under one key."""
+"""The metadata of a saved picture: the turns that led to it, as JSON under one key."""
 
 from __future__ import annotations
 

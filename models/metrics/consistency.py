@@ -74,7 +74,7 @@ class Drift:
     Attributes:
         turns: one area for each turn after the first; all None when every pixel was free in some turn.
         untouched: share of the picture that no change area ever covered, 0..1.
-        unmasked: numbers, from 2, of turns that had no change area and drew all of the picture anew. They do not make
+        unmasked: numbers, from 2, of turns that had no change area and painted the whole picture. They do not make
             pixels touched: what they lost is what drift is.
     """
 
@@ -85,8 +85,8 @@ class Drift:
     def __str__(self) -> str:
         lines = [f"{self.untouched:.1%} of the picture was never inside a change area. Against turn 1, it is:"]
         for number, area in enumerate(self.turns, start=2):
-            drawn_anew = ", drawn anew without a mask" if number in self.unmasked else ""
-            lines.append(f"Turn {number}{drawn_anew}: {area or 'no pixels to compare'}.")
+            repainted = ", painted as a whole without a mask" if number in self.unmasked else ""
+            lines.append(f"Turn {number}{repainted}: {area or 'no pixels to compare'}.")
         return "\n".join(lines)
 
 

@@ -69,7 +69,7 @@ def compare(name: str, vectors: Tensor) -> Diversity:
         raise WeGenError(f"Diversity is measured on 1 to {MOST_PICTURES} pictures; {len(vectors)} were given.")
     flat = torch.nn.functional.normalize(vectors.flatten(1).double(), dim=1)
     similarities = (flat @ flat.T).clamp(-1, 1)
-    # A black picture has no direction; it is like itself all the same.
+    # A black picture has no direction; its similarity to itself is still 1.
     similarities.fill_diagonal_(1.0)
     return Diversity(name, (1 - similarities).float(), vendi_score(similarities))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -28,7 +28,7 @@ class Agent(nn.Module):
     `operations` makes every layer (`torch.nn`, or the host's).
     """
 
-    def __init__(self, config: WeGenConfig, operations: ModuleType | type = nn, dtype=None, device=None):
+    def __init__(self, config: WeGenConfig, operations: Any = nn, dtype=None, device=None):
         super().__init__()
         place = {"dtype": dtype, "device": device}
         width = config.language.width

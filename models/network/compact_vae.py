@@ -7,7 +7,7 @@ a few million parameters. A larger model keeps diffusers' AutoencoderKL.
 from __future__ import annotations
 
 from itertools import pairwise
-from types import ModuleType
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ class CompactVAE(nn.Module):
     `AutoencoderKL` calls the mode. `operations` makes every layer (`torch.nn`, or the host's).
     """
 
-    def __init__(self, config: VAEConfig, operations: ModuleType | type = nn, dtype=None, device=None):
+    def __init__(self, config: VAEConfig, operations: Any = nn, dtype=None, device=None):
         super().__init__()
         self.patch = config.patch
         folded = config.in_channels * config.patch**2

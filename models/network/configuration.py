@@ -24,7 +24,7 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _require_positive(config: Any) -> None:
-    """Every whole number of a configuration counts or measures something that must be there."""
+    """Raise where a whole number of a configuration is below 1."""
     for entry in dataclasses.fields(config):
         value = getattr(config, entry.name)
         numbers = value if isinstance(value, tuple) else (value,)
@@ -444,7 +444,7 @@ def _build(cls: type, values: Mapping[str, Any], source: str = "config.json") ->
     arguments = {}
     for name, value in values.items():
         hint = hints[name]
-        if dataclasses.is_dataclass(hint):
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             if not isinstance(value, Mapping):
                 raise WeGenError(f"{source}: {cls.__name__}.{name} must be an object, got {value!r}.")
             arguments[name] = _build(hint, value, source)

@@ -18,7 +18,7 @@ def empty_decoder(config: WeGenConfig) -> tuple[nn.Module, nn.Module]:
 
 
 def make_vae(config: VAEConfig) -> nn.Module:
-    """A headless VAE of these sizes: the small models' own, or diffusers'."""
+    """A VAE of these sizes: `CompactVAE` where pixels are folded into patches, else diffusers'."""
     if config.patch > 1:
         return CompactVAE(config)
     from diffusers import AutoencoderKL

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -218,7 +217,7 @@ class LanguageModel(nn.Module):
     `operations` makes every layer (`torch.nn`, or the host's). It needs `Linear`, `Embedding` and `RMSNorm`.
     """
 
-    def __init__(self, config: LanguageConfig, operations: ModuleType | type = nn, dtype=None, device=None):
+    def __init__(self, config: LanguageConfig, operations: Any = nn, dtype=None, device=None):
         super().__init__()
         self.config = config
         self.model = Transformer(config, operations, dtype=dtype, device=device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -66,7 +66,7 @@ class VisionEncoder(nn.Module):
     Parameter names are those of the published `visual.pt`. `operations` makes every layer (`torch.nn`, or the host's).
     """
 
-    def __init__(self, config: VisionConfig, operations: ModuleType | type = nn, dtype=None, device=None):
+    def __init__(self, config: VisionConfig, operations: Any = nn, dtype=None, device=None):
         super().__init__()
         self.config = config
         place = {"dtype": dtype, "device": device}

@@ -76,7 +76,7 @@ class Decoder:
 
         schedule = self.config.schedule
         total = steps_for_strength(steps, strength)
-        published_timesteps(schedule, total)  # says which numbers of steps there can be
+        published_timesteps(schedule, total)  # raises for a number of steps that the schedule does not have
         scheduler = EulerDiscreteScheduler(
             num_train_timesteps=schedule.num_train_timesteps,
             beta_start=schedule.beta_start,

@@ -27,7 +27,8 @@ class Prompt:
     """Text with pictures written out in tokens, and the features of those pictures in order."""
 
     text: str
-    features: tuple[Tensor, ...] = ()
+    features: tuple[Tensor | None, ...] = ()
+    """None for a picture that is too long ago to be read."""
 
     def __add__(self, other: Prompt | str) -> Prompt:
         other = Prompt(other) if isinstance(other, str) else other
@@ -39,7 +40,8 @@ class Prompt:
 
     def embeddings(self, wegen: WeGen) -> Tensor:
         """`[L, width]`, begin-of-sequence token in front."""
-        return wegen.embed(wegen.tokenizer.encode(self.text), self.features)
+        seen = [features for features in self.features if features is not None]
+        return wegen.embed(wegen.tokenizer.encode(self.text), seen)
 
 
 def picture_text(tokens_per_picture: int) -> str:
@@ -195,13 +197,13 @@ def opening(
         rewrite: the words to draw; None or the instruction itself when it is not rewritten.
     """
     task: Task = "text_to_picture" if first else "edit"
-    rewritten = rewrite is not None and rewrite != instruction
-    if rewritten and config.templates.rewrite_place == "instruction":
-        return user_turn(config, tokenizer, task, rewrite, references.items)
-    if rewritten:
+    rewritten = rewrite if rewrite != instruction else None
+    if rewritten is not None and config.templates.rewrite_place == "instruction":
+        return user_turn(config, tokenizer, task, rewritten, references.items)
+    if rewritten is not None:
         task = "rewrite" if first else "edit_rewrite"
     asked = user_turn(config, tokenizer, task, normalise_prompt(config, instruction).text, references.items)
-    return asked + tokenizer.escape(rewrite) if rewritten else asked
+    return asked if rewritten is None else asked + tokenizer.escape(rewritten)
 
 
 def picture_prompt(

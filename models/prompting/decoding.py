@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ..checkpoints.wegen import WeGen
+from ..values import Collection
 from .text_sampling import TextSampling, seeded
 
-Collection = Literal["aligned", "released"]
 OnStep = Callable[[int, int], None]
 """Called after each step with the steps done and the steps to do at most; what it raises stops the generation."""
 

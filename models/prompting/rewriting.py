@@ -330,7 +330,7 @@ _QUOTES = (('"', '"'), ("\u201c", "\u201d"), ("'", "'"), ("\u00ab", "\u00bb"), (
 
 def without_preamble(text: str) -> str:
     """An answer without what chat models say before it ("Sure! Here is ...:"), and without quotes around all of it."""
-    rest = text[_PREAMBLE.match(text).end() :].strip()
+    rest = _PREAMBLE.sub("", text, count=1).strip()
     for left, right in _QUOTES:
         if len(rest) > 2 and rest.startswith(left) and rest.endswith(right) and left not in rest[1:-1]:
             rest = rest[1:-1].strip()

@@ -78,7 +78,7 @@ class AgentStage(Stage):
     ):
         super().__init__()
         if shards is not None:
-            read_index(shards)  # says what is wrong with the folder before anything is computed
+            read_index(shards)  # raises for a bad folder before anything is computed
         self.shards = shards
         self.config, self.options, self.seed, self.tokenizer = config, options, seed, tokenizer
         self.agent = Agent(config)

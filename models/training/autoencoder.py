@@ -29,7 +29,7 @@ CELL = 8  # crops begin at multiples of this many pixels, so that latent cells l
 
 @dataclass(frozen=True)
 class VAEOptions(Mixture):
-    """How the VAE is taught, and with which pages.
+    """Options of the VAE's training and of its pages.
 
     Attributes:
         crop: side in pixels of what is mostly trained on.

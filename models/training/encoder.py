@@ -166,7 +166,7 @@ class EncoderStage(Stage):
 
 
 def initialise(encoder: VisionEncoder) -> None:
-    """Unit patch embeddings and positions that the branches, which end in a norm, do not drown."""
+    """Unit patch embeddings and positions, as large as the output of the branches, which end in a norm."""
     for name, value in encoder.named_parameters():
         if name == "pos_embed":
             nn.init.normal_(value, std=0.5)

@@ -198,7 +198,7 @@ def take_measures(stage: Stage) -> dict[str, float]:
 
 @contextmanager
 def _looking(stage: Stage):
-    """No training, and random numbers of its own: the run goes on as if nobody had looked."""
+    """Evaluation mode with random numbers of its own, so that the run is not changed by it."""
     stage.eval()
     with torch.random.fork_rng(), torch.inference_mode():
         torch.manual_seed(0)

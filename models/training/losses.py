@@ -11,14 +11,14 @@ from torch import Tensor
 from ..network.agent import Agent
 
 IGNORED = -100
-"""The label of a position whose token nobody has to predict."""
+"""The label of a position that does not count in the loss."""
 
 
 class AgentOutputs(NamedTuple):
-    """What the agent foretells of a batch of interleaved sequences."""
+    """The agent's predictions for a batch of interleaved sequences."""
 
     text: Tensor
-    """Scalar: the cross entropy of the words that had to be said."""
+    """Scalar: the cross entropy of the target words."""
     predicted: Tensor
     """`[F, D]`: the features of all targets in reading order, float32."""
     wanted: Tensor

@@ -30,7 +30,7 @@ from .stage import Stage
 
 @dataclass(frozen=True)
 class PainterOptions(Mixture):
-    """How the UNet is taught, and with which pages: things are what is hard to paint, and small ones the most.
+    """Options of the UNet's training and of its pages: things are what is hard to paint, and small ones the most.
 
     Attributes:
         noise: largest deviation put on the features.

@@ -1,4 +1,4 @@
-"""What one stage of training is told: a JSON file of a few numbers, read into frozen dataclasses."""
+"""The configuration of one training stage: a JSON file, read into frozen dataclasses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training that begins with the parts of a finished model instead of with nothing."""
+"""Starting a training from the weights of a finished model."""
 
 from __future__ import annotations
 

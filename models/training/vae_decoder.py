@@ -34,7 +34,7 @@ from .stage import Stage
 
 @dataclass(frozen=True)
 class VAEDecoderOptions(Mixture):
-    """How the VAE's decoder is taught, and with which pages.
+    """Options of the training of the VAE's decoder and of its pages.
 
     Attributes:
         own: share of the latents that come from pages, not from the painter: pictures that are changed begin as such.

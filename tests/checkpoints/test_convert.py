@@ -198,6 +198,7 @@ for moment in ["half", *range(20)]:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kills processes the POSIX way")
 def test_killed_at_any_moment_nothing_half_written_loads(published_dir, tmp_path):
     path = os.pathsep.join([str(Path(entry)) for entry in sys.path if entry])

@@ -77,6 +77,7 @@ def test_commands_that_make_no_sense(arguments, capsys):
     assert "usage: wegen" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_two_turns_with_everything(packed_dir, files, capsys):
     out = files / "new" / "out"
     command = [

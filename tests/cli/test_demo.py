@@ -1,10 +1,12 @@
 """The demo's plumbing on a tiny random model: what it writes and says, not how the pictures look."""
 
+import pytest
 from comfyui_wegen.models.cli.demo_story import REFINEMENTS, WISH_SEEDS, run_demo
 from comfyui_wegen.models.pipeline import Pipeline
 from PIL import Image
 
 
+@pytest.mark.slow
 def test_demo_writes_its_pictures_and_says_what_was_kept(tiny, tmp_path):
     said = []
     seconds = run_demo(Pipeline(*tiny), tmp_path / "demo", said.append)

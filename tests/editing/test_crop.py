@@ -6,8 +6,6 @@ import pytest
 import torch
 from comfyui_wegen.models.editing.crop import (
     LONGEST,
-    crop_features,
-    latent_crop_mask,
     plan_crop,
     put_back,
     take,
@@ -102,7 +100,6 @@ def test_thin_areas_do_not_vanish_from_the_mask_that_is_painted():
     change[500, 100:900] = 0.5
     crop = plan_crop(change, 1000, 1000, 128 * 128, 8)
     assert crop.resized and take_mask(change, crop).max() == 0.5
-    assert latent_crop_mask(change, crop, 8).shape == (1, 1, crop.padded[0] // 8, crop.padded[1] // 8)
     small = plan_crop(change[490:510, 490:510], 20, 20, 128 * 128, 8)
     assert take_mask(change[490:510, 490:510], small).shape == small.padded
 
@@ -113,18 +110,6 @@ def test_opacity_goes_along():
     crop = plan_crop(change, 300, 300, 128 * 128, 8)
     after = put_back(before, take(before, crop)[..., :3], crop, change)
     assert after.shape == (300, 300, 4) and torch.equal(after[change == 0], before[change == 0])
-
-
-def test_features_of_a_crop_are_those_of_its_place():
-    grid = torch.arange(8.0)
-    features = torch.stack(torch.meshgrid(grid, grid, indexing="ij"), dim=-1).reshape(64, 2)
-    crop = plan_crop(mask(800, 800, (150, 250), (500, 600)), 800, 800, 400 * 400, 8, context=0)
-    found = crop_features(features, crop, 800, 800).reshape(8, 8, 2)
-    assert crop.height == 400
-    wanted = crop.top / 100 - 0.5 + 0.25 + torch.arange(8.0) / 2
-    torch.testing.assert_close(found[:, 4, 0], wanted.clamp(0, 7))
-    whole = plan_crop(None, 800, 800, 400 * 400, 8)
-    assert torch.equal(crop_features(features, whole, 800, 800), features)
 
 
 def test_what_does_not_fit_is_refused():

@@ -160,6 +160,7 @@ def edited(before, change, motion):
     return worn(moved_picture(torch.where(change[..., None] > 0, new, before.double()), motion), Random("worn")).float()
 
 
+@pytest.mark.slow
 def test_keep_moves_back_and_keeps_to_the_bit(before, change):
     moved = edited(before, change, Motion(4, -3, 1.02))
     still = edited(before, change, Motion())
@@ -173,6 +174,7 @@ def test_keep_moves_back_and_keeps_to_the_bit(before, change):
     assert off < 0.4 * left
 
 
+@pytest.mark.slow
 def test_keep_says_when_it_leaves_the_picture_where_it_is(before, after, change):
     kept = keep(before, after, change)
     assert "Not aligned" in kept.report

@@ -7,7 +7,6 @@ import torch
 from comfyui_wegen.models.editing.feature_statistics import distances, picture_threshold, spread_of
 from comfyui_wegen.models.editing.predicted_mask import (
     NOT_CALIBRATED,
-    cells_of_pixels,
     grow,
     pixels_of_cells,
     predict_edit_mask,
@@ -139,4 +138,3 @@ def test_softening_a_megapixel_takes_no_time():
 
 def test_parts_of_a_cell_are_pixels():
     assert pixels_of_cells(0.125, 128, 128) == 2 and pixels_of_cells(0.125, 1024, 2048) == 16
-    assert cells_of_pixels(2, 128, 128) == 0.125 and cells_of_pixels(16, 2048, 1024) == 0.125

@@ -132,6 +132,7 @@ def test_an_idea_that_changes_nothing_is_said_and_changes_nothing():
     assert finished.note == NOTHING_TO_CHANGE and torch.equal(finished.answer.picture, PICTURE)
 
 
+@pytest.mark.slow
 def test_a_picture_that_slid_is_moved_back(tiny):
     wegen, _ = tiny
     ramp = torch.linspace(0, 12, 96)
@@ -178,6 +179,7 @@ def test_kept_pixels_stay_over_many_turns(tiny):
     assert torch.equal(chat.origins() == 0, ever == 0)
 
 
+@pytest.mark.slow
 def test_a_replay_and_a_fork_give_the_same_pictures(tiny):
     pipeline = Pipeline(*tiny)
     settings = replace(pipeline.default_settings, steps=2, auto_mask=AutoMask(0.02))

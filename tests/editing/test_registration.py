@@ -43,6 +43,7 @@ def test_known_motions_are_found_in_worn_pictures(kind, dx, dy, zoom):
     assert_close(estimate(picture, after, change), dx, dy, zoom)
 
 
+@pytest.mark.slow
 def test_unmoved_pictures_have_no_motion_however_worn():
     for number in range(4):
         picture = page(number)
@@ -59,6 +60,7 @@ def test_what_is_the_same_in_the_kept_area_is_not_moved():
     assert (motion.found, motion.moved, motion.confidence) == (True, False, 1.0)
 
 
+@pytest.mark.slow
 def test_undoing_brings_kept_pixels_back():
     picture = natural_picture(Random("back"), SIZE, SIZE)
     change, changed = change_of(picture)
@@ -73,6 +75,7 @@ def test_undoing_brings_kept_pixels_back():
     assert off.mean() < 0.2 * as_it_was.mean()
 
 
+@pytest.mark.slow
 def test_transparent_colours_do_not_count():
     picture = natural_picture(Random("alpha"), SIZE, SIZE)
     alpha = torch.ones(SIZE, SIZE, 1)
@@ -83,6 +86,7 @@ def test_transparent_colours_do_not_count():
     assert_close(estimate(torch.cat([stained, alpha], dim=-1), moved), 4, 2, 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case, words",
     [

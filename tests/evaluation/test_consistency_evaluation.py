@@ -20,6 +20,7 @@ def pipeline(packed_dir):
     return Pipeline.from_folder(packed_dir)
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_numbers(packed_dir, tmp_path, capsys):
     arguments = ["--cases", "2", "--only", "seam", "registration", "--model", str(packed_dir)]
     assert cli.main(["eval", "consistency", "--json", str(tmp_path / "numbers.json"), *arguments]) == 0
@@ -42,6 +43,7 @@ def test_registration_tells_a_wrong_estimate(pipeline, monkeypatch):
     assert numbers["registration/found"] == 0 and numbers["registration/false_motions"] == 0
 
 
+@pytest.mark.slow
 def test_kept_pixels_over_turns_and_a_file(pipeline, monkeypatch):
     numbers = consistency.kept(Exam(pipeline, 3))
     assert numbers["kept/max_difference"] == 0 and numbers["kept/turns"] == 3
@@ -56,6 +58,7 @@ def test_masks_are_counted_in_pixels():
     assert overlap([mask, want], [want, want]) == (12 / 16, 12 / 20)
 
 
+@pytest.mark.slow
 def test_the_own_mask_is_measured_and_plotted(packed_dir, tmp_path):
     arguments = ["--cases", "2", "--model", str(packed_dir), "--plot", str(tmp_path / "plot.png")]
     numbers = tmp_path / "numbers.json"
@@ -69,6 +72,7 @@ def test_the_own_mask_is_measured_and_plotted(packed_dir, tmp_path):
     assert cli.main(["eval", "consistency", "--only", "seam", *arguments]) == 2
 
 
+@pytest.mark.slow
 def test_the_stock_way_loses_what_it_should_keep(pipeline, monkeypatch):
     monkeypatch.setattr(consistency, "STOCK_TURNS", 2)
     numbers = consistency.stock(Exam(pipeline, 1))

@@ -96,6 +96,7 @@ def test_the_command_prints_each_stage_and_fails(small, capsys):
     assert "failed:" in lines[-1]
 
 
+@pytest.mark.slow
 def test_a_packed_copy_holds_the_same_values_and_a_coarser_one_does_not(small, tmp_path):
     *_, write = small
     folder = write()

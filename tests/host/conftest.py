@@ -16,6 +16,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.host)
+            item.add_marker(pytest.mark.slow)
             if INSTALL.problem:
                 item.add_marker(pytest.mark.skip(reason=f"{NOT_RUN}host tests, {INSTALL.problem}"))
 

@@ -285,8 +285,125 @@ HOSTILE = [
 ]
 
 
-def test_hostile_strings_are_only_text(panel, server):
+def test_a_workflow_of_stock_nodes_paints(panel, frontend):
     page = panel.page
+    page.click(".wg-settings-open")
+    painter = page.locator("[data-setting='painter']")
+    page.wait_for_function("() => document.querySelector(\"[data-setting='painter']\").options.length > 1")
+    painter.select_option(label="chat with any workflow")
+    page.keyboard.press("Escape")
+    try:
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Start with a picture").click()
+        noise = np.random.default_rng(0).integers(0, 255, (192, 192, 3), dtype=np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(noise).save(buffer, format="PNG")
+        chooser.value.set_files([{"name": "noise.png", "mimeType": "image/png", "buffer": buffer.getvalue()}])
+        page.wait_for_selector(".wg-upload")
+        panel.paint([((0.2, 0.3), (0.8, 0.3)), ((0.2, 0.6), (0.8, 0.6))])
+        changed = panel.say("turn the colours around", count=2)
+        saved = panel.turn_of(changed)
+        kept = panel.pixels(saved["keep"], "L") == 255
+        assert 0.05 < kept.mean() < 0.9
+        for picture in saved["pictures"]:
+            difference = np.abs(panel.pixels(picture["file"]) - noise.astype(int)).max(axis=-1)
+            assert difference[kept].max() == 0
+            assert (difference[~kept] > 0).mean() > 0.5
+        # The chat goes on with what was kept, and so does its workflow.
+        panel.use(changed, 1)
+        again = panel.say("once more")
+        [picture] = panel.turn_of(again)["pictures"]
+        after = panel.pixels(picture["file"])
+        assert np.abs(after - noise.astype(int)).max(axis=-1)[kept].max() == 0
+        again.locator(".wg-workflow").click()
+        page.wait_for_function("() => window.app.graph.nodes.some((node) => node.type === 'WeGenResult')")
+        [file] = saved_files(run_canvas(panel))
+        assert np.array_equal(panel.pixels(file), after)
+    finally:
+        page.click(".wg-settings-open")
+        painter.select_option(label="WeGen")
+        page.keyboard.press("Escape")
+
+
+def test_words_are_shown_while_they_are_written(panel):
+    set_steps(panel, 999)
+    turn = panel.begin("a house", count=1)
+    turn.locator(".wg-phase", has_text="of").wait_for(timeout=TIMEOUT)
+    prompt = panel.turn_of(turn)["prompt"]
+    words = "a <b>red</b> house"
+    # As the server sends it.
+    send = "(detail) => import('/scripts/api.js').then(({ api }) => api.dispatchCustomEvent('wegen.text', detail))"
+    panel.page.evaluate(send, {"prompt_id": prompt, "node": "turn", "text": words})
+    turn.locator(".wg-writing", has_text=words).wait_for()
+    turn.get_by_role("button", name="Cancel").click()
+    panel.wait(turn, "cancelled")
+    set_steps(panel, 20)
+
+
+def test_the_model_suggests_a_mask(panel):
+    page = panel.page
+    panel.say("a red car on a road at night", count=1)
+    page.click(".wg-paint-open")
+    page.locator(".wg-stage canvas.paint").wait_for()
+    page.fill(".wg-stage input[type=text]", "make the car blue")
+    page.get_by_role("button", name="Suggest").click()
+    take = page.locator(".wg-stage input[type=button][value='Use the suggested mask']:enabled")
+    take.wait_for(timeout=TIMEOUT)
+    take.click()
+    page.click(".wg-done")
+    page.wait_for_selector(".wg-stage", state="hidden")
+    changed = panel.turn_of(panel.say("make the car blue"))
+    assert changed["instruction"] == "make the car blue"
+    assert panel.pixels(changed["change"], "L").max() == 255
+
+
+def test_the_keyboard_is_enough(panel):
+    page = panel.page
+    page.focus(".wg-count")
+    page.keyboard.type("3")
+    panel.text.focus()
+    page.keyboard.type("a house")
+    before = set(panel.ids())
+    page.keyboard.press("Enter")
+    turn = panel.new_turn(before)
+    panel.wait(turn)
+    turn.locator("[data-picture='1'] .wg-choice button").first.focus()
+    page.keyboard.press("Enter")
+    turn.locator("[data-picture='1'].wg-own").wait_for()
+    turn.locator("[data-picture='1'] .wg-open").focus()
+    page.keyboard.press("Enter")
+    page.locator(".wg-stage[open] .wg-full").wait_for()
+    page.keyboard.press("ArrowRight")
+    page.locator(".wg-stage h2", has_text="Picture 3").wait_for()
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".wg-stage", state="hidden")
+    # Each button says what it does.
+    nameless = "[...document.querySelectorAll('.wg-panel button')].filter((one) => !one.title && !one.innerText.trim())"
+    assert page.evaluate(f"() => {nameless}.filter((one) => !one.getAttribute('aria-label')).length") == 0
+
+
+def test_a_lost_connection_loses_no_turn(panel):
+    turn = panel.begin("a house", count=2)
+    panel.page.evaluate("() => import('/scripts/api.js').then(({ api }) => api.socket.close())")
+    panel.wait(turn)
+    assert turn.locator(".wg-picture").count() == 2
+
+
+def test_a_turn_that_ran_while_the_page_was_closed(panel, frontend):
+    turn = panel.begin("a house", count=2)
+    turn_id = turn.get_attribute("data-turn")
+    panel.saved()
+    panel.page.goto("about:blank")
+    panel.page.wait_for_timeout(3000)
+    frontend.reload()
+    panel.open()
+    panel.wait(panel.turn(turn_id))
+    assert panel.turn(turn_id).locator(".wg-picture").count() == 2
+
+
+def test_hostile_strings_are_only_text(panel, server, frontend):
+    page = panel.page
+    errors = len(frontend.errors)
     for text in HOSTILE:
         turn = panel.begin(text.replace("\u0000", ""), count=1)
         turn.locator(".wg-bubble").wait_for()
@@ -314,18 +431,22 @@ def test_hostile_strings_are_only_text(panel, server):
         "settings": {"model": evil, "steps": evil},
         "draft": {"text": evil},
     }
-    store_chat(server.url, document, name="hostile")
-    errors = "() => [window.hacked, document.querySelectorAll('.wg-root script, .wg-root [onerror]').length]"
-    page.evaluate("() => window.addEventListener('error', (event) => event.stopImmediatePropagation(), true)")
+    chat = store_chat(server.url, document, name="hostile")
+    harm = "() => [window.hacked, document.querySelectorAll('.wg-root script, .wg-root [onerror]').length]"
     open_stored(panel, "hostile")
     page.click(".wg-settings-open")
     page.wait_for_timeout(500)
     page.keyboard.press("Escape")
-    assert page.evaluate(errors) == [None, 0]
+    assert page.evaluate(harm) == [None, 0]
+    requests.delete(f"{server.url}/wegen/chats/{chat}", timeout=30).raise_for_status()
+    # Pictures that are not there.
+    assert all("/view?" in error for error in frontend.errors[errors:])
+    del frontend.errors[errors:]
 
 
-def test_two_tabs_lose_nothing(panel, server):
+def test_two_tabs_lose_nothing(panel, server, frontend):
     page = panel.page
+    errors = len(frontend.errors)
     panel.say("a tree", count=1)
     chat = panel.saved()["id"]
     other = page.context.new_page()
@@ -347,6 +468,9 @@ def test_two_tabs_lose_nothing(panel, server):
         assert {turn["status"] for turn in document["turns"].values()} == {"done"}
     finally:
         other.close()
+    # Browsers note each answer of the kind "another tab was first".
+    assert all("409" in error for error in frontend.errors[errors:])
+    del frontend.errors[errors:]
 
 
 def long_chat(turns: int, file: dict) -> dict:

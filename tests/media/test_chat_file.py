@@ -173,6 +173,7 @@ def kill_while_saving(path, kills, seed=0):
         assert int(load_chat(path).last.instruction) >= int(said.split()[-1])
 
 
+@pytest.mark.slow
 def test_200_kills_while_saving_never_cost_the_chat_before(tmp_path):
     kill_while_saving(tmp_path / "chat.safetensors", kills=200)
 

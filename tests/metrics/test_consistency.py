@@ -120,7 +120,7 @@ def test_drift_shows_what_turns_without_a_mask_lose(before, change):
     found = drift(chat_of((before, None), (before, change), (lighter(before, 6), None)))
     assert [area.largest for area in found.turns] == [0, 6]
     assert found.unmasked == (3,)
-    assert "Turn 3, drawn anew without a mask: PSNR" in str(found)
+    assert "Turn 3, painted as a whole without a mask: PSNR" in str(found)
 
 
 def test_drift_without_anything_to_compare(before):

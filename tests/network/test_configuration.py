@@ -25,7 +25,7 @@ def test_json_round_trip(config):
 
 def test_round_trip_keeps_every_kind_of_value():
     vision = dataclasses.replace(tiny_config().vision, qkv_bias=False, layer_norm_eps=2e-5)
-    templates = Templates(turn="[{pictures}|{text}]\n", mention="{picture}", rewrite_place="answer")
+    templates = Templates(edit="[{pictures}|{text}]\n", mention="{picture}", rewrite_place="answer")
     vae = dataclasses.replace(tiny_config().vae, preview_factors=(0.5, -1.0, 2.0) * 5)
     config = dataclasses.replace(tiny_config(), vision=vision, templates=templates, vae=vae, name="größer")
     again = WeGenConfig.from_json(config.to_json())

@@ -55,6 +55,7 @@ def test_a_picture_is_what_the_plain_loop_gives(wegen, scale):
     assert not torch.allclose(again.features[0], aligned, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_a_batch_of_different_prompts_is_as_if_each_were_alone(wegen):
     texts = ["a cat <img>", "put the second picture on the left side <img>", "<img>"]
     for scale in (1.0, 3.0):

@@ -416,6 +416,7 @@ def test_given_words_are_drawn_as_they_stand(wegen, place):
         Wish(" ", given="a cat")
 
 
+@pytest.mark.slow
 def test_a_batch_of_ideas_carries_its_rewrites(wegen):
     ideas = think(wegen, Chat(), Wish("12", sampling=TextSampling(1.0)), [4, 5, 6])
     assert [idea.rewrite for idea in ideas] == [one.text for one in rewrite(wegen, "12", [4, 5, 6], TextSampling(1.0))]
@@ -465,6 +466,7 @@ def test_every_description_of_a_fulfilled_wish_counts_in_full():
         assert all(kept(wish.named, Named.of(scene))), wish
 
 
+@pytest.mark.slow
 def test_evaluation_writes_all_its_numbers(tiny, reader, tmp_path, monkeypatch, capsys):
     class Hasty(Pipeline):
         default_settings = SamplerSettings(steps=2, guidance_scale=2.0)

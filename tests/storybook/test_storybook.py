@@ -101,6 +101,7 @@ def test_things_mostly_stand_where_one_expects_them():
     assert 50 < doubles < 300
 
 
+@pytest.mark.slow
 def test_captions_can_be_read_back_exactly():
     rng = Random(2)
     for scene in scenes(2000, seed=2):
@@ -161,6 +162,7 @@ def test_what_is_named_needs_a_thing_of_its_own():
     assert not storybook.satisfies(scene, Named(fewest=3))
 
 
+@pytest.mark.slow
 def test_edits_change_only_what_they_state():
     rng = Random(6)
     actions = set()
@@ -201,6 +203,7 @@ def test_instructions_name_things_without_doubt():
         storybook.apply(Scene("meadow", "day"), gone)
 
 
+@pytest.mark.slow
 def test_questions_are_answered_by_the_scene():
     rng = Random(7)
     topics = set()

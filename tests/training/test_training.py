@@ -152,6 +152,7 @@ def test_another_optimizer_cannot_go_on_with_a_run(trained):
         dataclasses.replace(recipe, optimizer="sgd")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["vae", "encoder", "painter", "vae_decoder", "agent"])
 def test_a_resumed_run_equals_one_without_a_stop(trained, tmp_path, stage):
     recipe = trained.recipe(stage)
@@ -194,6 +195,7 @@ def test_a_polite_stop_saves_the_step_it_came_in(tmp_path):
     assert load_average(tmp_path)[0] == 7
 
 
+@pytest.mark.slow
 def test_looking_changes_nothing_and_is_logged(tmp_path):
     recipe = Recipe("toy", steps=50, batch=1, learning_rate=1e-3, precision="no")
     torch.manual_seed(0)
@@ -233,6 +235,7 @@ def test_the_packed_folder_loads(trained):
     assert decoder.decode(latent).shape == (1, 128, 128, 3)
 
 
+@pytest.mark.slow
 def test_the_command_trains_stage_after_stage(recipes, tmp_path):
     parser = argparse.ArgumentParser()
     add_arguments(parser)
@@ -268,6 +271,7 @@ def test_the_agent_is_trained_with_written_samples(recipes, trained, tmp_path):
         dataclasses.replace(trained, data=tmp_path).stage("agent")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["encoder", "agent"])
 def test_sheets_are_drawn(trained, tmp_path, stage):
     path = draw_sheet(trained.stage(stage), tmp_path, 7)

@@ -1,0 +1,64 @@
+"""`wegen calibrate`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from random import Random
+
+from ..errors import WeGenError
+from .common import OK, count, progress_bars, read_picture
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `wegen calibrate`."""
+    parser.description = (
+        "Measure how far apart a checkpoint's features are, and write that into its config.json: from where on the\n"
+        "model's own mask takes a cell for changed. Only the vision encoder and the VAE are loaded."
+    )
+    parser.add_argument("folder", type=Path, help="a packed checkpoint folder")
+    parser.add_argument(
+        "--pictures", type=Path, required=True, metavar="DIR", help="pictures of the kind that the model is used for"
+    )
+    parser.add_argument("--most", type=count, default=60, metavar="N", help="pictures looked at; default %(default)s")
+    parser.add_argument("--device", default="cpu", help="such as cpu or cuda; default %(default)s")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; gives the exit code."""
+    import torch
+
+    from ..evaluation.calibration import calibrate_folder
+
+    try:
+        torch.empty(0, device=arguments.device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeGenError(f"The device {arguments.device!r} cannot be used: {reason}") from error
+    files = _picture_files(arguments.pictures, arguments.most)
+    with progress_bars() as bars:
+        pictures = [read_picture(file) for file in files]
+        found = calibrate_folder(arguments.folder, pictures, arguments.device, on_progress=bars("calibrating"))
+    statistics = found.statistics
+    print(f"pictures     {found.pictures}")
+    print(f"mean         {found.mean:.4g}  length of the feature that all cells have in common")
+    print(f"spread       {statistics.spread:.4g}  of features around it")
+    print(f"noise        {statistics.noise:.4g}  distance that 99 % of a picture's cells stay below after the VAE")
+    print(f"threshold    {statistics.threshold:.4g}  distance from which on a cell counts as changed")
+    print(f"found        {found.recall:.1%} of {found.changed} changed cells")
+    print(f"false alarms {found.false_alarms:.1%} of {found.unchanged} unchanged cells")
+    return OK
+
+
+def _picture_files(folder: Path, most: int) -> list[Path]:
+    """Picture files in `folder`, at most so many: always the same ones, from all over it."""
+    try:
+        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+    except OSError as error:
+        raise WeGenError(f"Cannot read {folder}: {error.strerror}.") from error
+    if not files:
+        raise WeGenError(f"There are no pictures in {folder}; known are {', '.join(SUFFIXES)}.")
+    return files if len(files) <= most else sorted(Random("calibrate").sample(files, most))
