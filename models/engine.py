@@ -657,13 +657,13 @@ def _finish(items: Sequence[_Item], parts: Parts) -> list[Answer]:
         if not item.paints:
             if not item.nothing_meant:
                 item.notes.append(OVERRULED.format(order=order))
-            answers.append(_unchanged(item))
+            answers.append(_unchanged(item, parts))
             continue
         if n in limited:
             came = outcome(item.before_features, item.meant, close[n])
             if came == "overruled":
                 item.notes.append(OVERRULED.format(order=order))
-                answers.append(_unchanged(item))
+                answers.append(_unchanged(item, parts))
                 continue
             if came == "partly":
                 item.notes.append(PARTLY.format(order=order))
@@ -699,12 +699,13 @@ def _composite(item: _Item) -> Tensor:
     return put_back(before, painted, item.view, item.change, feather, settings.match_tone)
 
 
-def _unchanged(item: _Item) -> Answer:
-    """The picture before, to the bit, with the words that belong to it."""
+def _unchanged(item: _Item, parts: Parts) -> Answer:
+    """The picture before, to the bit, with the words that belong to it; one that the user brought is described now."""
     before = item.turn.before
     item.change = torch.zeros(*item.turn.size)
     features = item.before_features if before.features is None else before.features
-    return Answer(item.draft.rewrite, features, before.picture, item.draft.seed, item.change, before.described)
+    shows = before.described or _description(features, before.picture, parts)
+    return Answer(item.draft.rewrite, features, before.picture, item.draft.seed, item.change, shows)
 
 
 def _encode(pictures: Mapping[int, Tensor], parts: Parts) -> dict[int, Tensor]:

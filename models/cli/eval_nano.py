@@ -53,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..evaluation.nano import turn_seconds
     from ..evaluation.own_words import BEHAVIOURS as OWN
     from ..pipeline import Pipeline
+    from ..values import SamplerSettings
 
     pipeline = Pipeline.from_folder(arguments.model)
     exam = BatchEvaluator(pipeline, arguments.cases, arguments.seed, arguments.rewriting)
@@ -70,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
             write_sheet(arguments.sheets / f"{name}.png", cases)
     if TURN in wanted:
         numbers[SECONDS] = turn_seconds(pipeline)
-        steps = pipeline.default_settings.steps
+        steps = SamplerSettings().steps
         where = f"{torch.get_num_threads()} threads, {steps} steps, {platform.machine()}"
         print_table({SECONDS: numbers[SECONDS]}, f"{TURN}: {where}")
     print_table(gates(numbers), "all together")

@@ -159,7 +159,7 @@ def _past(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, number: int, pi
     instruction, rewrite = turn.instruction, turn.answer.described
     if not pictures:
         instruction, rewrite = (MENTION.sub(r"\1", text) for text in (instruction, rewrite))
-    asked = opening(config, tokenizer, _begins(chat, number), instruction, shown, rewrite)
+    asked = opening(config, tokenizer, _begins(chat, number), instruction, shown, rewrite or None)
     if pictures:
         asked += Prompt(picture_text(config.tokens_per_picture), (turn.answer.features,))
     return asked + config.templates.joint

@@ -10,7 +10,7 @@ from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.media.chat_file import load_chat, save_chat
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.prompting.conversation import picture_prompt
-from comfyui_wegen.models.values import Chat, Reference, References
+from comfyui_wegen.models.values import Chat, Reference, References, SamplerSettings
 
 HEIGHT, WIDTH = 48, 64
 
@@ -122,7 +122,7 @@ def test_wegen_goes_on_with_a_foreign_chat(tiny, chat):
     old, *_, new = look_at(wegen, long).turns
     assert old.is_foreign and not new.is_foreign
     assert picture_prompt(wegen.config, wegen.tokenizer, look_at(wegen, long), "x", References()).features
-    settings = replace(pipeline.default_settings, steps=1)
+    settings = SamplerSettings(steps=1)
     refined = pipeline.refine(foreign, "make it red", settings=settings)
     assert refined.rewind(2) == foreign, "The chat itself stays as other models left it."
     kept = refined.last.answer.picture[:, : WIDTH // 2]

@@ -22,7 +22,6 @@ from comfyui_wegen.models.media.images import from_pil
 from comfyui_wegen.models.network.configuration import Templates
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.prompting.asking import ask
-from comfyui_wegen.models.prompting.text_sampling import TextSampling
 from comfyui_wegen.models.storybook import Edit, Mention, Named, Scene, Thing, Understood, language, understand
 from comfyui_wegen.models.storybook.language import HELD_OUT, Story
 from comfyui_wegen.models.values import Answer, Chat, References, SamplerSettings, Turn
@@ -180,16 +179,12 @@ def test_sheets_show_what_is_wrong_first():
 # --- a whole evaluation -----------------------------------------------------------------------------------------------
 
 
-class Hasty(Pipeline):
-    default_settings = SamplerSettings(steps=2, guidance_scale=2.0)
-
-
 @pytest.fixture(scope="module")
 def pipeline(tiny):
-    """A model that knows nothing and is soon done: tiny, with random weights, few words and few steps."""
+    """A model that knows nothing and is soon done: tiny, with random weights and few words."""
     wegen, decoder = tiny
     config = replace(wegen.config, templates=Templates(mention="{picture}", rewrite_place="answer", rewrite_limit=8))
-    return Hasty(replace(wegen, config=config), replace(decoder, config=config))
+    return Pipeline(replace(wegen, config=config), replace(decoder, config=config))
 
 
 def evaluate(pipeline, folder, monkeypatch, *arguments):
@@ -229,15 +224,15 @@ def test_evaluation_is_the_same_for_a_seed(pipeline, tmp_path, monkeypatch):
 @pytest.mark.parametrize("rewriting", [False, True])
 def test_batches_draw_what_the_pipeline_draws(pipeline, rewriting):
     exam = BatchEvaluator(pipeline, 2, rewriting=rewriting)
-    sampling = TextSampling() if rewriting else None
+    how = {"rewrite": rewriting, "creativity": 0.0, "settings": SamplerSettings(auto_mask=None)}
     first = exam.take_turns([Chat()] * 2, ["a red house by day", "a cat"], [3, 4])
-    alone = pipeline.generate("a red house by day", [3], sampling=sampling)
+    alone = pipeline.generate("a red house by day", [3], **how)
     assert first[0].last.answer.rewrite == alone.last.answer.rewrite
     assert torch.allclose(first[0].last.answer.picture, alone.last.answer.picture, atol=1e-4)
     assert not torch.allclose(first[1].last.answer.picture, alone.last.answer.picture, atol=1e-2)
     references = [References((exam.reference("page", storybook.render(PAGE)),))] * 2
     second = exam.take_turns(first, ["make it blue", "add @page"], [5, 6], references)
-    refined = pipeline.refine(first[1], "add @page", [6], references=references[1], sampling=sampling)
+    refined = pipeline.refine(first[1], "add @page", [6], references=references[1], **how)
     assert torch.allclose(second[1].last.answer.picture, refined.last.answer.picture, atol=1e-4)
     assert second[1].last.settings == refined.last.settings and len(second[1]) == 2
 

@@ -11,9 +11,7 @@ from random import Random
 import pytest
 import torch
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
-from comfyui_wegen.models.cli.main import (
-    data as data_command,
-)
+from comfyui_wegen.models.cli import data as data_command
 from comfyui_wegen.models.cli.train import add_arguments, run
 from comfyui_wegen.models.data import TASKS, Forgotten, Picture, Sample, Text, stream
 from comfyui_wegen.models.errors import WeGenError
@@ -48,7 +46,9 @@ TINY_MODEL = {
     "vae": {"patch": 4, "block_out_channels": [8, 8], "layers_per_block": 1, "latent_channels": 8,
             "scaling_factor": 1.0, "sample_size": 128},
     "templates": {"text_to_picture": "[INST] {pictures}{text} [/INST]\n",
+                  "edit": "[INST] {pictures}{text} [/INST]\n",
                   "rewrite": "[INST] {pictures}{text} [/INST]\n",
+                  "edit_rewrite": "[INST] {pictures}{text} [/INST]\n",
                   "mention": "{picture}", "rewrite_place": "answer", "rewrite_limit": 12},
     "size": 128,
     "name": "tiny",
