@@ -5,28 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from .checkpoints.wegen import WeGen
-from .editing.composite import paste
-from .editing.masks import change_mask
+from .editing.masks import fit_mask
 from .media.images import from_pil, to_pil
+from .media.reference_crop import alone_on_page, crop_to_mask
 from .values import Answer, Chat, Reference, References, Turn
 
 
 def encode_reference(
     wegen: WeGen, name: str, picture: Tensor, mask: Tensor | None = None, weight: float = 1.0
 ) -> Reference:
-    """Make a named reference of a picture `[H, W, 1, 3 or 4]` in 0..1; with a mask only what is white in it is seen."""
-    shown = to_pil(picture)
-    kept = None
+    """Make a named reference of a picture.
+
+    Args:
+        wegen: with its vision encoder ready.
+        name: how instructions mention it.
+        picture: `[H, W, 1, 3 or 4]` in 0..1.
+        mask: `[h, w]` in 0..1, white where the reference is; it may be rough. None is the whole picture.
+        weight: how strongly its features speak, from 0 to 2.
+
+    Raises:
+        WeGenError: the mask shows nothing, or the name cannot be mentioned.
+    """
+    whole = from_pil(to_pil(picture))
+    shown, kept = whole, None
     if mask is not None:
-        height, width = picture.shape[:2]
-        kept = change_mask(mask, None, height, width)
-        # Grey is what the encoder's normalisation takes for nothing, more or less: all that is left is the object.
-        shown = to_pil(paste(torch.full((height, width, 3), 0.5), from_pil(shown), kept))
-    return Reference(name, wegen.encode_pictures([shown])[0].cpu(), from_pil(to_pil(picture)), kept, weight)
+        kept = fit_mask(mask, *whole.shape[:2])
+        shown = (alone_on_page if wegen.config.reference_view == "page" else crop_to_mask)(whole, kept)
+    return Reference(name, wegen.encode_pictures([to_pil(shown)])[0].cpu(), whole, kept, weight)
 
 
 def begin_with(wegen: WeGen, pictures: Sequence[Tensor]) -> Chat:

@@ -7,15 +7,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-from .values import AutoMask, SamplerSettings
-
 CREATIVITY = 0.8
 """Of a first turn: varied words of which few have to be drawn again."""
 REFINE_CREATIVITY = 0.0
 """Of a refinement: the likeliest words, so that all pictures of a batch follow the same ones."""
-
-_SAMPLER = SamplerSettings()
-_OWN = AutoMask()
 
 
 @dataclass(frozen=True)
@@ -31,7 +26,6 @@ class Option:
         words: whether the language model's words and features depend on it; all others are the painter's.
         refine_default: of a refinement, where it differs.
         advanced: whether it is folded away at first.
-        flag: of the command line; empty where it is said in another way there.
     """
 
     name: str
@@ -76,19 +70,19 @@ _ALL = (
         words=True,
         refine_default=REFINE_CREATIVITY,
     ),
-    Option("steps", _SAMPLER.steps, "Sampler steps.", minimum=1, maximum=999),
+    Option("steps", 20, "Sampler steps.", minimum=1, maximum=999),
     Option(
         "cfg",
-        _SAMPLER.guidance_scale,
+        0.0,
         "How closely the decoder follows the features. 0 takes what the checkpoint is best with.",
         minimum=0.0,
         maximum=30.0,
         step=0.1,
     ),
-    Option("sampler_name", _SAMPLER.sampler, "The sampler.", kind="choice"),
+    Option("sampler_name", "euler", "The sampler.", kind="choice"),
     Option(
         "scheduler",
-        _SAMPLER.scheduler,
+        "published",
         "'published' has the noise levels and the start noise of the published inference.",
         kind="choice",
     ),
@@ -96,7 +90,7 @@ _ALL = (
     Option("height", 0, "In pixels. 0 takes the checkpoint's own size.", 0, 8192, 8, advanced=True),
     Option(
         "feature_guidance",
-        _SAMPLER.feature_guidance,
+        1.0,
         "Guidance of the language model while it writes features. 1 is off and twice as fast.",
         minimum=1.0,
         maximum=10.0,
@@ -106,7 +100,7 @@ _ALL = (
     ),
     Option(
         "collection",
-        _SAMPLER.collection,
+        "aligned",
         "Where features are collected: aligned with training, or one position later as the released code.",
         choices=("aligned", "released"),
         words=True,
@@ -115,7 +109,7 @@ _ALL = (
     ),
     Option(
         "strength",
-        _SAMPLER.strength,
+        1.0,
         "How much is painted over where the picture may change. 1 paints it anew.",
         minimum=0.05,
         maximum=1.0,
@@ -130,7 +124,7 @@ _ALL = (
     ),
     Option(
         "threshold",
-        _OWN.threshold or 0.0,
+        0.0,
         "The model's own mask: how different features must be to count as changed (cosine distance). 0 takes what was "
         "measured for the checkpoint, or else finds it for each picture.",
         minimum=0.0,
@@ -140,7 +134,7 @@ _ALL = (
     ),
     Option(
         "grow",
-        _OWN.grow,
+        2,
         "The model's own mask: how far it reaches beyond what changes, in sixteenths of a feature cell (an eighth of "
         "the picture's side).",
         minimum=0,
@@ -149,7 +143,7 @@ _ALL = (
     ),
     Option(
         "soften",
-        _OWN.soften,
+        2,
         "The model's own mask: width of its soft edge, in sixteenths of a feature cell.",
         minimum=0,
         maximum=512,
@@ -164,7 +158,7 @@ _ALL = (
     ),
     Option(
         "align",
-        _SAMPLER.align,
+        False,
         "Find shift and zoom against what is kept, and undo them before pasting.",
         advanced=True,
         kind="switch",
@@ -180,7 +174,7 @@ _ALL = (
     ),
     Option(
         "match_tone",
-        _SAMPLER.match_tone,
+        False,
         "Match the colours of what changed to those around it.",
         advanced=True,
         kind="switch",

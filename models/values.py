@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .errors import WeGenError
+from .options import OPTIONS
 
 Collection = Literal["aligned", "released"]
 """Where features are read off: where training put their targets, or one position later as the published code."""
@@ -105,9 +106,9 @@ class AutoMask:
         soften: width of the soft edge outside of that, in sixteenths of a cell.
     """
 
-    threshold: float | None = None
-    grow: int = 2
-    soften: int = 2
+    threshold: float | None = OPTIONS["threshold"].default or None
+    grow: int = OPTIONS["grow"].default
+    soften: int = OPTIONS["soften"].default
 
     def __post_init__(self):
         if self.threshold is not None and not 0 <= self.threshold <= 2:
@@ -121,20 +122,20 @@ class AutoMask:
 class SamplerSettings:
     """What a turn's picture was made with, beside its seed."""
 
-    steps: int = 20
-    guidance_scale: float = 0.0
+    steps: int = OPTIONS["steps"].default
+    guidance_scale: float = OPTIONS["cfg"].default
     """Of the painter; 0 takes what the checkpoint is best with."""
-    feature_guidance: float = 1.0
-    collection: Collection = "aligned"
-    sampler: str = "euler"
-    scheduler: str = "published"
-    strength: float = 1.0
+    feature_guidance: float = OPTIONS["feature_guidance"].default
+    collection: Collection = OPTIONS["collection"].default
+    sampler: str = OPTIONS["sampler_name"].default
+    scheduler: str = OPTIONS["scheduler"].default
+    strength: float = OPTIONS["strength"].default
     """How much of the picture before is painted over where it may change: 1 starts from noise alone."""
     auto_mask: AutoMask | None = AutoMask()
     """How the model's own mask is made for a refinement without an edit mask; None lets all of the picture change."""
-    align: bool = False
+    align: bool = OPTIONS["align"].default
     """Whether the new picture is moved back onto the kept area before it is pasted."""
-    match_tone: bool = False
+    match_tone: bool = OPTIONS["match_tone"].default
     """Whether the colours of what changed are matched to those around it."""
 
     def __post_init__(self):

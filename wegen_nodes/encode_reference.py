@@ -34,7 +34,7 @@ class WeGenEncodeReference(io.ComfyNode):
                     advanced=True,
                     tooltip="How strongly the picture's features speak.",
                 ),
-                io.Mask.Input("mask", optional=True, tooltip="White is what counts; all else is greyed out."),
+                io.Mask.Input("mask", optional=True, tooltip="White is what counts; all else is left out."),
                 references(),
             ],
             outputs=[ReferencesType.Output(display_name="references")],

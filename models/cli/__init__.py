@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import WeGenError
-from . import ask, calibrate, convert, data, demo, evaluate, generate, make_random, train, verify
+from . import ask, bench, calibrate, convert, data, demo, doctor, evaluate, generate, make_random, train, verify
 from .common import INTERRUPTED, USER_ERROR, package_version
 
 _FORMAT = argparse.RawDescriptionHelpFormatter
@@ -22,6 +22,8 @@ _COMMANDS = {
     "calibrate": (calibrate, "measure a checkpoint's features for the own mask"),
     "make-random": (make_random, "write a checkpoint with random weights"),
     "verify": (verify, "recompute reference values"),
+    "doctor": (doctor, "what this machine can run, and whether a checkpoint is whole"),
+    "bench": (bench, "measure speed against other implementations"),
     "data": (data, "write training samples as shards"),
     "train": (train, "train a model of the storybook"),
     "eval": (evaluate, "measure a model"),

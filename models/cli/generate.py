@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import WeGenError
+from ..options import OPTIONS, Option
 from .common import (
     OK,
     add_model_options,
@@ -17,7 +21,6 @@ from .common import (
     load_pipeline,
     named_file,
     package_version,
-    print_notes,
     progress_bars,
     read_mask,
     read_picture,
@@ -25,8 +28,13 @@ from .common import (
 )
 
 if TYPE_CHECKING:
+    from ..engine import TurnRequest, TurnResult
     from ..pipeline import Pipeline
     from ..values import Chat, References
+
+#: options of `options.OPTIONS` under their own names; the others are said in other ways here, or run in ComfyUI only
+_OPTIONS = ("seed", "rewrite", "creativity", "steps", "feature_guidance", "collection", "strength", "auto_mask",
+            "threshold", "grow", "soften", "release", "align", "match_tone")  # fmt: skip
 
 
 class _Refine(argparse.Action):
@@ -38,12 +46,15 @@ class _Refine(argparse.Action):
 
 class _Mask(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None):
-        if not namespace.refine:
-            parser.error(f"{option_string} belongs to a turn: write it after its --refine.")
-        turn = namespace.refine[-1]
+        turns = namespace.refine
+        # Before any --refine a mask belongs to the instruction itself.
+        turn = turns[-1] if turns else dict(namespace.first)
         if turn[self.dest] is not None:
-            parser.error(f"{option_string} stands twice in the turn {turn['instruction']!r}.")
+            named = turn.get("instruction", "of the instruction")
+            parser.error(f"{option_string} stands twice in the turn {named!r}.")
         turn[self.dest] = values
+        if not turns:
+            namespace.first = turn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,41 +64,63 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "its text chunks what it was made from. Further turns go on with the first picture of the turn before."
     )
     add = parser.add_argument
-    add("instruction", help="what to draw; @name stands for a reference")
+    add("instruction", help="what to draw, or to change in a picture of --begin-with; @name stands for a reference")
     add("--out", type=Path, default=Path("."), help="folder for the pictures; default the current one")
     add("--reference", action="append", default=[], type=named_file, metavar="NAME=FILE",
         help="a picture that instructions can mention as @NAME; may be repeated")  # fmt: skip
+    add("--begin-with", type=Path, metavar="PICTURE", help="a picture of your own that the instruction changes")
     add("--refine", action=_Refine, default=[], metavar="INSTRUCTION",
         help="a further turn: change the picture; may be repeated")  # fmt: skip
     add("--keep-mask", action=_Mask, type=Path, metavar="FILE", default=argparse.SUPPRESS,
-        help="for the --refine before it: white stays as it is to the bit")  # fmt: skip
+        help="for the --refine before it, or the instruction itself: white stays as it is to the bit")  # fmt: skip
     add("--edit-mask", action=_Mask, type=Path, metavar="FILE", default=argparse.SUPPRESS,
-        help="for the --refine before it: white may change")  # fmt: skip
-    add("--auto-mask", action=argparse.BooleanOptionalAction, default=True,
-        help="without an edit mask only what the model itself means to change may change; default yes")  # fmt: skip
+        help="for the --refine before it, or the instruction itself: white may change")  # fmt: skip
     add("--chat", type=Path, metavar="FILE", help="go on with a saved chat: the instruction changes its last picture")
     add("--save-chat", type=Path, metavar="FILE", help="save the chat with all its turns")
-    add("--seed", type=int, default=0, help="seed of the first picture, the next ones count up; default %(default)s")
-    add("--count", type=count, default=1, help="pictures a turn; default %(default)s")
+    add("--json", type=Path, metavar="FILE", help="write what each turn was asked, read, drew and took")
+    add("--count", type=count, default=OPTIONS["batch_size"].default, help="pictures a turn; default %(default)s")
     add("--size", type=_size, metavar="N or WxH", help="pixels; default the checkpoint's own")
-    add("--steps", type=count, default=20, help="sampler steps; default %(default)s")
-    add("--guidance-scale", type=float, metavar="SCALE", help="of the sampler; default the checkpoint's own")
-    add("--feature-guidance", type=float, default=1.0, metavar="SCALE", help="of the language model; 1 is off")
-    add("--collection", choices=("aligned", "released"), default="aligned",
-        help="where features are read off; 'released' is the published off-by-one; default %(default)s")  # fmt: skip
-    add("--rewrite", action=argparse.BooleanOptionalAction, default=False,
-        help="let the model describe the wish in detail before it draws; default not")  # fmt: skip
-    add(
-        "--temperature",
-        type=float,
-        default=0.8,
-        help="of the rewrite; 0 takes the likeliest words; default %(default)s",
-    )
-    add(
-        "--top-p", type=float, default=0.95, help="of the rewrite; below 1 cuts off unlikely words; default %(default)s"
-    )
+    add("--guidance-scale", type=float, metavar="SCALE", default=OPTIONS["cfg"].default,
+        help=OPTIONS["cfg"].help)  # fmt: skip
+    add("--temperature", type=float, help="of the rewrite, in place of the creativity; 0 takes the likeliest words")
+    add("--top-p", type=float, help="of the rewrite, in place of the creativity; below 1 cuts off unlikely words")
+    for name in _OPTIONS:
+        _add_option(parser, OPTIONS[name])
     add_model_options(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, first={"keep_mask": None, "edit_mask": None})
+
+
+def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
+    flag, text = f"--{option.name.replace('_', '-')}", option.help.replace("%", "%%")
+    if option.kind == "switch":
+        action = argparse.BooleanOptionalAction
+        parser.add_argument(flag, action=action, default=option.default, help=text)
+    elif option.kind == "choice":
+        parser.add_argument(flag, choices=option.choices, default=option.default, help=text)
+    else:
+        default = None if option.refine_default is not None else option.default
+        parser.add_argument(flag, type=_number(option), default=default, help=f"{text} Default {_default(option)}.")
+
+
+def _default(option: Option) -> str:
+    later = "" if option.refine_default is None else f", and {option.refine_default} for a change of a picture"
+    return f"{option.default}{later}"
+
+
+def _number(option: Option) -> Callable[[str], float]:
+    """A number within an option's limits."""
+
+    def read(text: str) -> float:
+        try:
+            value = int(text) if isinstance(option.default, int) else float(text)
+        except ValueError:
+            kind = "whole number" if isinstance(option.default, int) else "number"
+            raise argparse.ArgumentTypeError(f"{text!r} is no {kind}") from None
+        if not (option.minimum or 0) <= value <= (option.maximum or float("inf")):
+            raise argparse.ArgumentTypeError(f"{text} is not from {option.minimum} to {option.maximum}")
+        return value
+
+    return read
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -100,63 +133,151 @@ def _size(text: str) -> tuple[int, int]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; gives the exit code."""
-    import dataclasses
-
+    from ..encoding import begin_with
+    from ..engine import Progress
     from ..media.chat_file import load_chat, save_chat
-    from ..painting.schedule import published_timesteps
-    from ..prompting.text_sampling import TextSampling
-    from ..values import AutoMask, References
+    from ..media.images import from_pil
+    from ..values import Chat, References
 
     # Whatever can be wrong with the command is found before the model is loaded.
-    sampling = TextSampling(arguments.temperature, arguments.top_p) if arguments.rewrite else None
     pictures = [(name, read_picture(file)) for name, file in arguments.reference]
-    turns = [{**turn, **{key: read_mask(turn[key]) for key in ("keep_mask", "edit_mask")}} for turn in arguments.refine]
-    chat = None if arguments.chat is None else load_chat(arguments.chat)
-    if chat is not None and arguments.size is not None:
-        raise WeGenError("--size and --chat do not go together: a chat goes on in the size of its last picture.")
+    own = None if arguments.begin_with is None else read_picture(arguments.begin_with)
+    turns = [{"instruction": arguments.instruction, **arguments.first}, *arguments.refine]
+    turns = [{**turn, **{key: read_mask(turn[key]) for key in ("keep_mask", "edit_mask")}} for turn in turns]
+    chat = Chat() if arguments.chat is None else load_chat(arguments.chat)
+    if own is not None and chat.turns:
+        raise WeGenError("--begin-with and --chat do not go together: a chat has pictures of its own.")
+    if (own is not None or chat.turns) and arguments.size is not None:
+        raise WeGenError("--size goes with new pictures only: others keep the size that they have.")
+    if (
+        own is None
+        and not chat.turns
+        and any(mask is not None for mask in (turns[0]["keep_mask"], turns[0]["edit_mask"]))
+    ):
+        raise WeGenError("A mask needs a picture that is changed: write it after a --refine, or give --begin-with.")
+    requests = [_request(arguments, turn) for turn in turns]
     writable_folder(arguments.out)
     pipeline = load_pipeline(arguments)
-    published_timesteps(pipeline.config.schedule, arguments.steps)  # says which numbers of steps there can be
+    if own is not None:
+        chat = begin_with(pipeline.wegen, [from_pil(own)])
     references = References()
     for name, picture in pictures:
         references = references.add(pipeline.encode_reference(name, picture))
-    changes = {
-        "steps": arguments.steps,
-        "feature_guidance": arguments.feature_guidance,
-        "collection": arguments.collection,
-        "auto_mask": AutoMask() if arguments.auto_mask else None,
-    }
-    if arguments.guidance_scale is not None:
-        changes["guidance_scale"] = arguments.guidance_scale
-    seeds = range(arguments.seed, arguments.seed + arguments.count)
-    common = {"settings": dataclasses.replace(pipeline.default_settings, **changes), "sampling": sampling}
+    records: list[dict[str, Any]] = []
     with progress_bars() as bars:
-        common |= {"on_token": bars("words"), "on_feature": bars("features"), "on_step": bars("painting")}
-        for text in (arguments.instruction, *(turn["instruction"] for turn in turns)):
-            print_notes(pipeline, text)
-        if chat is None:
-            chat = pipeline.generate(arguments.instruction, seeds, references=references, size=arguments.size, **common)
-        else:
-            chat = pipeline.refine(chat, arguments.instruction, seeds, references=references, **common)
-        _save(chat, pipeline, arguments.out)
-        for turn in turns:
-            mentioned = _mentioned(turn["instruction"], references)
-            chat = pipeline.refine(chat, seeds=seeds, references=mentioned, **turn, **common)
+        progress = Progress(bars("words"), bars("features"))
+        for request in requests:
+            request = _with_references(request, references)
+            began, before = time.perf_counter(), chat
+            result = pipeline.take_turn(request, chat, progress, bars("painting"))
+            records.append(_record(request, before, result, pipeline, time.perf_counter() - began))
+            for note in result.notes:
+                print(note, file=sys.stderr)
+            if result.spoken:
+                print(result.spoken)
+                continue
+            chat = result.chat
             _save(chat, pipeline, arguments.out)
     if arguments.save_chat is not None:
         print(save_chat(chat, arguments.save_chat))
+    if arguments.json is not None:
+        _write_json(arguments.json, records)
     return OK
 
 
-def _mentioned(instruction: str, references: References) -> References:
-    """The references that a further turn names; all of them where it names one that is not there, for it to refuse."""
-    from ..prompting.conversation import MENTION
+def _request(arguments: argparse.Namespace, turn: Mapping[str, Any]) -> TurnRequest:
+    """What one turn asks for."""
+    from ..editing.refinement import Masks
+    from ..engine import TurnRequest
+    from ..prompting.text_sampling import TextSampling
+    from ..values import AutoMask, SamplerSettings
+
+    own = None
+    if arguments.auto_mask:
+        own = AutoMask(arguments.threshold or None, arguments.grow, arguments.soften)
+    settings = SamplerSettings(
+        steps=arguments.steps,
+        guidance_scale=arguments.guidance_scale,
+        feature_guidance=arguments.feature_guidance,
+        collection=arguments.collection,
+        strength=arguments.strength,
+        auto_mask=own,
+        align=arguments.align,
+        match_tone=arguments.match_tone,
+    )
+    sampling = None
+    if arguments.temperature is not None or arguments.top_p is not None:
+        creativity = OPTIONS["creativity"].default if arguments.creativity is None else arguments.creativity
+        sampling = TextSampling.from_creativity(creativity, arguments.temperature, arguments.top_p)
+    return TurnRequest(
+        turn["instruction"],
+        tuple(range(arguments.seed, arguments.seed + arguments.count)),
+        rewrite=arguments.rewrite,
+        creativity=arguments.creativity,
+        sampling=sampling,
+        size=arguments.size,
+        masks=Masks(turn["edit_mask"], turn["keep_mask"], arguments.release),
+        settings=settings,
+    )
+
+
+def _with_references(request: TurnRequest, references: References) -> TurnRequest:
+    """The request with those of the references that it mentions; all of them where it mentions one that is missing."""
+    from dataclasses import replace
+
+    from ..prompting.checks import MENTION
     from ..values import References
 
-    names = set(MENTION.findall(instruction))
+    names = set(MENTION.findall(request.instruction))
     if names - {reference.name for reference in references}:
-        return references
-    return References(tuple(reference for reference in references if reference.name in names))
+        return replace(request, references=references)
+    return replace(request, references=References(tuple(one for one in references if one.name in names)))
+
+
+def _record(
+    request: TurnRequest, before: Chat, result: TurnResult, pipeline: Pipeline, seconds: float
+) -> dict[str, Any]:
+    """What there is to say of one turn, for `--json`."""
+    from ..prompting.conversation import picture_prompt
+
+    record: dict[str, Any] = {
+        "instruction": request.instruction,
+        "notes": list(result.notes),
+        "seconds": round(seconds, 3),
+        "answered_in_words": result.spoken,
+        "pictures": [],
+    }
+    for index, answer in enumerate(() if result.spoken else result.chat.last.answers):
+        prompt = picture_prompt(
+            pipeline.config, pipeline.wegen.tokenizer, before, request.instruction, request.references, answer.rewrite
+        )
+        change = None if result.change is None else result.change[index]
+        height, width = answer.picture.shape[:2]
+        record["pictures"].append(
+            {
+                "seed": answer.seed,
+                "rewrite": answer.rewrite,
+                "shows": answer.described,
+                "read_by_the_language_model": _readable(prompt.text),
+                "could_change": 1.0 if change is None else round(float((change > 0).float().mean()), 6),
+                "width": width,
+                "height": height,
+            }
+        )
+    return record
+
+
+def _readable(prompt: str) -> str:
+    """A prompt with each picture in it in two words, not in its 64 tokens."""
+    return re.sub(r"<img>(?:<img_\d+>)+</img>", "<img>...</img>", prompt)
+
+
+def _write_json(file: Path, records: Sequence[dict[str, Any]]) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"turns": list(records)}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise WeGenError(f"Cannot write {file}: {error.strerror}.") from error
 
 
 def _save(chat: Chat, pipeline: Pipeline, folder: Path) -> None:

@@ -15,13 +15,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint they came from) in float32 on the CPU. A stage is ok when its largest absolute error is at most\n"
         "tolerance * max(1, largest expected magnitude); losses are compared relatively, ids and texts must be equal."
     )
-    parser.add_argument("folder", type=Path, help="the reference values")
+    parser.add_argument("folder", type=Path, help="the reference values; with --against a checkpoint")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="no reference values: show how far the checkpoint is from another precision of the same model",
+    )
     parser.add_argument("--model", type=Path, help="hold another checkpoint to these values; default the folder's own")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; gives the exit code."""
+    if arguments.against is not None:
+        from ..evaluation import precision_cost
+
+        print(precision_cost.HEADER)
+        for cost in precision_cost.precision_cost(arguments.folder, arguments.against):
+            print(cost, flush=True)
+        return OK
     from ..evaluation.verify import HEADER, verify
 
     print(HEADER)

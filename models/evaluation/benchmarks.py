@@ -6,27 +6,34 @@ Ratios are what counts: other work on the machine slows both sides of a pair dow
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ..bundled import BUNDLED
+from ..checkpoints.convert import convert
+from ..checkpoints.quantise import QUANTISED
 from ..checkpoints.reader import open_checkpoint
 from ..checkpoints.wegen import WeGen
+from ..errors import WeGenError
 from ..network import few_rows
 from ..network.agent import Agent
 from ..network.configuration import LanguageConfig, WeGenConfig
 from ..network.vision_encoder import VisionEncoder
 from ..prompting.decoding import Decoding
 from ..prompting.text_sampling import TextSampling, seeded
+from .precision_cost import precision_cost
 
 PROMPT = 32
 """Tokens in front of the picture that is written."""
 SIZES = {"256x6": (256, 6, 8), "1024x8": (1024, 8, 16), "2048x4": (2048, 4, 16)}
 """Width, layers and heads of the language models that are measured."""
+BENCHMARKS = (*SIZES, "sampling", "precisions")
 
 
 @dataclass(frozen=True)
@@ -162,3 +169,33 @@ def sampling(rows: int, vocab_size: int, repeats: int) -> Measured:
         lambda: choose(logits, generators), lambda: logits.double().softmax(-1).sort(descending=True), repeats
     )
     return Measured(f"sampling/{rows}x{vocab_size}_vs_sort", ratio, ours, theirs)
+
+
+def precisions() -> list[Measured]:
+    """How near the bundled model's features stay when it is quantised: cosines, not times."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for dtype in QUANTISED:
+            quantised = convert(BUNDLED, Path(folder) / dtype, dtype)
+            costs = {cost.name: cost for cost in precision_cost(quantised, BUNDLED)}
+            cosine = costs["language_model/features"].cosine
+            found.append(Measured(f"{dtype}/feature_cosine", cosine, 0.0, 0.0))
+    return found
+
+
+def run(names: Sequence[str], repeats: int) -> Iterator[Measured]:
+    """The benchmarks that are asked for, one number after the other.
+
+    Args:
+        names: of `BENCHMARKS`.
+        repeats: pairs behind each median, at least 5.
+    """
+    for name in names:
+        if name in SIZES:
+            yield from language_model(name, repeats)
+        elif name == "sampling":
+            yield sampling(64, 32330, repeats)
+        elif name == "precisions":
+            yield from precisions()
+        else:
+            raise WeGenError(f"There is no benchmark {name!r}; choose among {', '.join(BENCHMARKS)}.")

@@ -366,6 +366,9 @@ class WeGenConfig:
     size: int = 1024
     """Side in pixels of the square pictures that the decoder paints by default."""
     name: str = "wegen"
+    reference_view: str = "crop"
+    """How a reference with a mask is shown to the vision encoder: "crop" cuts it out with some surroundings, for models
+    that know things at any size; "page" leaves it alone on its page, for models that know things by their size."""
     turns_in_view: int | None = None
     """How many earlier turns of a chat keep their pictures in the sequence, older ones only their words: as many as the
     model was trained to look back at. None: as many as fit."""
@@ -377,6 +380,10 @@ class WeGenConfig:
         _require_positive(self)
         side = self.feature_grid
         _require(side * side == self.tokens_per_picture, f"{self.tokens_per_picture} features do not form a square.")
+        _require(
+            self.reference_view in ("crop", "page"),
+            f"reference_view is {self.reference_view!r}; it must be 'crop' or 'page'.",
+        )
         _require(
             self.world in WORLDS,
             f"The world is {self.world!r}; it must be one of {', '.join(repr(world) for world in WORLDS)}.",
@@ -429,6 +436,7 @@ def _upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
         templates = dict(templates)
         templates["edit"] = templates.pop("turn")
         if values.get("world"):
+            values.setdefault("reference_view", "page")
             templates.setdefault("edit_rewrite", templates.get("rewrite", ""))
             templates.setdefault("describe", "describe the picture")
         values["templates"] = templates

@@ -24,7 +24,8 @@ class Linear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         rows = x.numel() // x.shape[-1]
         few = 1 < rows <= MOST_ROWS or (rows == 1 and self.weight.numel() <= SMALL)
-        if not few or self.bias is not None or self.weight.requires_grad:
+        bias: Tensor | None = self.bias
+        if not few or bias is not None or self.weight.requires_grad:
             return super().forward(x)
         columns = x.reshape(rows, -1)
         if rows == 1:

@@ -61,6 +61,7 @@ class KVCache:
 
     def update(self, layer: int, keys: Tensor, values: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         """Write `[B, H, T, D]` at the step's positions and return what may be attended to."""
+        assert step.slots is not None, "a step of this cache"
         for memory, fresh in ((self.keys[layer], keys), (self.values[layer], values)):
             memory.view(-1, memory.shape[-1]).index_copy_(0, step.slots, fresh.reshape(-1, fresh.shape[-1]))
         if not self.longest:

@@ -75,7 +75,7 @@ class TextSampling:
         if open_rows:
             for row, index in zip(open_rows, self._among_all(probabilities[open_rows], draws[open_rows]), strict=True):
                 chosen[row] = index
-        return chosen
+        return [index for index in chosen if index is not None]
 
     def _among_all(self, probabilities: Tensor, draws: Tensor) -> list[int]:
         probabilities, order = probabilities.sort(dim=-1, descending=True, stable=True)

@@ -4,16 +4,12 @@ import pytest
 
 from .server import PACK_NAME
 
-INNER = {"WeGenThink", "WeGenPaint"}
-
 
 @pytest.fixture(scope="module")
 def nodes(client) -> dict[str, dict]:
     """Descriptions of the pack's nodes that users see."""
     return {
-        node_id: node
-        for node_id, node in client.object_info().items()
-        if node["python_module"].endswith(PACK_NAME) and node_id not in INNER
+        node_id: node for node_id, node in client.object_info().items() if node["python_module"].endswith(PACK_NAME)
     }
 
 

@@ -1,0 +1,106 @@
+"""How much memory a model takes, part by part and precision by precision, computed from its shapes alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ..network.configuration import WeGenConfig
+from .loading import empty_parts
+from .quantise import QUANTISED, quantised_format
+
+BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1, "fp8": 1}
+GIB = 2**30
+PRECISIONS = ("bf16", "int8")
+"""Those that are advised: fp8 takes as much memory as int8 and is further off."""
+CARDS, MEMORIES = (6, 8, 12, 16, 24), (16, 32, 64)
+"""Sizes in GiB of video memory and of memory that the table has."""
+RESERVED = 1.0
+"""GiB of a card that the system and the host keep."""
+SYSTEM = 5.0
+"""GiB of memory that the system, Python and ComfyUI take."""
+CONTEXT = 1024
+"""Positions of a chat of some turns with pictures."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes of one part: `weights` by precision, and `working` for activations and caches in 16 bits."""
+
+    part: str
+    weights: dict[str, int]
+    working: int
+
+
+def needs(config: WeGenConfig, batch: int = 1) -> list[Needs]:
+    """What each part takes; working memory is that of `batch` pictures drawn at once.
+
+    Counted are the key/value cache (twice, for guidance) and the widest tensors of a layer; for the UNet and the VAE
+    the tensors at their widest level. Kernels that need room of their own are not.
+    """
+    vision, language, size = config.vision, config.language, config.size
+    latent = size // config.vae.downscale
+    working = {
+        "vision_encoder": (vision.grid**2 + 1) * (2 * vision.mlp_width + 6 * vision.width) * 2,
+        "language_model": 2 * language.kv_cache_bytes(CONTEXT, 2)
+        + CONTEXT * (3 * language.mlp_width + 6 * language.width) * 2,
+        "unet": 2 * latent**2 * config.unet.block_out_channels[0] * 2 * 12,
+        "vae": size**2 * config.vae.block_out_channels[0] * 4 * 4,
+    }
+    found = []
+    for name, module in empty_parts(config).items():
+        shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+        counts = {key: math.prod(shape) for key, shape in shapes.items()}
+        weights = {}
+        for precision, width in BYTES.items():
+            if name == "vae":
+                weights[precision] = 4 * sum(counts.values())
+                continue
+            quantised = precision in QUANTISED
+            weights[precision] = sum(
+                count * (2 if quantised and quantised_format(key, shapes[key], precision) is None else width)
+                for key, count in counts.items()
+            )
+        found.append(Needs(name, weights, working[name] * batch))
+    return found
+
+
+def how_it_runs(parts: list[Needs], precision: str, card: float, memory: float) -> str:
+    """What a machine with a card of `card` GiB and `memory` GiB can do: each part has the card for itself in turn."""
+    total = sum(part.weights[precision] for part in parts) / GIB
+    room = card - RESERVED
+    largest = max((part.weights[precision] + part.working) / GIB for part in parts)
+    working = max(part.working for part in parts) / GIB
+    if total > memory - SYSTEM:
+        return "read from disk"
+    if total + working <= room:
+        return "all loaded"
+    if largest <= room:
+        return "part by part"
+    if working < room:
+        return "partly streamed"
+    return "too small"
+
+
+def advice(parts: list[Needs], card: float, memory: float) -> str:
+    """The precision to take: the best one that runs part by part, else the smaller one."""
+    for precision in PRECISIONS:
+        if how_it_runs(parts, precision, card, memory) in ("all loaded", "part by part"):
+            return precision
+    return PRECISIONS[-1]
+
+
+def table(parts: list[Needs]) -> str:
+    """Markdown: bytes of the parts, then what runs how; all of it computed, not measured."""
+    lines = ["| part | " + " | ".join(f"{p} GB" for p in BYTES) + " | working GB |", "|---" * (len(BYTES) + 2) + "|"]
+    for part in parts:
+        sizes = " | ".join(f"{part.weights[p] / 1e9:.2f}" for p in BYTES)
+        lines.append(f"| {part.part.replace('_', ' ')} | {sizes} | {part.working / 1e9:.2f} |")
+    totals = " | ".join(f"{sum(part.weights[p] for part in parts) / 1e9:.2f}" for p in BYTES)
+    lines += [f"| all | {totals} | {max(part.working for part in parts) / 1e9:.2f} |", ""]
+    lines += ["| card | " + " | ".join(f"{p}, {m} GB RAM" for p in PRECISIONS for m in MEMORIES) + " |"]
+    lines += ["|---" * (1 + len(PRECISIONS) * len(MEMORIES)) + "|"]
+    for card in CARDS:
+        runs = (how_it_runs(parts, precision, card, memory) for precision in PRECISIONS for memory in MEMORIES)
+        lines.append(f"| {card} GB | " + " | ".join(runs) + " |")
+    return "\n".join(lines)

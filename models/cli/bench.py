@@ -1,0 +1,46 @@
+"""`wegen bench`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from .common import OK, count
+
+NAMES = ("256x6", "1024x8", "sampling", "precisions")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `wegen bench`."""
+    parser.description = (
+        "Measure the language model against transformers' generate on the same weights, sampling, and what quantising\n"
+        "costs. Each number is a ratio of pairs that run in turns; other work on the machine hardly changes it."
+    )
+    add = parser.add_argument
+    add(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"also 2048x4; default {' '.join(NAMES)}",
+    )
+    add("--repeats", type=count, default=5, help="pairs behind each median; default %(default)s")
+    add("--threads", type=count, default=1, help="of the CPU; default %(default)s")
+    add("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; gives the exit code."""
+    import torch
+
+    from ..evaluation import benchmarks
+
+    torch.set_num_threads(arguments.threads)
+    found = {}
+    for measured in benchmarks.run(arguments.names or NAMES, arguments.repeats):
+        print(measured, flush=True)
+        found[measured.name] = measured.value
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return OK
