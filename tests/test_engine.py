@@ -301,6 +301,13 @@ def red_house(nano):
 
 
 @pytest.mark.slow
+def test_without_masks_the_order_is_followed(nano, red_house):
+    result = nano.take_turn(TurnRequest("make the house blue"), red_house)
+    assert house_in(result.chat.last.answer)[0].colour == "blue"
+    assert "blue house" in result.chat.last.answer.described and result.notes == ()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("masks", ["edit elsewhere", "house kept", "both"])
 def test_an_order_that_masks_leave_no_room_for_is_not_remembered_as_done(nano, red_house, masks):
     height, width = red_house.last.answer.picture.shape[:2]
@@ -320,8 +327,6 @@ def test_an_order_that_masks_leave_no_room_for_is_not_remembered_as_done(nano, r
     assert torch.equal(answer.picture, red_house.last.answer.picture)
     assert result.notes == (OVERRULED.format(order=order),) and OVERRULED.format(order=order) in result.reply
     assert "red house" in answer.described and "blue" not in answer.described
-    free = nano.take_turn(TurnRequest(order), red_house).chat.last.answer
-    assert house_in(free)[0].colour == "blue" and "blue house" in free.described, "the model follows it without masks"
     night = nano.take_turn(TurnRequest("make it night"), result.chat)
     seen, sky = house_in(night.chat.last.answer)
     assert seen.colour == "red" and (sky == "night" or masks != "edit elsewhere")
