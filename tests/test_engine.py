@@ -10,12 +10,13 @@ from comfyui_wegen.models import engine
 from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.editing.refinement import Masks
 from comfyui_wegen.models.engine import OVERRULED, TurnRequest, take_turn
+from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.media.images import to_pil
 from comfyui_wegen.models.options import OPTIONS
 from comfyui_wegen.models.painting.loading import load
 from comfyui_wegen.models.prompting import rewriting
 from comfyui_wegen.models.prompting.text_sampling import TextSampling
-from comfyui_wegen.models.values import Answer, AutoMask, Chat, SamplerSettings, Turn
+from comfyui_wegen.models.values import Answer, AutoMask, Chat, Reference, References, SamplerSettings, Turn
 from support import REPOSITORY
 
 # Orders, and what a model of open language may answer when it is asked to describe the picture after them.
@@ -171,6 +172,36 @@ def test_a_first_wish_at_creativity_0_is_written_once_whatever_it_lacks(open_lan
     assert passes == [(1, 0.0)]
     assert [answer.rewrite for answer in result.chat.last.answers] == ["a fox on a roof"] * 2
     assert result.notes == ("2 of 2 descriptions may leave out something that you named: cat.",)
+
+
+# --- references -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+def test_a_reference_that_is_not_mentioned_does_no_harm(open_language, drawn, turns):
+    chat, picture = drawn if turns else Chat(), torch.zeros(32, 32, 3)
+    cat, dog = (Reference(name, torch.full((64, 32), float(turns)), picture) for name in ("cat", "dog"))
+
+    def taken(text, *references):
+        return take_turn(TurnRequest(text, references=References(references), rewrite=False), chat, Brush(), parts)
+
+    parts = Recorded(open_language)
+    plain, with_cat = taken("a boat"), taken("a boat", cat)
+    assert with_cat.chat == plain.chat and with_cat.notes == ("Not mentioned, so not used: @cat.", *plain.notes)
+    assert len(parts.answers) == 1, "the language model was not asked again"
+    assert taken("a boat for @dog", cat, dog).chat == taken("a boat for @dog", dog).chat
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+def test_a_mention_of_nothing_is_refused_before_anything_is_computed(open_language, drawn, turns):
+    chat, parts = drawn if turns else Chat(), Recorded(open_language)
+    cat = Reference("cat", torch.ones(64, 32), torch.zeros(32, 32, 3))
+    with pytest.raises(WeGenError, match="@dog, but there are no references"):
+        take_turn(TurnRequest("a boat for @dog"), chat, Brush(), parts)
+    with pytest.raises(WeGenError, match="@dog, but the references are: @cat"):
+        take_turn(TurnRequest("a boat", prompt_override="a boat for @dog", references=References((cat,))), chat,
+                  Brush(), parts)  # fmt: skip
+    assert parts.questions == []
 
 
 # --- one implementation -----------------------------------------------------------------------------------------------
