@@ -218,7 +218,8 @@ def kept(exam: Exam) -> dict[str, float]:
     """KEPT_TURNS refinements in one chat, saved and loaded in the middle, with random masks and an odd size.
 
     `max_difference` is the largest, in levels of 255, of any turn against the first picture in any pixel that was never
-    inside a change area; `untouched` the share of such pixels. With fewer cases than turns the chat is shorter.
+    inside a change area; `untouched` the share of such pixels, and `changed_turns` counts the turns that masks did not
+    overrule: where it is 0 nothing was tested. With fewer cases than turns the chat is shorter.
     """
     [rng] = exam.rngs("kept", 1)
     pipeline, cell = exam.pipeline, exam.pipeline.config.vae.downscale
@@ -241,6 +242,7 @@ def kept(exam: Exam) -> dict[str, float]:
         "kept/max_difference": max((area.largest for area in found.turns if area is not None), default=math.nan),
         "kept/turns": turns,
         "kept/untouched": found.untouched,
+        "kept/changed_turns": sum(bool(turn.answer.change.any()) for turn in chat.turns[1:]),
     }
 
 
