@@ -1,5 +1,6 @@
 """The command line: exit codes, errors in one line, and pictures that say what they were made from."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -7,8 +8,11 @@ import sys
 
 import numpy as np
 import pytest
-from comfyui_wegen.models import cli
+from comfyui_wegen.models import cli, engine
+from comfyui_wegen.models.cli import generate
+from comfyui_wegen.models.engine import TurnRequest
 from comfyui_wegen.models.media.chat_file import load_chat
+from comfyui_wegen.models.options import OPTIONS
 from comfyui_wegen.models.values import AutoMask
 from PIL import Image
 
@@ -64,7 +68,10 @@ def test_version(capsys):
         ["generate", "--model", "m", "x", "--steps", "-1"],
         ["generate", "--model", "m", "x", "--reference", "cat"],
         ["generate", "--model", "m", "x", "--reference", "=cat.png"],
-        ["generate", "--model", "m", "x", "--keep-mask", "keep.png"],
+        ["generate", "--model", "m", "x", "--keep-mask", "a.png", "--keep-mask", "b.png"],
+        ["generate", "--model", "m", "x", "--steps", "1000"],
+        ["generate", "--model", "m", "x", "--creativity", "1.1"],
+        ["generate", "--model", "m", "x", "--seed", "some"],
         ["generate", "--model", "m", "x", "--refine", "y", "--keep-mask", "a.png", "--keep-mask", "b.png"],
         ["generate", "--model", "m", "x", "--collection", "both"],
         ["convert", "a", "b", "--dtype", "int3"],
@@ -78,7 +85,9 @@ def test_commands_that_make_no_sense(arguments, capsys):
 
 
 @pytest.mark.slow
-def test_two_turns_with_everything(packed_dir, files, capsys):
+def test_two_turns_with_everything(packed_dir, files, capsys, monkeypatch):
+    # A model of random numbers follows no order; whatever it paints has to come through here.
+    monkeypatch.setattr(engine, "outcome", lambda *_: "followed")
     out = files / "new" / "out"
     command = [
         *("generate", "a red @cat ü €", "--model", packed_dir, "--out", out),
@@ -135,7 +144,61 @@ def test_a_chat_goes_on_where_it_was_saved(packed_dir, tmp_path, capsys):
     assert after.rewind(2) == before and after.last.instruction == "a boat"
     assert before.last.settings.auto_mask == AutoMask() and after.last.settings.auto_mask is None
     assert cli.main(["generate", "a boat", "--size", "64", *arguments, *common]) == 2
-    assert "--size and --chat" in capsys.readouterr().err
+    assert "--size goes with new pictures only" in capsys.readouterr().err
+
+
+def test_defaults_are_those_of_the_table(packed_dir):
+    """What is not said comes to the same turn as in Python, and so as in the nodes."""
+    parser = argparse.ArgumentParser()
+    generate.add_arguments(parser)
+    arguments = parser.parse_args(["x", "--model", str(packed_dir)])
+    request = generate._request(arguments, {"instruction": "x", **arguments.first})
+    assert request == TurnRequest("x")
+    assert all(request.sampling_of(turns) == TurnRequest("x").sampling_of(turns) for turns in (0, 1))
+    said = {name: getattr(arguments, name) for name in generate._OPTIONS}
+    assert said == {name: OPTIONS[name].default for name in generate._OPTIONS} | {"creativity": None}
+    assert (arguments.count, arguments.guidance_scale) == (OPTIONS["batch_size"].default, OPTIONS["cfg"].default)
+
+
+def test_a_picture_of_ones_own_is_changed_and_every_turn_recorded(packed_dir, files, monkeypatch):
+    monkeypatch.setattr(engine, "outcome", lambda *_: "followed")
+    Image.effect_mandelbrot((45, 30), (-3, -2.5, 2, 2.5), 100).convert("RGB").save(files / "own.png")
+    keep = Image.new("L", (45, 30), 0)
+    keep.paste(255, (0, 0, 45, 10))
+    keep.save(files / "top.png")
+    command = [
+        *("generate", "make it red", "--begin-with", files / "own.png", "--keep-mask", files / "top.png"),
+        *(
+            "--model",
+            packed_dir,
+            "--out",
+            files / "out",
+            "--steps",
+            1,
+            "--no-auto-mask",
+            "--json",
+            files / "new/a.json",
+        ),
+        *("--refine", "put a @cat on it", "--reference", f"cat={files / 'cat.png'}", "--count", 2),
+    ]
+    assert run(*command) == 0
+    own, first, second = (
+        np.asarray(Image.open(files / name).convert("RGB")).astype(int)
+        for name in ("own.png", "out/turn2_seed0.png", "out/turn3_seed1.png")
+    )
+    for after in (first, second):
+        assert after.shape == (30, 45, 3) and abs(after - own)[:10].max() == 0 < abs(after - own)[10:].max()
+    turns = json.loads((files / "new/a.json").read_text("utf-8"))["turns"]
+    assert [turn["instruction"] for turn in turns] == ["make it red", "put a @cat on it"]
+    assert all(turn["seconds"] > 0 and turn["answered_in_words"] == "" for turn in turns)
+    assert [[picture["seed"] for picture in turn["pictures"]] for turn in turns] == [[0, 1], [0, 1]]
+    picture = turns[0]["pictures"][0]
+    assert (picture["width"], picture["height"], picture["rewrite"]) == (45, 30, "make it red")
+    assert picture["could_change"] == pytest.approx(2 / 3)
+    assert picture["read_by_the_language_model"] == (
+        "[INST] <img>...</img>make it red Everything else stays the same. [/INST]\n<img>"
+    )
+    assert "cat (picture 1)" in turns[1]["pictures"][0]["read_by_the_language_model"]
 
 
 def test_sizes(packed_dir, tmp_path):
@@ -147,19 +210,21 @@ def test_sizes(packed_dir, tmp_path):
 
 
 def test_what_the_user_can_mend_is_said_in_one_line(packed_dir, files, capsys):
-    generate = ["generate", "--model", packed_dir, "--out", files / "out"]
+    draw = ["generate", "--model", packed_dir, "--out", files / "out"]
     cat = f"cat={files / 'cat.png'}"
     (files / "text.png").write_text("no picture")
     assert "no checkpoint folder" in refused(capsys, "generate", "x", "--model", files / "none", "--out", files)
-    assert "empty" in refused(capsys, *generate, "")
-    assert "none.png" in refused(capsys, *generate, "x", "--reference", f"cat={files / 'none.png'}")
-    assert "text.png" in refused(capsys, *generate, "x", "--reference", f"cat={files / 'text.png'}")
-    assert "top_p" in refused(capsys, *generate, "x", "--rewrite", "--top-p", "2")
-    assert "@dog" in refused(capsys, *generate, "@dog", "--reference", cat)
-    assert "'cat'" in refused(capsys, *generate, "x", "--reference", cat, "--reference", cat)
-    assert "'7'" in refused(capsys, *generate, "x", "--reference", f"7={files / 'cat.png'}")
-    assert "give 1 to 999" in refused(capsys, *generate, "x", "--steps", 1000)
-    assert "nowhere" in refused(capsys, *generate, "x", "--device", "nowhere")
+    assert "empty" in refused(capsys, *draw, "")
+    assert "none.png" in refused(capsys, *draw, "x", "--reference", f"cat={files / 'none.png'}")
+    assert "text.png" in refused(capsys, *draw, "x", "--reference", f"cat={files / 'text.png'}")
+    assert "top_p" in refused(capsys, *draw, "x", "--rewrite", "--top-p", "2")
+    assert "@dog" in refused(capsys, *draw, "@dog", "--reference", cat)
+    assert "'cat'" in refused(capsys, *draw, "x", "--reference", cat, "--reference", cat)
+    assert "'7'" in refused(capsys, *draw, "x", "--reference", f"7={files / 'cat.png'}")
+    assert "A mask needs a picture" in refused(capsys, *draw, "x", "--keep-mask", files / "keep.png")
+    own = ["--begin-with", files / "cat.png"]
+    assert "--size goes with new" in refused(capsys, *draw, "x", *own, "--size", 32)
+    assert "nowhere" in refused(capsys, *draw, "x", "--device", "nowhere")
     assert "Cannot write" in refused(capsys, "generate", "x", "--model", packed_dir, "--out", files / "text.png")
     assert "no folder" in refused(capsys, "verify", files / "none")
     assert list((files / "out").iterdir()) == []

@@ -1,0 +1,364 @@
+"""Turns as the engine takes them: orders in open language, words that follow pictures, and one place for all."""
+
+import ast
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from comfyui_wegen.models import engine
+from comfyui_wegen.models.bundled import BUNDLED
+from comfyui_wegen.models.editing.refinement import Masks
+from comfyui_wegen.models.engine import OVERRULED, TurnRequest, take_turn
+from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.media.images import to_pil
+from comfyui_wegen.models.options import OPTIONS
+from comfyui_wegen.models.painting.loading import load
+from comfyui_wegen.models.prompting import rewriting
+from comfyui_wegen.models.prompting.text_sampling import TextSampling
+from comfyui_wegen.models.values import Answer, AutoMask, Chat, Reference, References, SamplerSettings, Turn
+from support import REPOSITORY
+
+# Orders, and what a model of open language may answer when it is asked to describe the picture after them.
+ORDERS = {
+    "remove the red car": "an empty street with houses",
+    "remove the cat": "a garden with a bench",
+    "delete all the trees, please": "a bare hill under a blue sky",
+    "take away the moon": "a dark sky over the sea",
+    "erase the text on the sign": "a blank wooden sign by the road",
+    "get rid of the people": "an empty beach in the evening",
+    "remove everything except the house": "a house on white ground",
+    "keep only the boat": "a boat and nothing else",
+    "without the hat": "a man with grey hair on a bench",
+    "no cat": "a sofa with two cushions",
+    "no people": "an empty market square",
+    "no red, please": "a blue house with a green door",
+    "a house but not red": "a yellow house in a meadow",
+    "a house, but without windows": "a house with plain walls",
+    "nothing but sand and sky": "dunes under a clear sky",
+    "don't show the dog": "a boy playing in the park",
+    "never mind the clouds, make the sky clear": "a clear blue sky over a field",
+    "replace the cat with a fox": "a fox on the roof",
+    "replace the car by a bicycle": "a bicycle in front of the shop",
+    "swap the cat and the dog": "the dog sits left and the cat right",
+    "black instead of white": "a black horse in the snow",
+    "an owl instead of the crow": "an owl on the branch",
+    "turn the grey mice into gray rats": "three rats in a barn",
+    "make the house blue": "a blue house by the lake",
+    "make it night": "a street under the stars",
+    "bigger!": "a very large pumpkin",
+    "the other one": "a green cup beside a plate",
+    "less": "a single flower in a vase",
+    "can it be red instead?": "a red umbrella in the rain",
+    "could you remove the fence?": "a horse on an open field",
+    "why is there a dog? take it out": "a quiet kitchen",
+    "what about winter?": "a village under snow",
+    "entferne das rote Auto": "eine leere Straße mit Häusern",
+    "mach das Haus blau": "ein blaues Haus am See",
+    "kein Hut": "ein Mann mit grauen Haaren",
+    "statt der Katze ein Fuchs": "ein Fuchs auf dem Dach",
+    "enlève le chat": "un jardin avec un banc",
+    "une maison, mais pas rouge": "une maison jaune dans un pré",
+    "remplace la voiture par un vélo": "un vélo devant la boutique",
+    "猫を消して": "庭にベンチがある",
+}
+EDIT_REWRITE = "[INST] {pictures}Describe the picture after this change: {text} [/INST]\n"
+
+
+class Brush:
+    """A painter whose pictures are all of one colour; it remembers what it was told to paint."""
+
+    def __init__(self):
+        self.jobs = []
+
+    def paint(self, job):
+        self.jobs.append(job)
+        return torch.full((len(job.seeds), job.height, job.width, 3), 0.25)
+
+
+@pytest.fixture(scope="module")
+def open_language(published_dir):
+    """A checkpoint in the published form, which names no closed world."""
+    return load(published_dir)[0]
+
+
+def with_templates(wegen, **changes):
+    return replace(wegen, config=replace(wegen.config, templates=replace(wegen.config.templates, **changes)))
+
+
+@pytest.fixture(scope="module")
+def drawn(open_language):
+    """A chat of one drawn picture."""
+    picture = torch.rand(32, 32, 3, generator=torch.Generator().manual_seed(0))
+    features = open_language.encode_pictures([to_pil(picture)])[0]
+    return Chat().add(Turn("a street with a red car", (Answer("a street with a red car", features, picture, 0),)))
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """Call it with a model and words: these are written from then on. Gives the passes as (sequences, temperature)."""
+
+    def script(wegen, words):
+        passes = []
+
+        def write(self, limit, sampling, *_, **__):
+            passes.append((self.batch, sampling.temperature))
+            return [[*wegen.tokenizer.encode(words, begin=False), wegen.tokenizer.picture_begin_id]] * self.batch
+
+        monkeypatch.setattr(rewriting.Decoding, "write_text", write)
+        return passes
+
+    return script
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """The texts that pictures were drawn from, as the language model read them."""
+    texts = []
+    prompt_of = engine.picture_prompt
+
+    def told(*arguments):
+        prompt = prompt_of(*arguments)
+        texts.append(prompt.text)
+        return prompt
+
+    monkeypatch.setattr(engine, "picture_prompt", told)
+    return texts
+
+
+# --- orders in open language ------------------------------------------------------------------------------------------
+
+
+def test_there_are_forty_orders():
+    assert len(ORDERS) == 40
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_described_order_is_neither_refused_nor_altered(order, open_language, drawn, scripted, read):
+    wegen = with_templates(open_language, edit_rewrite=EDIT_REWRITE)
+    passes = scripted(wegen, ORDERS[order])
+    request = TurnRequest(order, (1, 2, 3), creativity=0.0, settings=SamplerSettings(auto_mask=None))
+    result = take_turn(request, drawn, Brush(), wegen)
+    assert passes == [(1, 0.0)], "one greedy pass for all seeds"
+    assert [answer.rewrite for answer in result.chat.last.answers] == [ORDERS[order]] * 3
+    assert [answer.described for answer in result.chat.last.answers] == [ORDERS[order]] * 3
+    assert result.chat.last.instruction == order and result.notes == () and result.spoken == ""
+    assert read[-1].endswith(f"[INST] {ORDERS[order]} Everything else stays the same. [/INST]\n<img>")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_without_a_template_for_it_an_order_is_drawn_as_it_stands(order, open_language, drawn, scripted, read):
+    passes = scripted(open_language, ORDERS[order])
+    request = TurnRequest(order, (1, 2, 3), creativity=0.0, settings=SamplerSettings(auto_mask=None))
+    result = take_turn(request, drawn, Brush(), open_language)
+    assert passes == []
+    assert [answer.rewrite for answer in result.chat.last.answers] == [order] * 3
+    assert result.notes == () and result.spoken == ""
+    assert read[-1].endswith(f"[INST] {order} Everything else stays the same. [/INST]\n<img>")
+
+
+@pytest.mark.parametrize("order", ["remove the red car", "no cat", "mach das Haus blau", "can it be red instead?"])
+def test_with_chance_the_first_attempt_of_an_order_is_taken_too(order, open_language, drawn, scripted):
+    wegen = with_templates(open_language, edit_rewrite=EDIT_REWRITE)
+    passes = scripted(wegen, ORDERS[order])
+    result = take_turn(TurnRequest(order, (1,), creativity=1.0), drawn, Brush(), wegen)
+    assert passes == [(1, 1.0)]
+    assert result.chat.last.answer.rewrite == ORDERS[order]
+
+
+def test_a_first_wish_at_creativity_0_is_written_once_whatever_it_lacks(open_language, scripted):
+    passes = scripted(open_language, "a fox on a roof")
+    result = take_turn(TurnRequest("a cat on a roof", (1, 2), creativity=0.0), Chat(), Brush(), open_language)
+    assert passes == [(1, 0.0)]
+    assert [answer.rewrite for answer in result.chat.last.answers] == ["a fox on a roof"] * 2
+    assert result.notes == ("2 of 2 descriptions may leave out something that you named: cat.",)
+
+
+# --- references -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+def test_a_reference_that_is_not_mentioned_does_no_harm(open_language, drawn, turns):
+    chat, picture = drawn if turns else Chat(), torch.zeros(32, 32, 3)
+    cat, dog = (Reference(name, torch.full((64, 32), float(turns)), picture) for name in ("cat", "dog"))
+
+    def taken(text, *references):
+        return take_turn(TurnRequest(text, references=References(references), rewrite=False), chat, Brush(), parts)
+
+    parts = Recorded(open_language)
+    plain, with_cat = taken("a boat"), taken("a boat", cat)
+    assert with_cat.chat == plain.chat and with_cat.notes == ("Not mentioned, so not used: @cat.", *plain.notes)
+    assert len(parts.answers) == 1, "the language model was not asked again"
+    assert taken("a boat for @dog", cat, dog).chat == taken("a boat for @dog", dog).chat
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+def test_a_mention_of_nothing_is_refused_before_anything_is_computed(open_language, drawn, turns):
+    chat, parts = drawn if turns else Chat(), Recorded(open_language)
+    cat = Reference("cat", torch.ones(64, 32), torch.zeros(32, 32, 3))
+    with pytest.raises(WeGenError, match="@dog, but there are no references"):
+        take_turn(TurnRequest("a boat for @dog"), chat, Brush(), parts)
+    with pytest.raises(WeGenError, match="@dog, but the references are: @cat"):
+        take_turn(TurnRequest("a boat", prompt_override="a boat for @dog", references=References((cat,))), chat,
+                  Brush(), parts)  # fmt: skip
+    assert parts.questions == []
+
+
+# --- one implementation -----------------------------------------------------------------------------------------------
+
+
+class Recorded:
+    """Parts of a checkpoint that remember what was asked of its language model."""
+
+    def __init__(self, wegen):
+        self.config, self.tokenizer, self.load_vision = wegen.config, wegen.tokenizer, wegen.load_vision
+        self.load_language, self.questions, self.answers = wegen.load_language, [], []
+
+    def recall(self, question, answer):
+        if question not in self.questions:
+            self.answers.append(answer())
+        self.questions.append(question)
+        return self.answers[-1]
+
+
+PAINTERS = [
+    {"steps": 5},
+    {"guidance_scale": 3.0},
+    {"sampler": "dpmpp_2m"},
+    {"scheduler": "karras"},
+    {"strength": 0.5},
+    {"auto_mask": None},
+    {"auto_mask": AutoMask(0.3, 5, 7)},
+    {"align": True},
+    {"match_tone": True},
+]
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+def test_the_painters_settings_never_ask_the_language_model_again(open_language, drawn, turns):
+    parts, chat = Recorded(open_language), drawn if turns else Chat()
+    request = TurnRequest("make it night", rewrite=False)
+    for changed in ({}, *PAINTERS):
+        take_turn(replace(request, settings=SamplerSettings(**changed)), chat, Brush(), parts)
+    assert len(parts.questions) == 1 + len(PAINTERS) and len(parts.answers) == 1
+    assert all(question == parts.questions[0] for question in parts.questions)
+    assert len(set(map(hash, parts.questions))) == 1
+    for other in (
+        replace(request, seeds=(1,)),
+        replace(request, instruction="make it day"),
+        replace(request, prompt_override="a street at night"),
+        replace(request, settings=SamplerSettings(feature_guidance=1.5)),
+        replace(request, settings=SamplerSettings(collection="released")),
+    ):
+        count = len(parts.answers)
+        take_turn(other, chat, Brush(), parts)
+        assert len(parts.answers) == count + 1
+
+
+def test_defaults_are_those_of_the_table():
+    request, how = TurnRequest("a cat"), AutoMask()
+    settings = request.settings
+    assert settings == SamplerSettings() and settings.auto_mask == how
+    in_python = {
+        "seed": request.seeds[0],
+        "batch_size": len(request.seeds),
+        "rewrite": request.rewrite,
+        "steps": settings.steps,
+        "cfg": settings.guidance_scale,
+        "sampler_name": settings.sampler,
+        "scheduler": settings.scheduler,
+        "width": 0 if request.size is None else request.size[0],
+        "height": 0 if request.size is None else request.size[1],
+        "feature_guidance": settings.feature_guidance,
+        "collection": settings.collection,
+        "strength": settings.strength,
+        "auto_mask": settings.auto_mask is not None,
+        "threshold": how.threshold or 0.0,
+        "grow": how.grow,
+        "soften": how.soften,
+        "release": request.masks.release,
+        "align": settings.align,
+        "rewritten": request.prompt_override,
+        "match_tone": settings.match_tone,
+    }
+    assert in_python == {name: option.default for name, option in OPTIONS.items() if name != "creativity"}
+    assert all(option.refine_default is None for name, option in OPTIONS.items() if name != "creativity")
+    creativity = OPTIONS["creativity"]
+    assert request.sampling_of(0) == TextSampling.from_creativity(creativity.default)
+    assert request.sampling_of(1) == TextSampling.from_creativity(creativity.refine_default)
+
+
+def test_turns_are_made_in_one_place():
+    """The engine's; the others bring pictures of the user's or of other models, or read a file."""
+
+    def makes_turns(path):
+        calls = (node.func for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call))
+        return any("Turn" in (getattr(call, "id", ""), getattr(call, "attr", "")) for call in calls)
+
+    paths = [path for folder in ("models", "wegen_nodes") for path in (REPOSITORY / folder).rglob("*.py")]
+    found = {str(path.relative_to(REPOSITORY)) for path in paths if makes_turns(path)}
+    assert found == {
+        "models/engine.py", "models/encoding.py", "models/editing/open_turn.py", "models/media/chat_file.py",
+    }  # fmt: skip
+
+
+# --- words follow pictures --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def nano():
+    from comfyui_wegen.models.pipeline import Pipeline
+
+    return Pipeline.from_folder(BUNDLED)
+
+
+def house_in(answer):
+    """What the judge sees of the only house in a picture."""
+    from comfyui_wegen.models.evaluation.judge import bundled_judge
+
+    [reading] = bundled_judge().read_pictures([np.asarray(to_pil(answer.picture))])
+    [house] = [thing for thing in reading.named.things if thing.kind == "house"]
+    return house, reading.named.sky
+
+
+@pytest.fixture(scope="module")
+def red_house(nano):
+    """A chat that begins with a red house at the bottom left."""
+    words = "on a meadow by day, a big red house at the bottom left."
+    chat = nano.generate("a red house", prompt_override=words)
+    house, sky = house_in(chat.last.answer)
+    assert (house.colour, sky) == ("red", "day") and house.column < 2 < house.row
+    return chat
+
+
+@pytest.mark.slow
+def test_without_masks_the_order_is_followed(nano, red_house):
+    result = nano.take_turn(TurnRequest("make the house blue"), red_house)
+    assert house_in(result.chat.last.answer)[0].colour == "blue"
+    assert "blue house" in result.chat.last.answer.described and result.notes == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("masks", ["edit elsewhere", "house kept", "both"])
+def test_an_order_that_masks_leave_no_room_for_is_not_remembered_as_done(nano, red_house, masks):
+    height, width = red_house.last.answer.picture.shape[:2]
+    elsewhere, house = torch.zeros(height, width), torch.zeros(height, width)
+    elsewhere[: height // 2, width // 2 :] = 1
+    house[height // 2 :, : width // 2] = 1
+    order = "make the house blue"
+    request = TurnRequest(
+        order,
+        masks=Masks(
+            edit=None if masks == "house kept" else elsewhere,
+            keep=None if masks == "edit elsewhere" else house,
+        ),
+    )
+    result = nano.take_turn(request, red_house)
+    answer = result.chat.last.answer
+    assert torch.equal(answer.picture, red_house.last.answer.picture)
+    assert result.notes == (OVERRULED.format(order=order),) and OVERRULED.format(order=order) in result.reply
+    assert "red house" in answer.described and "blue" not in answer.described
+    night = nano.take_turn(TurnRequest("make it night"), result.chat)
+    seen, sky = house_in(night.chat.last.answer)
+    assert seen.colour == "red" and (sky == "night" or masks != "edit elsewhere")
+    assert "red house" in night.chat.last.answer.described and "blue house" not in night.reply
