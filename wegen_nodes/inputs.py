@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import comfy.samplers
 from comfy_api.latest import io
 
 from ..models.options import OPTIONS, Option
-from .host.painter import schedulers
+from .host.painter import samplers, schedulers
 from .sockets import ReferencesType, WeGenType
 
 LARGEST_SEED = OPTIONS["seed"].maximum
@@ -65,4 +64,4 @@ def _input(option: Option, refine: bool) -> io.Input:
 
 
 def _host_choices(name: str) -> list[str]:
-    return {"sampler_name": comfy.samplers.SAMPLER_NAMES, "scheduler": schedulers()}[name]
+    return {"sampler_name": samplers(), "scheduler": schedulers()}[name]

@@ -14,7 +14,7 @@ from ..models.media.metadata import turns_of
 from ..models.options import OPTIONS
 from ..models.values import AutoMask, Chat, References, SamplerSettings
 from .host import png_metadata
-from .host.bundle import language_progress
+from .host.bundle import language_progress, tell_phase
 from .host.painter import HostPainter, conditioning
 from .inputs import inputs, instruction, references, wegen
 from .sockets import CATEGORY, ChatType
@@ -74,12 +74,13 @@ def request_of(
 def _take_turn(cls: type[io.ComfyNode], wegen, model, vae, chat: Chat, asked: dict[str, Any]) -> TurnResult:
     """A turn with the host's sampler, its words written into the pictures that are saved after it."""
     request = request_of(**asked)
-    painter = HostPainter(model, vae, wegen.config)
-    result = take_turn(request, chat, painter, wegen, language_progress(cls.hidden.unique_id))
+    node = str(cls.hidden.unique_id)
+    painter = HostPainter(model, vae, wegen.config, lambda: tell_phase(node, "painting"))
+    result = take_turn(request, chat, painter, wegen, language_progress(node))
     last = result.chat.last
     before = Chat(result.chat.turns[:-1])
     record = [turns_of(before, last.instruction, answer.rewrite, answer.seed) for answer in last.answers]
-    png_metadata.write_down(cls.hidden.prompt, str(cls.hidden.unique_id), cls.hidden.extra_pnginfo, record)
+    png_metadata.write_down(cls.hidden.prompt, node, cls.hidden.extra_pnginfo, record)
     return result
 
 

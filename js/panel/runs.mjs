@@ -13,6 +13,8 @@ class Run {
   max = 0;
   preview = null;
   words = [];
+  /** What nodes have said that they do: thinking or painting. */
+  told = new Map();
   outputs = {};
 
   constructor(id, { update, finish }) {
@@ -34,6 +36,10 @@ export class Runs {
     listen("progress_text", (run, { text }) => this.#change(run, { said: text }));
     listen("executed", (run, { node, output }) => {
       if (output) run.outputs[node] = output;
+    });
+    listen("wegen.phase", (run, { node, phase }) => {
+      // Words and features are both thinking, to a person.
+      run.told.set(String(node), phase === "painting" ? "painting" : "thinking");
     });
     listen("wegen.text", (run, { text, index = 0 }) => {
       if (typeof text !== "string") return;
@@ -93,11 +99,11 @@ export class Runs {
 
   #progress(run, nodes) {
     const busy = Object.entries(nodes ?? {}).filter(([, node]) => node.state === "running");
-    // Generate and Refine expand into the node that thinks, then the one that paints.
-    const inner = busy.filter(([id]) => id.includes(".")).pop() ?? busy.pop();
-    if (!inner) return;
-    const [id, { value = 0, max = 0 }] = inner;
-    const phase = id.endsWith(".1") || id === "ask" || id === "where" ? "thinking" : id.includes(".") ? "painting" : "working";
+    const last = busy.pop();
+    if (!last) return;
+    const [id, { value = 0, max = 0 }] = last;
+    const asks = id === "ask" || id === "where";
+    const phase = run.told.get(id) ?? (asks ? "thinking" : "working");
     this.#change(run, { started: true, position: null, phase, value, max: max > 1 ? max : 0 });
   }
 

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from ..errors import WeGenError
 
+NEARLY_WHITE = 253.9 / 255
+
 
 def fit_mask(mask: Tensor, height: int, width: int) -> Tensor:
     """Bring a mask `[H, W]` or `[1, H, W]` of any size to `[height, width]`, float32 in 0..1.
@@ -28,6 +30,8 @@ def fit_mask(mask: Tensor, height: int, width: int) -> Tensor:
     if mask.sum().isnan():
         raise WeGenError("The mask holds values that are not numbers (NaN); check the node or file that it comes from.")
     mask = mask.clamp(0, 1)
+    # ComfyUI reads the white of a grey PNG as 254 of 255.
+    mask = torch.where(mask >= NEARLY_WHITE, torch.ones_like(mask), mask)
     if mask.shape != (height, width):
         mask = F.interpolate(mask[None, None], size=(height, width), mode="nearest-exact")[0, 0]
     return mask

@@ -16,6 +16,9 @@ OVERRULED, FOLLOWED = 0.3, 0.75
 """Of the way from the picture before to the one that was meant: below the first an order counts as not followed because
 of the masks, from the second on as followed."""
 
+MOVED = 0.5
+"""Of the squared way that was meant: what has gone further than that has changed, be it into something else."""
+
 Outcome = Literal["followed", "partly", "overruled"]
 
 
@@ -68,8 +71,13 @@ def outcome(before: Tensor, meant: Tensor, after: Tensor) -> Outcome:
     # Cells that were hardly to change say nothing but how noisy features are.
     weight = wanted.square().sum(-1)
     chosen = weight >= 0.25 * weight.max()
-    share = float((wanted * came)[chosen].sum() / weight[chosen].sum().clamp(min=1e-12))
-    return "overruled" if share < OVERRULED else "partly" if share < FOLLOWED else "followed"
+    length = weight[chosen].sum().clamp(min=1e-12)
+    share = float((wanted * came)[chosen].sum() / length)
+    moved = float(came[chosen].square().sum() / length)
+    if share >= FOLLOWED:
+        return "followed"
+    # What changed much, but into something else, was not kept back by masks.
+    return "overruled" if share < OVERRULED and moved < MOVED else "partly"
 
 
 def everywhere(height: int, width: int) -> Tensor:

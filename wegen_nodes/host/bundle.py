@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import comfy.model_management
 import comfy.utils
+from comfy_execution.utils import get_executing_context
 from server import PromptServer
 
 from ...models.checkpoints.reader import open_checkpoint
@@ -23,6 +25,8 @@ from .loading import compute_dtype, load_part
 
 #: turns whose words and features are kept; each holds on to its chat's pictures
 REMEMBERED = 8
+TEXT_INTERVAL = 0.05
+"""Seconds between two events with words."""
 
 
 class WeGenBundle:
@@ -114,14 +118,43 @@ def progress() -> OnStep:
 
 
 def language_progress(node: str | None) -> Progress:
-    """The language model's progress at a node, with the words of its first rewrite as they come.
+    """The language model's progress at a node, in words too, with its first rewrite as it comes.
 
-    Front ends get the words as events `wegen.text`: `{"node": id, "text": words so far}`.
+    Front ends get the rewrite as events `wegen.text`: `{"prompt_id", "node", "text": words so far, "index": 0}`.
     """
-    server = getattr(PromptServer, "instance", None)
+    sent = 0.0
 
     def on_text(text: str) -> None:
-        if server is not None and server.client_id is not None:
-            server.send_sync("wegen.text", {"node": node, "text": text}, server.client_id)
+        nonlocal sent
+        now = time.monotonic()
+        if now - sent >= TEXT_INTERVAL:
+            sent = now
+            _send("wegen.text", node, text=text, index=0)
 
-    return Progress(progress(), progress(), on_text)
+    return Progress(_begun(progress(), node, "thinking"), _begun(progress(), node, "drafting"), on_text)
+
+
+def tell_phase(node: str | None, phase: str) -> None:
+    """Say at a node, and to front ends as an event `wegen.phase`, what begins now."""
+    server = getattr(PromptServer, "instance", None)
+    if server is not None and node is not None:
+        server.send_progress_text(phase, node)
+    _send("wegen.phase", node, phase=phase)
+
+
+def _begun(on_step: OnStep, node: str | None, phase: str) -> OnStep:
+    """The callback, with the phase told at its first step."""
+
+    def step(done: int, total: int) -> None:
+        if done == 1:
+            tell_phase(node, phase)
+        on_step(done, total)
+
+    return step
+
+
+def _send(event: str, node: str | None, **values: Any) -> None:
+    """Send an event of the prompt that runs to the front end that queued it."""
+    server, context = getattr(PromptServer, "instance", None), get_executing_context()
+    if server is not None and server.client_id is not None and context is not None:
+        server.send_sync(event, {"prompt_id": context.prompt_id, "node": node, **values}, server.client_id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import comfy.sample
 import comfy.samplers
 import comfy.utils
@@ -18,6 +20,11 @@ from ...models.painting.schedule import published_sigmas
 from ...models.values import SamplerSettings
 
 PUBLISHED = "published"
+
+
+def samplers() -> list[str]:
+    """The host's samplers."""
+    return list(comfy.samplers.SAMPLER_NAMES)
 
 
 def schedulers() -> list[str]:
@@ -67,15 +74,18 @@ class HostPainter:
     Args:
         model, vae: the host's; the model may be patched (LoRA, DifferentialDiffusion).
         config: sizes and schedule.
+        on_begin: called before it begins to sample.
     """
 
-    def __init__(self, model, vae, config: WeGenConfig):
+    def __init__(self, model, vae, config: WeGenConfig, on_begin: Callable[[], None] = lambda: None):
         self.model = model
         self.vae = vae
         self.config = config
+        self.on_begin = on_begin
 
     def paint(self, job: PaintJob) -> Tensor:
         """See `Painter`."""
+        self.on_begin()
         config, cell = self.config, self.config.vae.downscale
         noise = torch.cat([start_noise(config, seed, job.width, job.height) for seed in job.seeds])
         latent, mask = torch.zeros_like(noise), None
