@@ -16,7 +16,7 @@ from .checkpoints.tokenizer import Tokenizer
 from .checkpoints.wegen import WeGen
 from .editing.crop import Crop, plan_crop, put_back, take, take_mask
 from .editing.predicted_mask import PredictedMask, keep_features, predict_edit_mask
-from .editing.refinement import Masks, everywhere, outcome, resolve_masks
+from .editing.refinement import Masks, Outcome, everywhere, outcome, resolve_masks
 from .editing.registration import estimate, undo
 from .encoding import look_at, unseen
 from .errors import AnsweredInWords, WeGenError
@@ -32,7 +32,7 @@ from .prompting.decoding import Decoding, OnStep
 from .prompting.domain import normalise_prompt
 from .prompting.rewriting import OnText, RewriteRequest, report, rewrite_each, rows_needed
 from .prompting.text_sampling import TextSampling
-from .values import Answer, Chat, Collection, Reference, References, SamplerSettings, Turn, Value
+from .values import Answer, AutoMask, Chat, Collection, Reference, References, SamplerSettings, Turn, Value
 
 NOT_UNDERSTOOD = "I did not understand {order!r}: nothing in the picture would change, so it is as it was."
 ALREADY_SO = "The picture already shows that, so nothing was changed."
@@ -576,6 +576,21 @@ class _Item:
             part = self.change[self.view.box]
             self.draft = replace(self.draft, features=keep_features(self.before_features, self.draft.features, part))
 
+    def outcome(self, after: Tensor, config: WeGenConfig) -> Outcome:
+        """Whether what was meant came through the user's masks; `after` are the features of the finished view."""
+        how = replace(self.settings.auto_mask or AutoMask(), grow=0, soften=0)
+        cells = config.feature_grid
+        meant = predict_edit_mask(self.before_features, self.meant, cells, cells, how, config.features).mask
+        allowed = everywhere(*self.turn.size) if self.turn.allowed is None else self.turn.allowed
+        return outcome(
+            self.before_features,
+            self.meant,
+            after,
+            meant.flatten() > 0,
+            allowed[self.view.box],
+            config.features.measured,
+        )
+
     @property
     def paints(self) -> bool:
         return self.change is None or bool(self.change.any())
@@ -660,7 +675,7 @@ def _finish(items: Sequence[_Item], parts: Parts) -> list[Answer]:
             answers.append(_unchanged(item, parts))
             continue
         if n in limited:
-            came = outcome(item.before_features, item.meant, close[n])
+            came = item.outcome(close[n], parts.config)
             if came == "overruled":
                 item.notes.append(OVERRULED.format(order=order))
                 answers.append(_unchanged(item, parts))

@@ -1,6 +1,5 @@
 """Where the panel's chats are kept, and the routes to them, without the host."""
 
-import asyncio
 import io
 import json
 import sys
@@ -13,7 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from chat_requests import COUNT, check_earlier, fill, fingerprint, new_session, race, storm
-from support import REPOSITORY
+from support import REPOSITORY, in_a_loop_of_its_own
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -308,7 +307,7 @@ def served(chat_store, tmp_path):
             async with TestServer(app) as server, new_session() as session:
                 return await story(session, str(server.make_url("")).rstrip("/"))
 
-        return asyncio.run(run())
+        return in_a_loop_of_its_own(run())
 
     return serve
 

@@ -6,18 +6,21 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import WeGenError
 from ..values import Chat, union
 from .masks import change_mask, fit_mask
 
-OVERRULED, FOLLOWED = 0.3, 0.75
-"""Of the way from the picture before to the one that was meant: below the first an order counts as not followed because
-of the masks, from the second on as followed."""
-
-MOVED = 0.5
-"""Of the squared way that was meant: what has gone further than that has changed, be it into something else."""
+NO_ROOM, ROOM = 0.1, 0.9
+"""Of what was meant to change, weighted by how much: with less than the first allowed to change masks overrule an order,
+from the second on they hardly touch it."""
+CAME, MOVED = 0.3, 0.5
+"""Between the two, an order is overruled when what may change has gone less than this share of the way that was meant,
+and has not moved far in another direction."""
+WHOLE = 0.75
+"""From this share of the whole way on an order is followed."""
 
 Outcome = Literal["followed", "partly", "overruled"]
 
@@ -59,25 +62,37 @@ def resolve_masks(chat: Chat, masks: Masks) -> Tensor | None:
     return change_mask(masks.edit, union(kept, masks.keep), height, width)
 
 
-def outcome(before: Tensor, meant: Tensor, after: Tensor) -> Outcome:
-    """Whether what was meant can be seen in a picture whose masks may have kept it back.
+def outcome(before: Tensor, meant: Tensor, after: Tensor, changed: Tensor, allowed: Tensor, measured: bool) -> Outcome:
+    """Whether what was meant can be seen in a picture, or masks kept it back.
 
-    Each argument holds features `[K, D]`: of the picture before, of the one that was meant, and of the finished one.
-    How far the finished one has gone from the first towards the second is what counts, cells that were to change most
-    counting most.
+    Args:
+        before, meant, after: features `[K, D]` of the picture before, of the one that was meant, and of the finished
+            one; K is a square number.
+        changed: `[K]`, whether the model meant to change a cell.
+        allowed: `[H, W]` in 0..1, where the user let the picture change.
+        measured: whether the checkpoint's features were calibrated. Else only the masks themselves are believed, for
+            features that a model writes may be far from those that it sees in any picture.
     """
-    wanted = meant.double() - before.double()
-    came = after.double() - before.double()
-    # Cells that were hardly to change say nothing but how noisy features are.
+    side = round(len(before) ** 0.5)
+    wanted = (meant.double() - before.double())[changed]
     weight = wanted.square().sum(-1)
-    chosen = weight >= 0.25 * weight.max()
-    length = weight[chosen].sum().clamp(min=1e-12)
-    share = float((wanted * came)[chosen].sum() / length)
-    moved = float(came[chosen].square().sum() / length)
-    if share >= FOLLOWED:
+    if not len(weight):
         return "followed"
-    # What changed much, but into something else, was not kept back by masks.
-    return "overruled" if share < OVERRULED and moved < MOVED else "partly"
+    free = F.adaptive_avg_pool2d(allowed[None, None].double(), side).flatten()[changed]
+    whole = float(weight.sum().clamp(min=1e-12))
+    room = float((weight * free).sum()) / whole
+    if room < NO_ROOM:
+        return "overruled"
+    if room >= ROOM:
+        return "followed"
+    if not measured:
+        return "partly" if room < 0.5 else "followed"
+    came = (after.double() - before.double())[changed]
+    ahead, length = (wanted * came).sum(-1), came.square().sum(-1)
+    share, moved = (float((free * each).sum()) / (room * whole) for each in (ahead, length))
+    if share < CAME and moved < MOVED:
+        return "overruled"
+    return "followed" if float(ahead.sum()) / whole >= WHOLE else "partly"
 
 
 def everywhere(height: int, width: int) -> Tensor:

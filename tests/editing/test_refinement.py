@@ -118,6 +118,14 @@ def test_an_area_once_kept_stays_kept_until_it_is_released():
         resolve_masks(chat.add(Turn("y", (Answer("y", features(), PICTURE[:16], 0),))), Masks())
 
 
+CHANGED = torch.zeros(16, dtype=torch.bool).index_fill_(0, torch.tensor([3, 5, 6]), True)
+
+
+def allowed_half() -> torch.Tensor:
+    """Half of each cell of a picture of 32 x 32 pixels may change."""
+    return (torch.arange(32) % 8 < 4).float().expand(32, 32)
+
+
 @pytest.mark.parametrize(
     ("share", "found"), [(0.0, "overruled"), (0.25, "overruled"), (0.5, "partly"), (0.8, "followed"), (1.0, "followed")]
 )
@@ -125,9 +133,31 @@ def test_how_far_a_change_came_through_is_what_counts(share, found):
     generator = torch.Generator().manual_seed(2)
     before, meant = features(), features(3, 5, 6)
     noise = 0.05 * torch.randn(16, 8, generator=generator)
-    # Noise where little was meant says nothing.
-    assert outcome(before, meant + noise, before + share * (meant - before)) == found
-    assert outcome(before, meant, before + share * (meant - before) + noise) == found
+    after = before + share * (meant - before)
+    # Where the model meant to change nothing, noise says nothing.
+    assert outcome(before, meant + noise, after, CHANGED, allowed_half(), measured=True) == found
+    assert outcome(before, meant, after + noise, CHANGED, allowed_half(), measured=True) == found
+
+
+def test_masks_that_hardly_touch_what_was_meant_overrule_nothing():
+    before, meant = features(), features(3, 5, 6)
+    assert outcome(before, meant, before, CHANGED, torch.ones(32, 32), measured=True) == "followed"
+    nothing = torch.zeros(16, dtype=torch.bool)
+    assert outcome(before, meant, before, nothing, torch.zeros(32, 32), measured=True) == "followed"
+
+
+@pytest.mark.parametrize(("columns", "found"), [(0, "overruled"), (3, "partly"), (4, "followed")])
+def test_without_statistics_only_the_masks_are_believed(columns, found):
+    before, meant = features(), features(3, 5, 6)
+    allowed = (torch.arange(32) % 8 < columns).float().expand(32, 32)
+    for after in (before, meant):
+        assert outcome(before, meant, after, CHANGED, allowed, measured=False) == found
+
+
+def test_what_became_something_else_was_not_kept_back():
+    before, meant, other = features(), features(3, 5, 6), features(3, 5, 6)
+    other = before - (meant - before)
+    assert outcome(before, meant, other, CHANGED, allowed_half(), measured=True) == "partly"
 
 
 # --- whole turns with a painter that paints what it is given ----------------------------------------------------------

@@ -1,11 +1,11 @@
 """The routes of the panel's chats inside the host: a thousand requests, users, and what survives a restart."""
 
-import asyncio
 import json
 
 import pytest
 import requests
 from chat_requests import COUNT, check_earlier, fill, fingerprint, new_session, race, storm
+from support import in_a_loop_of_its_own
 
 from .conftest import INSTALL
 from .graphs import node
@@ -33,7 +33,7 @@ def test_a_thousand_requests_do_no_harm(server):
             await check_earlier(session, f"{server.url}/api", earlier)
             return statuses
 
-    statuses = asyncio.run(story())
+    statuses = in_a_loop_of_its_own(story())
     assert sum(statuses.values()) == COUNT
     assert {200, 400, 404, 409, 413} <= set(statuses), statuses
     assert fingerprint(base, excluded) == before
