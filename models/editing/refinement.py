@@ -14,8 +14,8 @@ from ..values import Chat, union
 from .masks import change_mask, fit_mask
 
 NO_ROOM, ROOM = 0.1, 0.9
-"""Of what was meant to change, weighted by how much: with less than the first allowed to change masks overrule an order,
-from the second on they hardly touch it."""
+"""Of what was meant to change, weighted by how much: with less than the first allowed to change, masks overrule an
+order; from the second on they hardly touch it."""
 CAME, MOVED = 0.3, 0.5
 """Between the two, an order is overruled when what may change has gone less than this share of the way that was meant,
 and has not moved far in another direction."""
