@@ -32,7 +32,18 @@ from .prompting.decoding import Decoding, OnStep
 from .prompting.domain import normalise_prompt
 from .prompting.rewriting import OnText, RewriteRequest, report, rewrite_each, rows_needed
 from .prompting.text_sampling import TextSampling
-from .values import Answer, AutoMask, Chat, Collection, Reference, References, SamplerSettings, Turn, Value
+from .values import (
+    Answer,
+    AutoMask,
+    Chat,
+    Collection,
+    Reference,
+    References,
+    SamplerSettings,
+    Turn,
+    Value,
+    whole_text,
+)
 
 NOT_UNDERSTOOD = "I did not understand {order!r}: nothing in the picture would change, so it is as it was."
 ALREADY_SO = "The picture already shows that, so nothing was changed."
@@ -75,7 +86,7 @@ class TurnRequest(Value):
     settings: SamplerSettings = field(default_factory=SamplerSettings)
 
     def __post_init__(self):
-        object.__setattr__(self, "instruction", self.instruction.strip())
+        object.__setattr__(self, "instruction", whole_text(self.instruction).strip())
         object.__setattr__(self, "seeds", tuple(self.seeds))
         if not self.instruction:
             raise WeGenError("The instruction is empty. Say what to draw, or what to change.")
@@ -92,7 +103,7 @@ class TurnRequest(Value):
         words = (given,) * len(self.seeds) if isinstance(given, str) else tuple(given)
         if len(words) != len(self.seeds):
             raise WeGenError(f"{len(words)} descriptions for {len(self.seeds)} seeds: give one, or one for each.")
-        return tuple(text.strip() for text in words)
+        return tuple(whole_text(text).strip() for text in words)
 
     def sampling_of(self, turns_before: int) -> TextSampling:
         """How rewrites are sampled in a chat of so many turns."""

@@ -19,6 +19,15 @@ Collection = Literal["aligned", "released"]
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 
 
+def whole_text(text: str) -> str:
+    """The text with a sign of its own for each half of a surrogate pair, which no file and no tokenizer takes.
+
+    Front ends send such halves, JSON can hold them, and the words of a command line have them for bytes that are no
+    text.
+    """
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, Tensor) or isinstance(b, Tensor):
         return isinstance(a, Tensor) and isinstance(b, Tensor) and a.dtype == b.dtype and torch.equal(a, b)

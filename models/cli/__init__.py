@@ -6,6 +6,7 @@ What a command needs is imported when it runs, so that `wegen --help` answers at
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 
@@ -36,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done. 1: `verify` found a value out of tolerance. 2: something users can put right, said in one line on stderr.
     130: interrupted. Anything else that goes wrong is a defect and shows its traceback.
     """
+    # Not all terminals can show all words, and names of files can hold bytes that are no text.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments = _parser().parse_args(argv)
     try:
         return arguments.run(arguments)

@@ -17,7 +17,6 @@ from ..options import OPTIONS, Option
 from .common import (
     OK,
     add_model_options,
-    count,
     load_pipeline,
     named_file,
     package_version,
@@ -78,7 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--chat", type=Path, metavar="FILE", help="go on with a saved chat: the instruction changes its last picture")
     add("--save-chat", type=Path, metavar="FILE", help="save the chat with all its turns")
     add("--json", type=Path, metavar="FILE", help="write what each turn was asked, read, drew and took")
-    add("--count", type=count, default=OPTIONS["batch_size"].default, help="pictures a turn; default %(default)s")
+    add("--count", type=_number(OPTIONS["batch_size"]), default=OPTIONS["batch_size"].default,
+        help="pictures a turn; default %(default)s")  # fmt: skip
     add("--size", type=_size, metavar="N or WxH", help="pixels; default the checkpoint's own")
     add("--guidance-scale", type=float, metavar="SCALE", default=OPTIONS["cfg"].default,
         help=OPTIONS["cfg"].help)  # fmt: skip

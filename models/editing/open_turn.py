@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import WeGenError
 from ..prompting.checks import MENTION
-from ..values import Answer, Chat, Reference, References, Turn, Value
+from ..values import Answer, Chat, Reference, References, Turn, Value, whole_text
 from .keep import keep, resized
 from .refinement import Masks, resolve_masks
 
@@ -47,7 +47,7 @@ class OpenTurn(Value):
     height: int = 1024
 
     def __post_init__(self):
-        object.__setattr__(self, "instruction", self.instruction.strip())
+        object.__setattr__(self, "instruction", whole_text(self.instruction).strip())
         if not self.instruction:
             raise WeGenError("The instruction is empty. Say what to draw, or what to change.")
         if len(self.chat):

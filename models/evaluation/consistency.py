@@ -26,6 +26,7 @@ from ..editing.registration import Motion, estimate
 from ..encoding import begin_with
 from ..errors import WeGenError
 from ..media.chat_file import load_chat, save_chat
+from ..media.images import from_pil
 from ..metrics.consistency import compare, drift
 from ..painting.painter import start_noise
 from ..pipeline import Pipeline
@@ -214,6 +215,10 @@ def _stock_turn(pipeline: Pipeline, pictures: Tensor, change: Tensor, targets: S
 # --- kept pixels ------------------------------------------------------------------------------------------------------
 
 
+GLOBAL_ORDERS = ("make it night", "make it day", "make it foggy", "now it is dusk")
+"""They change all of a page, so that any mask has something to keep back."""
+
+
 def kept(exam: Exam) -> dict[str, float]:
     """KEPT_TURNS refinements in one chat, saved and loaded in the middle, with random masks and an odd size.
 
@@ -224,15 +229,16 @@ def kept(exam: Exam) -> dict[str, float]:
     [rng] = exam.rngs("kept", 1)
     pipeline, cell = exam.pipeline, exam.pipeline.config.vae.downscale
     height, width = (rng.choice([side for side in range(*SIDES) if side % cell]) for _ in range(2))
-    picture = (natural_picture(rng, height, width) * 255).round().float() / 255
+    # A page, so that orders are understood, at a size that fits neither cells nor proportions of the checkpoint.
+    page = Image.fromarray(storybook.render(storybook.sample_scene(rng))).resize((width, height))
+    picture = from_pil(page)
     chat = begin_with(pipeline.wegen, [picture])
     # How well each picture is painted does not matter here.
     settings = SamplerSettings(steps=2)
     turns = min(KEPT_TURNS, exam.count)
     for turn in range(turns):
         mask = _rectangle(rng, rng.randrange(20, 200), rng.randrange(20, 200), least=0.1, most=0.3)
-        scene = storybook.sample_scene(rng)
-        order = storybook.instruction(scene, (storybook.sample_edit(scene, rng),), rng)
+        order = GLOBAL_ORDERS[turn % len(GLOBAL_ORDERS)]
         chat = pipeline.refine(chat, order, [turn], edit_mask=mask, settings=settings)
         if turn == turns // 2:
             with tempfile.TemporaryDirectory() as folder:

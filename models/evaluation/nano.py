@@ -16,6 +16,7 @@ from .. import storybook
 from ..options import CREATIVITY
 from ..pipeline import Pipeline
 from ..prompting.asking import ask
+from ..prompting.rewriting import ATTEMPTS, rewrite
 from ..prompting.text_sampling import TextSampling
 from ..storybook import Composition, Edit, Mention, Named, Scene
 from ..values import Chat, References
@@ -219,17 +220,22 @@ def _references(exam: BatchEvaluator, plan: Composition) -> References:
 
 
 def rewriting(exam: BatchEvaluator) -> Iterator[Case]:
-    """Wishes of every level in detailed words, sampled: all that a wish names is in its rewrite."""
+    """Wishes of every level in detailed words, sampled: all that a wish names is in the first rewrite of the model's,
+    and beside that in the one that checks prefer among several."""
     sampling = TextSampling.from_creativity(CREATIVITY)
     for batch in exam.batches("rewriting"):
         for number, rng in batch:
             level = storybook.LEVELS[number % len(storybook.LEVELS)]
             wish, _ = storybook.sample_wish(rng, level)
-            [text] = exam.pipeline.rewrite(wish.text, [number], sampling)
+            text, preferred = (
+                rewrite(exam.pipeline.wegen, wish.text, [number], sampling, attempts=attempts)[0].text
+                for attempts in (1, ATTEMPTS)
+            )
             named = storybook.parse_caption(text)
             kept = [storybook.covers(named, wish.named)]
             marks = {
                 "rewriting/named_kept": kept,
+                "rewriting/named_kept with checks": [storybook.covers(storybook.parse_caption(preferred), wish.named)],
                 f"rewriting/{level}": kept,
                 "rewriting/a whole scene": [as_scene(named) is not None],
             }

@@ -56,6 +56,8 @@ class Batch:
     in_rewrites: tuple[bool, ...]
     in_pictures: tuple[bool, ...]
     rewrites: tuple[Rewrite, ...] = ()
+    alone: tuple[bool, ...] = ()
+    """What `in_rewrites` would be of the first words of the model's, without any check."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -127,7 +129,8 @@ def measure(
         "distinct/without": statistics.mean(batch.distinct for batch in without),
         "vendi/with": statistics.mean(batch.vendi for batch in with_words),
         "vendi/without": statistics.mean(batch.vendi for batch in without),
-        "named/rewrite": _share(mark for batch in with_words for mark in batch.in_rewrites),
+        "named/rewrite": _share(mark for batch in with_words for mark in batch.alone),
+        "named/rewrite_with_checks": _share(mark for batch in with_words for mark in batch.in_rewrites),
         "named/picture": _share(mark for batch in with_words for mark in batch.in_pictures),
         _SCALE: [statistics.mean(batch.distinct for batch in found) for found in scale],
         "batch/ratio_16": many / one,
@@ -154,6 +157,7 @@ def draw(pipeline: Pipeline, wish: Wish, sampling: TextSampling | None) -> Batch
 
     exam = BatchEvaluator(pipeline)
     rewrites = [] if sampling is None else rewrite(pipeline.wegen, wish.text, range(SEEDS), sampling)
+    first = [] if sampling is None else rewrite(pipeline.wegen, wish.text, range(SEEDS), sampling, attempts=1)
     words = tuple(one.text or wish.text for one in rewrites) or (wish.text,) * SEEDS
     result = pipeline.take_turn(TurnRequest(wish.text, tuple(range(SEEDS)), prompt_override=words))
     painted = result.pictures
@@ -165,6 +169,7 @@ def draw(pipeline: Pipeline, wish: Wish, sampling: TextSampling | None) -> Batch
         in_rewrites=tuple(m for text in dict.fromkeys(words) for m in kept(wish.named, storybook.parse_caption(text))),
         in_pictures=tuple(m for named in seen for m in kept(wish.named, named)),
         rewrites=tuple(rewrites),
+        alone=tuple(m for one in first for m in kept(wish.named, storybook.parse_caption(one.text))),
     )
 
 
