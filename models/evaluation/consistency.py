@@ -233,11 +233,10 @@ def kept(exam: Exam) -> dict[str, float]:
     page = Image.fromarray(storybook.render(storybook.sample_scene(rng))).resize((width, height))
     picture = from_pil(page)
     chat = begin_with(pipeline.wegen, [picture])
-    # How well each picture is painted does not matter here.
-    settings = SamplerSettings(steps=2)
+    settings = SamplerSettings(steps=8)
     turns = min(KEPT_TURNS, exam.count)
     for turn in range(turns):
-        mask = _rectangle(rng, rng.randrange(20, 200), rng.randrange(20, 200), least=0.1, most=0.3)
+        mask = _rectangle(rng, rng.randrange(20, 200), rng.randrange(20, 200), least=0.3, most=0.6)
         order = GLOBAL_ORDERS[turn % len(GLOBAL_ORDERS)]
         chat = pipeline.refine(chat, order, [turn], edit_mask=mask, settings=settings)
         if turn == turns // 2:

@@ -25,7 +25,7 @@ from .decoding import Decoding, OnStep
 from .domain import domain_of
 from .text_sampling import TextSampling, seeded
 
-ATTEMPTS = 6
+ATTEMPTS = 4
 """How often a rewrite is drawn at most; once where chance has no say."""
 SPARE_ROWS = 4
 """Up to this many attempts are drawn at once where fewer are needed: a batch costs little more than a single one."""

@@ -455,7 +455,8 @@ def test_evaluation_writes_all_its_numbers(tiny, reader, tmp_path, monkeypatch, 
     assert measured.run(parser.parse_args(["--json", str(file), "--cases", "2"])) == 0
     numbers = json.loads(file.read_text())
     assert list(numbers) == [
-        "distinct/with", "distinct/without", "vendi/with", "vendi/without", "named/rewrite", "named/picture",
+        "distinct/with", "distinct/without", "vendi/with", "vendi/without", "named/rewrite",
+        "named/rewrite_with_checks", "named/picture",
         "creativity/distinct", "batch/ratio_16",
     ]  # fmt: skip
     assert len(numbers["creativity/distinct"]) == 5
