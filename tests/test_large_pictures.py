@@ -1,0 +1,98 @@
+"""Turns on pictures larger than a checkpoint paints: full size comes back, and what is kept is kept to the bit."""
+
+import time
+
+import pytest
+import torch
+from comfyui_wegen.models.bundled import BUNDLED
+from comfyui_wegen.models.editing.refinement import Masks
+from comfyui_wegen.models.encoding import begin_with
+from comfyui_wegen.models.engine import TurnRequest
+from comfyui_wegen.models.media.images import from_pil, read_picture
+from comfyui_wegen.models.metrics.consistency import compare
+from comfyui_wegen.models.pipeline import Pipeline
+from comfyui_wegen.models.prompting.asking import ask
+from comfyui_wegen.models.values import Chat, References, SamplerSettings
+from photographs import photograph, photograph_pil, save_turned
+
+pytestmark = pytest.mark.slow
+AREA, SECONDS, ROUNDS = 1.3, 3.0, 3
+"""What may be painted beyond the budget, by padding; CPU seconds that 12 megapixels may take beside what is painted."""
+QUICK = SamplerSettings(steps=4)
+
+
+@pytest.fixture(scope="module", params=["tiny", "nano"])
+def pipeline(request, tiny):
+    return Pipeline(*tiny) if request.param == "tiny" else Pipeline.from_folder(BUNDLED)
+
+
+def square(height: int, width: int, share: float) -> torch.Tensor:
+    """A mask whose white square covers a share of the picture."""
+    side = round((share * height * width) ** 0.5)
+    mask = torch.zeros(height, width)
+    mask[height // 3 : height // 3 + side, width // 3 : width // 3 + side] = 1
+    return mask
+
+
+class Watched:
+    """Remembers the largest picture that is painted."""
+
+    def __init__(self, painter):
+        self.painter, self.largest = painter, 0
+
+    def paint(self, job):
+        self.largest = max(self.largest, job.height * job.width)
+        return self.painter.paint(job)
+
+
+def test_twelve_megapixels_are_worked_on_at_the_budget(pipeline, monkeypatch):
+    from comfyui_wegen.models import engine
+    from comfyui_wegen.models import pipeline as pipelines
+
+    # That masks overrule an order is another test's business; here something must be painted.
+    monkeypatch.setattr(engine, "outcome", lambda *_: "followed")
+    watched = []
+    painters = pipelines.DiffusersPainter
+    monkeypatch.setattr(
+        pipelines, "DiffusersPainter", lambda *given: watched.append(Watched(painters(*given))) or watched[-1]
+    )
+    side = pipeline.config.size
+
+    def turn(picture):
+        mask = square(*picture.shape[:2], 0.05)
+        chat = begin_with(pipeline.wegen, [picture])
+        began = time.process_time()
+        result = pipeline.take_turn(
+            TurnRequest("make it night", settings=SamplerSettings(steps=20), masks=Masks(mask)), chat
+        )
+        return time.process_time() - began, result, mask
+
+    large = photograph("china", 12)
+    small = photograph("china")[:side, :side]
+    turn(small)
+    seconds = [(turn(small)[0], turn(large)[0]) for _ in range(ROUNDS)]
+    _, result, mask = turn(large)
+    difference = (result.pictures[0] - large).abs().amax(-1)
+    assert result.pictures[0].shape == large.shape
+    assert difference[mask == 0].max() == 0 and difference[mask > 0].max() > 0
+    assert max(one.largest for one in watched) <= AREA * side**2
+    extra = sorted(after - before for before, after in seconds)
+    assert extra[ROUNDS // 2] <= SECONDS, seconds
+
+
+@pytest.mark.parametrize("name", ["china", "flower"])
+def test_photographs_go_all_the_way(pipeline, name, tmp_path):
+    file = save_turned(photograph_pil(name), tmp_path / "photo.jpg")
+    picture = from_pil(read_picture(file))
+    assert picture.shape == (427, 640, 3)  # the right side up
+    reference = pipeline.encode_reference("photo", read_picture(file), square(427, 640, 0.1))
+    assert isinstance(ask(pipeline.wegen, "what is there?", References((reference,)), limit=8), str)
+    mask = square(427, 640, 0.2)
+    request = TurnRequest("make it night", (1,), masks=Masks(keep=1 - mask), settings=QUICK, rewrite=False)
+    result = pipeline.take_turn(request, begin_with(pipeline.wegen, [picture]))
+    after = result.pictures[0]
+    assert after.shape == picture.shape and torch.equal(after[mask == 0], picture[mask == 0])
+    assert compare(picture, after, mask).outside.largest == 0
+    again = pipeline.take_turn(TurnRequest("make it day", (2,), settings=QUICK, rewrite=False), result.chat)
+    assert torch.equal(again.pictures[0][mask == 0], picture[mask == 0])  # what was kept once stays kept
+    assert isinstance(again.chat, Chat) and len(again.chat) == 3
