@@ -34,6 +34,8 @@ def save_chat(chat: Chat, path: str | Path) -> Path:
         ChatFileError: the chat is empty, or the folder cannot be written to.
     """
     path = Path(path)
+    if not path.name:
+        raise ChatFileError(f"{str(path)!r} names no file for the chat; give one such as 'chat{SUFFIX}'.")
     if path.suffix != SUFFIX:
         path = path.with_name(path.name + SUFFIX)
     if not chat.turns:
