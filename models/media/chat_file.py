@@ -75,9 +75,9 @@ def load_chat(path: str | Path) -> Chat:
         ChatFileError: there is no such file, it is damaged, it is no chat, or a newer version wrote it.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ChatFileError(f"There is no chat {path}.")
     try:
+        if not path.is_file():
+            raise ChatFileError(f"There is no chat {path}.")
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             version = _version(metadata, path)
