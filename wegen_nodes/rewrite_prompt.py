@@ -30,7 +30,13 @@ class WeGenRewritePrompt(io.ComfyNode):
                 wegen(),
                 instruction("What you wish for; vague is fine."),
                 seed(),
-                io.Int.Input("count", default=1, min=1, max=OPTIONS["batch_size"].maximum, tooltip="How many rewrites; rewrite k uses seed + k."),
+                io.Int.Input(
+                    "count",
+                    default=1,
+                    min=1,
+                    max=OPTIONS["batch_size"].maximum,
+                    tooltip="How many rewrites; rewrite k uses seed + k.",
+                ),
                 *inputs("creativity"),
                 io.Int.Input(
                     "max_tokens",
