@@ -329,6 +329,8 @@ def _begin(request: TurnRequest, chat: Chat, parts: Parts) -> _Turn:
     settings = request.settings
     if settings.guidance_scale == 0:
         settings = replace(settings, guidance_scale=config.guidance_scale)
+    if not chat.turns:
+        settings = replace(settings, strength=1.0)  # there is nothing to paint over
     published_timesteps(config.schedule, settings.steps)
     request = replace(request, references=references, settings=settings)
     if not chat.turns:

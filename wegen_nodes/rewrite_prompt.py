@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
+from ..models.errors import WeGenError
+from ..models.options import OPTIONS
 from ..models.prompting.conversation import rewrite_prompt
 from ..models.prompting.domain import normalise_prompt
 from ..models.prompting.rewriting import report, rewrite, rows_needed
@@ -28,7 +30,13 @@ class WeGenRewritePrompt(io.ComfyNode):
                 wegen(),
                 instruction("What you wish for; vague is fine."),
                 seed(),
-                io.Int.Input("count", default=1, min=1, max=64, tooltip="How many rewrites; rewrite k uses seed + k."),
+                io.Int.Input(
+                    "count",
+                    default=1,
+                    min=1,
+                    max=OPTIONS["batch_size"].maximum,
+                    tooltip="How many rewrites; rewrite k uses seed + k.",
+                ),
                 *inputs("creativity"),
                 io.Int.Input(
                     "max_tokens",
@@ -82,6 +90,9 @@ class WeGenRewritePrompt(io.ComfyNode):
         references=None,
         chat=None,
     ) -> io.NodeOutput:
+        most = OPTIONS["batch_size"].maximum
+        if not 1 <= count <= most:
+            raise WeGenError(f"{count} rewrites were asked for; set 1 or more, at most {most}.")
         references, chat = references or References(), wegen.read(chat)
         limit = max_tokens or wegen.config.templates.rewrite_limit
         sampling = TextSampling.from_creativity(

@@ -38,8 +38,9 @@ def request_of(
         WeGenError: an empty instruction, or a number outside of its limits.
     """
     options = {name: given.get(name, option.default) for name, option in OPTIONS.items()}
-    if options["batch_size"] < 1:
-        raise WeGenError(f"The batch size is {options['batch_size']}; set 1 or more.")
+    most = OPTIONS["batch_size"].maximum
+    if not 1 <= options["batch_size"] <= most:
+        raise WeGenError(f"The batch size is {options['batch_size']}; set 1 or more, at most {most}.")
     own = None
     if options["auto_mask"]:
         own = AutoMask(options["threshold"] or None, options["grow"], options["soften"])

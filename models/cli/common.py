@@ -51,7 +51,7 @@ def load_pipeline(arguments: argparse.Namespace) -> Pipeline:
     types = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
     try:
         precision = arguments.precision or ("fp32" if torch.device(device).type == "cpu" else "fp16")
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()  # "meta" computes nothing
     except (RuntimeError, AssertionError) as error:
         raise WeGenError(f"The device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
     return Pipeline.from_folder(arguments.model, device, types[precision])

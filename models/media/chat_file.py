@@ -34,6 +34,8 @@ def save_chat(chat: Chat, path: str | Path) -> Path:
         ChatFileError: the chat is empty, or the folder cannot be written to.
     """
     path = Path(path)
+    if not path.name:
+        raise ChatFileError(f"{str(path)!r} names no file for the chat; give one such as 'chat{SUFFIX}'.")
     if path.suffix != SUFFIX:
         path = path.with_name(path.name + SUFFIX)
     if not chat.turns:
@@ -73,9 +75,9 @@ def load_chat(path: str | Path) -> Chat:
         ChatFileError: there is no such file, it is damaged, it is no chat, or a newer version wrote it.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ChatFileError(f"There is no chat {path}.")
     try:
+        if not path.is_file():
+            raise ChatFileError(f"There is no chat {path}.")
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             version = _version(metadata, path)
