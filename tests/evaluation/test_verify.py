@@ -8,6 +8,7 @@ import torch
 from comfyui_wegen.models import cli
 from comfyui_wegen.models.checkpoints.convert import convert
 from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.evaluation import verify as verifying
 from comfyui_wegen.models.evaluation.verify import compare, compare_exactly, compare_loss, find_checkpoint, verify
 from safetensors.torch import load_file, save_file
 
@@ -144,3 +145,18 @@ def test_folders_without_reference_data(tmp_path, packed_dir):
         (tmp_path / name).symlink_to(packed_dir)
     with pytest.raises(WeGenError, match=r"2 checkpoints \(one, two\)"):
         find_checkpoint(tmp_path)
+
+
+def test_what_was_fed_back_is_judged_by_the_spread_that_float64_shows(tiny):
+    """An error of the size of rounding passes, one beyond it does not."""
+    wegen = tiny[0]
+    ids = wegen.tokenizer.encode("a cat<img>")
+    prompt = wegen.embed(ids)
+    precise = verifying._generate(verifying._in_float64(wegen), ids, prompt.double(), 1, 80, "aligned")[1]
+    rounded = precise + 4e-5
+    for factor, passed in ((1, True), (5, False)):
+        found = rounded + factor * 4e-5
+        stage = verifying.compare("t2i.aligned_features", found, rounded, 1e-7)
+        assert not stage.passed
+        judged = verifying._within_rounding(stage, rounded, precise)
+        assert judged.passed is passed and "float64" in judged.note
