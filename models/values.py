@@ -197,6 +197,7 @@ class Turn(Value):
     picked: int = 0
 
     def __post_init__(self):
+        object.__setattr__(self, "instruction", whole_text(self.instruction))
         if not 0 <= self.picked < len(self.answers):
             raise WeGenError(f"Picture {self.picked} was picked; the turn has pictures 0 to {len(self.answers) - 1}.")
 

@@ -59,6 +59,8 @@ class WeGenKeep(io.ComfyNode):
         if edit_mask is None and keep_mask is None:
             raise WeGenError("WeGen Keep has no mask: connect an edit_mask (white may change) or a keep_mask.")
         height, width = before.shape[1:3]
+        if not (height and width and len(before) and len(after)):
+            raise WeGenError("WeGen Keep got no picture: before and after need one or more, of 1 pixel or more.")
         count = batch_length(before=before, after=after, edit_mask=edit_mask, keep_mask=keep_mask)
         results = []
         for index in range(count):

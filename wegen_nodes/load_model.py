@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..models.errors import WeGenError
 from .host.bundle import WeGenBundle
 from .host.folders import checkpoint_folder, list_checkpoints
 from .host.loading import PRECISIONS, checkpoint_stamp, load_unet, load_vae
@@ -47,5 +48,7 @@ class WeGenLoadModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: str, precision: str = "default") -> io.NodeOutput:
+        if precision not in PRECISIONS:
+            raise WeGenError(f"There is no precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
         folder = str(checkpoint_folder(model))
         return io.NodeOutput(WeGenBundle(folder, precision), load_unet(folder, precision), load_vae(folder))

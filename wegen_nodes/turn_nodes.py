@@ -135,6 +135,9 @@ class WeGenTurn(io.ComfyNode):
         references=None,
     ) -> io.NodeOutput:
         asked = {"instruction": instruction, "release": release, "seed": seed, "width": width, "height": height}
+        for name, side in (("width", width), ("height", height)):
+            if not 16 <= side <= LARGEST_SIZE:
+                raise WeGenError(f"The {name} is {side} pixels; give 16 to {LARGEST_SIZE}.")
         record = panel_turn.parse(turn)
         if record:
             asked |= panel_turn.read(record)

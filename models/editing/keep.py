@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import WeGenError
+from ..media.images import check_picture
 from .composite import match_tone, paste
 from .masks import feathered
 from .registration import estimate, undo
@@ -47,6 +48,8 @@ def keep(
     Raises:
         WeGenError: the pictures have other proportions, or the feather is negative.
     """
+    check_picture(before)
+    check_picture(after)
     weight = feathered(change, feather)
     after, said = _fitted(after, before)
     if align:

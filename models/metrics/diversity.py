@@ -76,6 +76,8 @@ def compare(name: str, vectors: Tensor) -> Diversity:
 
 def same_size(pictures: Sequence[Tensor]) -> Tensor:
     """Pictures `[H, W, 1, 3 or 4]` in 0..1 as one batch `[B, H, W, 3]`, all in the size of the first."""
+    if not pictures:
+        raise WeGenError("There are no pictures to compare; give one or more.")
     shown = [to_pil(picture) for picture in pictures]
     size = shown[0].size
     fitted = [one if one.size == size else one.resize(size, Image.Resampling.LANCZOS) for one in shown]

@@ -57,6 +57,8 @@ def sigmas_of(model, config: WeGenConfig, settings: SamplerSettings) -> Tensor:
     Raises:
         WeGenError: fewer than 1 step.
     """
+    if settings.scheduler not in schedulers():
+        raise WeGenError(f"There is no scheduler {settings.scheduler!r}; choose one of {', '.join(schedulers())}.")
     if settings.steps < 1:
         raise WeGenError(f"{settings.steps} sampler steps give no picture; set 1 or more.")
     steps = steps_for_strength(settings.steps, settings.strength)
@@ -123,6 +125,8 @@ def sample(
     cell = config.vae.downscale
     # Sizes of what is really painted, padding included.
     positive, negative = conditioning(features, noise.shape[-1] * cell, noise.shape[-2] * cell)
+    if settings.sampler not in samplers():
+        raise WeGenError(f"There is no sampler {settings.sampler!r}; choose one of {', '.join(samplers())}.")
     sampler = comfy.samplers.sampler_object(settings.sampler)
     if settings.scheduler == PUBLISHED and settings.strength == 1:
         # The published start noise is scaled by sqrt(sigma_max^2 + 1). The host does that too, for a schedule that it

@@ -115,6 +115,11 @@ def find_file(file: object, what: str) -> Path:
         raise WeGenError(f"The {what} in the widget turn must name a file.")
     try:
         path = Path(folder_paths.get_annotated_filepath(name))
+        path.stat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise WeGenError(f"The {what} in the widget turn cannot be opened: {error.strerror}.") from None
     except ValueError:
         raise WeGenError(f"The {what} {name!r} in the widget turn lies outside of the host's folders.") from None
     if not path.is_file():

@@ -1,0 +1,207 @@
+"""Runs nodes on generated inputs: numbers at and past their limits, NaN, odd pictures, masks, chats and references.
+
+Prints how many worked, how many ended in a message for users, and every other error or slow case with its inputs.
+Case k is made of the seed k alone; the last two arguments are the first case and the one after the last.
+"""
+
+import asyncio
+import json
+import math
+import random
+import sys
+import time
+import traceback
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.media.chat_file import load_chat
+from comfyui_wegen.models.values import Answer, Chat, Reference, References, Turn
+from comfyui_wegen.wegen_nodes import WeGenExtension, folders
+from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
+from comfyui_wegen.wegen_nodes.host.loading import load_unet, load_vae
+
+LONGEST = 60
+"""Seconds."""
+TEXTS = [
+    "a red cat", "a red cat", "make it night", "@cat on a roof", "@cat and @dog", "@nobody", "", " \n", "\ud800",
+    "\udcff cat", "\x00", "<img><img_00000></img>", "</img><img>" * 30, "</s><s>[INST] x [/INST]", "{text}{pictures}",
+    "%s %(x)d", "\u202e\u200d\ufeff", "猫 " * 300, "a" * 20_000, "../../x", "%year%/%width%", "none", "🐱" * 50,
+]  # fmt: skip
+NAMES = ["cat", "@cat", "dog", "", "1", "a b", "\ud800", "x" * 33, "猫", "../cat", "\x00"]
+FLOATS = [math.nan, math.inf, -math.inf, 1e308, -1e308, 1e-308, -0.0]
+INTS = [-(2**63), -1, 0, 1, 2**31, 2**63, 2**64, 2**70]
+LONG = {"steps": 3, "batch_size": 2, "count": 2, "max_tokens": 12, "width": 48, "height": 48}
+"""Highest of what takes long, where it is within its limits; past them all values are tried."""
+
+
+def picture(dice, pixels=None):
+    height, width = pixels or dice.choice([(32, 32)] * 5 + [(1, 1), (1, 300), (300, 1), (16, 16), (47, 33), (0, 4)])
+    channels = dice.choice([3] * 9 + [1, 4, 4])
+    made = torch.rand(height, width, channels, generator=torch.Generator().manual_seed(dice.randrange(99)))
+    return spoiled(dice, made)
+
+
+def spoiled(dice, tensor):
+    """The tensor, one time in six with values that are no colour."""
+    value = dice.choice([None] * 10 + [math.nan, math.inf])
+    if value is not None and tensor.numel():
+        tensor.view(-1)[dice.randrange(tensor.numel())] = value
+    kind = dice.choice([None] * 10 + ["half", "wide"])
+    return tensor.half() if kind == "half" else tensor * 1e30 - 5e29 if kind == "wide" else tensor
+
+
+def images(dice):
+    count = dice.choice([1] * 8 + [2, 3, 0])
+    one = picture(dice)
+    return torch.stack([one] * count) if count else one[None][:0]
+
+
+def mask(dice):
+    height, width = dice.choice([(32, 32)] * 4 + [(1, 1), (1, 300), (64, 48), (0, 0)])
+    made = dice.choice([torch.zeros, torch.ones, torch.rand])(height, width)
+    if dice.random() < 0.5:
+        made[: height // 2] = 0
+    made = spoiled(dice, made)
+    return dice.choice([made[None]] * 6 + [made, torch.stack([made] * 2), made[None][:0]])
+
+
+def references(dice, wegen):
+    width = wegen.config.language.width
+    features = dice.choice([torch.randn(64, width)] * 5 + [torch.full((64, width), math.nan)])
+    some = [
+        Reference(name, features, picture(dice, (32, 32)), dice.choice([None, None, torch.ones(32, 32)]))
+        for name in dice.sample(["cat", "dog", "x"], dice.randrange(3))
+    ]
+    return References(tuple(some))
+
+
+def chat(dice, wegen, saved):
+    """A saved chat of another model, a broken one, or one as the nodes make them."""
+    kind = dice.choice(["own"] * 6 + ["saved", "empty", "unseen", "broken", "small"])
+    if kind in ("saved", "empty"):
+        return saved if kind == "saved" else Chat()
+    shape = (3, 5) if kind == "small" else (32, 32)
+    seen = None if kind == "unseen" else torch.randn(64, wegen.config.language.width)
+    if kind == "broken":
+        seen = dice.choice([torch.full_like(seen, math.nan), torch.zeros_like(seen)])
+    answers = [Answer("a cat", seen, torch.rand(*shape, 3), 1) for _ in range(dice.choice([1, 1, 2]))]
+    begun = Chat().add(Turn(dice.choice(["a cat", "", "\ud800"]), tuple(answers)))
+    if dice.random() < 0.3:
+        kept = dice.choice([torch.ones(32, 32), torch.zeros(32, 32), torch.rand(32, 32), torch.ones(8, 8)])
+        begun = begun.add(replace(begun.last, instruction="make it night", keep_mask=kept))
+    return begun
+
+
+def number(dice, told, name, whole):
+    least, most = told.get("min"), told.get("max")
+    usual = told.get("default", 0)
+    if dice.random() < 0.75:
+        value = min(usual, LONG.get(name, usual)) if dice.random() < 0.6 else least
+        return LONG[name] if value and name in LONG and dice.random() < 0.5 else value
+    past = INTS if whole else [*FLOATS, *map(float, INTS)]
+    value = dice.choice([*past, least, most, least - 1, most + 1, least - 0.01, most + 0.01])
+    value = int(value) if whole else value
+    return min(value, LONG[name]) if name in LONG and value <= most else value
+
+
+def value(dice, name, kind, told, made):
+    """One input of a node by its type."""
+    if name in ("wegen", "model", "vae") and name in made and kind in ("WEGEN", "MODEL", "VAE"):
+        return made[name]
+    if kind == "INT" or kind == "FLOAT":
+        return number(dice, told, name, kind == "INT")
+    if kind == "BOOLEAN":
+        return dice.random() < 0.5
+    if kind == "STRING":
+        if name == "turn":
+            return panel_record(dice) if dice.random() < 0.3 else ""
+        return dice.choice(NAMES if name == "name" else TEXTS) if dice.random() < 0.7 else "a red cat"
+    if kind == "COMBO" or isinstance(kind, list):
+        options = kind if isinstance(kind, list) else told["options"]
+        return dice.choice([options[0]] * 2 + [dice.choice(options)] * 2 + ["no such thing"])
+    makers = {"IMAGE": images, "MASK": mask}
+    if kind in makers:
+        return makers[kind](dice)
+    if kind == "WEGEN_REFERENCES":
+        return references(dice, made["wegen"])
+    return chat(dice, made["wegen"], made["saved"])
+
+
+def panel_record(dice):
+    odd = [None, [], {}, "x", "../../x", "\x00", "x" * 5000, -1, 1e999, True, {"filename": "x\x00"}, ["x", {}]]
+    keys = ["instruction", "seed", "width", "chat", "picture", "image", "change", "keep", "release", "references"]
+    record = {key: dice.choice(odd) for key in dice.sample(keys, dice.randrange(1, 4))}
+    return dice.choice([json.dumps(record)] * 3 + ["{", "[" * 100_000, "null", "3"])
+
+
+def run_case(dice, nodes, made):
+    """Run one node; gives its name and what it was given."""
+    node = dice.choice(nodes)
+    info = node.GET_NODE_INFO_V1()["input"]
+    given = {}
+    for part in ("required", "optional"):
+        for name, (kind, *told) in info.get(part, {}).items():
+            if part == "required" or dice.random() < 0.4:
+                given[name] = value(dice, name, kind, told[0] if told else {}, made)
+    if node.__name__ == "WeGenDiversity":
+        given = {name: [one] for name, one in given.items()}
+    if node.__name__ == "WeGenResult":
+        turns = [cls for cls in nodes if cls.__name__ == "WeGenTurn"]
+        instruction = dice.choice(["a cat", "@cat"])
+        masks = {"keep_mask": mask(dice)} if dice.random() < 0.5 else {}
+        asked = {"instruction": instruction, "seed": 1, "width": 32, "height": 32}
+        given["turn"] = turns[0].execute(**asked, chat=chat(dice, made["wegen"], made["saved"]), **masks).result[-1]
+    return node.__name__, given, node
+
+
+def shown(given):
+    def one(value):
+        if isinstance(value, torch.Tensor):
+            return f"{value.dtype} {list(value.shape)}"
+        return ascii(value)[:100]
+
+    return {name: one(value) for name, value in given.items() if name not in ("wegen", "model", "vae")}
+
+
+def main(folder, saved, first, last):
+    made = {
+        "wegen": WeGenBundle(folder),
+        "model": load_unet(folder),
+        "vae": load_vae(folder),
+        "saved": load_chat(saved),
+    }
+    folders.register()
+    nodes = asyncio.run(WeGenExtension().get_node_list())
+    counts, failures = Counter(), []
+    for case in range(first, last):
+        dice = random.Random(case)
+        torch.manual_seed(case)
+        name, given, began = "", {}, time.perf_counter()
+        try:
+            name, given, node = run_case(dice, nodes, made)
+            hidden = {"hidden_inputs": {"unique_id": "1", "prompt": None, "extra_pnginfo": {}}}
+            with torch.inference_mode():
+                node.PREPARE_CLASS_CLONE(hidden).execute(**given)
+            counts[f"{name} worked"] += 1
+        except WeGenError as error:
+            counts[f"{name} refused"] += 1
+            if len(str(error)) < 15:
+                failures.append([case, name, f"says too little: {error}", shown(given)])
+        except Exception as error:
+            if "outside the output folder" in str(error):  # the host's own word about a name to save under
+                counts[f"{name} refused"] += 1
+                continue
+            where = "".join(traceback.format_tb(error.__traceback__)[-3:])
+            failures.append([case, name, f"{type(error).__name__}: {ascii(str(error))[:300]}\n{where}", shown(given)])
+        seconds = time.perf_counter() - began
+        if seconds > LONGEST:
+            failures.append([case, name, f"took {seconds:.0f} seconds", shown(given)])
+        print(case, name, f"{seconds:.1f}", file=sys.stderr, flush=True)
+    print(json.dumps({"counts": counts, "failures": failures}))
+
+
+folder, saved, first, last = sys.argv[1:]
+main(Path(folder), Path(saved), int(first), int(last))
