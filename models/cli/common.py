@@ -97,9 +97,9 @@ def read_mask(file: Path | None) -> Tensor | None:
 
 def print_notes(pipeline: Pipeline, text: str) -> None:
     """Say which words of the user's the model does not know."""
-    from ..prompting.domain import understand
+    from ..prompting.domain import normalise_prompt
 
-    for note in understand(pipeline.config, text).notes:
+    for note in normalise_prompt(pipeline.config, text).notes:
         print(note, file=sys.stderr)
 
 

@@ -230,6 +230,11 @@ def test_what_the_user_can_mend_is_said_in_one_line(packed_dir, files, capsys):
     assert list((files / "out").iterdir()) == []
 
 
+def test_a_question_is_answered(packed_dir, files, capsys):
+    assert run("ask", "what is there?", "--reference", f"photo={files / 'cat.png'}", "--model", packed_dir) == 0
+    assert capsys.readouterr().out.endswith("\n")
+
+
 def test_convert(packed_dir, tmp_path, capsys):
     assert run("convert", packed_dir, tmp_path / "out", "--dtype", "bf16") == 0
     captured = capsys.readouterr()
