@@ -13,7 +13,7 @@ from ..errors import WeGenError
 from ..values import Chat, union
 from .masks import change_mask, fit_mask
 
-NO_ROOM, ROOM = 0.1, 0.9
+NO_ROOM, ROOM = 0.01, 0.9
 """Of what was meant to change, weighted by how much: with less than the first allowed to change, masks overrule an
 order; from the second on they hardly touch it."""
 CAME, MOVED = 0.3, 0.5
@@ -70,8 +70,8 @@ def outcome(before: Tensor, meant: Tensor, after: Tensor, changed: Tensor, allow
             one; K is a square number.
         changed: `[K]`, whether the model meant to change a cell.
         allowed: `[H, W]` in 0..1, where the user let the picture change.
-        measured: whether the checkpoint's features were calibrated. Else only the masks themselves are believed, for
-            features that a model writes may be far from those that it sees in any picture.
+        measured: whether the checkpoint's features were calibrated. Else an order is overruled only where masks leave
+            nothing of it at all, for features that a model writes may be far from those that it sees in any picture.
     """
     side = round(len(before) ** 0.5)
     wanted = (meant.double() - before.double())[changed]
@@ -83,10 +83,8 @@ def outcome(before: Tensor, meant: Tensor, after: Tensor, changed: Tensor, allow
     room = float((weight * free).sum()) / whole
     if room < NO_ROOM:
         return "overruled"
-    if room >= ROOM:
+    if room >= ROOM or not measured:
         return "followed"
-    if not measured:
-        return "partly" if room < 0.5 else "followed"
     came = (after.double() - before.double())[changed]
     ahead, length = (wanted * came).sum(-1), came.square().sum(-1)
     share, moved = (float((free * each).sum()) / (room * whole) for each in (ahead, length))
