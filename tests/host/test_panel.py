@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import requests
 from PIL import Image
+from playwright.sync_api import expect
 from support import NOT_RUN, REPOSITORY
 
 from .panel import TIMEOUT, ChatPanel
@@ -353,6 +354,7 @@ def test_the_model_suggests_a_mask(panel):
     take.click()
     page.click(".wg-done")
     page.wait_for_selector(".wg-stage", state="hidden")
+    expect(panel.text).to_have_value("make the car blue")  # the words of the stage stand in the composer
     changed = panel.turn_of(panel.say("make the car blue"))
     assert changed["instruction"] == "make the car blue"
     assert panel.pixels(changed["change"], "L").max() == 255
