@@ -32,18 +32,7 @@ from .prompting.decoding import Decoding, OnStep
 from .prompting.domain import normalise_prompt
 from .prompting.rewriting import OnText, RewriteRequest, report, rewrite_each, rows_needed
 from .prompting.text_sampling import TextSampling
-from .values import (
-    Answer,
-    AutoMask,
-    Chat,
-    Collection,
-    Reference,
-    References,
-    SamplerSettings,
-    Turn,
-    Value,
-    whole_text,
-)
+from .values import Answer, AutoMask, Chat, Collection, Reference, References, SamplerSettings, Turn, Value, whole_text
 
 NOT_UNDERSTOOD = "I did not understand {order!r}: nothing in the picture would change, so it is as it was."
 ALREADY_SO = "The picture already shows that, so nothing was changed."

@@ -16,23 +16,12 @@ from torch import Tensor
 from .. import storybook
 from ..data.strange_pictures import strange_picture
 from ..encoding import begin_with
-from ..media.images import (
-    from_pil,
-    to_pil,
-)
-from ..prompting.asking import (
-    ask,
-)
+from ..media.images import from_pil, to_pil
+from ..prompting.asking import ask
 from ..storybook import Mention, Named, Scene, language
 from ..storybook.language import HELD_OUT, INTENTS, SEVERAL, Order, Story
-from ..values import (
-    Chat,
-    References,
-)
-from .batch_evaluator import (
-    BatchEvaluator,
-    shown,
-)
+from ..values import Chat, References
+from .batch_evaluator import BatchEvaluator, shown
 from .cases import Case
 from .comparison import IDENTITY, project
 from .nano import TOPICS, as_scene, in_words

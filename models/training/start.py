@@ -9,19 +9,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..checkpoints.reader import (
-    CONFIG_FILE,
-    part_file,
-)
-from ..checkpoints.tokenizer import (
-    Tokenizer,
-)
-from ..network.agent import (
-    Agent,
-)
-from ..network.configuration import (
-    WeGenConfig,
-)
+from ..checkpoints.reader import CONFIG_FILE, part_file
+from ..checkpoints.tokenizer import Tokenizer
+from ..network.agent import Agent
+from ..network.configuration import WeGenConfig
 
 #: parameters that hold one row for each token
 TABLES = ("llm.model.embed_tokens.weight", "llm.lm_head.weight")

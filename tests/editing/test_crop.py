@@ -4,13 +4,7 @@ import time
 
 import pytest
 import torch
-from comfyui_wegen.models.editing.crop import (
-    LONGEST,
-    plan_crop,
-    put_back,
-    take,
-    take_mask,
-)
+from comfyui_wegen.models.editing.crop import LONGEST, plan_crop, put_back, take, take_mask
 from comfyui_wegen.models.errors import WeGenError
 
 MEGAPIXEL = 1024 * 1024

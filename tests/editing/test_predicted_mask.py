@@ -5,13 +5,7 @@ import time
 import pytest
 import torch
 from comfyui_wegen.models.editing.feature_statistics import distances, picture_threshold, spread_of
-from comfyui_wegen.models.editing.predicted_mask import (
-    NOT_CALIBRATED,
-    grow,
-    pixels_of_cells,
-    predict_edit_mask,
-    soften,
-)
+from comfyui_wegen.models.editing.predicted_mask import NOT_CALIBRATED, grow, pixels_of_cells, predict_edit_mask, soften
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network.configuration import FeatureStatistics
 from comfyui_wegen.models.values import AutoMask
