@@ -50,7 +50,6 @@ class AgentOptions:
             kind is a small distance, but the wrong thing; this tells it from noise.
         balance: see `agent_outputs`.
         changes: how much the words weigh that an order changes in a description, beside all that is copied.
-        changes_from: the step from which on they do.
     """
 
     tasks: Mapping[str, float]
@@ -60,7 +59,6 @@ class AgentOptions:
     answers: float = 0.1
     balance: float = 0.0
     changes: float = 1.0
-    changes_from: int = 0
 
 
 class AgentStage(Stage):
@@ -116,9 +114,7 @@ class AgentStage(Stage):
         rows = self._pool(number, count)[place]
         pictures = [picture for row in rows for picture in row.pictures]
         none = torch.empty(0, 3, self.config.size, self.config.size)  # chats may have lost all of theirs
-        made = collate(rows, to_pixels(pictures) if pictures else none)
-        weighed = self.options.changes != 1 and first // count >= self.options.changes_from
-        return made if weighed else made._replace(changes=torch.zeros_like(made.changes))
+        return collate(rows, to_pixels(pictures) if pictures else none)
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:

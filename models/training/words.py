@@ -54,7 +54,7 @@ def train_tokenizer(
 
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=chain(texts(options, task_mix), templates * 200),
+        sentence_iterator=chain(texts(options, task_mix), templates * 4_000),
         model_writer=model,
         vocab_size=options.pieces,
         model_type="unigram",
