@@ -46,7 +46,22 @@ def begin_with(wegen: WeGen, pictures: Sequence[Tensor]) -> Chat:
 
 def unseen(chat: Chat) -> bool:
     """Whether a chat holds pictures that no WeGen has looked at yet."""
-    return any(turn.is_foreign or any(one.features is None for one in turn.references) for turn in chat.turns)
+    return any(turn.is_foreign or lack_features(turn.references) for turn in chat.turns)
+
+
+def lack_features(references: References) -> bool:
+    """Whether there are references that no WeGen has looked at yet."""
+    return any(one.features is None for one in references)
+
+
+def with_features(wegen: WeGen, references: References) -> References:
+    """The references as `wegen` can read them: with features for those that no WeGen has looked at."""
+    return References(
+        tuple(
+            encode_reference(wegen, one.name, one.picture, one.mask, one.weight) if one.features is None else one
+            for one in references
+        )
+    )
 
 
 def look_at(wegen: WeGen, chat: Chat) -> Chat:
@@ -63,10 +78,6 @@ def look_at(wegen: WeGen, chat: Chat) -> Chat:
         if turn.is_foreign:
             features = wegen.encode_pictures([to_pil(turn.answer.picture)])[0].cpu()
             answers[turn.picked] = replace(turn.answer, features=features)
-        references = [
-            encode_reference(wegen, one.name, one.picture, one.mask, one.weight) if one.features is None else one
-            for one in turn.references
-        ]
-        return replace(turn, answers=tuple(answers), references=References(tuple(references)))
+        return replace(turn, answers=tuple(answers), references=with_features(wegen, turn.references))
 
     return Chat((*chat.turns[:-in_view], *map(seen, chat.turns[-in_view:])))

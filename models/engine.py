@@ -18,7 +18,7 @@ from .editing.crop import Crop, plan_crop, put_back, take, take_mask
 from .editing.predicted_mask import PredictedMask, keep_features, predict_edit_mask
 from .editing.refinement import Masks, Outcome, everywhere, outcome, resolve_masks
 from .editing.registration import estimate, undo
-from .encoding import look_at, unseen
+from .encoding import lack_features, look_at, unseen, with_features
 from .errors import AnsweredInWords, WeGenError
 from .media.images import to_pil
 from .network.configuration import WeGenConfig
@@ -315,6 +315,8 @@ def _begin(request: TurnRequest, chat: Chat, parts: Parts) -> _Turn:
     """Resolve mentions, sizes and masks; says what is wrong with them before anything is computed."""
     config = parts.config
     references, notes = _mentioned(request)
+    if lack_features(references):
+        references = with_features(parts.load_vision(1), references)
     settings = request.settings
     if settings.guidance_scale == 0:
         settings = replace(settings, guidance_scale=config.guidance_scale)

@@ -72,6 +72,11 @@ class Reference(Value):
                 f"A reference cannot be called {self.name!r}: "
                 "begin with a letter, go on with letters, digits, '_' or '-', 32 at most."
             )
+        if self.picture.ndim != 3 or self.picture.shape[-1] != 3 or 0 in self.picture.shape:
+            raise WeGenError(
+                f"The picture of reference {self.name!r} must have the shape [height, width, 3], got "
+                f"{list(self.picture.shape)}; WeGen Encode Reference brings pictures of other kinds to it."
+            )
         if not 0 <= self.weight <= 2:
             raise WeGenError(f"The weight of reference {self.name!r} is {self.weight}; it must be from 0 to 2.")
 

@@ -25,6 +25,18 @@ def one_thread():
 
 
 @pytest.fixture(scope="session")
+def browser():
+    """One headless Chromium for all tests, whatever became of those before; each opens a context of its own in it."""
+    from browser import find_browser, running
+
+    executable = find_browser()
+    if executable is None:
+        pytest.skip(f"{NOT_RUN}tests in a browser, no Chromium (set CHROMIUM_PATH)")
+    with running(executable) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
 def packed_dir(tmp_path_factory) -> Path:
     """A tiny random checkpoint in the packed layout; read only."""
     from tiny import write_packed

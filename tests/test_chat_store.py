@@ -295,7 +295,8 @@ def test_a_chat_of_200_turns_is_listed_quickly(store, chat_store):
 
 @pytest.fixture
 def served(chat_store, tmp_path):
-    """Call it with a coroutine function of a session and an address; the chats are in `tmp_path / "chats"`."""
+    """Call it with a coroutine function of a session and an address; the chats are in `tmp_path / "chats"`, and the
+    host's folders of pictures beside it."""
     from wegen_host.routes import chat_routes
 
     def serve(story):
@@ -312,7 +313,11 @@ def served(chat_store, tmp_path):
     return serve
 
 
-def test_the_routes_tell_a_whole_story(served):
+def test_the_routes_tell_a_whole_story(served, tmp_path):
+    picture = tmp_path / "output" / "wegen" / "a.png"
+    picture.parent.mkdir(parents=True)
+    picture.touch()
+
     async def story(session, url):
         async def ask(method, path, status=200, **options):
             async with session.request(method, url + path, **options) as response:
@@ -333,6 +338,8 @@ def test_the_routes_tell_a_whole_story(served):
         (listed,) = (await ask("GET", "/wegen/chats"))[1]["chats"]
         assert listed.pop("updated") > 1e12
         assert listed == {"id": made["id"], "name": "cats", "revision": 2, "turns": 1, "thumbnail": PICTURE}
+        picture.unlink()  # as people do
+        assert (await ask("GET", "/wegen/chats"))[1]["chats"][0]["thumbnail"] is None
         async with session.get(f"{url}{chat}/export") as response:
             assert response.content_type == "application/zip"
             assert response.headers["Content-Disposition"].startswith("attachment;")

@@ -2,18 +2,18 @@
 
 import base64
 import io
-import json
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from browser import MainThread
 from PIL import Image
-from support import NOT_RUN, REPOSITORY
+from support import REPOSITORY
 
 SIZE = 1024
-LONGEST_TASK = 50  # milliseconds
+LONGEST_TASK = 100  # milliseconds of computing; about 15 on a machine with nothing else to do
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>Mask painter</title><link rel="icon" href="data:,">
 <style>body { margin: 8px; background: #202020; font-family: sans-serif } #room { width: 600px }</style>
@@ -57,13 +57,8 @@ async () => {
 
 
 @pytest.fixture(scope="module")
-def browser_page(tmp_path_factory):
-    from host.frontend import FLAGS, find_browser
-    from playwright.sync_api import sync_playwright
-
-    browser = find_browser()
-    if browser is None:
-        pytest.skip(f"{NOT_RUN}mask painter tests, no Chromium (set CHROMIUM_PATH)")
+def address(tmp_path_factory):
+    """Where a page with the painter's scripts is served."""
     folder = tmp_path_factory.mktemp("page")
     (folder / "index.html").write_text(PAGE)
     (folder / "js").symlink_to(REPOSITORY / "js", target_is_directory=True)
@@ -74,31 +69,31 @@ def browser_page(tmp_path_factory):
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser, args=FLAGS)
-        page = chromium.new_page(viewport={"width": 900, "height": 900}, has_touch=True)
-        page.wegen_url = f"http://127.0.0.1:{server.server_port}/index.html"
-        yield page
-        chromium.close()
+    yield f"http://127.0.0.1:{server.server_port}/index.html"
     server.shutdown()
     server.server_close()
 
 
 @pytest.fixture
-def page(browser_page):
+def page(browser, address):
     """A fresh painter on a picture of 1024 x 1024, shown 600 pixels wide; errors of the page fail the test."""
+    page = browser.new_page(viewport={"width": 900, "height": 900}, has_touch=True)
     errors = []
-    browser_page.on("pageerror", lambda error: errors.append(str(error)))
-    browser_page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    browser_page.goto(browser_page.wegen_url)
-    browser_page.evaluate(MOUNT, SIZE)
-    settle(browser_page)
-    yield browser_page
-    assert errors == []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    try:
+        page.goto(address)
+        page.evaluate(MOUNT, SIZE)
+        settle(page)
+        yield page
+        assert errors == []
+    finally:
+        page.close()
 
 
 def settle(page) -> None:
-    page.wait_for_timeout(300)
+    """Wait until what was done is shown."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 def masks(page) -> dict[str, np.ndarray | None]:
@@ -248,31 +243,19 @@ def test_names_for_everything_and_text_only(page):
     assert page.evaluate("() => [injected, left]") == [0, 1]
 
 
-def task_times(trace: bytes) -> list[float]:
-    """Milliseconds that each task of the page's main thread computed; on a busy machine it may have waited longer."""
-    events = json.loads(trace)["traceEvents"]
-    main = {
-        (event["pid"], event["tid"])
-        for event in events
-        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
-    }
-    tasks = [event for event in events if event["name"].endswith("RunTask") and (event["pid"], event["tid"]) in main]
-    return [event.get("tdur", event["dur"]) / 1000 for event in tasks if event["ph"] == "X"]
-
-
 def test_painting_never_holds_the_page_up(page):
     page.evaluate("() => painter.setSize(300)")
-    page.context.browser.start_tracing(page=page, categories=["toplevel", "devtools.timeline"])
-    page.mouse.move(*place(page, 100, 100))
-    page.mouse.down()
-    for number in range(30):
-        page.mouse.move(*place(page, 100 + 800 * (number % 2), 100 + 28 * number), steps=3)
-    page.mouse.up()
-    for _ in range(3):
-        page.keyboard.press("Control+z")
-        page.keyboard.press("Control+Shift+Z")
-    page.wait_for_timeout(1000)
-    times = task_times(page.context.browser.stop_tracing())
+    with MainThread(page) as thread:
+        page.mouse.move(*place(page, 100, 100))
+        page.mouse.down()
+        for number in range(30):
+            page.mouse.move(*place(page, 100 + 800 * (number % 2), 100 + 28 * number), steps=3)
+        page.mouse.up()
+        for _ in range(3):
+            page.keyboard.press("Control+z")
+            page.keyboard.press("Control+Shift+Z")
+        page.wait_for_timeout(1000)
+    print(f"longest main-thread task while painting: {max(thread.tasks):.1f} ms")
     assert masks(page)["keep"] is not None
-    assert len(times) > 100
-    assert max(times) <= LONGEST_TASK
+    assert len(thread.tasks) > 100
+    assert max(thread.tasks) <= LONGEST_TASK

@@ -8,7 +8,6 @@ from ..models.encoding import encode_reference
 from ..models.prompting.asking import ask
 from ..models.prompting.conversation import ask_prompt
 from ..models.prompting.domain import normalise_prompt
-from ..models.values import References
 from .host.bundle import progress
 from .inputs import references, wegen
 from .sockets import CATEGORY, ChatType
@@ -41,7 +40,7 @@ class WeGenAsk(io.ComfyNode):
 
     @classmethod
     def execute(cls, wegen, question, image=None, references=None, chat=None) -> io.NodeOutput:
-        references, chat = references or References(), wegen.read(chat)
+        references, chat = wegen.read_references(references), wegen.read(chat)
         subjects = [references]
         if image is not None:
             vision = wegen.load_vision(1)

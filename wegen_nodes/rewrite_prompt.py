@@ -10,7 +10,6 @@ from ..models.prompting.conversation import rewrite_prompt
 from ..models.prompting.domain import normalise_prompt
 from ..models.prompting.rewriting import report, rewrite, rows_needed
 from ..models.prompting.text_sampling import TextSampling
-from ..models.values import References
 from .host.bundle import progress
 from .inputs import inputs, instruction, references, seed, wegen
 from .sockets import CATEGORY, ChatType
@@ -93,7 +92,7 @@ class WeGenRewritePrompt(io.ComfyNode):
         most = OPTIONS["batch_size"].maximum
         if not 1 <= count <= most:
             raise WeGenError(f"{count} rewrites were asked for; set 1 or more, at most {most}.")
-        references, chat = references or References(), wegen.read(chat)
+        references, chat = wegen.read_references(references), wegen.read(chat)
         limit = max_tokens or wegen.config.templates.rewrite_limit
         sampling = TextSampling.from_creativity(
             creativity, None if temperature < 0 else temperature, None if top_p < 0 else top_p

@@ -9,7 +9,7 @@ from ..models.editing.open_turn import OpenTurn, answer, begin_unseen, side_by_s
 from ..models.errors import WeGenError
 from ..models.media.metadata import turns_of
 from ..models.values import Chat, References
-from .host import panel_turn
+from .host import folders, panel_turn
 from .host.png_metadata import write_down
 from .inputs import LARGEST_SIZE, references, seed
 from .sockets import CATEGORY, ChatType, OpenTurnType
@@ -145,7 +145,7 @@ class WeGenTurn(io.ComfyNode):
             if image is not None and chat is not None:
                 raise WeGenError("WeGen Turn got an image and a chat; connect one of them.")
             if image is not None:
-                chat = begin_unseen(*(one[..., :3].float().cpu() for one in image))
+                chat = begin_unseen(*image)
             asked |= {"chat": chat or Chat(), "references": references or References()}
             asked |= {"edit_mask": edit_mask, "keep_mask": keep_mask}
         asked = OpenTurn(**asked)
@@ -214,13 +214,14 @@ class WeGenResult(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, turn, feather, align, match_tone, filename_prefix) -> io.NodeOutput:
+        prefix = folders.require_file_name(filename_prefix.strip())
         answered = answer(turn, image, feather, align, match_tone)
         answers = answered.chat.last.answers
         pictures = torch.stack([one.picture for one in answers])
         record = [turns_of(turn.chat, turn.instruction, one.rewrite, one.seed) for one in answers]
         write_down(cls.hidden.prompt, str(cls.hidden.unique_id), cls.hidden.extra_pnginfo, record)
-        if filename_prefix.strip():
-            shown = ui.ImageSaveHelper.get_save_images_ui(pictures, filename_prefix.strip(), cls=cls)
+        if prefix:
+            shown = ui.ImageSaveHelper.get_save_images_ui(pictures, prefix, cls=cls)
         else:
             shown = ui.PreviewImage(pictures, cls=cls)
         said = ui.PreviewText(answered.report)

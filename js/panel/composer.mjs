@@ -1,7 +1,7 @@
 // Where the next turn is written: words, references, masks, and how many pictures.
 
 import { button, el, openMenu, setChildren } from "./dom.mjs";
-import { picturesOfNode, recentPictures, selectedNodes, viewUrl } from "./host.mjs";
+import { picture, picturesOfNode, recentPictures, selectedNodes } from "./host.mjs";
 import { t } from "./strings.mjs";
 
 const MOST_VARIANTS = 16;
@@ -94,14 +94,14 @@ export class Composer {
     const file = session.pictureFile(base);
     const parts = [];
     if (file) {
-      parts.push(el("img", { class: "wg-thumb", src: viewUrl(file, true), alt: "" }), el("span", { text: t("goesOn") }));
+      parts.push(picture(file, { class: "wg-thumb", small: true }), el("span", { text: t("goesOn") }));
       for (const kind of ["keep", "change"]) {
         if (!draft[kind]) continue;
         const drop = button("times", t("removeMask"), () => session.setDraft({ [kind]: null }), { class: "wg-small" });
         parts.push(el("span", { class: `wg-tag wg-mask-${kind}` }, t(kind === "keep" ? "keepMask" : "changeMask"), drop));
       }
       if (draft.release) parts.push(el("span", { class: "wg-tag" }, t("released")));
-      parts.push(el("span", { class: "wg-space" }), button("pencil", t("paint"), () => this.views.stage.paint(base), { class: "wg-small wg-paint-open" }));
+      parts.push(el("span", { class: "wg-space" }), button("pencil", t("paint"), () => this.views.paint(base), { class: "wg-small wg-paint-open" }));
       parts.push(button("times", t("startFresh"), () => session.setDraft({ fresh: true, keep: null, change: null, release: false, count: null }), { class: "wg-small" }));
     } else if (draft.fresh) {
       parts.push(el("span", { text: t("fresh") }), button("undo", t("back"), () => session.setDraft({ fresh: false }), { class: "wg-small" }));
@@ -121,7 +121,7 @@ export class Composer {
       const use = el(
         "button",
         { type: "button", class: "wg-ref", title: t("mention"), "aria-pressed": String(Boolean(reference.on)), on: { click: () => this.#toggle(reference) } },
-        el("img", { class: "wg-thumb", src: viewUrl(reference.file, true), alt: "" }),
+        picture(reference.file, { class: "wg-thumb", small: true }),
         el("span", { text: `@${reference.name}` }),
       );
       return el("span", { class: "wg-chip-ref", role: "listitem" }, use, options);
@@ -202,7 +202,7 @@ export class Composer {
       el(
         "li",
         { id: `wg-name-${index}`, role: "option", "aria-selected": String(index === this.#at), on: { pointerdown: (event) => (event.preventDefault(), this.#take(reference)) } },
-        el("img", { class: "wg-thumb", src: viewUrl(reference.file, true), alt: "" }),
+        picture(reference.file, { class: "wg-thumb", small: true }),
         el("span", { text: `@${reference.name}` }),
       ),
     );

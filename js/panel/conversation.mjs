@@ -2,7 +2,7 @@
 
 import { children, mentions, pathTo, pictureAt, tipOf } from "./document.mjs";
 import { button, el, icon, openMenu, setChildren } from "./dom.mjs";
-import { viewUrl } from "./host.mjs";
+import { picture, viewUrl } from "./host.mjs";
 import { t } from "./strings.mjs";
 
 const BUSY = ["waiting", "running"];
@@ -97,7 +97,7 @@ export class Conversation {
   }
 
   #thumb(file, label, extra = "") {
-    return el("img", { class: `wg-thumb ${extra}`, src: viewUrl(file, true), alt: label, title: label, loading: "lazy" });
+    return picture(file, { class: `wg-thumb ${extra}`, small: true, alt: label, title: label, loading: "lazy" });
   }
 
   #branches(turn, index, siblings) {
@@ -163,14 +163,14 @@ export class Conversation {
     const { session, views } = this;
     const many = turn.pictures.length > 1;
     const chosen = turn.picked !== null;
-    const figures = turn.pictures.map((picture, index) => {
+    const figures = turn.pictures.map(({ file, words }, index) => {
       const own = turn.picked === index;
       const label = t("pictureN", { n: index + 1 });
       const kept = own && session.base?.turn === turn.id ? this.#kept() : null;
       const open = el(
         "button",
-        { type: "button", class: "wg-open", "aria-label": `${t("look")}: ${label}`, title: picture.words || label, on: { click: () => views.stage.look(turn.id, index) } },
-        el("img", { src: viewUrl(picture.file, many), alt: picture.words || label, loading: "lazy", draggable: "true" }),
+        { type: "button", class: "wg-open", "aria-label": `${t("look")}: ${label}`, title: words || label, on: { click: () => views.stage.look(turn.id, index) } },
+        picture(file, { small: many, alt: words || label, loading: "lazy", draggable: "true" }),
         kept,
       );
       const use = button("check", t("useThis"), () => session.use(turn.id, index), { wide: true, "aria-pressed": String(own) });
@@ -247,7 +247,7 @@ export class Conversation {
       "div",
       { class: "wg-row wg-actions", role: "group", "aria-label": t("pictureActions") },
       !isBase && button("directions", t("goOnHere"), () => session.use(turn.id, index), { wide: true, class: "wg-fork" }),
-      isBase && button("pencil", t("paint"), () => views.stage.paint(base), { wide: true, class: "wg-paint" }),
+      isBase && button("pencil", t("paint"), () => views.paint(base), { wide: true, class: "wg-paint" }),
       (turn.base || turn.like) && button("arrows-h", t("compare"), () => views.stage.compare(turn.base ?? turn.like, base), { class: "wg-compare-open" }),
       turn.prompt && turn.instruction && button("sitemap", t("openTurn"), report(() => session.openAsWorkflow(turn.id)), { class: "wg-workflow" }),
       more,

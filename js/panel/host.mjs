@@ -2,6 +2,8 @@
 
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
+import { el, icon } from "./dom.mjs";
+import { t } from "./strings.mjs";
 
 export { api, app };
 
@@ -39,6 +41,16 @@ export function viewUrl(file, small = false) {
   const query = new URLSearchParams({ filename: file.filename, subfolder: file.subfolder ?? "", type: file.type ?? "output" });
   if (small) query.set("preview", "webp;82");
   return api.apiURL(`/view?${query}`);
+}
+
+/** A picture of the host's as an element; where its file is gone, a tile that says so. */
+export function picture(file, { small = false, alt = "", ...props } = {}) {
+  const gone = () => {
+    const label = [alt, t("gone")].filter(Boolean).join(": ");
+    image.replaceWith(el("span", { class: `${props.class ?? ""} wg-gone`, role: "img", title: label, "aria-label": label }, icon("image")));
+  };
+  const image = el("img", { ...props, alt, src: viewUrl(file, small), on: { error: gone } });
+  return image;
 }
 
 /** Put a picture into the host's input folder; not below it, where the host's own lists do not look. */

@@ -1,7 +1,7 @@
 // The list of kept chats: open, rename, delete, export, import.
 
 import { button, el, openMenu } from "./dom.mjs";
-import { api, request, viewUrl } from "./host.mjs";
+import { api, picture, request } from "./host.mjs";
 import { exportRoute, listChats, renameChat } from "./store.mjs";
 import { t } from "./strings.mjs";
 
@@ -41,7 +41,7 @@ export class Library {
     const when = new Date(typeof chat.updated === "number" && chat.updated < 1e12 ? chat.updated * 1000 : chat.updated);
     const details = [t("turns", { n: chat.turns ?? 0 }), Number.isNaN(when.valueOf()) ? "" : when.toLocaleString([], { dateStyle: "medium", timeStyle: "short" })];
     const label = el("span", { class: "wg-chat-text" }, el("b", { text: chat.name, dir: "auto" }), el("small", { text: details.filter(Boolean).join(" · ") }));
-    const picture = file ? el("img", { class: "wg-thumb", src: viewUrl(file, true), alt: "", loading: "lazy" }) : el("span", { class: "wg-thumb" });
+    const shown = file ? picture(file, { class: "wg-thumb", small: true, loading: "lazy" }) : el("span", { class: "wg-thumb" });
     const more = button("ellipsis-v", t("chatOptions", { name: chat.name }), () =>
       openMenu(
         more,
@@ -53,7 +53,7 @@ export class Library {
         chat.name,
       ), { "aria-haspopup": "menu", "aria-expanded": "false" });
     const current = chat.id === this.session.store.id;
-    return el("li", { class: "wg-row" }, el("button", { type: "button", class: "wg-chat", "aria-current": current ? "true" : false, on: { click: open } }, picture, label), more);
+    return el("li", { class: "wg-row" }, el("button", { type: "button", class: "wg-chat", "aria-current": current ? "true" : false, on: { click: open } }, shown, label), more);
   }
 
   #rename(chat, label) {

@@ -3,7 +3,7 @@
 import { Composer } from "./composer.mjs";
 import { Conversation } from "./conversation.mjs";
 import { button, el, field } from "./dom.mjs";
-import { app, toast, viewUrl } from "./host.mjs";
+import { app, picture, toast } from "./host.mjs";
 import { Library } from "./library.mjs";
 import { Painters } from "./painters.mjs";
 import { Session } from "./session.mjs";
@@ -62,6 +62,7 @@ export class Panel {
   render() {
     const { session } = this;
     if (document.activeElement !== this.name) this.name.value = session.store.name;
+    this.element.toggleAttribute("data-unsaved", session.unsaved);
     this.trouble.hidden = !session.trouble;
     this.trouble.textContent = session.trouble && `${t("notSaved")} ${session.trouble}`;
     for (const part of [this.conversation, this.timeline, this.composer, this.settings]) part.render();
@@ -88,6 +89,10 @@ export class Panel {
 
   failed(error) {
     toast("error", "WeGen", error.message);
+  }
+
+  paint(base) {
+    this.stage.paint(base).catch((error) => this.failed(error));
   }
 
   confirm(message) {
@@ -126,7 +131,7 @@ export class Panel {
       take(file, file.filename);
     };
     const items = files.map((file) =>
-      el("button", { type: "button", class: "wg-open", title: file.filename, on: { click: () => choose(file) } }, el("img", { src: viewUrl(file, true), alt: file.filename, loading: "lazy" })),
+      el("button", { type: "button", class: "wg-open", title: file.filename, on: { click: () => choose(file) } }, picture(file, { small: true, alt: file.filename, loading: "lazy" })),
     );
     const box = this.popover(anchor, t("addReference"), items.length ? el("div", { class: "wg-picker" }, items) : el("p", { class: "wg-quiet", text: none }));
   }

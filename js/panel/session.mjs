@@ -41,6 +41,8 @@ export class Session {
   models = [];
   /** What is wrong with the connection to the chats' folder; empty when all is well. */
   trouble = "";
+  /** Whether something was changed that the host does not have yet. */
+  unsaved = false;
   #listeners = new Set();
   #pending = false;
 
@@ -49,7 +51,7 @@ export class Session {
     this.runs = new Runs();
     this.store = new ChatStore({
       changed: () => this.changed(false),
-      saved: () => this.#troubled(""),
+      unsaved: (unsaved) => this.#saving(unsaved),
       failed: (error) => this.#troubled(error.message),
     });
     this.store.document = emptyDocument();
@@ -78,6 +80,12 @@ export class Session {
       this.#pending = false;
       for (const listener of this.#listeners) listener();
     });
+  }
+
+  #saving(unsaved) {
+    this.unsaved = unsaved;
+    if (!unsaved) this.trouble = "";
+    this.changed(false);
   }
 
   #troubled(message) {

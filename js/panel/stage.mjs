@@ -3,7 +3,7 @@
 import { MaskPainter, readMask } from "../mask_painter.js";
 import { pathTo, pictureAt } from "./document.mjs";
 import { button, el } from "./dom.mjs";
-import { toast, upload, viewUrl } from "./host.mjs";
+import { picture, toast, upload, viewUrl } from "./host.mjs";
 import { t } from "./strings.mjs";
 
 const PAINTER_LABELS = ["tools", "keep", "change", "erase", "size", "edge", "undo", "redo", "take", "clear"];
@@ -50,7 +50,7 @@ export class Stage {
     const { pictures } = turn;
     const at = (index + pictures.length) % pictures.length;
     const { file, words } = pictures[at];
-    const image = el("img", { class: "wg-full", src: viewUrl(file), alt: words || t("pictureN", { n: at + 1 }) });
+    const image = picture(file, { class: "wg-full", alt: words || t("pictureN", { n: at + 1 }) });
     const step = (by, name, label) => pictures.length > 1 && button(name, label, () => this.look(id, at + by));
     const use = () => {
       this.session.use(id, at);
@@ -162,7 +162,9 @@ export class Stage {
 
 async function load(file) {
   const image = el("img", { src: viewUrl(file) });
-  await image.decode();
+  await image.decode().catch(() => {
+    throw new Error(t("gone"));
+  });
   return image;
 }
 

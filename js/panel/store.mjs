@@ -20,7 +20,7 @@ export class ChatStore {
   #dirty = false;
   #saving = null;
 
-  /** @param {{changed: Function, failed: Function, saved: Function}} handlers `changed` when another tab's turns came in. */
+  /** @param {{changed: Function, failed: Function, unsaved: Function}} handlers `changed` when another tab's turns came in. */
   constructor(handlers) {
     this.handlers = handlers;
   }
@@ -55,6 +55,7 @@ export class ChatStore {
 
   touch() {
     this.#dirty = true;
+    this.handlers.unsaved(true);
     if (this.id === null) return;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.flush(), DELAY);
@@ -93,7 +94,7 @@ export class ChatStore {
           this.handlers.changed();
         }
       }
-      this.handlers.saved();
+      this.handlers.unsaved(this.#dirty);
     } catch (error) {
       this.#dirty = true;
       this.handlers.failed(error);

@@ -51,6 +51,7 @@ const TEXTS = {
   pictureN: ["Picture {n}", "图片 {n}"],
   pictureActions: ["What to do with the picture", "图片操作"],
   more: ["More", "更多"],
+  gone: ["The picture is not there any more", "图片已不存在"],
   download: ["Download", "下载"],
   editWords: ["Edit the words and draw again", "修改文字后重新绘制"],
   drawAgain: ["Draw again", "重新绘制"],

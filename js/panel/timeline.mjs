@@ -2,7 +2,7 @@
 
 import { children, pathTo, tipOf } from "./document.mjs";
 import { button, el, icon, openMenu, setChildren } from "./dom.mjs";
-import { viewUrl } from "./host.mjs";
+import { picture } from "./host.mjs";
 import { t } from "./strings.mjs";
 
 export class Timeline {
@@ -53,7 +53,7 @@ export class Timeline {
   }
 
   #stop(turn, index, at, forks) {
-    const picture = turn.pictures[turn.picked ?? 0];
+    const shown = turn.pictures[turn.picked ?? 0];
     const name = turn.kind === "ask" ? "question-circle" : { failed: "exclamation-triangle", cancelled: "ban" }[turn.status] ?? "spinner";
     const label = `${t("turnN", { n: index + 1 })}: ${turn.instruction || t("yourPicture")}`;
     const open = el(
@@ -67,7 +67,7 @@ export class Timeline {
         tabindex: index === Math.max(at, 0) ? 0 : -1,
         on: { click: () => this.session.goTo(turn.id) },
       },
-      picture ? el("img", { src: viewUrl(picture.file, true), alt: "", loading: "lazy" }) : icon(name),
+      shown ? picture(shown.file, { small: true, loading: "lazy" }) : icon(name),
     );
     const fork = forks > 1 && el("button", { type: "button", class: "wg-forks", text: forks, title: t("branches"), "aria-label": t("branchesN", { n: forks }), "aria-haspopup": "menu" });
     if (fork) fork.addEventListener("click", () => openMenu(fork, this.#branches(turn), t("branches")));

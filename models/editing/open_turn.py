@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from ..errors import WeGenError
+from ..media.images import check_picture
 from ..prompting.checks import MENTION
 from ..values import Answer, Chat, Reference, References, Turn, Value, whole_text
+from .composite import with_channels
 from .keep import keep, resized
 from .refinement import Masks, resolve_masks
 
@@ -19,7 +21,18 @@ BLANK = 0.5
 
 
 def begin_unseen(*pictures: Tensor) -> Chat:
-    """A chat that begins with the user's own pictures `[H, W, 3]`, which no WeGen has to look at for that."""
+    """A chat that begins with the user's own pictures `[H, W, 1, 3 or 4]`, which no WeGen has to look at for that.
+
+    An alpha channel is left out.
+
+    Raises:
+        WeGenError: there is none, or one is no picture.
+    """
+    if not pictures:
+        raise WeGenError("There is no picture to begin with; give 1 or more.")
+    for picture in pictures:
+        check_picture(picture)
+    pictures = tuple(with_channels(picture[..., :3], 3).cpu() for picture in pictures)
     return Chat().add(Turn("", tuple(Answer("", None, picture, 0) for picture in pictures)))
 
 

@@ -39,14 +39,11 @@ def client(server):
 
 
 @pytest.fixture(scope="session")
-def frontend(server, tmp_path_factory):
+def frontend(server, browser):
     """The server's front end in a headless browser."""
-    from .frontend import FrontEnd, find_browser
+    from .frontend import FrontEnd
 
-    browser = find_browser()
-    if browser is None:
-        pytest.skip(f"{NOT_RUN}front-end tests, no Chromium (set CHROMIUM_PATH)")
-    with FrontEnd(server.url, browser, tmp_path_factory.mktemp("browser")) as frontend:
+    with FrontEnd(server.url, browser) as frontend:
         yield frontend
 
 

@@ -1,27 +1,14 @@
 """The real front end in a headless browser: turns what users open into what the server runs, and looks at it."""
 
-import os
 import re
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import requests
-from playwright.sync_api import ConsoleMessage, Page, sync_playwright
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    # The page may ask for pictures and news elsewhere; tests see this server only.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
+from browser import PATIENCE
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
 # The front end opens its welcome pages and its template browser for a user who has not been here before.
 SETTINGS = {
@@ -45,55 +32,61 @@ async (workflow) => {
 """
 
 
-def find_browser() -> str | None:
-    """Path of a Chromium: `CHROMIUM_PATH`, or the first one on the search path; None when there is none."""
-    if path := os.environ.get("CHROMIUM_PATH"):
-        return path
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
-
-
 class FrontEnd:
-    """Context manager around one browser with one page that shows the server's start page.
+    """Context manager around one page of the browser that shows the server's start page.
 
     Attributes:
         page: the Playwright page, for tests that click and type.
         errors: what the page wrote to its console as errors, and exceptions nobody caught, without `HOST_NOISE`.
     """
 
-    def __init__(self, url: str, browser: str, user_data: Path):
+    def __init__(self, url: str, browser: Browser):
         self.url = url
         self.browser = browser
-        self.user_data = user_data
         self.errors: list[str] = []
         self.page: Page
+        self._requests: set[Request] = set()
 
     def __enter__(self) -> "FrontEnd":
         requests.post(f"{self.url}/settings", json=SETTINGS, timeout=30).raise_for_status()
-        self._playwright = sync_playwright().start()
+        self._context = self.browser.new_context(viewport={"width": 1600, "height": 1000})
+        self._context.set_default_timeout(PATIENCE)
         try:
-            self._context = self._playwright.chromium.launch_persistent_context(
-                str(self.user_data),
-                executable_path=self.browser,
-                args=FLAGS,
-                viewport={"width": 1600, "height": 1000},
-            )
-            self.page = self._context.pages[0]
+            self.page = self._context.new_page()
             self.page.on("console", self._note_console)
             self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+            self.page.on("request", lambda request: self._requests.add(request))
+            self.page.on("requestfinished", lambda request: self._requests.discard(request))
+            self.page.on("requestfailed", lambda request: self._requests.discard(request))
             self.reload()
         except BaseException:
-            self._playwright.stop()
+            self._context.close()
             raise
         return self
 
     def __exit__(self, *_) -> None:
         self._context.close()
-        self._playwright.stop()
 
     def reload(self) -> None:
         """Open the start page anew and wait until it can be used."""
-        self.page.goto(self.url, wait_until="domcontentloaded", timeout=60_000)
-        self.page.wait_for_function(READY, timeout=120_000)
+        self._requests.clear()
+        self.page.goto(self.url, wait_until="domcontentloaded")
+        self.page.wait_for_function(READY)
+
+    def settle(self) -> None:
+        """Wait until every answer is there, so that no error of one test comes up in the next."""
+        for _ in range(PATIENCE // 100):
+            self.page.wait_for_timeout(100)
+            if not self._requests:
+                return
+
+    @contextmanager
+    def expecting(self, text: str) -> Iterator[None]:
+        """Errors in which `text` stands are none as long as this lasts."""
+        before = len(self.errors)
+        yield
+        self.settle()
+        self.errors[before:] = [error for error in self.errors[before:] if text not in error]
 
     def load(self, workflow: dict[str, Any]) -> None:
         """Open a workflow (the JSON that users save and get) on the canvas.

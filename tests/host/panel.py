@@ -8,7 +8,6 @@ import requests
 from PIL import Image
 from playwright.sync_api import Locator, Page
 
-TIMEOUT = 60_000  # milliseconds; the machine may be busy
 EMPTY_GRAPH = {"nodes": [], "links": [], "version": 0.4}
 
 
@@ -86,7 +85,7 @@ class ChatPanel:
         """Wait for the end of a turn, which must be this one."""
         turn_id = turn.get_attribute("data-turn")
         ends = ", ".join(f"[data-turn='{turn_id}'].wg-is-{end}" for end in ("done", "failed", "cancelled"))
-        self.page.wait_for_selector(ends, timeout=TIMEOUT)
+        self.page.wait_for_selector(ends)
         assert f"wg-is-{status}" in turn.get_attribute("class"), turn.inner_text()
 
     def use(self, turn: Locator, index: int) -> None:
@@ -97,8 +96,7 @@ class ChatPanel:
         self.page.click(".wg-paint-open")
         canvas = self.page.locator(".wg-stage canvas.paint")
         canvas.wait_for()
-        self.page.wait_for_timeout(300)
-        box = canvas.bounding_box()
+        box = self._at_rest(canvas)
         for (from_x, from_y), (to_x, to_y) in strokes:
             mouse = self.page.mouse
             mouse.move(box["x"] + from_x * box["width"], box["y"] + from_y * box["height"])
@@ -110,9 +108,18 @@ class ChatPanel:
         self.page.click(".wg-done")
         self.page.wait_for_selector(".wg-stage", state="hidden")
 
+    def _at_rest(self, element: Locator) -> dict[str, float]:
+        """The box of an element that does not move any more."""
+        box: dict[str, float] = {}
+        while box != (box := element.bounding_box() or {}) or not box:
+            self.page.wait_for_timeout(150)
+        return box
+
     def saved(self) -> dict[str, Any]:
         """The chat that is open as the host keeps it."""
-        self.page.wait_for_timeout(800)
+        frames = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        self.page.evaluate(frames)
+        self.page.wait_for_selector(".wg-panel:not([data-unsaved])")
         chat = self.page.evaluate("() => JSON.parse(localStorage.getItem('wegen.panel')).chat")
         return requests.get(f"{self.url}/wegen/chats/{chat}", timeout=30).json()
 

@@ -52,6 +52,8 @@ def test_a_chat_moves_elsewhere_with_its_pictures(server, client):
     archive = requests.get(f"{address}/export", timeout=30).content
     picture = client.get("/view", params=file).content
     (server.base_directory / "output" / file["subfolder"] / file["filename"]).unlink()
+    listed = {one["id"]: one for one in client.get("/wegen/chats").json()["chats"]}
+    assert listed[chat["id"]]["thumbnail"] is None  # nobody shall ask for a picture that is gone
     copy = requests.post(f"{server.url}/wegen/chats/import", data=archive, timeout=30).json()
     (listed,) = (one for one in client.get("/wegen/chats").json()["chats"] if one["id"] == copy["id"])
     assert listed["name"] == "moving" and listed["thumbnail"] != document["turns"]["t"]["pictures"][0]["file"]

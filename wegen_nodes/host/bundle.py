@@ -16,11 +16,11 @@ from server import PromptServer
 from ...models.checkpoints.reader import open_checkpoint
 from ...models.checkpoints.tokenizer import Tokenizer
 from ...models.checkpoints.wegen import WeGen
-from ...models.encoding import look_at, unseen
+from ...models.encoding import lack_features, look_at, unseen, with_features
 from ...models.engine import Progress
 from ...models.network.configuration import WeGenConfig
 from ...models.prompting.decoding import OnStep
-from ...models.values import Chat
+from ...models.values import Chat, References
 from .loading import compute_dtype, load_part
 
 #: turns whose words and features are kept; each holds on to its chat's pictures
@@ -78,6 +78,11 @@ class WeGenBundle:
         if self._read is None or self._read[0] is not chat:
             self._read = chat, look_at(self.load_vision(1), chat)
         return self._read[1]
+
+    def read_references(self, references: References | None) -> References:
+        """References as the model can read them: it looks at those that it has no features of."""
+        references = references or References()
+        return with_features(self.load_vision(1), references) if lack_features(references) else references
 
     def load_language(self, rows: int, positions: int) -> WeGen:
         """The model with its language model on the device, with room for `rows` sequences of `positions` tokens.

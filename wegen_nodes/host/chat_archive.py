@@ -42,7 +42,7 @@ def pack(export: str, folders: Mapping[str, Path], target: BinaryIO) -> int:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(HEAD, export)
         for _, _, name in _mentions(json.loads(export)["document"]):
-            path = _path_of(name, folders)
+            path = picture_path(folders, *json.loads(name))
             if name in packed or path is None or len(packed) >= MOST_FILES:
                 continue
             packed[name] = f"files/{len(packed):05}{path.suffix.lower()}"
@@ -122,9 +122,8 @@ def _rename(holder: Any, key: Any, filename: str, subfolder: str) -> None:
         holder[key] = {**holder[key], "filename": filename, "subfolder": subfolder, "type": "output"}
 
 
-def _path_of(name: str, folders: Mapping[str, Path]) -> Path | None:
+def picture_path(folders: Mapping[str, Path], kind: str, subfolder: str, filename: str) -> Path | None:
     """The file that a document names; None when there is none, or none that may be given away."""
-    kind, subfolder, filename = json.loads(name)
     if kind not in folders or "\0" in subfolder + filename:
         return None
     folder = folders[kind].resolve()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import folder_paths
@@ -12,6 +13,8 @@ from ...models.errors import WeGenError
 from ...models.media.chat_file import SUFFIX
 
 KEY = "wegen"
+LONGEST_NAME, LONGEST_PATH = 200, 1000
+"""Bytes of a name to save under, and of one with its folders; the host and this pack put numbers and endings behind."""
 BUNDLED = {"wegen-nano (bundled)": BUNDLED_FOLDER}
 
 
@@ -75,7 +78,29 @@ def chat_path(name: str) -> Path:
     return Path(folder_paths.get_annotated_filepath(name))
 
 
+def require_file_name(prefix: str) -> str:
+    """The name to save under that a user gave; file systems take it.
+
+    Raises:
+        WeGenError: it is too long, or holds characters that names of files cannot have.
+    """
+    if any(unicodedata.category(sign) in ("Cc", "Cs") for sign in prefix):
+        raise WeGenError(f"The name {prefix!r} to save under holds characters that names of files cannot have.")
+    longest = max(len(part.encode()) for part in prefix.split("/"))
+    if longest > LONGEST_NAME or len(prefix.encode()) > LONGEST_PATH:
+        raise WeGenError(
+            f"The name {prefix[:20]!r}... to save under is too long: {len(prefix.encode())} bytes, with parts of up to "
+            f"{longest}; at most {LONGEST_PATH} are taken, and {LONGEST_NAME} for each part between slashes."
+        )
+    return prefix
+
+
 def next_chat_path(prefix: str) -> Path:
-    """Where the next chat called `prefix` is saved in the output folder; nothing that is there is written over."""
+    """Where the next chat called `prefix` is saved in the output folder; nothing that is there is written over.
+
+    Raises:
+        WeGenError: no file can have this name.
+    """
+    prefix = require_file_name(prefix)
     folder, filename, counter, _, _ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
     return Path(folder) / f"{filename}_{counter:05}_{SUFFIX}"

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from .chat_archive import LARGEST_ARCHIVE, pack, unpacked
+from .chat_archive import LARGEST_ARCHIVE, pack, picture_path, unpacked
 from .chat_store import LARGEST_BODY, ChatStore, StoreError, parse_json
 
 ZIP = b"PK\x03\x04"
@@ -65,8 +65,13 @@ def chat_routes(
     @routes.get("/wegen/chats")
     @_plain_errors
     async def list_chats(request: web.Request) -> web.Response:
-        entries = await asyncio.to_thread(store_of(request).entries)
-        return web.json_response({"chats": [asdict(entry) for entry in entries]})
+        store = store_of(request)
+
+        def work():
+            places = folders()
+            return [_without_gone_picture(asdict(entry), places) for entry in store.entries()]
+
+        return web.json_response({"chats": await asyncio.to_thread(work)})
 
     @routes.post("/wegen/chats")
     @_plain_errors
@@ -142,6 +147,14 @@ def chat_routes(
         return response
 
     return routes
+
+
+def _without_gone_picture(entry: dict[str, Any], folders: Mapping[str, Path]) -> dict[str, Any]:
+    """An entry as it is listed: people delete pictures, and nobody shall ask for one that is not there."""
+    picture = entry["thumbnail"]
+    if picture and not picture_path(folders, picture["type"], picture["subfolder"], picture["filename"]):
+        return {**entry, "thumbnail": None}
+    return entry
 
 
 def _plain_errors(handler: Handler) -> Handler:

@@ -53,6 +53,10 @@ def spoiled(dice, tensor):
     return tensor.half() if kind == "half" else tensor * 1e30 - 5e29 if kind == "wide" else tensor
 
 
+def colours(dice):
+    return spoiled(dice, torch.rand(32, 32, 3))
+
+
 def images(dice):
     count = dice.choice([1] * 8 + [2, 3, 0])
     one = picture(dice)
@@ -70,9 +74,9 @@ def mask(dice):
 
 def references(dice, wegen):
     width = wegen.config.language.width
-    features = dice.choice([torch.randn(64, width)] * 5 + [torch.full((64, width), math.nan)])
+    features = dice.choice([torch.randn(64, width)] * 5 + [torch.full((64, width), math.nan), None])
     some = [
-        Reference(name, features, picture(dice, (32, 32)), dice.choice([None, None, torch.ones(32, 32)]))
+        Reference(name, features, colours(dice), dice.choice([None, None, torch.ones(32, 32)]))
         for name in dice.sample(["cat", "dog", "x"], dice.randrange(3))
     ]
     return References(tuple(some))
