@@ -124,8 +124,8 @@ def _asked(
             words.append(part.text)
             continue
         name = f"p{len(pictures)}"
-        # The features only carry the picture's number here; training encodes the pictures later, many at a time.
-        references.append(Reference(name, torch.tensor(float(len(pictures))), torch.empty(0)))
+        # A stand-in whose features carry the picture's number; training encodes the pictures later, many at a time.
+        references.append(Reference(name, torch.tensor(float(len(pictures))), torch.zeros(1, 1, 3)))
         pictures.append(part.pixels)
         if words:
             words.append(f"@{name}")
