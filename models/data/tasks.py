@@ -15,6 +15,7 @@ from .. import storybook
 from ..media.conditions import CONDITIONS, DEGRADATIONS, MISSING, degrade
 from ..storybook import Edit, Question, Scene, Thing, language
 from ..storybook.language import Story
+from ..storybook.world import MOST_THINGS
 from .annotator import Annotator, StorybookAnnotator, order
 from .samples import Forgotten, Part, Picture, Sample, Text
 from .strange_pictures import strange_picture
@@ -265,10 +266,7 @@ def _unknown_picture(rng: Random) -> Sample:
 def condition(rng: Random) -> Sample:
     """A picture that tells a part of a page, words for the rest, and the whole page."""
     name = rng.choice(CONDITIONS)
-    scene = storybook.sample_scene(rng)
-    while len({thing.kind for thing in scene.things}) < len(scene.things):  # words could not tell two of a kind apart
-        scene = storybook.sample_scene(rng)
-    scene = scene.canonical()
+    scene = sample_distinct_scene(rng)
     guide = Picture(storybook.condition(scene, name), "user")
     text = language.sample_conditioned(scene, name, rng)
     parts = [guide, *_user(text), *_assistant(storybook.full_caption(scene), scene)]
@@ -283,6 +281,14 @@ def restore(rng: Random) -> Sample:
     text = language.sample_restored(name, rng)
     parts = [Picture(worn, "user"), *_user(text), *_assistant(storybook.full_caption(scene), scene)]
     return Sample("restore", tuple(parts), {"scene": scene.to_json(), "degradation": name})
+
+
+def sample_distinct_scene(rng: Random, most: int = MOST_THINGS) -> Scene:
+    """A scene without two of a kind, which words could not tell apart, its things in canonical order."""
+    while True:
+        scene = storybook.sample_scene(rng)
+        if len({thing.kind for thing in scene.things}) == len(scene.things) <= most:
+            return scene.canonical()
 
 
 def damaged(scene: Scene, name: str, rng: Random) -> np.ndarray:
