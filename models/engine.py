@@ -29,7 +29,6 @@ from .prompting.asking import ask
 from .prompting.checks import MENTION
 from .prompting.conversation import memory_note, picture_prompt, unknown_mention
 from .prompting.decoding import Decoding, OnStep
-from .prompting.domain import normalise_prompt
 from .prompting.rewriting import OnText, RewriteRequest, report, rewrite_each, rows_needed
 from .prompting.text_sampling import TextSampling
 from .values import Answer, AutoMask, Chat, Collection, Reference, References, SamplerSettings, Turn, Value, whole_text
@@ -112,7 +111,7 @@ class PictureDraft(Value):
     """`[tokens_per_picture, D]` float32."""
     seed: int
     notes: tuple[str, ...] = ()
-    """Plain sentences for the user: words that the model does not know, and what the description lacks."""
+    """Plain sentences for the user: what the model no longer remembers, and what the description lacks."""
 
 
 class Progress(NamedTuple):
@@ -406,7 +405,6 @@ def _drafts(turns: Sequence[_Turn], parts: Parts, progress: Progress) -> list[_W
 
 def _words(turn: _Turn, config: WeGenConfig) -> _Words:
     request, settings = turn.request, turn.request.settings
-    overrides = tuple(normalise_prompt(config, text).text for text in request.overrides)
     # Without a template for it, an order on a picture is drawn as it stands.
     rewritten = request.rewrite and bool(config.templates.edit_rewrite or not turn.chat.turns)
     sampling = request.sampling_of(len(turn.chat)) if rewritten else None
@@ -415,7 +413,7 @@ def _words(turn: _Turn, config: WeGenConfig) -> _Words:
         request.instruction,
         request.references,
         request.seeds,
-        overrides,
+        request.overrides,
         sampling,
         settings.feature_guidance,
         settings.collection,
@@ -476,9 +474,8 @@ def _valid(instruction: str) -> str:
 
 
 def _notes(one: _Words, config: WeGenConfig, tokenizer: Tokenizer) -> tuple[str, ...]:
-    """What there is to say of a turn before it is written: unknown words, and turns that no longer fit."""
-    unknown = (normalise_prompt(config, text).notes for text in dict.fromkeys((one.instruction, *one.overrides)))
-    return (*(note for some in unknown for note in some), memory_note(config, tokenizer, *_asked(one)))
+    """What there is to say of a turn before it is written: turns that no longer fit."""
+    return (memory_note(config, tokenizer, *_asked(one)),)
 
 
 def _asked(one: _Words) -> tuple[Chat, str, References]:

@@ -7,7 +7,6 @@ from comfy_api.latest import io, ui
 from ..models.encoding import encode_reference
 from ..models.prompting.asking import ask
 from ..models.prompting.conversation import ask_prompt
-from ..models.prompting.domain import normalise_prompt
 from .host.bundle import progress
 from .inputs import references, wegen
 from .sockets import CATEGORY, ChatType
@@ -52,6 +51,5 @@ class WeGenAsk(io.ComfyNode):
         for subject in subjects:
             prompt = ask_prompt(wegen.config, wegen.tokenizer, question, subject, chat)
             model = wegen.load_language(1, prompt.tokens(wegen.tokenizer) + limit)
-            answer = ask(model, question, subject, chat, limit, progress())
-            answers.append(" ".join([*normalise_prompt(wegen.config, question).notes, answer]))
+            answers.append(ask(model, question, subject, chat, limit, progress()))
         return io.NodeOutput(answers, ui=ui.PreviewText("\n\n".join(answers)))

@@ -7,7 +7,6 @@ from comfy_api.latest import io, ui
 from ..models.errors import WeGenError
 from ..models.options import OPTIONS
 from ..models.prompting.conversation import rewrite_prompt
-from ..models.prompting.domain import normalise_prompt
 from ..models.prompting.rewriting import report, rewrite, rows_needed
 from ..models.prompting.text_sampling import TextSampling
 from .host.bundle import progress
@@ -109,5 +108,5 @@ class WeGenRewritePrompt(io.ComfyNode):
             progress(),
         )
         texts = [one.text or instruction.strip() for one in written]
-        said = " ".join(filter(None, [*normalise_prompt(wegen.config, instruction).notes, report(written)]))
+        said = report(written)
         return io.NodeOutput(texts, said, ui=ui.PreviewText("\n\n".join(filter(None, [said, *texts]))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .common import OK, add_model_options, load_pipeline, named_file, print_notes, read_picture
+from .common import OK, add_model_options, load_pipeline, named_file, read_picture
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +27,5 @@ def run(arguments: argparse.Namespace) -> int:
     references = References()
     for name, picture in pictures:
         references = references.add(pipeline.encode_reference(name, picture))
-    print_notes(pipeline, arguments.question)
     print(ask(pipeline.wegen, arguments.question, references))
     return OK

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,14 +92,6 @@ def read_mask(file: Path | None) -> Tensor | None:
     from ..media.images import from_pil
 
     return None if file is None else from_pil(read_picture(file)).mean(dim=-1)
-
-
-def print_notes(pipeline: Pipeline, text: str) -> None:
-    """Say which words of the user's the model does not know."""
-    from ..prompting.domain import normalise_prompt
-
-    for note in normalise_prompt(pipeline.config, text).notes:
-        print(note, file=sys.stderr)
 
 
 @contextmanager

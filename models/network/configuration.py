@@ -373,8 +373,8 @@ class WeGenConfig:
     """How many earlier turns of a chat keep their pictures in the sequence, older ones only their words: as many as the
     model was trained to look back at. None: as many as fit."""
     world: str = ""
-    """The closed world that the model was trained in ("storybook"): it knows the words of that world and no others.
-    Empty for a model of open language; see `prompting.domain`."""
+    """The closed world that a model of version 0.1 was trained in ("storybook"). Empty for all others, which may answer
+    in plain words instead of drawing."""
 
     def __post_init__(self):
         _require_positive(self)

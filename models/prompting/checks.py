@@ -11,7 +11,6 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
 
 # Words that carry no content of a picture: grammar, and the ways in which one asks for something.
 _STOP_WORDS = """
@@ -24,6 +23,7 @@ others our ours out over own per perhaps quite rather really same shall she shou
 such than that the their theirs them then there these they this those through till to together too toward towards
 under until up upon us very was we well were what when where which while who whole whose why will with within
 without would yes yet you your yours s t d m re ve ll
+zero two three four five six seven eight nine ten couple pair
 add appear art artwork become bit change changed choose come create delete depict depicting describe design draw
 drawing drawn erase figure generate get give go going graphic grow have idea illustrate illustration image
 imagine keep kind leave let look make making maybe move paint painting photo photograph pic picture please
@@ -51,19 +51,6 @@ _SAME = {
 }  # fmt: skip
 
 
-class RewriteCheck(Protocol):
-    """Prefers among rewrites of one wish. Made for one checkpoint's language by `domain.Domain.wish_check`."""
-
-    def missing(self, rewrite: str) -> tuple[str, ...]:
-        """What a rewrite does not name, in words; empty when nothing is missing, or when that cannot be told."""
-
-    def valid_prefix(self, rewrite: str) -> str:
-        """The beginning of a rewrite up to where it goes wrong; empty where that is unknown."""
-
-    def settled(self, rewrite: str) -> bool:
-        """Whether the rewrite says no more than the wish did, so that another one would not differ either."""
-
-
 @dataclass(frozen=True)
 class NamedInWish:
     """For any language: the content words of a wish come up in its rewrite.
@@ -80,6 +67,7 @@ class NamedInWish:
     names: tuple[str, ...] = ()
 
     def missing(self, rewrite: str) -> tuple[str, ...]:
+        """What a rewrite does not name, in words; empty when nothing is missing, or when that cannot be told."""
         said = _stems(rewrite)
         # A name may hold - and _, which words do not.
         lost = tuple(f"@{name}" for name in self.names if not set(_stems(name)) <= said)
@@ -90,10 +78,8 @@ class NamedInWish:
         unnamed = tuple(word for word in words if stem(word) not in said)
         return lost if len(unnamed) == len(words) else (*unnamed, *lost)
 
-    def valid_prefix(self, rewrite: str) -> str:
-        return ""
-
     def settled(self, rewrite: str) -> bool:
+        """Whether the rewrite says no more than the wish did, so that another one would not differ either."""
         return _stems(rewrite) <= _stems(self.wish)
 
 

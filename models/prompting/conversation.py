@@ -15,7 +15,6 @@ from ..errors import WeGenError
 from ..network.configuration import WeGenConfig
 from ..values import Chat, Reference, References
 from .checks import MENTION
-from .domain import normalise_prompt
 
 Task = Literal["text_to_picture", "edit", "rewrite", "edit_rewrite", "ask"]
 GIVEN = "given-picture"
@@ -204,7 +203,7 @@ def opening(
         task = "rewrite"
     elif rewritten is not None and config.templates.edit_rewrite:
         task = "edit_rewrite"
-    asked = user_turn(config, tokenizer, task, normalise_prompt(config, instruction).text, references.items)
+    asked = user_turn(config, tokenizer, task, instruction, references.items)
     return asked if rewritten is None else asked + tokenizer.escape(rewritten)
 
 
@@ -239,7 +238,7 @@ def rewrite_prompt(
         )
     shown = references_at(chat, len(chat), references)
     task: Task = "edit_rewrite" if chat.turns else "rewrite"
-    asked = user_turn(config, tokenizer, task, normalise_prompt(config, instruction).text, shown.items)
+    asked = user_turn(config, tokenizer, task, instruction, shown.items)
     return remember(config, tokenizer, chat, asked).prompt + asked
 
 
@@ -248,7 +247,7 @@ def ask_prompt(config: WeGenConfig, tokenizer: Tokenizer, question: str, referen
     if not question.strip():
         raise WeGenError("The question is empty. Ask something about a picture, or about the chat.")
     shown = references_at(chat, len(chat), references)
-    asked = user_turn(config, tokenizer, "ask", normalise_prompt(config, question).text, shown.items)
+    asked = user_turn(config, tokenizer, "ask", question, shown.items)
     return remember(config, tokenizer, chat, asked).prompt + asked
 
 

@@ -77,7 +77,6 @@ class Decoding:
         stopped: Callable[[list[int]], bool] | None = None,
         final: bool = False,
         least: int = 0,
-        begun: Sequence[Sequence[int]] = (),
     ) -> list[list[int]]:
         """Write text until `<img>` or `</s>` (both belong to the result), or until `limit` tokens.
 
@@ -92,21 +91,18 @@ class Decoding:
             final: nothing is written after this. Sequences that have ended are then let go, which makes the others
                 faster; the decoding itself is of no use any more.
             least: how many tokens come before it may end.
-            begun: the first tokens of each sequence, where they are decided already; they count like all others.
 
         Returns:
-            Token ids of each sequence, `begun` included.
+            Token ids of each sequence.
         """
         tokenizer, llm = self.wegen.tokenizer, self.wegen.agent.llm
         generators = generators or [seeded(0)] * self.batch
         inside = torch.tensor(tokenizer.picture_ids[1:], device=self.hidden.device)
         stops = {tokenizer.picture_begin_id, tokenizer.end_id}
-        written = [list(ids) for ids in begun] or [[] for _ in range(self.batch)]
-        if any(written):
-            self._follow(written)
+        written: list[list[int]] = [[] for _ in range(self.batch)]
         rows = list(range(self.batch))  # the sequence that each row of the cache belongs to
-        going = [len(ids) < limit for ids in written]
-        for step in range(min(map(len, written)), limit):
+        going = [limit > 0] * self.batch
+        for step in range(limit):
             logits = llm.logits(self.hidden).index_fill_(-1, inside, picture_logit)
             for b, row in enumerate(rows):
                 if len(written[row]) < least:
@@ -165,17 +161,6 @@ class Decoding:
         end = torch.full((self.batch,), wegen.tokenizer.picture_end_id, device=self.hidden.device)
         self.hidden = self._feed(agent.llm.embed(end))
         return Picture(torch.stack(features, dim=1).float(), torch.stack(fed, dim=1))
-
-    def _follow(self, ids: Sequence[Sequence[int]]) -> None:
-        """Read some tokens of each sequence, in one pass."""
-        device = self.hidden.device
-        counts = [len(some) for some in ids]
-        padded = pad_sequence([torch.tensor(some, dtype=torch.long) for some in ids], batch_first=True)
-        embeddings = self.wegen.agent.llm.embed(padded.to(device)).to(self.wegen.dtype)
-        hidden = self.wegen.agent.llm(embeddings, self.cache, counts)
-        read = torch.tensor(counts, device=device)
-        last = hidden[torch.arange(self.batch, device=device), read - 1]
-        self.hidden = torch.where(read[:, None] > 0, last, self.hidden)
 
     def _feed(self, embeddings: Tensor, counts: list[int] | None = None) -> Tensor:
         return self.wegen.agent.llm(embeddings[:, None].to(self.wegen.dtype), self.cache, counts)[:, 0]

@@ -19,10 +19,9 @@ from ..checkpoints.wegen import WeGen
 from ..errors import WeGenError
 from ..network.configuration import Templates, WeGenConfig
 from ..values import Chat, References
-from .checks import MENTION, RewriteCheck
+from .checks import MENTION, NamedInWish
 from .conversation import rewrite_prompt
 from .decoding import Decoding, OnStep
-from .domain import domain_of
 from .text_sampling import TextSampling, seeded
 
 ATTEMPTS = 4
@@ -131,14 +130,14 @@ def rewrite_each(
     return [[replace(one, seed=seed) for seed in some] for [one], some in zip(written, seeds, strict=True)]
 
 
-def _check(config: WeGenConfig, request: RewriteRequest) -> RewriteCheck | None:
+def _check(config: WeGenConfig, request: RewriteRequest) -> NamedInWish | None:
     """What prefers among rewrites of a request; None for an order on a picture, whose words say nothing about it."""
     if request.chat.turns:
         return None
     # Where the picture itself stands at the mention, it is there whatever the rewrite says.
     inline = "{picture}" in config.templates.mention
     names = () if inline else tuple(dict.fromkeys(MENTION.findall(request.instruction)))
-    return domain_of(config).wish_check(request.instruction, names)
+    return NamedInWish(request.instruction, names)
 
 
 def rows_needed(count: int) -> int:
@@ -169,8 +168,6 @@ def _of(count: int, rewrites: Sequence[Rewrite]) -> str:
 class _Attempt(NamedTuple):
     text: str
     missing: tuple[str, ...]
-    valid: tuple[int, ...]
-    """The tokens up to where it failed."""
     spoken: bool = False
 
 
@@ -195,7 +192,7 @@ class _Author:
     sampling: TextSampling
     limit: int
     requests: Sequence[RewriteRequest]
-    checks: Sequence[RewriteCheck | None]
+    checks: Sequence[NamedInWish | None]
     on_token: OnStep | None
     on_text: OnText | None
     attempts: int
@@ -211,8 +208,6 @@ class _Author:
             final=True,
             # Where the words are part of the answer, a chat of pictures without words would go on without them.
             least=1 if self.wegen.config.templates.rewrite_place == "answer" else 0,
-            # Only the second attempt goes on with what was valid in the first: what cannot be saved is begun anew.
-            begun=[slot.attempts[0].valid if attempt == 1 else () for slot, attempt in wanted],
         )
         return [self._read(ids, slot.request) for ids, (slot, _) in zip(written, wanted, strict=True)]
 
@@ -220,18 +215,11 @@ class _Author:
         request, check = self.requests[number], self.checks[number]
         text = self._text(ids, request)
         if answers_in_words(self.wegen, ids):
-            return _Attempt(text, (), (), spoken=True)
-        missing = check.missing(text) if check is not None and text else ()
-        valid = check.valid_prefix(text) if check is not None and missing else ""
-        return _Attempt(text, missing, self._leading(ids, valid, request))
+            return _Attempt(text, (), spoken=True)
+        return _Attempt(text, check.missing(text) if check is not None and text else ())
 
     def _text(self, ids: Sequence[int], request: RewriteRequest) -> str:
         return with_mentions(self.wegen, without_preamble(clean(self.wegen, ids, self.limit)), request.references)
-
-    def _leading(self, ids: Sequence[int], text: str, request: RewriteRequest) -> tuple[int, ...]:
-        """The first of the tokens, as far as they say no more than the text does."""
-        fitting = (end for end in range(len(ids), 0, -1) if text.startswith(self._text(ids[:end], request)))
-        return tuple(ids[: next(fitting, 0)]) if text else ()
 
     def _stopped(self) -> Callable[[list[int]], bool]:
         """Tells a sequence in which the model goes on with a turn of the user's own, and tells `on_text` the first."""
@@ -341,7 +329,8 @@ def without_preamble(text: str) -> str:
 def answers_in_words(wegen: WeGen, ids: Sequence[int]) -> bool:
     """Whether a text that stands where a picture should follow ends without one: the model says that it draws nothing.
 
-    Where rewrites are put into the instruction, and in a closed world, every text ends like that, or may by mistake.
+    Where rewrites are put into the instruction every text ends like that, and a model of version 0.1's closed world may
+    end so by mistake.
     """
     config = wegen.config
     ends = bool(ids) and ids[-1] == wegen.tokenizer.end_id

@@ -215,11 +215,6 @@ def parse_caption(text: str) -> Named:
     return Named(tuple(Mention(**thing) for thing in things), **whole)
 
 
-def unknown_words(text: str, vocabulary: frozenset[str]) -> tuple[str, ...]:
-    """The words of a text that the storybook's texts never use, in order, each once."""
-    return tuple(dict.fromkeys(word for word in words_of(text) if word not in vocabulary))
-
-
 def phrase_words(phrases: Any) -> set[str]:
     """All words in nested tables of wordings, their {slots} left out."""
     if isinstance(phrases, str):

@@ -22,7 +22,7 @@ from comfyui_wegen.models.media.images import from_pil
 from comfyui_wegen.models.network.configuration import Templates
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.prompting.asking import ask
-from comfyui_wegen.models.storybook import Edit, Mention, Named, Scene, Thing, Understood, language, understand
+from comfyui_wegen.models.storybook import Edit, Mention, Named, Scene, Thing, language
 from comfyui_wegen.models.storybook.language import HELD_OUT, Story
 from comfyui_wegen.models.values import Answer, Chat, References, SamplerSettings, Turn
 from PIL import Image
@@ -281,67 +281,6 @@ def test_ask_answers_in_words(pipeline):
     assert steps and len(steps) <= 3 and {most for _, most in steps} == {3}
     chat = pipeline.generate("a cat", [0])
     assert isinstance(ask(pipeline.wegen, "what is it?", chat=chat), str)
-
-
-@pytest.mark.parametrize(
-    "question, limit, message",
-    [("  ", None, "question is empty"), ("what is in @other?", None, "@page"), ("what?", 0, "limit of 0")],
-)
-def test_ask_refuses_what_cannot_be_asked(pipeline, question, limit, message):
-    picture = pipeline.encode_reference("page", Image.fromarray(storybook.render(PAGE)))
-    with pytest.raises(WeGenError, match=message):
-        ask(pipeline.wegen, question, References((picture,)), limit=limit)
-
-
-# --- words that nobody knows ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "said, understood, unknown",
-    [
-        ("A crimson Dragon at night", "a red bird at night", ["crimson", "dragon"]),
-        ("3 puppies and an automobile", "three cats and a car", ["puppies", "automobile"]),
-        ("make the hosue bigger", "make the house bigger", ["hosue"]),
-        ("put @Dragon beside my yacht", "put @Dragon the boat", ["beside", "yacht"]),
-        ("an aubergine, and a red car.", ", and a red car.", ["aubergine"]),
-        ("eine Katze 猫 and the cat's umbrella", "and the cat umbrella", ["eine", "katze", "猫", "cat's"]),
-    ],
-)
-def test_unknown_words_become_the_nearest_known(said, understood, unknown):
-    outcome = understand(said, storybook.vocabulary())
-    assert outcome.text == understood
-    assert [note.split("'", 1)[1].rsplit("';", 1)[0] for note in outcome.notes] == unknown
-
-
-def test_notes_say_what_was_done():
-    known = storybook.vocabulary()
-    assert understand("a dragon on a quantum beach", known).notes == (
-        "I do not know 'dragon'; I took 'bird' instead.",
-        "I do not know 'quantum'; I left it out.",
-    )
-    assert understand("a Dragon", ()).text == "a Dragon"  # no list of words: everything is known
-    assert understand("a yacht", ("a", "cat", "boat")) == Understood(
-        "a boat", ("I do not know 'yacht'; I took 'boat' instead.",)
-    )
-    with pytest.raises(WeGenError, match=r"none of the words.*house, tree, cat"):
-        understand("quantum entanglement", known)
-
-
-def test_texts_of_the_storybook_are_understood_as_they_are():
-    rng = Random("known")
-    for page in scenes(200, "known"):
-        text = storybook.full_caption(page, rng)
-        outcome = understand(text, storybook.vocabulary())
-        assert outcome.notes == () and storybook.words_of(outcome.text) == storybook.words_of(text)
-
-
-def test_nearest_words_are_known_themselves():
-    from comfyui_wegen.models.storybook import nearest
-
-    known = storybook.vocabulary()
-    assert set(nearest.NEAREST) <= known
-    words = [word for group in nearest.NEAREST.values() for word in group.split()]
-    assert len(words) == len(set(words)) and not set(words) & known
 
 
 def _story(seed):

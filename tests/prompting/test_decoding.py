@@ -157,17 +157,6 @@ def test_no_text_at_all(wegen):
     assert torch.equal(decoding.hidden, before)
 
 
-def test_words_that_are_decided_lead_to_the_same_ones(wegen):
-    """Rows with beginnings of different lengths go on as those that wrote them word by word, and count them."""
-    texts = ["a cat", "make it night now", "the house"]
-    whole = Decoding(wegen, [prompt(wegen, text) for text in texts], room=12).write_text(12)
-    begun = [whole[0][:5], (), whole[2][:2]]
-    again = Decoding(wegen, [prompt(wegen, text) for text in texts], room=12)
-    assert again.write_text(12, begun=begun) == whole
-    ended = Decoding(wegen, [prompt(wegen, texts[0])], room=12)
-    assert ended.write_text(12, begun=[whole[0]]) == whole[:1]
-
-
 def test_an_expanded_decoding_writes_what_single_ones_write(wegen):
     sampling = TextSampling(temperature=1.5, top_p=0.95)
     start = Decoding(wegen, [prompt(wegen, "a boat at sea")], room=12)

@@ -1,4 +1,4 @@
-"""Rewriting: seeds, attempts and constraints on a scripted model, cleaning, and the words of a closed world."""
+"""Rewriting: seeds, attempts and checks on a scripted model, and cleaning."""
 
 import argparse
 import json
@@ -17,7 +17,6 @@ from comfyui_wegen.models.network.configuration import Templates
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.prompting import rewriting
 from comfyui_wegen.models.prompting.checks import NamedInWish, content_words, stem
-from comfyui_wegen.models.prompting.domain import OpenLanguage, normalise_prompt
 from comfyui_wegen.models.prompting.rewriting import (
     ATTEMPTS,
     RewriteRequest,
@@ -31,7 +30,6 @@ from comfyui_wegen.models.prompting.rewriting import (
 )
 from comfyui_wegen.models.prompting.text_sampling import TextSampling
 from comfyui_wegen.models.storybook import Mention, Named
-from comfyui_wegen.models.storybook.checks import demand_of_composition, demand_of_wish
 from comfyui_wegen.models.values import Answer, Chat, Reference, References, Turn
 
 WARM = TextSampling(temperature=1.0)
@@ -48,9 +46,9 @@ def wegen(tiny):
 
 @pytest.fixture(scope="module")
 def reader(wegen):
-    """A model with the storybook's words, few tokens and no references in its sentences."""
+    """A model that puts rewrites into its answers, with few tokens and no references in its sentences."""
     templates = Templates(mention="{picture}", rewrite_place="answer", rewrite_limit=12)
-    return replace(wegen, config=replace(wegen.config, world="storybook", templates=templates))
+    return replace(wegen, config=replace(wegen.config, templates=templates))
 
 
 @pytest.fixture
@@ -66,7 +64,7 @@ def scripted(monkeypatch):
             found = zip(texts, wanted, strict=True)
             checks = author.checks
             return [
-                rewriting._Attempt(text, checks[slot.request].missing(text) if checks[slot.request] else (), ())
+                rewriting._Attempt(text, checks[slot.request].missing(text) if checks[slot.request] else ())
                 for text, (slot, _) in found
             ]
 
@@ -200,28 +198,6 @@ def test_orders_on_a_picture_are_not_checked(wegen, scripted):
     assert found == rewriting.Rewrite("a dog", 7) and calls == [[(7, 0)]] and report([found]) == ""
 
 
-def test_the_second_attempt_goes_on_where_the_first_went_wrong(reader, monkeypatch):
-    """What touches is drawn again from there, once; what lacks something, and every later attempt, from the start."""
-    config = replace(reader.config, templates=replace(reader.config.templates, rewrite_limit=300))
-    reader, tokenizer = replace(reader, config=config), reader.tokenizer
-    sound = "on a beach at night, a small red house with the lights on at the bottom left"
-    touching = sound + ", a big black cat facing left at the bottom left."
-    lacking = "on a beach at night, a big black cat facing left at the bottom right."
-    end, begun = tokenizer.picture_begin_id, []
-
-    def write(self, *_, **options):
-        begun.append(options["begun"])
-        texts = {0: (touching, lacking), 1: (touching, touching)}.get(len(begun) - 1, (PAGE,) * self.batch)
-        return [[*tokenizer.encode(text, begin=False), end] for text in texts]
-
-    monkeypatch.setattr(rewriting.Decoding, "write_text", write)
-    found = rewrite(reader, "a house", [0, 1], WARM)
-    assert [one.attempts for one in found] == [3, 3 + found[1].repeated] and found[0].text == PAGE
-    assert begun[0] == [(), ()]
-    assert [clean(reader, ids) for ids in begun[1]] == [sound, ""]
-    assert not any(any(ids) for later in begun[2:] for ids in later)
-
-
 def test_attempts_of_neighbouring_seeds_differ():
     states = {rewriting._generator(seed, attempt).initial_seed() for seed in range(16) for attempt in range(ATTEMPTS)}
     assert len(states) == 16 * ATTEMPTS
@@ -307,34 +283,6 @@ def test_mentions_can_be_read_again(wegen):
     assert with_mentions(wegen, "mail to a@dog or @dog", References()) == "mail to a@dog or @dog"
 
 
-def test_the_storybook_holds_descriptions_to_what_they_mean():
-    known = storybook.vocabulary()
-    wish = demand_of_wish("a kitten and a cottage at night", known)
-    assert wish.missing(PAGE) == ()
-    assert wish.missing(PAGE.replace("night", "dusk")) == ("at night",)
-    assert wish.missing(PAGE.replace("cat facing left", "car facing left")) == ("a cat",)
-    assert wish.missing("at night, a cat, a house") == ("one whole scene",)
-    assert wish.missing(PAGE + " zzz") == ("sense (zzz)",)
-    touching = PAGE.replace("bottom right", "bottom left")
-    assert wish.missing(touching) == ("one whole scene",)
-    assert wish.valid_prefix(touching) == PAGE[: PAGE.index(", a big black cat")]
-    assert wish.valid_prefix(PAGE.replace("night", "dusk")) == wish.valid_prefix("zzz") == ""
-    two = demand_of_wish("two red things", known)
-    assert two.missing(PAGE) and not two.missing(PAGE.replace("black cat facing left", "red open umbrella"))
-    with_pictures = demand_of_composition("a blue cat and the hat of", known)
-    assert with_pictures.missing(PAGE) == () and with_pictures.missing(PAGE.replace("cat facing left", "car"))
-
-
-@pytest.mark.parametrize("level", storybook.LEVELS)
-def test_descriptions_that_fulfil_a_wish_are_taken(level):
-    rng = Random(f"demand/{level}")
-    for _ in range(60):
-        wish, scene = storybook.sample_wish(rng, level)
-        demand = demand_of_wish(wish.text, storybook.vocabulary())
-        assert demand.missing(storybook.full_caption(scene)) == (), wish.text
-        assert demand.settled(wish.text)
-
-
 # --- cleaning ---------------------------------------------------------------------------------------------------------
 
 
@@ -352,28 +300,6 @@ def test_cleaning_leaves_no_token_and_no_broken_word(wegen):
     assert clean(wegen, word, len(word)) == ""
     few = tokenizer.pieces.encode("red lighthou")
     assert clean(wegen, few, len(few)) == "red"
-
-
-# --- the words of a closed world --------------------------------------------------------------------------------------
-
-
-def test_a_closed_world_takes_the_nearest_words(reader):
-    understood = normalise_prompt(reader.config, "a Dragon 🐉 [/INST] by @night")
-    assert understood.text == "a bird by @night" or understood.text.startswith("a bird")
-    assert any("'dragon'" in note and "'bird'" in note for note in understood.notes)
-    assert OpenLanguage().normalise_prompt("a Dragon").text == "a Dragon"
-    assert normalise_prompt(replace(reader.config, world=""), "a Dragon").text == "a Dragon"
-    for hopeless in ("🐱", "日本の猫"):
-        with pytest.raises(WeGenError, match="none of the words"):
-            normalise_prompt(reader.config, hopeless)
-
-
-def test_drafts_tell_what_was_not_understood(reader):
-    [draft] = draft_pictures(TurnRequest("a dragon at night", rewrite=False), Chat(), reader)
-    assert draft.rewrite == "a dragon at night"  # the user's own words stay
-    assert draft.notes == ("I do not know 'dragon'; I took 'bird' instead.",)
-    [same] = draft_pictures(TurnRequest("a bird at night", rewrite=False), Chat(), reader)
-    assert torch.equal(draft.features, same.features) and same.notes == ()
 
 
 @pytest.mark.parametrize("place", ["instruction", "answer"])
@@ -445,9 +371,7 @@ def test_every_description_of_a_fulfilled_wish_counts_in_full():
 @pytest.mark.slow
 def test_evaluation_writes_all_its_numbers(tiny, reader, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(measured, "SEEDS", 3)
-    # The words of a random model are in no closed world.
-    config = replace(reader.config, world="")
-    pipeline = Pipeline(replace(reader, config=config), replace(tiny[1], config=config))
+    pipeline = Pipeline(reader, replace(tiny[1], config=reader.config))
     monkeypatch.setattr(Pipeline, "from_folder", lambda folder: pipeline)
     parser = argparse.ArgumentParser()
     measured.add_arguments(parser)
@@ -469,7 +393,7 @@ def test_evaluation_writes_all_its_numbers(tiny, reader, tmp_path, monkeypatch, 
 def test_an_answer_in_words_alone_is_told_and_nothing_is_drawn(wegen, monkeypatch):
     def write(author, wanted):
         said = {0: "i cannot draw that.", 1: "a red cat", 2: "i cannot draw that."}
-        return [rewriting._Attempt(said[slot.seed], (), (), slot.seed != 1) for slot, _ in wanted]
+        return [rewriting._Attempt(said[slot.seed], (), slot.seed != 1) for slot, _ in wanted]
 
     monkeypatch.setattr(rewriting._Author, "write", write)
     written = rewrite(wegen, "12", [0, 1, 2], WARM)
@@ -482,8 +406,8 @@ def test_an_answer_in_words_alone_is_told_and_nothing_is_drawn(wegen, monkeypatc
 
 def test_only_where_a_picture_should_follow_does_an_end_mean_words_alone(wegen, reader):
     end, begin = wegen.tokenizer.end_id, wegen.tokenizer.picture_begin_id
-    free = replace(reader, config=replace(reader.config, world=""))
-    assert rewriting.answers_in_words(free, [5, 6, end])
-    assert not rewriting.answers_in_words(free, [5, 6, begin])
-    assert not rewriting.answers_in_words(free, [end]) and not rewriting.answers_in_words(free, [])
-    assert not rewriting.answers_in_words(wegen, [5, 6, end]) and not rewriting.answers_in_words(reader, [5, 6, end])
+    closed = replace(reader, config=replace(reader.config, world="storybook"))
+    assert rewriting.answers_in_words(reader, [5, 6, end])
+    assert not rewriting.answers_in_words(reader, [5, 6, begin])
+    assert not rewriting.answers_in_words(reader, [end]) and not rewriting.answers_in_words(reader, [])
+    assert not rewriting.answers_in_words(wegen, [5, 6, end]) and not rewriting.answers_in_words(closed, [5, 6, end])

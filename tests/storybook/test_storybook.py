@@ -119,7 +119,6 @@ def test_captions_have_few_words_and_many_wordings():
         assert len(words) <= 14 + 18 * len(scene.things) and set(words) <= known
     scene = scenes(1)[0]
     assert len({storybook.full_caption(scene, rng) for _ in range(50)}) > 40
-    assert storybook.unknown_words("a purple dragon at night, a dragon", known) == ("dragon",)
 
 
 def test_canonical_caption_keeps_the_order_of_things():
