@@ -5,12 +5,11 @@ from functools import cache
 from . import captions, edits, questions, references, wishes
 from .captions import describe, full_caption, parse_caption, unknown_words, words_of
 from .catalogue import COLOURS, COLUMNS, GROUNDS, KINDS, PICTURE_SIZE, ROWS, SIZES, SKIES
-from .checks import Demand, demand_of_composition, demand_of_wish
+from .checks import SceneCheck, check_of_composition, check_of_wish
 from .conditions import condition
 from .drawing import change_mask, cutout, mask_of, render, render_with_masks
 from .edits import ACTIONS, Edit, apply, instruction, reference_to, sample_edit, sample_edits, statement, untouched
 from .naming import Mention, Named, covers, place_name, satisfies
-from .nearest import Understood, understand
 from .questions import DESCRIBE, TOPICS, Question, change_question, sample_question
 from .references import Addition, Composition, sample_addition, sample_composition
 from .videos import Video, edits_between, sample_video
@@ -40,24 +39,23 @@ __all__ = [
     "TOPICS",
     "Addition",
     "Composition",
-    "Demand",
     "Edit",
     "Mention",
     "Named",
     "Question",
     "Scene",
+    "SceneCheck",
     "Thing",
-    "Understood",
     "Video",
     "Wish",
     "apply",
     "change_mask",
     "change_question",
-    "condition",
+    "check_of_composition",
+    "check_of_wish",
+from .conditions import condition
     "covers",
     "cutout",
-    "demand_of_composition",
-    "demand_of_wish",
     "describe",
     "edits_between",
     "full_caption",
@@ -81,7 +79,6 @@ __all__ = [
     "sample_wish",
     "satisfies",
     "statement",
-    "understand",
     "unknown_words",
     "untouched",
     "vocabulary",

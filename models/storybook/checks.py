@@ -9,7 +9,7 @@ from .naming import Mention, Named, covers
 
 
 @dataclass(frozen=True)
-class Demand:
+class SceneCheck:
     """Prefers descriptions that name what a wish names, and that describe one whole scene.
 
     Attributes:
@@ -55,19 +55,19 @@ class Demand:
         return tuple(lost) or (f"the number of things ({len(said.things)} are named)",)
 
 
-def demand_of_wish(wish: str, words: frozenset[str]) -> Demand:
+def check_of_wish(wish: str, words: frozenset[str]) -> SceneCheck:
     """Everything that a wish for a new picture names."""
-    return Demand(wish, parse_caption(wish), words)
+    return SceneCheck(wish, parse_caption(wish), words)
 
 
-def demand_of_composition(wish: str, words: frozenset[str]) -> Demand:
+def check_of_composition(wish: str, words: frozenset[str]) -> SceneCheck:
     """What a wish that speaks of pictures names by itself: kinds, ground and sky.
 
     Colours and places are left out: whose they are depends on pictures that stand between the words.
     """
     named = parse_caption(wish)
     kinds = tuple(Mention(thing.kind) for thing in named.things if thing.kind is not None)
-    return Demand(wish, Named(kinds, named.ground, named.sky), words)
+    return SceneCheck(wish, Named(kinds, named.ground, named.sky), words)
 
 
 def _complete(shown: Named) -> bool:

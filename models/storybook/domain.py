@@ -7,8 +7,8 @@ import re
 from ..prompting.checks import MENTION, RewriteCheck
 from ..prompting.domain import NormalisedPrompt
 from . import vocabulary
-from .checks import demand_of_composition, demand_of_wish
-from .nearest import understand
+from .checks import check_of_composition, check_of_wish
+from .nearest import normalise_prompt
 
 # All that a storybook's text is made of, beside words: what a mention needs, and marks between words.
 _FOREIGN_MARKS = re.compile(r"[^\w\s@.,;:?!'\u2019-]")
@@ -22,14 +22,13 @@ class Storybook:
             return NormalisedPrompt(text)
         # Of nothing but marks nothing would be left to say that it is not known.
         words = _FOREIGN_MARKS.sub(" ", text) if re.search(r"\w", text) else text
-        known = understand(words, vocabulary())
-        return NormalisedPrompt(known.text, known.notes)
+        return normalise_prompt(words, vocabulary())
 
     def wish_check(self, wish: str, names: tuple[str, ...]) -> RewriteCheck:
         known = self.normalise_prompt(wish).text
         asked = MENTION.sub(" ", known)
-        demand = demand_of_wish if asked == known else demand_of_composition
-        return demand(asked, vocabulary())
+        check = check_of_wish if asked == known else check_of_composition
+        return check(asked, vocabulary())
 
 
 DOMAIN = Storybook()

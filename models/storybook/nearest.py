@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
 
 from ..errors import WeGenError
+from ..prompting.domain import NormalisedPrompt
 
 # A known word -> words that come nearest to it. Nouns and adjectives first, then what a wish or an order is made of.
 NEAREST = MappingProxyType(
@@ -90,15 +90,7 @@ _BY_WORD = MappingProxyType({word: known for known, words in NEAREST.items() for
 _TOKEN = re.compile(r"@[A-Za-z][A-Za-z0-9_-]*|[^\W_]+(?:['\u2019][^\W_]+)*")
 
 
-@dataclass(frozen=True)
-class Understood:
-    """An instruction in known words alone, and a sentence for the user about each word that it had to do without."""
-
-    text: str
-    notes: tuple[str, ...] = ()
-
-
-def understand(instruction: str, known_words: Collection[str]) -> Understood:
+def normalise_prompt(instruction: str, known_words: Collection[str]) -> NormalisedPrompt:
     """Replace the words that a model does not know by the nearest that it knows, or leave them out.
 
     Args:
@@ -114,7 +106,7 @@ def understand(instruction: str, known_words: Collection[str]) -> Understood:
     """
     known = frozenset(known_words)
     if not known:
-        return Understood(instruction)
+        return NormalisedPrompt(instruction)
     notes: dict[str, None] = {}
     meaningful = 0
 
@@ -134,7 +126,7 @@ def understand(instruction: str, known_words: Collection[str]) -> Understood:
     text = _tidy(_TOKEN.sub(replace, instruction))
     if not meaningful and instruction.strip():
         raise WeGenError(f"I know none of the words in {instruction.strip()!r}. Some that I know: {_examples(known)}.")
-    return Understood(text, tuple(notes))
+    return NormalisedPrompt(text, tuple(notes))
 
 
 def nearest_word(word: str, known: Collection[str]) -> str | None:

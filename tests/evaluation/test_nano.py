@@ -1,4 +1,4 @@
-"""The judge, the comparisons behind the gates, `wegen eval nano`, questions, and words that nobody knows."""
+"""The judge, the comparisons behind the thresholds, `wegen eval nano`, questions, and words that nobody knows."""
 
 import argparse
 import json
@@ -22,8 +22,10 @@ from comfyui_wegen.models.media.images import from_pil
 from comfyui_wegen.models.network.configuration import Templates
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.prompting.asking import ask
-from comfyui_wegen.models.storybook import Edit, Mention, Named, Scene, Thing, Understood, language, understand
+from comfyui_wegen.models.prompting.domain import NormalisedPrompt
+from comfyui_wegen.models.storybook import Edit, Mention, Named, Scene, Thing, language
 from comfyui_wegen.models.storybook.language import HELD_OUT, Story
+from comfyui_wegen.models.storybook.nearest import normalise_prompt
 from comfyui_wegen.models.values import Answer, Chat, References, SamplerSettings, Turn
 from PIL import Image
 
@@ -212,8 +214,8 @@ def test_evaluation_writes_all_numbers(pipeline, tmp_path, monkeypatch, capsys):
 
 def test_evaluation_is_the_same_for_a_seed(pipeline, tmp_path, monkeypatch):
     def tried(*arguments):
-        exam = BatchEvaluator(pipeline, 2, *arguments)
-        return [(case.asked, case.answered, case.marks) for case in nano.refine(exam)]
+        evaluator = BatchEvaluator(pipeline, 2, *arguments)
+        return [(case.asked, case.answered, case.marks) for case in nano.refine(evaluator)]
 
     assert tried(1) == tried(1) != tried(2)
     some = evaluate(pipeline, tmp_path, monkeypatch, "--cases", "2", "--only", "questions")
@@ -224,15 +226,15 @@ def test_evaluation_is_the_same_for_a_seed(pipeline, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("rewriting", [False, True])
 def test_batches_draw_what_the_pipeline_draws(pipeline, rewriting):
-    exam = BatchEvaluator(pipeline, 2, rewriting=rewriting)
+    evaluator = BatchEvaluator(pipeline, 2, rewriting=rewriting)
     how = {"rewrite": rewriting, "creativity": 0.0, "settings": SamplerSettings(auto_mask=None)}
-    first = exam.take_turns([Chat()] * 2, ["a red house by day", "a cat"], [3, 4])
+    first = evaluator.take_turns([Chat()] * 2, ["a red house by day", "a cat"], [3, 4])
     alone = pipeline.generate("a red house by day", [3], **how)
     assert first[0].last.answer.rewrite == alone.last.answer.rewrite
     assert torch.allclose(first[0].last.answer.picture, alone.last.answer.picture, atol=1e-4)
     assert not torch.allclose(first[1].last.answer.picture, alone.last.answer.picture, atol=1e-2)
-    references = [References((exam.reference("page", storybook.render(PAGE)),))] * 2
-    second = exam.take_turns(first, ["make it blue", "add @page"], [5, 6], references)
+    references = [References((evaluator.reference("page", storybook.render(PAGE)),))] * 2
+    second = evaluator.take_turns(first, ["make it blue", "add @page"], [5, 6], references)
     refined = pipeline.refine(first[1], "add @page", [6], references=references[1], **how)
     assert torch.allclose(second[1].last.answer.picture, refined.last.answer.picture, atol=1e-4)
     assert second[1].last.settings == refined.last.settings and len(second[1]) == 2
@@ -297,7 +299,7 @@ def test_ask_refuses_what_cannot_be_asked(pipeline, question, limit, message):
 
 
 @pytest.mark.parametrize(
-    "said, understood, unknown",
+    "said, normalised, unknown",
     [
         ("A crimson Dragon at night", "a red bird at night", ["crimson", "dragon"]),
         ("3 puppies and an automobile", "three cats and a car", ["puppies", "automobile"]),
@@ -307,31 +309,31 @@ def test_ask_refuses_what_cannot_be_asked(pipeline, question, limit, message):
         ("eine Katze 猫 and the cat's umbrella", "and the cat umbrella", ["eine", "katze", "猫", "cat's"]),
     ],
 )
-def test_unknown_words_become_the_nearest_known(said, understood, unknown):
-    outcome = understand(said, storybook.vocabulary())
-    assert outcome.text == understood
+def test_unknown_words_become_the_nearest_known(said, normalised, unknown):
+    outcome = normalise_prompt(said, storybook.vocabulary())
+    assert outcome.text == normalised
     assert [note.split("'", 1)[1].rsplit("';", 1)[0] for note in outcome.notes] == unknown
 
 
 def test_notes_say_what_was_done():
     known = storybook.vocabulary()
-    assert understand("a dragon on a quantum beach", known).notes == (
+    assert normalise_prompt("a dragon on a quantum beach", known).notes == (
         "I do not know 'dragon'; I took 'bird' instead.",
         "I do not know 'quantum'; I left it out.",
     )
-    assert understand("a Dragon", ()).text == "a Dragon"  # no list of words: everything is known
-    assert understand("a yacht", ("a", "cat", "boat")) == Understood(
+    assert normalise_prompt("a Dragon", ()).text == "a Dragon"  # no list of words: everything is known
+    assert normalise_prompt("a yacht", ("a", "cat", "boat")) == NormalisedPrompt(
         "a boat", ("I do not know 'yacht'; I took 'boat' instead.",)
     )
     with pytest.raises(WeGenError, match=r"none of the words.*house, tree, cat"):
-        understand("quantum entanglement", known)
+        normalise_prompt("quantum entanglement", known)
 
 
-def test_texts_of_the_storybook_are_understood_as_they_are():
+def test_texts_of_the_storybook_stay_as_they_are():
     rng = Random("known")
     for page in scenes(200, "known"):
         text = storybook.full_caption(page, rng)
-        outcome = understand(text, storybook.vocabulary())
+        outcome = normalise_prompt(text, storybook.vocabulary())
         assert outcome.notes == () and storybook.words_of(outcome.text) == storybook.words_of(text)
 
 

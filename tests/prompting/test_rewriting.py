@@ -31,7 +31,7 @@ from comfyui_wegen.models.prompting.rewriting import (
 )
 from comfyui_wegen.models.prompting.text_sampling import TextSampling
 from comfyui_wegen.models.storybook import Mention, Named
-from comfyui_wegen.models.storybook.checks import demand_of_composition, demand_of_wish
+from comfyui_wegen.models.storybook.checks import check_of_composition, check_of_wish
 from comfyui_wegen.models.values import Answer, Chat, Reference, References, Turn
 
 WARM = TextSampling(temperature=1.0)
@@ -204,8 +204,8 @@ def test_the_second_attempt_goes_on_where_the_first_went_wrong(reader, monkeypat
     """What touches is drawn again from there, once; what lacks something, and every later attempt, from the start."""
     config = replace(reader.config, templates=replace(reader.config.templates, rewrite_limit=300))
     reader, tokenizer = replace(reader, config=config), reader.tokenizer
-    sound = "on a beach at night, a small red house with the lights on at the bottom left"
-    touching = sound + ", a big black cat facing left at the bottom left."
+    valid = "on a beach at night, a small red house with the lights on at the bottom left"
+    touching = valid + ", a big black cat facing left at the bottom left."
     lacking = "on a beach at night, a big black cat facing left at the bottom right."
     end, begun = tokenizer.picture_begin_id, []
 
@@ -218,7 +218,7 @@ def test_the_second_attempt_goes_on_where_the_first_went_wrong(reader, monkeypat
     found = rewrite(reader, "a house", [0, 1], WARM)
     assert [one.attempts for one in found] == [3, 3 + found[1].repeated] and found[0].text == PAGE
     assert begun[0] == [(), ()]
-    assert [clean(reader, ids) for ids in begun[1]] == [sound, ""]
+    assert [clean(reader, ids) for ids in begun[1]] == [valid, ""]
     assert not any(any(ids) for later in begun[2:] for ids in later)
 
 
@@ -309,7 +309,7 @@ def test_mentions_can_be_read_again(wegen):
 
 def test_the_storybook_holds_descriptions_to_what_they_mean():
     known = storybook.vocabulary()
-    wish = demand_of_wish("a kitten and a cottage at night", known)
+    wish = check_of_wish("a kitten and a cottage at night", known)
     assert wish.missing(PAGE) == ()
     assert wish.missing(PAGE.replace("night", "dusk")) == ("at night",)
     assert wish.missing(PAGE.replace("cat facing left", "car facing left")) == ("a cat",)
@@ -319,20 +319,20 @@ def test_the_storybook_holds_descriptions_to_what_they_mean():
     assert wish.missing(touching) == ("one whole scene",)
     assert wish.valid_prefix(touching) == PAGE[: PAGE.index(", a big black cat")]
     assert wish.valid_prefix(PAGE.replace("night", "dusk")) == wish.valid_prefix("zzz") == ""
-    two = demand_of_wish("two red things", known)
+    two = check_of_wish("two red things", known)
     assert two.missing(PAGE) and not two.missing(PAGE.replace("black cat facing left", "red open umbrella"))
-    with_pictures = demand_of_composition("a blue cat and the hat of", known)
+    with_pictures = check_of_composition("a blue cat and the hat of", known)
     assert with_pictures.missing(PAGE) == () and with_pictures.missing(PAGE.replace("cat facing left", "car"))
 
 
 @pytest.mark.parametrize("level", storybook.LEVELS)
 def test_descriptions_that_fulfil_a_wish_are_taken(level):
-    rng = Random(f"demand/{level}")
+    rng = Random(f"check/{level}")
     for _ in range(60):
         wish, scene = storybook.sample_wish(rng, level)
-        demand = demand_of_wish(wish.text, storybook.vocabulary())
-        assert demand.missing(storybook.full_caption(scene)) == (), wish.text
-        assert demand.settled(wish.text)
+        check = check_of_wish(wish.text, storybook.vocabulary())
+        assert check.missing(storybook.full_caption(scene)) == (), wish.text
+        assert check.settled(wish.text)
 
 
 # --- cleaning ---------------------------------------------------------------------------------------------------------
