@@ -70,7 +70,9 @@ class WeGenRewritePrompt(io.ComfyNode):
             ],
             outputs=[
                 io.String.Output(display_name="rewrites", is_output_list=True),
-                io.String.Output(display_name="report", tooltip="What could not be had; empty when all went well."),
+                io.String.Output(
+                    display_name="report", tooltip="Unknown words and what is missing; empty when all went well."
+                ),
             ],
         )
 

@@ -74,14 +74,14 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         WeGenError: there is no model, or no cases were asked for.
     """
-    from ..evaluation.consistency import GROUPS, Exam
+    from ..evaluation.consistency import GROUPS, ConsistencyEvaluator
     from ..pipeline import Pipeline
 
-    exam = Exam(Pipeline.from_folder(arguments.model), arguments.cases, arguments.seed)
+    evaluator = ConsistencyEvaluator(Pipeline.from_folder(arguments.model), arguments.cases, arguments.seed)
     numbers: dict[str, float] = {}
     for name in arguments.only or MEASURED:
         began = time.perf_counter()
-        found = GROUPS[name](exam)
+        found = GROUPS[name](evaluator)
         numbers.update(found)
         print_table(found, f"{name}: {time.perf_counter() - began:.0f} s")
     if arguments.plot is not None:

@@ -57,14 +57,14 @@ def run(arguments: argparse.Namespace) -> int:
     from ..values import SamplerSettings
 
     pipeline = Pipeline.from_folder(arguments.model)
-    exam = BatchEvaluator(pipeline, arguments.cases, arguments.seed, arguments.rewriting)
+    evaluator = BatchEvaluator(pipeline, arguments.cases, arguments.seed, arguments.rewriting)
     wanted = {JUDGE, *(arguments.only or MEASURED)}  # no number without the judge's own
     numbers: dict[str, float] = {}
     for name, behaviour in {**PLAIN, **OWN, **GUIDED}.items():
         if name not in wanted:
             continue
         began = time.perf_counter()
-        cases = list(tqdm(behaviour(exam), desc=name, total=exam.count, leave=False))
+        cases = list(tqdm(behaviour(evaluator), desc=name, total=evaluator.count, leave=False))
         found = shares(cases)
         numbers.update(found)
         print_table(found, f"{name}: {len(cases)} cases in {time.perf_counter() - began:.0f} s")
@@ -75,14 +75,14 @@ def run(arguments: argparse.Namespace) -> int:
         steps = SamplerSettings().steps
         where = f"{torch.get_num_threads()} threads, {steps} steps, {platform.machine()}"
         print_table({SECONDS: numbers[SECONDS]}, f"{TURN}: {where}")
-    print_table(gates(numbers), "all together")
+    print_table(promised(numbers), "all together")
     if arguments.json is not None:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(gates(numbers), indent=2) + "\n", encoding="utf-8")
+        arguments.json.write_text(json.dumps(promised(numbers), indent=2) + "\n", encoding="utf-8")
     return 0
 
 
-def gates(numbers: Mapping[str, float]) -> dict[str, float]:
+def promised(numbers: Mapping[str, float]) -> dict[str, float]:
     """The numbers that are promised, in their order."""
     return {name: numbers[name] for name in THRESHOLDS if name in numbers}
 

@@ -57,31 +57,31 @@ def run(arguments: argparse.Namespace) -> int:
         torch.set_num_threads(arguments.threads)
     path = NANO_RECIPES if arguments.target == NANO else Path(arguments.target)
     if path.is_dir():
-        workshop = TrainingRun(path, arguments.out, arguments.data)
+        training_run = TrainingRun(path, arguments.out, arguments.data)
         known = [stage for stage in STAGES if (path / f"{stage}.json").is_file()]
         stages = [arguments.stage] if arguments.stage else [*known, PACK]
     else:
-        workshop = TrainingRun(path.parent, arguments.out, arguments.data)
+        training_run = TrainingRun(path.parent, arguments.out, arguments.data)
         stages = [read_recipe(path).stage]
     for stage in stages:
-        run_stage(workshop, stage, arguments.resume, Rhythm(), arguments.until)
+        run_stage(training_run, stage, arguments.resume, Rhythm(), arguments.until)
     return 0
 
 
-def run_stage(workshop: TrainingRun, stage: str, resume: bool, rhythm: Rhythm, until: int | None = None) -> None:
+def run_stage(training_run: TrainingRun, stage: str, resume: bool, rhythm: Rhythm, until: int | None = None) -> None:
     """Train one stage, or write the packed folder."""
     from ..training.loop import CHECKPOINT, load_average, train
 
     if stage == PACK:
-        print(f"packed: {workshop.pack()}")
+        print(f"packed: {training_run.pack()}")
         return
     if stage == TOKENIZER:
-        print(f"tokenizer: {workshop.learn_words().vocab_size} tokens")
+        print(f"tokenizer: {training_run.learn_words().vocab_size} tokens")
         return
-    recipe, folder = workshop.recipe(stage), workshop.folder(stage)
+    recipe, folder = training_run.recipe(stage), training_run.folder(stage)
     if resume and (folder / CHECKPOINT).is_file() and load_average(folder)[0] >= recipe.steps:
         print(f"{stage}: {recipe.steps} steps are done")
     else:
-        train(workshop.stage(stage), recipe, folder, resume, rhythm, until)
+        train(training_run.stage(stage), recipe, folder, resume, rhythm, until)
     if stage == VAE:
-        workshop.measure_vae()
+        training_run.measure_vae()

@@ -58,8 +58,8 @@ class Calibration:
     false_alarms: float
 
 
-class Eyes:
-    """The parts of a checkpoint that a measurement needs: its vision encoder and its VAE, without the rest."""
+class MeasuredParts:
+    """What a measurement needs of a checkpoint: its vision encoder and its VAE, without the rest."""
 
     def __init__(self, checkpoint: Checkpoint, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32):
         self.config, self.device, self.dtype = checkpoint.config, torch.device(device), dtype
@@ -161,9 +161,9 @@ def calibrate_folder(
     if checkpoint_kind(folder) == "published":
         raise CheckpointError(f"{folder} is a published folder, which has no place for statistics; convert it first.")
     checkpoint = open_checkpoint(folder)
-    eyes = Eyes(checkpoint, device, dtype)
-    squares = [read_square(picture, eyes.config) for picture in pictures]
-    found = calibrate(eyes.config, eyes.encode, eyes.repaint, squares, on_progress=on_progress)
+    parts = MeasuredParts(checkpoint, device, dtype)
+    squares = [read_square(picture, parts.config) for picture in pictures]
+    found = calibrate(parts.config, parts.encode, parts.repaint, squares, on_progress=on_progress)
     write_statistics(checkpoint, found.statistics)
     return found
 

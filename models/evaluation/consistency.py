@@ -1,6 +1,6 @@
 """How well what the user likes is kept, measured on the storybook and on pictures like photographs.
 
-A group of numbers is a function from an `Exam` to names and values; what is promised of them stands in
+A group of numbers is a function from an `ConsistencyEvaluator` to names and values; what is promised of them stands in
 `consistency_command`.
 """
 
@@ -48,7 +48,7 @@ _LOCAL_EDITS = ("move", "grow", "shrink", "turn", "recolour", "appear", "leave")
 
 
 @dataclass(frozen=True)
-class Exam:
+class ConsistencyEvaluator:
     """What all groups are measured with.
 
     Attributes:
@@ -78,17 +78,17 @@ class Exam:
 # --- registration -----------------------------------------------------------------------------------------------------
 
 
-def registration(exam: Exam) -> dict[str, float]:
+def registration(evaluator: ConsistencyEvaluator) -> dict[str, float]:
     """Known motions in worn pictures, three cases of four; the fourth has not moved, or not but for the VAE.
 
     `pixels` and `zoom_percent` are the largest errors of the motions that were found, `found` is the share of those,
     and `false_motions` counts unmoved pictures that were said to have moved.
     """
     shifts, zooms, found, false_motions = [], [], [], 0
-    for number, rng in enumerate(exam.rngs("registration")):
+    for number, rng in enumerate(evaluator.rngs("registration")):
         before, change, changed = _edited(rng, natural=number % 2 == 1)
         if number % 4 >= 2 and number % 8 < 4:
-            after = exam.through_vae(changed) if number % 2 == 0 else worn(changed, rng)
+            after = evaluator.through_vae(changed) if number % 2 == 0 else worn(changed, rng)
             false_motions += estimate(before, after, change).moved
             continue
         true = Motion(
@@ -138,7 +138,7 @@ def _rectangle(rng: Random, height: int, width: int, least: float, most: float) 
 # --- seams ------------------------------------------------------------------------------------------------------------
 
 
-def seam(exam: Exam) -> dict[str, float]:
+def seam(evaluator: ConsistencyEvaluator) -> dict[str, float]:
     """Steps across the mask's edge, in levels of 255, when edits in another tone are pasted.
 
     In half of the cases a storybook edit came back through the VAE, in the other half a picture like a photograph has
@@ -147,14 +147,14 @@ def seam(exam: Exam) -> dict[str, float]:
     """
     steps: list[SeamSteps] = []
     added: list[SeamSteps] = []
-    for number, rng in enumerate(exam.rngs("seam")):
+    for number, rng in enumerate(evaluator.rngs("seam")):
         if number % 2:
             before, change, after = _edited(rng, natural=True)
             after = worn(after, rng)
         else:
             scene = storybook.sample_scene(rng)
             target = storybook.apply(scene, (storybook.sample_edit(scene, rng, _LOCAL_EDITS),))
-            before, after = _page(scene), exam.through_vae(_page(target))
+            before, after = _page(scene), evaluator.through_vae(_page(target))
             change = grow(torch.from_numpy(storybook.change_mask(scene, target)).float(), rng.randint(2, 8))
         tone = torch.tensor([rng.uniform(-0.06, 0.06) for _ in range(3)])
         after = (after + tone).clamp(0, 1)
@@ -178,14 +178,14 @@ def seam(exam: Exam) -> dict[str, float]:
 # --- the stock way ----------------------------------------------------------------------------------------------------
 
 
-def stock(exam: Exam) -> dict[str, float]:
+def stock(evaluator: ConsistencyEvaluator) -> dict[str, float]:
     """The same model and edits the stock way: noise in the masked part of the latent, VAE there and back, no paste.
 
     PSNR in dB against the first picture, over the pixels that were in no change area, after 1 and after STOCK_TURNS
     turns; the mean over the chats. What is painted are the features of the page that the edit should lead to, so that
     the language model's skill does not count.
     """
-    rngs = exam.rngs("stock", min(exam.count, STOCK_CHATS))
+    rngs = evaluator.rngs("stock", min(evaluator.count, STOCK_CHATS))
     scenes = [storybook.sample_scene(rng, 2) for rng in rngs]
     first = torch.stack([_page(scene) for scene in scenes])
     pictures, touched = first, torch.zeros(first.shape[:3])
@@ -195,7 +195,7 @@ def stock(exam: Exam) -> dict[str, float]:
         targets = [storybook.apply(s, edit) for s, edit in zip(scenes, edits, strict=True)]
         pairs = zip(scenes, targets, strict=True)
         change = torch.stack([torch.from_numpy(storybook.change_mask(*pair)).float() for pair in pairs])
-        pictures = _stock_turn(exam.pipeline, pictures, change, targets, turn)
+        pictures = _stock_turn(evaluator.pipeline, pictures, change, targets, turn)
         scenes, touched = targets, torch.maximum(touched, change)
         outside = [compare(*each).outside for each in zip(first, pictures, touched, strict=True)]
         psnr.append(statistics.fmean(area.psnr for area in outside if area is not None))
@@ -219,22 +219,22 @@ GLOBAL_ORDERS = ("make it night", "make it day", "make it foggy", "now it is dus
 """They change all of a page, so that any mask has something to keep back."""
 
 
-def kept(exam: Exam) -> dict[str, float]:
+def kept(evaluator: ConsistencyEvaluator) -> dict[str, float]:
     """KEPT_TURNS refinements in one chat, saved and loaded in the middle, with random masks and an odd size.
 
     `max_difference` is the largest, in levels of 255, of any turn against the first picture in any pixel that was never
     inside a change area; `untouched` the share of such pixels, and `changed_turns` counts the turns that masks did not
     overrule: where it is 0 nothing was tested. With fewer cases than turns the chat is shorter.
     """
-    [rng] = exam.rngs("kept", 1)
-    pipeline, cell = exam.pipeline, exam.pipeline.config.vae.downscale
+    [rng] = evaluator.rngs("kept", 1)
+    pipeline, cell = evaluator.pipeline, evaluator.pipeline.config.vae.downscale
     height, width = (rng.choice([side for side in range(*SIDES) if side % cell]) for _ in range(2))
     # A page, so that orders are understood, at a size that fits neither cells nor proportions of the checkpoint.
     page = Image.fromarray(storybook.render(storybook.sample_scene(rng))).resize((width, height))
     picture = from_pil(page)
     chat = begin_with(pipeline.wegen, [picture])
     settings = SamplerSettings(steps=8)
-    turns = min(KEPT_TURNS, exam.count)
+    turns = min(KEPT_TURNS, evaluator.count)
     for turn in range(turns):
         mask = _rectangle(rng, rng.randrange(20, 200), rng.randrange(20, 200), least=0.3, most=0.6)
         order = GLOBAL_ORDERS[turn % len(GLOBAL_ORDERS)]
@@ -254,20 +254,20 @@ def kept(exam: Exam) -> dict[str, float]:
 # --- the model's own mask ---------------------------------------------------------------------------------------------
 
 
-def own_mask(exam: Exam) -> dict[str, float]:
+def own_mask(evaluator: ConsistencyEvaluator) -> dict[str, float]:
     """The model's own mask on storybook edits; see `own_masks.auto_mask`."""
-    return auto_mask(BatchEvaluator(exam.pipeline, exam.count, exam.seed), AutoMask())
+    return auto_mask(BatchEvaluator(evaluator.pipeline, evaluator.count, evaluator.seed), AutoMask())
 
 
 # --- references -------------------------------------------------------------------------------------------------------
 
 
-def references(exam: Exam) -> dict[str, float]:
+def references(evaluator: ConsistencyEvaluator) -> dict[str, float]:
     """What weight and mask of a reference do, over REFERENCE_CASES at most; see `reference_effects`."""
-    return reference_effects(BatchEvaluator(exam.pipeline, min(exam.count, REFERENCE_CASES), exam.seed))
+    return reference_effects(BatchEvaluator(evaluator.pipeline, min(evaluator.count, REFERENCE_CASES), evaluator.seed))
 
 
-GROUPS: Mapping[str, Callable[[Exam], dict[str, float]]] = MappingProxyType(
+GROUPS: Mapping[str, Callable[[ConsistencyEvaluator], dict[str, float]]] = MappingProxyType(
     {
         "kept": kept,
         "auto_mask": own_mask,

@@ -26,39 +26,39 @@ from .nano import in_words
 from .own_words import take_turns
 
 
-def condition(exam: BatchEvaluator) -> Iterator[Case]:
+def condition(evaluator: BatchEvaluator) -> Iterator[Case]:
     """Edges, areas, depth or a scribble of a page, and words for the rest: the page is drawn."""
 
     def given(scene: Scene, name: str, rng: Random) -> tuple[np.ndarray, str]:
         return storybook.condition(scene, name), language.sample_conditioned(scene, name, rng, HELD_OUT)
 
-    yield from _drawn_after(exam, "condition", CONDITIONS, given)
+    yield from _drawn_after(evaluator, "condition", CONDITIONS, given)
 
 
-def restore(exam: BatchEvaluator) -> Iterator[Case]:
+def restore(evaluator: BatchEvaluator) -> Iterator[Case]:
     """A page that has suffered: it is drawn as it was."""
 
     def given(scene: Scene, name: str, rng: Random) -> tuple[np.ndarray, str]:
         return damaged(scene, name, rng), language.sample_restored(name, rng, HELD_OUT)
 
-    yield from _drawn_after(exam, "restore", DEGRADATIONS, given)
+    yield from _drawn_after(evaluator, "restore", DEGRADATIONS, given)
 
 
 def _drawn_after(
-    exam: BatchEvaluator,
+    evaluator: BatchEvaluator,
     behaviour: str,
     names: Sequence[str],
     given: Callable[[Scene, str, Random], tuple[np.ndarray, str]],
 ) -> Iterator[Case]:
     """What becomes of pictures that are given with an order, each of one of `names`."""
-    wegen = exam.pipeline.wegen
-    for batch in exam.batches(behaviour):
+    wegen = evaluator.pipeline.wegen
+    for batch in evaluator.batches(behaviour):
         kinds = [names[number % len(names)] for number, _ in batch]
         scenes = [sample_distinct_scene(rng, most=3) for _, rng in batch]
         asked = [given(scene, kind, rng) for scene, kind, (_, rng) in zip(scenes, kinds, batch, strict=True)]
         chats = [begin_with(wegen, [from_pil(Image.fromarray(picture))]) for picture, _ in asked]
-        after, replies = take_turns(exam, chats, [text for _, text in asked], [number for number, _ in batch])
-        readings = exam.read([shown(chat) for chat in after])
+        after, replies = take_turns(evaluator, chats, [text for _, text in asked], [number for number, _ in batch])
+        readings = evaluator.read([shown(chat) for chat in after])
         for scene, kind, (picture, text), chat, reply, seen in zip(
             scenes, kinds, asked, after, replies, readings, strict=True
         ):

@@ -29,12 +29,12 @@ TIMED_TURNS = 5
 NAMES = ("one", "two")  # of the references that are combined
 
 
-def judge_scene(exam: BatchEvaluator) -> Iterator[Case]:
+def judge_scene(evaluator: BatchEvaluator) -> Iterator[Case]:
     """The judge on rendered pictures: all objects in kind, colour, size and place, and ground and sky."""
-    for batch in exam.batches("judge"):
+    for batch in evaluator.batches("judge"):
         scenes = [storybook.sample_scene(rng) for _, rng in batch]
         pictures = [storybook.render(scene) for scene in scenes]
-        for scene, picture, seen in zip(scenes, pictures, exam.read(pictures), strict=True):
+        for scene, picture, seen in zip(scenes, pictures, evaluator.read(pictures), strict=True):
             wanted = Named.of(scene)
             setting = (seen.ground, seen.sky) == (wanted.ground, wanted.sky)
             marks = {
@@ -44,14 +44,14 @@ def judge_scene(exam: BatchEvaluator) -> Iterator[Case]:
             yield Case((picture,), in_words(wanted), in_words(seen), marks)
 
 
-def reconstruction(exam: BatchEvaluator) -> Iterator[Case]:
+def reconstruction(evaluator: BatchEvaluator) -> Iterator[Case]:
     """Rendered pictures through the vision encoder's features and back: all objects in kind, colour and place."""
-    for batch in exam.batches("reconstruction"):
+    for batch in evaluator.batches("reconstruction"):
         scenes = [storybook.sample_scene(rng) for _, rng in batch]
         given = [storybook.render(scene) for scene in scenes]
-        features = [exam.reference(NAMES[0], picture).features for picture in given]
-        painted = [to_bytes(picture) for picture in exam.paint(features, [number for number, _ in batch])]
-        for scene, before, after, seen in zip(scenes, given, painted, exam.read(painted), strict=True):
+        features = [evaluator.reference(NAMES[0], picture).features for picture in given]
+        painted = [to_bytes(picture) for picture in evaluator.paint(features, [number for number, _ in batch])]
+        for scene, before, after, seen in zip(scenes, given, painted, evaluator.read(painted), strict=True):
             wanted = Named.of(scene)
             marks = {
                 "reconstruction/scene": [same_things(seen, wanted)],
@@ -61,14 +61,14 @@ def reconstruction(exam: BatchEvaluator) -> Iterator[Case]:
             yield Case((before, after), in_words(wanted), in_words(seen), marks)
 
 
-def text_to_picture(exam: BatchEvaluator) -> Iterator[Case]:
+def text_to_picture(evaluator: BatchEvaluator) -> Iterator[Case]:
     """Full captions in any wording, of one to three objects: kind, colour, size and place of all, and the ground."""
-    for batch in exam.batches("text_to_picture"):
+    for batch in evaluator.batches("text_to_picture"):
         scenes = [storybook.sample_scene(rng, rng.choice((1, 2, 3))) for _, rng in batch]
         captions = [storybook.full_caption(scene, rng) for scene, (_, rng) in zip(scenes, batch, strict=True)]
-        chats = exam.take_turns([Chat()] * len(batch), captions, [number for number, _ in batch])
+        chats = evaluator.take_turns([Chat()] * len(batch), captions, [number for number, _ in batch])
         pictures = [shown(chat) for chat in chats]
-        for scene, caption, picture, seen in zip(scenes, captions, pictures, exam.read(pictures), strict=True):
+        for scene, caption, picture, seen in zip(scenes, captions, pictures, evaluator.read(pictures), strict=True):
             wanted = Named.of(scene)
             right = same_things(seen, wanted, (*IDENTITY, "size")) and seen.ground == wanted.ground
             hits = attribute_hits(seen, wanted)
@@ -82,14 +82,14 @@ def text_to_picture(exam: BatchEvaluator) -> Iterator[Case]:
             yield Case((picture,), caption, in_words(seen), marks)
 
 
-def describe(exam: BatchEvaluator) -> Iterator[Case]:
+def describe(evaluator: BatchEvaluator) -> Iterator[Case]:
     """Rendered pictures in words: every object named with its kind, colour and place, and none that is not there."""
-    for batch in exam.batches("describe"):
+    for batch in evaluator.batches("describe"):
         for _, rng in batch:
             scene = storybook.sample_scene(rng)
             picture = storybook.render(scene)
             question = rng.choice(storybook.DESCRIBE)
-            answer = ask(exam.pipeline.wegen, question, References((exam.reference(NAMES[0], picture),)))
+            answer = ask(evaluator.pipeline.wegen, question, References((evaluator.reference(NAMES[0], picture),)))
             said, wanted = storybook.parse_caption(answer), Named.of(scene)
             marks = {
                 "describe/objects": [same_things(said, wanted)],
@@ -98,34 +98,34 @@ def describe(exam: BatchEvaluator) -> Iterator[Case]:
             yield Case((picture,), question, answer, marks)
 
 
-def questions(exam: BatchEvaluator) -> Iterator[Case]:
+def questions(evaluator: BatchEvaluator) -> Iterator[Case]:
     """Questions about rendered pictures: what, where, which colour, how many."""
-    for batch in exam.batches("questions"):
+    for batch in evaluator.batches("questions"):
         for number, rng in batch:
             scene = storybook.sample_scene(rng)
             item = storybook.sample_question(scene, rng, TOPICS[number % len(TOPICS)])
             picture = storybook.render(scene)
-            answer = ask(exam.pipeline.wegen, item.text, References((exam.reference(NAMES[0], picture),)))
+            answer = ask(evaluator.pipeline.wegen, item.text, References((evaluator.reference(NAMES[0], picture),)))
             right = [item.is_right(answer)]
             marks = {"questions/right": right, f"questions/{item.topic}": right}
             yield Case((picture,), f"{item.text} ({item.answer})", answer, marks)
 
 
-def refine(exam: BatchEvaluator) -> Iterator[Case]:
+def refine(evaluator: BatchEvaluator) -> Iterator[Case]:
     """A picture drawn from words, then one change of what it shows: the change happened, all other objects stayed."""
-    for batch in exam.batches("refine"):
+    for batch in evaluator.batches("refine"):
         generators = [rng for _, rng in batch]
         asked = [storybook.sample_scene(rng, rng.choice((1, 2, 3))) for rng in generators]
         captions = [storybook.full_caption(scene, rng) for scene, rng in zip(asked, generators, strict=True)]
-        chats = exam.take_turns([Chat()] * len(batch), captions, [number for number, _ in batch])
+        chats = evaluator.take_turns([Chat()] * len(batch), captions, [number for number, _ in batch])
         befores = [shown(chat) for chat in chats]
         # A user changes what the picture shows, be it what was asked or not.
-        starts = [as_scene(seen) or scene for seen, scene in zip(exam.read(befores), asked, strict=True)]
+        starts = [as_scene(seen) or scene for seen, scene in zip(evaluator.read(befores), asked, strict=True)]
         changes = [_change(start, rng) for start, rng in zip(starts, generators, strict=True)]
-        chats = exam.take_turns(chats, [order for _, order in changes], [number for number, _ in batch])
+        chats = evaluator.take_turns(chats, [order for _, order in changes], [number for number, _ in batch])
         afters = [shown(chat) for chat in chats]
         for start, (edit, order), before, after, seen in zip(
-            starts, changes, befores, afters, exam.read(afters), strict=True
+            starts, changes, befores, afters, evaluator.read(afters), strict=True
         ):
             yield Case((before, after), order, in_words(seen), refine_marks(start, edit, seen))
 
@@ -188,15 +188,15 @@ def stayed(before: Scene, edit: Edit, seen: Named) -> list[bool]:
     return [True] * (kept & there).total() + [False] * max((kept - there).total(), uninvited)
 
 
-def two_references(exam: BatchEvaluator) -> Iterator[Case]:
+def two_references(evaluator: BatchEvaluator) -> Iterator[Case]:
     """One object from each of two pictures brought together: both there with their kind, colour and size."""
-    for batch in exam.batches("two_references"):
+    for batch in evaluator.batches("two_references"):
         plans = [storybook.sample_composition(rng, len(NAMES)) for _, rng in batch]
         instructions = [mentioning(plan) for plan in plans]
-        given = [_references(exam, plan) for plan in plans]
-        chats = exam.take_turns([Chat()] * len(batch), instructions, [number for number, _ in batch], given)
+        given = [_references(evaluator, plan) for plan in plans]
+        chats = evaluator.take_turns([Chat()] * len(batch), instructions, [number for number, _ in batch], given)
         pictures = [shown(chat) for chat in chats]
-        for plan, chat, picture, seen in zip(plans, chats, pictures, exam.read(pictures), strict=True):
+        for plan, chat, picture, seen in zip(plans, chats, pictures, evaluator.read(pictures), strict=True):
             kept = [Mention.of(thing) for thing in plan.kept]
             marks = {
                 "two_references/both": [holds(seen.things, kept, LOOKS)],
@@ -211,24 +211,24 @@ def mentioning(plan: Composition) -> str:
     return "".join(piece if isinstance(piece, str) else f"@{NAMES[piece]}" for piece in plan.instruction)
 
 
-def _references(exam: BatchEvaluator, plan: Composition) -> References:
+def _references(evaluator: BatchEvaluator, plan: Composition) -> References:
     references = References()
     for name, scene, thing, cut in zip(NAMES, plan.references, plan.chosen, plan.cut_out, strict=True):
         mask = storybook.mask_of(thing) if cut else None
-        references = references.add(exam.reference(name, storybook.render(scene), mask))
+        references = references.add(evaluator.reference(name, storybook.render(scene), mask))
     return references
 
 
-def rewriting(exam: BatchEvaluator) -> Iterator[Case]:
+def rewriting(evaluator: BatchEvaluator) -> Iterator[Case]:
     """Wishes of every level in detailed words, sampled: all that a wish names is in the first rewrite of the model's,
     and beside that in the one that checks prefer among several."""
     sampling = TextSampling.from_creativity(CREATIVITY)
-    for batch in exam.batches("rewriting"):
+    for batch in evaluator.batches("rewriting"):
         for number, rng in batch:
             level = storybook.LEVELS[number % len(storybook.LEVELS)]
             wish, _ = storybook.sample_wish(rng, level)
             text, preferred = (
-                rewrite(exam.pipeline.wegen, wish.text, [number], sampling, attempts=attempts)[0].text
+                rewrite(evaluator.pipeline.wegen, wish.text, [number], sampling, attempts=attempts)[0].text
                 for attempts in (1, ATTEMPTS)
             )
             named = storybook.parse_caption(text)

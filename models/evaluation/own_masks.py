@@ -31,18 +31,18 @@ class Edited(NamedTuple):
     masked: Chat
 
 
-def auto_mask(exam: BatchEvaluator, how: AutoMask) -> dict[str, float]:
+def auto_mask(evaluator: BatchEvaluator, how: AutoMask) -> dict[str, float]:
     """How well the mask covers what must change, and what it does to the turn.
 
     `recall` and `precision` are of pixels over all cases. `changed` is the share of edits that happened with the mask
     among those that happened without one; `unchanged` the share of edits after which all other things are as before,
     `objects_unchanged` that of the things themselves.
     """
-    edited = edit_pages(exam, how)
+    edited = edit_pages(evaluator, how)
     masks = [one.masked.last.answer.change.numpy() > 0 for one in edited]
     recall, precision = overlap(masks, [one.wanted for one in edited])
-    free = exam.read([shown(one.free) for one in edited])
-    masked = exam.read([shown(one.masked) for one in edited])
+    free = evaluator.read([shown(one.free) for one in edited])
+    masked = evaluator.read([shown(one.masked) for one in edited])
     both = [(happened(one.edit, f), happened(one.edit, m)) for one, f, m in zip(edited, free, masked, strict=True)]
     possible = [m for f, m in both if f]
 
@@ -92,10 +92,10 @@ def overlap(masks: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> tuple[
     return hit / sum(int(want.sum()) for want in wanted), hit / max(sum(int(mask.sum()) for mask in masks), 1)
 
 
-def edit_pages(exam: BatchEvaluator, how: AutoMask) -> list[Edited]:
+def edit_pages(evaluator: BatchEvaluator, how: AutoMask) -> list[Edited]:
     """Pages that a user brings along, each with one edit."""
     found = []
-    for batch in exam.batches("auto_mask"):
+    for batch in evaluator.batches("auto_mask"):
         scenes = [storybook.sample_scene(rng, rng.choice((1, 2, 3))) for _, rng in batch]
         edits = [storybook.sample_edit(scene, rng) for scene, (_, rng) in zip(scenes, batch, strict=True)]
         orders = [
@@ -103,10 +103,10 @@ def edit_pages(exam: BatchEvaluator, how: AutoMask) -> list[Edited]:
             for scene, edit, (_, rng) in zip(scenes, edits, batch, strict=True)
         ]
         pages = [torch.from_numpy(storybook.render(scene)).float() / 255 for scene in scenes]
-        chats = [begin_with(exam.pipeline.wegen, [page]) for page in pages]
+        chats = [begin_with(evaluator.pipeline.wegen, [page]) for page in pages]
         seeds = [number for number, _ in batch]
-        free = exam.take_turns(chats, orders, seeds)
-        masked = exam.take_turns(chats, orders, seeds, auto_mask=how)
+        free = evaluator.take_turns(chats, orders, seeds)
+        masked = evaluator.take_turns(chats, orders, seeds, auto_mask=how)
         for scene, edit, one, other in zip(scenes, edits, free, masked, strict=True):
             wanted = storybook.change_mask(scene, storybook.apply(scene, (edit,)))
             found.append(Edited(scene, edit, wanted, one, other))

@@ -46,10 +46,10 @@ class Reply:
 
 
 def take_turns(
-    exam: BatchEvaluator, chats: Sequence[Chat], instructions: Sequence[str], seeds: Sequence[int]
+    evaluator: BatchEvaluator, chats: Sequence[Chat], instructions: Sequence[str], seeds: Sequence[int]
 ) -> tuple[list[Chat], list[Reply]]:
     """The chats with their next turns, and the replies. A chat whose turn got words alone stays as it was."""
-    results = exam.results(chats, instructions, seeds)
+    results = evaluator.results(chats, instructions, seeds)
     replies = []
     for result in results:
         answer = None if result.spoken else result.chat.last.answer
@@ -57,35 +57,35 @@ def take_turns(
     return [result.chat for result in results], replies
 
 
-def own_words(exam: BatchEvaluator) -> Iterator[Case]:
+def own_words(evaluator: BatchEvaluator) -> Iterator[Case]:
     """Orders in people's own words on a picture that was drawn from words: what was asked happened, the rest stayed."""
-    for batch in exam.batches("own_words"):
+    for batch in evaluator.batches("own_words"):
         seeds = [number for number, _ in batch]
         starts = [storybook.sample_scene(rng, rng.choice((1, 2, 3))) for _, rng in batch]
         captions = [storybook.full_caption(scene, rng) for scene, (_, rng) in zip(starts, batch, strict=True)]
-        chats, _ = take_turns(exam, [Chat()] * len(batch), captions, seeds)
-        stories = [Story((scene,)) for scene in _seen(exam, chats, starts)]
+        chats, _ = take_turns(evaluator, [Chat()] * len(batch), captions, seeds)
+        stories = [Story((scene,)) for scene in _seen(evaluator, chats, starts)]
         intents = [_ALL[number % len(_ALL)] for number in seeds]
-        chats, stories = _begun(exam, chats, stories, intents, batch)
+        chats, stories = _begun(evaluator, chats, stories, intents, batch)
         orders = [_order(story, intent, rng) for story, intent, (_, rng) in zip(stories, intents, batch, strict=True)]
         texts = [order.text for order in orders]
         befores = [shown(chat) for chat in chats]
-        alone, replies = take_turns(exam, chats, texts, seeds)
-        readings = exam.read([shown(chat) for chat in alone])
+        alone, replies = take_turns(evaluator, chats, texts, seeds)
+        readings = evaluator.read([shown(chat) for chat in alone])
         for order, before, chat, reply, seen in zip(orders, befores, alone, replies, readings, strict=True):
             marks = {"own_words/answered by a picture": [reply.picture is not None], **order_marks(order, seen)}
             answered = f"{in_words(seen)} | {reply.text}"
             yield Case((before, shown(chat)), f"[{order.intent}] {order.text}", answered, marks)
 
 
-def _seen(exam: BatchEvaluator, chats: Sequence[Chat], wanted: Sequence[Scene]) -> list[Scene]:
+def _seen(evaluator: BatchEvaluator, chats: Sequence[Chat], wanted: Sequence[Scene]) -> list[Scene]:
     """What the chats' pictures show: a user orders what is to be seen, be it what was asked or not."""
-    readings = exam.read([shown(chat) for chat in chats]) if all(chat.turns for chat in chats) else []
+    readings = evaluator.read([shown(chat) for chat in chats]) if all(chat.turns for chat in chats) else []
     return [as_scene(seen) or scene for seen, scene in zip(readings, wanted, strict=True)] if readings else list(wanted)
 
 
 def _begun(
-    exam: BatchEvaluator,
+    evaluator: BatchEvaluator,
     chats: list[Chat],
     stories: list[Story],
     intents: list[str],
@@ -101,9 +101,9 @@ def _begun(
         return chats, stories
     places = list(chosen)
     after, replies = take_turns(
-        exam, [chats[p] for p in places], [chosen[p].text for p in places], [batch[p][0] for p in places]
+        evaluator, [chats[p] for p in places], [chosen[p].text for p in places], [batch[p][0] for p in places]
     )
-    seen = _seen(exam, after, [chosen[p].after for p in places])
+    seen = _seen(evaluator, after, [chosen[p].after for p in places])
     chats, stories = list(chats), list(stories)
     for place, chat, reply, scene in zip(places, after, replies, seen, strict=True):
         if reply.picture is None:
@@ -197,19 +197,19 @@ def stayed(order: Order, seen: Named) -> bool:
     return kept <= there and came - left.total() <= invited
 
 
-def chat8(exam: BatchEvaluator) -> Iterator[Case]:
+def chat8(evaluator: BatchEvaluator) -> Iterator[Case]:
     """Chats of eight turns in people's own words: the last order was followed, and all else stayed as it was."""
-    for batch in exam.batches("chat8"):
+    for batch in evaluator.batches("chat8"):
         seeds = [number for number, _ in batch]
         starts = [storybook.sample_scene(rng, rng.choice((1, 2, 3))) for _, rng in batch]
         captions = [storybook.full_caption(scene, rng) for scene, (_, rng) in zip(starts, batch, strict=True)]
-        chats, _ = take_turns(exam, [Chat()] * len(batch), captions, seeds)
-        stories = [Story((scene,)) for scene in _seen(exam, chats, starts)]
+        chats, _ = take_turns(evaluator, [Chat()] * len(batch), captions, seeds)
+        stories = [Story((scene,)) for scene in _seen(evaluator, chats, starts)]
         for _ in range(TURNS - 1):
             orders = [_order(story, None, rng) for story, (_, rng) in zip(stories, batch, strict=True)]
             befores = [shown(chat) for chat in chats]
-            chats, replies = take_turns(exam, chats, [order.text for order in orders], seeds)
-            readings = exam.read([shown(chat) for chat in chats])
+            chats, replies = take_turns(evaluator, chats, [order.text for order in orders], seeds)
+            readings = evaluator.read([shown(chat) for chat in chats])
             for place, (order, reply, seen) in enumerate(zip(orders, replies, readings, strict=True)):
                 if reply.picture is not None:
                     stories[place] = stories[place].then(replace(order, after=as_scene(seen) or order.after))
@@ -221,16 +221,16 @@ def chat8(exam: BatchEvaluator) -> Iterator[Case]:
             )
 
 
-def own_wishes(exam: BatchEvaluator) -> Iterator[Case]:
+def own_wishes(evaluator: BatchEvaluator) -> Iterator[Case]:
     """Wishes in people's own words: all that they name is in the model's own words for the picture, and in it."""
-    for batch in exam.batches("own_wishes"):
+    for batch in evaluator.batches("own_wishes"):
         seeds = [number for number, _ in batch]
         wishes = [
             language.sample_wish(rng, HELD_OUT, language.LEVELS[number % len(language.LEVELS)]) for number, rng in batch
         ]
-        chats, replies = take_turns(exam, [Chat()] * len(batch), [wish.text for wish in wishes], seeds)
+        chats, replies = take_turns(evaluator, [Chat()] * len(batch), [wish.text for wish in wishes], seeds)
         drawn = [number for number, chat in enumerate(chats) if chat.turns]
-        readings = dict(zip(drawn, exam.read([shown(chats[number]) for number in drawn]), strict=True))
+        readings = dict(zip(drawn, evaluator.read([shown(chats[number]) for number in drawn]), strict=True))
         for number, (wish, reply) in enumerate(zip(wishes, replies, strict=True)):
             said, seen = storybook.parse_caption(reply.text), readings.get(number, Named())
             kept = [reply.picture is not None and _fulfils(said, wish)]
@@ -248,24 +248,24 @@ def _fulfils(named: Named, wish: language.OwnWish) -> bool:
     return storybook.covers(named, wish.named) and not any(thing.kind in wish.absent for thing in named.things)
 
 
-def own_questions(exam: BatchEvaluator) -> Iterator[Case]:
+def own_questions(evaluator: BatchEvaluator) -> Iterator[Case]:
     """Questions about rendered pictures in people's own words."""
     topics = (*TOPICS, *(topic for topic in language.TOPICS if topic not in TOPICS))
-    for batch in exam.batches("own_questions"):
+    for batch in evaluator.batches("own_questions"):
         for number, rng in batch:
             scene = storybook.sample_scene(rng, rng.choice((2, 3, 4)))
             item = language.sample_question(scene, rng, topics[number % len(topics)], HELD_OUT)
             picture = storybook.render(scene)
-            answer = ask(exam.pipeline.wegen, item.text, References((exam.reference("one", picture),)))
+            answer = ask(evaluator.pipeline.wegen, item.text, References((evaluator.reference("one", picture),)))
             right = [item.is_right(answer)]
             marks = {"own_questions/right": right, f"own_questions/{item.topic}": right}
             yield Case((picture,), f"{item.text} ({item.answer})", answer, marks)
 
 
-def outside(exam: BatchEvaluator) -> Iterator[Case]:
+def outside(evaluator: BatchEvaluator) -> Iterator[Case]:
     """Wishes, orders, questions and pictures from outside the world: a plain answer says so, and nothing is drawn."""
-    wegen = exam.pipeline.wegen
-    for batch in exam.batches("outside"):
+    wegen = evaluator.pipeline.wegen
+    for batch in evaluator.batches("outside"):
         for number, rng in batch:
             scene = storybook.sample_scene(rng)
             picture = storybook.render(scene)
@@ -278,11 +278,11 @@ def outside(exam: BatchEvaluator) -> Iterator[Case]:
                 said = language.sample_declined(scene, rng, HELD_OUT)
                 kind, where, text = said.kind, said.where, said.text
             if where == language.ASKED:
-                answer, silent = ask(wegen, text, References((exam.reference("one", picture),))), True
+                answer, silent = ask(wegen, text, References((evaluator.reference("one", picture),))), True
             else:
                 begun = where == language.ORDERED
                 chat = begin_with(wegen, [from_pil(to_pil(torch.from_numpy(picture) / 255))]) if begun else Chat()
-                _, [reply] = take_turns(exam, [chat], [text], [number])
+                _, [reply] = take_turns(evaluator, [chat], [text], [number])
                 answer, silent = reply.text, reply.picture is None
             right = [silent and language.is_plain(answer)]
             marks = {"outside/said_so": right, "outside/nothing drawn": [silent], f"outside/{kind}": right}

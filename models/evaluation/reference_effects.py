@@ -29,7 +29,7 @@ class _Plan(NamedTuple):
     place: str
 
 
-def reference_effects(exam: BatchEvaluator) -> dict[str, float]:
+def reference_effects(evaluator: BatchEvaluator) -> dict[str, float]:
     """One thing of a page with two is added to a chat: by its name, at several weights, or by a mask and no name.
 
     `weight_W` is the share of pictures to which the named thing came with its kind, colour and size, at weight W.
@@ -37,20 +37,23 @@ def reference_effects(exam: BatchEvaluator) -> dict[str, float]:
     """
     rows: dict[str, list[bool]] = {f"references/weight_{weight:g}": [] for weight in WEIGHTS}
     rows |= {"references/masked": [], "references/outside_mask": []}
-    for batch in exam.batches("references"):
+    for batch in evaluator.batches("references"):
         plans, seeds = [_plan(rng) for _, rng in batch], [number for number, _ in batch]
         wanted, others = [plan.wanted for plan in plans], [plan.other for plan in plans]
-        chats = exam.take_turns([Chat()] * len(plans), [storybook.full_caption(plan.before) for plan in plans], seeds)
-        whole = [exam.reference(NAME, storybook.render(plan.reference)) for plan in plans]
+        chats = evaluator.take_turns(
+            [Chat()] * len(plans), [storybook.full_caption(plan.before) for plan in plans], seeds
+        )
+        whole = [evaluator.reference(NAME, storybook.render(plan.reference)) for plan in plans]
         orders = [f"add the {plan.wanted.kind} of @{NAME} {plan.place}" for plan in plans]
         for weight in WEIGHTS:
             given = [replace(reference, weight=weight) for reference in whole]
-            rows[f"references/weight_{weight:g}"] += _came(_drawn(exam, chats, orders, given, seeds), wanted)
+            rows[f"references/weight_{weight:g}"] += _came(_drawn(evaluator, chats, orders, given, seeds), wanted)
         orders = [f"add @{NAME} {plan.place}" for plan in plans]
         given = [
-            exam.reference(NAME, storybook.render(plan.reference), storybook.mask_of(plan.wanted)) for plan in plans
+            evaluator.reference(NAME, storybook.render(plan.reference), storybook.mask_of(plan.wanted))
+            for plan in plans
         ]
-        drawn = _drawn(exam, chats, orders, given, seeds)
+        drawn = _drawn(evaluator, chats, orders, given, seeds)
         rows["references/masked"] += _came(drawn, wanted)
         rows["references/outside_mask"] += _came(drawn, others)
     return {name: float(np.mean(marks)) for name, marks in rows.items()}
@@ -67,11 +70,15 @@ def _plan(rng: Random) -> _Plan:
 
 
 def _drawn(
-    exam: BatchEvaluator, chats: Sequence[Chat], orders: Sequence[str], given: Sequence[Reference], seeds: Sequence[int]
+    evaluator: BatchEvaluator,
+    chats: Sequence[Chat],
+    orders: Sequence[str],
+    given: Sequence[Reference],
+    seeds: Sequence[int],
 ) -> list[tuple[Mention, ...]]:
     """The things that the judge sees after one more turn."""
-    found = exam.take_turns(chats, orders, seeds, [References((one,)) for one in given])
-    return [seen.things for seen in exam.read([shown(chat) for chat in found])]
+    found = evaluator.take_turns(chats, orders, seeds, [References((one,)) for one in given])
+    return [seen.things for seen in evaluator.read([shown(chat) for chat in found])]
 
 
 def _came(drawn: Sequence[tuple[Mention, ...]], wanted: Sequence[Thing]) -> list[bool]:

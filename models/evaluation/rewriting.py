@@ -155,13 +155,13 @@ def draw(pipeline: Pipeline, wish: Wish, sampling: TextSampling | None) -> Batch
     from ..prompting.rewriting import rewrite
     from .batch_evaluator import BatchEvaluator, to_bytes
 
-    exam = BatchEvaluator(pipeline)
+    evaluator = BatchEvaluator(pipeline)
     rewrites = [] if sampling is None else rewrite(pipeline.wegen, wish.text, range(SEEDS), sampling)
     first = [] if sampling is None else rewrite(pipeline.wegen, wish.text, range(SEEDS), sampling, attempts=1)
     words = tuple(one.text or wish.text for one in rewrites) or (wish.text,) * SEEDS
     result = pipeline.take_turn(TurnRequest(wish.text, tuple(range(SEEDS)), prompt_override=words))
     painted = result.pictures
-    seen = exam.read([to_bytes(picture) for picture in painted])
+    seen = evaluator.read([to_bytes(picture) for picture in painted])
     encoded = pipeline.wegen.encode_pictures([to_pil(picture) for picture in painted])
     return Batch(
         distinct=len({_objects_and_ground(named) for named in seen}),

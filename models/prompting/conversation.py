@@ -17,7 +17,7 @@ from ..values import Chat, Reference, References
 from .checks import MENTION
 
 Task = Literal["text_to_picture", "edit", "rewrite", "edit_rewrite", "ask"]
-GIVEN = "given-picture"
+UPLOAD = "uploaded-picture"
 """The name that a picture which the user brought to a chat has among the references of the next turn."""
 
 
@@ -88,7 +88,7 @@ def user_turn(
 
 def unknown_mention(name: str, references: Iterable[Reference]) -> WeGenError:
     """The error for a mention of a reference that is not there."""
-    named = ", ".join(f"@{one.name}" for one in references if one.name != GIVEN)
+    named = ", ".join(f"@{one.name}" for one in references if one.name != UPLOAD)
     there = f"the references are: {named}" if named else "there are no references"
     return WeGenError(
         f"The instruction mentions @{name}, but {there}. Add a reference called {name!r}, or write the word without @."
@@ -173,8 +173,8 @@ def references_at(chat: Chat, number: int, references: References) -> References
     """The references of turn `number`, with the picture that the user brought just before it in front."""
     if number == 0 or not chat.turns[number - 1].is_upload:
         return references
-    given = chat.turns[number - 1].answer
-    return References((Reference(GIVEN, given.features, given.picture), *references))
+    upload = chat.turns[number - 1].answer
+    return References((Reference(UPLOAD, upload.features, upload.picture), *references))
 
 
 def opening(

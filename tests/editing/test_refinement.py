@@ -346,10 +346,10 @@ def test_strength_keeps_more_of_what_was_there(tiny):
     config = decoder.config
     latent = torch.full((1, 4, 4, 4), 5.0)
     noise = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(1))
-    idea = torch.randn(1, config.tokens_per_picture, config.vision.width)
+    meant = torch.randn(1, config.tokens_per_picture, config.vision.width)
 
     def distance(strength):
-        painted = decoder.paint(idea, noise, 4, 1.0, (latent, torch.ones(1, 1, 4, 4)), strength)
+        painted = decoder.paint(meant, noise, 4, 1.0, (latent, torch.ones(1, 1, 4, 4)), strength)
         return float((painted - latent).abs().mean())
 
     assert distance(0.05) < 0.5 < distance(1.0)
@@ -363,8 +363,8 @@ def test_soft_masks_let_cells_go_later(tiny):
     mask = torch.tensor([0.0, 0.3, 0.6, 1.0]).expand(1, 1, 4, 4)
     latent = torch.full((1, 4, 4, 4), 5.0)
     noise = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(1))
-    idea = torch.randn(1, config.tokens_per_picture, config.vision.width)
-    painted = decoder.paint(idea, noise, 10, 1.0, (latent, mask))
+    meant = torch.randn(1, config.tokens_per_picture, config.vision.width)
+    painted = decoder.paint(meant, noise, 10, 1.0, (latent, mask))
     moved = (painted - latent).abs().mean(dim=(0, 1, 2))
     assert moved[0] == 0 and moved[1] < moved[2] < moved[3]
 

@@ -9,7 +9,7 @@ from comfyui_wegen.models.cli.eval_consistency import MEASURED, PROMISES
 from comfyui_wegen.models.editing.registration import Motion
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.evaluation import consistency
-from comfyui_wegen.models.evaluation.consistency import Exam
+from comfyui_wegen.models.evaluation.consistency import ConsistencyEvaluator
 from comfyui_wegen.models.evaluation.own_masks import RECALL_AT, THRESHOLDS, overlap
 from comfyui_wegen.models.pipeline import Pipeline
 from PIL import Image
@@ -36,10 +36,10 @@ def test_every_group_can_be_asked_for():
 
 def test_registration_tells_a_wrong_estimate(pipeline, monkeypatch):
     monkeypatch.setattr(consistency, "estimate", lambda *_: Motion(50.0, 0.0, 1.0, 1.0, True, ""))
-    numbers = consistency.registration(Exam(pipeline, 4))
+    numbers = consistency.registration(ConsistencyEvaluator(pipeline, 4))
     assert numbers["registration/pixels"] > 30 and numbers["registration/false_motions"] == 2
     monkeypatch.setattr(consistency, "estimate", lambda *_: Motion())
-    numbers = consistency.registration(Exam(pipeline, 4))
+    numbers = consistency.registration(ConsistencyEvaluator(pipeline, 4))
     assert numbers["registration/found"] == 0 and numbers["registration/false_motions"] == 0
 
 
@@ -47,11 +47,11 @@ def test_registration_tells_a_wrong_estimate(pipeline, monkeypatch):
 def test_kept_pixels_over_turns_and_a_file(pipeline, monkeypatch):
     # A model of random numbers follows nothing; whatever it paints has to come through here.
     monkeypatch.setattr("comfyui_wegen.models.engine.outcome", lambda *_: "followed")
-    numbers = consistency.kept(Exam(pipeline, 3))
+    numbers = consistency.kept(ConsistencyEvaluator(pipeline, 3))
     assert numbers["kept/max_difference"] == 0 and numbers["kept/turns"] == numbers["kept/changed_turns"] == 3
     assert 0 < numbers["kept/untouched"] < 1
     monkeypatch.setattr("comfyui_wegen.models.engine.put_back", lambda before, *_: 1 - before)
-    assert consistency.kept(Exam(pipeline, 1))["kept/max_difference"] > 0
+    assert consistency.kept(ConsistencyEvaluator(pipeline, 1))["kept/max_difference"] > 0
 
 
 def test_masks_are_counted_in_pixels():
@@ -77,15 +77,15 @@ def test_the_own_mask_is_measured_and_plotted(packed_dir, tmp_path):
 @pytest.mark.slow
 def test_the_stock_way_loses_what_it_should_keep(pipeline, monkeypatch):
     monkeypatch.setattr(consistency, "STOCK_TURNS", 2)
-    numbers = consistency.stock(Exam(pipeline, 1))
+    numbers = consistency.stock(ConsistencyEvaluator(pipeline, 1))
     assert set(numbers) == {"stock/psnr_turn_1", "stock/psnr_turn_2"}
     assert all(value < 40 for value in numbers.values())
 
 
 def test_cases_depend_on_seed_and_number_alone(pipeline):
-    one, other = Exam(pipeline, 2, seed=1), Exam(pipeline, 3, seed=1)
+    one, other = ConsistencyEvaluator(pipeline, 2, seed=1), ConsistencyEvaluator(pipeline, 3, seed=1)
     assert [rng.random() for rng in one.rngs("a")] == [rng.random() for rng in other.rngs("a")][:2]
-    assert one.rngs("a")[0].random() != Exam(pipeline, 2, seed=2).rngs("a")[0].random()
+    assert one.rngs("a")[0].random() != ConsistencyEvaluator(pipeline, 2, seed=2).rngs("a")[0].random()
     assert one.rngs("a")[0].random() != one.rngs("b")[0].random()
     with pytest.raises(WeGenError, match="0 cases"):
-        Exam(pipeline, 0)
+        ConsistencyEvaluator(pipeline, 0)

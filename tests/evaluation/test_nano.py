@@ -1,4 +1,4 @@
-"""The judge, the comparisons behind the gates, `wegen eval nano`, questions, and words that nobody knows."""
+"""The judge, the comparisons behind the thresholds, `wegen eval nano`, questions, and words that nobody knows."""
 
 import argparse
 import json
@@ -212,8 +212,8 @@ def test_evaluation_writes_all_numbers(pipeline, tmp_path, monkeypatch, capsys):
 
 def test_evaluation_is_the_same_for_a_seed(pipeline, tmp_path, monkeypatch):
     def tried(*arguments):
-        exam = BatchEvaluator(pipeline, 2, *arguments)
-        return [(case.asked, case.answered, case.marks) for case in nano.refine(exam)]
+        evaluator = BatchEvaluator(pipeline, 2, *arguments)
+        return [(case.asked, case.answered, case.marks) for case in nano.refine(evaluator)]
 
     assert tried(1) == tried(1) != tried(2)
     some = evaluate(pipeline, tmp_path, monkeypatch, "--cases", "2", "--only", "questions")
@@ -224,15 +224,15 @@ def test_evaluation_is_the_same_for_a_seed(pipeline, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("rewriting", [False, True])
 def test_batches_draw_what_the_pipeline_draws(pipeline, rewriting):
-    exam = BatchEvaluator(pipeline, 2, rewriting=rewriting)
+    evaluator = BatchEvaluator(pipeline, 2, rewriting=rewriting)
     how = {"rewrite": rewriting, "creativity": 0.0, "settings": SamplerSettings(auto_mask=None)}
-    first = exam.take_turns([Chat()] * 2, ["a red house by day", "a cat"], [3, 4])
+    first = evaluator.take_turns([Chat()] * 2, ["a red house by day", "a cat"], [3, 4])
     alone = pipeline.generate("a red house by day", [3], **how)
     assert first[0].last.answer.rewrite == alone.last.answer.rewrite
     assert torch.allclose(first[0].last.answer.picture, alone.last.answer.picture, atol=1e-4)
     assert not torch.allclose(first[1].last.answer.picture, alone.last.answer.picture, atol=1e-2)
-    references = [References((exam.reference("page", storybook.render(PAGE)),))] * 2
-    second = exam.take_turns(first, ["make it blue", "add @page"], [5, 6], references)
+    references = [References((evaluator.reference("page", storybook.render(PAGE)),))] * 2
+    second = evaluator.take_turns(first, ["make it blue", "add @page"], [5, 6], references)
     refined = pipeline.refine(first[1], "add @page", [6], references=references[1], **how)
     assert torch.allclose(second[1].last.answer.picture, refined.last.answer.picture, atol=1e-4)
     assert second[1].last.settings == refined.last.settings and len(second[1]) == 2
@@ -281,6 +281,16 @@ def test_ask_answers_in_words(pipeline):
     assert steps and len(steps) <= 3 and {most for _, most in steps} == {3}
     chat = pipeline.generate("a cat", [0])
     assert isinstance(ask(pipeline.wegen, "what is it?", chat=chat), str)
+
+
+@pytest.mark.parametrize(
+    "question, limit, message",
+    [("  ", None, "question is empty"), ("what is in @other?", None, "@page"), ("what?", 0, "limit of 0")],
+)
+def test_ask_refuses_what_cannot_be_asked(pipeline, question, limit, message):
+    picture = pipeline.encode_reference("page", Image.fromarray(storybook.render(PAGE)))
+    with pytest.raises(WeGenError, match=message):
+        ask(pipeline.wegen, question, References((picture,)), limit=limit)
 
 
 def _story(seed):

@@ -87,13 +87,19 @@ def recipes(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(recipes, tmp_path_factory):
     """A whole tiny run."""
-    workshop = TrainingRun(recipes, tmp_path_factory.mktemp("run"))
-    workshop.learn_words()
+    training_run = TrainingRun(recipes, tmp_path_factory.mktemp("run"))
+    training_run.learn_words()
     for stage in STAGES[1:]:
-        train(workshop.stage(stage), workshop.recipe(stage), workshop.folder(stage), rhythm=QUIET, progress=False)
+        train(
+            training_run.stage(stage),
+            training_run.recipe(stage),
+            training_run.folder(stage),
+            rhythm=QUIET,
+            progress=False,
+        )
         if stage == "vae":
-            workshop.measure_vae()
-    return workshop
+            training_run.measure_vae()
+    return training_run
 
 
 def test_losses_are_the_published_ones(reference_dir):
@@ -258,14 +264,14 @@ def test_the_agent_is_trained_with_written_samples(recipes, trained, tmp_path):
     assert data_command.run(parser.parse_args([*written, "--recipe", str(recipes / "agent.json")])) == 0
     with pytest.raises(WeGenError, match="no tasks"):
         data_command.run(parser.parse_args([*written, "--recipe", str(recipes / "encoder.json")]))
-    workshop = dataclasses.replace(trained, data=tmp_path / "data")
+    training_run = dataclasses.replace(trained, data=tmp_path / "data")
     known = list(islice(stream(tmp_path / "data", None), 30))
-    seen = {sample.parts for sample in workshop.stage("agent").samples(25, 40)}
+    seen = {sample.parts for sample in training_run.stage("agent").samples(25, 40)}
     assert all(seen & {sample.parts, sample.without_rewrites().parts} for sample in known)
-    recipe = workshop.recipe("agent")
-    whole = train(workshop.stage("agent"), recipe, tmp_path / "whole", rhythm=QUIET, progress=False)
-    train(workshop.stage("agent"), recipe, tmp_path / "halves", rhythm=QUIET, progress=False, until=1)
-    halves = train(workshop.stage("agent"), recipe, tmp_path / "halves", rhythm=QUIET, progress=False)
+    recipe = training_run.recipe("agent")
+    whole = train(training_run.stage("agent"), recipe, tmp_path / "whole", rhythm=QUIET, progress=False)
+    train(training_run.stage("agent"), recipe, tmp_path / "halves", rhythm=QUIET, progress=False, until=1)
+    halves = train(training_run.stage("agent"), recipe, tmp_path / "halves", rhythm=QUIET, progress=False)
     assert all(torch.equal(whole[name], halves[name]) for name in whole)
     with pytest.raises(WeGenError, match=r"No index\.json"):
         dataclasses.replace(trained, data=tmp_path).stage("agent")
@@ -498,15 +504,21 @@ def test_a_stage_that_starts_from_a_finished_model_has_its_weights(trained, tmp_
     }
     for stage, options in own.items():
         (recipes / f"{stage}.json").write_text(json.dumps({"stage": stage, "options": options, **base}))
-    run = TrainingRun(recipes, tmp_path / "run")
-    tokenizer, old = run.learn_words(), trained.tokenizer()
+    training_run = TrainingRun(recipes, tmp_path / "run")
+    tokenizer, old = training_run.learn_words(), trained.tokenizer()
     assert tokenizer.vocab_size > old.vocab_size
     assert tokenizer.encode("Put a RED cat") == tokenizer.encode("put a red cat")
-    train(run.stage("encoder"), run.recipe("encoder"), run.folder("encoder"), rhythm=QUIET, progress=False)
+    train(
+        training_run.stage("encoder"),
+        training_run.recipe("encoder"),
+        training_run.folder("encoder"),
+        rhythm=QUIET,
+        progress=False,
+    )
     whole = trained.vision_encoder().state_dict()
-    for name, value in run.vision_encoder().state_dict().items():
+    for name, value in training_run.vision_encoder().state_dict().items():
         torch.testing.assert_close(value, whole[name], atol=2e-3, rtol=2e-3)  # packed in fp16
-    agent, before = run.stage("agent").agent, trained.agent()
+    agent, before = training_run.stage("agent").agent, trained.agent()
     torch.testing.assert_close(
         agent.input_resampler.proj.weight, before.input_resampler.proj.weight, atol=2e-3, rtol=2e-3
     )
@@ -517,8 +529,14 @@ def test_a_stage_that_starts_from_a_finished_model_has_its_weights(trained, tmp_
         )
     ids = (tokenizer.pieces.piece_to_id("\u2581the"), old.pieces.piece_to_id("\u2581the"))
     torch.testing.assert_close(rows[ids[0]], old_rows[ids[1]], atol=2e-3, rtol=2e-3)
-    train(run.stage("agent"), run.recipe("agent"), run.folder("agent"), rhythm=QUIET, progress=False)
-    wegen, _ = load(run.pack())
+    train(
+        training_run.stage("agent"),
+        training_run.recipe("agent"),
+        training_run.folder("agent"),
+        rhythm=QUIET,
+        progress=False,
+    )
+    wegen, _ = load(training_run.pack())
     assert wegen.config.vae.scaling_factor == trained.config().vae.scaling_factor
     assert wegen.config.language.vocab_size == tokenizer.vocab_size
 
