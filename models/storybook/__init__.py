@@ -53,7 +53,7 @@ __all__ = [
     "change_question",
     "check_of_composition",
     "check_of_wish",
-from .conditions import condition
+    "condition",
     "covers",
     "cutout",
     "describe",
