@@ -22,7 +22,7 @@ from .encoding import lack_features, look_at, unseen, with_features
 from .errors import AnsweredInWords, WeGenError
 from .media.images import to_pil
 from .network.configuration import WeGenConfig
-from .options import CREATIVITY, REFINE_CREATIVITY
+from .options import CREATIVITY, OPTIONS, REFINE_CREATIVITY
 from .painting.painter import Painter, PaintJob, require_size
 from .painting.schedule import published_timesteps
 from .prompting.asking import ask
@@ -84,6 +84,53 @@ class TurnRequest(Value):
         if self.settings.collection not in ("aligned", "released"):
             raise WeGenError(f"Features are collected 'aligned' or 'released', not {self.settings.collection!r}.")
         self.sampling_of(0)
+
+    @classmethod
+    def from_options(
+        cls,
+        instruction: str,
+        options: Mapping[str, Any],
+        references: References | None = None,
+        edit_mask: Tensor | None = None,
+        keep_mask: Tensor | None = None,
+    ) -> TurnRequest:
+        """The request that values of `options.OPTIONS` make; those that are left out have their defaults.
+
+        A width without a height, or the other way round, is a square.
+
+        Raises:
+            WeGenError: an empty instruction, or a number outside of its limits.
+        """
+        value = {name: options.get(name, option.default) for name, option in OPTIONS.items()}
+        most = OPTIONS["batch_size"].maximum
+        if not 1 <= value["batch_size"] <= most:
+            raise WeGenError(f"The batch size is {value['batch_size']}; set 1 or more, at most {most}.")
+        own = AutoMask(value["threshold"] or None, value["grow"], value["soften"]) if value["auto_mask"] else None
+        settings = SamplerSettings(
+            steps=value["steps"],
+            guidance_scale=value["cfg"],
+            feature_guidance=value["feature_guidance"],
+            collection=value["collection"],
+            sampler=value["sampler_name"],
+            scheduler=value["scheduler"],
+            strength=value["strength"],
+            auto_mask=own,
+            align=value["align"],
+            match_tone=value["match_tone"],
+        )
+        width, height = value["width"], value["height"]
+        return cls(
+            instruction,
+            tuple(value["seed"] + number for number in range(value["batch_size"])),
+            references or References(),
+            value["rewrite"],
+            # Without a word of the user's the default depends on the turn.
+            options.get("creativity"),
+            prompt_override=value["rewritten"],
+            size=(width or height, height or width) if width or height else None,
+            masks=Masks(edit_mask, keep_mask, value["release"]),
+            settings=settings,
+        )
 
     @property
     def overrides(self) -> tuple[str, ...]:
@@ -206,11 +253,7 @@ def take_turns(
     """The next turns of many chats in one batch: what `take_turn` gives one by one."""
     turns = [_begin(request, chat, parts) for request, chat in zip(requests, chats, strict=True)]
     written = _drafts(turns, parts, progress)
-    items = [
-        _Item(turn, draft, turn.view, turn.view_features, draft.features)
-        for turn, some in zip(turns, written, strict=True)
-        for draft in some.drafts
-    ]
+    items = [turn.item(draft) for turn, some in zip(turns, written, strict=True) for draft in some.drafts]
     for item in items:
         item.plan_change(parts.config)
     _look_closer(items, parts, progress)
@@ -247,14 +290,11 @@ def predict_masks(
     [written] = _drafts([turn], parts, progress)
     if written.spoken:
         raise AnsweredInWords(written.spoken)
-    before, how = turn.before, request.settings.auto_mask
-    if how is None:
+    turn.before  # noqa: B018 - says what is wrong with an empty chat
+    if request.settings.auto_mask is None:
         raise WeGenError("The model's own mask is off in the settings; give an AutoMask.")
-    height, width = before.picture.shape[:2]
-    return [
-        predict_edit_mask(turn.view_features, draft.features, height, width, how, parts.config.features)
-        for draft in written.drafts
-    ]
+    found = [turn.item(draft).own_mask(request.settings.auto_mask, parts.config) for draft in written.drafts]
+    return [own if turn.allowed is None else own._replace(mask=own.mask * turn.allowed) for own in found]
 
 
 # --- before anything is computed --------------------------------------------------------------------------------------
@@ -289,6 +329,9 @@ class _Turn:
         """`[tokens_per_picture, D]` of the part of the picture that is worked on; nothing for a first picture."""
         features = self.chat.last.answer.features if self.is_edit else None
         return torch.empty(0) if features is None else features
+
+    def item(self, draft: PictureDraft) -> _Item:
+        return _Item(self, draft, self.view, self.view_features, draft.features)
 
     def result(self, items: Sequence[_Item], answers: Sequence[Answer], spoken: str) -> TurnResult:
         if spoken:
@@ -555,16 +598,8 @@ class _Item:
         self.change = self.turn.allowed
         how = self.settings.auto_mask
         if how is not None and self.turn.request.masks.edit is None:
-            height, width = self.turn.size
-            box = self.view
-            own = predict_edit_mask(
-                self.before_features, self.draft.features, box.height, box.width, how, config.features
-            )
-            mask = own.mask
-            if (box.height, box.width) != (height, width):
-                mask = torch.zeros(height, width)
-                mask[box.box] = own.mask
-            self.change = mask if self.turn.allowed is None else mask * self.turn.allowed
+            own = self.own_mask(how, config)
+            self.change = own.mask if self.turn.allowed is None else own.mask * self.turn.allowed
             if own.note:
                 self.notes.append(own.note)
             self.nothing_meant = own.empty
@@ -573,6 +608,16 @@ class _Item:
                 known = bool(before) and _same_words(self.draft.rewrite, before)
                 self.notes.append(ALREADY_SO if known else NOT_UNDERSTOOD.format(order=self.turn.request.instruction))
         self.keep_cells()
+
+    def own_mask(self, how: AutoMask, config: WeGenConfig) -> PredictedMask:
+        """The model's own mask at full size; the user's masks are not in it."""
+        box = self.view
+        own = predict_edit_mask(self.before_features, self.draft.features, box.height, box.width, how, config.features)
+        if (box.height, box.width) == self.turn.size:
+            return own
+        mask, heat = torch.zeros(*self.turn.size), torch.zeros(*self.turn.size)
+        mask[box.box], heat[box.box] = own.mask, own.heat
+        return own._replace(mask=mask, heat=heat)
 
     def keep_cells(self) -> None:
         """Give cells that may not change the features that they had."""

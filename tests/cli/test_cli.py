@@ -157,7 +157,7 @@ def test_defaults_are_those_of_the_table(packed_dir):
     assert all(request.sampling_of(turns) == TurnRequest("x").sampling_of(turns) for turns in (0, 1))
     said = {name: getattr(arguments, name) for name in generate._OPTIONS}
     assert said == {name: OPTIONS[name].default for name in generate._OPTIONS} | {"creativity": None}
-    assert (arguments.count, arguments.guidance_scale) == (OPTIONS["batch_size"].default, OPTIONS["cfg"].default)
+    assert (arguments.batch_size, arguments.cfg) == (OPTIONS["batch_size"].default, OPTIONS["cfg"].default)
 
 
 def test_a_picture_of_ones_own_is_changed_and_every_turn_recorded(packed_dir, files, monkeypatch):
