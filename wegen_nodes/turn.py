@@ -41,7 +41,7 @@ def _take_turn(cls: type[io.ComfyNode], wegen, model, vae, chat: Chat, asked: di
     result = take_turn(request, chat, painter, wegen, language_progress(node))
     last = result.chat.last
     before = Chat(result.chat.turns[:-1])
-    record = [turns_of(before, last.instruction, answer.rewrite, answer.seed) for answer in last.answers]
+    record = [turns_of(before, last.instruction, answer) for answer in last.answers]
     png_metadata.write_down(cls.hidden.prompt, node, cls.hidden.extra_pnginfo, record)
     return result
 

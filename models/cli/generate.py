@@ -285,14 +285,14 @@ def _save(chat: Chat, pipeline: Pipeline, folder: Path) -> None:
             "settings": json.dumps(dataclasses.asdict(turn.settings)),
             "model": pipeline.config.name,
             "software": f"wegen {package_version()}",
-            KEY: json.dumps(turns_of(before, turn.instruction, answer.rewrite, answer.seed), ensure_ascii=False),
+            KEY: json.dumps(turns_of(before, turn.instruction, answer), ensure_ascii=False),
         }
         info = PngInfo()
         for key, text in texts.items():
             info.add_itxt(key, text)
         with _new_file(folder, f"turn{number}_seed{answer.seed}") as file:
             to_pil(answer.picture).save(file, format="png", pnginfo=info)
-        print(f"{file.name}: {answer.rewrite}", flush=True)
+        print(f"{file.name}: {answer.described}", flush=True)
 
 
 @contextmanager

@@ -401,10 +401,14 @@ def test_a_batch_of_drafts_carries_its_rewrites(wegen):
 
 def test_saved_pictures_tell_their_turns():
     first = Turn("a cat", (Answer("a red cat", torch.zeros(1), torch.zeros(2, 2, 3), 3),))
-    assert turns_of(Chat((first,)), "make it night", "a red cat at night", 4) == [
+    night = replace(first.answer, rewrite="a red cat at night", seed=4)
+    told = [
         {"instruction": "a cat", "rewrite": "a red cat", "seed": 3},
         {"instruction": "make it night", "rewrite": "a red cat at night", "seed": 4},
     ]
+    assert turns_of(Chat((first,)), "make it night", night) == told
+    overruled = replace(night, shows="a red cat")
+    assert turns_of(Chat((first,)), "make it night", overruled) == [told[0], {**told[1], "shows": "a red cat"}]
 
 
 # --- creativity, and what the evaluation counts -----------------------------------------------------------------------
