@@ -160,6 +160,8 @@ class PictureDraft(Value):
     seed: int
     notes: tuple[str, ...] = ()
     """Plain sentences for the user: words that the model does not know, and what the description lacks."""
+    attempts: int = 0
+    """How often its words were drawn until these were taken; 0 where nothing was rewritten."""
 
 
 class Progress(NamedTuple):
@@ -200,6 +202,8 @@ class TurnResult(NamedTuple):
     """`[B, H, W]` in 0..1, where each picture was allowed to change; None where all of every picture is new."""
     spoken: str = ""
     """What the model answered in words instead of a picture; the chat is then the one there was."""
+    attempts: tuple[int, ...] = ()
+    """How often the words of each picture were drawn; 0 where nothing was rewritten."""
 
     @property
     def pictures(self) -> Tensor:
@@ -351,7 +355,8 @@ class _Turn:
         if any(item.change is not None for item in items):
             change = torch.stack([everywhere(*self.size) if item.change is None else item.change for item in items])
         notes = [*self.notes, *(note for item in items for note in (*item.draft.notes, *item.notes))]
-        return TurnResult(self.original.add(turn), tuple(dict.fromkeys(notes)), change)
+        attempts = tuple(item.draft.attempts for item in items)
+        return TurnResult(self.original.add(turn), tuple(dict.fromkeys(notes)), change, attempts=attempts)
 
 
 def _begin(request: TurnRequest, chat: Chat, parts: Parts) -> _Turn:
@@ -475,6 +480,7 @@ def _write(asked: Sequence[_Words], parts: Parts, progress: Progress) -> list[_W
     wegen = parts.load_language(rows * 2 if guided else rows, max(_positions(one, config, tokenizer) for one in asked))
     notes = [_notes(one, config, tokenizer) for one in asked]
     texts: list[list[str]] = [list(one.overrides) for one in asked]
+    attempts = [[0] * len(one.seeds) for one in asked]
     spoken = [""] * len(asked)
     for sampling in dict.fromkeys(one.sampling for one in asked):
         chosen = [n for n, one in enumerate(asked) if one.sampling == sampling and not all(one.overrides)]
@@ -497,6 +503,9 @@ def _write(asked: Sequence[_Words], parts: Parts, progress: Progress) -> list[_W
                 notes[n] += (report([one for one in written[place] if not one.spoken]),)
                 fallback = _valid(drawn[0] or found)
                 rewrites = [fallback if one.spoken else one.text or _valid(found) for one in written[place]]
+                attempts[n] = [
+                    0 if o else one.attempts for o, one in zip(asked[n].overrides, written[place], strict=True)
+                ]
             else:
                 rewrites = [found] * len(asked[n].seeds)
             texts[n] = [override or text for override, text in zip(asked[n].overrides, rewrites, strict=True)]
@@ -504,8 +513,8 @@ def _write(asked: Sequence[_Words], parts: Parts, progress: Progress) -> list[_W
     return [
         _Written(
             [
-                PictureDraft(text, features[n, text], seed, tuple(dict.fromkeys(filter(None, notes[n]))))
-                for text, seed in zip(texts[n], one.seeds, strict=not spoken[n])
+                PictureDraft(text, features[n, text], seed, tuple(dict.fromkeys(filter(None, notes[n]))), tries)
+                for text, seed, tries in zip(texts[n], one.seeds, attempts[n], strict=not spoken[n])
             ],
             spoken[n],
         )

@@ -221,7 +221,7 @@ def _record(
     request: TurnRequest, before: Chat, result: TurnResult, pipeline: Pipeline, seconds: float
 ) -> dict[str, Any]:
     """What there is to say of one turn, for `--json`."""
-    from ..prompting.conversation import picture_prompt
+    from ..prompting.conversation import picture_prompt, rewrite_prompt
 
     record: dict[str, Any] = {
         "instruction": request.instruction,
@@ -230,16 +230,18 @@ def _record(
         "answered_in_words": result.spoken,
         "pictures": [],
     }
+    read = pipeline.config, pipeline.wegen.tokenizer, before, request.instruction, request.references
+    if result.spoken or any(result.attempts):
+        record["read_for_the_rewrite"] = _readable(rewrite_prompt(*read).text)
     for index, answer in enumerate(() if result.spoken else result.chat.last.answers):
-        prompt = picture_prompt(
-            pipeline.config, pipeline.wegen.tokenizer, before, request.instruction, request.references, answer.rewrite
-        )
+        prompt = picture_prompt(*read, answer.rewrite)
         change = None if result.change is None else result.change[index]
         height, width = answer.picture.shape[:2]
         record["pictures"].append(
             {
                 "seed": answer.seed,
                 "rewrite": answer.rewrite,
+                "attempts": result.attempts[index],
                 "shows": answer.described,
                 "read_by_the_language_model": _readable(prompt.text),
                 "could_change": 1.0 if change is None else round(float((change > 0).float().mean()), 6),
