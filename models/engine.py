@@ -277,7 +277,8 @@ def draft_pictures(
     progress: Progress = Progress(),  # noqa: B008 - immutable
 ) -> list[PictureDraft]:
     """The language side of `take_turn` alone: words and features, for graphs that paint with the host's own nodes."""
-    [written] = _drafts([_begin(request, chat, parts)], parts, progress)
+    # Who paints elsewhere paints all of the picture: it is read as a whole, whatever masks keep of it.
+    [written] = _drafts([_begin(replace(request, masks=Masks(release=True)), chat, parts)], parts, progress)
     if written.spoken:
         raise AnsweredInWords(written.spoken)
     return written.drafts
