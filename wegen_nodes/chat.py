@@ -108,11 +108,11 @@ def _begin(file: str, chat: Chat | None, image: torch.Tensor | None, wegen) -> C
 
 
 def transcript(chat: Chat) -> str:
-    """What was asked in each turn, and the words that its picture was drawn from."""
+    """What was asked in each turn, and what its picture shows in words."""
     lines = []
     for number, turn in enumerate(chat.turns, start=1):
-        rewrite = turn.answer.rewrite
+        shown = turn.answer.described
         lines.append(f"{number}. {turn.instruction or 'your picture'}")
-        if rewrite and rewrite != turn.instruction:
-            lines.append(f"   {rewrite}")
+        if shown and shown != turn.instruction:
+            lines.append(f"   {shown}")
     return "\n".join(lines)

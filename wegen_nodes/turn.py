@@ -7,12 +7,9 @@ from typing import Any
 import torch
 from comfy_api.latest import io, ui
 
-from ..models.editing.refinement import Masks
 from ..models.engine import TurnRequest, TurnResult, draft_pictures, take_turn
-from ..models.errors import WeGenError
 from ..models.media.metadata import turns_of
-from ..models.options import OPTIONS
-from ..models.values import AutoMask, Chat, References, SamplerSettings
+from ..models.values import Chat, References
 from .host import png_metadata
 from .host.bundle import language_progress, tell_phase
 from .host.painter import HostPainter, conditioning
@@ -30,46 +27,10 @@ def request_of(
     references: References | None = None,
     edit_mask: torch.Tensor | None = None,
     keep_mask: torch.Tensor | None = None,
-    **given: Any,
+    **options: Any,
 ) -> TurnRequest:
-    """What a node's inputs ask for; inputs that are not given have their defaults.
-
-    Raises:
-        WeGenError: an empty instruction, or a number outside of its limits.
-    """
-    options = {name: given.get(name, option.default) for name, option in OPTIONS.items()}
-    most = OPTIONS["batch_size"].maximum
-    if not 1 <= options["batch_size"] <= most:
-        raise WeGenError(f"The batch size is {options['batch_size']}; set 1 or more, at most {most}.")
-    own = None
-    if options["auto_mask"]:
-        own = AutoMask(options["threshold"] or None, options["grow"], options["soften"])
-    settings = SamplerSettings(
-        steps=options["steps"],
-        guidance_scale=options["cfg"],
-        feature_guidance=options["feature_guidance"],
-        collection=options["collection"],
-        sampler=options["sampler_name"],
-        scheduler=options["scheduler"],
-        strength=options["strength"],
-        auto_mask=own,
-        align=options["align"],
-        match_tone=options["match_tone"],
-    )
-    sides = options["width"], options["height"]
-    if any(sides) and not all(sides):
-        sides = (max(sides),) * 2
-    return TurnRequest(
-        instruction,
-        tuple(options["seed"] + k for k in range(options["batch_size"])),
-        references or References(),
-        options["rewrite"],
-        options["creativity"],
-        prompt_override=options["rewritten"],
-        size=sides if all(sides) else None,
-        masks=Masks(edit_mask, keep_mask, options["release"]),
-        settings=settings,
-    )
+    """What a node's inputs ask for."""
+    return TurnRequest.from_options(instruction, options, references, edit_mask, keep_mask)
 
 
 def _take_turn(cls: type[io.ComfyNode], wegen, model, vae, chat: Chat, asked: dict[str, Any]) -> TurnResult:
@@ -80,7 +41,7 @@ def _take_turn(cls: type[io.ComfyNode], wegen, model, vae, chat: Chat, asked: di
     result = take_turn(request, chat, painter, wegen, language_progress(node))
     last = result.chat.last
     before = Chat(result.chat.turns[:-1])
-    record = [turns_of(before, last.instruction, answer.rewrite, answer.seed) for answer in last.answers]
+    record = [turns_of(before, last.instruction, answer) for answer in last.answers]
     png_metadata.write_down(cls.hidden.prompt, node, cls.hidden.extra_pnginfo, record)
     return result
 

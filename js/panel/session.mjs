@@ -323,7 +323,7 @@ export class Session {
     const record = files.length ? await this.#wordsOf(files[0]) : null;
     turn.pictures = files.map(({ filename, subfolder, type }, index) => {
       const last = record?.[index]?.at?.(-1);
-      return { file: { filename, subfolder, type }, words: last?.rewrite ?? "", seed: last?.seed ?? turn.seed + index, ...(found.chats && { chat: found.chats[index] }) };
+      return { file: { filename, subfolder, type }, words: last?.shows ?? last?.rewrite ?? "", seed: last?.seed ?? turn.seed + index, ...(found.chats && { chat: found.chats[index] }) };
     });
     const words = new Set(turn.pictures.map((picture) => picture.words));
     const lines = texts(found.reply).split("\n");
@@ -405,7 +405,7 @@ export class Session {
       const turns = Object.values(pngJson(texts, "wegen") ?? {}).at(-1)?.[0];
       if (Array.isArray(turns)) {
         notes = turns.map((turn, index) => `${index + 1}. ${turn.instruction}`).join("\n");
-        words = turns.at(-1)?.rewrite ?? "";
+        words = turns.at(-1)?.shows ?? turns.at(-1)?.rewrite ?? "";
       }
     }
     const file = source instanceof Blob ? await host.upload(source, source.name || "pasted.png") : source;
