@@ -22,7 +22,7 @@ class WeGenAsk(io.ComfyNode):
             category=CATEGORY,
             description="Answers questions about a picture, references or a chat: what is there, where, how many.",
             is_output_node=True,
-            search_aliases=["wegen caption", "describe image", "vqa"],
+            search_aliases=["wegen caption", "describe image", "vqa", "vlm", "llm", "chat"],
             inputs=[
                 wegen(),
                 io.String.Input(

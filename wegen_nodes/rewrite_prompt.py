@@ -24,7 +24,7 @@ class WeGenRewritePrompt(io.ComfyNode):
             category=CATEGORY,
             description="Lets the model turn a vague wish into detailed descriptions, each with its own seed.",
             is_output_node=True,
-            search_aliases=["prompt enhancer", "prompt expansion", "wegen rewrite"],
+            search_aliases=["prompt enhancer", "prompt expansion", "wegen rewrite", "llm"],
             inputs=[
                 wegen(),
                 instruction("What you wish for; vague is fine."),

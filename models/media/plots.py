@@ -45,7 +45,7 @@ def bar_plot(comparison: Comparison) -> Image.Image:
 
 
 def curve_plot(areas: Sequence[Area | None], first: int, title: str, axis: str) -> Image.Image:
-    """PSNR and the largest difference over turns or pictures; None leaves a gap.
+    """PSNR and the largest difference over turns or pictures; None leaves a gap, and words tell of nothing but gaps.
 
     Args:
         areas: one for each turn.
@@ -67,6 +67,9 @@ def curve_plot(areas: Sequence[Area | None], first: int, title: str, axis: str) 
     lower.curve([None if area is None else area.largest for area in areas], 0, most, _RED)
     canvas.text((20, 66), "PSNR", _BLUE, 15, "lt")
     canvas.text((20, 296), "largest difference, levels of 255", _RED, 15, "lt")
+    if areas and not any(areas):
+        middle = (upper.left + upper.right) / 2, (upper.top + upper.bottom) / 2
+        canvas.text(middle, "Nothing is left to compare: every pixel was free to change at some time.", INK, 18, "mm")
     every = math.ceil(len(areas) / _MOST_NUMBERS)
     for index in range(0, len(areas), every):
         canvas.text((lower.x(index, len(areas)), lower.bottom + 8), str(numbers[index]), QUIET, 14, "mt")
