@@ -41,7 +41,7 @@ def empty_parts(config: WeGenConfig) -> dict[str, nn.Module]:
 def fill(module: nn.Module, part: Part, device: torch.device, dtype: torch.dtype) -> nn.Module:
     part.check(module)
     # Assigned tensor by tensor: beside the finished module only one tensor of the file is in memory at a time.
-    # A tensor that already has the right type is copied too, so that nothing keeps pointing into the mapped file.
-    state = {key: part[key].to(device, dtype, copy=True) for key in part}
+    # Where a file is mapped, a tensor of the right type is copied too, so that nothing keeps pointing into it.
+    state = {key: part[key].to(device, dtype, copy=part.stored[key].mapped) for key in part}
     module.load_state_dict(state, assign=True)
     return module.eval().requires_grad_(False)
