@@ -16,6 +16,7 @@ from ..models.values import AutoMask, Chat, References, SamplerSettings
 from .host import png_metadata
 from .host.bundle import language_progress, tell_phase
 from .host.painter import HostPainter, conditioning
+from .host.parts import memory_errors
 from .inputs import inputs, instruction, references, wegen
 from .sockets import CATEGORY, ChatType
 
@@ -77,7 +78,8 @@ def _take_turn(cls: type[io.ComfyNode], wegen, model, vae, chat: Chat, asked: di
     request = request_of(**asked)
     node = str(cls.hidden.unique_id)
     painter = HostPainter(model, vae, wegen.config, lambda: tell_phase(node, "painting"))
-    result = take_turn(request, chat, painter, wegen, language_progress(node))
+    with memory_errors("making pictures"):
+        result = take_turn(request, chat, painter, wegen, language_progress(node))
     last = result.chat.last
     before = Chat(result.chat.turns[:-1])
     record = [turns_of(before, last.instruction, answer.rewrite, answer.seed) for answer in last.answers]
@@ -196,7 +198,9 @@ class WeGenConditioning(io.ComfyNode):
 
     @classmethod
     def execute(cls, wegen, chat=None, width=0, height=0, **asked) -> io.NodeOutput:
-        drafts = draft_pictures(request_of(**asked), chat or Chat(), wegen, language_progress(cls.hidden.unique_id))
+        request = request_of(**asked)
+        with memory_errors("writing pictures"):
+            drafts = draft_pictures(request, chat or Chat(), wegen, language_progress(cls.hidden.unique_id))
         features = torch.stack([draft.features for draft in drafts])
         own = wegen.config.size
         notes = (note for draft in drafts for note in draft.notes)

@@ -9,6 +9,7 @@ from ..network import few_rows
 from ..network.agent import Agent
 from ..network.configuration import WeGenConfig
 from ..network.decoder import empty_decoder
+from ..network.prefixes import PrefixCache
 from ..network.vision_encoder import VisionEncoder
 from .quantise import whole_numbers
 from .reader import Checkpoint, Part
@@ -29,6 +30,7 @@ def load_wegen(checkpoint: Checkpoint, device: str | torch.device, dtype: torch.
         agent=fill(agent, checkpoint.language_model, device, dtype),
         device=device,
         dtype=dtype,
+        prefixes=PrefixCache(),
     )
 
 

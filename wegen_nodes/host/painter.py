@@ -18,6 +18,7 @@ from ...models.painting.diffusers_painter import may_change, steps_for_strength
 from ...models.painting.painter import PaintJob, start_noise
 from ...models.painting.schedule import published_sigmas
 from ...models.values import SamplerSettings
+from .parts import memory_errors
 
 PUBLISHED = "published"
 
@@ -96,8 +97,9 @@ class HostPainter:
             latent = self.vae.encode(padded).float().expand(len(job.seeds), -1, -1, -1).contiguous()
         if job.change is not None:
             mask = latent_mask(job.change, cell)[:, 0]
-        samples = sample(self.model, config, job.features, noise, latent, job.settings, mask, job.seeds[0])
-        return self.vae.decode(samples)[:, : job.height, : job.width].float().cpu()
+        with memory_errors(f"painting {len(job.seeds)} pictures of {job.width} x {job.height} pixels"):
+            samples = sample(self.model, config, job.features, noise, latent, job.settings, mask, job.seeds[0])
+            return self.vae.decode(samples)[:, : job.height, : job.width].float().cpu()
 
 
 def sample(

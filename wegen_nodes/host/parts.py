@@ -29,6 +29,8 @@ from ...models.errors import WeGenError
 GIB = 2**30
 SPARE = GIB
 """Bytes of memory that are left to everything else when a part is read."""
+PREFIXES = "wegen_prefixes"
+"""The language model's patcher keeps under this name what was read before."""
 _PLAIN = frozenset(vars(nn.Module())) - {"_parameters", "_buffers"}
 _read_parts: weakref.WeakSet[Weights] = weakref.WeakSet()  # those that are in memory now
 
@@ -237,6 +239,11 @@ def _part_patcher(base: type) -> type:
                 self.weights.leave(network_of(self.model))
                 self.model.device = self.offload_device
             return super().detach(unpatch_all)
+
+        def partially_unload(self, *args, **kwargs):
+            if self.get_attachment(PREFIXES) is not None:
+                self.get_attachment(PREFIXES).clear()
+            return super().partially_unload(*args, **kwargs)
 
         def _leaves(self) -> bool:
             if comfy.model_management.is_device_cpu(self.load_device):
