@@ -8,6 +8,7 @@ from comfy_api.latest import io, ui
 from ..models.editing.predicted_mask import heat_map
 from ..models.engine import predict_masks
 from .host.bundle import language_progress
+from .host.parts import memory_errors
 from .inputs import inputs, instruction, references, wegen
 from .sockets import CATEGORY, ChatType
 from .turn import models_of, request_of
@@ -43,7 +44,8 @@ class WeGenConsistencyMask(io.ComfyNode):
     @classmethod
     def execute(cls, chat, wegen=None, **asked) -> io.NodeOutput:
         wegen = models_of(chat, wegen=wegen).wegen
-        found = predict_masks(request_of(**asked), chat, wegen, language_progress(cls.hidden.unique_id))
+        with memory_errors("writing what would change"):
+            found = predict_masks(request_of(**asked), chat, wegen, language_progress(cls.hidden.unique_id))
         before = chat.last.answer.picture
         maps = torch.stack([heat_map(before, one.heat, one.mask) for one in found])
         masks = torch.stack([one.mask for one in found])

@@ -10,11 +10,14 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..models.engine import TurnRequest, TurnResult, draft_pictures, take_turn
+from ..models.errors import WeGenError
 from ..models.media.metadata import turns_of
+from ..models.options import OPTIONS
 from ..models.values import Chat, References
 from .host import png_metadata
 from .host.bundle import counted, language_progress, tell_phase
 from .host.painter import HostPainter, conditioning
+from .host.parts import memory_errors
 from .inputs import inputs, instruction, references, wegen
 from .sockets import CATEGORY, ChatType, WeGenType
 
@@ -77,7 +80,8 @@ def _take_turn(cls: type[io.ComfyNode], models: Models, chat: Chat, picked: int,
         painter = HostPainter(models.model, models.vae, wegen.config, on_begin, counted(node, "painting"))
         return take_turn(request, chat, painter, wegen, language_progress(node))
 
-    result = wegen.recall_painted((request, chat, models.model, models.vae), answer)
+    with memory_errors("making pictures"):
+        result = wegen.recall_painted((request, chat, models.model, models.vae), answer)
     last = result.chat.last
     before = Chat(result.chat.turns[:-1])
     record = [turns_of(before, last.instruction, answer) for answer in last.answers]
@@ -217,7 +221,9 @@ class WeGenConditioning(io.ComfyNode):
 
     @classmethod
     def execute(cls, wegen, chat=None, width=0, height=0, **asked) -> io.NodeOutput:
-        drafts = draft_pictures(request_of(**asked), chat or Chat(), wegen, language_progress(cls.hidden.unique_id))
+        request = request_of(**asked)
+        with memory_errors("writing pictures"):
+            drafts = draft_pictures(request, chat or Chat(), wegen, language_progress(cls.hidden.unique_id))
         features = torch.stack([draft.features for draft in drafts])
         own = wegen.config.size
         notes = (note for draft in drafts for note in draft.notes)

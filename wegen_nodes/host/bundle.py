@@ -10,6 +10,8 @@ from typing import Any
 
 import comfy.model_management
 import comfy.utils
+import torch
+from comfy.patcher_extension import CallbacksMP
 from comfy_execution.utils import get_executing_context
 from server import PromptServer
 
@@ -19,9 +21,11 @@ from ...models.checkpoints.wegen import WeGen
 from ...models.encoding import lack_features, look_at, unseen, with_features
 from ...models.engine import Progress, TurnResult
 from ...models.network.configuration import WeGenConfig
+from ...models.network.prefixes import PrefixCache
 from ...models.prompting.decoding import OnStep
 from ...models.values import Chat, References
 from .loading import compute_dtype, load_part
+from .parts import PREFIXES
 
 #: turns whose words and features are kept; each holds on to its chat's pictures
 REMEMBERED = 8
@@ -43,6 +47,8 @@ class WeGenBundle:
         self.tokenizer: Tokenizer = checkpoint.tokenizer
         self.vision_patcher = load_part(str(folder), "vision_encoder", precision)
         self.patcher = load_part(str(folder), "language_model", precision)
+        self.patcher.set_attachments(PREFIXES, prefixes := PrefixCache(_prefix_bytes(self.patcher.load_device)))
+        self.patcher.add_callback(CallbacksMP.ON_DETACH, lambda *_: prefixes.clear())
         self._answers: OrderedDict[Hashable, Any] = OrderedDict()
         self._painted: list[tuple[Hashable, TurnResult]] = []
         self._read: tuple[Chat, Chat] | None = None  # the last chat with pictures of other models, and as it was read
@@ -123,7 +129,19 @@ class WeGenBundle:
             agent=self.patcher.model,
             device=patcher.load_device,
             dtype=compute_dtype(patcher),
+            prefixes=self._prefixes(),
         )
+
+    def _prefixes(self) -> PrefixCache:
+        """What the language model has read before. Its patcher owns it, and forgets it when the host wants memory."""
+        prefixes: PrefixCache = self.patcher.get_attachment(PREFIXES)
+        prefixes.belongs_to((self.patcher.patches_uuid, self.patcher.loaded_size()))
+        return prefixes
+
+
+def _prefix_bytes(device: torch.device) -> int:
+    """A sixteenth of the device's memory for what was read before, and at most a GiB."""
+    return min(2**30, comfy.model_management.get_total_memory(device) // 16)
 
 
 def progress() -> OnStep:

@@ -19,6 +19,7 @@ from ...models.painting.painter import PaintJob, start_noise
 from ...models.painting.schedule import published_sigmas
 from ...models.prompting.decoding import OnStep
 from ...models.values import SamplerSettings
+from .parts import memory_errors
 
 PUBLISHED = "published"
 
@@ -106,10 +107,11 @@ class HostPainter:
             latent = self.vae.encode(padded).float().expand(len(job.seeds), -1, -1, -1).contiguous()
         if job.change is not None:
             mask = latent_mask(job.change, cell)[:, 0]
-        samples = sample(
-            self.model, config, job.features, noise, latent, job.settings, mask, job.seeds[0], self.on_step
-        )
-        return self.vae.decode(samples)[:, : job.height, : job.width].float().cpu()
+        with memory_errors(f"painting {len(job.seeds)} pictures of {job.width} x {job.height} pixels"):
+            samples = sample(
+                self.model, config, job.features, noise, latent, job.settings, mask, job.seeds[0], self.on_step
+            )
+            return self.vae.decode(samples)[:, : job.height, : job.width].float().cpu()
 
 
 def sample(
