@@ -37,7 +37,7 @@ def _png(pixels: np.ndarray) -> bytes:
 
 
 def sample_files(sample: Sample) -> Iterator[tuple[str, bytes]]:
-    """The files of a sample in a shard, its JSON first: what follows the sample's number in the name, and the content."""
+    """The files of a sample in a shard, its JSON first: what follows its number in their names, and their content."""
     parts: list[dict[str, Any]] = []
     files: list[tuple[str, bytes]] = []
     pictures = 0

@@ -80,8 +80,8 @@ class Clip:
         times: float64 `[T]`: seconds of each decoded frame in the video.
         frames: uint8 `[T, H, W, 3]`, RGB, the right side up.
         sharpness, motion: float32 `[T]`; motion is from the frame before, 0 for the first.
-        camera: float64 `[T, 2, 3]`: where the points of the frame before, in pixels, are in each frame if they stand still;
-            not a number where that could not be measured, and for the first.
+        camera: float64 `[T, 2, 3]`: where points of the frame before, in pixels, are in each frame if they stand
+            still; not a number where that could not be measured, and for the first.
         names: things that the clip shows, in words.
         detections: boxes of each frame.
         tracks, instance_map: instances; uint8 `[T, H, W]`, 0 where there is none.

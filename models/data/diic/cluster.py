@@ -1,8 +1,8 @@
 """The stages as operators of Ray Data: a pool of actors for each, on one machine or on many.
 
-One clip is one row: its key, the clip itself, and why it was rejected. Ray moves rows between machines, holds back stages
-whose output is not taken, and does anew what a dead worker had in hand. The last operator writes each clip into the
-store, whose folder all machines must see.
+One clip is one row: its key, the clip itself, and why it was rejected. Ray moves rows between machines, holds back
+stages whose output is not taken, and does anew what a dead worker had in hand. The last operator writes each clip into
+the store, whose folder all machines must see.
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ def _check_room(ray, pipeline: Pipeline) -> None:
     ):
         if needed > there.get(name, 0) + 1e-6:
             raise StageError(
-                f"The stages need {needed:g} {name}s for their actors, but the cluster has {there.get(name, 0):g}. Give "
-                'fewer actors, or smaller shares such as "cpus": 0.2, in the configuration file.'
+                f"The stages need {needed:g} {name}s for their actors, but the cluster has {there.get(name, 0):g}. "
+                'Give fewer actors, or smaller shares such as "cpus": 0.2, in the configuration file.'
             )
 
 

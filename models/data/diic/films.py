@@ -194,10 +194,12 @@ def sample_film(
 ) -> Film:
     """A film by lot: `things` in each shot, up to 20, of which one to three go somewhere; the camera moves in most.
 
-    Two shots after each other are on different grounds. Raises ValueError for a number of things out of 1..20.
+    Two shots after each other are on different grounds. Raises StageError for numbers out of their limits.
     """
     if not 1 <= things <= 20:
-        raise ValueError(f"A shot has 1 to 20 things, got {things}.")
+        raise StageError(f"A shot has 1 to 20 things, got {things}.")
+    if not 0.5 <= seconds <= 60:
+        raise StageError(f"A shot is 0.5 to 60 seconds long, got {seconds:g}.")
     rng = Random(f"rendered film {seed}")
     made: list[Shot] = []
     for _ in range(shots):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image
@@ -56,7 +57,7 @@ class SelectFrames:
     def _select(self, clip: Clip) -> Clip:
         levels = [grey(frame) for frame in clip.frames]
         sharpness = np.array([sharpness_of(one) for one in levels], np.float32)
-        motion = np.array([0, *(np.abs(b - a).mean() for a, b in zip(levels, levels[1:], strict=False))], np.float32)
+        motion = np.array([0, *(np.abs(b - a).mean() for a, b in pairwise(levels))], np.float32)
         clip = replace(clip, sharpness=sharpness, motion=motion)
         sharp = np.flatnonzero(sharpness >= max(self.least_edges, self.least_sharpness * sharpness.max()))
         if len(sharp) < self.fewest:

@@ -1,8 +1,8 @@
 """What a run leaves on disk while it works, so that it can be stopped at any time, and the shards at its end.
 
 `work/cuts/` has a file for each video with its clips, `work/clips/` one for each clip that is done: a tar file with
-what became of it (`clip.json`) and its samples. A file appears whole or not at all, and its name is the clip's key, so a
-clip that is done twice, by whichever machine, is there once.
+what became of it (`clip.json`) and its samples. A file appears whole or not at all, and its name is the clip's key, so
+a clip that is done twice, by whichever machine, is there once.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class GroundFromTruth:
 
 
 class SegmentFromTruth:
-    """The visible pixels of the thing whose box is most like the one asked for. Which thing that is, it does not say."""
+    """The visible pixels of the thing whose box is most like the one asked for, without saying which thing that is."""
 
     def segment(self, clip: Clip, frame: int, boxes: Sequence[tuple[float, float, float, float]]) -> list[np.ndarray]:
         _, labels = true_labels(clip, frame)
