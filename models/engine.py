@@ -22,7 +22,7 @@ from .encoding import lack_features, look_at, unseen, with_features
 from .errors import AnsweredInWords, WeGenError
 from .media.images import to_pil
 from .network.configuration import WeGenConfig
-from .options import CREATIVITY, REFINE_CREATIVITY
+from .options import CREATIVITY, OPTIONS, REFINE_CREATIVITY
 from .painting.painter import Painter, PaintJob, require_size
 from .painting.schedule import published_timesteps
 from .prompting.asking import ask
@@ -84,6 +84,53 @@ class TurnRequest(Value):
             raise WeGenError(f"Features are collected 'aligned' or 'released', not {self.settings.collection!r}.")
         self.sampling_of(0)
 
+    @classmethod
+    def from_options(
+        cls,
+        instruction: str,
+        options: Mapping[str, Any],
+        references: References | None = None,
+        edit_mask: Tensor | None = None,
+        keep_mask: Tensor | None = None,
+    ) -> TurnRequest:
+        """The request that values of `options.OPTIONS` make; those that are left out have their defaults.
+
+        A width without a height, or the other way round, is a square.
+
+        Raises:
+            WeGenError: an empty instruction, or a number outside of its limits.
+        """
+        value = {name: options.get(name, option.default) for name, option in OPTIONS.items()}
+        most = OPTIONS["batch_size"].maximum
+        if not 1 <= value["batch_size"] <= most:
+            raise WeGenError(f"The batch size is {value['batch_size']}; set 1 or more, at most {most}.")
+        own = AutoMask(value["threshold"] or None, value["grow"], value["soften"]) if value["auto_mask"] else None
+        settings = SamplerSettings(
+            steps=value["steps"],
+            guidance_scale=value["cfg"],
+            feature_guidance=value["feature_guidance"],
+            collection=value["collection"],
+            sampler=value["sampler_name"],
+            scheduler=value["scheduler"],
+            strength=value["strength"],
+            auto_mask=own,
+            align=value["align"],
+            match_tone=value["match_tone"],
+        )
+        width, height = value["width"], value["height"]
+        return cls(
+            instruction,
+            tuple(value["seed"] + number for number in range(value["batch_size"])),
+            references or References(),
+            value["rewrite"],
+            # Without a word of the user's the default depends on the turn.
+            options.get("creativity"),
+            prompt_override=value["rewritten"],
+            size=(width or height, height or width) if width or height else None,
+            masks=Masks(edit_mask, keep_mask, value["release"]),
+            settings=settings,
+        )
+
     @property
     def overrides(self) -> tuple[str, ...]:
         """The words of `prompt_override` for each seed; empty strings where there are none."""
@@ -112,6 +159,8 @@ class PictureDraft(Value):
     seed: int
     notes: tuple[str, ...] = ()
     """Plain sentences for the user: what the model no longer remembers, and what the description lacks."""
+    attempts: int = 0
+    """How often its words were drawn until these were taken; 0 where nothing was rewritten."""
 
 
 class Progress(NamedTuple):
@@ -152,6 +201,8 @@ class TurnResult(NamedTuple):
     """`[B, H, W]` in 0..1, where each picture was allowed to change; None where all of every picture is new."""
     spoken: str = ""
     """What the model answered in words instead of a picture; the chat is then the one there was."""
+    attempts: tuple[int, ...] = ()
+    """How often the words of each picture were drawn; 0 where nothing was rewritten."""
 
     @property
     def pictures(self) -> Tensor:
@@ -205,11 +256,7 @@ def take_turns(
     """The next turns of many chats in one batch: what `take_turn` gives one by one."""
     turns = [_begin(request, chat, parts) for request, chat in zip(requests, chats, strict=True)]
     written = _drafts(turns, parts, progress)
-    items = [
-        _Item(turn, draft, turn.view, turn.view_features, draft.features)
-        for turn, some in zip(turns, written, strict=True)
-        for draft in some.drafts
-    ]
+    items = [turn.item(draft) for turn, some in zip(turns, written, strict=True) for draft in some.drafts]
     for item in items:
         item.plan_change(parts.config)
     _look_closer(items, parts, progress)
@@ -229,7 +276,8 @@ def draft_pictures(
     progress: Progress = Progress(),  # noqa: B008 - immutable
 ) -> list[PictureDraft]:
     """The language side of `take_turn` alone: words and features, for graphs that paint with the host's own nodes."""
-    [written] = _drafts([_begin(request, chat, parts)], parts, progress)
+    # Who paints elsewhere paints all of the picture: it is read as a whole, whatever masks keep of it.
+    [written] = _drafts([_begin(replace(request, masks=Masks(release=True)), chat, parts)], parts, progress)
     if written.spoken:
         raise AnsweredInWords(written.spoken)
     return written.drafts
@@ -246,14 +294,11 @@ def predict_masks(
     [written] = _drafts([turn], parts, progress)
     if written.spoken:
         raise AnsweredInWords(written.spoken)
-    before, how = turn.before, request.settings.auto_mask
-    if how is None:
+    turn.before  # noqa: B018 - says what is wrong with an empty chat
+    if request.settings.auto_mask is None:
         raise WeGenError("The model's own mask is off in the settings; give an AutoMask.")
-    height, width = before.picture.shape[:2]
-    return [
-        predict_edit_mask(turn.view_features, draft.features, height, width, how, parts.config.features)
-        for draft in written.drafts
-    ]
+    found = [turn.item(draft).own_mask(request.settings.auto_mask, parts.config) for draft in written.drafts]
+    return [own if turn.allowed is None else own._replace(mask=own.mask * turn.allowed) for own in found]
 
 
 # --- before anything is computed --------------------------------------------------------------------------------------
@@ -289,6 +334,9 @@ class _Turn:
         features = self.chat.last.answer.features if self.is_edit else None
         return torch.empty(0) if features is None else features
 
+    def item(self, draft: PictureDraft) -> _Item:
+        return _Item(self, draft, self.view, self.view_features, draft.features)
+
     def result(self, items: Sequence[_Item], answers: Sequence[Answer], spoken: str) -> TurnResult:
         if spoken:
             return TurnResult(self.original, tuple(self.notes), None, spoken)
@@ -307,7 +355,8 @@ class _Turn:
         if any(item.change is not None for item in items):
             change = torch.stack([everywhere(*self.size) if item.change is None else item.change for item in items])
         notes = [*self.notes, *(note for item in items for note in (*item.draft.notes, *item.notes))]
-        return TurnResult(self.original.add(turn), tuple(dict.fromkeys(notes)), change)
+        attempts = tuple(item.draft.attempts for item in items)
+        return TurnResult(self.original.add(turn), tuple(dict.fromkeys(notes)), change, attempts=attempts)
 
 
 def _begin(request: TurnRequest, chat: Chat, parts: Parts) -> _Turn:
@@ -430,6 +479,7 @@ def _write(asked: Sequence[_Words], parts: Parts, progress: Progress) -> list[_W
     wegen = parts.load_language(rows * 2 if guided else rows, max(_positions(one, config, tokenizer) for one in asked))
     notes = [_notes(one, config, tokenizer) for one in asked]
     texts: list[list[str]] = [list(one.overrides) for one in asked]
+    attempts = [[0] * len(one.seeds) for one in asked]
     spoken = [""] * len(asked)
     for sampling in dict.fromkeys(one.sampling for one in asked):
         chosen = [n for n, one in enumerate(asked) if one.sampling == sampling and not all(one.overrides)]
@@ -452,6 +502,9 @@ def _write(asked: Sequence[_Words], parts: Parts, progress: Progress) -> list[_W
                 notes[n] += (report([one for one in written[place] if not one.spoken]),)
                 fallback = _valid(drawn[0] or found)
                 rewrites = [fallback if one.spoken else one.text or _valid(found) for one in written[place]]
+                attempts[n] = [
+                    0 if o else one.attempts for o, one in zip(asked[n].overrides, written[place], strict=True)
+                ]
             else:
                 rewrites = [found] * len(asked[n].seeds)
             texts[n] = [override or text for override, text in zip(asked[n].overrides, rewrites, strict=True)]
@@ -459,8 +512,8 @@ def _write(asked: Sequence[_Words], parts: Parts, progress: Progress) -> list[_W
     return [
         _Written(
             [
-                PictureDraft(text, features[n, text], seed, tuple(dict.fromkeys(filter(None, notes[n]))))
-                for text, seed in zip(texts[n], one.seeds, strict=not spoken[n])
+                PictureDraft(text, features[n, text], seed, tuple(dict.fromkeys(filter(None, notes[n]))), tries)
+                for text, seed, tries in zip(texts[n], one.seeds, attempts[n], strict=not spoken[n])
             ],
             spoken[n],
         )
@@ -552,16 +605,8 @@ class _Item:
         self.change = self.turn.allowed
         how = self.settings.auto_mask
         if how is not None and self.turn.request.masks.edit is None:
-            height, width = self.turn.size
-            box = self.view
-            own = predict_edit_mask(
-                self.before_features, self.draft.features, box.height, box.width, how, config.features
-            )
-            mask = own.mask
-            if (box.height, box.width) != (height, width):
-                mask = torch.zeros(height, width)
-                mask[box.box] = own.mask
-            self.change = mask if self.turn.allowed is None else mask * self.turn.allowed
+            own = self.own_mask(how, config)
+            self.change = own.mask if self.turn.allowed is None else own.mask * self.turn.allowed
             if own.note:
                 self.notes.append(own.note)
             self.nothing_meant = own.empty
@@ -570,6 +615,16 @@ class _Item:
                 known = bool(before) and _same_words(self.draft.rewrite, before)
                 self.notes.append(ALREADY_SO if known else NOT_UNDERSTOOD.format(order=self.turn.request.instruction))
         self.keep_cells()
+
+    def own_mask(self, how: AutoMask, config: WeGenConfig) -> PredictedMask:
+        """The model's own mask at full size; the user's masks are not in it."""
+        box = self.view
+        own = predict_edit_mask(self.before_features, self.draft.features, box.height, box.width, how, config.features)
+        if (box.height, box.width) == self.turn.size:
+            return own
+        mask, heat = torch.zeros(*self.turn.size), torch.zeros(*self.turn.size)
+        mask[box.box], heat[box.box] = own.mask, own.heat
+        return own._replace(mask=mask, heat=heat)
 
     def keep_cells(self) -> None:
         """Give cells that may not change the features that they had."""

@@ -255,6 +255,18 @@ def test_the_painters_settings_never_ask_the_language_model_again(open_language,
         assert len(parts.answers) == count + 1
 
 
+def test_drafts_for_other_painters_are_of_the_whole_picture(open_language):
+    """Even of a large picture of which an earlier turn keeps a part, where a turn would look at the rest alone."""
+    picture, keep = torch.rand(96, 96, 3), torch.zeros(96, 96)
+    keep[20:] = 1
+    chat = Chat().add(Turn("x", (Answer("x", torch.ones(64, 32), picture, 0),), keep_mask=keep))
+    parts, request = Recorded(open_language), TurnRequest("make it night", rewrite=False)
+    engine.draft_pictures(request, chat, parts)
+    take_turn(request, chat, Brush(), parts)
+    drafted, taken = (question.chat for question in parts.questions)
+    assert drafted == chat != taken
+
+
 def test_defaults_are_those_of_the_table():
     request, how = TurnRequest("a cat"), AutoMask()
     settings = request.settings

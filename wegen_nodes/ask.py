@@ -8,6 +8,7 @@ from ..models.encoding import encode_reference
 from ..models.prompting.asking import ask
 from ..models.prompting.conversation import ask_prompt
 from .host.bundle import progress
+from .host.parts import memory_errors
 from .inputs import references, wegen
 from .sockets import CATEGORY, ChatType
 
@@ -21,7 +22,7 @@ class WeGenAsk(io.ComfyNode):
             category=CATEGORY,
             description="Answers questions about a picture, references or a chat: what is there, where, how many.",
             is_output_node=True,
-            search_aliases=["wegen caption", "describe image", "vqa"],
+            search_aliases=["wegen caption", "describe image", "vqa", "vlm", "llm", "chat"],
             inputs=[
                 wegen(),
                 io.String.Input(
@@ -51,5 +52,6 @@ class WeGenAsk(io.ComfyNode):
         for subject in subjects:
             prompt = ask_prompt(wegen.config, wegen.tokenizer, question, subject, chat)
             model = wegen.load_language(1, prompt.tokens(wegen.tokenizer) + limit)
-            answers.append(ask(model, question, subject, chat, limit, progress()))
+            with memory_errors("answering a question"):
+                answers.append(ask(model, question, subject, chat, limit, progress()))
         return io.NodeOutput(answers, ui=ui.PreviewText("\n\n".join(answers)))

@@ -218,7 +218,7 @@ class WeGenResult(io.ComfyNode):
         answered = answer(turn, image, feather, align, match_tone)
         answers = answered.chat.last.answers
         pictures = torch.stack([one.picture for one in answers])
-        record = [turns_of(turn.chat, turn.instruction, one.rewrite, one.seed) for one in answers]
+        record = [turns_of(turn.chat, turn.instruction, one) for one in answers]
         write_down(cls.hidden.prompt, str(cls.hidden.unique_id), cls.hidden.extra_pnginfo, record)
         if prefix:
             shown = ui.ImageSaveHelper.get_save_images_ui(pictures, prefix, cls=cls)

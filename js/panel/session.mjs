@@ -13,6 +13,8 @@ import { t } from "./strings.mjs";
 
 const REMEMBERED = "wegen.panel";
 const LARGEST_SEED = 2 ** 48;
+/** What turns are made of, known before the first one is sent. */
+const NODES = ["WeGenLoadModel", "WeGenGenerate", "WeGenRefine", "WeGenChat", "SaveImage", "PreviewAny"];
 export const OWN_PAINTER = "wegen";
 
 export const randomSeed = () => Math.floor(Math.random() * LARGEST_SEED);
@@ -98,7 +100,7 @@ export class Session {
 
   /** Find out what the nodes offer, and open the chat that was open before. */
   async start() {
-    const { WeGenLoadModel, WeGenGenerate } = await host.definitionsOf(["WeGenLoadModel", "WeGenGenerate"]);
+    const { WeGenLoadModel, WeGenGenerate } = await host.definitionsOf(NODES);
     const of = (name) => host.inputOf(WeGenGenerate, name);
     this.models = host.inputOf(WeGenLoadModel, "model").options ?? [];
     this.samplers = of("sampler_name").options;
@@ -266,9 +268,9 @@ export class Session {
       const { prompt, workflow } = await this.#graphOf(turn);
       if (!this.doc.turns[turn.id]) return;
       this.live.set(turn.id, null);
-      await this.store.flush();
       const pnginfo = { workflow, wegen_panel: { chat: id, turn: turn.id } };
-      await this.runs.submit(turn.prompt, prompt, pnginfo, this.#handlers(turn));
+      // Both at once: the first words come the sooner.
+      await Promise.all([this.store.flush(), this.runs.submit(turn.prompt, prompt, pnginfo, this.#handlers(turn))]);
     } catch (error) {
       Object.assign(turn, { status: "failed", error: error.message });
       this.changed();
@@ -323,7 +325,7 @@ export class Session {
     const record = files.length ? await this.#wordsOf(files[0]) : null;
     turn.pictures = files.map(({ filename, subfolder, type }, index) => {
       const last = record?.[index]?.at?.(-1);
-      return { file: { filename, subfolder, type }, words: last?.rewrite ?? "", seed: last?.seed ?? turn.seed + index, ...(found.chats && { chat: found.chats[index] }) };
+      return { file: { filename, subfolder, type }, words: last?.shows ?? last?.rewrite ?? "", seed: last?.seed ?? turn.seed + index, ...(found.chats && { chat: found.chats[index] }) };
     });
     const words = new Set(turn.pictures.map((picture) => picture.words));
     const lines = texts(found.reply).split("\n");
@@ -405,7 +407,7 @@ export class Session {
       const turns = Object.values(pngJson(texts, "wegen") ?? {}).at(-1)?.[0];
       if (Array.isArray(turns)) {
         notes = turns.map((turn, index) => `${index + 1}. ${turn.instruction}`).join("\n");
-        words = turns.at(-1)?.rewrite ?? "";
+        words = turns.at(-1)?.shows ?? turns.at(-1)?.rewrite ?? "";
       }
     }
     const file = source instanceof Blob ? await host.upload(source, source.name || "pasted.png") : source;

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from ..pipeline import Pipeline
     from ..values import Chat, References
 
-#: options of `options.OPTIONS` under their own names; the others are said in other ways here, or run in ComfyUI only
-_OPTIONS = ("seed", "rewrite", "creativity", "steps", "feature_guidance", "collection", "strength", "auto_mask",
-            "threshold", "grow", "soften", "release", "align", "match_tone")  # fmt: skip
+#: said in other ways here, or of ComfyUI only
+_OTHERS = ("batch_size", "cfg", "width", "height", "sampler_name", "scheduler", "rewritten")
+_OPTIONS = tuple(name for name in OPTIONS if name not in _OTHERS)
 
 
 class _Refine(argparse.Action):
@@ -77,10 +77,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--chat", type=Path, metavar="FILE", help="go on with a saved chat: the instruction changes its last picture")
     add("--save-chat", type=Path, metavar="FILE", help="save the chat with all its turns")
     add("--json", type=Path, metavar="FILE", help="write what each turn was asked, read, drew and took")
-    add("--count", type=_number(OPTIONS["batch_size"]), default=OPTIONS["batch_size"].default,
-        help="pictures a turn; default %(default)s")  # fmt: skip
+    add("--count", type=_number(OPTIONS["batch_size"]), default=OPTIONS["batch_size"].default, dest="batch_size",
+        metavar="N", help="pictures a turn; default %(default)s")  # fmt: skip
     add("--size", type=_size, metavar="N or WxH", help="pixels; default the checkpoint's own")
-    add("--guidance-scale", type=float, metavar="SCALE", default=OPTIONS["cfg"].default,
+    add("--guidance-scale", type=float, metavar="SCALE", default=OPTIONS["cfg"].default, dest="cfg",
         help=OPTIONS["cfg"].help)  # fmt: skip
     add("--temperature", type=float, help="of the rewrite, in place of the creativity; 0 takes the likeliest words")
     add("--top-p", type=float, help="of the rewrite, in place of the creativity; below 1 cuts off unlikely words")
@@ -187,38 +187,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _request(arguments: argparse.Namespace, turn: Mapping[str, Any]) -> TurnRequest:
     """What one turn asks for."""
-    from ..editing.refinement import Masks
+    from dataclasses import replace
+
     from ..engine import TurnRequest
     from ..prompting.text_sampling import TextSampling
-    from ..values import AutoMask, SamplerSettings
 
-    own = None
-    if arguments.auto_mask:
-        own = AutoMask(arguments.threshold or None, arguments.grow, arguments.soften)
-    settings = SamplerSettings(
-        steps=arguments.steps,
-        guidance_scale=arguments.guidance_scale,
-        feature_guidance=arguments.feature_guidance,
-        collection=arguments.collection,
-        strength=arguments.strength,
-        auto_mask=own,
-        align=arguments.align,
-        match_tone=arguments.match_tone,
+    options = {name: getattr(arguments, name) for name in (*_OPTIONS, "batch_size", "cfg")}
+    request = TurnRequest.from_options(
+        turn["instruction"], options, edit_mask=turn["edit_mask"], keep_mask=turn["keep_mask"]
     )
-    sampling = None
-    if arguments.temperature is not None or arguments.top_p is not None:
-        creativity = OPTIONS["creativity"].default if arguments.creativity is None else arguments.creativity
-        sampling = TextSampling.from_creativity(creativity, arguments.temperature, arguments.top_p)
-    return TurnRequest(
-        turn["instruction"],
-        tuple(range(arguments.seed, arguments.seed + arguments.count)),
-        rewrite=arguments.rewrite,
-        creativity=arguments.creativity,
-        sampling=sampling,
-        size=arguments.size,
-        masks=Masks(turn["edit_mask"], turn["keep_mask"], arguments.release),
-        settings=settings,
-    )
+    request = replace(request, size=arguments.size)
+    if arguments.temperature is None and arguments.top_p is None:
+        return request
+    creativity = OPTIONS["creativity"].default if arguments.creativity is None else arguments.creativity
+    sampling = TextSampling.from_creativity(creativity, arguments.temperature, arguments.top_p)
+    return replace(request, sampling=sampling)
 
 
 def _with_references(request: TurnRequest, references: References) -> TurnRequest:
@@ -238,7 +221,7 @@ def _record(
     request: TurnRequest, before: Chat, result: TurnResult, pipeline: Pipeline, seconds: float
 ) -> dict[str, Any]:
     """What there is to say of one turn, for `--json`."""
-    from ..prompting.conversation import picture_prompt
+    from ..prompting.conversation import picture_prompt, rewrite_prompt
 
     record: dict[str, Any] = {
         "instruction": request.instruction,
@@ -247,16 +230,18 @@ def _record(
         "answered_in_words": result.spoken,
         "pictures": [],
     }
+    read = pipeline.config, pipeline.wegen.tokenizer, before, request.instruction, request.references
+    if result.spoken or any(result.attempts):
+        record["read_for_the_rewrite"] = _readable(rewrite_prompt(*read).text)
     for index, answer in enumerate(() if result.spoken else result.chat.last.answers):
-        prompt = picture_prompt(
-            pipeline.config, pipeline.wegen.tokenizer, before, request.instruction, request.references, answer.rewrite
-        )
+        prompt = picture_prompt(*read, answer.rewrite)
         change = None if result.change is None else result.change[index]
         height, width = answer.picture.shape[:2]
         record["pictures"].append(
             {
                 "seed": answer.seed,
                 "rewrite": answer.rewrite,
+                "attempts": result.attempts[index],
                 "shows": answer.described,
                 "read_by_the_language_model": _readable(prompt.text),
                 "could_change": 1.0 if change is None else round(float((change > 0).float().mean()), 6),
@@ -302,14 +287,14 @@ def _save(chat: Chat, pipeline: Pipeline, folder: Path) -> None:
             "settings": json.dumps(dataclasses.asdict(turn.settings)),
             "model": pipeline.config.name,
             "software": f"wegen {package_version()}",
-            KEY: json.dumps(turns_of(before, turn.instruction, answer.rewrite, answer.seed), ensure_ascii=False),
+            KEY: json.dumps(turns_of(before, turn.instruction, answer), ensure_ascii=False),
         }
         info = PngInfo()
         for key, text in texts.items():
             info.add_itxt(key, text)
         with _new_file(folder, f"turn{number}_seed{answer.seed}") as file:
             to_pil(answer.picture).save(file, format="png", pnginfo=info)
-        print(f"{file.name}: {answer.rewrite}", flush=True)
+        print(f"{file.name}: {answer.described}", flush=True)
 
 
 @contextmanager

@@ -40,24 +40,35 @@ THRESHOLDS: Mapping[str, float] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Batch:
-    """The pictures of one wish.
+class Pictures:
+    """The pictures of one wish, drawn from words of one kind.
 
     Attributes:
         distinct: how many different scenes the judge sees in them, by objects and ground.
         vendi: the Vendi score of their vision features.
-        in_rewrites: of everything that the wish names, whether it is in each rewrite.
+        in_words: of everything that the wish names, whether it is in each description.
         in_pictures: the same for each picture, as judged.
-        rewrites: how the words came to be; empty where the wish was drawn as it stands.
     """
 
     distinct: int
     vendi: float
-    in_rewrites: tuple[bool, ...]
+    in_words: tuple[bool, ...]
     in_pictures: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What became of one wish.
+
+    Attributes:
+        alone: drawn from the first words of the model's, without any check.
+        checked: drawn from those that checks prefer; the same where the wish was drawn as it stands.
+        rewrites: how the preferred words came to be; empty where the wish was drawn as it stands.
+    """
+
+    alone: Pictures
+    checked: Pictures
     rewrites: tuple[Rewrite, ...] = ()
-    alone: tuple[bool, ...] = ()
-    """What `in_rewrites` would be of the first words of the model's, without any check."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,14 +136,17 @@ def measure(
     many, one = seconds(pipeline, wishes, default)
     rewrites = [rewrite for batch in with_words for rewrite in batch.rewrites]
     return {
-        "distinct/with": statistics.mean(batch.distinct for batch in with_words),
-        "distinct/without": statistics.mean(batch.distinct for batch in without),
-        "vendi/with": statistics.mean(batch.vendi for batch in with_words),
-        "vendi/without": statistics.mean(batch.vendi for batch in without),
-        "named/rewrite": _share(mark for batch in with_words for mark in batch.alone),
-        "named/rewrite_with_checks": _share(mark for batch in with_words for mark in batch.in_rewrites),
-        "named/picture": _share(mark for batch in with_words for mark in batch.in_pictures),
-        _SCALE: [statistics.mean(batch.distinct for batch in found) for found in scale],
+        "distinct/with": statistics.mean(batch.alone.distinct for batch in with_words),
+        "distinct/with_checks": statistics.mean(batch.checked.distinct for batch in with_words),
+        "distinct/without": statistics.mean(batch.alone.distinct for batch in without),
+        "vendi/with": statistics.mean(batch.alone.vendi for batch in with_words),
+        "vendi/with_checks": statistics.mean(batch.checked.vendi for batch in with_words),
+        "vendi/without": statistics.mean(batch.alone.vendi for batch in without),
+        "named/rewrite": _share(mark for batch in with_words for mark in batch.alone.in_words),
+        "named/rewrite_with_checks": _share(mark for batch in with_words for mark in batch.checked.in_words),
+        "named/picture": _share(mark for batch in with_words for mark in batch.alone.in_pictures),
+        "named/picture_with_checks": _share(mark for batch in with_words for mark in batch.checked.in_pictures),
+        _SCALE: [statistics.mean(batch.alone.distinct for batch in found) for found in scale],
         "batch/ratio_16": many / one,
         "drawn/attempts": statistics.mean(rewrite.attempts for rewrite in rewrites),
         "drawn/at once": _share(rewrite.attempts == 1 for rewrite in rewrites),
@@ -152,25 +166,37 @@ def draw(pipeline: Pipeline, wish: Wish, sampling: TextSampling | None) -> Batch
     from ..engine import TurnRequest
     from ..media.images import to_pil
     from ..metrics.diversity import compare_features
-    from ..prompting.rewriting import rewrite
+    from ..prompting.rewriting import ATTEMPTS, rewrite
     from .batch_evaluator import BatchEvaluator, to_bytes
 
-    evaluator = BatchEvaluator(pipeline)
-    rewrites = [] if sampling is None else rewrite(pipeline.wegen, wish.text, range(SEEDS), sampling)
-    first = [] if sampling is None else rewrite(pipeline.wegen, wish.text, range(SEEDS), sampling, attempts=1)
-    words = tuple(one.text or wish.text for one in rewrites) or (wish.text,) * SEEDS
-    result = pipeline.take_turn(TurnRequest(wish.text, tuple(range(SEEDS)), prompt_override=words))
-    painted = result.pictures
-    seen = evaluator.read([to_bytes(picture) for picture in painted])
+    def written(attempts: int) -> list[Rewrite]:
+        return [] if sampling is None else rewrite(pipeline.wegen, wish.text, range(SEEDS), sampling, attempts=attempts)
+
+    def words_of(rewrites: Sequence[Rewrite]) -> list[str]:
+        return [one.text or wish.text for one in rewrites] or [wish.text] * SEEDS
+
+    first, preferred = written(1), written(ATTEMPTS)
+    alone, checked = words_of(first), words_of(preferred)
+    # Most words are the same in both: only the others are drawn once more.
+    other = [number for number in range(SEEDS) if checked[number] != alone[number]]
+    seeds, words = (*range(SEEDS), *other), (*alone, *(checked[number] for number in other))
+    painted = pipeline.take_turn(TurnRequest(wish.text, seeds, prompt_override=words)).pictures
+    seen = BatchEvaluator(pipeline).read([to_bytes(picture) for picture in painted])
     encoded = pipeline.wegen.encode_pictures([to_pil(picture) for picture in painted])
-    return Batch(
-        distinct=len({_objects_and_ground(named) for named in seen}),
-        vendi=compare_features(encoded).vendi,
-        in_rewrites=tuple(m for text in dict.fromkeys(words) for m in kept(wish.named, storybook.parse_caption(text))),
-        in_pictures=tuple(m for named in seen for m in kept(wish.named, named)),
-        rewrites=tuple(rewrites),
-        alone=tuple(m for one in first for m in kept(wish.named, storybook.parse_caption(one.text))),
-    )
+
+    def pictures(rewrites: Sequence[Rewrite], places: Sequence[int]) -> Pictures:
+        named = [seen[place] for place in places]
+        # Where nothing was written, the user's own words are drawn, but nothing has been named.
+        said = (storybook.parse_caption(one.text) for one in rewrites)
+        return Pictures(
+            distinct=len({_objects_and_ground(one) for one in named}),
+            vendi=compare_features(encoded[list(places)]).vendi,
+            in_words=tuple(mark for one in said for mark in kept(wish.named, one)),
+            in_pictures=tuple(mark for one in named for mark in kept(wish.named, one)),
+        )
+
+    places = [SEEDS + other.index(number) if number in other else number for number in range(SEEDS)]
+    return Batch(pictures(first, range(SEEDS)), pictures(preferred, places), tuple(preferred))
 
 
 def seconds(pipeline: Pipeline, wishes: Sequence[Wish], sampling: TextSampling) -> tuple[float, float]:
@@ -235,5 +261,5 @@ def print_table(numbers: Mapping[str, float | list[float]], cases: int) -> None:
             most = name.startswith("batch/")
             promise = "" if gate is None else f"at {'most' if most else 'least'} {gate:g}"
             good = gate is None or (value <= gate if most else value >= gate)
-        print(f"  {name:20} {text:>26}  {promise:14} {('ok' if good else 'MISSED') if promise else ''}".rstrip())
+        print(f"  {name:26} {text:>26}  {promise:14} {('ok' if good else 'MISSED') if promise else ''}".rstrip())
     sys.stdout.flush()

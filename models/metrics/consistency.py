@@ -55,16 +55,24 @@ class Area:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two pictures outside and inside the change area; None where there is no such area."""
+    """Two pictures outside and inside the change area; None where there is no such area.
+
+    Outside is all that masks keep in full, so only soft edges, and what may change, are not part of it.
+    """
 
     outside: Area | None
     inside: Area | None
+    blended: int = 0
+    """Pixels of the change area at the soft edges of masks, where old and new may be mixed."""
 
     def __str__(self) -> str:
-        return "\n".join(
+        lines = [
             f"{name} the change area: " + ("no pixels" if area is None else f"{area} ({area.pixels} pixels)")
             for name, area in (("Outside", self.outside), ("Inside", self.inside))
-        )
+        ]
+        if self.blended:
+            lines.append(f"{self.blended} pixels inside are soft edges of the masks: kept only in part.")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,8 @@ def compare(before: Tensor, after: Tensor, change: Tensor | None = None) -> Comp
     """
     old, new = _bytes(before, after)
     touched = np.zeros(old.shape[:2], bool) if change is None else (change > 0).numpy()
-    return Comparison(_area(old, new, ~touched), _area(old, new, touched))
+    blended = 0 if change is None else int(((change > 0) & (change < 1)).sum())
+    return Comparison(_area(old, new, ~touched), _area(old, new, touched), blended)
 
 
 def drift(chat: Chat) -> Drift:

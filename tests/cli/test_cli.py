@@ -157,7 +157,7 @@ def test_defaults_are_those_of_the_table(packed_dir):
     assert all(request.sampling_of(turns) == TurnRequest("x").sampling_of(turns) for turns in (0, 1))
     said = {name: getattr(arguments, name) for name in generate._OPTIONS}
     assert said == {name: OPTIONS[name].default for name in generate._OPTIONS} | {"creativity": None}
-    assert (arguments.count, arguments.guidance_scale) == (OPTIONS["batch_size"].default, OPTIONS["cfg"].default)
+    assert (arguments.batch_size, arguments.cfg) == (OPTIONS["batch_size"].default, OPTIONS["cfg"].default)
 
 
 def test_a_picture_of_ones_own_is_changed_and_every_turn_recorded(packed_dir, files, monkeypatch):
@@ -199,6 +199,17 @@ def test_a_picture_of_ones_own_is_changed_and_every_turn_recorded(packed_dir, fi
         "[INST] <img>...</img>make it red Everything else stays the same. [/INST]\n<img>"
     )
     assert "cat (picture 1)" in turns[1]["pictures"][0]["read_by_the_language_model"]
+    assert picture["attempts"] == 0 and "read_for_the_rewrite" not in turns[0]
+
+
+def test_a_record_tells_of_the_rewriting(packed_dir, tmp_path):
+    """Without chance words are drawn once; else until something is written that was not written before."""
+    for creativity, most in ((0, 1), (1, 4)):
+        out = ("--creativity", creativity, "--count", 2, "--steps", 1, "--json", tmp_path / "a.json")
+        assert run("generate", "a cat", "--model", packed_dir, "--out", tmp_path, *out) == 0
+        [turn] = json.loads((tmp_path / "a.json").read_text("utf-8"))["turns"]
+        assert turn["read_for_the_rewrite"].endswith("a cat [/INST]\n")
+        assert all(1 <= picture["attempts"] <= most for picture in turn["pictures"])
 
 
 def test_sizes(packed_dir, tmp_path):

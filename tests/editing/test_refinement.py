@@ -261,6 +261,23 @@ def test_what_masks_keep_back_is_said_and_not_remembered_as_done(wegen):
     assert found.reply.endswith("\nx") and found.chat.last.answer.described == "x"
 
 
+@pytest.mark.parametrize("kept", [False, True], ids=["nothing kept", "a half kept"])
+@pytest.mark.parametrize("side", [32, 90])
+def test_the_mask_that_is_shown_is_the_one_that_is_used(wegen, side, kept):
+    """Of a picture larger than is painted, with and without an area that an earlier turn keeps."""
+    picture = torch.rand(side, side, 3, generator=torch.Generator().manual_seed(4))
+    keep = torch.zeros(side, side)
+    keep[: side // 2] = kept
+    own = seen(wegen, picture)
+    chat, how = chat_with(picture, own, keep_mask=keep), AutoMask(0.5, 2, 2)
+    parts = Scripted(wegen, pointing_elsewhere(own, 20, 44))
+    request = TurnRequest("make it so", settings=SamplerSettings(auto_mask=how))
+    used = take_turn(request, chat, Painted(torch.rand(1, 1, 3)), parts).change
+    [shown] = engine.predict_masks(request, chat, parts)
+    assert shown.mask.shape == shown.heat.shape == (side, side) and shown.mask.any()
+    assert torch.equal(shown.mask, used[0]) and not (shown.mask * keep).any()
+
+
 def test_a_brought_picture_that_stays_as_it_is_is_described(wegen):
     own = seen(wegen, PICTURE)
     chat = Chat().add(Turn("", (Answer("", own, PICTURE, 0),)))

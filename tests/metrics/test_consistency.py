@@ -55,6 +55,16 @@ def test_what_changed_outside_and_inside(before, change):
     assert "PSNR" in str(found) and "largest difference 40 of 255" in str(found)
 
 
+def test_soft_edges_of_masks_are_named(before, change):
+    assert compare(before, before, change).blended == 0 and "soft" not in str(compare(before, before, change))
+    soft = change.clone()
+    soft[10], soft[5, 5] = soft[10] * 0.5, 0.01
+    after = torch.where(soft[..., None] > 0, lighter(before, 40), before)
+    found = compare(before, after, soft)
+    assert found.blended == 21 and found.outside.largest == 0 and found.outside.pixels == HEIGHT * WIDTH - 201
+    assert str(found).endswith("\n21 pixels inside are soft edges of the masks: kept only in part.")
+
+
 def test_similarity_outside_does_not_see_inside(before, change):
     found = compare(before, torch.where(change[..., None] > 0, 1 - before, before), change)
     assert found.outside.ssim == pytest.approx(1, abs=1e-5) and found.outside.psnr == math.inf

@@ -327,10 +327,14 @@ def test_a_batch_of_drafts_carries_its_rewrites(wegen):
 
 def test_saved_pictures_tell_their_turns():
     first = Turn("a cat", (Answer("a red cat", torch.zeros(1), torch.zeros(2, 2, 3), 3),))
-    assert turns_of(Chat((first,)), "make it night", "a red cat at night", 4) == [
+    night = replace(first.answer, rewrite="a red cat at night", seed=4)
+    told = [
         {"instruction": "a cat", "rewrite": "a red cat", "seed": 3},
         {"instruction": "make it night", "rewrite": "a red cat at night", "seed": 4},
     ]
+    assert turns_of(Chat((first,)), "make it night", night) == told
+    overruled = replace(night, shows="a red cat")
+    assert turns_of(Chat((first,)), "make it night", overruled) == [told[0], {**told[1], "shows": "a red cat"}]
 
 
 # --- creativity, and what the evaluation counts -----------------------------------------------------------------------
@@ -379,12 +383,13 @@ def test_evaluation_writes_all_its_numbers(tiny, reader, tmp_path, monkeypatch, 
     assert measured.run(parser.parse_args(["--json", str(file), "--cases", "2"])) == 0
     numbers = json.loads(file.read_text())
     assert list(numbers) == [
-        "distinct/with", "distinct/without", "vendi/with", "vendi/without", "named/rewrite",
-        "named/rewrite_with_checks", "named/picture",
+        "distinct/with", "distinct/with_checks", "distinct/without",
+        "vendi/with", "vendi/with_checks", "vendi/without",
+        "named/rewrite", "named/rewrite_with_checks", "named/picture", "named/picture_with_checks",
         "creativity/distinct", "batch/ratio_16",
     ]  # fmt: skip
     assert len(numbers["creativity/distinct"]) == 5
-    assert all(1 <= numbers[name] <= 3 for name in ("distinct/with", "vendi/with", "vendi/without"))
+    assert all(1 <= numbers[name] <= 3 for name in ("distinct/with", "distinct/with_checks", "vendi/with"))
     assert numbers["batch/ratio_16"] > 0 and "rising" in capsys.readouterr().out
     with pytest.raises(WeGenError, match="0 wishes"):
         measured.run(parser.parse_args(["--cases", "0"]))
