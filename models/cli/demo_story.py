@@ -21,21 +21,16 @@ WISH = "a quiet night"
 WISH_SEEDS = range(1, 7)
 HOUSE = Scene("meadow", "day", (Thing("house", "red", "big", 2, 2, "lit"),))
 CAT = Scene("snow", "day", (Thing("cat", "orange", "big", 1, 3, "facing right"),))
-COMBINATION = (
-    "put the house of @house at the lower right together with the cat of @cat at the bottom left on a beach at dusk"
-)
-OPENING = (
-    "on a meadow by day, a big red house with the lights off at the lower left, "
-    "a small white cloud at the upper right, a small green round tree at the bottom right."
-)
+COMBINATION = "the house of @house and the cat of @cat on a beach at sunset"
+OPENING = "a big red house on the left, a little white cloud and a small green tree, on a meadow"
 #: instruction, and the part of the picture that may change as fractions (left, top, right, bottom)
 REFINEMENTS = (
-    ("make it night", (0.0, 0.0, 1.0, 1.0)),
-    ("add a big yellow crescent moon at the top middle", (0.3, 0.0, 0.75, 0.35)),
-    ("light up the house", (0.0, 0.4, 0.45, 0.95)),
-    ("remove the cloud", (0.55, 0.3, 1.0, 0.5)),
+    ("could you make it night?", (0.0, 0.0, 1.0, 1.0)),
+    ("i'd like a big yellow moon at the top", (0.0, 0.0, 1.0, 0.35)),
+    ("please paint the house blue", (0.0, 0.3, 0.5, 1.0)),
+    ("no more cloud", (0.0, 0.0, 1.0, 1.0)),
 )
-QUESTION = "what colour is the house?"
+QUESTION = "which colour does the house have?"
 
 
 def run_demo(pipeline: Pipeline, out: Path, say: Callable[[str], None] = print) -> dict[str, float]:

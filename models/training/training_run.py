@@ -83,7 +83,8 @@ class TrainingRun:
             config = dataclasses.replace(config, language=language)
         measured = self.folder(VAE) / MEASURED
         if start := self.start(AGENT):
-            config = dataclasses.replace(config, vae=start.config().vae)
+            # Its vision encoder and VAE stay, and with them what was measured of both.
+            config = dataclasses.replace(config, vae=start.config().vae, features=start.config().features)
         elif measured.is_file():
             values = json.loads(measured.read_text())
             vae = dataclasses.replace(

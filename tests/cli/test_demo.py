@@ -20,6 +20,6 @@ def test_demo_writes_its_pictures_and_says_what_was_kept(tiny, tmp_path):
         "timings.txt",
     }
     kept = [line for line in said if "of the picture kept" in line]
-    assert len(kept) == 3
+    assert len(kept) == sum(area != (0.0, 0.0, 1.0, 1.0) for _, area in REFINEMENTS) > 0
     assert all(line.endswith("largest difference there 0)") for line in kept)
     assert Image.open(tmp_path / "demo" / "contact_sheet.png").width > 1000

@@ -41,11 +41,9 @@ def test_rewrites_do_not_change_when_more_are_asked_for(client):
     assert len(set(cold)) == 1
 
 
-def test_a_word_that_nobody_knows_is_reported(client):
-    texts, report = rewrites(client, instruction="a dragon", count=1)
-    assert "I do not know 'dragon'; I took 'bird' instead." in report and texts
-    result = client.run(nano(generate(instruction="🐉")))
-    assert result.status == "error" and "I know none of the words" in result.errors[0].message
+def test_the_model_says_in_its_own_words_what_it_cannot_draw(client):
+    result = client.run(nano(generate(instruction="a dragon", rewrite=True, creativity=0.0)))
+    assert result.status == "error" and "i cannot draw that. i can draw" in result.errors[0].message
 
 
 def test_given_words_are_drawn_and_saved_with_the_picture(client):
