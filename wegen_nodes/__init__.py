@@ -2,7 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from .host import folders, png_metadata, routes
+from .host import folders, messages, png_metadata, routes
 from .host.version import require_host
 
 
@@ -23,6 +23,7 @@ class WeGenExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return the node classes."""
         # Only now: in a host that is too old these could fail before the message about it.
+        from ..models.errors import WeGenError
         from .ask import WeGenAsk
         from .chat import WeGenChat
         from .consistency_mask import WeGenConsistencyMask
@@ -35,6 +36,7 @@ class WeGenExtension(ComfyExtension):
         from .turn import WeGenConditioning, WeGenGenerate, WeGenRefine
         from .turn_nodes import WeGenResult, WeGenTurn
 
+        messages.name_plainly(WeGenError)
         return [
             WeGenLoadModel,
             WeGenEncodeReference,
