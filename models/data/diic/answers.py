@@ -18,8 +18,8 @@ _SHOWN = 80  # characters of an answer that a reason quotes
 _ENGLISH_WORDS = """the of to is are and with on it at from by this that there into has have its their while up down one
 two left right behind front near move make let"""
 _OTHER_WORDS = """der das und ist ein eine einen dem den mit auf nach von le les et est une dans avec sur vers du au el
-los las y es con del por il lo gli che un una uno per della nel em uma os com para na het een van naar op och att som ett
-jest nie na"""
+los las y es con del por il lo gli che un una uno per della nel em uma os com para na het een van naar op och att som
+ett jest nie na"""
 _ENGLISH, _OTHERS = frozenset(_ENGLISH_WORDS.split()), frozenset(_OTHER_WORDS.split())
 
 
