@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 MOST_WORDS = 400  # of a whole answer
@@ -12,6 +13,7 @@ MOST_NAMES = 20
 MOST_NAME_WORDS = 5
 INSTRUCTION_WORDS = (2, 60)
 CAPTION_WORDS = (3, 120)
+_MOST_BEGINS = 20  # places in an answer at which JSON is looked for
 _SHOWN = 80  # characters of an answer that a reason quotes
 
 # Small words tell languages apart. Those that several of these languages have are left out.
@@ -96,7 +98,7 @@ def _json(answer: str) -> Any:
         raise AnswerError("too_long", answer)
     if not _is_latin(text):
         raise AnswerError("wrong_language", answer)
-    for begin in re.finditer(r"[\[{]", text):
+    for begin in islice(re.finditer(r"[\[{]", text), _MOST_BEGINS):
         try:
             return json.JSONDecoder().raw_decode(text, begin.start())[0]
         except (ValueError, RecursionError):
