@@ -1,6 +1,7 @@
 """From videos to samples: rendered films whose truth is known, videos of all bad kinds, answers of all bad kinds."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ pytest.importorskip("scenedetect", reason=f"{NOT_RUN}annotation of videos, the p
 from comfyui_wegen.models.data.diic.cutting import CutScenes, source_key  # noqa: E402
 from comfyui_wegen.models.data.diic.decoding import DecodeFrames  # noqa: E402
 from comfyui_wegen.models.data.diic.films import Film, sample_film, write_film  # noqa: E402
+from comfyui_wegen.models.data.diic.report import write_report  # noqa: E402
 from comfyui_wegen.models.data.diic.run import LocalEngine, annotate_videos  # noqa: E402
 from comfyui_wegen.models.data.diic.selecting import SelectFrames  # noqa: E402
 from comfyui_wegen.models.data.diic.store import read_records  # noqa: E402
@@ -417,3 +419,22 @@ def test_settings_are_checked():
         pipeline.changed({"decode": {"options": {"speed": 2}}}).stages[0].build()
     with pytest.raises(StageError, match="words"):
         pipeline.changed({"name": {"kind": "given", "options": {"names": []}}}).stages[2].build()
+
+
+def test_the_report_is_one_file_and_shows_what_there_is(folder, tmp_path):
+    page = write_report(folder, tmp_path / "page.html", samples=5).read_text()
+    assert "http" not in page and "src=" in page
+    assert set(re.findall(r'(?:src|href)="([^",]*)', page)) == {"data:image/jpeg;base64", "data:image/png;base64"}
+    assert page.count("<article>") == 5 and page.count("<figure") >= 5
+    things = {track["name"] for record in read_records(folder) for track in record["tracks"]}
+    assert all(f">{name}</span>" in page for name in things)
+    with pytest.raises(ShardError, match="no finished folder"):
+        write_report(tmp_path)
+
+
+def test_the_report_escapes_and_tells_of_rejected_clips(tmp_path):
+    (tmp_path / "<b>no & video.mp4").write_text("x")
+    annotate_videos([tmp_path / "<b>no & video.mp4"], tmp_path / "out", truth_pipeline())
+    page = write_report(tmp_path / "out").read_text()
+    assert "&lt;b&gt;no &amp; video.mp4" in page and "<b>no" not in page
+    assert REASONS["unreadable"] in page and "No sample came of these videos" in page

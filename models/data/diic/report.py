@@ -39,7 +39,7 @@ def write_report(folder: str | Path, path: str | Path | None = None, samples: in
     """
     folder = Path(folder)
     records = read_records(folder)
-    shards = read_index(folder)
+    shards = read_index(folder) if any(record["samples"] for record in records) else []
     about = json.loads((folder / INDEX).read_text()).get("about", {})
     shown = list(_chosen(shards, samples, Random(seed)))
     path = Path(path) if path else folder / "report.html"
