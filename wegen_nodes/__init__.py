@@ -31,6 +31,7 @@ class WeGenExtension(ComfyExtension):
         from .diversity import WeGenDiversity
         from .encode_reference import WeGenEncodeReference
         from .keep import WeGenKeep
+        from .load_lora import WeGenLoadLoRA
         from .load_model import WeGenLoadModel
         from .rewrite_prompt import WeGenRewritePrompt
         from .turn import WeGenConditioning, WeGenGenerate, WeGenRefine
@@ -52,4 +53,5 @@ class WeGenExtension(ComfyExtension):
             WeGenDiversity,
             WeGenTurn,
             WeGenResult,
+            WeGenLoadLoRA,
         ]
