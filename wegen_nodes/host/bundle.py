@@ -66,7 +66,7 @@ class WeGenBundle:
         other.patcher = add_lora(self.patcher, lora, strength)
         # What was learned since is not of the closed world any more.
         other.config = self.config.with_open_language()
-        other._answers, other._read = OrderedDict(), None
+        other._answers, other._painted, other._read = OrderedDict(), [], None
         return other
 
     def __repr__(self) -> str:
