@@ -340,8 +340,8 @@ class _Turn:
     def result(self, items: Sequence[_Item], answers: Sequence[Answer], spoken: str) -> TurnResult:
         if spoken:
             return TurnResult(self.original, tuple(self.notes), None, spoken)
-        request, masks = self.request, self.request.masks
-        masks = masks.fitted(*self.size) if self.is_edit else Masks()
+        request = self.request
+        masks = request.masks if self.is_edit else Masks()
         turn = Turn(
             request.instruction,
             tuple(answers),
@@ -379,6 +379,7 @@ def _begin(request: TurnRequest, chat: Chat, parts: Parts) -> _Turn:
         return _Turn(request, chat, chat, (height, width), None, whole, notes)
     height, width = chat.last.answer.picture.shape[:2]
     require_size(width, height)
+    request = replace(request, masks=request.masks.fitted(height, width))
     allowed = resolve_masks(chat, request.masks)
     view = plan_crop(allowed, height, width, config.size**2, config.vae.downscale)
     read = look_at(parts.load_vision(1), chat) if unseen(chat) else chat
@@ -586,6 +587,8 @@ class _Item:
     """`[H, W]` in 0..1 at full size; None when all of it may change."""
     painted: Tensor | None = None
     """`[h, w, 3]` of the view."""
+    paints: bool = True
+    """Whether anything of it may change at all."""
     nothing_meant: bool = False
     """Whether the model would change nothing."""
     notes: list[str] = field(default_factory=list)
@@ -607,6 +610,7 @@ class _Item:
         if how is not None and self.turn.request.masks.edit is None:
             own = self.own_mask(how, config)
             self.change = own.mask if self.turn.allowed is None else own.mask * self.turn.allowed
+            self.paints = bool(self.change.any())
             if own.note:
                 self.notes.append(own.note)
             self.nothing_meant = own.empty
@@ -646,10 +650,6 @@ class _Item:
             allowed[self.view.box],
             config.features.measured,
         )
-
-    @property
-    def paints(self) -> bool:
-        return self.change is None or bool(self.change.any())
 
 
 def _same_words(one: str, other: str) -> bool:

@@ -23,7 +23,6 @@ class Option:
         help: one or two plain sentences.
         minimum, maximum, step: of a number.
         choices: of one of several; empty where only the host knows them.
-        words: whether the language model's words and features depend on it; all others are the painter's.
         refine_default: of a refinement, where it differs.
         advanced: whether it is folded away at first.
     """
@@ -35,7 +34,6 @@ class Option:
     maximum: float | None = None
     step: float | None = None
     choices: Sequence[str] = ()
-    words: bool = False
     refine_default: Any = None
     advanced: bool = False
     multiline: bool = False
@@ -49,15 +47,13 @@ _ALL = (
         "The same seed and inputs give the same result. Member k of a batch uses seed + k.",
         minimum=0,
         maximum=0xFFFFFFFFFFFFFFFF,
-        words=True,
     ),
-    Option("batch_size", 1, "Pictures at once, with seeds counting up.", minimum=1, maximum=64, words=True),
+    Option("batch_size", 1, "Pictures at once, with seeds counting up.", minimum=1, maximum=64),
     Option(
         "rewrite",
         True,
         "On: the model turns the instruction into a detailed description first, differently for each seed, and draws "
         "that. Off: the instruction is drawn as it stands.",
-        words=True,
         kind="switch",
     ),
     Option(
@@ -67,7 +63,6 @@ _ALL = (
         minimum=0.0,
         maximum=1.0,
         step=0.05,
-        words=True,
         refine_default=REFINE_CREATIVITY,
     ),
     Option("steps", 20, "Sampler steps.", minimum=1, maximum=999),
@@ -95,7 +90,6 @@ _ALL = (
         minimum=1.0,
         maximum=10.0,
         step=0.1,
-        words=True,
         advanced=True,
     ),
     Option(
@@ -103,7 +97,6 @@ _ALL = (
         "aligned",
         "Where features are collected: aligned with training, or one position later as the released code.",
         choices=("aligned", "released"),
-        words=True,
         advanced=True,
         kind="choice",
     ),
@@ -167,7 +160,6 @@ _ALL = (
         "rewritten",
         "",
         "A description that is drawn as it stands in place of a rewrite, such as an edited one. Empty for none.",
-        words=True,
         advanced=True,
         multiline=True,
         kind="text",

@@ -15,11 +15,11 @@ from comfyui_wegen.models import cli
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from support import REPOSITORY
+from support import HANGS, REPOSITORY
 from tiny import write_packed
 
 EXAMPLES = int(os.environ.get("WEGEN_FUZZ", "60"))
-LONGEST = 120
+LONGEST = HANGS
 """Seconds after which one command counts as hanging; most take a tenth of one."""
 CHAT = REPOSITORY / "tests" / "files" / "v0.1" / "chat.safetensors"
 LINE = "wegen: "

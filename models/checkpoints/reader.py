@@ -366,7 +366,7 @@ def read_pickle(path: Path) -> dict[str, StoredTensor]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return (str(error).splitlines() or ["its data end too early"])[0]
 
 
 def _read_diffusers(folder: Path, variant: str = "") -> dict[str, StoredTensor]:

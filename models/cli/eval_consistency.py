@@ -47,6 +47,9 @@ PROMISES: Mapping[str, Promise] = MappingProxyType(
         "registration/zoom_percent": Promise(0.2),
         "registration/found": Promise(0.95, at_least=True),
         "registration/false_motions": Promise(0),
+        "references/box_0": Promise(0.95, at_least=True),
+        "references/box_5": Promise(0.95, at_least=True),
+        "references/box_16": Promise(0.95, at_least=True),
         "seam/ratio": Promise(1),
         "seam/added_ratio": Promise(1),
     }

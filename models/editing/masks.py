@@ -26,12 +26,15 @@ def fit_mask(mask: Tensor, height: int, width: int) -> Tensor:
         raise WeGenError(
             f"A mask must have the shape [height, width], got {list(mask.shape)}; give one mask a picture."
         )
-    mask = mask.detach().float().cpu()
-    if mask.sum().isnan():
+    # A copy of its own, worked on in place: masks of large pictures are some fifty megabytes.
+    mask = mask.detach().to("cpu", torch.float32, copy=True)
+    lowest, highest = mask.aminmax()
+    if lowest.isnan():
         raise WeGenError("The mask holds values that are not numbers (NaN); check the node or file that it comes from.")
-    mask = mask.clamp(0, 1)
+    if lowest < 0 or highest > 1:
+        mask.clamp_(0, 1)
     # ComfyUI reads the white of a grey PNG as 254 of 255.
-    mask = torch.where(mask >= NEARLY_WHITE, torch.ones_like(mask), mask)
+    mask.masked_fill_(mask >= NEARLY_WHITE, 1)
     if mask.shape != (height, width):
         mask = F.interpolate(mask[None, None], size=(height, width), mode="nearest-exact")[0, 0]
     return mask
@@ -48,11 +51,17 @@ def change_mask(edit_mask: Tensor | None, keep_mask: Tensor | None, height: int,
     Raises:
         WeGenError: the masks leave nothing to change.
     """
-    if edit_mask is None and keep_mask is None:
+    edit, keep = (None if mask is None else fit_mask(mask, height, width) for mask in (edit_mask, keep_mask))
+    return combine(edit, keep, height, width)
+
+
+def combine(edit: Tensor | None, keep: Tensor | None, height: int, width: int) -> Tensor | None:
+    """The same as `change_mask`, of masks that fit already: `[height, width]` in 0..1."""
+    if edit is None and keep is None:
         return None
-    change = torch.ones(height, width) if edit_mask is None else fit_mask(edit_mask, height, width)
-    if keep_mask is not None:
-        change = change * (1 - fit_mask(keep_mask, height, width))
+    change = torch.ones(height, width) if edit is None else edit
+    if keep is not None:
+        change = change * (1 - keep)
     if not change.any():
         raise WeGenError(
             "The masks leave no pixel that may change: white in an edit mask may change, white in a keep mask must not."

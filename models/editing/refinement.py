@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import WeGenError
 from ..values import Chat, Value, union
-from .masks import change_mask, fit_mask
+from .masks import combine, fit_mask
 
 NO_ROOM, ROOM = 0.01, 0.9
 """Of what was meant to change, weighted by how much: with less than the first allowed to change, masks overrule an
@@ -33,16 +33,20 @@ class Masks(Value):
         edit: `[h, w]`, white may change.
         keep: `[h, w]`, white must stay, in this turn and in those after it.
         release: give up what keep masks of earlier turns have kept.
+        size: height and width of the picture that they were fitted to; None as the user gave them.
     """
 
     edit: Tensor | None = None
     keep: Tensor | None = None
     release: bool = False
+    size: tuple[int, int] | None = None
 
     def fitted(self, height: int, width: int) -> Masks:
         """The same masks at the size of a picture."""
+        if self.size == (height, width):
+            return self
         edit, keep = (None if mask is None else fit_mask(mask, height, width) for mask in (self.edit, self.keep))
-        return replace(self, edit=edit, keep=keep)
+        return replace(self, edit=edit, keep=keep, size=(height, width))
 
 
 def resolve_masks(chat: Chat, masks: Masks) -> Tensor | None:
@@ -59,7 +63,7 @@ def resolve_masks(chat: Chat, masks: Masks) -> Tensor | None:
             f"What earlier turns keep is {kept.shape[1]}x{kept.shape[0]} pixels and the picture {width}x{height}; "
             "release it in this turn."
         )
-    return change_mask(masks.edit, union(kept, masks.keep), height, width)
+    return combine(masks.edit, union(kept, masks.keep), height, width)
 
 
 def outcome(before: Tensor, meant: Tensor, after: Tensor, changed: Tensor, allowed: Tensor, measured: bool) -> Outcome:

@@ -17,6 +17,8 @@ from .comparison import LOOKS, holds
 
 NAME = "one"
 WEIGHTS = (1.0, 0.5, 0.0)
+GROWN = (0, 5, 16)
+"""Pixels that a user's rectangle reaches beyond a thing."""
 
 
 class _Plan(NamedTuple):
@@ -34,9 +36,10 @@ def reference_effects(evaluator: BatchEvaluator) -> dict[str, float]:
 
     `weight_W` is the share of pictures to which the named thing came with its kind, colour and size, at weight W.
     `masked` is the share to which the thing came that the mask shows, `outside_mask` that to which the other one came.
+    `box_N` is like `masked`, for a rectangle that reaches N pixels beyond the thing.
     """
     rows: dict[str, list[bool]] = {f"references/weight_{weight:g}": [] for weight in WEIGHTS}
-    rows |= {"references/masked": [], "references/outside_mask": []}
+    rows |= {name: [] for name in ("references/masked", "references/outside_mask", *map(_box_name, GROWN))}
     for batch in evaluator.batches("references"):
         plans, seeds = [_plan(rng) for _, rng in batch], [number for number, _ in batch]
         wanted, others = [plan.wanted for plan in plans], [plan.other for plan in plans]
@@ -56,7 +59,28 @@ def reference_effects(evaluator: BatchEvaluator) -> dict[str, float]:
         drawn = _drawn(evaluator, chats, orders, given, seeds)
         rows["references/masked"] += _came(drawn, wanted)
         rows["references/outside_mask"] += _came(drawn, others)
+        for grown in GROWN:
+            given = [
+                evaluator.reference(
+                    NAME, storybook.render(plan.reference), box_around(storybook.mask_of(plan.wanted), grown)
+                )
+                for plan in plans
+            ]
+            rows[_box_name(grown)] += _came(_drawn(evaluator, chats, orders, given, seeds), wanted)
     return {name: float(np.mean(marks)) for name, marks in rows.items()}
+
+
+def box_around(mask: np.ndarray, grown: int) -> np.ndarray:
+    """The rectangle that reaches `grown` pixels beyond a mask `[H, W]`, bool `[H, W]`."""
+    spans = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
+    rows, columns = (slice(max(0, line[0] - grown), line[-1] + 1 + grown) for line in spans)
+    box = np.zeros(mask.shape, dtype=bool)
+    box[rows, columns] = True
+    return box
+
+
+def _box_name(grown: int) -> str:
+    return f"references/box_{grown}"
 
 
 def _plan(rng: Random) -> _Plan:

@@ -89,7 +89,7 @@ def load_chat(path: str | Path) -> Chat:
     try:
         return _Reader(tensors).chat(json.loads(metadata["chat"]))
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ChatFileError(f"{path} is damaged: {type(error).__name__} {error}.") from error
+        raise ChatFileError(f"{path} is damaged: what it holds of a chat is incomplete or wrong ({error}).") from error
 
 
 def _version(metadata: Mapping[str, str], path: Path) -> int:

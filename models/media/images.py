@@ -108,7 +108,7 @@ def flatten_alpha(picture: Image.Image) -> Image.Image:
             picture, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB"
         )
     try:
-        return picture.convert("RGB")
+        return picture if picture.mode == "RGB" else picture.convert("RGB")
     except ValueError as error:
         raise WeGenError(f"Colours of the kind {picture.mode} cannot be read; save the picture as RGB.") from error
 

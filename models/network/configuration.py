@@ -15,6 +15,17 @@ from ..errors import WeGenError
 
 FORMAT_VERSION = 1
 WORLDS = ("", "storybook")
+_SECTIONS = {
+    "VisionConfig": "vision.",
+    "LanguageConfig": "language.",
+    "UNetConfig": "unet.",
+    "VAEConfig": "vae.",
+    "ScheduleConfig": "schedule.",
+    "Templates": "templates.",
+    "FeatureStatistics": "features.",
+}
+"""What stands before the keys of a part of the configuration in messages: where it is in `config.json`."""
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 USER_TEMPLATES = ("text_to_picture", "edit", "rewrite", "edit_rewrite", "ask")
 
 
@@ -30,7 +41,7 @@ def _require_positive(config: Any) -> None:
         numbers = value if isinstance(value, tuple) else (value,)
         _require(
             all(number >= 1 for number in numbers if type(number) is int),
-            f"{type(config).__name__}.{entry.name} is {value}; it must be 1 or more.",
+            f"{_SECTIONS.get(type(config).__name__, '')}{entry.name} is {value}; it must be 1 or more.",
         )
 
 
@@ -407,6 +418,10 @@ class WeGenConfig:
         """Pooled features along one side of the picture (8 at 64 features)."""
         return round(self.tokens_per_picture**0.5)
 
+    def with_open_language(self) -> WeGenConfig:
+        """The same sizes for a model that takes any words."""
+        return dataclasses.replace(self, world="")
+
     def to_json(self) -> str:
         return json.dumps({"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}, indent=2) + "\n"
 
@@ -445,19 +460,19 @@ def _upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _build(cls: type, values: Mapping[str, Any], source: str = "config.json") -> Any:
     """Make a (nested) configuration dataclass from parsed JSON, with errors that name the key."""
-    hints = get_type_hints(cls)
+    hints, section = get_type_hints(cls), _SECTIONS.get(cls.__name__, "")
     unknown = sorted(set(values) - set(hints))
     if unknown:
-        raise WeGenError(f"{source} has unknown keys in {cls.__name__}: {', '.join(unknown)}.")
+        raise WeGenError(f"{source} has keys that are unknown here: {', '.join(section + key for key in unknown)}.")
     arguments = {}
     for name, value in values.items():
         hint = hints[name]
         if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             if not isinstance(value, Mapping):
-                raise WeGenError(f"{source}: {cls.__name__}.{name} must be an object, got {value!r}.")
+                raise WeGenError(f"{source}: {section}{name} must be an object, got {value!r}.")
             arguments[name] = _build(hint, value, source)
         else:
-            arguments[name] = _convert(value, hint, f"{source}: {cls.__name__}.{name}")
+            arguments[name] = _convert(value, hint, f"{source}: {section}{name}")
     try:
         return cls(**arguments)
     except WeGenError as error:
@@ -475,7 +490,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         [hint] = (one for one in get_args(hint) if one is not NoneType)
     accepted = (int, float) if hint is float else hint
     if not isinstance(value, accepted) or isinstance(value, bool) != (hint is bool):
-        raise WeGenError(f"{where} must be of type {hint.__name__}, got {value!r}.")
+        raise WeGenError(f"{where} must be {_KINDS[hint]}, got {value!r}.")
     if hint is float and not math.isfinite(value):
         raise WeGenError(f"{where} must be finite, got {value!r}.")
     return hint(value)

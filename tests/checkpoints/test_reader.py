@@ -154,7 +154,7 @@ def test_json_files_that_hold_no_object(published, file, text):
         (SCHEDULER_FILE, {"beta_end": None, "beta_start": 0.5}, ["Betas must rise"]),
         (UNET_FOLDER / "config.json", {"block_out_channels": [32]}, ["down_block_types has 2 entries for 1 levels"]),
         (UNET_FOLDER / "config.json", {"use_linear_projection": False}, ["use_linear_projection"]),
-        (UNET_FOLDER / "config.json", {"layers_per_block": "1"}, ["UNetConfig.layers_per_block"]),
+        (UNET_FOLDER / "config.json", {"layers_per_block": "1"}, ["unet.layers_per_block must be a whole number"]),
         (VAE_FOLDER / "config.json", {"latent_channels": 16}, ["4 latent channels", "16"]),
         (VISION_CONFIG_FILE, {"head_width": 7}, ["multiple of head_width 7", "vision_config.json"]),
         (VISION_CONFIG_FILE, {"layer_norm_eps": "small"}, ["layer_norm_eps"]),

@@ -11,6 +11,7 @@ from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.evaluation import consistency
 from comfyui_wegen.models.evaluation.consistency import ConsistencyEvaluator
 from comfyui_wegen.models.evaluation.own_masks import RECALL_AT, THRESHOLDS, overlap
+from comfyui_wegen.models.evaluation.reference_effects import box_around
 from comfyui_wegen.models.pipeline import Pipeline
 from PIL import Image
 
@@ -72,6 +73,21 @@ def test_the_own_mask_is_measured_and_plotted(packed_dir, tmp_path):
     assert len(recalls) == len(THRESHOLDS) and recalls == sorted(recalls, reverse=True)
     assert Image.open(tmp_path / "plot.png").size[0] > 500
     assert cli.main(["eval", "consistency", "--only", "seam", *arguments]) == 2
+
+
+def test_a_users_rectangle_reaches_beyond_the_thing():
+    thing = np.zeros((20, 30))
+    thing[3:6, 10:12] = thing[5, 14] = 1
+    tight, wide = (box_around(thing, grown) for grown in (0, 5))
+    assert tight.dtype == bool and tight.sum() == 3 * 5 and tight[3:6, 10:15].all()
+    assert wide.sum() == 11 * 15 and wide[:11, 5:20].all()
+
+
+@pytest.mark.slow
+def test_masks_of_references_are_measured(pipeline):
+    numbers = consistency.references(ConsistencyEvaluator(pipeline, 1))
+    assert {name for name in PROMISES if name.startswith("references")} <= set(numbers)
+    assert all(value == 0 for name, value in numbers.items() if "box" in name), "a random model draws nothing"
 
 
 @pytest.mark.slow

@@ -197,6 +197,7 @@ def evaluate(pipeline, folder, monkeypatch, *arguments):
     return json.loads(file.read_text())
 
 
+@pytest.mark.slow
 def test_evaluation_writes_all_numbers(pipeline, tmp_path, monkeypatch, capsys):
     numbers = evaluate(pipeline, tmp_path, monkeypatch, "--cases", "3", "--sheets", str(tmp_path / "sheets"))
     assert list(numbers) == list(THRESHOLDS)
@@ -210,6 +211,7 @@ def test_evaluation_writes_all_numbers(pipeline, tmp_path, monkeypatch, capsys):
     assert "MISSED" in table and "judge/scene" in table and all(name in table for name in THRESHOLDS)
 
 
+@pytest.mark.slow
 def test_evaluation_is_the_same_for_a_seed(pipeline, tmp_path, monkeypatch):
     def tried(*arguments):
         evaluator = BatchEvaluator(pipeline, 2, *arguments)
@@ -222,6 +224,7 @@ def test_evaluation_is_the_same_for_a_seed(pipeline, tmp_path, monkeypatch):
         BatchEvaluator(pipeline, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rewriting", [False, True])
 def test_batches_draw_what_the_pipeline_draws(pipeline, rewriting):
     evaluator = BatchEvaluator(pipeline, 2, rewriting=rewriting)

@@ -12,6 +12,7 @@ from comfyui_wegen.models.evaluation import benchmarks
 from comfyui_wegen.models.evaluation.precision_cost import precision_cost
 
 
+@pytest.mark.slow
 def test_int8_keeps_the_features_of_the_bundled_model(tmp_path, capsys):
     folder = convert(BUNDLED, tmp_path / "int8", "int8")
     seen, written, pictures = precision_cost(folder, BUNDLED)
@@ -19,6 +20,7 @@ def test_int8_keeps_the_features_of_the_bundled_model(tmp_path, capsys):
     assert seen.error < 0.03 and pictures.error < 0.01 and "PSNR" in pictures.extra
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_to_itself_and_sizes_must_agree(tmp_path, capsys):
     assert cli.main(["verify", str(BUNDLED), "--against", str(BUNDLED)]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -38,6 +40,7 @@ def test_pairs_take_turns_and_give_medians(monkeypatch):
     assert order == ["a", "b"] * 6
 
 
+@pytest.mark.slow
 def test_ours_and_transformers_compute_the_same(monkeypatch):
     monkeypatch.setitem(benchmarks.SIZES, "64x2", (64, 2, 4))
     wegen = benchmarks.random_wegen("64x2")

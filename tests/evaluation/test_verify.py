@@ -13,6 +13,7 @@ from comfyui_wegen.models.evaluation.verify import compare, compare_exactly, com
 from safetensors.torch import load_file, save_file
 
 
+@pytest.mark.slow
 def test_every_published_value_is_reproduced(reference_dir):
     stages = verify(reference_dir)
     assert [str(stage) for stage in stages if not stage.passed] == []

@@ -12,6 +12,7 @@ from typing import Any
 import requests
 import websocket
 from PIL import Image
+from support import HANGS
 
 # Numbers of the host's binary messages (its protocol.py).
 PREVIEW_IMAGE_WITH_METADATA = 4
@@ -90,7 +91,7 @@ class ComfyClient:
         self,
         prompt: dict[str, dict],
         *,
-        timeout: float = 120,
+        timeout: float = HANGS,
         interrupt_when: Callable[[Event], bool] | None = None,
         extra_data: dict[str, Any] | None = None,
     ) -> Result:
@@ -145,7 +146,9 @@ class ComfyClient:
         buffer = io.BytesIO()
         image.save(buffer, format="PNG")
         files = {"image": (name, buffer.getvalue(), "image/png")}
-        response = self._session.post(self.url + "/upload/image", files=files, data={"overwrite": "true"}, timeout=30)
+        response = self._session.post(
+            self.url + "/upload/image", files=files, data={"overwrite": "true"}, timeout=HANGS
+        )
         response.raise_for_status()
         return response.json()["name"]
 
@@ -159,16 +162,16 @@ class ComfyClient:
 
     def get(self, path: str, **arguments: Any) -> requests.Response:
         """GET any route; an HTTP error raises."""
-        response = self._session.get(self.url + path, timeout=30, **arguments)
+        response = self._session.get(self.url + path, timeout=HANGS, **arguments)
         response.raise_for_status()
         return response
 
     def _post(self, path: str, payload: dict[str, Any]) -> None:
-        self._session.post(self.url + path, json=payload, timeout=30).raise_for_status()
+        self._session.post(self.url + path, json=payload, timeout=HANGS).raise_for_status()
 
     def _connect(self, client_id: str) -> websocket.WebSocket:
         address = self.url.replace("http://", "ws://", 1)
-        socket = websocket.create_connection(f"{address}/ws?clientId={client_id}", timeout=30)
+        socket = websocket.create_connection(f"{address}/ws?clientId={client_id}", timeout=HANGS)
         # Previews that name their node are only sent to clients which ask for them in their first message.
         socket.send(json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}}))
         # The answer proves that the server knows this client, so that no event of the run gets lost.
@@ -183,7 +186,7 @@ class ComfyClient:
             "client_id": client_id,
             "extra_data": extra_data,
         }
-        response = self._session.post(self.url + "/prompt", json=payload, timeout=30)
+        response = self._session.post(self.url + "/prompt", json=payload, timeout=HANGS)
         if response.status_code not in (200, 400):
             response.raise_for_status()
         answer = response.json()

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from support import NOT_RUN
+from support import HANGS, NOT_RUN
 
 from .install import HostInstall
 
@@ -49,7 +49,7 @@ def frontend(server, browser):
 
 @pytest.fixture
 def host_python(tmp_path):
-    """Call it as `host_python(script, *arguments, timeout=300)`; see `process.run_in_host`."""
+    """Call it as `host_python(script, *arguments, timeout=HANGS)`; see `process.run_in_host`."""
     from .process import run_in_host
 
-    return partial(run_in_host, INSTALL, tmp_path, timeout=300)
+    return partial(run_in_host, INSTALL, tmp_path, timeout=HANGS)

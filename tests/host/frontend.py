@@ -9,6 +9,7 @@ from typing import Any
 import requests
 from browser import PATIENCE
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+from support import HANGS
 
 # The front end opens its welcome pages and its template browser for a user who has not been here before.
 SETTINGS = {
@@ -48,7 +49,7 @@ class FrontEnd:
         self._requests: set[Request] = set()
 
     def __enter__(self) -> "FrontEnd":
-        requests.post(f"{self.url}/settings", json=SETTINGS, timeout=30).raise_for_status()
+        requests.post(f"{self.url}/settings", json=SETTINGS, timeout=HANGS).raise_for_status()
         self._context = self.browser.new_context(viewport={"width": 1600, "height": 1000})
         self._context.set_default_timeout(PATIENCE)
         try:

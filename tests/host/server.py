@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import requests
-from support import REPOSITORY
+from support import HANGS, REPOSITORY
 
 from .install import HostInstall, offline_environment
 
@@ -36,7 +36,7 @@ class ComfyServer:
         install: HostInstall,
         base_directory: Path,
         extra_arguments: tuple[str, ...] = (),
-        start_timeout: float = 120,
+        start_timeout: float = HANGS,
     ):
         self.install = install
         self.base_directory = base_directory

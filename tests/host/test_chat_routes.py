@@ -5,7 +5,7 @@ import json
 import pytest
 import requests
 from chat_requests import COUNT, check_earlier, fill, fingerprint, new_session, race, storm
-from support import in_a_loop_of_its_own
+from support import HANGS, in_a_loop_of_its_own
 
 from .conftest import INSTALL
 from .graphs import node
@@ -45,16 +45,16 @@ def test_a_chat_moves_elsewhere_with_its_pictures(server, client):
     made = {"1": node("EmptyImage", width=24, height=16, batch_size=1, color=0x123456)}
     made["2"] = node("SaveImage", images=["1", 0], filename_prefix="wegen/moving")
     (file,) = client.run(made).outputs["2"]["images"]
-    chat = requests.post(f"{server.url}/wegen/chats", json={"name": "moving"}, timeout=30).json()
+    chat = requests.post(f"{server.url}/wegen/chats", json={"name": "moving"}, timeout=HANGS).json()
     document = {"turns": {"t": {"pictures": [{"file": file}]}}, "head": "t"}
     address = f"{server.url}/wegen/chats/{chat['id']}"
-    requests.put(address, json={"revision": 1, "document": document}, timeout=30).raise_for_status()
-    archive = requests.get(f"{address}/export", timeout=30).content
+    requests.put(address, json={"revision": 1, "document": document}, timeout=HANGS).raise_for_status()
+    archive = requests.get(f"{address}/export", timeout=HANGS).content
     picture = client.get("/view", params=file).content
     (server.base_directory / "output" / file["subfolder"] / file["filename"]).unlink()
     listed = {one["id"]: one for one in client.get("/wegen/chats").json()["chats"]}
     assert listed[chat["id"]]["thumbnail"] is None  # nobody shall ask for a picture that is gone
-    copy = requests.post(f"{server.url}/wegen/chats/import", data=archive, timeout=30).json()
+    copy = requests.post(f"{server.url}/wegen/chats/import", data=archive, timeout=HANGS).json()
     (listed,) = (one for one in client.get("/wegen/chats").json()["chats"] if one["id"] == copy["id"])
     assert listed["name"] == "moving" and listed["thumbnail"] != document["turns"]["t"]["pictures"][0]["file"]
     assert client.get("/view", params=listed["thumbnail"]).content == picture
@@ -82,11 +82,13 @@ def restarted(tmp_path_factory):
 
 def test_each_user_has_their_own_and_keeps_them_over_a_restart(restarted):
     url = restarted()
-    anna, ben = (requests.post(f"{url}/users", json={"username": name}, timeout=30).json() for name in ("anna", "ben"))
+    anna, ben = (
+        requests.post(f"{url}/users", json={"username": name}, timeout=HANGS).json() for name in ("anna", "ben")
+    )
 
     def ask(method, path, user, **options):
         headers = {} if user is None else {"comfy-user": user}
-        return requests.request(method, f"{url}/api/wegen/chats{path}", headers=headers, timeout=30, **options)
+        return requests.request(method, f"{url}/api/wegen/chats{path}", headers=headers, timeout=HANGS, **options)
 
     made = ask("POST", "", anna, json={"name": "a chat"}).json()
     document = {"turns": {}, "head": None, "words": "猫"}

@@ -7,7 +7,7 @@ import json
 import os
 from pathlib import Path
 
-from support import REPOSITORY
+from support import HANGS, REPOSITORY
 from tiny import write_packed
 
 EXAMPLES = int(os.environ.get("WEGEN_FUZZ", "60"))
@@ -20,7 +20,7 @@ def test_nodes_work_or_say_what_to_do(host_python, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     config["templates"]["rewrite_limit"] = 6  # random words never end by themselves
     (folder / "config.json").write_text(json.dumps(config))
-    found = host_python(SCRIPT, folder, CHAT, 0, EXAMPLES, timeout=120 + EXAMPLES)
+    found = host_python(SCRIPT, folder, CHAT, 0, EXAMPLES, timeout=HANGS + 20 * EXAMPLES)
     print(found["counts"])
     assert not found["failures"], "\n\n".join("\n".join(map(str, failure)) for failure in found["failures"])
     if EXAMPLES >= 60:

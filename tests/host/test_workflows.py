@@ -17,27 +17,26 @@ NANO_NAME = "wegen-nano (bundled)"
 
 # How many pictures each template saves.
 PICTURES = {
-    "text to picture": 4,
-    "reference to picture": 1,
-    "refine with a keep mask": 2,
-    "stock KSampler": 4,
-    "one wish, nine pictures": 9,
-    "chat of four turns": 4,
-    "two references": 3,
-    "keep mask with any model": 3,
-    "fork and compare": 2,
-    "chat with any workflow": 1,
-    "chat with a checkpoint": 1,
+    "01 text to picture": 4,
+    "03 reference to picture": 1,
+    "05 refine with a keep mask": 2,
+    "08 stock KSampler": 4,
+    "02 one wish, nine pictures": 9,
+    "06 chat of four turns": 4,
+    "04 two references": 3,
+    "09 keep mask with any model": 3,
+    "07 fork and compare": 2,
+    "10 chat with any workflow": 1,
+    "11 chat with a checkpoint": 1,
 }
-NO_WEGEN = {"chat with any workflow", "chat with a checkpoint"}  # need none of its models
-CHECKPOINT = "chat with a checkpoint"  # needs one that no test machine has
-SIZES = {"chat with any workflow": (512, 512)}
+NO_WEGEN = {"10 chat with any workflow", "11 chat with a checkpoint"}  # need none of its models
+CHECKPOINT = "11 chat with a checkpoint"  # needs one that no test machine has
+SIZES = {"10 chat with any workflow": (512, 512)}
 SIZE = (128, 128)  # of the pictures of all others
 FLAT = 5.0  # standard deviation of 8-bit pixels below which a picture shows nothing
 
 # Random weights make no better pictures in more steps, and templates of the stand-in are only run until nano is there.
 STAND_IN_STEPS = 2
-TIMEOUT = 900  # seconds; the machine may be busy
 
 EMPTY_RUN = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
@@ -93,7 +92,7 @@ def run(client, opened):
         client.free_memory()
         # The host may take up a prompt before it frees, but not the second one.
         client.run(EMPTY_RUN)
-        result = client.run(prompt, timeout=TIMEOUT)
+        result = client.run(prompt)
         assert (result.status, result.errors, result.cached_nodes) == ("success", [], [])
         files = [file for node in savers(prompt) for file in client.files(result, node)]
         return Run(prompt, result, tuple(files))
@@ -217,7 +216,7 @@ def test_a_checkpoint_is_all_that_its_template_lacks(client, server, opened):
 
 
 def test_what_any_workflow_may_not_change_is_unchanged(client, first_run):
-    run = first_run(template("chat with any workflow"))
+    run = first_run(template("10 chat with any workflow"))
     (turn,), (result,) = nodes_of(run.prompt, "WeGenTurn"), nodes_of(run.prompt, "WeGenResult")
     looked = {
         **run.prompt,
@@ -233,7 +232,7 @@ def test_what_any_workflow_may_not_change_is_unchanged(client, first_run):
 
 
 def test_kept_pixels_are_unchanged(client, first_run):
-    run = first_run(template("refine with a keep mask"))
+    run = first_run(template("05 refine with a keep mask"))
     (generate,), (refine,) = nodes_of(run.prompt, "WeGenGenerate"), nodes_of(run.prompt, "WeGenRefine")
     before = pixels(client, run.result, reader(run.prompt, generate, 0, "SaveImage"))
     after = pixels(client, run.result, reader(run.prompt, refine, 0, "SaveImage"))
@@ -247,10 +246,10 @@ def test_kept_pixels_are_unchanged(client, first_run):
 @pytest.mark.parametrize(
     ("name", "painter"),
     [
-        ("text to picture", "WeGenGenerate"),
-        ("refine with a keep mask", "WeGenRefine"),
-        ("stock KSampler", "KSampler"),
-        ("one wish, nine pictures", "WeGenGenerate"),
+        ("01 text to picture", "WeGenGenerate"),
+        ("05 refine with a keep mask", "WeGenRefine"),
+        ("08 stock KSampler", "KSampler"),
+        ("02 one wish, nine pictures", "WeGenGenerate"),
     ],
 )
 def test_more_steps_do_not_ask_the_language_model_again(client, opened, name, painter):
@@ -258,9 +257,7 @@ def test_more_steps_do_not_ask_the_language_model_again(client, opened, name, pa
     prompt = what_leads_from(opened(template(name)), node_id)
     node = prompt[node_id]
     first, again = (
-        client.run(
-            {**prompt, node_id: {**node, "inputs": {**node["inputs"], "seed": 123, "steps": steps}}}, timeout=TIMEOUT
-        )
+        client.run({**prompt, node_id: {**node, "inputs": {**node["inputs"], "seed": 123, "steps": steps}}})
         for steps in (2, 3)
     )
     assert [(run.status, run.errors) for run in (first, again)] == [("success", [])] * 2

@@ -10,22 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from server import PromptServer
 
 from ...models.media.metadata import KEY
-from ...models.options import OPTIONS
 
-TURNS = ("WeGenGenerate", "WeGenRefine")
-RESULT = "WeGenResult"
-"""Ends a turn too; its words depend on all that leads to it."""
-WORDS = (
-    "wegen", "instruction", "references", "chat", "edit_mask", "keep_mask", "release", "width", "height",
-    *(name for name, option in OPTIONS.items() if option.words),
-)  # fmt: skip
-"""The inputs of a turn that its words depend on."""
+TURNS = ("WeGenGenerate", "WeGenRefine", "WeGenResult")
 REMEMBERED = 256
 _records: OrderedDict[str, list[Any]] = OrderedDict()
 
@@ -58,7 +50,7 @@ def write_down(prompt: Mapping[str, Any] | None, node: str, pnginfo: dict[str, A
 def supply(request: dict[str, Any]) -> dict[str, Any]:
     """Add what is known of a prompt's turns to a request of the host's `/prompt`."""
     prompt = request.get("prompt")
-    turns = [node for node, entry in _entries(prompt) if entry.get("class_type") in (*TURNS, RESULT)]
+    turns = [node for node, entry in _entries(prompt) if entry.get("class_type") in TURNS]
     if not turns:
         return request
     extra = request.get("extra_data")
@@ -81,30 +73,25 @@ def _entries(prompt: Any) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _signature(prompt: Mapping[str, Any], node: str, signed: dict[str, str]) -> str:
-    """Equal for turns whose words were asked for in the same way, with all that leads to them; ids do not count."""
-    entry = prompt[node]
-    names = WORDS if entry.get("class_type") in TURNS else None
-    return _digest(prompt, entry, names, signed, (node,))
+    """Equal for turns that were asked for in the same way, with all that leads to them; ids do not count."""
+    return _digest(prompt, prompt[node], signed, (node,))
 
 
 def _digest(
     prompt: Mapping[str, Any],
     entry: Mapping[str, Any],
-    names: Sequence[str] | None,
     signed: dict[str, str],
     above: tuple[str, ...],
 ) -> str:
     inputs = entry.get("inputs")
     values: dict[str, Any] = {}
     for name, value in inputs.items() if isinstance(inputs, Mapping) else ():
-        if names is not None and name not in names:
-            continue
         source = value[0] if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) else None
         if source is None or source in above or not isinstance(prompt.get(source), Mapping):
             values[name] = value  # a value, or a link that the host will not run
             continue
         if source not in signed:
-            signed[source] = _digest(prompt, prompt[source], None, signed, (*above, source))
+            signed[source] = _digest(prompt, prompt[source], signed, (*above, source))
         values[name] = [signed[source], value[1]]
     text = json.dumps([entry.get("class_type"), values], sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()
