@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import torch
@@ -230,13 +230,15 @@ class Chat:
     """Turns in order. Every method gives a new chat; this one stays as it is, so any of them can be forked."""
 
     turns: tuple[Turn, ...] = ()
+    painted_by: object = field(default=None, compare=False, repr=False)
+    """The models that painted it, for turns that are given no others; no part of what is saved or compared."""
 
     def add(self, turn: Turn) -> Chat:
-        return Chat((*self.turns, turn))
+        return replace(self, turns=(*self.turns, turn))
 
     def pick(self, index: int) -> Chat:
         """The chat that goes on with picture `index` of its last turn."""
-        return Chat((*self.turns[:-1], replace(self.last, picked=index)))
+        return replace(self, turns=(*self.turns[:-1], replace(self.last, picked=index)))
 
     def rewind(self, turns: int) -> Chat:
         """The chat as it was after its first `turns` turns.
@@ -246,7 +248,7 @@ class Chat:
         """
         if not 1 <= turns <= len(self):
             raise WeGenError(f"The chat cannot go back to turn {turns}; it has turns 1 to {len(self)}.")
-        return Chat(self.turns[:turns])
+        return replace(self, turns=self.turns[:turns])
 
     @property
     def last(self) -> Turn:

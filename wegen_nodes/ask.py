@@ -9,6 +9,7 @@ from ..models.prompting.asking import ask
 from ..models.prompting.conversation import ask_prompt
 from ..models.prompting.domain import normalise_prompt
 from .host.bundle import progress
+from .host.parts import memory_errors
 from .inputs import references, wegen
 from .sockets import CATEGORY, ChatType
 
@@ -22,7 +23,7 @@ class WeGenAsk(io.ComfyNode):
             category=CATEGORY,
             description="Answers questions about a picture, references or a chat: what is there, where, how many.",
             is_output_node=True,
-            search_aliases=["wegen caption", "describe image", "vqa"],
+            search_aliases=["wegen caption", "describe image", "vqa", "vlm", "llm", "chat"],
             inputs=[
                 wegen(),
                 io.String.Input(
@@ -52,6 +53,7 @@ class WeGenAsk(io.ComfyNode):
         for subject in subjects:
             prompt = ask_prompt(wegen.config, wegen.tokenizer, question, subject, chat)
             model = wegen.load_language(1, prompt.tokens(wegen.tokenizer) + limit)
-            answer = ask(model, question, subject, chat, limit, progress())
+            with memory_errors("answering a question"):
+                answer = ask(model, question, subject, chat, limit, progress())
             answers.append(" ".join([*normalise_prompt(wegen.config, question).notes, answer]))
         return io.NodeOutput(answers, ui=ui.PreviewText("\n\n".join(answers)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from comfy_api.latest import io, ui
@@ -15,6 +17,7 @@ from .host import folders
 from .sockets import CATEGORY, ChatType, WeGenType
 
 NO_FILE = "none"
+SOCKETS = ("chat", "image", "wegen")
 
 
 class WeGenChat(io.ComfyNode):
@@ -24,8 +27,9 @@ class WeGenChat(io.ComfyNode):
             node_id="WeGenChat",
             display_name="WeGen Chat",
             category=CATEGORY,
-            description="A chat at a glance: go back to a turn, pick one of its pictures, fork, save and load.",
-            search_aliases=["wegen history", "fork", "rewind", "save chat", "load chat"],
+            description="A chat at a glance: go back to a turn, pick one of its pictures, fork, save and load, or keep "
+            "it under a name to go on with it in the next run.",
+            search_aliases=["wegen history", "fork", "rewind", "save chat", "load chat", "chat", "copilot"],
             is_output_node=True,
             inputs=[
                 io.Int.Input(
@@ -46,16 +50,24 @@ class WeGenChat(io.ComfyNode):
                     "file",
                     options=[NO_FILE, *folders.list_chats()],
                     default=NO_FILE,
-                    tooltip="A saved chat. Chats that you got from others belong into ComfyUI's input folder.",
+                    tooltip="A saved chat; it counts in place of what is wired in. Chats that you got from others "
+                    "belong into ComfyUI's input folder.",
                 ),
                 io.String.Input(
                     "save_as",
                     default="",
                     tooltip="Save the chat as it comes out, under this name in the output folder, e.g. wegen/chat.",
                 ),
-                ChatType.Input("chat", optional=True, tooltip="From WeGen Generate or WeGen Refine."),
-                io.Image.Input("image", optional=True, tooltip="Begin a chat with a picture of your own."),
-                WeGenType.Input("wegen", optional=True, tooltip="Only needed with an image."),
+                ChatType.Input("chat", optional=True, lazy=True, tooltip="From WeGen Generate or WeGen Refine."),
+                io.Image.Input("image", optional=True, lazy=True, tooltip="Begin a chat with a picture of your own."),
+                WeGenType.Input("wegen", optional=True, lazy=True, tooltip="Only needed with an image."),
+                io.String.Input(
+                    "name",
+                    default="",
+                    optional=True,
+                    tooltip="Keep the chat that comes in under this name, e.g. story. With nothing wired in, go on "
+                    "with the one that was kept under it last.",
+                ),
             ],
             outputs=[
                 ChatType.Output(display_name="chat"),
@@ -65,15 +77,29 @@ class WeGenChat(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, file, **_) -> object:
-        if file == NO_FILE:
+    def fingerprint_inputs(cls, file, name="", **wired) -> object:
+        """The file that is read; what is kept under a name may be another one in each run."""
+        if file == NO_FILE and ("chat" in wired or not name.strip()):
             return None
-        status = folders.chat_path(file).stat()
+        path = folders.kept_chat_path(name.strip()) if file == NO_FILE else folders.chat_path(file)
+        if not path.is_file():
+            return None
+        status = path.stat()
         return status.st_mtime_ns, status.st_size
 
     @classmethod
-    def execute(cls, turn, picture, file, save_as, chat=None, image=None, wegen=None) -> io.NodeOutput:
-        chat = _begin(file, chat, image, wegen)
+    def check_lazy_status(cls, file=NO_FILE, **inputs) -> list[str]:
+        """With a file, what is wired in is not even computed."""
+        return [] if file != NO_FILE else [name for name in SOCKETS if name in inputs and inputs[name] is None]
+
+    @classmethod
+    def execute(cls, turn, picture, file, save_as, chat=None, image=None, wegen=None, name="") -> io.NodeOutput:
+        name = name.strip()
+        kept = folders.kept_chat_path(name) if name else None
+        chat, is_new = _begin(file, chat, image, wegen, kept)
+        saved = []
+        if kept is not None and is_new:
+            saved.append(save_chat(chat, kept))
         if turn:
             chat = chat.rewind(turn)
         if picture:
@@ -83,28 +109,34 @@ class WeGenChat(io.ComfyNode):
             chat = chat.pick(picture - 1)
         text = transcript(chat)
         if save_as.strip():
-            path = save_chat(chat, folders.next_chat_path(save_as.strip()))
-            text += f"\nSaved as {path.name}."
+            saved.append(save_chat(chat, folders.next_chat_path(save_as.strip())))
+            text += f"\nSaved as {saved[-1].name}."
         strip = torch.from_numpy(np.asarray(filmstrip(chat))).float()[None] / 255
         shown = {**ui.PreviewImage(strip, cls=cls).as_dict(), **ui.PreviewText(text).as_dict()}
+        # For the lists of files in front ends that were loaded before.
+        shown["chats"] = tuple(map(folders.chat_name, saved))
         return io.NodeOutput(chat, chat.last.answer.picture[None], text, ui=shown)
 
 
-def _begin(file: str, chat: Chat | None, image: torch.Tensor | None, wegen) -> Chat:
-    """The chat that one, and only one, of the inputs gives."""
-    given = [file != NO_FILE, chat is not None, image is not None]
-    if sum(given) != 1:
-        raise WeGenError(
-            f"WeGen Chat got {sum(given)} chats: connect a chat, or an image to begin one, or choose a file; only one."
-        )
+def _begin(file: str, chat: Chat | None, image: torch.Tensor | None, wegen, kept: Path | None) -> tuple[Chat, bool]:
+    """The chat that the inputs give, and whether it came from elsewhere than what is kept under the node's name."""
     if file != NO_FILE:
-        return load_chat(folders.chat_path(file))
+        return load_chat(folders.chat_path(file)), True
+    if chat is not None and image is not None:
+        raise WeGenError("WeGen Chat got a chat and an image to begin one; connect only one of them.")
     if chat is not None:
-        return chat
+        return chat, True
+    if kept is not None and kept.is_file():
+        return load_chat(kept), False
+    if image is None:
+        nothing = "WeGen Chat got no chat: connect one, or an image to begin one, or choose a file."
+        if kept is not None:
+            nothing = f"No chat is kept under the name {kept.stem!r} yet: connect one, or an image to begin one, first."
+        raise WeGenError(nothing)
     if wegen is None:
         raise WeGenError("To begin a chat with an image, connect wegen too: the model has to look at it.")
     vision = wegen.load_vision(1)
-    return begin_with(vision, [one[..., :3].float().cpu() for one in image])
+    return begin_with(vision, [one[..., :3].float().cpu() for one in image]), True
 
 
 def transcript(chat: Chat) -> str:

@@ -8,9 +8,10 @@ from comfy_api.latest import io, ui
 from ..models.editing.predicted_mask import heat_map
 from ..models.engine import predict_masks
 from .host.bundle import language_progress
+from .host.parts import memory_errors
 from .inputs import inputs, instruction, references, wegen
 from .sockets import CATEGORY, ChatType
-from .turn import request_of
+from .turn import models_of, request_of
 
 
 class WeGenConsistencyMask(io.ComfyNode):
@@ -26,7 +27,7 @@ class WeGenConsistencyMask(io.ComfyNode):
             is_output_node=True,
             # Saved workflows hold widgets by their order: new ones go behind all others.
             inputs=[
-                wegen(),
+                wegen(optional=True),
                 ChatType.Input("chat", tooltip="Its last picture is the one before."),
                 instruction("What to change. @name means a reference."),
                 *inputs("seed", "batch_size", "rewrite", "creativity", "feature_guidance", "collection", refine=True),
@@ -41,8 +42,10 @@ class WeGenConsistencyMask(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, wegen, chat, **asked) -> io.NodeOutput:
-        found = predict_masks(request_of(**asked), chat, wegen, language_progress(cls.hidden.unique_id))
+    def execute(cls, chat, wegen=None, **asked) -> io.NodeOutput:
+        wegen = models_of(chat, wegen=wegen).wegen
+        with memory_errors("writing what would change"):
+            found = predict_masks(request_of(**asked), chat, wegen, language_progress(cls.hidden.unique_id))
         before = chat.last.answer.picture
         maps = torch.stack([heat_map(before, one.heat, one.mask) for one in found])
         masks = torch.stack([one.mask for one in found])

@@ -81,7 +81,8 @@ class WeGenConsistencyReport(io.ComfyNode):
                 [difference(member(before, index), member(after, index), amplify) for index in range(count)]
             )
         image = from_pil(plot)[None]
-        return io.NodeOutput(report, image, differences, *worst(outside), ui=ui.PreviewImage(image, cls=cls))
+        shown = {**ui.PreviewImage(image, cls=cls).as_dict(), **ui.PreviewText(report).as_dict()}
+        return io.NodeOutput(report, image, differences, *worst(outside), ui=shown)
 
 
 def worst(areas: tuple[Area | None, ...]) -> tuple[float, float, float, float]:

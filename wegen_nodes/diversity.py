@@ -44,5 +44,6 @@ class WeGenDiversity(io.ComfyNode):
             vision = wegen[0].load_vision(len(pictures))
             measures.insert(0, compare_features(vision.encode_pictures([to_pil(picture) for picture in pictures])))
         matrix = draw_matrix(pictures, measures)[None]
-        shown = ui.PreviewImage(matrix, cls=cls)
-        return io.NodeOutput(measures[0].vendi, measures[0].mean, summary(measures), matrix, ui=shown)
+        said = summary(measures)
+        shown = {**ui.PreviewImage(matrix, cls=cls).as_dict(), **ui.PreviewText(said).as_dict()}
+        return io.NodeOutput(measures[0].vendi, measures[0].mean, said, matrix, ui=shown)

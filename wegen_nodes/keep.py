@@ -72,7 +72,8 @@ class WeGenKeep(io.ComfyNode):
         report = "\n".join(reports)
         image = torch.stack([result.picture for result in results])
         mask = torch.stack([result.weight for result in results])
-        return io.NodeOutput(image, mask, report, ui=ui.PreviewText(report))
+        shown = {**ui.PreviewImage(image, cls=cls).as_dict(), **ui.PreviewText(report).as_dict()}
+        return io.NodeOutput(image, mask, report, ui=shown)
 
 
 def batch_length(**batches) -> int:

@@ -19,7 +19,7 @@ class WeGenLoadModel(io.ComfyNode):
             display_name="WeGen Load Model",
             category=CATEGORY,
             description="Loads a WeGen checkpoint: the model that sees and writes, and the decoder that paints.",
-            search_aliases=["wegen checkpoint", "wegen loader"],
+            search_aliases=["wegen checkpoint", "wegen loader", "vlm", "llm", "copilot"],
             inputs=[
                 io.Combo.Input(
                     "model",

@@ -11,6 +11,7 @@ from ..models.prompting.domain import normalise_prompt
 from ..models.prompting.rewriting import report, rewrite, rows_needed
 from ..models.prompting.text_sampling import TextSampling
 from .host.bundle import progress
+from .host.parts import memory_errors
 from .inputs import inputs, instruction, references, seed, wegen
 from .sockets import CATEGORY, ChatType
 
@@ -24,7 +25,7 @@ class WeGenRewritePrompt(io.ComfyNode):
             category=CATEGORY,
             description="Lets the model turn a vague wish into detailed descriptions, each with its own seed.",
             is_output_node=True,
-            search_aliases=["prompt enhancer", "prompt expansion", "wegen rewrite"],
+            search_aliases=["prompt enhancer", "prompt expansion", "wegen rewrite", "llm"],
             inputs=[
                 wegen(),
                 instruction("What you wish for; vague is fine."),
@@ -100,16 +101,17 @@ class WeGenRewritePrompt(io.ComfyNode):
             creativity, None if temperature < 0 else temperature, None if top_p < 0 else top_p
         )
         prompt = rewrite_prompt(wegen.config, wegen.tokenizer, chat, instruction, references)
-        written = rewrite(
-            wegen.load_language(rows_needed(count), prompt.tokens(wegen.tokenizer) + limit),
-            instruction,
-            [seed + k for k in range(count)],
-            sampling,
-            references,
-            chat,
-            limit,
-            progress(),
-        )
+        with memory_errors("writing rewrites"):
+            written = rewrite(
+                wegen.load_language(rows_needed(count), prompt.tokens(wegen.tokenizer) + limit),
+                instruction,
+                [seed + k for k in range(count)],
+                sampling,
+                references,
+                chat,
+                limit,
+                progress(),
+            )
         texts = [one.text or instruction.strip() for one in written]
         said = " ".join(filter(None, [*normalise_prompt(wegen.config, instruction).notes, report(written)]))
         return io.NodeOutput(texts, said, ui=ui.PreviewText("\n\n".join(filter(None, [said, *texts]))))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from comfy_api.latest import io, ui
 
 from ..models.engine import TurnRequest, TurnResult, draft_pictures, take_turn
+from ..models.errors import WeGenError
 from ..models.media.metadata import turns_of
+from ..models.options import OPTIONS
 from ..models.values import Chat, References
 from .host import png_metadata
-from .host.bundle import language_progress, tell_phase
+from .host.bundle import counted, language_progress, tell_phase
 from .host.painter import HostPainter, conditioning
+from .host.parts import memory_errors
 from .inputs import inputs, instruction, references, wegen
-from .sockets import CATEGORY, ChatType
+from .sockets import CATEGORY, ChatType, WeGenType
 
 _WORDS = ("seed", "batch_size", "rewrite", "creativity")
 _SAMPLER = ("steps", "cfg", "sampler_name", "scheduler")
@@ -33,23 +38,79 @@ def request_of(
     return TurnRequest.from_options(instruction, options, references, edit_mask, keep_mask)
 
 
-def _take_turn(cls: type[io.ComfyNode], wegen, model, vae, chat: Chat, asked: dict[str, Any]) -> TurnResult:
-    """A turn with the host's sampler, its words written into the pictures that are saved after it."""
+class Models(NamedTuple):
+    """What a chat brings along for its next turn: the three outputs of WeGen Load Model."""
+
+    wegen: Any
+    model: Any
+    vae: Any
+
+
+def models_of(chat: Chat, **given: Any) -> Models:
+    """The models that are wired in, and for the others those that painted the chat.
+
+    Raises:
+        WeGenError: one is neither wired in nor brought along.
+    """
+    brought = chat.painted_by if isinstance(chat.painted_by, Models) else Models(None, None, None)
+    found = {name: getattr(brought, name) if given.get(name) is None else given[name] for name in Models._fields}
+    missing = [name for name, value in found.items() if value is None and name in given]
+    if missing:
+        raise WeGenError(
+            f"Connect {', '.join(missing)} from WeGen Load Model: this chat was not painted in this graph, so it does "
+            "not bring its models along."
+        )
+    return Models(**found)
+
+
+def _take_turn(cls: type[io.ComfyNode], models: Models, chat: Chat, picked: int, asked: dict[str, Any]) -> TurnResult:
+    """A turn with the host's sampler, its words written into the pictures that are saved after it.
+
+    Raises:
+        WeGenError: a picture is picked that the turn does not have.
+    """
     request = request_of(**asked)
+    if picked > len(request.seeds):
+        raise WeGenError(f"Picture {picked} is picked, but this turn has pictures 1 to {len(request.seeds)}.")
     node = str(cls.hidden.unique_id)
-    painter = HostPainter(model, vae, wegen.config, lambda: tell_phase(node, "painting"))
-    result = take_turn(request, chat, painter, wegen, language_progress(node))
+    wegen = models.wegen
+
+    def answer() -> TurnResult:
+        on_begin = partial(tell_phase, node, "painting")
+        painter = HostPainter(models.model, models.vae, wegen.config, on_begin, counted(node, "painting"))
+        return take_turn(request, chat, painter, wegen, language_progress(node))
+
+    with memory_errors("making pictures"):
+        result = wegen.recall_painted((request, chat, models.model, models.vae), answer)
     last = result.chat.last
     before = Chat(result.chat.turns[:-1])
     record = [turns_of(before, last.instruction, answer) for answer in last.answers]
     png_metadata.write_down(cls.hidden.prompt, node, cls.hidden.extra_pnginfo, record)
-    return result
+    told = result.chat if result.spoken or not picked else result.chat.pick(picked - 1)
+    return result._replace(chat=replace(told, painted_by=models))
 
 
 def _shown(cls: type[io.ComfyNode], result: TurnResult) -> dict[str, Any]:
     """The finished pictures and the words, on the node."""
     pictures = ui.PreviewImage(result.pictures, cls=cls).as_dict()
-    return {**pictures, **ui.PreviewText(result.reply).as_dict()}
+    return {**pictures, **ui.PreviewText(result.reply).as_dict(), "picked": (result.chat.last.picked + 1,)}
+
+
+def _picked() -> io.Input:
+    return io.Int.Input(
+        "picked",
+        default=0,
+        min=0,
+        max=OPTIONS["batch_size"].maximum,
+        optional=True,
+        advanced=True,
+        tooltip="The picture that the chat goes on with, counted from 1; 0 is the first. A click on its number below "
+        "picks it, and nothing is painted anew.",
+    )
+
+
+def _brought(kind: type[io.Input] | Any, name: str, tooltip: str) -> io.Input:
+    return kind.Input(name, optional=True, tooltip=f"{tooltip} Not needed where the chat was painted in this graph.")
 
 
 _HIDDEN = [io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo]
@@ -63,7 +124,7 @@ class WeGenGenerate(io.ComfyNode):
             display_name="WeGen Generate",
             category=CATEGORY,
             description="The first turn of a chat: text and references in, pictures out.",
-            search_aliases=["wegen text to image", "wegen text to picture", "copilot", "vlm", "llm"],
+            search_aliases=["wegen text to image", "wegen text to picture", "copilot", "chat", "vlm", "llm"],
             is_output_node=True,
             # Saved workflows hold widgets by their order: new ones go behind all others.
             inputs=[
@@ -73,6 +134,7 @@ class WeGenGenerate(io.ComfyNode):
                 instruction("What to draw; vague is fine. @name means a reference."),
                 *inputs(*_WORDS, *_SAMPLER, "width", "height", *_FEATURES, "rewritten"),
                 references(),
+                _picked(),
             ],
             hidden=_HIDDEN,
             outputs=[
@@ -83,8 +145,8 @@ class WeGenGenerate(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, wegen, model, vae, **asked) -> io.NodeOutput:
-        result = _take_turn(cls, wegen, model, vae, Chat(), asked)
+    def execute(cls, wegen, model, vae, picked=0, **asked) -> io.NodeOutput:
+        result = _take_turn(cls, Models(wegen, model, vae), Chat(), picked, asked)
         return io.NodeOutput(result.pictures, result.chat, result.reply, ui=_shown(cls, result))
 
 
@@ -96,19 +158,20 @@ class WeGenRefine(io.ComfyNode):
             display_name="WeGen Refine",
             category=CATEGORY,
             description="The next turn of a chat: changes what you say, and keeps masked pixels to the bit.",
-            search_aliases=["wegen edit", "wegen inpaint", "edit", "chat", "copilot"],
+            search_aliases=["wegen edit", "wegen inpaint", "edit", "chat", "copilot", "vlm", "llm"],
             is_output_node=True,
             # Saved workflows hold widgets by their order: new ones go behind all others.
             inputs=[
-                wegen(),
-                io.Model.Input("model", tooltip="The decoder; LoRA and other patches work on it."),
-                io.Vae.Input("vae"),
+                _brought(WeGenType, "wegen", "From WeGen Load Model."),
+                _brought(io.Model, "model", "The decoder; LoRA and other patches work on it."),
+                _brought(io.Vae, "vae", "From WeGen Load Model."),
                 ChatType.Input("chat", tooltip="From WeGen Generate or another WeGen Refine."),
                 instruction("What to change. @name means a reference."),
                 *inputs(*_WORDS, *_SAMPLER, *_FEATURES, *_REFINE, "rewritten", "match_tone", refine=True),
                 references(),
                 io.Mask.Input("edit_mask", optional=True, tooltip="White may change."),
                 io.Mask.Input("keep_mask", optional=True, tooltip="White stays as it is, to the bit."),
+                _picked(),
             ],
             hidden=_HIDDEN,
             outputs=[
@@ -120,9 +183,10 @@ class WeGenRefine(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, wegen, model, vae, chat, **asked) -> io.NodeOutput:
+    def execute(cls, chat, wegen=None, model=None, vae=None, picked=0, **asked) -> io.NodeOutput:
         chat.last  # noqa: B018 - says what is wrong with an empty chat
-        result = _take_turn(cls, wegen, model, vae, chat, asked)
+        models = models_of(chat, wegen=wegen, model=model, vae=vae)
+        result = _take_turn(cls, models, chat, picked, asked)
         mask = result.change
         if mask is None:
             mask = torch.full(result.pictures.shape[:3], 0.0 if result.spoken else 1.0)
@@ -157,7 +221,9 @@ class WeGenConditioning(io.ComfyNode):
 
     @classmethod
     def execute(cls, wegen, chat=None, width=0, height=0, **asked) -> io.NodeOutput:
-        drafts = draft_pictures(request_of(**asked), chat or Chat(), wegen, language_progress(cls.hidden.unique_id))
+        request = request_of(**asked)
+        with memory_errors("writing pictures"):
+            drafts = draft_pictures(request, chat or Chat(), wegen, language_progress(cls.hidden.unique_id))
         features = torch.stack([draft.features for draft in drafts])
         own = wegen.config.size
         notes = (note for draft in drafts for note in draft.notes)

@@ -33,13 +33,17 @@ export class Runs {
       });
     listen("execution_start", (run) => this.#change(run, { started: true, position: null }));
     listen("progress_state", (run, { nodes }) => this.#progress(run, nodes));
-    listen("progress_text", (run, { text }) => this.#change(run, { said: text }));
+    listen("progress_text", (run, { nodeId, text }) => {
+      // WeGen's own nodes tell their phases as events too, which are said in the user's language.
+      if (!run.told.has(String(nodeId))) this.#change(run, { said: text });
+    });
     listen("executed", (run, { node, output }) => {
       if (output) run.outputs[node] = output;
     });
     listen("wegen.phase", (run, { node, phase }) => {
       // Words and features are both thinking, to a person.
       run.told.set(String(node), phase === "painting" ? "painting" : "thinking");
+      run.said = "";
     });
     listen("wegen.text", (run, { text, index = 0 }) => {
       if (typeof text !== "string") return;

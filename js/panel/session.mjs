@@ -13,6 +13,8 @@ import { t } from "./strings.mjs";
 
 const REMEMBERED = "wegen.panel";
 const LARGEST_SEED = 2 ** 48;
+/** What turns are made of, known before the first one is sent. */
+const NODES = ["WeGenLoadModel", "WeGenGenerate", "WeGenRefine", "WeGenChat", "SaveImage", "PreviewAny"];
 export const OWN_PAINTER = "wegen";
 
 export const randomSeed = () => Math.floor(Math.random() * LARGEST_SEED);
@@ -98,7 +100,7 @@ export class Session {
 
   /** Find out what the nodes offer, and open the chat that was open before. */
   async start() {
-    const { WeGenLoadModel, WeGenGenerate } = await host.definitionsOf(["WeGenLoadModel", "WeGenGenerate"]);
+    const { WeGenLoadModel, WeGenGenerate } = await host.definitionsOf(NODES);
     const of = (name) => host.inputOf(WeGenGenerate, name);
     this.models = host.inputOf(WeGenLoadModel, "model").options ?? [];
     this.samplers = of("sampler_name").options;
@@ -266,9 +268,9 @@ export class Session {
       const { prompt, workflow } = await this.#graphOf(turn);
       if (!this.doc.turns[turn.id]) return;
       this.live.set(turn.id, null);
-      await this.store.flush();
       const pnginfo = { workflow, wegen_panel: { chat: id, turn: turn.id } };
-      await this.runs.submit(turn.prompt, prompt, pnginfo, this.#handlers(turn));
+      // Both at once: the first words come the sooner.
+      await Promise.all([this.store.flush(), this.runs.submit(turn.prompt, prompt, pnginfo, this.#handlers(turn))]);
     } catch (error) {
       Object.assign(turn, { status: "failed", error: error.message });
       this.changed();

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ..errors import CheckpointError, WeGenError
 from .loading import empty_parts
-from .quantise import QUANTISED, SCALE, quantise, quantised_format, scale_shape, storage_type, to_header
+from .quantise import QUANTISED, layout, quantise, quantised_format, to_header
 from .reader import PARTS, REOPEN_AFTER, Checkpoint, Part, open_checkpoint
 from .writer import Entry, PartLayout, new_folder, partial_folder, write_folder
 
-Precision = Literal["fp16", "bf16", "fp32", "int8", "fp8"]
+Precision = Literal["fp16", "bf16", "fp32", "int8", "fp8", "w4a8"]
 PRECISIONS: dict[str, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 CHOICES = (*PRECISIONS, *QUANTISED)
 """What `dtype` may be."""
@@ -95,11 +95,12 @@ class _Plan:
         for key in self.keys:
             shape = part.stored[key].shape
             layer = quantised_format(key, shape, precision) if precision in QUANTISED else None
-            entries.append(Entry(key, self.dtype if layer is None else storage_type(layer), shape))
-            if layer is not None:
-                name = key.removesuffix(".weight")
-                self.layers[name] = layer
-                entries.append(Entry(f"{name}.{SCALE}", torch.float32, scale_shape(layer, shape)))
+            if layer is None:
+                entries.append(Entry(key, self.dtype, shape))
+                continue
+            name = key.removesuffix(".weight")
+            self.layers[name] = layer
+            entries += [Entry(f"{name}.{end}", *piece) for end, piece in layout(layer, shape).items()]
         self.layout = PartLayout(entries, to_header(self.layers))
 
 
@@ -125,7 +126,7 @@ def _converted(folder: Path, name: str, plan: _Plan) -> Iterator[Tensor]:
             yield _cast(value, plan, where)
         else:
             _check_finite(value, where)
-            yield from quantise(value, layer)
+            yield from quantise(value, layer).values()
         del value
 
 

@@ -9,9 +9,12 @@ from ..network import few_rows
 from ..network.agent import Agent
 from ..network.configuration import WeGenConfig
 from ..network.decoder import empty_decoder
+from ..network.prefixes import PrefixCache
 from ..network.vision_encoder import VisionEncoder
+from .quantise import whole_numbers
 from .reader import Checkpoint, Part
 from .wegen import WeGen
+from .whole_numbers import Linear, fast_on_cpu
 
 
 def load_wegen(checkpoint: Checkpoint, device: str | torch.device, dtype: torch.dtype) -> WeGen:
@@ -27,6 +30,7 @@ def load_wegen(checkpoint: Checkpoint, device: str | torch.device, dtype: torch.
         agent=fill(agent, checkpoint.language_model, device, dtype),
         device=device,
         dtype=dtype,
+        prefixes=PrefixCache(),
     )
 
 
@@ -39,9 +43,34 @@ def empty_parts(config: WeGenConfig) -> dict[str, nn.Module]:
 
 
 def fill(module: nn.Module, part: Part, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """The module with the weights of a part.
+
+    Quantised layers are turned back, except on a CPU that is fast with whole numbers: there they stay as they are.
+    """
     part.check(module)
+    if part.quantised and device.type == "cpu" and fast_on_cpu():
+        return _fill_quantised(module, part, dtype)
     # Assigned tensor by tensor: beside the finished module only one tensor of the file is in memory at a time.
-    # A tensor that already has the right type is copied too, so that nothing keeps pointing into the mapped file.
-    state = {key: part[key].to(device, dtype, copy=True) for key in part}
+    # Where a file is mapped, a tensor of the right type is copied too, so that nothing keeps pointing into it.
+    state = {key: part[key].to(device, dtype, copy=part.stored[key].mapped) for key in part}
     module.load_state_dict(state, assign=True)
+    return module.eval().requires_grad_(False)
+
+
+def _fill_quantised(module: nn.Module, part: Part, dtype: torch.dtype) -> nn.Module:
+    state = {}
+    for key in part:
+        entry, name = part.stored[key], key.removesuffix(".weight")
+        whole = (
+            None if entry.layer is None else whole_numbers({e: p.read() for e, p in entry.pieces.items()}, entry.layer)
+        )
+        if whole is None:
+            state[key] = part[key].to(dtype, copy=entry.mapped)
+            continue
+        parent, _, child = name.rpartition(".")
+        bias = f"{name}.bias"
+        layer = Linear(whole, part[bias].to(dtype) if bias in part else None)
+        setattr(module.get_submodule(parent), child, layer)
+    left = module.state_dict()
+    module.load_state_dict({key: value for key, value in state.items() if key in left}, assign=True)
     return module.eval().requires_grad_(False)

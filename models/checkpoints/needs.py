@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from ..network.configuration import WeGenConfig
 from .loading import empty_parts
-from .quantise import QUANTISED, quantised_format
+from .quantise import QUANTISED, quantised_format, stored_bytes
 
-BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1, "fp8": 1}
+BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+"""Of a number, where nothing is quantised."""
 GIB = 2**30
-PRECISIONS = ("bf16", "int8")
-"""Those that are advised: fp8 takes as much memory as int8 and is further off."""
+COLUMNS = (*BYTES, *QUANTISED)
+PRECISIONS = ("bf16", "int8", "w4a8")
+"""Those that are advised, best first: fp8 takes as much memory as int8 and is further off."""
 CARDS, MEMORIES = (6, 8, 12, 16, 24), (16, 32, 64)
 """Sizes in GiB of video memory and of memory that the table has."""
 RESERVED = 1.0
@@ -52,14 +54,15 @@ def needs(config: WeGenConfig, batch: int = 1) -> list[Needs]:
         shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
         counts = {key: math.prod(shape) for key, shape in shapes.items()}
         weights = {}
-        for precision, width in BYTES.items():
-            if name == "vae":
-                weights[precision] = 4 * sum(counts.values())
-                continue
-            quantised = precision in QUANTISED
+        for precision in COLUMNS:
+            width = 4 if name == "vae" else BYTES.get(precision, 2)
+            layers = {
+                key: quantised_format(key, shapes[key], precision) if precision in QUANTISED and name != "vae" else None
+                for key in counts
+            }
             weights[precision] = sum(
-                count * (2 if quantised and quantised_format(key, shapes[key], precision) is None else width)
-                for key, count in counts.items()
+                counts[key] * width if layer is None else stored_bytes(layer, shapes[key])
+                for key, layer in layers.items()
             )
         found.append(Needs(name, weights, working[name] * batch))
     return found
@@ -92,11 +95,14 @@ def advice(parts: list[Needs], card: float, memory: float) -> str:
 
 def table(parts: list[Needs]) -> str:
     """Markdown: bytes of the parts, then what runs how; all of it computed, not measured."""
-    lines = ["| part | " + " | ".join(f"{p} GB" for p in BYTES) + " | working GB |", "|---" * (len(BYTES) + 2) + "|"]
+    lines = [
+        "| part | " + " | ".join(f"{p} GB" for p in COLUMNS) + " | working GB |",
+        "|---" * (len(COLUMNS) + 2) + "|",
+    ]
     for part in parts:
-        sizes = " | ".join(f"{part.weights[p] / 1e9:.2f}" for p in BYTES)
+        sizes = " | ".join(f"{part.weights[p] / 1e9:.2f}" for p in COLUMNS)
         lines.append(f"| {part.part.replace('_', ' ')} | {sizes} | {part.working / 1e9:.2f} |")
-    totals = " | ".join(f"{sum(part.weights[p] for part in parts) / 1e9:.2f}" for p in BYTES)
+    totals = " | ".join(f"{sum(part.weights[p] for part in parts) / 1e9:.2f}" for p in COLUMNS)
     lines += [f"| all | {totals} | {max(part.working for part in parts) / 1e9:.2f} |", ""]
     lines += ["| card | " + " | ".join(f"{p}, {m} GB RAM" for p in PRECISIONS for m in MEMORIES) + " |"]
     lines += ["|---" * (1 + len(PRECISIONS) * len(MEMORIES)) + "|"]

@@ -1,7 +1,8 @@
-"""Weights in 8 bits, in ComfyUI's own layout: its operations run them, and what is here turns them back.
+"""Weights in 8 or 4 bits, in ComfyUI's own layout: its operations run them, and what is here turns them back.
 
-A quantised layer X has its weight under the usual name, `X.weight_scale` beside it, and an entry in the file's header
-under `_quantization_metadata`. Linear layers inside the transformers are quantised; norms, embeddings, convolutions,
+A quantised layer X is stored as its pieces: the weight under the usual name, scales beside it (`X.weight_scale`; for
+4 bits `X.weight_s_rel`, `X.weight_s_channel` and `X.weight_codebook`), and an entry in the file's header under
+`_quantization_metadata`. Linear layers inside the transformers are quantised; norms, embeddings, convolutions,
 `lm_head`, the projectors of features and the embeddings of time stay in 16 bits, and the VAE in 32.
 """
 
@@ -12,21 +13,33 @@ import math
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
 
-QUANTISED = ("int8", "fp8")
-"""int8: rotated rows with a scale each, about 1 % off in a layer's output; fp8: one scale for a layer, about 3 %."""
+QUANTISED = ("int8", "fp8", "w4a8")
+"""int8: rotated rows with a scale each, about 1 % off in a layer's output; fp8: one scale for a layer, about 3 %;
+w4a8: 4 bits a weight with a scale for 16 of them, about 7 %, in little more than half of the memory."""
 HEADER_KEY = "_quantization_metadata"
-SCALE = "weight_scale"
-INT8, FP8 = "int8_tensorwise", "float8_e4m3fn"
+CONFIGURATION = "comfy_quant"
+"""Behind a layer's name: the tensor that tells the host how it is quantised."""
+WEIGHT, SCALE = "weight", "weight_scale"
+GROUP_SCALES, ROW_SCALES, CODEBOOK = "weight_s_rel", "weight_s_channel", "weight_codebook"
+INT8, FP8, W4A8 = "int8_tensorwise", "float8_e4m3fn", "asym_w4a8_int8"
+PIECES = {INT8: (WEIGHT, SCALE), FP8: (WEIGHT, SCALE), W4A8: (WEIGHT, GROUP_SCALES, ROW_SCALES, CODEBOOK)}
+"""What a weight of each format is stored as: ends of keys behind the layer's name."""
 GROUPS = (256, 64, 16)
 """Neighbouring inputs that are rotated together, the largest that divides a row. Rotation spreads what a few inputs
 have over the group, so that one large weight does not take the digits of its row."""
+SCALED = 16
+"""Neighbouring inputs that share a scale in 4 bits."""
+_UPPER = (0.0531, 0.1604, 0.2705, 0.3859, 0.5095, 0.6454, 0.7998, 0.9818)
+LEVELS = (*(-level for level in reversed(_UPPER)), *_UPPER)
+"""The 16 values that lie nearest to normally distributed numbers over the largest of their 16, in the mean square."""
+_CHUNK = 2**22  # numbers of a weight that are quantised to 4 bits at once, which takes many times their memory
 
 LAYER = re.compile(
     r"(blocks|llm\.model\.layers)\.\d+\..*|(down_blocks|up_blocks|mid_block)\..*attentions\.\d+\.transformer_blocks\..*"
@@ -40,35 +53,135 @@ def quantised_format(key: str, shape: tuple[int, ...], precision: str) -> dict[s
     if precision == "fp8":
         return {"format": FP8}
     group = next((group for group in GROUPS if shape[1] % group == 0), None)
-    return None if group is None else {"format": INT8, "convrot": True, "convrot_groupsize": group}
+    if group is None:
+        return None
+    if precision == "w4a8":
+        return {"format": W4A8, "group_size": SCALED, "convrot_groupsize": group}
+    return {"format": INT8, "convrot": True, "convrot_groupsize": group}
 
 
-def scale_shape(layer: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of the scales of a weight of `shape`."""
-    return (shape[0], 1) if layer["format"] == INT8 else ()
+def layout(layer: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+    """Types and shapes of the pieces of a weight of `shape`."""
+    rows, columns = shape
+    if layer["format"] == FP8:
+        return {WEIGHT: (torch.float8_e4m3fn, shape), SCALE: (torch.float32, ())}
+    if layer["format"] == INT8:
+        return {WEIGHT: (torch.int8, shape), SCALE: (torch.float32, (rows, 1))}
+    return {
+        WEIGHT: (torch.int8, (rows, columns // 2)),
+        GROUP_SCALES: (torch.float8_e4m3fn, (rows, columns // layer["group_size"])),
+        ROW_SCALES: (torch.float32, (rows,)),
+        CODEBOOK: (torch.float32, (len(LEVELS),)),
+    }
 
 
-def storage_type(layer: Mapping[str, Any]) -> torch.dtype:
-    """Type of the stored weight."""
-    return torch.int8 if layer["format"] == INT8 else torch.float8_e4m3fn
+def stored_bytes(layer: Mapping[str, Any], shape: tuple[int, ...]) -> int:
+    """Bytes of all pieces."""
+    return sum(dtype.itemsize * math.prod(size) for dtype, size in layout(layer, shape).values())
 
 
-def quantise(weight: Tensor, layer: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-    """A weight `[N, K]` -> what is stored of it, and its scales in float32."""
+def piece_names(layer: Mapping[str, Any]) -> tuple[str, ...]:
+    """Of the tensors that a weight is stored as."""
+    return PIECES[layer["format"]]
+
+
+def whole_shape(stored: tuple[int, ...], layer: Mapping[str, Any]) -> tuple[int, ...]:
+    """Shape of a weight whose stored one is `stored`: two numbers of 4 bits share a byte."""
+    return (stored[0], 2 * stored[1]) if layer["format"] == W4A8 and len(stored) == 2 else tuple(stored)
+
+
+def quantise(weight: Tensor, layer: Mapping[str, Any]) -> dict[str, Tensor]:
+    """A weight `[N, K]` -> its pieces, in the order of `layout`."""
     if layer["format"] == FP8:
         scale = (weight.abs().amax().float() / torch.finfo(torch.float8_e4m3fn).max).clamp(min=1e-30)
-        return (weight.float() / scale).to(torch.float8_e4m3fn), scale
-    rotated = rotate_groups(weight.float(), layer["convrot_groupsize"])
-    scale = (rotated.abs().amax(-1, keepdim=True) / 127).clamp(min=1e-30)
-    return rotated.div_(scale).round_().clamp_(-128, 127).to(torch.int8), scale
+        return {WEIGHT: (weight.float() / scale).to(torch.float8_e4m3fn), SCALE: scale}
+    group = layer["convrot_groupsize"]
+    if layer["format"] == INT8:
+        rotated = rotate_groups(weight.float(), group)
+        scale = (rotated.abs().amax(-1, keepdim=True) / 127).clamp(min=1e-30)
+        return {WEIGHT: rotated.div_(scale).round_().clamp_(-128, 127).to(torch.int8), SCALE: scale}
+    chunks = [
+        _four_bits(rotate_groups(rows.float(), group), layer["group_size"])
+        for rows in weight.split(max(1, _CHUNK // weight.shape[1]))
+    ]
+    pieces = {end: torch.cat([chunk[end] for chunk in chunks]) for end in chunks[0]}
+    return {**pieces, CODEBOOK: torch.tensor(LEVELS)}
 
 
-def dequantise(stored: Tensor, scale: Tensor, layer: Mapping[str, Any]) -> Tensor:
+def _four_bits(weight: Tensor, scaled: int) -> dict[str, Tensor]:
+    """Rows that are rotated already -> pieces in 4 bits."""
+    rows, columns = weight.shape
+    levels = torch.tensor(LEVELS)
+    between = (levels[1:] + levels[:-1]) / 2
+    groups = weight.view(rows, -1, scaled)
+    scale = groups.abs().amax(-1, keepdim=True).clamp(min=1e-20)
+    for _ in range(3):  # the scale that suits the chosen levels best, then the levels that suit that scale
+        chosen = levels[torch.bucketize(groups / scale, between)]
+        best = (groups * chosen).sum(-1, keepdim=True) / chosen.square().sum(-1, keepdim=True)
+        scale = best.clamp(min=1e-20)
+    # The host multiplies in 8 bits: a row's largest value is 127, and groups say how much smaller theirs are.
+    row = (scale.amax(dim=(1, 2), keepdim=True) * LEVELS[-1] / 127).clamp(min=1e-20)
+    share = (scale / row).to(torch.float8_e4m3fn)
+    grid = share.float()
+    wanted = groups / row
+    first = torch.bucketize(wanted / grid.clamp(min=1e-6), between)
+    codes, error = first, torch.full_like(wanted, math.inf)
+    for step in (-1, 0, 1):  # rounding to whole numbers may have made a neighbour the nearest
+        other = (first + step).clamp_(0, len(LEVELS) - 1)
+        distance = (wanted - _on_grid(levels[other], grid)).abs_()
+        nearer = distance < error
+        codes, error = torch.where(nearer, other, codes), torch.where(nearer, distance, error)
+    codes = codes.view(rows, columns).to(torch.uint8)
+    packed = codes[:, 0::2] | (codes[:, 1::2] << 4)
+    return {
+        WEIGHT: packed.view(torch.int8),
+        GROUP_SCALES: share.squeeze(-1).contiguous(),
+        ROW_SCALES: row.flatten().contiguous(),
+    }
+
+
+def _on_grid(values: Tensor, scale: Tensor) -> Tensor:
+    """Levels as the whole numbers that the host multiplies."""
+    return (values * scale).round_().clamp_(-127, 127)
+
+
+class WholeNumbers(NamedTuple):
+    """A weight as `int8 * scale`, with its inputs rotated in groups (0: not rotated)."""
+
+    values: Tensor
+    """`[N, K]` int8."""
+    scale: Tensor
+    """`[N]` float32."""
+    group: int
+
+
+def whole_numbers(pieces: Mapping[str, Tensor], layer: Mapping[str, Any]) -> WholeNumbers | None:
+    """A weight in 8-bit whole numbers; None where its format has others."""
+    if layer["format"] == FP8:
+        return None
+    group = int(layer.get("convrot_groupsize", GROUPS[0]))
+    stored = pieces[WEIGHT]
+    if layer["format"] == INT8:
+        scale = pieces[SCALE].float().reshape(-1).expand(len(stored)).contiguous()
+        return WholeNumbers(stored, scale, group if layer.get("convrot") else 0)
+    bits = stored.view(torch.uint8)
+    codes = torch.stack([bits & 15, bits >> 4], dim=-1).view(len(stored), -1, int(layer.get("group_size", SCALED)))
+    values = torch.empty(codes.shape, dtype=torch.int8)
+    levels, scales = pieces[CODEBOOK].float(), pieces[GROUP_SCALES]
+    rows = max(1, _CHUNK // codes[0].numel())
+    for some in range(0, len(codes), rows):  # as float32 all of it would take four times its memory
+        part = slice(some, some + rows)
+        values[part] = _on_grid(levels[codes[part].long()], scales[part].float()[..., None]).to(torch.int8)
+    return WholeNumbers(values.view(len(stored), -1), pieces[ROW_SCALES].float(), group)
+
+
+def dequantise(pieces: Mapping[str, Tensor], layer: Mapping[str, Any]) -> Tensor:
     """The weight in float32 that `quantise` made this of, but for rounding."""
-    weight = stored.float() * scale
-    if layer["format"] == INT8 and layer.get("convrot"):
-        weight = rotate_groups(weight, int(layer.get("convrot_groupsize", GROUPS[0])))
-    return weight
+    whole = whole_numbers(pieces, layer)
+    if whole is None:
+        return pieces[WEIGHT].float() * pieces[SCALE]
+    weight = whole.values.float().mul_(whole.scale[:, None])
+    return rotate_groups(weight, whole.group) if whole.group else weight
 
 
 def rotate_groups(weight: Tensor, group: int) -> Tensor:
@@ -96,6 +209,11 @@ def to_header(layers: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return {HEADER_KEY: json.dumps({"format_version": "1.0", "layers": layers}, separators=(",", ":"))}
 
 
+def to_tensor(layer: Mapping[str, Any]) -> Tensor:
+    """What the header says of one layer, as the tensor that the host looks for beside the weight."""
+    return torch.tensor(list(json.dumps(layer).encode()), dtype=torch.uint8)
+
+
 def from_header(metadata: Mapping[str, str] | None, file: object) -> dict[str, dict[str, Any]]:
     """The quantised layers of a file.
 
@@ -110,7 +228,7 @@ def from_header(metadata: Mapping[str, str] | None, file: object) -> dict[str, d
         formats = {layer["format"] for layer in layers.values()}
     except (ValueError, LookupError, TypeError) as error:
         raise CheckpointError(f"{file}: what its header says about quantised layers is damaged.") from error
-    unknown = sorted(formats - {INT8, FP8})
+    unknown = sorted(formats - set(PIECES))
     if unknown:
-        raise CheckpointError(f"{file} has weights in {unknown[0]!r}; read here are {INT8!r} and {FP8!r}.")
+        raise CheckpointError(f"{file} has weights in {unknown[0]!r}; read here are {', '.join(map(repr, PIECES))}.")
     return layers

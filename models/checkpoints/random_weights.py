@@ -1,4 +1,4 @@
-"""Packed checkpoints of any size with random weights: to try a machine, a graph or a benchmark before a download."""
+"""Checkpoints of any size with random weights: to try a machine, a graph or a benchmark before a download."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ..bundled import BUNDLED
 from ..errors import WeGenError
 from ..network.configuration import LanguageConfig, UNetConfig, VAEConfig, VisionConfig, WeGenConfig
 from .loading import empty_parts
+from .published_writer import write_published
 from .reader import CONFIG_FILE, PARTS, open_checkpoint
 from .tokenizer import PICTURE_BEGIN, PICTURE_END, Tokenizer, picture_token
 from .writer import Entry, PartLayout, new_folder, write_folder
@@ -60,8 +61,9 @@ def make_random(
     dtype: str = "bf16",
     seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
+    published: bool = False,
 ) -> Path:
-    """Write a packed checkpoint with random weights, tensor by tensor.
+    """Write a checkpoint with random weights, tensor by tensor.
 
     Args:
         destination: a folder that does not exist yet.
@@ -69,6 +71,7 @@ def make_random(
         dtype: a key of `TYPES`; the VAE is fp32 in any case.
         seed: the same seed makes the same files.
         on_progress: called with bytes written and bytes to write.
+        published: whether it is a folder as the published one, with pickled weights, and not a packed one.
 
     Raises:
         WeGenError: an unknown size or type, `destination` exists, or the disk is too full.
@@ -84,13 +87,15 @@ def make_random(
         kind = torch.float32 if name == "vae" else TYPES[dtype]
         shapes = {key: tuple(value.shape) for key, value in modules[name].state_dict().items()}
         layouts[name] = PartLayout([Entry(key, kind, shapes[key]) for key in sorted(shapes)])
-    generator = torch.Generator().manual_seed(seed)
-    block = torch.randn(BLOCK, generator=generator)
+    block = torch.randn(BLOCK, generator=torch.Generator().manual_seed(seed))
 
     def tensors(part: str) -> Iterator[Tensor]:
+        generator = torch.Generator().manual_seed(seed * len(PARTS) + PARTS.index(part))  # the same in either layout
         for entry in layouts[part].entries:
             yield random_tensor(entry, block, generator)
 
+    if published:
+        return write_published(destination, config, tokenizer_of(config), layouts, tensors, on_progress)
     return write_folder(destination, config, tokenizer_of(config), layouts, tensors, on_progress)
 
 

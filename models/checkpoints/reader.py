@@ -9,9 +9,10 @@ import pickle
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, WeGenError
 from ..network.configuration import LanguageConfig, ScheduleConfig, UNetConfig, VAEConfig, VisionConfig, WeGenConfig
-from .quantise import SCALE, dequantise, from_header
+from .quantise import CONFIGURATION, dequantise, from_header, piece_names, to_tensor, whole_shape
 from .tokenizer import ADDED_FILE, Tokenizer
 
 PARTS = ("vision_encoder", "language_model", "unet", "vae")
@@ -49,16 +50,43 @@ UNUSED = re.compile(
 
 REOPEN_AFTER = 256 * 2**20
 """Bytes read from one mapping before it is let go."""
+TYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+"""Number types by their names in safetensors files."""
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """One tensor of a file: where it stands, its shape, and how to read it."""
+    """One tensor of a file: where it stands, its shape, and how to read it.
+
+    Attributes:
+        shape: of what `read` gives.
+        dtype: as it is stored; that of the whole numbers where it is quantised.
+        mapped: whether what `read` gives still points into the file.
+        layer: how it is quantised; None where it is not. `read` gives float32 then.
+        pieces: the tensors that a quantised weight is stored as, by the end of their keys behind the layer's name.
+    """
 
     file: Path
     key: str
     shape: tuple[int, ...]
     read: Callable[[], Tensor]
+    dtype: torch.dtype
+    mapped: bool = False
+    layer: Mapping[str, Any] | None = None
+    pieces: Mapping[str, StoredTensor] = field(default_factory=dict)
 
     @property
     def elements(self) -> int:
@@ -74,13 +102,34 @@ class Part(Mapping[str, Tensor]):
         self.stored = dict(tensors)
 
     def __getitem__(self, key: str) -> Tensor:
+        return _read(self.stored[key])
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that it is read from."""
+        return sorted({entry.file for entry in self.stored.values()})
+
+    @property
+    def quantised(self) -> dict[str, StoredTensor]:
+        """The quantised weights by the names of their layers."""
+        return {key.removesuffix(".weight"): entry for key, entry in self.stored.items() if entry.layer is not None}
+
+    def as_stored(self, key: str) -> dict[str, StoredTensor]:
+        """The tensors that `key` stands for in ComfyUI's layout: itself, or the pieces of a quantised weight."""
         entry = self.stored[key]
-        try:
-            return entry.read()
-        except CheckpointError:
-            raise
-        except (SafetensorError, RuntimeError, OSError, ValueError) as error:
-            raise CheckpointError(f"{entry.file}: cannot read {entry.key!r}: {error}") from error
+        if entry.layer is None:
+            return {key: entry}
+        name = key.removesuffix("weight")
+        configuration = to_tensor(entry.layer)
+        described = StoredTensor(
+            entry.file, f"{name}{CONFIGURATION}", tuple(configuration.shape), lambda: configuration, torch.uint8
+        )
+        return {**{f"{name}{end}": piece for end, piece in entry.pieces.items()}, described.key: described}
+
+    def stored_bytes(self) -> int:
+        """Bytes of all tensors in their files."""
+        whole = (one for key in self.stored for one in self.as_stored(key).values())
+        return sum(one.elements * one.dtype.itemsize for one in whole)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.stored)
@@ -118,6 +167,17 @@ class Part(Mapping[str, Tensor]):
                 raise CheckpointError(
                     f"{entry.file}: {entry.key!r} has the shape {list(entry.shape)}, expected {list(shape)}."
                 )
+
+
+def _read(entry: StoredTensor) -> Tensor:
+    try:
+        return entry.read()
+    except CheckpointError:
+        raise
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{entry.file} is no longer there. Put it back, and load the model again.") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{entry.file}: cannot read {entry.key!r}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -200,50 +260,85 @@ def _read_json(path: Path) -> dict:
 
 
 class _SafetensorsFile:
-    """One file, read from a mapping that is made anew now and then.
+    """One file. Tensors are read into memory of their own, never mapped.
 
-    Pages of a mapped file that were read count as this process's memory until the mapping goes.
+    Pages of a mapped file count as this process's memory, and a file that is cut short while it is mapped ends the
+    process.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        self._left = 0
-        self._handle = None
-        with safe_open(path, framework="pt") as handle:
-            self.shapes = {key: tuple(handle.get_slice(key).get_shape()) for key in handle.keys()}  # noqa: SIM118
+        with safe_open(path, framework="pt") as handle:  # checks the header
             self.layers = from_header(handle.metadata(), path)
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        self.entries: dict[str, tuple[torch.dtype, tuple[int, ...], int]] = {}
+        for key, entry in header.items():
+            if entry["dtype"] not in TYPES:
+                raise CheckpointError(f"{path}: {key!r} holds numbers of the unknown type {entry['dtype']!r}.")
+            begin = 8 + length + entry["data_offsets"][0]
+            self.entries[key] = TYPES[entry["dtype"]], tuple(entry["shape"]), begin
+        self.stamp = file_stamp(path)
 
     def read(self, key: str) -> Tensor:
-        if self._left <= 0:
-            self._handle = safe_open(self.path, framework="pt")
-            self._left = REOPEN_AFTER
-        value = self._handle.get_tensor(key)
-        if tuple(value.shape) != self.shapes[key]:
-            raise CheckpointError(f"{self.path} was changed while it was in use; load the model again.")
-        self._left -= value.nbytes
-        return value
+        dtype, shape, begin = self.entries[key]
+        memory = torch.empty(math.prod(shape) * dtype.itemsize, dtype=torch.uint8)
+        with self.path.open("rb", buffering=0) as file:
+            if file_stamp(self.path) != self.stamp:
+                raise CheckpointError(f"{self.path} was changed while it was in use; load the model again.")
+            file.seek(begin)
+            left = memoryview(memory.numpy())
+            while len(left):
+                count = file.readinto(left)
+                if not count:
+                    raise CheckpointError(f"{self.path} was cut short while it was in use; load the model again.")
+                left = left[count:]
+        return memory.view(dtype).view(shape)
 
-    def read_weight(self, layer: str) -> Tensor:
-        """The weight of a quantised layer, in float32."""
-        return dequantise(self.read(f"{layer}.weight"), self.read(f"{layer}.{SCALE}"), self.layers[layer])
+    def stored(self, key: str) -> StoredTensor:
+        dtype, shape, _ = self.entries[key]
+        return StoredTensor(self.path, key, shape, partial(self.read, key), dtype)
+
+
+def file_stamp(path: Path) -> tuple[int, int]:
+    """Changes when a file does."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def read_safetensors(path: Path) -> dict[str, StoredTensor]:
-    """Names and shapes in a safetensors file; tensors are memory-mapped when read, quantised weights turned back."""
+    """Names and shapes in a safetensors file. Tensors are read when they are asked for, quantised ones turned back."""
     if not path.is_file():
         raise CheckpointError(f"The checkpoint needs {path}, which does not exist.")
     try:
         file = _SafetensorsFile(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from error
-    tensors = {key: StoredTensor(path, key, shape, partial(file.read, key)) for key, shape in file.shapes.items()}
-    for layer in file.layers:
-        key = f"{layer}.weight"
-        if key not in tensors or f"{layer}.{SCALE}" not in tensors:
-            raise CheckpointError(f"{path}: {layer!r} is quantised, but its weight or its scale is missing.")
-        del tensors[f"{layer}.{SCALE}"]
-        tensors[key] = StoredTensor(path, key, file.shapes[key], partial(file.read_weight, layer))
+    tensors = {key: file.stored(key) for key in file.entries}
+    for name, layer in file.layers.items():
+        ends = piece_names(layer)
+        pieces = {end: tensors.pop(f"{name}.{end}", None) for end in ends}
+        missing = [end for end, piece in pieces.items() if piece is None]
+        if missing:
+            raise CheckpointError(f"{path}: {name!r} is quantised, but its {missing[0].replace('_', ' ')} is missing.")
+        key, weight = f"{name}.weight", pieces["weight"]
+        tensors[key] = StoredTensor(
+            path,
+            key,
+            whole_shape(weight.shape, layer),
+            partial(_turn_back, pieces, layer),
+            weight.dtype,
+            False,
+            layer,
+            pieces,
+        )
     return tensors
+
+
+def _turn_back(pieces: Mapping[str, StoredTensor], layer: Mapping[str, Any]) -> Tensor:
+    return dequantise({end: _read(piece) for end, piece in pieces.items()}, layer)
 
 
 def read_pickle(path: Path) -> dict[str, StoredTensor]:
@@ -265,7 +360,9 @@ def read_pickle(path: Path) -> dict[str, StoredTensor]:
         isinstance(key, str) and isinstance(value, Tensor) for key, value in values.items()
     ):
         raise CheckpointError(f"{path} does not hold a state dict (names to tensors).")
-    return {key: StoredTensor(path, key, tuple(t.shape), lambda t=t: t) for key, t in values.items()}
+    return {
+        key: StoredTensor(path, key, tuple(t.shape), lambda t=t: t, t.dtype, mapped=True) for key, t in values.items()
+    }
 
 
 def _first_line(error: Exception) -> str:

@@ -14,6 +14,7 @@ from ..errors import WeGenError
 from ..media.images import clip_pixels
 from ..network.agent import Agent
 from ..network.configuration import WeGenConfig
+from ..network.prefixes import PrefixCache
 from ..network.vision_encoder import VisionEncoder, pool_features
 from .tokenizer import Tokenizer
 
@@ -25,6 +26,7 @@ class WeGen:
     Attributes:
         device: where inputs are put; inside a host the modules get there by the host's own patchers.
         dtype: precision of the language model's and the vision encoder's arithmetic.
+        prefixes: what the language model has read before, where its weights stay as they are; None reads all anew.
     """
 
     config: WeGenConfig
@@ -33,6 +35,7 @@ class WeGen:
     agent: Agent
     device: torch.device
     dtype: torch.dtype
+    prefixes: PrefixCache | None = None
 
     def load_vision(self, pictures: int) -> WeGen:
         """The model with its vision encoder ready for `pictures` at once; headless it always is."""

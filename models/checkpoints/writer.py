@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -101,7 +102,7 @@ def write_folder(
     partial = partial_folder(destination)
     _remove_left_over(partial)
     destination.parent.mkdir(parents=True, exist_ok=True)
-    _check_space(destination.parent, sum(layout.file_bytes for layout in layouts.values()))
+    check_space(destination.parent, sum(layout.file_bytes for layout in layouts.values()))
     done, total = 0, sum(layout.tensor_bytes for layout in layouts.values())
     try:
         partial.mkdir()
@@ -126,13 +127,23 @@ def write_folder(
         _sync_folder(partial)
         os.rename(partial, destination)
         _sync_folder(destination.parent)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        raise_full_disk(error, destination.parent)
         raise
     return destination
 
 
-def _check_space(folder: Path, needed: int) -> None:
+def raise_full_disk(error: BaseException, folder: Path) -> None:
+    """Say in words that a disk filled up while something else wrote to it as well; other errors are left alone."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise WeGenError(
+            f"The disk of {folder} is full; what had been written was removed. Make room, or choose another place."
+        ) from error
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Raise a WeGenError when the disk of a folder has less than `needed` bytes left."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise WeGenError(f"The model takes {needed / 1e9:.2f} GB, and {folder} has {free / 1e9:.2f} GB left.")

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from .common import OK, count
 
-NAMES = ("256x6", "1024x8", "sampling", "precisions")
+NAMES = ("256x6", "1024x8", "sampling", "rewriting", "chat", "precisions", "load", "convert")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `wegen bench`."""
     parser.description = (
-        "Measure the language model against transformers' generate on the same weights, sampling, and what quantising\n"
-        "costs. Each number is a ratio of pairs that run in turns; other work on the machine hardly changes it."
+        "Measure the language model against transformers' generate on the same weights, rewrites, turns of a chat,\n"
+        "sampling, what quantising costs, and the memory and time that loading and converting take. Each number is a\n"
+        "ratio of pairs that run in turns; other work on the machine hardly changes it."
     )
     add = parser.add_argument
     add(
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--repeats", type=count, default=5, help="pairs behind each median; default %(default)s")
     add("--threads", type=count, default=1, help="of the CPU; default %(default)s")
     add("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    add("--plot", type=Path, metavar="FILE", help="draw how far each number is from what is promised")
     parser.set_defaults(run=run)
 
 
@@ -37,10 +39,13 @@ def run(arguments: argparse.Namespace) -> int:
     from ..evaluation import benchmarks
 
     torch.set_num_threads(arguments.threads)
-    found = {}
+    found, shown = {}, []
     for measured in benchmarks.run(arguments.names or NAMES, arguments.repeats):
         print(measured, flush=True)
         found[measured.name] = measured.value
+        shown.append(measured)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if arguments.plot is not None:
+        benchmarks.plot(shown).save(arguments.plot)
     return OK

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .common import OK, PRECISIONS, progress_bars
 
-DTYPES = (*PRECISIONS, "int8", "fp8")
+DTYPES = (*PRECISIONS, "int8", "fp8", "w4a8")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Write the packed form of a published (or packed) checkpoint: config.json, the tokenizer, and one safetensors\n"
         "file a part. The VAE is always stored in fp32. An interrupted conversion leaves nothing that loads.\n"
-        "int8 and fp8 quantise the layers of the transformers, in the layout that ComfyUI runs; int8 is the better one."
+        "int8, fp8 and w4a8 quantise the layers of the transformers, in the layout that ComfyUI runs. int8 is best;\n"
+        "w4a8 takes little more than half of its memory and is some six times further off."
     )
     parser.add_argument("source", type=Path, help="the checkpoint folder to read")
     parser.add_argument("destination", type=Path, help="the folder to write; must not exist yet")

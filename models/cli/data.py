@@ -1,4 +1,4 @@
-"""`wegen data`: write training samples as WebDataset shards, to look at, to share, and to train with.
+"""`wegen data`: training samples as WebDataset shards, of the storybook and of videos, to look at and to train with.
 
 What making samples needs is imported when it begins, so that the command line's help answers at once.
 """
@@ -10,8 +10,14 @@ from itertools import islice
 from pathlib import Path
 
 from ..errors import WeGenError
+from . import data_films, data_report, data_video
 
 SHARD_SIZE = 1000
+_OTHERS = {
+    "video": (data_video, "from videos to samples: cuts, things, tracks, pairs of frames, changes in words"),
+    "report": (data_report, "a page about what `wegen data video` made"),
+    "films": (data_films, "draw short films with known truth, to try it on"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,20 +26,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Write samples of the storybook as WebDataset shards: pictures as PNG, and JSON that says in which order a\n"
         "model reads and writes them. `wegen train ... --data DIR` trains with them in place of fresh ones."
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="a new folder")
     parser.add_argument("--samples", type=int, default=10_000, metavar="N", help="how many; default %(default)s")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the samples; default %(default)s")
     parser.add_argument("--recipe", type=Path, help="of the stage 'agent', whose tasks are mixed; default nano's own")
     parser.add_argument("--shard-size", type=int, default=SHARD_SIZE, metavar="N", help="samples a file; %(default)s")
     parser.set_defaults(run=run)
+    others = parser.add_subparsers(title="other sources", metavar="COMMAND")
+    for name, (command, help_text) in _OTHERS.items():
+        sub = others.add_parser(name, help=help_text, formatter_class=argparse.RawDescriptionHelpFormatter)
+        command.add_arguments(sub)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the shards; 0 when all went well.
 
     Raises:
-        WeGenError: fewer than 1 sample, a recipe without tasks, or a folder that holds shards already.
+        WeGenError: no folder, fewer than 1 sample, a recipe without tasks, or a folder that holds shards already.
     """
+    if arguments.out is None:
+        raise WeGenError("Say where the samples go: --out DIR.")
     from tqdm import tqdm
 
     from ..data import generate_samples, write_samples

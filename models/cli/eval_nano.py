@@ -49,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from ..evaluation.batch_evaluator import BatchEvaluator
     from ..evaluation.cases import shares
+    from ..evaluation.guided import BEHAVIOURS as GUIDED
     from ..evaluation.nano import BEHAVIOURS as PLAIN
     from ..evaluation.nano import turn_seconds
     from ..evaluation.own_words import BEHAVIOURS as OWN
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     evaluator = BatchEvaluator(pipeline, arguments.cases, arguments.seed, arguments.rewriting)
     wanted = {JUDGE, *(arguments.only or MEASURED)}  # no number without the judge's own
     numbers: dict[str, float] = {}
-    for name, behaviour in {**PLAIN, **OWN}.items():
+    for name, behaviour in {**PLAIN, **OWN, **GUIDED}.items():
         if name not in wanted:
             continue
         began = time.perf_counter()

@@ -11,7 +11,7 @@ from .common import OK, PRECISIONS, progress_bars
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `wegen make-random`."""
     parser.description = (
-        "Write a packed checkpoint with random weights, to try a machine at a size before a download. It paints noise."
+        "Write a checkpoint with random weights, to try a machine at a size before a download. It paints noise."
     )
     parser.add_argument("destination", type=Path, help="the folder to write; must not exist yet")
     parser.add_argument(
@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dtype", choices=PRECISIONS, default="bf16", help="precision to store; default %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of the weights; default %(default)s")
+    parser.add_argument("--published", action="store_true", help="the layout of the published folder, with pickles")
     parser.set_defaults(run=run)
 
 
@@ -30,5 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     with progress_bars() as bars:
         show = bars("writing", "B")
-        print(make_random(arguments.destination, arguments.size, arguments.dtype, arguments.seed, show))
+        written = make_random(
+            arguments.destination, arguments.size, arguments.dtype, arguments.seed, show, arguments.published
+        )
+    print(written)
     return OK

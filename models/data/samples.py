@@ -31,26 +31,40 @@ class Text:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture where it stands in the conversation: uint8 [height, width, 3]. `target`: a model learns to draw it."""
+    """A picture where it stands in the conversation: uint8 [height, width, 3]. `target`: a model learns to draw it.
+
+    `instance_map`, where it is known: uint8 [height, width], which instance is seen where; 0 where there is none.
+    """
 
     pixels: np.ndarray
     role: str
     target: bool = False
+    instance_map: np.ndarray | None = None
 
     def __post_init__(self):
         _check_role(self.role)
         shape, kind = self.pixels.shape, self.pixels.dtype
         if kind != np.uint8 or len(shape) != 3 or shape[2] != 3:
             raise ValueError(f"A picture is uint8 of shape [height, width, 3], got {kind} of shape {list(shape)}.")
+        found = self.instance_map
+        if found is not None and (found.dtype != np.uint8 or found.shape != shape[:2]):
+            raise ValueError(
+                f"The instance map of this picture is uint8 of shape {list(shape[:2])}, got {found.dtype} of shape "
+                f"{list(found.shape)}."
+            )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Picture):
             return NotImplemented
         same = (self.role, self.target) == (other.role, other.target)
-        return same and np.array_equal(self.pixels, other.pixels)
+        return same and _equal(self.pixels, other.pixels) and _equal(self.instance_map, other.instance_map)
 
     def __hash__(self) -> int:
         return hash((self.role, self.target, self.pixels.tobytes()))
+
+
+def _equal(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    return one is other if one is None or other is None else np.array_equal(one, other)
 
 
 @dataclass(frozen=True)

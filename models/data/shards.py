@@ -1,14 +1,16 @@
 """Samples on disk: WebDataset tar shards with pictures as PNG and structure as JSON, and a stream that can resume.
 
-Inside a shard, sample 12 is `000000012.json` with `000000012.0.png`, `000000012.1.png` ... beside it. `index.json` in
-the folder lists the shards with their numbers of samples. Equal samples give equal bytes.
+Inside a shard, sample 12 is `000000012.json` with `000000012.0.png`, `000000012.1.png` ... beside it, and with
+`000000012.0.instances.png` where it is known which instance is seen where (8 bits a pixel, 0 where there is none; what
+the numbers mean stands in the sample's record). `index.json` in the folder lists the shards with their numbers of
+samples. Equal samples give equal bytes.
 """
 
 import io
 import json
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -34,9 +36,11 @@ def _png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _members(key: str, sample: Sample) -> Iterator[tuple[str, bytes]]:
+def sample_files(sample: Sample) -> Iterator[tuple[str, bytes]]:
+    """The files of a sample in a shard, its JSON first: what follows its number in their names, and their content."""
     parts: list[dict[str, Any]] = []
-    pictures: list[tuple[str, bytes]] = []
+    files: list[tuple[str, bytes]] = []
+    pictures = 0
     for part in sample.parts:
         entry: dict[str, Any] = {"role": part.role, "target": part.target}
         if isinstance(part, Text):
@@ -45,12 +49,23 @@ def _members(key: str, sample: Sample) -> Iterator[tuple[str, bytes]]:
         elif isinstance(part, Forgotten):
             entry["forgotten"] = True
         else:
-            entry["picture"] = f"{len(pictures)}.png"
-            pictures.append((f"{key}.{len(pictures)}.png", _png(part.pixels)))
+            entry["picture"] = f"{pictures}.png"
+            files.append((entry["picture"], _png(part.pixels)))
+            if part.instance_map is not None:
+                entry["instances"] = f"{pictures}.instances.png"
+                files.append((entry["instances"], _png(part.instance_map)))
+            pictures += 1
         parts.append(entry)
     document = {"task": sample.task, "parts": parts, "record": dict(sample.record)}
-    yield f"{key}.json", json.dumps(document, sort_keys=True).encode()
-    yield from pictures
+    yield "json", json.dumps(document, sort_keys=True).encode()
+    yield from files
+
+
+def add_file(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    """Add a file without time and owner: equal samples give equal bytes."""
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    archive.addfile(info, io.BytesIO(content))
 
 
 def write_samples(
@@ -61,6 +76,16 @@ def write_samples(
     `about` is JSON that is kept in the index. The index is written last: a folder without one was not finished. Raises
     ShardError where the folder already holds an index.
     """
+    return write_sample_files(out_dir, map(sample_files, samples), shard_size, about)
+
+
+def write_sample_files(
+    out_dir: str | Path,
+    samples: Iterable[Iterable[tuple[str, bytes]]],
+    shard_size: int = 1000,
+    about: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """The same for samples that are files already, as `sample_files` gives them."""
     folder = Path(out_dir)
     if shard_size < 1:
         raise ShardError(f"A shard holds 1 sample at least, got a shard size of {shard_size}.")
@@ -68,16 +93,14 @@ def write_samples(
         raise ShardError(f"{folder} already holds finished shards. Choose another folder or remove it first.")
     folder.mkdir(parents=True, exist_ok=True)
     source, shards, written = iter(samples), [], 0
-    while batch := list(islice(source, shard_size)):
-        path = folder / f"wegen-{len(shards):06d}.tar"
+    while (first := next(source, None)) is not None:
+        path, number = folder / f"wegen-{len(shards):06d}.tar", written
         with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
-            for number, sample in enumerate(batch, start=written):
-                for name, content in _members(f"{number:09d}", sample):
-                    info = tarfile.TarInfo(name)  # no time, no owner: equal samples give equal bytes
-                    info.size = len(content)
-                    archive.addfile(info, io.BytesIO(content))
-        shards.append({"name": path.name, "samples": len(batch)})
-        written += len(batch)
+            for number, files in enumerate(chain([first], islice(source, shard_size - 1)), start=written):
+                for name, content in files:
+                    add_file(archive, f"{number:09d}.{name}", content)
+        shards.append({"name": path.name, "samples": number + 1 - written})
+        written = number + 1
     index = {"format": FORMAT, "shards": shards, "about": dict(about or {})}
     (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n")
     return [folder / shard["name"] for shard in shards]
@@ -146,11 +169,19 @@ def _read_sample(path: Path, archive: tarfile.TarFile, members: Mapping[str, tar
                 parts.append(Forgotten(entry["role"], entry["target"]))
                 continue
             name = f"{key}.{entry['picture']}"
-            with Image.open(io.BytesIO(archive.extractfile(members[name]).read())) as picture:
-                parts.append(Picture(np.asarray(picture), entry["role"], entry["target"]))
+            pixels, instances = _pixels(archive, members[name]), None
+            if "instances" in entry:
+                name = f"{key}.{entry['instances']}"
+                instances = _pixels(archive, members[name])
+            parts.append(Picture(pixels, entry["role"], entry["target"], instances))
         return Sample(document["task"], tuple(parts), document["record"])
     except (tarfile.TarError, OSError, ValueError, KeyError, TypeError, SyntaxError) as error:  # SyntaxError: a bad PNG
         raise ShardError(f"Cannot read {name} of {path} ({error!r}). Write the shards again.") from error
+
+
+def _pixels(archive: tarfile.TarFile, member: tarfile.TarInfo) -> np.ndarray:
+    with Image.open(io.BytesIO(archive.extractfile(member).read())) as picture:
+        return np.asarray(picture)
 
 
 def stream(shard_dir: str | Path, seed: int | None, start: int = 0) -> Iterator[Sample]:

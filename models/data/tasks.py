@@ -9,22 +9,29 @@ from random import Random
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from .. import storybook
+from ..media.conditions import CONDITIONS, DEGRADATIONS, MISSING, degrade
 from ..storybook import Edit, Question, Scene, Thing, language
 from ..storybook.language import Story
+from ..storybook.world import MOST_THINGS
 from .annotator import Annotator, StorybookAnnotator, order
 from .samples import Forgotten, Part, Picture, Sample, Text
 from .strange_pictures import strange_picture
 
 MOST_TURNS = 3
 MOST_CHANGES = 2  # in one turn
-MOST_CHAT_TURNS = 6  # of a chat that has lost its pictures
+MOST_CHAT_TURNS = 8  # of a chat that has lost its pictures
 QUESTIONS = (6, 14)  # fewest and most about one picture
 TWINS = 0.5
 """Share of the pages asked about that must show two of a kind. Of all pages too few do to learn to count them."""
 TOPIC_WEIGHTS = {topic: 3 for topic in ("where", "how_many", "is_there", "colour")}
 """Those that make a model look for one thing need more practice than those about the whole page, which weigh 1."""
 
+
+MOST_DAMAGE = 0.7  # strength of what a picture that is to be restored has suffered
+MOST_HIDDEN = 0.6  # share of a thing that a missing square hides
 
 OWN_WORDS = 0.75
 """Share of what people say that is in their own words; the rest is in those of the storybook's grammar."""
@@ -256,6 +263,44 @@ def _unknown_picture(rng: Random) -> Sample:
     return Sample("outside", (*parts, *_assistant(language.UNKNOWN_ANSWER)), {"kind": "picture"})
 
 
+def condition(rng: Random) -> Sample:
+    """A picture that tells a part of a page, words for the rest, and the whole page."""
+    name = rng.choice(CONDITIONS)
+    scene = sample_distinct_scene(rng)
+    guide = Picture(storybook.condition(scene, name), "user")
+    text = language.sample_conditioned(scene, name, rng)
+    parts = [guide, *_user(text), *_assistant(storybook.full_caption(scene), scene)]
+    return Sample("condition", tuple(parts), {"scene": scene.to_json(), "condition": name})
+
+
+def restore(rng: Random) -> Sample:
+    """A picture that has suffered, and the picture as it was."""
+    name = rng.choice(DEGRADATIONS)
+    scene = storybook.sample_scene(rng).canonical()
+    worn = damaged(scene, name, rng)
+    text = language.sample_restored(name, rng)
+    parts = [Picture(worn, "user"), *_user(text), *_assistant(storybook.full_caption(scene), scene)]
+    return Sample("restore", tuple(parts), {"scene": scene.to_json(), "degradation": name})
+
+
+def sample_distinct_scene(rng: Random, most: int = MOST_THINGS) -> Scene:
+    """A scene without two of a kind, which words could not tell apart, its things in canonical order."""
+    while True:
+        scene = storybook.sample_scene(rng)
+        if len({thing.kind for thing in scene.things}) == len(scene.things) <= most:
+            return scene.canonical()
+
+
+def damaged(scene: Scene, name: str, rng: Random) -> np.ndarray:
+    """The page of a scene that has suffered so that one can still tell what it showed, uint8 `[H, W, 3]`."""
+    page, masks = storybook.render_with_masks(scene)
+    while True:
+        worn = degrade(page, name, rng.getrandbits(31), rng.uniform(0, MOST_DAMAGE))
+        hidden = (worn == MISSING).all(axis=-1) if name == "missing square" else np.zeros(page.shape[:2], bool)
+        if all((hidden & mask).sum() <= MOST_HIDDEN * mask.sum() for mask in masks):
+            return worn
+
+
 def refine(rng: Random) -> Sample:
     """A chat of one to three refinements, cut from a storybook video."""
     while True:
@@ -318,6 +363,8 @@ _BUILDERS = (
     revise,
     chat,
     outside,
+    condition,
+    restore,
 )
 TASKS: Mapping[str, Callable[[Random], Sample]] = MappingProxyType({build.__name__: build for build in _BUILDERS})
 

@@ -1,8 +1,9 @@
 """The drawn world: 64 kinds of things in scenes where all that is visible can be said, and all that is said checked."""
 
+from ..media.conditions import CONDITIONS, DEGRADATIONS, degrade
 from .catalogue import COLUMNS, GROUNDS, PICTURE_SIZE, ROWS, SIZES, SKIES, STYLES
 from .compositions import Composition, Reference, sample_addition, sample_composition
-from .conditions import CONDITIONS, DEGRADATIONS, condition, degrade
+from .conditions import condition
 from .description import Description, Mention, describe, description_of, paraphrase, read_description, reference_to
 from .drawing import change_mask, cutout, instance_map, render, render_with_masks, visible_shares
 from .edit_sampling import sample_edit, sample_edits

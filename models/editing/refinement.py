@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import WeGenError
-from ..values import Chat, union
+from ..values import Chat, Value, union
 from .masks import combine, fit_mask
 
 NO_ROOM, ROOM = 0.01, 0.9
@@ -25,8 +25,8 @@ WHOLE = 0.75
 Outcome = Literal["followed", "partly", "overruled"]
 
 
-@dataclass(frozen=True)
-class Masks:
+@dataclass(frozen=True, eq=False)
+class Masks(Value):
     """What the user says about where the picture may change; all of it may be left open.
 
     Attributes:

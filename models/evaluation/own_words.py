@@ -6,7 +6,7 @@ Everything here is what the model does alone: its likeliest words are drawn as t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from types import MappingProxyType
 
@@ -29,6 +29,7 @@ from .nano import TOPICS, as_scene, in_words
 _MEMORY = ("undo", "bring back")
 """Intents that need an earlier change."""
 _ALL = (*INTENTS, SEVERAL)
+TURNS = 8  # of a long chat
 BEGUN = 0.4
 """Share of the other cases that begin with another order."""
 
@@ -196,6 +197,30 @@ def stayed(order: Order, seen: Named) -> bool:
     return kept <= there and came - left.total() <= invited
 
 
+def chat8(evaluator: BatchEvaluator) -> Iterator[Case]:
+    """Chats of eight turns in people's own words: the last order was followed, and all else stayed as it was."""
+    for batch in evaluator.batches("chat8"):
+        seeds = [number for number, _ in batch]
+        starts = [storybook.sample_scene(rng, rng.choice((1, 2, 3))) for _, rng in batch]
+        captions = [storybook.full_caption(scene, rng) for scene, (_, rng) in zip(starts, batch, strict=True)]
+        chats, _ = take_turns(evaluator, [Chat()] * len(batch), captions, seeds)
+        stories = [Story((scene,)) for scene in _seen(evaluator, chats, starts)]
+        for _ in range(TURNS - 1):
+            orders = [_order(story, None, rng) for story, (_, rng) in zip(stories, batch, strict=True)]
+            befores = [shown(chat) for chat in chats]
+            chats, replies = take_turns(evaluator, chats, [order.text for order in orders], seeds)
+            readings = evaluator.read([shown(chat) for chat in chats])
+            for place, (order, reply, seen) in enumerate(zip(orders, replies, readings, strict=True)):
+                if reply.picture is not None:
+                    stories[place] = stories[place].then(replace(order, after=as_scene(seen) or order.after))
+        for order, before, chat, reply, seen in zip(orders, befores, chats, replies, readings, strict=True):
+            changed, kept = happened(order, seen), stayed(order, seen)
+            marks = {"chat8/right": [changed and kept], "chat8/changed": [changed], "chat8/unchanged": [kept]}
+            yield Case(
+                (before, shown(chat)), f"[{order.intent}] {order.text}", f"{in_words(seen)} | {reply.text}", marks
+            )
+
+
 def own_wishes(evaluator: BatchEvaluator) -> Iterator[Case]:
     """Wishes in people's own words: all that they name is in the model's own words for the picture, and in it."""
     for batch in evaluator.batches("own_wishes"):
@@ -265,5 +290,5 @@ def outside(evaluator: BatchEvaluator) -> Iterator[Case]:
 
 
 BEHAVIOURS: Mapping[str, Callable[[BatchEvaluator], Iterator[Case]]] = MappingProxyType(
-    {build.__name__: build for build in (own_words, own_wishes, own_questions, outside)}
+    {build.__name__: build for build in (own_words, chat8, own_wishes, own_questions, outside)}
 )

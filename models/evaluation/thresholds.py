@@ -15,9 +15,12 @@ MEASURED = (
     "two_references",
     "rewriting",
     "own_words",
+    "chat8",
     "own_wishes",
     "own_questions",
     "outside",
+    "condition",
+    "restore",
     TURN,
 )
 SECONDS = "turn/seconds"
@@ -36,7 +39,10 @@ THRESHOLDS: Mapping[str, float] = MappingProxyType(
         "rewriting/named_kept": 0.99,
         "own_words/changed": 0.90,
         "own_words/unchanged": 0.95,
+        "chat8/right": 0.85,
         "outside/said_so": 0.95,
+        "condition/scene": 0.88,
+        "restore/scene": 0.88,
         SECONDS: 4.0,
     }
 )

@@ -53,13 +53,33 @@ def _framed(picture: Image.Image) -> Image.Image:
 
 
 def filmstrip(chat: Chat) -> Image.Image:
-    """A chat on one sheet: the picked picture of every turn, and what was asked for it."""
-    frames = [
-        (to_pil(turn.answer.picture), f"{number}. {turn.instruction or 'your picture'}")
-        for number, turn in enumerate(chat.turns, start=1)
-    ]
+    """A chat on one sheet: every picture of every turn, what was asked for it, and which one the chat goes on with.
+
+    Turns of one picture stand beside each other; a turn of several has rows of its own, with the pictures' numbers.
+    """
     sheet = Sheet()
-    for first in range(0, len(frames), TURNS_IN_A_ROW):
-        last = min(first + TURNS_IN_A_ROW, len(frames))
-        sheet.add(f"turn {first + 1}" if last == first + 1 else f"turns {first + 1} to {last}", frames[first:last])
+    row: list[tuple[int, tuple[Image.Image, str]]] = []
+
+    def end_row() -> None:
+        if row:
+            first, last = row[0][0], row[-1][0]
+            sheet.add(f"turn {first}" if last == first else f"turns {first} to {last}", [frame for _, frame in row])
+            row.clear()
+
+    for number, turn in enumerate(chat.turns, start=1):
+        asked = turn.instruction or "your picture"
+        if len(turn.answers) == 1:
+            row.append((number, (to_pil(turn.answer.picture), f"{number}. {asked}")))
+            if len(row) == TURNS_IN_A_ROW:
+                end_row()
+            continue
+        end_row()
+        frames = []
+        for index, answer in enumerate(turn.answers):
+            words = f"{index + 1}" + (" (goes on)" if index == turn.picked else "")
+            frames.append((to_pil(answer.picture), words))
+        for first in range(0, len(frames), TURNS_IN_A_ROW):
+            title = f"turn {number}: {textwrap.shorten(asked, 60, placeholder=' ...')}" if first == 0 else ""
+            sheet.add(title, frames[first : first + TURNS_IN_A_ROW])
+    end_row()
     return sheet.draw()

@@ -1,4 +1,4 @@
-"""Plots of consistency: how much changed where, and how it goes on over turns."""
+"""Plots: how much changed where, how that goes on over turns, and what is promised against what was measured."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def bar_plot(comparison: Comparison) -> Image.Image:
 
 
 def curve_plot(areas: Sequence[Area | None], first: int, title: str, axis: str) -> Image.Image:
-    """PSNR and the largest difference over turns or pictures; None leaves a gap.
+    """PSNR and the largest difference over turns or pictures; None leaves a gap, and words tell of nothing but gaps.
 
     Args:
         areas: one for each turn.
@@ -67,6 +67,9 @@ def curve_plot(areas: Sequence[Area | None], first: int, title: str, axis: str) 
     lower.curve([None if area is None else area.largest for area in areas], 0, most, _RED)
     canvas.text((20, 66), "PSNR", _BLUE, 15, "lt")
     canvas.text((20, 296), "largest difference, levels of 255", _RED, 15, "lt")
+    if areas and not any(areas):
+        middle = (upper.left + upper.right) / 2, (upper.top + upper.bottom) / 2
+        canvas.text(middle, "Nothing is left to compare: every pixel was free to change at some time.", INK, 18, "mm")
     every = math.ceil(len(areas) / _MOST_NUMBERS)
     for index in range(0, len(areas), every):
         canvas.text((lower.x(index, len(areas)), lower.bottom + 8), str(numbers[index]), QUIET, 14, "mt")
@@ -86,6 +89,30 @@ def trade_off_plot(recall: Mapping[float, float], precision: Mapping[float, floa
     canvas.text(((panel.left + panel.right) / 2, 490), "threshold, cosine distance of features", INK, 15, "mt")
     names = ("of the pixels that must change, in the mask", "of the mask, pixels that must change")
     canvas.legend(list(zip(names, (_BLUE, _RED), strict=True)))
+    return canvas.finished()
+
+
+def promise_plot(title: str, rows: Sequence[tuple[str, float, float, bool]]) -> Image.Image:
+    """How much of what is promised each number uses up; what reaches beyond the line is not as promised.
+
+    Args:
+        title: of the plot.
+        rows: name, measured and promised number, and whether more is better.
+    """
+    canvas = _Canvas.blank(title)
+    left, right, top = 330, 900, 90
+    middle = left + (right - left) * 2 / 3
+    step = min(34.0, (SIZE[1] - top - 30) / max(1, len(rows)))
+    for number, (name, value, promised, more) in enumerate(rows):
+        used = promised / value if more else value / promised
+        edge = left + (middle - left) * min(max(used, 0), 1.5)
+        upper = top + step * number
+        canvas.box((left, upper + 3, edge, upper + step - 5), _BLUE if used <= 1 else _RED)
+        canvas.text((left - 10, upper + step / 2), name, INK, 13, "rm")
+        sign = "\u2265" if more else "\u2264"
+        canvas.text((edge + 6, upper + step / 2), f"{value:.3g}  ({sign} {promised:g})", QUIET, 12, "lm")
+    canvas.line([(middle, top - 8), (middle, top + step * len(rows))], INK, 1)
+    canvas.text((middle, top - 12), "promised", INK, 13, "mb")
     return canvas.finished()
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ..checkpoints.wegen import WeGen
+from ..network.prefixes import PrefixCache
 from ..values import Collection
 from .text_sampling import TextSampling, seeded
 
@@ -49,7 +50,10 @@ class Decoding:
         self.both = wegen.agent.llm.new_cache(rows, max(lengths) + room, wegen.dtype, wegen.device)
         self.cache = self.both.rows(slice(0, self.batch))
         with torch.no_grad():
-            hidden = wegen.agent.llm(pad_sequence(list(prompts), batch_first=True), self.cache, lengths)
+            llm = wegen.agent.llm
+            done = (PrefixCache(0) if wegen.prefixes is None else wegen.prefixes).read(llm, prompts, self.cache)
+            lengths = [length - done for length in lengths]
+            hidden = llm(pad_sequence([prompt[done:] for prompt in prompts], batch_first=True), self.cache, lengths)
             ends = torch.tensor(lengths, device=hidden.device) - 1
             #: the states `[B, width]` that predict each sequence's next token
             self.hidden = hidden[torch.arange(self.batch, device=hidden.device), ends]

@@ -6,6 +6,7 @@ from . import captions, edits, questions, references, wishes
 from .captions import describe, full_caption, parse_caption, unknown_words, words_of
 from .catalogue import COLOURS, COLUMNS, GROUNDS, KINDS, PICTURE_SIZE, ROWS, SIZES, SKIES
 from .checks import SceneCheck, check_of_composition, check_of_wish
+from .conditions import condition
 from .drawing import change_mask, cutout, mask_of, render, render_with_masks
 from .edits import ACTIONS, Edit, apply, instruction, reference_to, sample_edit, sample_edits, statement, untouched
 from .naming import Mention, Named, covers, place_name, satisfies
@@ -52,6 +53,7 @@ __all__ = [
     "change_question",
     "check_of_composition",
     "check_of_wish",
+    "condition",
     "covers",
     "cutout",
     "describe",

@@ -13,7 +13,7 @@ Colour = tuple[int, int, int]
 
 _SCALE = 4
 _SIDE = PICTURE_SIZE * _SCALE
-_HORIZON = 0.62  # of the picture's height
+HORIZON = 0.62  # of the picture's height
 
 # top and horizon of the sky, and how the light tints the ground: (towards colour, amount)
 _SKIES: dict[str, tuple[Colour, Colour, Colour, float]] = {
@@ -33,7 +33,7 @@ class _Page:
 
     def __init__(self, sky: str):
         top, bottom, self._tint, self._amount = _SKIES[sky]
-        steps = np.clip(np.linspace(0, 1 / _HORIZON, _SIDE), 0, 1)[:, None, None]
+        steps = np.clip(np.linspace(0, 1 / HORIZON, _SIDE), 0, 1)[:, None, None]
         levels = np.asarray(top) * (1 - steps) + np.asarray(bottom) * steps
         self.image = Image.fromarray(np.broadcast_to(levels, (_SIDE, _SIDE, 3)).round().astype(np.uint8))
         self._draw = ImageDraw.Draw(self.image)

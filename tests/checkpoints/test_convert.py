@@ -1,10 +1,12 @@
 """Packing checkpoints: exact, checked before it writes, and whole or not at all."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -91,6 +93,36 @@ def test_a_full_disk_is_noticed_before(published_dir, tmp_path, monkeypatch):
     with pytest.raises(WeGenError, match="GB left"):
         convert(published_dir, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_leaves_nothing(published_dir, tmp_path, monkeypatch):
+    synced = writer._synced
+
+    @contextmanager
+    def full(path):
+        with synced(path) as file:
+            yield file
+        if path.name == part_file("unet"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "_synced", full)
+        with pytest.raises(WeGenError, match="is full; what had been written was removed"):
+            convert(published_dir, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+    assert convert(published_dir, tmp_path / "out").is_dir()
+
+
+def test_a_source_that_changes_on_the_way_is_named(tmp_path):
+    source = write_packed(tmp_path / "source")
+    file = source / part_file("unet")
+
+    def cut(done, total):
+        file.write_bytes(file.read_bytes()[:-4096])
+
+    with pytest.raises(CheckpointError, match="unet"):
+        convert(source, tmp_path / "out", on_progress=cut)
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
 def changed_weights(tmp_path, part, key, change):

@@ -29,6 +29,23 @@ def test_it_opens_fits_and_writes(tmp_path, size):
     assert decoding.write_text(5)
 
 
+def test_the_published_layout_holds_the_same(tmp_path):
+    packed = open_checkpoint(make_random(tmp_path / "packed", "tiny"))
+    published = open_checkpoint(make_random(tmp_path / "published", "tiny", published=True))
+    assert published.config == dataclasses.replace(packed.config, name="published")
+    assert published.tokenizer.encode("a red cat<img>") == packed.tokenizer.encode("a red cat<img>")
+    for name, part in packed.parts.items():
+        other = published.parts[name]
+        assert {key: entry.dtype for key, entry in other.stored.items()} == {
+            key: entry.dtype for key, entry in part.stored.items()
+        }
+        assert all(torch.equal(part[key], other[key]) for key in part), name
+    whole = torch.load(tmp_path / "published" / "pytorch_model.bin", weights_only=True)  # checks every record's sum
+    assert torch.equal(whole["llm.lm_head.weight"], packed.language_model["llm.lm_head.weight"])
+    with pytest.raises(WeGenError, match="packed folder"):
+        make_random(tmp_path / "nano", "nano", published=True)
+
+
 def test_the_same_seed_makes_the_same_files(tmp_path):
     one, two, other = (make_random(tmp_path / f"{n}", "tiny", seed=seed) for n, seed in enumerate((1, 1, 2)))
     name = "unet.safetensors"

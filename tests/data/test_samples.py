@@ -25,6 +25,8 @@ from comfyui_wegen.models.data import (
     write_shards,
 )
 from comfyui_wegen.models.data.strange_pictures import strange_picture
+from comfyui_wegen.models.data.tasks import damaged
+from comfyui_wegen.models.media.conditions import CONDITIONS, DEGRADATIONS, MISSING
 from comfyui_wegen.models.storybook import Named, Scene, language
 
 EVERYTHING = dict.fromkeys(TASKS, 1.0)
@@ -112,6 +114,29 @@ def test_orders_in_own_words_lead_from_picture_to_picture():
     assert 15 < asked < 45
 
 
+@pytest.mark.parametrize("task", ["condition", "restore"])
+def test_pictures_to_draw_after_are_answered_by_the_whole_page(task):
+    given = Counter()
+    for sample in islice(generate_samples({task: 1}, 17), 60):
+        scene = Scene.from_json(sample.record["scene"])
+        guide, asked, words, page = sample.parts
+        assert isinstance(guide, Picture) and isinstance(asked, Text) and not guide.target
+        assert guide.pixels.shape == page.pixels.shape and (guide.pixels != page.pixels).any()
+        assert np.array_equal(page.pixels, storybook.render(scene))
+        assert storybook.parse_caption(words.text).same_as(Named.of(scene))
+        given[sample.record["condition" if task == "condition" else "degradation"]] += 1
+    assert set(given) == set(CONDITIONS if task == "condition" else DEGRADATIONS)
+
+
+def test_a_missing_square_leaves_something_of_every_thing():
+    scene = storybook.sample_scene(Random(4), 4)
+    page, masks = storybook.render_with_masks(scene)
+    for seed in range(20):
+        hidden = (damaged(scene, "missing square", Random(seed)) == MISSING).all(axis=-1)
+        assert hidden.any() and all((hidden & mask).sum() <= 0.6 * mask.sum() for mask in masks)
+        assert page.shape[:2] == hidden.shape
+
+
 def test_what_is_outside_is_answered_in_words_alone():
     tasks = Counter()
     for sample in islice(generate_samples({"outside": 1}, 16), 120):
@@ -133,7 +158,7 @@ def test_a_chat_forgets_its_pictures_and_keeps_its_words():
     for sample in islice(generate_samples({"chat": 1}, 14), 60):
         scenes = [Scene.from_json(record) for record in sample.record["scenes"]]
         drawn = [turn for _, turn in sample.turns() if isinstance(turn[-1], Picture | Forgotten) and len(turn) == 2]
-        assert 2 <= len(scenes) == len(drawn) <= 6
+        assert 2 <= len(scenes) == len(drawn) <= 8
         for scene, (words, picture) in zip(scenes, drawn, strict=True):
             assert storybook.parse_caption(words.text).same_as(Named.of(scene))
             if isinstance(picture, Picture):

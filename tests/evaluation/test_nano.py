@@ -11,7 +11,7 @@ import torch
 from comfyui_wegen.models import storybook
 from comfyui_wegen.models.cli import eval_nano as command
 from comfyui_wegen.models.errors import CheckpointError, WeGenError
-from comfyui_wegen.models.evaluation import judge_training, nano, own_words
+from comfyui_wegen.models.evaluation import guided, judge_training, nano, own_words
 from comfyui_wegen.models.evaluation.batch_evaluator import BatchEvaluator, shown
 from comfyui_wegen.models.evaluation.cases import Case, shares
 from comfyui_wegen.models.evaluation.comparison import EVERYTHING, attribute_hits, same_things
@@ -206,8 +206,9 @@ def test_evaluation_writes_all_numbers(pipeline, tmp_path, monkeypatch, capsys):
     assert all(0 <= value <= 1 for name, value in numbers.items() if name != "turn/seconds")
     assert numbers["judge/scene"] == 1 and numbers["turn/seconds"] > 0
     assert numbers["text_to_picture/scene"] == numbers["two_references/both"] == 0  # a random model draws nothing
-    assert {path.stem for path in (tmp_path / "sheets").iterdir()} == {*nano.BEHAVIOURS, *own_words.BEHAVIOURS}
-    assert (*nano.BEHAVIOURS, *own_words.BEHAVIOURS, TURN) == MEASURED
+    behaviours = (*nano.BEHAVIOURS, *own_words.BEHAVIOURS, *guided.BEHAVIOURS)
+    assert {path.stem for path in (tmp_path / "sheets").iterdir()} == set(behaviours)
+    assert (*behaviours, TURN) == MEASURED
     table = capsys.readouterr().out
     assert "MISSED" in table and "judge/scene" in table and all(name in table for name in THRESHOLDS)
 

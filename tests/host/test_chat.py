@@ -111,8 +111,10 @@ def test_a_chat_begins_with_a_picture_of_the_users_own(client, run):
 @pytest.mark.parametrize(
     ("inputs", "words"),
     [
-        ({}, "0 chats"),
-        ({"chat": ["generate", 1], "image": ["generate", 0]}, "2 chats"),
+        ({}, "no chat"),
+        ({"chat": ["generate", 1], "image": ["generate", 0]}, "only one of them"),
+        ({"name": "nobody"}, "No chat is kept under the name 'nobody'"),
+        ({"name": "../outside", "chat": ["generate", 1]}, "plain one, without folders"),
         ({"image": ["generate", 0]}, "connect wegen too"),
         ({"chat": ["generate", 1], "turn": 5}, "cannot go back to turn 5"),
         ({"chat": ["generate", 1], "picture": 3}, "pictures 1 to 1"),
@@ -123,6 +125,74 @@ def test_what_a_chat_cannot_do(client, inputs, words):
     result = client.run({**generate(seed=48), "chat": chat_node(**inputs)})
     assert result.status in ("error", "rejected")
     assert any(words in error.message for error in result.errors), result.errors
+
+
+def test_a_chat_goes_on_over_runs_under_its_name(client, run):
+    kept = {"kept": chat_node(chat=["refine", 1], name="story")}
+    run({**refine({"seed": 49, "batch_size": 2}, seed=50), **kept})
+    assert "wegen/story.safetensors [output]" in saved_chats(client)
+    # Each run of one graph goes on with what the one before has kept.
+    again = {
+        **{"load": refine()["load"]},
+        "so far": chat_node(name="story"),
+        "refine": node("WeGenRefine", **{**refine()["refine"]["inputs"], "chat": ["so far", 0], "seed": 51}),
+        **kept,
+    }
+    assert [len(text_of(run(again), "kept").split(". ")) > 1 for _ in range(2)]
+    numbers = [line[0] for line in text_of(run(again), "kept").splitlines() if line[0].isdigit()]
+    assert numbers == ["1", "2", "3", "4", "5"]
+
+
+def test_a_file_counts_with_a_chat_wired_in_too(client, run):
+    run({**generate(seed=52), "chat": chat_node(chat=["generate", 1], save_as="wegen/chosen")})
+    [name] = [name for name in saved_chats(client) if "chosen_00001_" in name]
+    graph = {**generate(seed=53), "chat": chat_node(chat=["generate", 1], file=name)}
+    result = run(graph)
+    assert result.outputs["chat"]["chats"] == []
+    client.free_memory()
+    assert "1. a red cat on the house" in text_of(result, "chat")
+
+
+def test_a_picked_picture_is_gone_on_with_and_nothing_is_painted_anew(client, run):
+    first = refine({"seed": 54, "batch_size": 3}, seed=55)
+    run(first)
+    first["generate"]["inputs"]["picked"] = 3
+    first["shown"], first["chat"] = picture_of("chat"), chat_node(chat=["generate", 1])
+    result = run(first)
+    assert "generate" in result.executed_nodes
+    # The language model counts 64 features and the sampler its steps; a turn that is remembered counts nothing.
+    assert result.events_of("progress", "generate") == []
+    assert result.outputs["generate"]["picked"] == [3]
+    pictures = client.images(result, "save")
+    assert np.array_equal(client.images(result, "shown")[0], pictures[2])
+    first["generate"]["inputs"]["picked"] = 4
+    failed = client.run(first)
+    assert any("pictures 1 to 3" in error.message for error in failed.errors), failed.errors
+
+
+def test_a_chat_brings_its_models_along(client, run):
+    wired = refine({"seed": 56}, seed=57)
+    brought = {name: dict(one, inputs=dict(one["inputs"])) for name, one in wired.items()}
+    for socket in MODEL_SOCKETS:
+        del brought["refine"]["inputs"][socket]
+    [before] = client.images(run(wired), "save refined")
+    client.free_memory()
+    run({**generate(seed=60)})  # the host may take up a prompt before it frees, but not the second one
+    result = run(brought)
+    assert {"generate", "refine"} <= set(result.executed_nodes)
+    assert np.array_equal(client.images(result, "save refined")[0], before)
+    # A chat from a file has none to bring.
+    run({**generate(seed=56), "chat": chat_node(chat=["generate", 1], save_as="wegen/alone")})
+    [name] = [name for name in saved_chats(client) if "alone_00001_" in name]
+    brought["from file"] = chat_node(file=name)
+    brought["refine"]["inputs"]["chat"] = ["from file", 0]
+    failed = client.run(brought)
+    assert any("Connect wegen, model, vae" in error.message for error in failed.errors), failed.errors
+
+
+def test_adding_a_turn_does_not_paint_the_ones_before(client, run):
+    run(generate(seed=58))
+    assert not {"load", "generate"} & set(run(refine({"seed": 58}, seed=59)).executed_nodes)
 
 
 def test_a_stranger_cannot_read_other_files(client):

@@ -19,6 +19,7 @@ from comfyui_wegen.models.storybook.language import (
     Story,
     additions,
     colours,
+    guiding,
     is_held_out,
     keeping,
     manners,
@@ -69,6 +70,10 @@ WISHES = {
     "without": wishes.WITHOUT,
     "related": wishes.RELATED,
 }
+GUIDED = {
+    "drawn after a picture": guiding.CONDITIONED,
+    **{f"restored from {name}": (*guiding.RESTORED, *frames) for name, frames in guiding.RESTORED_FROM.items()},
+}
 ASKED = {**questions.TOPICS, "describe": questions.DESCRIBE, "changed": questions.CHANGED}
 OTHERS = {
     "any other colour": colours.ANY_OTHER,
@@ -81,10 +86,10 @@ OTHERS = {
     "nonsense": outside.NONSENSE,
     "other languages": outside.FOREIGN,
 }
-ALL = {**EDITS, **WISHES, **ASKED, **OTHERS}
+ALL = {**EDITS, **WISHES, **ASKED, **GUIDED, **OTHERS}
 
 
-@pytest.mark.parametrize(("tables", "least"), [(EDITS, 60), (WISHES, 40), (ASKED, 40)])
+@pytest.mark.parametrize(("tables", "least"), [(EDITS, 60), (WISHES, 40), (ASKED, 40), (GUIDED, 40)])
 def test_each_intent_has_enough_frames(tables, least):
     assert {name: len(set(frames)) for name, frames in tables.items() if len(set(frames)) < least} == {}
 
@@ -140,7 +145,7 @@ def test_frames_are_plain_lower_case_and_have_known_slots():
     slots = {
         "it", "its", "noun", "kind", "kinds", "at", "side", "way", "away", "relation", "other", "colour", "old", "new",
         "number", "on", "ground", "time", "when", "first", "second", "third", "order", "kept", "things", "setting",
-        "absent", "one", "two",
+        "absent", "one", "two", "sketch",
     }  # fmt: skip
     for name, frames in ALL.items():
         for frame in frames:
@@ -182,7 +187,7 @@ def test_every_frame_of_an_order_renders():
     words = dict.fromkeys(
         ("it", "its", "noun", "kind", "kinds", "at", "side", "way", "away", "relation", "other", "colour", "old", "new",
          "number", "on", "ground", "time", "when", "first", "second", "third", "order", "kept", "things", "setting",
-         "absent", "one", "two"), "x")  # fmt: skip
+         "absent", "one", "two", "sketch"), "x")  # fmt: skip
     for frames in ALL.values():
         for frame in frames:
             assert frame.format(**words).strip()
@@ -278,3 +283,13 @@ def test_an_unknown_part_or_level_is_named():
         language.sample_wish(Random(0), TRAINED, "grand")
     with pytest.raises(ValueError, match="weight"):
         language.sample_question(storybook.sample_scene(Random(0)), Random(0), "weight", HELD_OUT)
+
+
+def test_words_with_a_picture_to_draw_after_name_all_that_it_may_not_tell():
+    for seed in range(30):
+        scene = storybook.sample_scene(Random(seed), 3)
+        text = language.sample_conditioned(scene, "edges", Random(seed))
+        assert len(text.split()) >= 3 + len(scene.things)
+    for name, frames in guiding.RESTORED_FROM.items():
+        assert {language.sample_restored(name, Random(seed), HELD_OUT) for seed in range(20)}
+        assert any(map(is_held_out, frames))

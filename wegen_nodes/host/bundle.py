@@ -10,6 +10,8 @@ from typing import Any
 
 import comfy.model_management
 import comfy.utils
+import torch
+from comfy.patcher_extension import CallbacksMP
 from comfy_execution.utils import get_executing_context
 from server import PromptServer
 
@@ -17,14 +19,18 @@ from ...models.checkpoints.reader import open_checkpoint
 from ...models.checkpoints.tokenizer import Tokenizer
 from ...models.checkpoints.wegen import WeGen
 from ...models.encoding import lack_features, look_at, unseen, with_features
-from ...models.engine import Progress
+from ...models.engine import Progress, TurnResult
 from ...models.network.configuration import WeGenConfig
+from ...models.network.prefixes import PrefixCache
 from ...models.prompting.decoding import OnStep
 from ...models.values import Chat, References
 from .loading import compute_dtype, load_part
+from .parts import PREFIXES
 
 #: turns whose words and features are kept; each holds on to its chat's pictures
 REMEMBERED = 8
+LARGEST_PAINTED = 2**29
+"""Bytes of pictures that are kept of turns painted before; the last turn is kept whatever its size."""
 TEXT_INTERVAL = 0.05
 """Seconds between two events with words."""
 
@@ -41,7 +47,10 @@ class WeGenBundle:
         self.tokenizer: Tokenizer = checkpoint.tokenizer
         self.vision_patcher = load_part(str(folder), "vision_encoder", precision)
         self.patcher = load_part(str(folder), "language_model", precision)
+        self.patcher.set_attachments(PREFIXES, prefixes := PrefixCache(_prefix_bytes(self.patcher.load_device)))
+        self.patcher.add_callback(CallbacksMP.ON_DETACH, lambda *_: prefixes.clear())
         self._answers: OrderedDict[Hashable, Any] = OrderedDict()
+        self._painted: list[tuple[Hashable, TurnResult]] = []
         self._read: tuple[Chat, Chat] | None = None  # the last chat with pictures of other models, and as it was read
 
     def __repr__(self) -> str:
@@ -62,6 +71,21 @@ class WeGenBundle:
         while len(self._answers) > REMEMBERED:
             self._answers.popitem(last=False)
         return self._answers[question]
+
+    def recall_painted(self, question: Hashable, answer: Callable[[], TurnResult]) -> TurnResult:
+        """The turn that `answer` takes, or took when the same was asked: picking another of its pictures paints nothing
+        anew."""
+        found = next((entry for entry in self._painted if entry[0] == question), None)
+        if found is None:
+            found = question, answer()
+        self._painted = [found, *(entry for entry in self._painted if entry is not found)]
+        held = 0
+        for count, (_, result) in enumerate(self._painted):
+            held += sum(one.picture.nbytes for one in result.chat.last.answers)
+            if count and held > LARGEST_PAINTED:
+                self._painted = self._painted[:count]
+                break
+        return found[1]
 
     def load_vision(self, pictures: int) -> WeGen:
         """The model with its vision encoder on the device, with room for `pictures` at once."""
@@ -105,7 +129,19 @@ class WeGenBundle:
             agent=self.patcher.model,
             device=patcher.load_device,
             dtype=compute_dtype(patcher),
+            prefixes=self._prefixes(),
         )
+
+    def _prefixes(self) -> PrefixCache:
+        """What the language model has read before. Its patcher owns it, and forgets it when the host wants memory."""
+        prefixes: PrefixCache = self.patcher.get_attachment(PREFIXES)
+        prefixes.belongs_to((self.patcher.patches_uuid, self.patcher.loaded_size()))
+        return prefixes
+
+
+def _prefix_bytes(device: torch.device) -> int:
+    """A sixteenth of the device's memory for what was read before, and at most a GiB."""
+    return min(2**30, comfy.model_management.get_total_memory(device) // 16)
 
 
 def progress() -> OnStep:
@@ -136,23 +172,44 @@ def language_progress(node: str | None) -> Progress:
             sent = now
             _send("wegen.text", node, text=text, index=0)
 
-    return Progress(_begun(progress(), node, "thinking"), _begun(progress(), node, "drafting"), on_text)
+    drafting = _begun(progress(), node, "drafting", counted(node, "drafting"))
+    return Progress(_begun(progress(), node, "thinking"), drafting, on_text)
 
 
 def tell_phase(node: str | None, phase: str) -> None:
     """Say at a node, and to front ends as an event `wegen.phase`, what begins now."""
-    server = getattr(PromptServer, "instance", None)
-    if server is not None and node is not None:
-        server.send_progress_text(phase, node)
+    _tell(node, phase)
     _send("wegen.phase", node, phase=phase)
 
 
-def _begun(on_step: OnStep, node: str | None, phase: str) -> OnStep:
-    """The callback, with the phase told at its first step."""
+def counted(node: str | None, phase: str) -> OnStep:
+    """A callback that says at a node how far a phase is, as in "painting 7 of 20"."""
+    told = 0.0
+
+    def on_step(done: int, total: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if done == total or now - told >= TEXT_INTERVAL:
+            told = now
+            _tell(node, f"{phase} {done} of {total}")
+
+    return on_step
+
+
+def _tell(node: str | None, text: str) -> None:
+    server = getattr(PromptServer, "instance", None)
+    if server is not None and node is not None:
+        server.send_progress_text(text, node)
+
+
+def _begun(on_step: OnStep, node: str | None, phase: str, count: OnStep | None = None) -> OnStep:
+    """The callback, with the phase told at its first step, and then how far it is."""
 
     def step(done: int, total: int) -> None:
         if done == 1:
             tell_phase(node, phase)
+        if count is not None:
+            count(done, total)
         on_step(done, total)
 
     return step

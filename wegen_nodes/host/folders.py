@@ -78,6 +78,22 @@ def chat_path(name: str) -> Path:
     return Path(folder_paths.get_annotated_filepath(name))
 
 
+def kept_chat_path(name: str) -> Path:
+    """Where WeGen Chat keeps the last chat of a name, in the output folder.
+
+    Raises:
+        WeGenError: no file can have this name, or it is one with folders.
+    """
+    if not name or Path(name).name != name or name in (".", "..") or "\\" in name:
+        raise WeGenError(f"A chat cannot be kept under the name {name!r}: give a plain one, without folders.")
+    return Path(folder_paths.get_output_directory(), KEY, f"{require_file_name(name)}{SUFFIX}")
+
+
+def chat_name(path: Path) -> str:
+    """A saved chat's name in `list_chats`."""
+    return f"{path.resolve().relative_to(Path(folder_paths.get_output_directory()).resolve()).as_posix()} [output]"
+
+
 def require_file_name(prefix: str) -> str:
     """The name to save under that a user gave; file systems take it.
 

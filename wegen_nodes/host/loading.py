@@ -1,13 +1,16 @@
-"""WeGen's parts in the host's model patchers: built with the host's operations, moved by the host alone."""
+"""WeGen's parts in the host's model patchers: built with the host's operations, read when used, moved by the host."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import comfy.latent_formats
 import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
+import comfy.quant_ops
 import comfy.sd
 import comfy.supported_models
 import comfy.utils
@@ -17,12 +20,14 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from torch import nn
 
 from ...models.checkpoints.quantise import HEADER_KEY
-from ...models.checkpoints.reader import Checkpoint, checkpoint_kind, open_checkpoint, part_file
+from ...models.checkpoints.reader import Checkpoint, Part, checkpoint_kind, open_checkpoint, part_file
 from ...models.errors import CheckpointError, WeGenError
 from ...models.network.agent import Agent
 from ...models.network.compact_vae import CompactVAE
 from ...models.network.configuration import UNetConfig, VAEConfig
 from ...models.network.vision_encoder import VisionEncoder
+from .parts import Weights, loads_on_demand, part_patcher, placeholders, stored_names
+from .whole_numbers import with_whole_numbers
 
 PRECISIONS = {"default": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 #: parts up to this many bytes in float32 are held in it on a CPU, where casting at each use would cost more
@@ -36,7 +41,8 @@ def load_part(folder: str, part: str, precision: str = "default", disable_dynami
         folder: a packed or published checkpoint folder.
         part: "vision_encoder" or "language_model".
         precision: a key of `PRECISIONS`.
-        disable_dynamic: asked for by the host when it needs a patcher that does not load weights on demand.
+        disable_dynamic: asked for by the host when it needs a patcher that does not load weights on demand; its weights
+            are then read at once.
     """
     checkpoint = open_checkpoint(folder)
     classes = {
@@ -44,27 +50,29 @@ def load_part(folder: str, part: str, precision: str = "default", disable_dynami
         "language_model": lambda **kw: Agent(checkpoint.config, **kw),
     }
     build = classes[part]
+    tensors = checkpoint.parts[part]
     # Shapes are compared on a module without memory: a patcher that loads on demand would not notice a wrong one.
-    checkpoint.parts[part].check(build(device="meta"))
-    state, quantisation = _read(checkpoint, part)
+    tensors.check(build(device="meta"))
     load_device = comfy.model_management.get_torch_device()
     offload_device = comfy.model_management.text_encoder_offload_device()
-    weight_dtype = _weight_dtype(state, precision, load_device, quantisation)
-    operations = _operations(quantisation, weight_dtype, load_device)
-    module = build(operations=operations, dtype=weight_dtype, device=offload_device)
-    module.eval().requires_grad_(False)
-    # Kept here, since under DynamicVRAM the weights themselves are not there to be asked.
-    module.weight_dtype = weight_dtype
-    comfy.model_management.archive_model_dtypes(module)
-    patcher = _patcher(module, load_device, offload_device, disable_dynamic)
-    if patcher.is_dynamic() or quantisation:
-        module.load_state_dict(state, assign=patcher.is_dynamic())
+    quantised = _require_quantised(tensors)
+    weight_dtype = _weight_dtype(tensors, precision, load_device)
+    operations = _operations(quantised, weight_dtype, load_device)
+
+    def network(device) -> nn.Module:
+        module = build(operations=operations, dtype=weight_dtype, device=device).eval().requires_grad_(False)
+        # Kept here, since under DynamicVRAM the weights themselves are not there to be asked.
+        module.weight_dtype = weight_dtype
+        comfy.model_management.archive_model_dtypes(module)
+        return module
+
+    if loads_on_demand(load_device) and not disable_dynamic:
+        module = network(offload_device)
+        patcher = _dynamic_patcher(module, load_device, offload_device)
+        module.load_state_dict(_read(checkpoint, part), assign=patcher.is_dynamic())
     else:
-        # Copied tensor by tensor from mappings that are let go, so that beside the module hardly any of the file is in
-        # memory.
-        del state
-        for key, value in module.state_dict().items():
-            value.copy_(checkpoint.parts[part][key])
+        names = {key: key for key in tensors}
+        patcher = _lazy(folder, part, names, network, load_device, offload_device, read=disable_dynamic)
     patcher.cached_patcher_init = (load_part, (folder, part, precision))
     return patcher
 
@@ -72,22 +80,21 @@ def load_part(folder: str, part: str, precision: str = "default", disable_dynami
 def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = False):
     """The decoder's UNet as a native MODEL: stock samplers, LoRA, previews and patches work on it."""
     checkpoint = open_checkpoint(folder)
-    config = checkpoint.config
+    config, tensors = checkpoint.config, checkpoint.unet
     unet_config = host_unet_config(config.unet)
-    state, quantisation = _read(checkpoint, "unet")
     load_device = comfy.model_management.get_torch_device()
     offload_device = comfy.model_management.unet_offload_device()
+    quantised = _require_quantised(tensors)
     if PRECISIONS[precision] is not None:
         weight_dtype = PRECISIONS[precision]
-    elif _small_on_cpu(state, load_device):
+    elif _small_on_cpu(tensors, load_device):
         weight_dtype = torch.float32
     else:
         weight_dtype = comfy.model_management.unet_dtype(
-            model_params=comfy.utils.calculate_parameters(state),
-            weight_dtype=_weight_dtype(state, precision, load_device, quantisation),
+            model_params=_parameters(tensors), weight_dtype=_weight_dtype(tensors, precision, load_device)
         )
     model_config = WeGenDecoder(unet_config)
-    model_config.quant_config = quantisation
+    model_config.quant_config = {"mixed_ops": True} if quantised else None
     model_config.latent_format = latent_format(config.vae)
     model_config.sampling_settings = {
         "linear_start": config.schedule.beta_start,
@@ -95,11 +102,16 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
         "timesteps": config.schedule.num_train_timesteps,
     }
     # What is quantised has no type of its own to compute in.
-    stored = None if quantisation else weight_dtype
+    stored = None if quantised else weight_dtype
     cast = comfy.model_management.unet_manual_cast(stored, load_device, model_config.supported_inference_dtypes)
     model_config.set_inference_dtype(weight_dtype, cast)
+    operations = comfy.ops.pick_operations(weight_dtype, model_config.manual_cast_dtype, model_config=model_config)
+    if quantised:
+        operations = with_whole_numbers(operations, load_device)
+    model_config.custom_operations = operations
+    on_demand = loads_on_demand(load_device) and not disable_dynamic
 
-    model = model_config.get_model({}, "")
+    model = model_config.get_model({}, "", device=None if on_demand else torch.device("meta"))
     # The host only logs what is missing or of another shape: a wrong file must not give a picture.
     # Asked of a plain one, since layers that may be quantised have no weights before they are loaded.
     plain = UNetModel(**unet_config, device="meta", operations=comfy.ops.manual_cast)
@@ -107,72 +119,88 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
     names: dict[str, str] = {}
     for theirs, ours in comfy.utils.unet_to_diffusers(unet_config).items():
         # The host's table also has names that a UNet of these levels does not have; some stand for the same layer.
-        if ours in own and (ours not in names or theirs in state):
+        if ours in own and (ours not in names or theirs in tensors):
             names[ours] = theirs
     if set(names) != set(own):
         raise WeGenError(f"The UNet of {folder} has a layout that ComfyUI's own UNet does not know.")
-    checkpoint.unet.check_shapes({theirs: own[ours] for ours, theirs in names.items()})
-    patcher = _patcher(model, load_device, offload_device, disable_dynamic)
-    if not comfy.model_management.is_device_cpu(offload_device):
-        model.to(offload_device)
-    weights = {ours: state[theirs] for ours, theirs in names.items()}
-    for ours, theirs in names.items():
-        for extra in ("weight_scale", "comfy_quant"):
-            stored_extra = f"{theirs.removesuffix('weight')}{extra}"
-            if theirs.endswith(".weight") and stored_extra in state:
-                weights[f"{ours.removesuffix('weight')}{extra}"] = state[stored_extra]
-    model.load_model_weights(weights, "", assign=patcher.is_dynamic())
+    tensors.check_shapes({theirs: own[ours] for ours, theirs in names.items()})
+    if on_demand:
+        patcher = _dynamic_patcher(model, load_device, offload_device)
+        if not comfy.model_management.is_device_cpu(offload_device):
+            model.to(offload_device)
+        state = _read(checkpoint, "unet")
+        weights = {ours: state[stored.key] for ours, stored in stored_names(tensors, names).items()}
+        model.load_model_weights(weights, "", assign=patcher.is_dynamic())
+    else:
+        model.device = offload_device
+
+        def network(device) -> nn.Module:
+            made = UNetModel(**unet_config, device=device, operations=operations).eval().requires_grad_(False)
+            comfy.model_management.archive_model_dtypes(made)
+            return made
+
+        patcher = _lazy(folder, "unet", names, network, load_device, offload_device, disable_dynamic, model)
     patcher.cached_patcher_init = (load_unet, (folder, precision))
     return patcher
 
 
 def load_vae(folder: str) -> comfy.sd.VAE:
-    """The decoder's VAE as a native VAE."""
+    """The decoder's VAE as a native VAE: it batches, tiles and moves like any other."""
     checkpoint = open_checkpoint(folder)
     config = checkpoint.config.vae
-    state, _ = _read(checkpoint, "vae")
-    vae = _compact_vae(checkpoint, state) if config.patch > 1 else _published_vae(checkpoint, state)
+    # The host's class reads the weights when it is made, so it gets a minimal network, which is then replaced.
+    parameters = _host_vae_parameters(32, [1], 1, config.latent_channels)
+    vae = comfy.sd.VAE(sd=AutoencoderKL(**parameters).state_dict(), config={"params": parameters})
+    build, names = (_compact_vae if config.patch > 1 else _published_vae)(checkpoint)
+
+    def network(device) -> nn.Module:
+        made = build(device).to(vae.vae_dtype).eval().requires_grad_(False)
+        comfy.model_management.archive_model_dtypes(made)
+        return made
+
+    offload_device = comfy.model_management.vae_offload_device()
+    vae.patcher = _lazy(folder, "vae", names, network, vae.device, offload_device)
+    vae.first_stage_model = vae.patcher.model
+    vae.size = None  # of the minimal network; asked for anew
+    vae.model_size()
     vae.downscale_ratio = vae.upscale_ratio = config.downscale
     vae.latent_channels = config.latent_channels
     return vae
 
 
-def _published_vae(checkpoint: Checkpoint, state: dict[str, torch.Tensor]) -> comfy.sd.VAE:
-    config = checkpoint.config.vae
+def _published_vae(checkpoint: Checkpoint) -> tuple[Callable[..., nn.Module], dict[str, str]]:
+    """The host's own network, and its names of the checkpoint's tensors."""
+    config, tensors = checkpoint.config.vae, checkpoint.vae
     width = config.block_out_channels[0]
     multiples = [channels // width for channels in config.block_out_channels]
     parameters = _host_vae_parameters(width, multiples, config.layers_per_block, config.latent_channels)
-    state = {host_vae_name(name, len(multiples)): tensor for name, tensor in state.items()}
-    # Linear layers of the attention are 1x1 convolutions in the host.
-    for name, tensor in state.items():
-        if ".attn_1." in name and tensor.ndim == 2:
-            state[name] = tensor[..., None, None]
-    vae = comfy.sd.VAE(sd=state, config={"params": parameters})
-    different = set(vae.first_stage_model.state_dict()) ^ set(state)
+
+    def build(device) -> nn.Module:
+        with torch.device(device):
+            return AutoencoderKL(**parameters)
+
+    names = {host_vae_name(name, len(multiples)): name for name in tensors}
+    own = {name: tuple(value.shape) for name, value in build("meta").state_dict().items()}
+    different = set(own) ^ set(names)
     if different:
         raise CheckpointError(
             f"The VAE of {checkpoint.folder} does not fit ComfyUI's own; first difference: {min(different)!r}."
         )
-    return vae
+    expected = {}
+    for ours, theirs in names.items():
+        shape, stored = own[ours], tensors.stored[theirs].shape
+        # Linear layers of the attention are 1x1 convolutions in the host.
+        expected[theirs] = shape[:2] if ".attn_1." in ours and len(stored) == 2 and shape[2:] == (1, 1) else shape
+    tensors.check_shapes(expected)
+    return build, names
 
 
-def _compact_vae(checkpoint: Checkpoint, state: dict[str, torch.Tensor]) -> comfy.sd.VAE:
-    """The host's VAE around the small models' network: it batches, tiles and moves it like any other."""
+def _compact_vae(checkpoint: Checkpoint) -> tuple[Callable[..., nn.Module], dict[str, str]]:
+    """The small models' network, and its names of the checkpoint's tensors."""
     config = checkpoint.config.vae
     checkpoint.vae.check(CompactVAE(config, device="meta"))
-    # The host's class only makes networks that it knows, so it gets a minimal one, which is then replaced.
-    parameters = _host_vae_parameters(32, [1], 1, config.latent_channels)
-    minimal = AutoencoderKL(**parameters).state_dict()
-    vae = comfy.sd.VAE(sd=minimal, config={"params": parameters})
-    network = CompactVAE(config, operations=comfy.ops.disable_weight_init).eval().requires_grad_(False)
-    network.load_state_dict(state)
-    network.to(vae.vae_dtype)
-    comfy.model_management.archive_model_dtypes(network)
-    vae.first_stage_model = network
-    vae.patcher = _patcher(network, vae.device, comfy.model_management.vae_offload_device(), disable_dynamic=True)
-    vae.size = None  # of the minimal network; asked for anew
-    vae.model_size()
-    return vae
+    names = {name: name for name in checkpoint.vae}
+    return lambda device: CompactVAE(config, operations=comfy.ops.disable_weight_init, device=device), names
 
 
 def _host_vae_parameters(width: int, multiples: list[int], layers: int, latent_channels: int) -> dict:
@@ -267,52 +295,104 @@ def host_vae_name(name: str, levels: int) -> str:
     return ".".join([side, "norm_out" if rest[0] == "conv_norm_out" else rest[0], *rest[1:]])
 
 
-def _read(checkpoint: Checkpoint, part: str) -> tuple[dict[str, torch.Tensor], dict | None]:
-    """All tensors of a part, and what the host needs to know when some of them are quantised.
+def _lazy(folder: str, part: str, names, network, load_device, offload_device, read: bool = False, model=None):
+    """A patcher of a part whose weights are read when it is used.
 
-    Packed files go through the host's reader, which can map them and load them on demand.
+    Args:
+        folder, part: of the checkpoint.
+        names: the network's name of each weight, and the checkpoint's.
+        network: makes the network on a device.
+        load_device, offload_device: of the patcher.
+        read: whether the weights are read at once.
+        model: the host's model around the network; None: the network itself.
     """
+    tensors = open_checkpoint(folder).parts[part]
+    stored = stored_names(tensors, names)
+
+    def empty() -> nn.Module:
+        made = network(torch.device("meta"))
+        if tensors.quantised:  # their layers have no weights, not even empty ones, before some are loaded
+            made.load_state_dict(placeholders(stored))
+        return made
+
+    inside = empty()
+    if model is None:
+        model = inside
+    else:
+        model.diffusion_model = inside
+    weights = Weights(
+        tensors,
+        lambda: stored_names(open_checkpoint(folder).parts[part], names),
+        inside,
+        lambda: network(torch.device("cpu")),
+    )
+    patcher = part_patcher(model, weights, load_device, offload_device)
+    if read:
+        patcher.read()
+    return patcher
+
+
+def _read(checkpoint: Checkpoint, part: str) -> dict[str, torch.Tensor]:
+    """All tensors of a part for a host that loads weights on demand: its own reader maps packed files."""
     if checkpoint_kind(checkpoint.folder) != "packed":
-        return dict(checkpoint.parts[part]), None
+        return dict(checkpoint.parts[part])
     file = str(checkpoint.folder / part_file(part))
     state, metadata = comfy.utils.load_torch_file(file, safe_load=True, return_metadata=True)
-    if HEADER_KEY not in (metadata or {}):
-        return state, None
-    if not hasattr(comfy.ops, "mixed_precision_ops") or not hasattr(comfy.utils, "detect_layer_quantization"):
-        raise WeGenError(f"This ComfyUI does not run quantised weights as in {file}. Update it, or convert to bf16.")
-    state, _ = comfy.utils.convert_old_quants(state, metadata=metadata)
-    return state, comfy.utils.detect_layer_quantization(state, "")
+    if HEADER_KEY in (metadata or {}):
+        state, _ = comfy.utils.convert_old_quants(state, metadata=metadata)
+    return state
 
 
-def _operations(quantisation: dict | None, compute: torch.dtype, device: torch.device):
-    if quantisation is None:
+def _require_quantised(tensors: Part) -> bool:
+    """Whether a part is quantised.
+
+    Raises:
+        WeGenError: it is, and this host does not know how to compute with that.
+    """
+    formats = {entry.layer["format"] for entry in tensors.quantised.values()}
+    known = getattr(comfy.quant_ops, "QUANT_ALGOS", {}) if hasattr(comfy.ops, "mixed_precision_ops") else {}
+    unknown = sorted(formats - set(known))
+    if unknown:
+        raise WeGenError(
+            f"This ComfyUI does not run weights in {unknown[0]!r} as in {tensors.files[0]}. Update it, or convert to "
+            "another precision."
+        )
+    return bool(formats)
+
+
+def _operations(quantised: bool, compute: torch.dtype, device: torch.device):
+    if not quantised:
         return comfy.ops.manual_cast
     fast = comfy.model_management.supports_fp8_compute(device)
     disabled = set() if fast else {"float8_e4m3fn"}
-    return comfy.ops.mixed_precision_ops(quantisation, compute, disabled=disabled)
+    operations = comfy.ops.mixed_precision_ops({"mixed_ops": True}, compute, disabled=disabled)
+    return with_whole_numbers(operations, device)
 
 
-def _patcher(module: nn.Module, load_device, offload_device, disable_dynamic: bool):
+def _dynamic_patcher(module: nn.Module, load_device, offload_device):
     # Looked up here and now: the host puts another class in its place when it starts with DynamicVRAM.
-    patchers = comfy.model_patcher
-    make = patchers.ModelPatcher if disable_dynamic else patchers.CoreModelPatcher
-    return make(module, load_device=load_device, offload_device=offload_device)
+    return comfy.model_patcher.CoreModelPatcher(module, load_device=load_device, offload_device=offload_device)
 
 
-def _small_on_cpu(state: dict[str, torch.Tensor], device: torch.device) -> bool:
-    bytes_in_float32 = 4 * sum(tensor.numel() for tensor in state.values())
-    return comfy.model_management.is_device_cpu(device) and bytes_in_float32 <= SMALL_PART
+def _parameters(tensors: Part) -> int:
+    return sum(entry.elements for entry in tensors.stored.values())
 
 
-def _weight_dtype(
-    state: dict[str, torch.Tensor], precision: str, device: torch.device, quantisation: dict | None = None
-) -> torch.dtype:
+def _small_on_cpu(tensors: Part, device: torch.device) -> bool:
+    return comfy.model_management.is_device_cpu(device) and 4 * _parameters(tensors) <= SMALL_PART
+
+
+def _weight_dtype(tensors: Part, precision: str, device: torch.device) -> torch.dtype:
     if PRECISIONS[precision] is not None:
         return PRECISIONS[precision]
-    if _small_on_cpu(state, device):
+    if _small_on_cpu(tensors, device):
         return torch.float32
-    # Of a quantised part that is the type of what is not: most of its weights would say int8.
-    return torch.bfloat16 if quantisation else comfy.utils.weight_dtype(state)
+    if tensors.quantised:  # the type of what is not: most of its weights would say int8
+        return torch.bfloat16
+    counts: Counter[torch.dtype] = Counter()
+    for entry in tensors.stored.values():
+        counts[entry.dtype] += entry.elements
+    return counts.most_common(1)[0][0]
 
 
 def compute_dtype(patcher) -> torch.dtype:

@@ -17,7 +17,9 @@ from ...models.network.configuration import WeGenConfig
 from ...models.painting.diffusers_painter import may_change, steps_for_strength
 from ...models.painting.painter import PaintJob, start_noise
 from ...models.painting.schedule import published_sigmas
+from ...models.prompting.decoding import OnStep
 from ...models.values import SamplerSettings
+from .parts import memory_errors
 
 PUBLISHED = "published"
 
@@ -77,13 +79,22 @@ class HostPainter:
         model, vae: the host's; the model may be patched (LoRA, DifferentialDiffusion).
         config: sizes and schedule.
         on_begin: called before it begins to sample.
+        on_step: called after each step with the number done and that of all.
     """
 
-    def __init__(self, model, vae, config: WeGenConfig, on_begin: Callable[[], None] = lambda: None):
+    def __init__(
+        self,
+        model,
+        vae,
+        config: WeGenConfig,
+        on_begin: Callable[[], None] = lambda: None,
+        on_step: OnStep = lambda *_: None,
+    ):
         self.model = model
         self.vae = vae
         self.config = config
         self.on_begin = on_begin
+        self.on_step = on_step
 
     def paint(self, job: PaintJob) -> Tensor:
         """See `Painter`."""
@@ -96,8 +107,11 @@ class HostPainter:
             latent = self.vae.encode(padded).float().expand(len(job.seeds), -1, -1, -1).contiguous()
         if job.change is not None:
             mask = latent_mask(job.change, cell)[:, 0]
-        samples = sample(self.model, config, job.features, noise, latent, job.settings, mask, job.seeds[0])
-        return self.vae.decode(samples)[:, : job.height, : job.width].float().cpu()
+        with memory_errors(f"painting {len(job.seeds)} pictures of {job.width} x {job.height} pixels"):
+            samples = sample(
+                self.model, config, job.features, noise, latent, job.settings, mask, job.seeds[0], self.on_step
+            )
+            return self.vae.decode(samples)[:, : job.height, : job.width].float().cpu()
 
 
 def sample(
@@ -109,6 +123,7 @@ def sample(
     settings: SamplerSettings,
     mask: Tensor | None = None,
     seed: int = 0,
+    on_step: OnStep = lambda *_: None,
 ) -> Tensor:
     """Sample a latent `[B, 4, h, w]` (as the VAE has it) with previews, progress and cancel.
 
@@ -121,6 +136,7 @@ def sample(
         settings: steps, guidance, sampler and scheduler.
         mask: `[1 or B, h, w]` in 0..1: how early on the way from noise to picture the latent may change.
         seed: of samplers that add noise of their own.
+        on_step: called after each step with the number done and that of all.
     """
     cell = config.vae.downscale
     # Sizes of what is really painted, padding included.
@@ -136,6 +152,12 @@ def sample(
         model = model.clone()
         model.set_model_denoise_mask_function(_soft_mask)
     sigmas = sigmas_of(model, config, settings)
+    preview = latent_preview.prepare_callback(model, len(sigmas) - 1)
+
+    def callback(step, denoised, noisy, total):
+        on_step(step + 1, total)
+        preview(step, denoised, noisy, total)
+
     return comfy.sample.sample_custom(
         model,
         noise,
@@ -146,7 +168,7 @@ def sample(
         negative,
         latent,
         noise_mask=mask,
-        callback=latent_preview.prepare_callback(model, len(sigmas) - 1),
+        callback=callback,
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=seed,
     )

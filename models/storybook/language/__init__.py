@@ -2,6 +2,7 @@
 
 from .declining import ASKED, ORDERED, TASK_OF, UNKNOWN_ANSWER, WISHED, Declined, is_plain, sample_declined
 from .frames import HELD_OUT, PARTS, TRAINED, is_held_out
+from .guiding import sample_conditioned, sample_restored
 from .orders import INTENTS, SEVERAL, Order, Story, sample_order
 from .questioning import TOPICS, sample_changed, sample_describe, sample_question
 from .typing import uttered
@@ -27,10 +28,12 @@ __all__ = [
     "is_held_out",
     "is_plain",
     "sample_changed",
+    "sample_conditioned",
     "sample_declined",
     "sample_describe",
     "sample_order",
     "sample_question",
+    "sample_restored",
     "sample_wish",
     "uttered",
 ]

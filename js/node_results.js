@@ -1,0 +1,162 @@
+// What WeGen's nodes show on themselves after a run: their words, and which of several pictures the chat goes on with.
+
+import { app } from "../../scripts/app.js";
+import { api } from "../../scripts/api.js";
+import { setLocale, t } from "./panel/strings.mjs";
+
+const WIDGET = "wegen_result";
+/** The front end's own widget for words while a node runs. */
+const PROGRESS = "$$node-text-preview";
+/** Milliseconds until the front end has put its last preview away. */
+const PREVIEW_GONE = 600;
+const SIZE = { text: [44, 150], picks: 62 };
+
+const STYLE = `
+.wegen-result { display: flex; flex-direction: column; gap: 6px; box-sizing: border-box; overflow: hidden;
+  color: var(--input-text, #ddd); font: 12px/1.4 Inter, system-ui, "Noto Sans", "Noto Sans SC", sans-serif; }
+.wegen-result p { flex: 1; min-height: 0; margin: 0; padding: 6px 8px; overflow-y: auto; border-radius: 6px; white-space: pre-wrap;
+  overflow-wrap: anywhere; user-select: text; cursor: text; background: var(--comfy-input-bg, #222); scrollbar-width: thin; }
+.wegen-picks { display: flex; flex: none; gap: 4px; overflow-x: auto; padding: 3px; scrollbar-width: thin; }
+.wegen-picks button { position: relative; flex: none; width: 48px; height: 48px; padding: 0; border: 0; border-radius: 6px; overflow: hidden; cursor: pointer;
+  background: var(--comfy-input-bg, #222); outline-offset: 1px; }
+.wegen-picks img { width: 100%; height: 100%; object-fit: cover; }
+.wegen-picks [aria-pressed="true"] { outline: 2px solid var(--primary-background, #0b8ce9); }
+.wegen-picks span { position: absolute; left: 2px; top: 2px; min-width: 15px; border-radius: 8px; background: rgb(0 0 0 / 60%); color: #fff; font-size: 10px; line-height: 15px; }
+`;
+
+function make(tag, props = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), props);
+  element.append(...children);
+  return element;
+}
+
+/** The widget below all others that shows what came out; it is not there before the first run. */
+function resultOf(node) {
+  const found = node.widgets?.find((widget) => widget.name === WIDGET);
+  if (found) return found;
+  const text = make("p", { tabIndex: 0 });
+  const picks = make("div", { className: "wegen-picks", hidden: true });
+  picks.setAttribute("role", "group");
+  picks.setAttribute("aria-label", t("useThis"));
+  const element = make("div", { className: "wegen-result" }, picks, text);
+  for (const type of ["pointerdown", "wheel"]) text.addEventListener(type, (event) => event.stopPropagation());
+  const height = () => (picks.hidden ? 0 : SIZE.picks) + (text.hidden ? 0 : Math.min(SIZE.text[1], Math.max(SIZE.text[0], 24 + 17 * lines(text, node))));
+  const widget = node.addDOMWidget(WIDGET, WIDGET, element, { serialize: false, hideOnZoom: false, getMinHeight: height, getMaxHeight: height });
+  widget.serialize = false;
+  return Object.assign(widget, { text, picks });
+}
+
+/** About how many lines a text takes. */
+function lines(text, node) {
+  const columns = Math.max(10, (node.size[0] - 40) / 6.5);
+  return text.textContent.split("\n").reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / columns)), 0);
+}
+
+function showPicks(node, { picks }, files) {
+  const picked = node.widgets.find((widget) => widget.name === "picked");
+  picks.hidden = !picked || files.length < 2;
+  if (picks.hidden) return;
+  const show = () => [...picks.children].forEach((one, index) => one.setAttribute("aria-pressed", String(index === Math.max(0, picked.value - 1))));
+  const buttons = files.map((file, index) => {
+    const query = new URLSearchParams({ filename: file.filename, subfolder: file.subfolder ?? "", type: file.type ?? "temp", preview: "webp;70" });
+    const label = `${t("useThis")}: ${t("pictureN", { n: index + 1 })}`;
+    const button = make("button", { type: "button", title: label, ariaLabel: label }, make("img", { src: api.apiURL(`/view?${query}`), alt: "" }), make("span", { textContent: index + 1 }));
+    button.addEventListener("click", () => {
+      picked.value = index + 1;
+      picked.callback?.(picked.value);
+      show();
+      node.graph?.setDirtyCanvas(true, true);
+    });
+    return button;
+  });
+  picks.replaceChildren(...buttons);
+  show();
+}
+
+/** Chats that were saved after the page was loaded appear in the lists of all WeGen Chat nodes. */
+function listChats(names) {
+  const lists = (app.rootGraph ?? app.graph).nodes.flatMap((node) => node.widgets ?? []).filter((widget) => widget.name === "file" && widget.wegenChats);
+  for (const values of new Set([known.chats, ...lists.map((widget) => widget.options.values)])) {
+    if (Array.isArray(values)) for (const name of names) if (!values.includes(name)) values.push(name);
+  }
+}
+
+/** The list of chats in the description of WeGen Chat, which new nodes take theirs from. */
+const known = { chats: null };
+
+function showResult(node, output) {
+  const files = (output?.images ?? []).filter((file) => file?.filename);
+  const words = (output?.text ?? []).flat().map(String).join("\n").trim();
+  if (output?.chats?.length) listChats(output.chats);
+  if (words || files.length > 1) {
+    const result = resultOf(node);
+    result.text.textContent = words;
+    result.text.hidden = !words;
+    showPicks(node, result, files);
+    const [width, height] = node.computeSize();
+    node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);
+  }
+  const progress = node.widgets?.find((widget) => widget.name === PROGRESS);
+  if (progress) node.removeWidget(progress);
+}
+
+/** A node by the id that events have: those of the subgraphs around it come first. */
+function nodeAt(id) {
+  let graph = app.rootGraph ?? app.graph;
+  const path = String(id).split(":");
+  for (const outer of path.slice(0, -1)) graph = graph?.getNodeById(outer)?.subgraph;
+  return graph?.getNodeById(path.at(-1));
+}
+
+let last = null;
+let finished = 0;
+/** Ids of nodes of which the front end shows a preview. */
+const previewed = new Set();
+const repeated = new WeakSet();
+
+/**
+ * The front end shows the sampler's last preview in the place of the finished pictures. It only lets go of previews when
+ * it hears of a node that begins; so it hears of this one again, and then of what is really going on. Only then does it
+ * look at the finished pictures, when it is told of them once more.
+ */
+function endPreview(detail) {
+  const id = detail.display_node ?? detail.node;
+  const node = nodeAt(id);
+  if (repeated.has(detail) || !previewed.delete(String(id)) || !node?.comfyClass?.startsWith("WeGen")) return;
+  const again = { value: 0, max: 1, state: "running", node_id: id, display_node_id: id, prompt_id: `wegen ${++finished}` };
+  const going = last;
+  api.dispatchCustomEvent("progress_state", { prompt_id: again.prompt_id, nodes: { [id]: again } });
+  if (going) api.dispatchCustomEvent("progress_state", going);
+  setTimeout(() => {
+    const again = structuredClone(detail);
+    repeated.add(again);
+    api.dispatchCustomEvent("executed", again);
+    node.images = null;
+    node.graph?.setDirtyCanvas(true, true);
+  }, PREVIEW_GONE);
+}
+
+app.registerExtension({
+  name: "WeGen.NodeResults",
+  setup() {
+    setLocale(app.extensionManager.setting.get("Comfy.Locale"));
+    document.head.append(make("style", { textContent: STYLE }));
+    api.addEventListener("progress_state", ({ detail }) => (last = detail));
+    api.addEventListener("b_preview_with_metadata", ({ detail }) => previewed.add(String(detail?.displayNodeId)));
+    api.addEventListener("executed", ({ detail }) => detail?.output?.images?.length && endPreview(detail));
+  },
+  beforeRegisterNodeDef(_, definition) {
+    if (definition.name !== "WeGenChat") return;
+    const [type, options] = definition.input?.required?.file ?? [];
+    known.chats = Array.isArray(type) ? type : options?.options;
+  },
+  nodeCreated(node) {
+    if (!node.comfyClass?.startsWith("WeGen")) return;
+    if (node.comfyClass === "WeGenChat") for (const widget of node.widgets ?? []) widget.wegenChats = widget.name === "file";
+    const before = node.onExecuted;
+    node.onExecuted = function (output) {
+      before?.call(this, output);
+      showResult(this, output);
+    };
+  },
+});

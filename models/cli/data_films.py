@@ -1,0 +1,44 @@
+"""`wegen data films`: short drawn films as video files with known truth."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .common import count, writable_folder
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `wegen data films` understands."""
+    parser.description = (
+        "Draw short films: things that stand and move before a camera that moves, in shots with cuts between them.\n"
+        "What is in each frame is known exactly and stands beside each film, so `wegen data video --truth`\n"
+        "needs no models."
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for film-1.mp4, film-2.mp4 ...")
+    parser.add_argument("--films", type=count, default=3, metavar="N", help="how many; default %(default)s")
+    parser.add_argument("--shots", type=count, default=3, metavar="N", help="shots a film; default %(default)s")
+    parser.add_argument(
+        "--things", type=count, default=6, metavar="N", help="things a shot, 1 to 20; default %(default)s"
+    )
+    parser.add_argument("--seconds", type=float, default=4.0, metavar="S", help="about, a shot; default %(default)s")
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the first film; default %(default)s")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the films; 0 when all went well.
+
+    Raises:
+        WeGenError: a folder that cannot be written, or numbers out of their limits.
+    """
+    from tqdm import tqdm
+
+    from ..data.diic.films import sample_film, write_film
+
+    folder = writable_folder(arguments.out)
+    for number in tqdm(range(arguments.films), unit="film"):
+        film = sample_film(arguments.seed + number, arguments.shots, arguments.things, arguments.seconds)
+        write_film(film, folder / f"film-{number + 1}.mp4")
+    print(f"{arguments.films} films: {folder}")
+    return 0

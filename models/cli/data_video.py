@@ -1,0 +1,138 @@
+"""`wegen data video`: from videos to training samples."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import WeGenError
+from .common import PRECISIONS, count, progress_bars
+
+if TYPE_CHECKING:
+    from ..data.diic.pipeline import Pipeline
+
+SHARD_SIZE = 1000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `wegen data video` understands."""
+    parser.description = (
+        "From videos to samples that `wegen train --data DIR` reads: cuts are found, things named and followed,\n"
+        "frames paired at a distance, and what changes between them put into words. Every clip that is not used has a\n"
+        "reason; `wegen data report DIR` shows it all. A run that was stopped goes on when it is started again.\n\n"
+        "Models are folders on this machine; nothing is downloaded."
+    )
+    add = parser.add_argument
+    add("videos", nargs="+", type=Path, metavar="IN", help="video files, or folders of them")
+    add("--out", type=Path, required=True, metavar="DIR", help="a new folder, or that of a run to go on with")
+    models = parser.add_argument_group("models")
+    models.add_argument(
+        "--vlm", type=Path, metavar="DIR", help="vision-language model that names and describes, such as Qwen3-VL"
+    )
+    models.add_argument("--detector", type=Path, metavar="DIR", help="Grounding DINO or MM-Grounding-DINO")
+    models.add_argument("--tracker", type=Path, metavar="DIR", help="SAM 2 (video); without it boxes are linked")
+    models.add_argument("--names", metavar="A,B", help="things to look for in all clips, in place of the VLM's names")
+    models.add_argument("--truth", action="store_true", help="no models: read the truth of films of `wegen data films`")
+    models.add_argument("--device", default="cpu", help="of the models, such as cuda; default %(default)s")
+    models.add_argument("--precision", choices=PRECISIONS, help="of the models; default fp32 on the CPU, else bf16")
+    what = parser.add_argument_group("what is taken")
+    what.add_argument("--rate", type=float, metavar="N", help="frames a second that are looked at; default 4")
+    what.add_argument("--side", type=count, metavar="N", help="pixels of the longer side at most; default 768")
+    what.add_argument("--distances", metavar="S,S", help="seconds between the frames of a pair; default 0.5,1,2,4")
+    what.add_argument("--pairs", type=count, metavar="N", help="pairs of a clip at most; default 6")
+    what.add_argument("--config", type=Path, metavar="FILE", help="JSON with settings of each stage")
+    what.add_argument("--seed", type=int, default=1, metavar="S", help="of the samples; default %(default)s")
+    what.add_argument("--shard-size", type=count, default=SHARD_SIZE, metavar="N", help="samples a file; %(default)s")
+    where = parser.add_argument_group("where it runs")
+    where.add_argument("--engine", choices=("local", "ray"), default="local", help="default %(default)s")
+    where.add_argument("--address", help="of a Ray cluster, such as auto; default one on this machine")
+    where.add_argument("--cpus", type=count, metavar="N", help="of this machine for Ray; default all")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make the samples; 0 when all went well, also where some or all clips were rejected.
+
+    Raises:
+        WeGenError: paths, models or settings that cannot be used.
+    """
+    from ..data.diic.run import annotate_videos
+    from ..data.diic.video import find_videos
+
+    pipeline = pipeline_of(arguments)
+    videos = find_videos(arguments.videos)
+    if arguments.engine == "local" and (arguments.address or arguments.cpus):
+        raise WeGenError("--address and --cpus are for --engine ray.")
+    with _engine(arguments) as engine, progress_bars() as bar:
+        bars = {"cut": bar("finding cuts", "video"), "annotate": bar("annotating", "clip")}
+        counts = annotate_videos(
+            videos,
+            arguments.out,
+            pipeline,
+            engine,
+            arguments.shard_size,
+            lambda what, done, total: bars[what](done, total),
+        )
+    print(
+        f"{counts['samples']} samples of {counts['used']} clips, {counts['rejected']} clips rejected "
+        f"({counts['videos']} videos): {arguments.out}"
+    )
+    print(f"Look at them: wegen data report {arguments.out}")
+    return 0
+
+
+def _engine(arguments: argparse.Namespace):
+    from contextlib import nullcontext
+
+    from ..data.diic.run import LocalEngine
+
+    if arguments.engine == "local":
+        return nullcontext(LocalEngine())
+    from ..data.diic.cluster import RayEngine
+
+    return RayEngine(arguments.address, arguments.cpus)
+
+
+def pipeline_of(arguments: argparse.Namespace) -> Pipeline:
+    """The stages that the options name. Raises WeGenError for options that do not go together."""
+    from ..data.diic.pipeline import model_pipeline, read_settings, truth_pipeline
+
+    folders = {name: getattr(arguments, name) for name in ("detector", "tracker", "vlm")}
+    for name, folder in folders.items():
+        if folder is not None and not (folder / "config.json").is_file():
+            raise WeGenError(f"--{name} {folder} is no folder of a model: there is no config.json in it.")
+    if arguments.truth:
+        if any(folders.values()) or arguments.names:
+            raise WeGenError("--truth takes the place of all models and names; leave out one or the other.")
+        pipeline = truth_pipeline(arguments.seed)
+    elif folders["detector"] is None:
+        raise WeGenError(
+            "Give a detector that finds things in pictures: --detector DIR, the folder of Grounding DINO or "
+            "MM-Grounding-DINO. Or --truth for films of `wegen data films`."
+        )
+    else:
+        names = tuple(name.strip() for name in (arguments.names or "").split(",") if name.strip())
+        precision = arguments.precision or ("fp32" if arguments.device == "cpu" else "bf16")
+        paths = [str(folder or "") for folder in folders.values()]
+        pipeline = model_pipeline(*paths, names, arguments.device, precision, arguments.seed)
+    decode = {"rate": arguments.rate, "side": arguments.side}
+    pair = {"distances": _seconds(arguments.distances), "most": arguments.pairs}
+    settings = {
+        name: {"options": {key: value for key, value in options.items() if value is not None}}
+        for name, options in (("decode", decode), ("pair", pair))
+    }
+    pipeline = pipeline.changed(settings)
+    return pipeline.changed(read_settings(arguments.config)) if arguments.config else pipeline
+
+
+def _seconds(text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        values = [float(one) for one in text.split(",")]
+    except ValueError:
+        values = []
+    if not values or min(values) <= 0:
+        raise WeGenError(f"--distances are seconds above 0 with commas between them, such as 0.5,1,2; got {text!r}.")
+    return values

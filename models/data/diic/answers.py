@@ -1,0 +1,127 @@
+"""What a vision-language model answers, read and checked: each answer that is not of use has a reason, none an error."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+MOST_WORDS = 400  # of a whole answer
+MOST_NAMES = 20
+MOST_NAME_WORDS = 5
+INSTRUCTION_WORDS = (2, 60)
+CAPTION_WORDS = (3, 120)
+_SHOWN = 80  # characters of an answer that a reason quotes
+
+# Small words tell languages apart. Those that several of these languages have are left out.
+_ENGLISH = frozenset(
+    "the an of to is are and with on it at from by this that there into has have its their while up down one two left "
+    "right behind front near move make let".split()
+)
+_OTHERS = frozenset(
+    "der die das und ist ein eine einen dem den mit auf nach von le les et est une dans avec sur vers du au el los las "
+    "y es con del por il lo gli di che un una uno per della nel em uma os com para na het een van naar op och att som "
+    "ett jest nie na się do".split()
+)
+
+
+class AnswerError(ValueError):
+    """An answer that is not of use; `reason` is a key of `reasons.REASONS`."""
+
+    def __init__(self, reason: str, answer: str):
+        self.reason = reason
+        self.detail = " ".join(answer.split())[:_SHOWN]
+        super().__init__(f"{reason}: {self.detail}")
+
+
+def read_names(answer: str) -> tuple[str, ...]:
+    """Names of things: of the object's "things", or of a list of texts. Lower case, without articles, each once.
+
+    Raises AnswerError: "no_answer", "too_long", "wrong_language", "no_json", "wrong_form" or "no_names".
+    """
+    found = _json(answer)
+    things = found.get("things") if isinstance(found, dict) else found
+    if not isinstance(things, list) or not all(isinstance(one, str) for one in things):
+        raise AnswerError("wrong_form", answer)
+    names = [re.sub(r"^(an?|the) ", "", " ".join(one.lower().split())).strip(" .,") for one in things]
+    names = [name for name in dict.fromkeys(names) if name]
+    if not names:
+        raise AnswerError("no_names", answer)
+    if any(len(name.split()) > MOST_NAME_WORDS for name in names) or len(names) > MOST_NAMES:
+        raise AnswerError("too_long", answer)
+    if any(not _is_latin(name) for name in names):
+        raise AnswerError("wrong_language", answer)
+    return tuple(names)
+
+
+def read_instruction(answer: str, names: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """The instruction that leads from one frame to the other, and the things that it changes, all of them in `names`.
+
+    Raises AnswerError as `read_names` does, "no_change_told" where the instruction is empty, and "unknown_name".
+    """
+    found = _json(answer)
+    if not isinstance(found, dict) or not isinstance(found.get("instruction"), str):
+        raise AnswerError("wrong_form", answer)
+    things = found.get("things", [])
+    if not isinstance(things, list) or not all(isinstance(one, str) for one in things):
+        raise AnswerError("wrong_form", answer)
+    text = _sentence(found["instruction"])
+    if not text:
+        raise AnswerError("no_change_told", answer)
+    _check_words(text, INSTRUCTION_WORDS, answer)
+    known = {name.lower(): name for name in names}
+    unknown = [one for one in things if one.strip().lower() not in known]
+    if unknown:
+        raise AnswerError("unknown_name", unknown[0])
+    return text, tuple(dict.fromkeys(known[one.strip().lower()] for one in things))
+
+
+def read_caption(answer: str) -> str:
+    """The description of a frame: of the object's "caption". Raises AnswerError as `read_names` does."""
+    found = _json(answer)
+    if not isinstance(found, dict) or not isinstance(found.get("caption"), str):
+        raise AnswerError("wrong_form", answer)
+    text = _sentence(found["caption"])
+    if not text:
+        raise AnswerError("no_answer", answer)
+    _check_words(text, CAPTION_WORDS, answer)
+    return text
+
+
+def _json(answer: str) -> Any:
+    """The first object or list in an answer, whatever stands around it."""
+    text = re.sub(r"<think>.*?</think>", " ", answer, flags=re.DOTALL).strip()
+    if not text:
+        raise AnswerError("no_answer", answer)
+    if len(text.split()) > MOST_WORDS or len(text) > 12 * MOST_WORDS:
+        raise AnswerError("too_long", answer)
+    if not _is_latin(text):
+        raise AnswerError("wrong_language", answer)
+    for begin in re.finditer(r"[\[{]", text):
+        try:
+            return json.JSONDecoder().raw_decode(text, begin.start())[0]
+        except (ValueError, RecursionError):
+            continue
+    raise AnswerError("no_json", answer)
+
+
+def _sentence(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _check_words(text: str, limits: tuple[int, int], answer: str) -> None:
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    if len(words) > limits[1]:
+        raise AnswerError("too_long", answer)
+    if len(words) < limits[0]:
+        raise AnswerError("wrong_form", answer)
+    english, other = (sum(word in known for word in words) for known in (_ENGLISH, _OTHERS))
+    if not _is_latin(text) or other > english or (len(words) > 5 and not english):
+        raise AnswerError("wrong_language", answer)
+
+
+def _is_latin(text: str) -> bool:
+    """Whether nearly all letters are those of English."""
+    letters = [letter for letter in text if letter.isalpha()]
+    return sum(letter.isascii() for letter in letters) >= 0.9 * len(letters)

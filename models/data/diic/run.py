@@ -1,0 +1,85 @@
+"""One run from videos to shards, on this machine or on a cluster; both give the same shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from .clip import Clip
+from .cutting import source_key
+from .pipeline import Pipeline
+from .stage import in_batches, run_stage
+from .store import Store
+
+Progress = Callable[[str, int, int], None]
+"""Is told what is being done ("cut" or "annotate"), how much is done, and of how much."""
+
+
+class Engine(Protocol):
+    """Where the stages run. Both methods keep each outcome in the store at once, so that a killed run loses little."""
+
+    def cut(self, pipeline: Pipeline, videos: Mapping[str, Path], store: Store, progress: Progress) -> None:
+        """Cut all videos, named by their keys."""
+
+    def annotate(self, pipeline: Pipeline, clips: Sequence[Clip], store: Store, progress: Progress) -> None:
+        """Put all clips through the stages."""
+
+
+class LocalEngine:
+    """A plain loop: a few clips at a time through all the stages."""
+
+    def cut(self, pipeline: Pipeline, videos: Mapping[str, Path], store: Store, progress: Progress) -> None:
+        cutter = pipeline.cutter()
+        for done, (key, path) in enumerate(videos.items(), start=1):
+            store.add_cuts(key, cutter(str(path), key))
+            progress("cut", done, len(videos))
+
+    def annotate(self, pipeline: Pipeline, clips: Sequence[Clip], store: Store, progress: Progress) -> None:
+        if not clips:
+            return
+        stages = [(spec.build(), spec.batch) for spec in pipeline.stages]
+        done = 0
+        for group in in_batches(clips, max(batch for _, batch in stages)):
+            for stage, batch in stages:
+                group = [clip for part in in_batches(group, batch) for clip in run_stage(stage, part)]
+            for clip in group:
+                store.add_clip(clip, pipeline.seed)
+            done += len(group)
+            progress("annotate", done, len(clips))
+
+
+def annotate_videos(
+    videos: Iterable[Path],
+    folder: str | Path,
+    pipeline: Pipeline,
+    engine: Engine | None = None,
+    shard_size: int = 1000,
+    progress: Progress = lambda what, done, total: None,
+) -> dict[str, int]:
+    """From videos to shards in `folder`; returns counts: "videos", "clips", "used", "rejected", "samples".
+
+    A run that was stopped goes on where it was when it is started again with the same settings: what is finished is not
+    done twice. Copies of the same file count once.
+
+    Raises ShardError for a folder that is finished or was begun with other settings; StageError for a stage that cannot
+    work at all.
+    """
+    engine = engine or LocalEngine()
+    keyed = {source_key(path): path for path in videos}
+    store = Store(folder)
+    about: dict[str, Any] = {"pipeline": pipeline.to_json(), "videos": len(keyed)}
+    store.begin(pipeline.to_json())
+    engine.cut(pipeline, {key: path for key, path in keyed.items() if store.cuts(key) is None}, store, progress)
+    clips = [clip for key in keyed for clip in store.cuts(key) or ()]
+    waiting = []
+    for clip in clips:
+        if store.is_done(clip.key):
+            continue
+        if clip.rejection is not None:
+            store.add_clip(clip, pipeline.seed)
+        else:
+            waiting.append(clip)
+    engine.annotate(pipeline, waiting, store, progress)
+    counts = store.finish([clip.key for clip in clips], shard_size, about)
+    return {"videos": len(keyed), **counts}

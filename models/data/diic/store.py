@@ -1,0 +1,169 @@
+"""What a run leaves on disk while it works, so that it can be stopped at any time, and the shards at its end.
+
+`work/cuts/` has a file for each video with its clips, `work/clips/` one for each clip that is done: a tar file with
+what became of it (`clip.json`) and its samples. A file appears whole or not at all, and its name is the clip's key, so
+a clip that is done twice, by whichever machine, is there once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tarfile
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..shards import INDEX, ShardError, add_file, sample_files, write_sample_files
+from .assemble import samples_of
+from .clip import Clip
+
+RECORDS = "clips.jsonl"
+RUN = "run.json"
+_RECORD = "clip.json"
+
+
+class Store:
+    """The folder of a run. All methods but `begin` and `finish` may be called by many processes at once."""
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        self.work = self.folder / "work"
+
+    def begin(self, configuration: Mapping[str, Any]) -> None:
+        """Make the folder, or go on in it.
+
+        Raises ShardError where it is finished, and where it was begun with another configuration.
+        """
+        if (self.folder / INDEX).exists():
+            raise ShardError(f"{self.folder} already holds finished shards. Choose another folder or remove it first.")
+        for name in ("cuts", "clips"):
+            (self.work / name).mkdir(parents=True, exist_ok=True)
+        wanted = json.dumps(configuration, indent=1, sort_keys=True) + "\n"
+        path = self.folder / RUN
+        if path.exists() and path.read_text() != wanted:
+            raise ShardError(
+                f"{self.folder} was begun with other settings (see {path.name} in it). Give the same ones to go on, or "
+                "choose another folder."
+            )
+        path.write_text(wanted)
+
+    def cuts(self, key: str) -> list[Clip] | None:
+        """The clips of a video; None where it was not cut yet."""
+        path = self.work / "cuts" / f"{key}.json"
+        if not path.exists():
+            return None
+        return [Clip.from_document(document, {}) for document in json.loads(path.read_text())]
+
+    def add_cuts(self, key: str, clips: Iterable[Clip]) -> None:
+        _write_whole(self.work / "cuts" / f"{key}.json", json.dumps([clip.to_document() for clip in clips]).encode())
+
+    def is_done(self, key: str) -> bool:
+        return self._clip_path(key).exists()
+
+    def add_clip(self, clip: Clip, seed: int) -> None:
+        """Keep what became of a clip, and its samples where it was not rejected."""
+        samples = [] if clip.rejection else [list(sample_files(sample)) for sample in samples_of(clip, seed)]
+        path = self._clip_path(clip.key)
+        part = _unfinished(path)
+        with tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as archive:
+            add_file(archive, _RECORD, json.dumps(record_of(clip, len(samples))).encode())
+            for number, files in enumerate(samples):
+                for name, content in files:
+                    add_file(archive, f"{number:06d}.{name}", content)
+        os.replace(part, path)
+
+    def _clip_path(self, key: str) -> Path:
+        return self.work / "clips" / f"{key}.tar"
+
+    def finish(self, keys: Iterable[str], shard_size: int, about: Mapping[str, Any]) -> dict[str, int]:
+        """Write the shards of all clips, in the order of their keys, and what became of each; then remove the work.
+
+        Returns counts: "clips", "used", "rejected" and "samples". Raises ShardError where a clip is not done.
+        """
+        keys = sorted(set(keys))
+        missing = [key for key in keys if not self.is_done(key)]
+        if missing:
+            raise ShardError(f"{len(missing)} clips are not done, such as {missing[0]}. Run the same command again.")
+        counts: Counter[str] = Counter(clips=len(keys), used=0, rejected=0, samples=0)
+        part = _unfinished(self.folder / RECORDS)
+        with part.open("w") as records:
+            for key in keys:
+                with tarfile.open(self._clip_path(key), "r:") as archive:
+                    record = json.loads(archive.extractfile(_RECORD).read())
+                records.write(json.dumps(record) + "\n")
+                counts["rejected" if record["rejection"] else "used"] += 1
+                counts["samples"] += record["samples"]
+        os.replace(part, self.folder / RECORDS)
+        write_sample_files(self.folder, self._samples(keys), shard_size, about)
+        shutil.rmtree(self.work)
+        return dict(counts)
+
+    def _samples(self, keys: Iterable[str]) -> Iterator[list[tuple[str, bytes]]]:
+        for key in keys:
+            with tarfile.open(self._clip_path(key), "r:") as archive:
+                yield from _samples_in(archive)
+
+
+def _samples_in(archive: tarfile.TarFile) -> Iterator[list[tuple[str, bytes]]]:
+    files: list[tuple[str, bytes]] = []
+    current = ""
+    for member in archive:
+        if member.name == _RECORD:
+            continue
+        number, _, name = member.name.partition(".")
+        if files and number != current:
+            yield files
+            files = []
+        current = number
+        files.append((name, archive.extractfile(member).read()))
+    if files:
+        yield files
+
+
+def record_of(clip: Clip, samples: int) -> dict[str, Any]:
+    """What became of a clip, as JSON."""
+    pairs = () if clip.rejection else clip.pairs
+    return {
+        "key": clip.key,
+        "video": clip.source,
+        "scene": clip.scene,
+        "start": round(clip.start, 4),
+        "end": round(clip.end, 4),
+        "notes": list(clip.notes),
+        "size": None if clip.frames is None else [clip.frames.shape[2], clip.frames.shape[1]],
+        "frames": 0 if clip.frames is None else len(clip.frames),
+        "names": list(clip.names),
+        "tracks": [{"name": track.name, "frames": sum(map(bool, track.scores))} for track in clip.tracks],
+        "pairs": len(pairs),
+        "distances": [round(float(clip.times[pair.after] - clip.times[pair.before]), 3) for pair in pairs],
+        "changes": [fact["change"] for pair in pairs for fact in pair.facts],
+        "samples": samples,
+        "rejection": None if clip.rejection is None else vars(clip.rejection),
+        "dropped": [vars(one) for one in clip.dropped],
+        "seconds": {name: round(seconds, 4) for name, seconds in clip.seconds.items()},
+    }
+
+
+def read_records(folder: str | Path) -> list[dict[str, Any]]:
+    """What became of each clip of a finished run. Raises ShardError for another folder."""
+    path = Path(folder) / RECORDS
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    except FileNotFoundError:
+        raise ShardError(f"There is no {RECORDS} in {folder}: no finished folder of `wegen data video`.") from None
+    except ValueError as error:
+        raise ShardError(f"{path} is damaged ({error}).") from error
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    part = _unfinished(path)
+    part.write_bytes(content)
+    os.replace(part, path)

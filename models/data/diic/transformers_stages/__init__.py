@@ -1,0 +1,1 @@
+"""Stages that ask models of the package transformers, loaded from folders on this machine; nothing is downloaded."""

@@ -1,0 +1,35 @@
+"""Loading a model and its processor from a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..stage import StageError
+
+PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+
+
+def load(maker: str, folder: str, device: str, precision: str, processor: str = "AutoProcessor") -> tuple[Any, Any]:
+    """A model in evaluation mode on its device, and its processor; both classes of transformers, by name.
+
+    Raises StageError where a package is missing, or where the folder holds no such model.
+    """
+    try:
+        import torch
+        import torchvision  # noqa: F401 - the processors of these models need it, and say so less clearly
+        import transformers
+    except ImportError as error:
+        raise StageError(f"The models need the package {error.name}: pip install 'wegen[video]'.") from None
+    if precision not in PRECISIONS:
+        raise StageError(f"The precision is one of {', '.join(PRECISIONS)}, got {precision!r}.")
+    if not (Path(folder) / "config.json").is_file():
+        raise StageError(f"There is no model in {folder!r}: no config.json.")
+    try:
+        dtype = getattr(torch, PRECISIONS[precision])
+        model = getattr(transformers, maker).from_pretrained(folder, local_files_only=True, dtype=dtype)
+        reader = getattr(transformers, processor).from_pretrained(folder, local_files_only=True)
+        return model.to(device).eval(), reader
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        words = " ".join(str(error).split())[:300]
+        raise StageError(f"The model in {folder} cannot be loaded as {maker} on {device!r}: {words}") from error

@@ -1,0 +1,168 @@
+"""Reading videos with PyAV: frames with their own time stamps, the right side up, as far as a file can be decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .stage import StageError
+
+if TYPE_CHECKING:
+    import av
+
+SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".ogv", ".gif")
+SHORT_OF_ITS_END = 0.9  # a video breaks off where less than this share of the stated duration can be decoded
+SLACK = 0.35  # seconds that durations stated by containers may be wrong by
+
+
+class VideoError(ValueError):
+    """A video that cannot be used; `reason` is a key of `reasons.REASONS`."""
+
+    def __init__(self, reason: str, detail: str = ""):
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+def pyav():
+    """The package `av`. Raises StageError with the way to get it."""
+    try:
+        import av
+    except ImportError:
+        raise StageError("Reading videos needs the package av: pip install 'wegen[video]'.") from None
+    return av
+
+
+@dataclass(frozen=True)
+class Frame:
+    """`number` counts from 0 in the order of display; `seconds` are from the first frame on; `turned` is clockwise."""
+
+    number: int
+    seconds: float
+    raw: av.VideoFrame
+    turned: int
+
+    def pixels(self, width: int, height: int) -> np.ndarray:
+        """uint8 `[H, W, 3]`, RGB, upright, scaled to the given size (of the upright picture)."""
+        across, down = (height, width) if self.turned % 180 else (width, height)
+        shown = self.raw.to_ndarray(format="rgb24", width=across, height=down)
+        return np.ascontiguousarray(np.rot90(shown, -self.turned // 90))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, upright."""
+        width, height = self.raw.width, self.raw.height
+        return (height, width) if self.turned % 180 else (width, height)
+
+
+def fitted(size: tuple[int, int], max_side: int) -> tuple[int, int]:
+    """Width and height scaled down so that the longer side is `max_side` at most; both even, 2 or more."""
+    width, height = size
+    scale = min(1.0, max_side / max(width, height))
+    return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
+
+
+class Video:
+    """An open video file, to be used with `with`.
+
+    Raises VideoError where there is nothing in it that can be decoded: "unreadable", "no_video".
+    """
+
+    def __init__(self, path: str | Path):
+        av = pyav()
+        self._errors = (av.FFmpegError, ValueError, OSError)
+        try:
+            self._container = av.open(str(path), metadata_errors="replace")
+        except self._errors as error:
+            raise VideoError("unreadable", f"{type(error).__name__}: {error}") from error
+        streams = [stream for stream in self._container.streams.video if not _is_cover(stream)]
+        if not streams:
+            kinds = sorted({stream.type for stream in self._container.streams})
+            self._container.close()
+            raise VideoError("no_video", f"it holds {', '.join(kinds) or 'nothing'}")
+        self._stream = streams[0]
+        self._stream.thread_type = "NONE"  # as many processes as there are cores read videos already
+        self.offset = 0.0
+        """Seconds at which the container shows the first frame, known when `frames` has begun."""
+        self.broken = ""
+        """The words of the error at which decoding stopped, after `frames` has ended."""
+
+    def __enter__(self) -> Video:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._container.close()
+
+    @property
+    def stated_seconds(self) -> float | None:
+        """How long the container says that the video is."""
+        if self._stream.duration is not None:
+            return float(self._stream.duration * self._stream.time_base)
+        if self._container.duration is not None:
+            return self._container.duration / 1_000_000
+        return None
+
+    @property
+    def stated_rate(self) -> float:
+        """Frames a second on average."""
+        return float(self._stream.average_rate or self._stream.guessed_rate or 25)
+
+    def frames(self) -> Iterator[Frame]:
+        """All frames from the beginning, in the order of display, until the end or the first that is damaged."""
+        number, last = 0, -1.0
+        try:
+            for raw in self._container.decode(self._stream):
+                time = raw.time if raw.time is not None else number / self.stated_rate
+                self.offset = time if number == 0 else self.offset
+                last = max(time - self.offset, last)
+                yield Frame(number, last, raw, -round(raw.rotation / 90) * 90 % 360)
+                number += 1
+        except self._errors as error:
+            self.broken = f"{type(error).__name__}: {error}"
+
+    def frames_from(self, seconds: float, offset: float) -> Iterator[Frame]:
+        """Frames from about `seconds` on, some before it; all of them where the file cannot be searched.
+
+        `offset` is what `frames` found. Numbers are those since the place that was found.
+        """
+        try:
+            goal = int((seconds + offset) / self._stream.time_base)
+            self._container.seek(goal, stream=self._stream, backward=True)
+        except self._errors:
+            self._container.seek(0)
+        self.offset, number = offset, 0
+        try:
+            for raw in self._container.decode(self._stream):
+                time = raw.time if raw.time is not None else number / self.stated_rate
+                yield Frame(number, time - offset, raw, -round(raw.rotation / 90) * 90 % 360)
+                number += 1
+        except self._errors as error:
+            self.broken = f"{type(error).__name__}: {error}"
+
+
+def _is_cover(stream) -> bool:
+    """The picture of an album beside its sound."""
+    import av.stream
+
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def find_videos(paths: list[Path]) -> list[Path]:
+    """Files as given, and those in folders (in their folders too) that are called as videos are, each once, sorted.
+
+    Raises StageError for a path that does not exist and where nothing is found.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES and one.is_file())
+        elif path.exists():
+            found.append(path)
+        else:
+            raise StageError(f"There is no {path}. Give video files, or folders of them.")
+    if not found:
+        raise StageError(f"No video in {', '.join(map(str, paths))}. Names of videos end in {', '.join(SUFFIXES)}.")
+    return list(dict.fromkeys(found))

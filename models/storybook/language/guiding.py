@@ -1,0 +1,233 @@
+"""What is said with a picture that guides a new one (edges, areas, depth, a scribble), or that is to be repaired."""
+
+from __future__ import annotations
+
+from random import Random
+
+from ..naming import Mention
+from ..world import Scene
+from .frames import TRAINED, choose
+from .typing import uttered
+from .words import indefinite, setting
+
+#: `{sketch}` is what the picture is, `{things}` what it should show
+CONDITIONED = (
+    "turn {sketch} into a picture: {things}",
+    "turn {sketch} into {things}",
+    "make a picture of {sketch}: {things}",
+    "make a picture from {sketch}, {things}",
+    "make {things} out of {sketch}",
+    "draw {things} from {sketch}",
+    "draw {things} after {sketch}",
+    "draw {things} along {sketch}",
+    "draw a picture that follows {sketch}: {things}",
+    "draw it out: {things}",
+    "draw this properly: {things}",
+    "draw this as a picture: {things}",
+    "paint {sketch}: {things}",
+    "paint {things} over {sketch}",
+    "paint {things} following {sketch}",
+    "paint this in: {things}",
+    "colour in {sketch}: {things}",
+    "color in {sketch}: {things}",
+    "colour this in, it is {things}",
+    "fill in {sketch}: {things}",
+    "fill in {sketch} with {things}",
+    "finish {sketch}: {things}",
+    "finish my drawing, it shows {things}",
+    "complete {sketch}, {things}",
+    "use {sketch} for {things}",
+    "use {sketch} as a guide: {things}",
+    "using {sketch}, draw {things}",
+    "with {sketch} as the layout, draw {things}",
+    "follow {sketch}: {things}",
+    "follow {sketch} and draw {things}",
+    "based on {sketch}: {things}",
+    "based on {sketch}, show me {things}",
+    "from {sketch}: {things}",
+    "here is {sketch}, draw {things}",
+    "here is {sketch}, i want {things}",
+    "this is {sketch} of {things}",
+    "this is {sketch}, it should be {things}",
+    "this should become {things}",
+    "i want {things}, placed like in {sketch}",
+    "i'd like {things} just like in {sketch}",
+    "give me {things} in the shape of {sketch}",
+    "could you draw {things} from {sketch}?",
+    "could you turn {sketch} into {things}?",
+    "can you make {things} from {sketch}?",
+    "can you colour in {sketch}? it is {things}",
+    "please draw {things} where {sketch} shows them",
+    "please make {sketch} a real picture: {things}",
+    "render {sketch} as {things}",
+    "render {things} from {sketch}",
+    "show {things} with the layout of {sketch}",
+    "{things}, like in {sketch}",
+    "{things}, drawn from {sketch}",
+    "{things}, as in {sketch}",
+    "{things}, following {sketch}",
+)
+SKETCHES = {
+    "edges": ("these edges", "this edge map", "these lines", "the outlines", "this line drawing", "the edge picture"),
+    "segmentation": (
+        "this segmentation",
+        "these areas",
+        "these coloured areas",
+        "this layout",
+        "this colour map",
+        "the flat shapes",
+    ),
+    "depth": ("this depth map", "the depth", "this depth picture", "these grey shapes", "the depth image"),
+    "scribble": ("this scribble", "my scribble", "this sketch", "my sketch", "this rough drawing", "my doodle"),
+}
+
+#: of any damage
+RESTORED = (
+    "restore this picture",
+    "restore it",
+    "restore the picture",
+    "repair this picture",
+    "repair it",
+    "please repair this",
+    "fix this picture",
+    "fix it",
+    "fix the picture please",
+    "can you fix this?",
+    "could you fix this picture?",
+    "could you repair this?",
+    "clean this up",
+    "clean up this picture",
+    "clean it up please",
+    "make this picture clean",
+    "make it clean again",
+    "make it look good again",
+    "make it look like new",
+    "make this picture better",
+    "improve this picture",
+    "improve the quality",
+    "enhance this picture",
+    "enhance it",
+    "bring this picture back",
+    "get this picture back to how it was",
+    "recover the original",
+    "recover this picture",
+    "redraw this properly",
+    "redraw it without the damage",
+    "this picture is damaged, repair it",
+    "this picture is broken, fix it",
+    "this got damaged, can you restore it?",
+    "this looks bad, can you clean it up?",
+    "it should look like it did before the damage",
+    "show me the picture without the damage",
+    "undo the damage",
+    "remove the damage",
+    "i want a clean version of this",
+    "i need this picture in good quality",
+    "give me a clean version",
+    "give me the undamaged picture",
+    "what did this look like before? draw that",
+    "draw what this showed before",
+    "please restore",
+    "restoration please",
+)
+RESTORED_FROM = {
+    "blur": (
+        "sharpen this",
+        "sharpen the picture",
+        "make it sharp",
+        "make this sharp again",
+        "remove the blur",
+        "take the blur away",
+        "this is blurry, sharpen it",
+        "it is out of focus, fix it",
+        "this picture is blurred, make it clear",
+        "make it clear",
+        "can you make this less blurry?",
+        "deblur this",
+        "i want it crisp",
+        "bring it into focus",
+    ),
+    "noise": (
+        "remove the noise",
+        "take the noise out",
+        "denoise this",
+        "clean up the noise",
+        "this is noisy, clean it",
+        "this picture is grainy, fix it",
+        "get rid of the grain",
+        "smooth out the grain",
+        "it is full of specks, remove them",
+        "can you make this less noisy?",
+        "no more noise please",
+        "make it without noise",
+        "i don't want the noise",
+    ),
+    "low resolution": (
+        "upscale this",
+        "upscale the picture",
+        "make it high resolution",
+        "raise the resolution",
+        "this is pixelated, fix it",
+        "it is all pixels, make it smooth",
+        "the resolution is too low, improve it",
+        "make this less blocky",
+        "get rid of the blocks",
+        "i want more detail",
+        "give it more detail",
+        "can you increase the resolution?",
+        "super resolution please",
+        "make it sharper, it was small",
+    ),
+    "missing square": (
+        "fill in the missing part",
+        "fill the hole",
+        "fill in the square",
+        "fill in the grey square",
+        "complete the picture",
+        "a part is missing, draw it",
+        "a piece is missing, fill it in",
+        "there is a hole in it, fill it",
+        "remove the grey square",
+        "take the square away",
+        "paint over the hole",
+        "what is behind the square? draw it",
+        "can you fill in the missing piece?",
+        "finish the picture where it is empty",
+        "inpaint the missing square",
+    ),
+    "grey": (
+        "colour this",
+        "color this",
+        "colour the picture",
+        "colourise this",
+        "colorize this",
+        "colorize it please",
+        "add colour",
+        "add color to it",
+        "put the colours back",
+        "bring back the colours",
+        "make it colourful again",
+        "this is black and white, colour it",
+        "it is grey, give it colours",
+        "can you make this a colour picture?",
+        "i want it in colour",
+        "turn this into a colour picture",
+    ),
+}
+
+
+def sample_conditioned(scene: Scene, name: str, rng: Random, part: str = TRAINED) -> str:
+    """What is asked with the picture that `condition(scene, name)` makes: it names all that the picture may not tell,
+    and leaves out where things are."""
+    mentions = [Mention(kind=thing.kind, colour=thing.colour) for thing in scene.things]
+    rng.shuffle(mentions)
+    things = rng.choice((" and ", ", ", " with ")).join(indefinite(mention, rng) for mention in mentions)
+    words = f"{things}{rng.choice((' ', ', '))}{setting(scene.ground, scene.sky, rng)}"
+    frame = choose(CONDITIONED, part, rng)
+    return uttered(frame.format(sketch=rng.choice(SKETCHES[name]), things=words), rng)
+
+
+def sample_restored(name: str, rng: Random, part: str = TRAINED) -> str:
+    """What is asked with a picture that has suffered in this way."""
+    frames = RESTORED if rng.random() < 0.5 else RESTORED_FROM[name]
+    return uttered(choose(frames, part, rng), rng)

@@ -1,0 +1,93 @@
+"""Prints for each part, budget and LoRA what differs from the same fully loaded, and what the LoRA changes."""
+
+import json
+import sys
+from unittest import mock
+
+import comfy.lora
+import comfy.model_management as mm
+import torch
+from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
+from comfyui_wegen.wegen_nodes.host.loading import load_unet
+
+folder = sys.argv[1]
+BUDGETS = (0.05, 0.25, 0.5, 1.0)
+RANK = 4
+
+
+def with_lora(patcher, marks):
+    """A clone with a LoRA, in the form of files, on every weight whose name has one of the marks."""
+    clone, generator = patcher.clone(), torch.Generator().manual_seed(0)
+    weights, names = {}, {}
+    for key in clone.model.state_dict():
+        if key.endswith(".weight") and any(mark in key for mark in marks):
+            name = key.removesuffix(".weight")
+            module = clone.model.get_submodule(name)
+            shape = (module.out_features, module.in_features)
+            weights[f"{name}.lora_up.weight"] = torch.randn(shape[0], RANK, generator=generator) * 0.1
+            weights[f"{name}.lora_down.weight"] = torch.randn(RANK, shape[1], generator=generator) * 0.1
+            names[name] = key
+    patches = comfy.lora.load_lora(weights, names)
+    assert len(clone.add_patches(patches)) == len(names) > 0
+    return clone
+
+
+class Parts:
+    def __init__(self):
+        self.wegen, self.unet = WeGenBundle(folder), load_unet(folder)
+
+    def see(self, patcher):
+        self.wegen.vision_patcher = patcher
+        size = self.wegen.config.vision.image_size
+        pixels = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+        return self.wegen.load_vision(1).encode_pixels(pixels)
+
+    def write(self, patcher):
+        self.wegen.patcher = patcher
+        model = self.wegen.load_language(2, 200)
+        prompt = model.embed(model.tokenizer.encode("a red cat <img>"))
+        # Of these random weights a written picture tells nothing: small differences grow with each of its features.
+        return model.agent.llm(prompt[None])
+
+    def denoise(self, patcher):
+        config, model = self.wegen.config, patcher.model
+        mm.load_models_gpu([patcher])
+        kind, generator = model.get_dtype_inference(), torch.Generator().manual_seed(1)
+        context = torch.randn(2, 64, config.unet.cross_attention_dim, generator=generator).to(kind)
+        noise = torch.randn(2, config.unet.in_channels, 16, 16, generator=generator).to(kind)
+        sizes = model.encode_adm(pooled_output=context.mean(1), width=128, height=128).to(kind)
+        return model.diffusion_model(noise, torch.tensor([500.0, 500.0]), context=context, y=sizes).float()
+
+
+def run(patcher, compute):
+    full = compute(patcher)
+    found = []
+    for budget in BUDGETS:
+        mm.unload_all_models()
+        memory = int(budget * patcher.model_size()) + 1
+        patcher.load(patcher.load_device, lowvram_model_memory=memory, full_load=budget == 1)
+        loaded = patcher.loaded_size() / patcher.model_size()
+        # Left alone, the host would see that there is room and load the rest.
+        with mock.patch.object(mm, "load_models_gpu"):
+            found.append([loaded, relative(compute(patcher), full)])
+        patcher.detach()
+    mm.unload_all_models()
+    return full, found
+
+
+def relative(found, wanted):
+    return float((found - wanted).norm() / wanted.norm())
+
+
+result = {}
+with torch.inference_mode():
+    parts = Parts()
+    for name, patcher, compute, marks in (
+        ("vision_encoder", parts.wegen.vision_patcher, parts.see, ("attn.proj", "mlp.fc1")),
+        ("language_model", parts.wegen.patcher, parts.write, ("q_proj", "down_proj")),
+        ("unet", parts.unet, parts.denoise, ("to_q", "to_v")),
+    ):
+        plain, without = run(patcher, compute)
+        changed, with_it = run(with_lora(patcher, marks), compute)
+        result[name] = {"plain": without, "lora": with_it, "effect": relative(changed, plain)}
+print(json.dumps(result))

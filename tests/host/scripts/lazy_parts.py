@@ -1,0 +1,146 @@
+"""Prints which parts are in memory after each step, and what goes wrong when files or memory are not there."""
+
+import json
+import os
+import shutil
+import sys
+from collections import namedtuple
+from unittest import mock
+
+import comfy.model_management as mm
+import psutil
+import torch
+from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.prompting.decoding import Decoding
+from comfyui_wegen.models.values import SamplerSettings
+from comfyui_wegen.wegen_nodes.host import parts
+from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
+from comfyui_wegen.wegen_nodes.host.loading import load_unet, load_vae
+from comfyui_wegen.wegen_nodes.host.painter import sample
+
+folder = sys.argv[1]
+
+
+class Model:
+    def __init__(self):
+        self.wegen, self.unet, self.vae = WeGenBundle(folder), load_unet(folder), load_vae(folder)
+        self.patchers = {
+            "vision": self.wegen.vision_patcher,
+            "language": self.wegen.patcher,
+            "unet": self.unet,
+            "vae": self.vae.patcher,
+        }
+
+    def present(self):
+        return [name for name, patcher in self.patchers.items() if patcher.weights.present]
+
+    def see(self):
+        size = self.wegen.config.vision.image_size
+        return self.wegen.load_vision(1).encode_pixels(torch.ones(1, 3, size, size))
+
+    def write(self):
+        model = self.wegen.load_language(1, 200)
+        return Decoding(model, [model.embed(model.tokenizer.encode("a red cat <img>"))], 90).write_picture().features
+
+    def paint(self):
+        config = self.wegen.config
+        side = config.size // config.vae.downscale
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(1, config.vae.latent_channels, side, side, generator=generator)
+        features = torch.randn(1, 64, config.vision.width, generator=generator)
+        return sample(self.unet, config, features, noise, torch.zeros_like(noise), SamplerSettings(steps=2))
+
+    def decode(self):
+        config = self.wegen.config
+        side = config.size // config.vae.downscale
+        return self.vae.decode(torch.ones(1, config.vae.latent_channels, side, side))
+
+
+def outcome(work):
+    try:
+        work()
+    except (WeGenError, RuntimeError, mm.InterruptProcessingException) as error:
+        return [type(error).__name__, str(error)]
+    return None
+
+
+def with_memory(available, work):
+    kind = namedtuple("Memory", "available free total")
+    with (
+        mock.patch.object(psutil, "virtual_memory", lambda: kind(available, available, available)),
+        mock.patch.object(psutil, "swap_memory", lambda: kind(0, 0, 0)),
+    ):
+        return work()
+
+
+result = {}
+with torch.inference_mode():
+    model = Model()
+    result["opened"] = model.present()
+    before = model.write()
+    result["written"] = model.present()
+    seen, painted = model.see(), model.paint()
+    decoded = model.decode()
+    result["all"] = model.present()
+    sizes = {name: patcher.model_size() for name, patcher in model.patchers.items()}
+    held = {name: mm.module_size(parts.network_of(patcher.model)) for name, patcher in model.patchers.items()}
+    result["sizes"] = {name: [sizes[name], held[name]] for name in sizes}
+    mm.unload_all_models()
+    result["unloaded"] = model.present()
+    result["meta"] = all(
+        value.is_meta for patcher in model.patchers.values() for value in parts.network_of(patcher.model).parameters()
+    )
+    model.paint()
+    result["painted"] = model.present()
+    again = [model.see(), model.write(), model.paint(), model.decode()]
+    result["same"] = [torch.equal(a, b) for a, b in zip((seen, before, painted, decoded), again, strict=True)]
+    # A clone with a patch of its own shares the weights.
+    clone = model.unet.clone()
+    key = "diffusion_model.out.2.weight"
+    clone.add_patches({key: ("diff", (torch.ones_like(clone.model.diffusion_model.out[2].weight),))})
+    mm.unload_all_models()
+    whole, model.unet = model.unet, clone
+    result["patched"] = float((model.paint() - painted).abs().max())
+    model.unet = whole
+    result["unpatched"] = torch.equal(model.paint(), painted)
+
+    spare = parts.SPARE
+    model.write()
+    model.paint()
+    # As much as the UNet takes, but not more: what is unused for longest goes first.
+    mm.unload_all_models()
+    model.see()
+    model.write()
+    with_memory(spare + sizes["unet"] - 1, model.paint)
+    result["little room"] = model.present()
+    mm.unload_all_models()
+    result["no room"] = outcome(lambda: with_memory(sizes["unet"] - 1, model.paint))
+    result["room again"] = torch.equal(model.paint(), painted)
+
+    mm.unload_all_models()
+    mm.interrupt_current_processing(True)
+    result["cancelled"] = outcome(model.write)
+    result["after cancel"] = [model.present(), torch.equal(model.write(), before)]
+
+    mm.unload_all_models()
+    with mock.patch.object(
+        parts.Part, "__getitem__", side_effect=RuntimeError("DefaultCPUAllocator: can't allocate memory")
+    ):
+        result["out of memory"] = outcome(model.write)
+    result["after out of memory"] = [model.present(), torch.equal(model.write(), before)]
+
+    file = os.path.join(folder, "language_model.safetensors")
+    copy = file + ".copy"
+    mm.unload_all_models()
+    shutil.copy2(file, copy)
+    os.remove(file)
+    result["gone"] = outcome(model.write)
+    shutil.move(copy, file)
+    result["back"] = torch.equal(model.write(), before)
+    mm.unload_all_models()
+    os.utime(file)
+    result["changed"] = outcome(model.write)
+    result["loaded anew"] = torch.equal(Model().write(), before)
+    process = psutil.Process()
+    result["mapped"] = any("safetensors" in one.path for one in process.memory_maps())
+print(json.dumps(result))

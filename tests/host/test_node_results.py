@@ -1,0 +1,139 @@
+"""What nodes show on themselves after a run, in both canvases of the real front end, with the bundled model."""
+
+import json
+import uuid
+
+import pytest
+import requests
+from browser import PATIENCE
+from support import NOT_RUN, REPOSITORY
+
+from .graphs import node
+
+NANO = REPOSITORY / "models" / "nano"
+MODEL = "wegen-nano (bundled)"
+SIZES = {"WeGenGenerate": [360, 560], "WeGenChat": [360, 300], "WeGenAsk": [360, 260]}
+
+# Lays nodes out beside each other; inputs that are a list are links, as in a prompt.
+BUILD = """
+async ([prompt, sizes]) => {
+    const { app, LiteGraph } = window
+    await app.loadGraphData({ nodes: [], links: [], version: 0.4 })
+    const made = {}
+    for (const [id, { class_type, inputs }] of Object.entries(prompt)) {
+        const node = (made[id] = LiteGraph.createNode(class_type))
+        app.graph.add(node)
+        node.pos = [Object.keys(made).length * 420 - 700, 80]
+        if (sizes[class_type]) node.setSize(sizes[class_type])
+        for (const [name, value] of Object.entries(inputs)) {
+            const widget = node.widgets?.find((widget) => widget.name === name)
+            if (widget && !Array.isArray(value)) widget.value = value
+        }
+    }
+    for (const [id, { inputs }] of Object.entries(prompt)) {
+        for (const [name, value] of Object.entries(inputs)) {
+            const slot = made[id].inputs.findIndex((one) => one.name === name)
+            if (Array.isArray(value)) made[value[0]].connect(value[1], made[id], slot)
+        }
+    }
+    await app.extensionManager.command.execute('Comfy.Canvas.FitView')
+}
+"""
+
+LISTEN = """
+async () => {
+    const { api } = await import('/scripts/api.js')
+    window.said = []
+    api.addEventListener('progress_text', ({ detail }) => window.said.push(detail.text))
+}
+"""
+
+
+@pytest.fixture(params=[False, True], ids=["canvas", "Nodes 2.0"])
+def page(frontend, request):
+    if not (NANO / "config.json").is_file():
+        pytest.skip(f"{NOT_RUN}what nodes show, there is no bundled model")
+    set_nodes_two(frontend.page, request.param)
+    errors = len(frontend.errors)
+    yield frontend.page
+    set_nodes_two(frontend.page, False)
+    frontend.settle()
+    assert frontend.errors[errors:] == []
+
+
+def set_nodes_two(page, on):
+    page.evaluate("(on) => window.app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", on)
+
+
+def run(page, url) -> dict:
+    """Run what is on the canvas as the Run button does, and give its outputs."""
+    before = set(requests.get(f"{url}/history", timeout=30).json())
+    page.evaluate("() => window.app.extensionManager.command.execute('Comfy.QueuePrompt')")
+    for _ in range(PATIENCE // 250):
+        page.wait_for_timeout(250)
+        history = requests.get(f"{url}/history", timeout=30).json()
+        if new := set(history) - before:
+            entry = history[new.pop()]
+            assert entry["status"]["status_str"] == "success", entry["status"]
+            return entry
+    raise TimeoutError("The workflow was not run.")
+
+
+def graph(save_as: str, seed: int) -> dict[str, dict]:
+    return {
+        "load": node("WeGenLoadModel", model=MODEL),
+        "draw": node(
+            "WeGenGenerate", wegen=["load", 0], model=["load", 1], vae=["load", 2], instruction="a house", batch_size=3,
+            seed=seed, steps=6,
+        ),
+        "chat": node("WeGenChat", chat=["draw", 1], save_as=save_as),
+        "ask": node("WeGenAsk", wegen=["load", 0], question="what is in the picture?", chat=["draw", 1]),
+    }  # fmt: skip
+
+
+def widget(page, class_type: str, name: str):
+    """Value and choices of a widget."""
+    found = "window.app.graph.nodes.find((node) => node.type === type).widgets.find((one) => one.name === name)"
+    read = f"([type, name]) => (({{ value, options }}) => ({{ value, values: options?.values }}))({found})"
+    return page.evaluate(read, [class_type, name])
+
+
+def test_words_pictures_and_a_click_that_picks(page, frontend, server, client):
+    name = f"wegen/{uuid.uuid4().hex}"
+    page.evaluate(BUILD, [graph(name, uuid.uuid4().int % 2**32), SIZES])
+    page.evaluate(LISTEN)
+    entry = run(page, server.url)
+    results = page.locator(".wegen-result")
+    results.nth(2).wait_for()
+    assert results.count() == 3  # of WeGen Generate, Chat and Ask
+    outputs = entry["outputs"]
+    words = ["\n".join(output["text"]).strip() for output in outputs.values() if "text" in output]
+    shown = [text.strip() for text in results.locator("p").all_text_contents()]
+    assert sorted(shown) == sorted(words) and all(shown)
+    # What happens is said with numbers while it happens, and no longer when it is over.
+    said = page.evaluate("() => window.said")
+    assert "thinking" in said and "painting 6 of 6" in said
+    names = "window.app.graph.nodes.flatMap((node) => node.widgets ?? []).map((one) => one.name)"
+    assert "$$node-text-preview" not in page.evaluate(f"() => {names}")
+    # The finished pictures stand there, not the sampler's last preview.
+    finished = "window.app.graph.nodes.find((node) => node.type === 'WeGenGenerate').imgs?.map((one) => one.src)"
+    if page.locator("[data-node-id]").count() == 0:
+        page.wait_for_function(f"() => {finished}?.length === 3 && {finished}.every((src) => src.includes('/view?'))")
+    else:
+        page.wait_for_function("() => document.querySelectorAll('[data-node-id] img[src^=blob]').length === 0")
+        page.wait_for_function("() => document.querySelectorAll('[data-node-id] img[src*=\"/view?\"]').length >= 6")
+    # A saved chat is in the list at once.
+    assert f"{name}_00001_.safetensors [output]" in widget(page, "WeGenChat", "file")["values"]
+    # A click picks; the chat goes on with that picture, and nothing is painted anew.
+    picks = results.locator(".wegen-picks button")
+    assert picks.count() == 3
+    picks.nth(2).click()
+    assert widget(page, "WeGenGenerate", "picked")["value"] == 3
+    assert picks.nth(2).get_attribute("aria-pressed") == "true"
+    page.evaluate("() => (window.said.length = 0)")
+    again = run(page, server.url)
+    assert not [text for text in page.evaluate("() => window.said") if text.startswith("painting")]
+    [picked] = [output["picked"] for output in again["outputs"].values() if "picked" in output]
+    assert picked == [3]
+    saved = page.evaluate("() => window.app.graph.serialize().nodes.map((node) => node.widgets_values?.length ?? 0)")
+    assert json.dumps(saved) == json.dumps([2, 16, 5, 1])  # what a run shows is no part of the workflow

@@ -1,0 +1,37 @@
+"""Parts are read when they are used and left when the host asks; what goes wrong is said, and the next run works."""
+
+from pathlib import Path
+
+import pytest
+from comfyui_wegen.models.checkpoints.convert import convert
+from comfyui_wegen.models.checkpoints.random_weights import make_random
+
+SCRIPTS = Path(__file__).parent / "scripts"
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "int8"])
+def test_parts_come_and_go(host_python, tmp_path, dtype):
+    folder = make_random(tmp_path / "made", "tiny")
+    if dtype != "bf16":
+        folder = convert(folder, tmp_path / dtype, dtype)
+    found = host_python(SCRIPTS / "lazy_parts.py", folder)
+    assert found["opened"] == []
+    assert found["written"] == ["language"]
+    assert found["all"] == ["vision", "language", "unet", "vae"]
+    for name, (planned, held) in found["sizes"].items():
+        assert 0 < held <= planned <= held + 50_000, name  # the host adds the noise levels
+    assert found["unloaded"] == [] and found["meta"]
+    assert found["painted"] == ["unet"]
+    assert all(found["same"]), found["same"]
+    assert found["patched"] > 0 and found["unpatched"]
+    assert found["little room"] == ["unet"]
+    assert found["no room"][0] == "WeGenError" and "wegen convert" in found["no room"][1]
+    assert found["room again"]
+    assert found["cancelled"][0] == "InterruptProcessingException"
+    assert found["after cancel"] == [[], True]
+    assert found["out of memory"][0] == "OutOfMemoryError" and "reading the language model" in found["out of memory"][1]
+    assert found["after out of memory"] == [[], True]
+    assert found["gone"][0] == "WeGenError" and "no longer there" in found["gone"][1]
+    assert found["back"]
+    assert found["changed"][0] == "WeGenError" and "was changed" in found["changed"][1]
+    assert found["loaded anew"] and not found["mapped"]
