@@ -301,7 +301,7 @@ def test_defaults_are_those_of_the_table():
 
 
 def test_turns_are_made_in_one_place():
-    """The engine's; the others bring pictures of the user's or of other models, read a file, or make up a chat to time."""
+    """The engine's; others bring pictures of the user's or of other models, read a file, or make up a chat to time."""
 
     def makes_turns(path):
         calls = (node.func for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call))
