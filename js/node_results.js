@@ -2,7 +2,7 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-import { setLocale, t } from "./panel/strings.mjs";
+import { loadTexts, t } from "./panel/strings.mjs";
 
 const WIDGET = "wegen_result";
 /** The front end's own widget for words while a node runs. */
@@ -139,7 +139,7 @@ function endPreview(detail) {
 app.registerExtension({
   name: "WeGen.NodeResults",
   setup() {
-    setLocale(app.extensionManager.setting.get("Comfy.Locale"));
+    loadTexts().catch((error) => console.warn("WeGen's texts cannot be loaded:", error));
     document.head.append(make("style", { textContent: STYLE }));
     api.addEventListener("progress_state", ({ detail }) => (last = detail));
     api.addEventListener("b_preview_with_metadata", ({ detail }) => previewed.add(String(detail?.displayNodeId)));

@@ -1,7 +1,7 @@
 // Registers WeGen's panel and its commands with the front end. The panel itself is loaded when it is first opened.
 
 import { app } from "../../scripts/app.js";
-import { setLocale, t } from "./panel/strings.mjs";
+import { loadTexts, t } from "./panel/strings.mjs";
 
 const TAB = "wegen";
 let loading = null;
@@ -9,7 +9,8 @@ let loading = null;
 /** The panel, which is made once. */
 function thePanel() {
   loading ??= (async () => {
-    const [{ Panel }] = await Promise.all([import("./panel/panel.mjs"), loadStyle(new URL("./panel/style.css", import.meta.url).href)]);
+    const style = loadStyle(new URL("./panel/style.css", import.meta.url).href);
+    const [{ Panel }] = await Promise.all([import("./panel/panel.mjs"), style, loadTexts()]);
     return new Panel();
   })();
   return loading;
@@ -46,7 +47,7 @@ app.registerExtension({
   ],
   menuCommands: [{ path: ["Extensions", "WeGen"], commands: ["WeGen.ShowPanel", "WeGen.NewChat"] }],
   setup() {
-    setLocale(app.extensionManager.setting.get("Comfy.Locale"));
+    report(loadTexts());
     app.extensionManager.registerSidebarTab({
       id: TAB,
       icon: "pi pi-comments",

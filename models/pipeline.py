@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .checkpoints.lora import merge, read_lora
 from .checkpoints.wegen import WeGen
 from .editing.refinement import Masks
 from .encoding import begin_with, encode_reference
@@ -43,6 +44,27 @@ class Pipeline:
     ) -> Pipeline:
         """Load a packed or published checkpoint folder."""
         return cls(*load(folder, device, dtype))
+
+    def with_loras(self, files: Mapping[str | Path, float]) -> Pipeline:
+        """The same pipeline with LoRA files added to its weights, for good.
+
+        With one of the language model it takes any words, as one of open language: what a closed world knows says
+        nothing about what was learned since.
+
+        Args:
+            files: of the UNet or the language model, as `wegen train lora` writes them, each with its strength.
+
+        Raises:
+            WeGenError: a file that cannot be read or is of another model, or a strength out of range.
+        """
+        wegen = self.wegen
+        for file, strength in files.items():
+            lora = read_lora(file)
+            unet = lora.part == "unet"
+            merge(self.decoder.unet if unet else wegen.agent, lora, strength)
+            if not unet and strength:
+                wegen = wegen.with_open_language()
+        return Pipeline(wegen, self.decoder)
 
     def encode_reference(
         self, name: str, picture: Image.Image, mask: Tensor | None = None, weight: float = 1.0

@@ -49,11 +49,13 @@ class MainThread:
 
     Attributes:
         tasks: milliseconds that each task computed, once it is left; on a busy machine it may have waited longer.
+        scripts: the same of each piece of script by the address that it came from; what one calls counts for both.
     """
 
     def __init__(self, page: Page):
         self.page = page
         self.tasks: list[float] = []
+        self.scripts: list[tuple[str, float]] = []
 
     def __enter__(self) -> "MainThread":
         self._browser.start_tracing(page=self.page, categories=["toplevel", "devtools.timeline"])
@@ -69,6 +71,10 @@ class MainThread:
         tasks = [event for event in events if event["name"].endswith("RunTask") and event["ph"] == "X"]
         own = [event for event in tasks if (event["pid"], event["tid"]) in main]
         self.tasks = [event.get("tdur", event["dur"]) / 1000 for event in own]
+        for event in events:
+            address = event.get("args", {}).get("data", {}).get("url") if event["ph"] == "X" else None
+            if address and (event["pid"], event["tid"]) in main:
+                self.scripts.append((address, event.get("tdur", event["dur"]) / 1000))
 
     @property
     def _browser(self) -> Browser:

@@ -13,7 +13,7 @@ from PIL import Image
 from support import REPOSITORY
 
 SIZE = 1024
-LONGEST_TASK = 100  # milliseconds of computing; about 15 on a machine with nothing else to do
+LONGEST_TASK = 50  # milliseconds of computing; about 15 on a machine with nothing else to do
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>Mask painter</title><link rel="icon" href="data:,">
 <style>body { margin: 8px; background: #202020; font-family: sans-serif } #room { width: 600px }</style>

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from .host import folders, png_metadata, routes
+from .host import folders, messages, png_metadata, routes
 from .host.version import require_host
 
 
@@ -23,6 +23,7 @@ class WeGenExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return the node classes."""
         # Only now: in a host that is too old these could fail before the message about it.
+        from ..models.errors import WeGenError
         from .ask import WeGenAsk
         from .chat import WeGenChat
         from .consistency_mask import WeGenConsistencyMask
@@ -30,11 +31,13 @@ class WeGenExtension(ComfyExtension):
         from .diversity import WeGenDiversity
         from .encode_reference import WeGenEncodeReference
         from .keep import WeGenKeep
+        from .load_lora import WeGenLoadLoRA
         from .load_model import WeGenLoadModel
         from .rewrite_prompt import WeGenRewritePrompt
         from .turn import WeGenConditioning, WeGenGenerate, WeGenRefine
         from .turn_nodes import WeGenResult, WeGenTurn
 
+        messages.name_plainly(WeGenError)
         return [
             WeGenLoadModel,
             WeGenEncodeReference,
@@ -50,4 +53,5 @@ class WeGenExtension(ComfyExtension):
             WeGenDiversity,
             WeGenTurn,
             WeGenResult,
+            WeGenLoadLoRA,
         ]

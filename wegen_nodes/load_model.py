@@ -47,6 +47,15 @@ class WeGenLoadModel(io.ComfyNode):
         return checkpoint_stamp(checkpoint_folder(model))
 
     @classmethod
+    def validate_inputs(cls, model: str) -> bool | str:
+        """Says where a checkpoint that is not there can be had, before anything runs."""
+        try:
+            checkpoint_folder(model)
+        except WeGenError as error:
+            return str(error)
+        return True
+
+    @classmethod
     def execute(cls, model: str, precision: str = "default") -> io.NodeOutput:
         if precision not in PRECISIONS:
             raise WeGenError(f"There is no precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")

@@ -112,17 +112,26 @@ export function picturesOfNode(node) {
   const output = app.nodeOutputs?.[node.id];
   const files = [...(output?.images ?? [])].filter((file) => file?.filename);
   if (files.length) return files.map(({ filename, subfolder, type }) => ({ filename, subfolder: subfolder ?? "", type: type ?? "output" }));
-  return (node.imgs ?? []).map(fileOfImage).filter(Boolean);
+  return (node.imgs ?? []).map((image) => fileOfAddress(image.src)).filter(Boolean);
 }
 
-function fileOfImage(image) {
+/** The file of the host's that an address shows; null for others. */
+export function fileOfAddress(address) {
   try {
-    const query = new URL(image.src).searchParams;
-    const filename = query.get("filename");
-    return filename && { filename, subfolder: query.get("subfolder") ?? "", type: query.get("type") ?? "output" };
+    const { origin, pathname, searchParams } = new URL(address);
+    const filename = origin === location.origin && pathname.endsWith("/view") && searchParams.get("filename");
+    return filename ? { filename, subfolder: searchParams.get("subfolder") ?? "", type: searchParams.get("type") ?? "output" } : null;
   } catch {
     return null;
   }
+}
+
+/** A file of the host's as one that a person could have dropped. */
+export async function fetched(file) {
+  const response = await api.fetchApi(viewUrl(file).replace(/^.*?\/api/, ""));
+  if (!response.ok) throw new Error(t("gone"));
+  const blob = await response.blob();
+  return new File([blob], file.filename, { type: blob.type });
 }
 
 export function selectedNodes() {

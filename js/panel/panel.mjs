@@ -3,7 +3,7 @@
 import { Composer } from "./composer.mjs";
 import { Conversation } from "./conversation.mjs";
 import { button, el, field } from "./dom.mjs";
-import { app, picture, toast } from "./host.mjs";
+import { app, fetched, fileOfAddress, picture, toast } from "./host.mjs";
 import { Library } from "./library.mjs";
 import { Painters } from "./painters.mjs";
 import { Session } from "./session.mjs";
@@ -43,7 +43,7 @@ export class Panel {
       this.composer.element,
       this.#dropZones(),
     );
-    const carries = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+    const carries = (event) => [...(event.dataTransfer?.types ?? [])].some((type) => type === "Files" || type === "text/uri-list");
     this.element.addEventListener("dragenter", (event) => carries(event) && this.element.classList.add("wg-dragging"));
     this.element.addEventListener("dragover", (event) => carries(event) && event.preventDefault());
     this.element.addEventListener("dragleave", (event) => {
@@ -180,16 +180,17 @@ export class Panel {
         event.preventDefault();
         event.stopPropagation();
         this.element.classList.remove("wg-dragging");
-        for (const file of event.dataTransfer.files) {
-          if (file.type.startsWith("image/")) Promise.resolve(take(file)).catch((error) => this.failed(error));
-        }
+        // A picture of the page itself comes as its address.
+        const shown = fileOfAddress(event.dataTransfer.getData("text/uri-list").split("\n")[0].trim());
+        const files = shown ? [shown] : [...event.dataTransfer.files].filter((file) => file.type.startsWith("image/"));
+        for (const file of files) Promise.resolve(take(file)).catch((error) => this.failed(error));
       });
       return element;
     };
     return el(
       "div",
       { class: "wg-zones", "aria-hidden": "true" },
-      zone("continue", t("dropContinue"), (file) => this.session.continueWith(file)),
+      zone("continue", t("dropContinue"), async (file) => this.session.continueWith(file instanceof File ? file : await fetched(file))),
       zone("reference", t("dropReference"), (file) => this.session.addReference(file)),
     );
   }

@@ -483,7 +483,9 @@ export class Session {
 
   /** The model's own mask for an order, as a file. */
   async suggestMask(instruction) {
-    const { prompt } = maskGraph(this.doc, this.base, instruction, this.doc.settings, []);
+    const named = new Set(mentions(instruction));
+    const references = this.doc.references.filter((reference) => reference.on || named.has(reference.name));
+    const { prompt } = maskGraph(this.doc, this.base, instruction, this.doc.settings, references);
     return new Promise((resolve, reject) => {
       const finish = (run, status, error) => {
         const [file] = run.outputs.mask?.images ?? [];

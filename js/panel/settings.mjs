@@ -64,8 +64,8 @@ export class Settings {
       return select(name, known.map((side) => [side, side ? String(side) : t("ownSize")]));
     };
     const painters = [[OWN_PAINTER, t("ownPainter")], ...session.painters.known.map(({ path, name }) => [path, name])];
-    const lock = button(settings.locked ? "lock" : "lock-open", t("lockSeed"), () => (set("locked", !settings.locked), this.#build()), { "aria-pressed": String(settings.locked), class: "wg-small" });
-    const dice = button("sync", t("newSeed"), () => (set("seed", randomSeed()), this.#build()), { class: "wg-small" });
+    const lock = button(settings.locked ? "lock" : "lock-open", t("lockSeed"), () => (set("locked", !settings.locked), this.#build()), { "aria-pressed": String(settings.locked), "data-setting": "lock", class: "wg-small" });
+    const dice = button("sync", t("newSeed"), () => (set("seed", randomSeed()), this.#build()), { "data-setting": "dice", class: "wg-small" });
     const models = session.models.map((model) => [model, model]);
     setChildren(this.element, [
       el("div", { class: "wg-row" }, el("h3", { text: t("settings") }), el("span", { class: "wg-space" }), button("times", t("close"), () => this.toggle(false))),

@@ -1,146 +1,24 @@
-// What the panel says, in English and Chinese.
+// What the panel and the nodes say: the texts of `locales/<language>/main.json`, through the host.
 
-const TEXTS = {
-  chats: ["Chats", "对话"],
-  newChat: ["New chat", "新对话"],
-  rename: ["Rename", "重命名"],
-  export: ["Export", "导出"],
-  import: ["Import a chat", "导入对话"],
-  delete: ["Delete", "删除"],
-  deleteSure: ["Delete the chat “{name}”? Its pictures stay in the output folder.", "删除对话“{name}”?图片仍保留在输出文件夹中。"],
-  chatOptions: ["Options of {name}", "{name} 的选项"],
-  noChats: ["No chats yet.", "还没有对话。"],
-  turns: ["Turns: {n}", "{n} 轮"],
-  conversation: ["Conversation", "对话内容"],
-  timeline: ["Timeline", "时间线"],
-  turnN: ["Turn {n}", "第 {n} 轮"],
-  undo: ["Undo", "撤销"],
-  redo: ["Redo", "重做"],
-  compare: ["Compare", "对比"],
-  before: ["Before", "之前"],
-  after: ["After", "之后"],
-  next: ["Next", "下一张"],
-  slider: ["Before and after", "前后对比"],
-  branches: ["Branches", "分支"],
-  branchesN: ["{n} branches", "{n} 个分支"],
-  branchBefore: ["Branch before", "上一个分支"],
-  branchAfter: ["Next branch", "下一个分支"],
-  welcome: ["What would you like to see?", "想看到什么?"],
-  welcomeHow: ["Say it loosely and choose from what comes. Then say what to change, and paint over what should stay.", "随意描述,从结果中挑选,再说要改什么,并涂出要保留的部分。"],
-  wish1: ["a cosy house", "a cosy house"],
-  wish2: ["an animal in the snow", "an animal in the snow"],
-  wish3: ["a boat at night", "a boat at night"],
-  startWithPicture: ["Start with a picture", "从一张图片开始"],
-  yourPicture: ["Your picture", "你的图片"],
-  say: ["Your message", "你的消息"],
-  wishHint: ["Describe a picture; vague is fine", "描述一幅画面,模糊也可以"],
-  changeHint: ["What should change?", "要改变什么?"],
-  askHint: ["Ask about the picture", "就图片提问"],
-  send: ["Send", "发送"],
-  askMode: ["Ask instead of drawing", "提问而不绘制"],
-  variants: ["Pictures", "图片数量"],
-  goesOn: ["Changing this picture", "在此图片上修改"],
-  fresh: ["A new picture", "新图片"],
-  startFresh: ["Begin a new picture", "开始新图片"],
-  back: ["Back", "返回"],
-  useThis: ["Use this one", "用这张"],
-  moreLike: ["More like this", "更多类似"],
-  chooseOne: ["Use one to go on with it, or wish again.", "选择一张继续,或重新描述。"],
-  goOnHere: ["Go on from here", "从这里继续"],
-  look: ["Look at", "查看"],
-  pictureN: ["Picture {n}", "图片 {n}"],
-  pictureActions: ["What to do with the picture", "图片操作"],
-  more: ["More", "更多"],
-  gone: ["The picture is not there any more", "图片已不存在"],
-  download: ["Download", "下载"],
-  editWords: ["Edit the words and draw again", "修改文字后重新绘制"],
-  drawAgain: ["Draw again", "重新绘制"],
-  tryAgain: ["Try again", "再试一次"],
-  openTurn: ["Open as workflow", "作为工作流打开"],
-  openChat: ["Open whole chat as workflow", "将整个对话作为工作流打开"],
-  waiting: ["Waiting", "等待中"],
-  queued: ["{n} ahead in the queue", "队列中前面还有 {n} 个"],
-  working: ["Working", "处理中"],
-  thinking: ["Thinking", "思考中"],
-  painting: ["Painting", "绘制中"],
-  ofMax: ["{n} of {max}", "{n} / {max}"],
-  progress: ["Progress", "进度"],
-  preview: ["Preview", "预览"],
-  cancel: ["Cancel", "取消"],
-  cancelled: ["Cancelled.", "已取消。"],
-  failed: ["This did not work.", "操作失败。"],
-  noAnswer: ["The model has nothing to say to that.", "模型没有回答。"],
-  notSaved: ["The chat is not saved:", "对话未保存:"],
-  close: ["Close", "关闭"],
-  done: ["Done", "完成"],
-  paint: ["Paint a mask", "绘制蒙版"],
-  keepMask: ["Keep mask", "保留蒙版"],
-  changeMask: ["Change mask", "修改蒙版"],
-  removeMask: ["Remove the mask", "移除蒙版"],
-  keptSoFar: ["Kept so far", "目前保留的部分"],
-  release: ["Give up what was kept so far", "放弃之前保留的部分"],
-  released: ["Nothing kept from before", "不保留之前的部分"],
-  suggest: ["Suggest", "建议"],
-  suggestHow: ["Say what should change; the model shows where it would.", "说明要改什么,模型会显示修改位置。"],
-  noSuggestion: ["The model gave no mask.", "模型没有给出蒙版。"],
-  references: ["References", "参考图"],
-  addReference: ["Add a reference", "添加参考图"],
-  referenceOptions: ["Options of @{name}", "@{name} 的选项"],
-  mention: ["Use it in the next turn; or write its name", "用于下一轮;或写出其名称"],
-  fromFile: ["From a file", "从文件"],
-  fromOutputs: ["From recent pictures", "从最近的图片"],
-  fromCanvas: ["From selected nodes", "从选中的节点"],
-  selectNodes: ["Select nodes on the canvas that show pictures.", "请在画布上选择显示图片的节点。"],
-  noPictures: ["There are no pictures yet.", "还没有图片。"],
-  useAsReference: ["Use as reference", "用作参考图"],
-  name: ["Name", "名称"],
-  nameHow: ["Letters, digits, - and _", "字母、数字、- 和 _"],
-  weight: ["Weight", "权重"],
-  area: ["Area", "区域"],
-  areaHow: ["Paint over what counts; all else is left out.", "涂出有用的部分,其余忽略。"],
-  remove: ["Remove", "移除"],
-  settings: ["Settings", "设置"],
-  painter: ["Painted by", "绘制方式"],
-  painterHow: ["Saved workflows with a WeGen Turn and a WeGen Result appear here.", "含有 WeGen Turn 和 WeGen Result 的已保存工作流会显示在这里。"],
-  ownPainter: ["WeGen", "WeGen"],
-  openGraph: ["The open workflow", "当前打开的工作流"],
-  model: ["Model", "模型"],
-  width: ["Width", "宽度"],
-  height: ["Height", "高度"],
-  ownSize: ["The model's own", "模型默认"],
-  steps: ["Steps", "步数"],
-  seed: ["Seed", "种子"],
-  lockSeed: ["Keep the seed", "锁定种子"],
-  newSeed: ["New seed", "新种子"],
-  creativity: ["Creativity", "创意"],
-  creativityHow: ["How daring new pictures are.", "新图片的大胆程度。"],
-  rewrite: ["Let the model write details", "让模型补充细节"],
-  dropContinue: ["Go on with this picture", "在此图片上继续"],
-  dropReference: ["Use as reference", "用作参考图"],
-  continueNode: ["Continue in WeGen chat", "在 WeGen 对话中继续"],
-  nodeNotInGraph: ["The node is muted or bypassed, so it gives nothing to go on with.", "该节点被静音或绕过,无法继续。"],
-  workflowGone: ["The workflow {name} has no WeGen Turn and WeGen Result any more.", "工作流 {name} 中已没有 WeGen Turn 和 WeGen Result。"],
-  "mask.tools": ["Brush", "画笔"],
-  "mask.keep": ["Keep", "保留"],
-  "mask.change": ["Change", "修改"],
-  "mask.erase": ["Erase", "擦除"],
-  "mask.size": ["Size", "大小"],
-  "mask.edge": ["Soft edge", "柔边"],
-  "mask.undo": ["Undo", "撤销"],
-  "mask.redo": ["Redo", "重做"],
-  "mask.take": ["Use the suggested mask", "采用建议的蒙版"],
-  "mask.clear": ["Clear", "清除"],
-};
+import { api } from "../../../scripts/api.js";
+import { app } from "../../../scripts/app.js";
 
-let language = 0;
+const KEY = "wegen";
+let texts = {};
+let loading = null;
 
-/** Chinese for `zh` and its kinds, else English. */
-export function setLocale(locale) {
-  language = String(locale ?? "").startsWith("zh") ? 1 : 0;
+/** Get the texts of the user's language, and the English ones for what it lacks; asked for once. */
+export function loadTexts() {
+  loading ??= api.getCustomNodesI18n().then((languages) => {
+    const locale = String(app.extensionManager.setting.get("Comfy.Locale") ?? "en");
+    // Kinds of a language that have no texts of their own, such as zh-TW, take those of the language.
+    const own = languages[locale]?.[KEY] ?? languages[locale.split("-")[0]]?.[KEY];
+    texts = { ...languages.en?.[KEY], ...own };
+  });
+  return loading;
 }
 
 /** A text with its `{values}` filled in. */
 export function t(key, values = {}) {
-  const text = TEXTS[key]?.[language] ?? key;
-  return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
+  return (texts[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
 }

@@ -119,7 +119,7 @@ def _converted(folder: Path, name: str, plan: _Plan) -> Iterator[Tensor]:
             part = open_checkpoint(folder).parts[name]
             left = REOPEN_AFTER
         value = part[key]
-        left -= value.nbytes
+        left -= value.nbytes if part.stored[key].mapped else 0
         where = f"{part.stored[key].file}: {key!r}"
         layer = plan.layers.get(key.removesuffix(".weight")) if key.endswith(".weight") else None
         if layer is None:

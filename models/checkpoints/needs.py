@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..network.configuration import WeGenConfig
@@ -68,29 +70,67 @@ def needs(config: WeGenConfig, batch: int = 1) -> list[Needs]:
     return found
 
 
-def how_it_runs(parts: list[Needs], precision: str, card: float, memory: float) -> str:
-    """What a machine with a card of `card` GiB and `memory` GiB can do: each part has the card for itself in turn."""
-    total = sum(part.weights[precision] for part in parts) / GIB
-    room = card - RESERVED
-    largest = max((part.weights[precision] + part.working) / GIB for part in parts)
+def how_it_runs(parts: list[Needs], precision: str | Mapping[str, str], card: float, memory: float) -> str:
+    """What a machine with a card of `card` GiB (0: none) and `memory` GiB does with the parts.
+
+    Each part has the card for itself in turn. Parts that memory does not hold are read again with each use.
+
+    Args:
+        parts: what they take.
+        precision: of all parts, or of each.
+        card, memory: of the machine.
+
+    Returns:
+        "all loaded", "part by part", "partly streamed" (over the bus, at each use), with ", read again" where memory is
+        too small for all parts; "too small" where the card does not hold what is computed, or memory not the largest
+        part.
+    """
+    chosen = {part.part: precision if isinstance(precision, str) else precision[part.part] for part in parts}
+    weights = {part.part: part.weights[chosen[part.part]] / GIB for part in parts}
     working = max(part.working for part in parts) / GIB
-    if total > memory - SYSTEM:
-        return "read from disk"
-    if total + working <= room:
+    room = card - RESERVED if card else memory - SYSTEM
+    if working >= room or max(weights.values()) > memory - SYSTEM:
+        return "too small"
+    if sum(weights.values()) + working <= room:
         return "all loaded"
-    if largest <= room:
-        return "part by part"
-    if working < room:
-        return "partly streamed"
-    return "too small"
+    again = "" if sum(weights.values()) <= memory - SYSTEM else ", read again"
+    if all(weights[part.part] + part.working / GIB <= room for part in parts):
+        return "part by part" + again
+    return "partly streamed" + again if card else "too small"
 
 
-def advice(parts: list[Needs], card: float, memory: float) -> str:
-    """The precision to take: the best one that runs part by part, else the smaller one."""
-    for precision in PRECISIONS:
-        if how_it_runs(parts, precision, card, memory) in ("all loaded", "part by part"):
-            return precision
-    return PRECISIONS[-1]
+def advice(parts: list[Needs], card: float, memory: float) -> dict[str, str]:
+    """The precision to take for each part: the best with which it has room on the card and all have room in memory."""
+    room = card - RESERVED if card else memory - SYSTEM
+    chosen = {}
+    for part in parts:
+        fitting = (p for p in PRECISIONS if part.weights[p] + part.working <= room * GIB)
+        chosen[part.part] = next(fitting, PRECISIONS[-1])
+    while sum(part.weights[chosen[part.part]] for part in parts) > (memory - SYSTEM) * GIB:
+        # The part that saves most by the next smaller precision gives way.
+        saved = {
+            part.part: part.weights[chosen[part.part]] - part.weights[smaller]
+            for part in parts
+            if (smaller := _smaller(chosen[part.part])) is not None
+        }
+        if not saved or max(saved.values()) <= 0:
+            break
+        part = max(saved, key=lambda name: saved[name])
+        chosen[part] = _smaller(chosen[part]) or chosen[part]
+    return chosen
+
+
+def _smaller(precision: str) -> str | None:
+    following = PRECISIONS[PRECISIONS.index(precision) + 1 :]
+    return following[0] if following else None
+
+
+def command(chosen: Mapping[str, str]) -> str:
+    """The options of `wegen convert` that give these precisions."""
+    counts = Counter(precision for part, precision in chosen.items() if part != "vae")
+    common = counts.most_common(1)[0][0]
+    others = [f"--part {part}={one}" for part, one in chosen.items() if part != "vae" and one != common]
+    return " ".join([f"--dtype {common}", *others])
 
 
 def table(parts: list[Needs]) -> str:

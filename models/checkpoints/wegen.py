@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -49,6 +49,10 @@ class WeGen:
         """
         self.config.language.require_room(positions)
         return self
+
+    def with_open_language(self) -> WeGen:
+        """The same model, taking any words: one that has learned something new since knows more than its world."""
+        return replace(self, config=self.config.with_open_language())
 
     def recall(self, question: Hashable, answer: Callable[[], Any]) -> Any:
         """What `answer` gives; inside a host, or gave when the same was asked before."""

@@ -23,10 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"also 2048x4; default {' '.join(NAMES)}",
+        help=f"also 2048x4, and decode inside ComfyUI; default {' '.join(NAMES)}",
     )
     add("--repeats", type=count, default=5, help="pairs behind each median; default %(default)s")
     add("--threads", type=count, default=1, help="of the CPU; default %(default)s")
+    add("--comfyui", type=Path, default=Path("~/ComfyUI"), help="its folder, for decode; default %(default)s")
     add("--json", type=Path, metavar="FILE", help="write the numbers there too")
     add("--plot", type=Path, metavar="FILE", help="draw how far each number is from what is promised")
     parser.set_defaults(run=run)
@@ -40,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     torch.set_num_threads(arguments.threads)
     found, shown = {}, []
-    for measured in benchmarks.run(arguments.names or NAMES, arguments.repeats):
+    for measured in benchmarks.run(arguments.names or NAMES, arguments.repeats, arguments.comfyui):
         print(measured, flush=True)
         found[measured.name] = measured.value
         shown.append(measured)

@@ -39,6 +39,23 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     add("--model", type=Path, default=BUNDLED, help="checkpoint folder, packed or published; default the bundled nano")
     add("--device", help="such as cpu or cuda; default a GPU where there is one")
     add("--precision", choices=PRECISIONS, help="of the arithmetic; default fp32 on the CPU, else fp16")
+    add_lora_option(parser)
+
+
+def add_lora_option(parser: argparse.ArgumentParser) -> None:
+    """LoRA files to add to the checkpoint."""
+    parser.add_argument("--lora", action="append", default=[], type=_lora, metavar="FILE[=STRENGTH]",
+        help="a LoRA of `wegen train lora`, of the UNet or the language model; may be repeated")  # fmt: skip
+
+
+def _lora(text: str) -> tuple[Path, float]:
+    file, equals, strength = text.rpartition("=")
+    if not equals:
+        return Path(text), 1.0
+    try:
+        return Path(file), float(strength)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"write it as FILE or FILE=STRENGTH, not {text!r}") from None
 
 
 def load_pipeline(arguments: argparse.Namespace) -> Pipeline:
@@ -54,7 +71,7 @@ def load_pipeline(arguments: argparse.Namespace) -> Pipeline:
         torch.zeros(1, device=device).item()  # "meta" computes nothing
     except (RuntimeError, AssertionError) as error:
         raise WeGenError(f"The device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return Pipeline.from_folder(arguments.model, device, types[precision])
+    return Pipeline.from_folder(arguments.model, device, types[precision]).with_loras(dict(arguments.lora))
 
 
 def writable_folder(folder: Path) -> Path:

@@ -7,21 +7,46 @@ from pathlib import Path
 
 from .common import OK, add_model_options, load_pipeline, writable_folder
 
+STORY, ROCKET = "story", "rocket"
+ROCKETS = 10
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `wegen demo`."""
     parser.description = (
         "One vague wish and six different pictures, two references in one scene, a chat of four refinements, and a\n"
-        "question, all by the bundled model. Writes the pictures, a contact sheet and the timings."
+        "question, all by the bundled model. Writes the pictures, a contact sheet and the timings.\n"
+        "`wegen demo rocket` writes ten pictures of a rocket, a thing that the bundled model does not know, to train\n"
+        "a LoRA with."
     )
-    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to write; default %(default)s")
+    parser.add_argument("what", nargs="?", choices=(STORY, ROCKET), default=STORY, help="default %(default)s")
+    parser.add_argument("--out", type=Path, help="folder to write; default what it is called")
     add_model_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; gives the exit code."""
+    if arguments.what == ROCKET:
+        folder = arguments.out or Path(ROCKET)
+        print(f"{write_rockets(writable_folder(folder))} pictures with captions: {folder}")
+        return OK
     from .demo_story import run_demo
 
-    run_demo(load_pipeline(arguments), writable_folder(arguments.out))
+    run_demo(load_pipeline(arguments), writable_folder(arguments.out or Path("demo")))
     return OK
+
+
+def write_rockets(folder: Path) -> int:
+    """Write pictures of a rocket on storybook pages, each with its caption in a text file; gives how many."""
+    from random import Random
+
+    from PIL import Image
+
+    from ..storybook.newcomer import page_with_rocket
+
+    for number in range(ROCKETS):
+        pixels, caption, _ = page_with_rocket(Random(f"rocket/{number}"))
+        Image.fromarray(pixels).save(folder / f"rocket_{number}.png")
+        (folder / f"rocket_{number}.txt").write_text(caption + "\n", encoding="utf-8")
+    return ROCKETS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from .common import FAILED, OK
@@ -22,21 +23,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; gives the exit code."""
     from ..checkpoints.doctor import examine, machine
-    from ..checkpoints.needs import advice, how_it_runs, needs, table
+    from ..checkpoints.needs import advice, command, how_it_runs, needs, table
     from ..checkpoints.reader import open_checkpoint
     from ..network.configuration import WeGenConfig
 
     checkpoint = None if arguments.folder is None else open_checkpoint(arguments.folder)
     parts = needs(WeGenConfig() if checkpoint is None else checkpoint.config)
     card, memory = machine()
-    precision = advice(parts, card, memory)
-    place = f"a card of {card:.0f} GB" if card else "no card"
-    print(f"This machine: {place}, {memory:.0f} GB of memory.")
-    if card:
-        print(f"Take {precision}: {how_it_runs(parts, precision, card, memory)} (computed).")
-    else:
-        total = sum(part.weights[precision] for part in parts) / 1e9
-        print(f"Without a card everything runs on the CPU; in {precision} the weights are {total:.1f} GB (computed).")
+    chosen = advice(parts, card, memory)
+    place = f"a card of {card:.0f} GB" if card else "no card, so everything runs on the CPU"
+    total = sum(part.weights[chosen[part.part]] for part in parts) / 1e9
+    print(f"This machine: {place}; {memory:.0f} GB of memory.")
+    print(
+        f"Take wegen convert {command(chosen)}: {total:.1f} GB, {how_it_runs(parts, chosen, card, memory)} (computed)."
+    )
+    if checkpoint is not None:
+        own = [replace(one, weights={"stored": checkpoint.parts[one.part].stored_bytes()}) for one in parts]
+        stored = sum(one.weights["stored"] for one in own) / 1e9
+        print(f"{checkpoint.folder} as it is: {stored:.1f} GB, {how_it_runs(own, 'stored', card, memory)} (computed).")
     if arguments.table:
         print(table(parts))
     faults = [] if checkpoint is None else examine(checkpoint)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..bundled import BUNDLED
 from ..evaluation.thresholds import JUDGE, MEASURED, SECONDS, THRESHOLDS, TURN
+from .common import add_lora_option
 
 if TYPE_CHECKING:
     from ..evaluation.cases import Case
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cases", type=int, default=200, metavar="N", help="how many of each behaviour")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all cases")
     parser.add_argument("--model", type=Path, default=BUNDLED, metavar="DIR", help="a packed folder")
+    add_lora_option(parser)
     parser.add_argument("--sheets", type=Path, metavar="DIR", help="write sample sheets, wrong cases first")
     parser.add_argument("--only", nargs="+", choices=MEASURED, metavar="BEHAVIOUR", help="; ".join(MEASURED))
     parser.add_argument(
@@ -56,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..pipeline import Pipeline
     from ..values import SamplerSettings
 
-    pipeline = Pipeline.from_folder(arguments.model)
+    pipeline = Pipeline.from_folder(arguments.model).with_loras(dict(arguments.lora))
     evaluator = BatchEvaluator(pipeline, arguments.cases, arguments.seed, arguments.rewriting)
     wanted = {JUDGE, *(arguments.only or MEASURED)}  # no number without the judge's own
     numbers: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""`wegen train`: one stage, all of a folder of recipes, or all of nano from nothing but the repository.
+"""`wegen train`: a LoRA from pictures, any checkpoint from a configuration, or all of nano from nothing.
 
 What training needs is imported when it begins, so that the command line's help answers at once, and without it.
 """
@@ -10,31 +10,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import WeGenError
-from ..training.recipe import STAGES, TOKENIZER, VAE, read_recipe
+from ..training.recipe import CHECKPOINT_STAGES, STAGES, TOKENIZER, VAE, read_recipe
 
 if TYPE_CHECKING:
     from ..training.loop import Rhythm
     from ..training.training_run import TrainingRun
 
-NANO = "nano"
+NANO, LORA = "nano", "lora"
 NANO_RECIPES = Path(__file__).parents[1] / "training" / "nano"
 PACK = "pack"
+SAMPLES = "samples"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `wegen train` understands."""
-    parser.description = "Train one stage from its configuration file, or all of nano from nothing but the repository."
-    parser.add_argument(
-        "target", metavar="nano|FOLDER|CONFIG", help="'nano', a folder of recipes, or the JSON file of one stage"
+    parser.description = (
+        "Train a LoRA from pictures (`wegen train lora PICTURES --name rocket --out rocket-lora`), a checkpoint from\n"
+        "a configuration file, one stage of a folder of recipes, or all of nano from nothing but the repository."
     )
-    parser.add_argument("--out", type=Path, default=Path("nano-run"), help="folder of the run (default: ./nano-run)")
-    parser.add_argument("--stage", choices=[*STAGES, PACK], help="with 'nano' or a folder: only this stage")
-    parser.add_argument(
-        "--data", type=Path, help="shards of `wegen data` to train the agent with; default fresh samples"
-    )
-    parser.add_argument("--resume", action="store_true", help="go on where an earlier run in this folder stopped")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's choice)")
-    parser.add_argument("--until", type=int, help="stop after this many steps of the stage, to go on another time")
+    add = parser.add_argument
+    add("target", nargs="?", metavar="lora|nano|FOLDER|CONFIG",
+        help="'lora', 'nano', a folder of recipes, or the JSON file of one stage")  # fmt: skip
+    add("pictures", nargs="?", type=Path, metavar="PICTURES",
+        help="with 'lora': a folder of pictures with captions in .txt files beside them, or of shards")  # fmt: skip
+    add("--config", type=Path, metavar="FILE", help="the JSON file of one stage; the same as CONFIG")
+    add("--out", type=Path, help="folder of the run (default: ./nano-run, or ./lora-run)")
+    add("--stage", choices=[*STAGES, *CHECKPOINT_STAGES, PACK], help="only this stage of several")
+    add("--data", type=Path, help="shards of `wegen data` to train nano's agent with; default fresh samples")
+    add("--name", help="with 'lora': what the thing is called, in the words that prompts will use")
+    add("--model", type=Path, help="with 'lora': checkpoint folder, packed or published; default the bundled nano")
+    add("--keep", type=Path, action="append", default=[], metavar="SHARDS",
+        help="with 'lora': samples on which the model must stay as it is; may be repeated")  # fmt: skip
+    add("--resume", action="store_true", help="go on where an earlier run in this folder stopped")
+    add("--threads", type=int, help="CPU threads (default: PyTorch's choice)")
+    add("--until", type=int, help="stop after this many steps of the stage, to go on another time")
     parser.set_defaults(run=run)
 
 
@@ -53,25 +62,85 @@ def run(arguments: argparse.Namespace) -> int:
         from ..training.training_run import TrainingRun
     except ImportError as error:
         raise WeGenError(f"Training needs the package {error.name}: pip install 'wegen[train]'.") from error
+    if (arguments.target is None) == (arguments.config is None):
+        raise WeGenError("Say what to train: lora, nano, a folder of recipes, or --config FILE.")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    path = NANO_RECIPES if arguments.target == NANO else Path(arguments.target)
+    if arguments.target == LORA:
+        return _train_lora(arguments)
+    out = arguments.out or Path("nano-run")
+    path = NANO_RECIPES if arguments.target == NANO else Path(arguments.config or arguments.target)
     if path.is_dir():
-        training_run = TrainingRun(path, arguments.out, arguments.data)
+        training_run = TrainingRun(path, out, arguments.data)
         known = [stage for stage in STAGES if (path / f"{stage}.json").is_file()]
         stages = [arguments.stage] if arguments.stage else [*known, PACK]
     else:
-        training_run = TrainingRun(path.parent, arguments.out, arguments.data)
+        training_run = TrainingRun(path.parent, out, arguments.data)
         stages = [read_recipe(path).stage]
+        if stages[0] in CHECKPOINT_STAGES:
+            _train_checkpoint(path, out, arguments)
+            return 0
     for stage in stages:
         run_stage(training_run, stage, arguments.resume, Rhythm(), arguments.until)
     return 0
+
+
+def _train_lora(arguments: argparse.Namespace) -> int:
+    """Samples from pictures, recipes for both parts, and the training of each."""
+    from ..bundled import BUNDLED
+    from ..checkpoints.reader import open_checkpoint
+    from ..data import write_samples
+    from ..data.shards import INDEX
+    from ..training.lora_recipes import lora_recipes, write_recipe
+    from ..training.own_pictures import make_samples, read_pictures
+
+    if arguments.pictures is None:
+        raise WeGenError("Say where the pictures are: wegen train lora PICTURES --name NAME.")
+    out = arguments.out or Path("lora-run")
+    shards, made = arguments.pictures, (arguments.pictures / INDEX).is_file()
+    if not made and not arguments.name:
+        raise WeGenError("Say what the thing in the pictures is called: --name NAME.")
+    if not made:
+        shards = out / SAMPLES
+        if not (arguments.resume and (shards / INDEX).is_file()):
+            pictures = read_pictures(arguments.pictures, arguments.name)
+            write_samples(shards, make_samples(pictures, arguments.name), about={"pictures": len(pictures)})
+    config = open_checkpoint(arguments.model or BUNDLED).config
+    name = "_".join((arguments.name or arguments.pictures.name).split())
+    keep = [folder.resolve() for folder in arguments.keep]
+    recipes = lora_recipes(config, name, arguments.model, shards.resolve(), keep)
+    out.mkdir(parents=True, exist_ok=True)
+    for stage, recipe in recipes.items():
+        file = write_recipe(out / f"{stage}.json", recipe)
+        if arguments.stage in (None, stage):
+            _train_checkpoint(file, out, arguments)
+    return 0
+
+
+def _train_checkpoint(file: Path, out: Path, arguments: argparse.Namespace) -> None:
+    """Train one part of a finished checkpoint, and write what came of it."""
+    from ..training.checkpoint_run import CheckpointRun
+    from ..training.loop import CHECKPOINT, Rhythm, is_chief, load_average, train
+
+    trained = CheckpointRun(file, out)
+    recipe, folder = trained.recipe, trained.folder
+    stage = trained.stage()
+    if arguments.resume and (folder / CHECKPOINT).is_file() and load_average(folder)[0] >= recipe.steps:
+        average = load_average(folder)[1]
+        print(f"{recipe.stage}: {recipe.steps} steps are done")
+    else:
+        rhythm = Rhythm(recipe.save_seconds, recipe.sheet_seconds)
+        average = train(stage, recipe, folder, arguments.resume, rhythm, arguments.until)
+    if is_chief():
+        print(f"{recipe.stage}: {trained.export(stage, average)}")
 
 
 def run_stage(training_run: TrainingRun, stage: str, resume: bool, rhythm: Rhythm, until: int | None = None) -> None:
     """Train one stage, or write the packed folder."""
     from ..training.loop import CHECKPOINT, load_average, train
 
+    if stage in CHECKPOINT_STAGES:
+        raise WeGenError(f"{stage!r} is a part of a finished checkpoint: train it with --config FILE.")
     if stage == PACK:
         print(f"packed: {training_run.pack()}")
         return

@@ -42,7 +42,7 @@ PROMPT = 32
 """Tokens in front of the picture that is written."""
 SIZES = {"256x6": (256, 6, 8), "1024x8": (1024, 8, 16), "2048x4": (2048, 4, 16)}
 """Width, layers and heads of the language models that are measured."""
-BENCHMARKS = (*SIZES, "sampling", "rewriting", "chat", "precisions", "load", "convert")
+BENCHMARKS = (*SIZES, "sampling", "rewriting", "chat", "precisions", "load", "convert", "decode")
 GATES = {
     "language_model/256x6_vs_generate": 1.6,
     "language_model/1024x8_vs_generate": 1.0,
@@ -305,16 +305,17 @@ def plot(found: Sequence[Measured]) -> Image.Image:
     return promise_plot("Measured against promised, one thread of a CPU", rows)
 
 
-def run(names: Sequence[str], repeats: int) -> Iterator[Measured]:
+def run(names: Sequence[str], repeats: int, comfyui: Path = Path("~/ComfyUI")) -> Iterator[Measured]:
     """The benchmarks that are asked for, one number after the other.
 
     Args:
         names: of `BENCHMARKS`.
         repeats: pairs behind each median, at least 5.
+        comfyui: the folder of ComfyUI, for "decode"; its interpreter is that of its `.venv`.
     """
     found: list[Measured] = []
     for name in names:
-        for measured in _one(name, repeats):
+        for measured in _one(name, repeats, comfyui.expanduser()):
             found.append(measured)
             yield measured
     # Of several sizes the worst is what is promised.
@@ -324,7 +325,7 @@ def run(names: Sequence[str], repeats: int) -> Iterator[Measured]:
             yield replace(max(sizes, key=lambda one: one.value), name=f"language_model/{key}")
 
 
-def _one(name: str, repeats: int) -> Iterator[Measured]:
+def _one(name: str, repeats: int, comfyui: Path) -> Iterator[Measured]:
     if name in SIZES:
         yield from language_model(name, repeats)
     elif name == "sampling":
@@ -340,5 +341,9 @@ def _one(name: str, repeats: int) -> Iterator[Measured]:
             yield Measured(key, value, one, other, "GB" if "peak" in key else "s")
     elif name == "convert":
         yield Measured("convert/peak_over_largest_gb", *memory_benchmarks.convert(), "GB")
+    elif name == "decode":
+        python = comfyui / ".venv" / "bin" / "python"
+        found = memory_benchmarks.decode(comfyui, python, repeats, torch.get_num_threads())
+        yield Measured("decode/vs_stock", *found)
     else:
         raise WeGenError(f"There is no benchmark {name!r}; choose among {', '.join(BENCHMARKS)}.")

@@ -1,4 +1,4 @@
-"""What loading and converting take: each in a process of its own, whose memory is that of the work alone."""
+"""What loading, converting and ComfyUI's sampler take: each in a process of its own, whose memory is its alone."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from ..bundled import BUNDLED
 from ..checkpoints.convert import CHOICES
 from ..checkpoints.random_weights import make_random
 from ..checkpoints.reader import open_checkpoint, part_file
@@ -69,6 +70,44 @@ def measure(folder: Path, code: str, **values: object) -> tuple[float, int]:
         raise WeGenError(f"The measuring process failed: {done.stderr.strip().splitlines()[-1]}")
     seconds, memory = json.loads(done.stdout.splitlines()[-1])
     return seconds, memory
+
+
+_IN_HOST = """
+import importlib, importlib.util, sys
+host, pack, folder, repeats, threads, base = sys.argv[1:]
+sys.path.insert(0, host)
+sys.argv = ["main.py", "--cpu", "--base-directory", base]
+import comfy.options
+comfy.options.enable_args_parsing()
+import comfy.cli_args
+spec = importlib.util.spec_from_file_location("wegen_pack", pack + "/__init__.py", submodule_search_locations=[pack])
+sys.modules["wegen_pack"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["wegen_pack"])
+importlib.import_module("wegen_pack.wegen_nodes.host.decode_speed").main(folder, repeats, threads)
+"""
+
+
+def decode(comfyui: Path, python: Path, repeats: int, threads: int) -> tuple[float, float, float]:
+    """Sampling of the bundled model inside ComfyUI against a stock model of its size: the ratio, and both in seconds.
+
+    Args:
+        comfyui: its folder.
+        python: its interpreter.
+        repeats: pairs behind each median.
+        threads: of the CPU.
+    """
+    if not (comfyui / "main.py").is_file() or not python.is_file():
+        raise WeGenError(f"There is no ComfyUI in {comfyui} with its interpreter {python}; say where with --comfyui.")
+    pack = Path(__file__).resolve().parents[2]
+    with tempfile.TemporaryDirectory() as base:
+        values = [comfyui.resolve(), pack, BUNDLED, repeats, threads, base]
+        done = subprocess.run(
+            [str(python), "-c", _IN_HOST, *map(str, values)], cwd=comfyui, capture_output=True, text=True
+        )
+    if done.returncode:
+        raise WeGenError(f"The measuring process failed: {done.stderr.strip().splitlines()[-1]}")
+    ours, stock, ratio = json.loads(done.stdout.splitlines()[-1])
+    return ratio, ours, stock
 
 
 def _forget(folder: Path) -> None:

@@ -418,6 +418,10 @@ class WeGenConfig:
         """Pooled features along one side of the picture (8 at 64 features)."""
         return round(self.tokens_per_picture**0.5)
 
+    def with_open_language(self) -> WeGenConfig:
+        """The same sizes for a model that takes any words."""
+        return dataclasses.replace(self, world="")
+
     def to_json(self) -> str:
         return json.dumps({"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}, indent=2) + "\n"
 

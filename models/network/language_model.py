@@ -125,11 +125,18 @@ class Step(NamedTuple):
     window: int
     """How many positions of the cache are looked at."""
     mask: Tensor | None
-    """`[B, 1, T, window]`, 0 where a token may look and -inf elsewhere; None: one token that may look at all of the
-    window, or the first tokens, each of which may look at those before it."""
+    """`[B, 1, T, window]`, 0 where a token may look and -inf elsewhere, or true and false; None: one token that may
+    look at all of the window, or the first tokens, each of which may look at those before it."""
     cos: Tensor
     sin: Tensor
     """Of the rotary embedding, `[B, T, head_width]`, in the precision of the arithmetic."""
+
+
+def _first_places(segments: Tensor) -> Tensor:
+    """`[B, T]`: where the sequence begins that each token belongs to."""
+    places = torch.arange(segments.shape[1], device=segments.device)
+    begins = F.pad(segments[:, 1:] != segments[:, :-1], (1, 0), value=True)
+    return torch.where(begins, places, 0).cummax(dim=1).values
 
 
 def rotary_angles(positions: Tensor, head_width: int, theta: float) -> tuple[Tensor, Tensor]:
@@ -238,7 +245,11 @@ class LanguageModel(nn.Module):
         return KVCache(self.config, batch, capacity, dtype, device)
 
     def forward(
-        self, embeddings: Tensor, cache: KVCache | None = None, counts: int | list[int] | None = None
+        self,
+        embeddings: Tensor,
+        cache: KVCache | None = None,
+        counts: int | list[int] | None = None,
+        segments: Tensor | None = None,
     ) -> Tensor:
         """Hidden states `[B, T, width]` after the final norm.
 
@@ -246,12 +257,18 @@ class LanguageModel(nn.Module):
             embeddings: `[B, T, width]`; rows shorter than T are padded on the right.
             cache: earlier positions of each row; extended in place by the T new ones.
             counts: how many of the T tokens of each row are real (default: all); only used with a cache.
+            segments: `[B, T]` whole numbers, for rows in which several sequences stand one behind the other: tokens of
+                equal numbers belong together, and see none of the others. Only used without a cache.
         """
         tokens = embeddings.shape[1]
         if cache is None:
             positions = torch.arange(tokens, device=embeddings.device)[None]
+            mask = None
+            if segments is not None:
+                mask = (segments[:, None] == segments[..., None]).tril()[:, None]
+                positions = positions - _first_places(segments)
             angles = rotary_angles(positions, self.config.head_width, self.config.rope_theta)
-            step = Step(None, tokens, None, *(values.to(embeddings) for values in angles))
+            step = Step(None, tokens, mask, *(values.to(embeddings) for values in angles))
         else:
             step = cache.step(tokens)
         x = embeddings

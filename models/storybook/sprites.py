@@ -362,12 +362,17 @@ def sprite(kind: str, colour: str, size: str, pose: str) -> tuple[np.ndarray, np
     ink = pen.canvas
     if pose == "facing right":
         ink = ink.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return outlined(ink, COLOURS[colour])
+
+
+def outlined(ink: Image.Image, colour: Colour) -> tuple[np.ndarray, np.ndarray]:
+    """A drawn thing at its final size, with a dark outline of its main colour and a rim; read-only, see `sprite`."""
     silhouette = ink.getchannel("A")
     outline = _grown(silhouette, OUTLINE_PIXELS)
     rim = _grown(outline, RIM_PIXELS)
     drawn = Image.new("RGBA", ink.size)
     drawn.paste((*PAPER, 255), mask=rim)
-    drawn.paste((*mix(COLOURS[colour], INK, 0.72), 255), mask=outline)
+    drawn.paste((*mix(colour, INK, 0.72), 255), mask=outline)
     drawn.alpha_composite(ink)
     levels = np.asarray(drawn.convert("RGBa").reduce(OVERSAMPLING))
     pixels, opacity = levels[..., :3].copy(), levels[..., 3].copy()

@@ -8,10 +8,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
 from ..errors import WeGenError
@@ -64,28 +66,34 @@ def train(
         until: stop (and save) after this many steps in all.
         progress: whether to show a progress bar.
     """
-    accelerator = _accelerator()(mixed_precision=recipe.precision, cpu=not torch.cuda.is_available())
+    accelerator = _make_accelerator(stage, recipe, folder)
+    chief, processes = accelerator.is_main_process, accelerator.num_processes
+    stage.processes = processes
+    if recipe.recompute:
+        _recompute_blocks(stage)
     parameters = stage.to(accelerator.device).trained()
     optimizers = _optimizers(stage, parameters, recipe)
-    average = {name: value.detach().clone() for name, value in parameters.items()}
+    model, *optimizers = accelerator.prepare(stage, *optimizers)
+    parameters = stage.trained()  # sharding puts others in their places
+    average = parameters
+    if recipe.average:
+        average = {name: value.detach().clone() for name, value in parameters.items()}
     start = 0
     path = folder / CHECKPOINT
     if path.exists():
         if not resume:
             raise WeGenError(f"{path} exists already. Train on with --resume, or choose another --out.")
-        start = _restore(path, parameters, average, optimizers, recipe)
-    model, *optimizers = accelerator.prepare(stage, *optimizers)
+        start = _restore(path, parameters, average, optimizers, recipe, processes)
     folder.mkdir(parents=True, exist_ok=True)
     end = recipe.steps if until is None else min(until, recipe.steps)
-    chief = accelerator.is_main_process
-    span = accelerator.num_processes * recipe.batch
+    span = processes * recipe.batch
 
-    def make_batch(step: int) -> Any:
-        return stage.batch(step * span + accelerator.process_index * recipe.batch, recipe.batch)
+    def make_batches(step: int) -> list[Any]:
+        first = step * span * recipe.accumulate + accelerator.process_index * recipe.batch
+        return [stage.batch(first + number * span, recipe.batch) for number in range(recipe.accumulate)]
 
     def save(step: int) -> None:
-        if chief:
-            _save(path, step, parameters, average, optimizers)
+        _save(path, step, parameters, average, optimizers, recipe, processes, chief)
 
     saved = drawn = time.monotonic()
     bar = tqdm(
@@ -97,46 +105,125 @@ def train(
         disable=not (progress and chief),
     )
     recent: dict[str, float] = {}
-    with bar, ThreadPoolExecutor(1) as ahead, open(folder / LOG, "a") as log, _stop_signals() as stopped:
-        coming = ahead.submit(make_batch, start) if start < end else None
+    with (
+        bar,
+        ThreadPoolExecutor(1) as ahead,
+        open(folder / LOG if chief else os.devnull, "a") as log,
+        _stop_signals() as stopped,
+    ):
+        coming = ahead.submit(make_batches, start) if start < end else None
         for step in range(start, end):
-            batch = coming.result()
+            batches = coming.result()
             if step + 1 < end:
-                coming = ahead.submit(make_batch, step + 1)
+                coming = ahead.submit(make_batches, step + 1)
             _seed(recipe.seed, step, accelerator.process_index)
             for group in (group for optimizer in optimizers for group in optimizer.param_groups):
                 group["lr"] = recipe.rate(step)
             model.train()
-            with _attention(accelerator.device):
-                losses = model(_to(batch, accelerator.device))
-            accelerator.backward(losses["total"])
+            losses = _add_gradients(accelerator, model, stage, batches)
             accelerator.clip_grad_norm_(parameters.values(), recipe.gradient_limit)
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad()
-            _average(average, parameters, min(recipe.average, (step + 1) / (step + 10)))
+            if recipe.average:
+                _average(average, parameters, min(recipe.average, (step + 1) / (step + 10)))
             _smooth(recent, losses)
             bar.update()
             done = step + 1
             if chief and done % rhythm.log_steps == 0:
                 _log(log, bar, done, recipe, recent)
-            if stopped:
+                accelerator.log(recent, step=done)
+            now = time.monotonic()
+            last = done == recipe.steps and math.isfinite(rhythm.sheet_seconds)
+            # What one process decides by its clock all must do together.
+            stop, due, look = _agreed(
+                accelerator,
+                bool(stopped),
+                now - saved >= rhythm.save_seconds and done < end,
+                now - drawn >= rhythm.sheet_seconds or last,
+            )
+            if stop:
                 save(done)
                 raise KeyboardInterrupt
-            now = time.monotonic()
-            if now - saved >= rhythm.save_seconds and done < end:
+            if due:
                 save(done)
                 saved = now
-            last = done == recipe.steps and math.isfinite(rhythm.sheet_seconds)
-            if chief and (now - drawn >= rhythm.sheet_seconds or last):
+            if look and (chief or recipe.shard):
                 with averaged(parameters, average):
-                    draw_sheet(stage, folder, done)
-                    _write(log, {"step": done, "held_out": take_measures(stage)})
+                    if not recipe.shard:  # drawing asks parts for themselves, which sharded ones cannot give
+                        draw_sheet(stage, folder, done)
+                    measures = take_measures(stage)
+                _write(log, {"step": done, "held_out": measures})
+                accelerator.log({f"held_out/{name}": value for name, value in measures.items()}, step=done)
                 drawn = time.monotonic()
         if end > start:
             save(end)
     accelerator.wait_for_everyone()
-    return average
+    accelerator.end_training()
+    return {name: _whole(value) for name, value in average.items()}
+
+
+def _add_gradients(accelerator, model, stage: Stage, batches: Sequence[Any]) -> dict[str, Tensor]:
+    """One step's gradients, from all its batches; gives the losses of all processes together."""
+    counts = _global_counts(accelerator, stage, batches)
+    sums: dict[str, Tensor] = {}
+    for number, batch in enumerate(batches):
+        last = number == len(batches) - 1
+        with nullcontext() if last else accelerator.no_sync(model), _attention(accelerator.device):
+            batch = _to(batch, accelerator.device)
+            losses = model(batch) if counts is None else model(batch, counts)
+            total = losses["total"]
+            accelerator.backward(total if counts is not None or (last and not number) else total / len(batches))
+        share = 1 / len(batches) if counts is None else 1.0
+        for name, value in losses.items():
+            value = value.detach() * share
+            sums[name] = sums[name] + value if name in sums else value
+    if accelerator.num_processes > 1:
+        sums = {name: accelerator.reduce(value, "mean") for name, value in sums.items()}
+    return sums
+
+
+def _global_counts(accelerator, stage: Stage, batches: Sequence[Any]) -> Tensor | None:
+    """What the losses of a step are divided by on each process, so that the mean over the processes is right."""
+    each = [stage.counts(batch) for batch in batches]
+    if any(one is None for one in each):
+        return None
+    counts = torch.stack(each).sum(dim=0).float().to(accelerator.device)
+    return counts if accelerator.num_processes == 1 else accelerator.reduce(counts, "sum") / accelerator.num_processes
+
+
+def _agreed(accelerator, *wishes: bool) -> tuple[bool, ...]:
+    """Each true for all processes where it is for any of them."""
+    if accelerator.num_processes == 1:
+        return wishes
+    flags = torch.tensor([float(wish) for wish in wishes], device=accelerator.device)
+    return tuple(bool(flag) for flag in accelerator.reduce(flags, "sum"))
+
+
+def _recompute_blocks(stage: Stage) -> None:
+    """Let the stage's blocks forget what is inside them until the way back."""
+    for module in stage.modules():
+        if type(module).__name__ in stage.blocks:
+            # Of the instance: names of parameters, and the hooks that sharding puts around a call, stay as they are.
+            module.forward = partial(checkpoint, module.forward, use_reentrant=False)
+
+
+def _whole(value: Tensor) -> Tensor:
+    """A tensor of which each process has a part, put together; others as they are."""
+    return value.full_tensor() if hasattr(value, "full_tensor") else value
+
+
+def _part(value: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor, spread over processes as another one is."""
+    if not hasattr(like, "full_tensor") or hasattr(value, "full_tensor"):
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
+
+
+def _local(value: Tensor) -> Tensor:
+    return value.to_local() if hasattr(value, "to_local") else value
 
 
 class _BlockAttention(TorchFunctionMode):
@@ -179,12 +266,38 @@ def _attention(device: torch.device):
     return _BlockAttention() if device.type == "cpu" else nullcontext()
 
 
-def _accelerator() -> type:
+def _make_accelerator(stage: Stage, recipe: Recipe, folder: Path):
     try:
         from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
+        from accelerate.utils import FullyShardedDataParallelPlugin
     except ImportError as error:
         raise WeGenError("Training needs the package accelerate: pip install 'wegen[train]'.") from error
-    return Accelerator
+    # What an earlier stage in this process was trained with would hold for all others too.
+    AcceleratorState._reset_state()
+    plugin = None
+    if recipe.shard:
+        plugin = FullyShardedDataParallelPlugin(
+            fsdp_version=2,
+            reshard_after_forward=True,
+            auto_wrap_policy="transformer_based_wrap",
+            transformer_cls_names_to_wrap=[name for name in stage.blocks if _has(stage, name)],
+            cpu_ram_efficient_loading=False,
+        )
+    made = Accelerator(
+        mixed_precision=recipe.precision,
+        cpu=not torch.cuda.is_available(),
+        fsdp_plugin=plugin,
+        log_with=recipe.tracker or None,
+        project_dir=str(folder) if recipe.tracker else None,
+    )
+    if recipe.tracker:
+        made.init_trackers(recipe.name or recipe.stage)
+    return made
+
+
+def _has(stage: Stage, name: str) -> bool:
+    return any(type(module).__name__ == name for module in stage.modules())
 
 
 def load_average(folder: Path) -> tuple[int, dict[str, Tensor]]:
@@ -199,6 +312,9 @@ def load_average(folder: Path) -> tuple[int, dict[str, Tensor]]:
 @contextmanager
 def averaged(parameters: Mapping[str, Tensor], average: Mapping[str, Tensor]):
     """Put the averaged weights in place of the trained ones for a while."""
+    if average is parameters:
+        yield
+        return
     kept = {name: value.detach().clone() for name, value in parameters.items()}
     _copy(average, parameters)
     try:
@@ -207,11 +323,19 @@ def averaged(parameters: Mapping[str, Tensor], average: Mapping[str, Tensor]):
         _copy(kept, parameters)
 
 
-def draw_sheet(stage: Stage, folder: Path, step: int) -> Path:
-    """Write the stage's sample sheet."""
+def is_chief() -> bool:
+    """Whether this process is the only one or the first of several: the one that writes results."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def draw_sheet(stage: Stage, folder: Path, step: int) -> Path | None:
+    """Write the stage's sample sheet, if it has one."""
     path = folder / f"sheet-{step:07d}.png"
     with _looking(stage):
-        stage.sheet().save(path)
+        sheet = stage.sheet()
+    if sheet is None:
+        return None
+    sheet.save(path)
     return path
 
 
@@ -283,13 +407,14 @@ def _to(batch: Any, device: torch.device) -> Any:
 
 @torch.no_grad()
 def _average(average: dict[str, Tensor], parameters: Mapping[str, Tensor], decay: float) -> None:
-    torch._foreach_lerp_(list(average.values()), [value.detach() for value in parameters.values()], 1 - decay)
+    now = [_local(value.detach()) for value in parameters.values()]
+    torch._foreach_lerp_([_local(value) for value in average.values()], now, 1 - decay)
 
 
 @torch.no_grad()
 def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
     for name, value in target.items():
-        value.copy_(source[name])
+        value.copy_(_part(source[name], value))
 
 
 def _smooth(recent: dict[str, float], losses: Mapping[str, Tensor]) -> None:
@@ -311,21 +436,68 @@ def _write(log, entry: Mapping[str, Any]) -> None:
     log.flush()
 
 
-def _save(path: Path, step: int, parameters: Mapping[str, Tensor], average: Mapping[str, Tensor], optimizers) -> None:
-    """Write beside the old checkpoint first, so that a stop at any moment leaves a whole one."""
+def _save(
+    path: Path,
+    step: int,
+    parameters: Mapping[str, Tensor],
+    average: Mapping[str, Tensor],
+    optimizers,
+    recipe: Recipe,
+    processes: int,
+    chief: bool,
+) -> None:
+    """Write beside the old checkpoint first, so that a stop at any moment leaves a whole one.
+
+    What is spread over processes is put together, so all of them must call this; the first one writes.
+    """
+    model = {name: _whole(value.detach()) for name, value in parameters.items()}
     state = {
         "step": step,
-        "model": {name: value.detach() for name, value in parameters.items()},
-        "average": dict(average),
-        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+        "model": model,
+        "average": model if average is parameters else {name: _whole(value) for name, value in average.items()},
+        "optimizers": [_whole_state(optimizer.state_dict()) for optimizer in optimizers],
+        "samples": _samples(step, recipe, processes),
     }
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
+    if not chief:
+        return
+    partial_path = path.with_suffix(".partial")
+    torch.save(state, partial_path)
+    os.replace(partial_path, path)
+
+
+def _samples(step: int, recipe: Recipe, processes: int) -> int:
+    """How many samples the first `step` steps have taken."""
+    return step * recipe.accumulate * recipe.batch * processes
+
+
+def _whole_state(state: dict[str, Any]) -> dict[str, Any]:
+    values = {
+        index: {name: _whole(value) if isinstance(value, Tensor) else value for name, value in entry.items()}
+        for index, entry in state["state"].items()
+    }
+    return {**state, "state": values}
+
+
+def _spread_state(state: dict[str, Any], optimizer) -> dict[str, Any]:
+    """A whole optimizer state, spread as the parameters are."""
+    values = [value for group in optimizer.param_groups for value in group["params"]]
+    spread = {
+        index: {
+            name: _part(value, values[index]) if isinstance(value, Tensor) and value.ndim else value
+            for name, value in entry.items()
+        }
+        for index, entry in state["state"].items()
+    }
+    return {**state, "state": spread}
 
 
 def _restore(
-    path: Path, parameters: Mapping[str, Tensor], average: dict[str, Tensor], optimizers, recipe: Recipe
+    path: Path,
+    parameters: Mapping[str, Tensor],
+    average: Mapping[str, Tensor],
+    optimizers,
+    recipe: Recipe,
+    processes: int,
 ) -> int:
     state = torch.load(path, map_location="cpu", weights_only=True)
     expected = {name: tuple(value.shape) for name, value in parameters.items()}
@@ -336,10 +508,18 @@ def _restore(
             f"{path} is of another {recipe.stage} than the configuration describes ({different[0]!r} differs, for one)."
             " Choose another --out, or give back the old sizes."
         )
+    samples = _samples(state["step"], recipe, processes)
+    if state.get("samples", samples) != samples:
+        raise WeGenError(
+            f"{path} was written after {state['samples']} samples in {state['step']} steps; with {processes} devices, "
+            f"batches of {recipe.batch} and {recipe.accumulate} of them a step it would be {samples}. Go on with as "
+            "many samples a step as before, so that none comes twice, or choose another --out."
+        )
     _copy(state["model"], parameters)
-    _copy(state["average"], average)
+    if average is not parameters:
+        _copy(state["average"], average)
     if len(state["optimizers"]) != len(optimizers):
         raise WeGenError(f"{path} was written with another optimizer than {recipe.optimizer!r}. Choose another --out.")
     for optimizer, values in zip(optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(values)
+        optimizer.load_state_dict(_spread_state(values, optimizer))
     return state["step"]

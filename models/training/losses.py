@@ -60,25 +60,54 @@ def agent_outputs(
             drowned by long descriptions otherwise.
         word_weights: `[B, T]`, how much each label weighs beside that; all the same as published.
     """
+    read = agent_predictions(agent, input_ids, labels, cmp_mask, gen_mask, features, fed_features)
+    said = labels[:, 1:] != IGNORED
+    words = F.cross_entropy(read.logits, read.words, reduction="none")
+    weights = (said.sum(dim=1, keepdim=True).clamp(min=1).float() ** -balance).expand(said.shape)[said]
+    if word_weights is not None:
+        weights = weights * word_weights[:, 1:][said]
+    text = _mean(words * weights) / _mean(weights).clamp(min=1e-6)
+    return AgentOutputs(text, read.predicted, read.wanted)
+
+
+class AgentPredictions(NamedTuple):
+    """What the agent predicts in a batch of interleaved sequences, W words and F features in reading order."""
+
+    logits: Tensor
+    """`[W, vocab_size]`, float32."""
+    words: Tensor
+    """`[W]`: the words that should have come."""
+    predicted: Tensor
+    """`[F, D]`, float32."""
+    wanted: Tensor
+    """`[F, D]`: what the features should have been, float32."""
+
+
+def agent_predictions(
+    agent: Agent,
+    input_ids: Tensor,
+    labels: Tensor,
+    cmp_mask: Tensor,
+    gen_mask: Tensor,
+    features: Tensor,
+    fed_features: Tensor | None = None,
+    segments: Tensor | None = None,
+) -> AgentPredictions:
+    """One pass; see `agent_outputs` for the arguments, and `LanguageModel.forward` for `segments`."""
     pictures = (cmp_mask.bool() | gen_mask.bool())[..., None]
     targets = gen_mask.bool()
     embeddings = agent.llm.embed(input_ids)
     read = agent.embed_features(features if fed_features is None else fed_features)
     # `masked_scatter` fills in reading order, which is the order of `features`.
     embeddings = embeddings.masked_scatter(pictures, read.to(embeddings.dtype))
-    hidden = agent.llm(embeddings)
+    hidden = agent.llm(embeddings, segments=segments)
 
     said = labels[:, 1:] != IGNORED
-    words = F.cross_entropy(agent.llm.logits(hidden[:, :-1][said]), labels[:, 1:][said], reduction="none")
-    weights = (said.sum(dim=1, keepdim=True).clamp(min=1).float() ** -balance).expand(said.shape)[said]
-    if word_weights is not None:
-        weights = weights * word_weights[:, 1:][said]
-    text = _mean(words * weights) / _mean(weights).clamp(min=1e-6)
-
+    logits = agent.llm.logits(hidden[:, :-1][said])
     # Each feature is predicted one position before the place where it stands.
     predicted = agent.read_features(hidden[:, :-1][targets[:, 1:]]).float()
     wanted = features.flatten(0, 1)[targets[pictures[..., 0]]].float()
-    return AgentOutputs(text, predicted, wanted)
+    return AgentPredictions(logits, labels[:, 1:][said], predicted, wanted)
 
 
 def agent_losses(outputs: AgentOutputs) -> AgentLosses:

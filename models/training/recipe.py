@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,8 @@ from ..network.configuration import WeGenConfig
 #: the stages of a whole training, in the order in which they need each other
 STAGES = ("tokenizer", "vae", "encoder", "painter", "vae_decoder", "agent")
 TOKENIZER, VAE, ENCODER, PAINTER, VAE_DECODER, AGENT = STAGES
+#: the stages of a finished checkpoint that is trained on, named as its parts are
+UNET, LANGUAGE_MODEL = CHECKPOINT_STAGES = ("unet", "language_model")
 
 
 class RecipeError(WeGenError):
@@ -27,17 +29,28 @@ class Recipe:
     """How one stage trains.
 
     Attributes:
-        stage: name of the stage, one of `STAGES`.
-        model: file with the `WeGenConfig`, beside this file.
+        stage: name of the stage, one of `STAGES`; or, of `CHECKPOINT_STAGES`, the part of a finished checkpoint.
+        model: file with the `WeGenConfig`, beside this file; of no use with a checkpoint.
         steps: optimiser steps in all; may be raised later to train on.
         batch: samples a step on one device.
         learning_rate: reached after `warmup` steps, held, and brought down to 0 over the last `decay` steps.
-        average: decay of the running average of the weights that is exported and drawn with.
+        average: decay of the running average of the weights that is exported and drawn with; 0 keeps none, which saves
+            the memory of a copy.
         seed: of the data and of all noise.
         precision: "bf16" (autocast) or "no".
         optimizer: "adamw", or "muon" for hidden matrices (torch 2.9 or newer) and AdamW for the rest.
         start: a packed folder, relative to the recipe, from which this stage begins; see `PackedStart`. Empty: nothing.
         options: what only this stage knows.
+        checkpoint: for `CHECKPOINT_STAGES` the folder, packed or published, relative to the recipe. Empty: the bundled.
+        data: for these stages the shards, see `DataOptions`.
+        held_out: shards that are measured, and never trained with.
+        lora: see `LoraOptions`; None trains all weights.
+        name: what the trained checkpoint or the LoRA is called.
+        accumulate: batches a step on one device, one after the other: what does not fit at once.
+        recompute: compute the inside of blocks again on the way back instead of keeping it, for less memory.
+        shard: with several devices, spread weights and optimizer over them (FSDP2) instead of copying.
+        tracker: what accelerate logs to beside the log file, such as "tensorboard"; empty is nothing.
+        save_seconds, sheet_seconds: how often the run is saved, and measured and drawn.
     """
 
     stage: str
@@ -55,8 +68,23 @@ class Recipe:
     optimizer: Literal["adamw", "muon"] = "adamw"
     start: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint: str = ""
+    data: Sequence[Mapping[str, Any]] = ()
+    held_out: Sequence[Mapping[str, Any]] = ()
+    lora: Mapping[str, Any] | None = None
+    name: str = ""
+    accumulate: int = 1
+    recompute: bool = False
+    shard: bool = False
+    tracker: str = ""
+    save_seconds: float = 180.0
+    sheet_seconds: float = 180.0
 
     def __post_init__(self):
+        for name in ("steps", "batch", "accumulate"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise RecipeError(f"{name} is {value!r}; it must be a whole number of 1 or more.")
         if self.optimizer not in ("adamw", "muon"):
             raise RecipeError(f"The optimizer is {self.optimizer!r}; it must be 'adamw' or 'muon'.")
 

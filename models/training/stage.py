@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
+import torch
 from PIL import Image
 from torch import Tensor, nn
 
@@ -13,17 +14,36 @@ from torch import Tensor, nn
 class Stage(nn.Module, ABC):
     """One stage of training. Parameters that ask for gradients are trained; the rest is frozen and not saved."""
 
+    blocks: ClassVar[tuple[str, ...]] = ()
+    """Class names of the repeated modules: what is sharded over devices, and recomputed on the way back, one by one."""
+
+    processes: int = 1
+    """How many processes share a step, for stages that sort the samples of one among themselves; the loop sets it."""
+
     @abstractmethod
     def batch(self, first: int, count: int) -> Any:
         """Samples `first` ... `first + count - 1` of the endless sequence, on the CPU; the same at every call."""
 
-    @abstractmethod
-    def forward(self, batch: Any) -> Mapping[str, Tensor]:
-        """Scalar losses by name; "total" is the one that is minimised. Noise comes from the global generator."""
+    def counts(self, batch: Any) -> Tensor | None:
+        """How much of each kind a batch has, `[N]`, where losses are sums divided by that; None where they are means.
+
+        The loop adds the counts of all batches of a step, over all processes, and gives them to `forward`: so that it
+        makes no difference how a step is spread.
+        """
+        return None
 
     @abstractmethod
-    def sheet(self) -> Image.Image:
-        """A picture that shows what the stage can do by now, from held-out samples."""
+    def forward(self, batch: Any, counts: Tensor | None = None) -> Mapping[str, Tensor]:
+        """Scalar losses by name; "total" is the one that is minimised.
+
+        Args:
+            batch: what `batch` made, on the device.
+            counts: to divide by, for stages that have `counts`; default those of the batch itself.
+        """
+
+    def sheet(self) -> Image.Image | None:
+        """A picture that shows what the stage can do by now, from held-out samples; None where there is none to see."""
+        return None
 
     def measure(self) -> Mapping[str, float]:
         """Numbers on held-out samples for the log, taken whenever a sheet is drawn."""
@@ -38,3 +58,8 @@ class Stage(nn.Module, ABC):
         trained = self.trained()
         linear = (f"{name}.weight" for name, module in self.named_modules() if isinstance(module, nn.Linear))
         return frozenset(name for name in linear if name in trained)
+
+
+def sample_generator(seed: int, number: int) -> torch.Generator:
+    """Random numbers of one sample, the same on every device and however many there are."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + number) % 2**63)

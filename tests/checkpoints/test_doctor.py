@@ -3,7 +3,7 @@
 import pytest
 import torch
 from comfyui_wegen.models.checkpoints.doctor import examine, machine
-from comfyui_wegen.models.checkpoints.needs import advice, how_it_runs, needs, table
+from comfyui_wegen.models.checkpoints.needs import advice, command, how_it_runs, needs, table
 from comfyui_wegen.models.checkpoints.random_weights import make_random
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint, part_file
 from comfyui_wegen.models.network.configuration import WeGenConfig
@@ -29,13 +29,27 @@ def test_bytes_are_those_of_the_files(tmp_path):
 
 
 def test_advice_follows_the_card_and_the_memory(published):
-    assert advice(published, 16, 64) == "bf16"
-    assert advice(published, 12, 32) == "int8"
-    assert advice(published, 6, 16) == "int8"
-    assert how_it_runs(published, "bf16", 24, 16) == "read from disk"
+    assert set(advice(published, 16, 64).values()) == {"bf16"}
+    # The language model does not fit a card of 12 GB in 16 bits.
+    middle = advice(published, 12, 64)
+    assert middle["language_model"] == "int8" and middle["unet"] == "bf16"
+    assert advice(published, 8, 16)["language_model"] == "w4a8"
+    small = advice(published, 24, 16)
+    assert sum(part.weights[small[part.part]] for part in published) <= 11 * 2**30
+    assert how_it_runs(published, advice(published, 8, 32), 8, 32) == "part by part"
+    assert how_it_runs(published, "bf16", 24, 24) == "part by part, read again"
+    assert how_it_runs(published, "bf16", 8, 32) == "partly streamed"
     assert how_it_runs(published, "int8", 24, 32) == "all loaded"
     assert how_it_runs(published, "bf16", 1, 64) == "too small"
+    assert how_it_runs(published, "bf16", 0, 16) == "too small"
+    assert how_it_runs(published, "bf16", 0, 64) == "all loaded"
+    assert how_it_runs(published, "int8", 24, 16) == "all loaded"
     assert table(published).count("\n") == 14
+
+
+def test_the_command_is_what_was_advised():
+    chosen = {"vision_encoder": "bf16", "language_model": "int8", "unet": "bf16", "vae": "w4a8"}
+    assert command(chosen) == "--dtype bf16 --part language_model=int8"
 
 
 def test_this_machine_has_memory():

@@ -96,7 +96,7 @@ class ChatPanel:
         self.page.click(".wg-paint-open")
         canvas = self.page.locator(".wg-stage canvas.paint")
         canvas.wait_for()
-        box = self._at_rest(canvas)
+        box = self.at_rest(canvas)
         for (from_x, from_y), (to_x, to_y) in strokes:
             mouse = self.page.mouse
             mouse.move(box["x"] + from_x * box["width"], box["y"] + from_y * box["height"])
@@ -108,7 +108,7 @@ class ChatPanel:
         self.page.click(".wg-done")
         self.page.wait_for_selector(".wg-stage", state="hidden")
 
-    def _at_rest(self, element: Locator) -> dict[str, float]:
+    def at_rest(self, element: Locator) -> dict[str, float]:
         """The box of an element that does not move any more."""
         box: dict[str, float] = {}
         while box != (box := element.bounding_box() or {}) or not box:

@@ -27,6 +27,9 @@ def pixels(client):
 def error_of(client, graph) -> str:
     result = client.run(graph)
     assert result.status in ("error", "rejected"), result.status
+    # The host shows the type before the message.
+    for event in result.events_of("execution_error"):
+        assert event.data["exception_type"] == "WeGen"
     return result.errors[0].message
 
 
@@ -291,7 +294,7 @@ def test_steps_from_a_link_are_checked_too(client):
 
 def test_checkpoint_that_went_away_is_named(client):
     message = error_of(client, {**load("gone"), "save": generate()["save"], "generate": generate()["generate"]})
-    assert "gone" in message
+    assert "gone" in message and "27 GB" in message and "https://github.com/hzphzp/WeGen" in message
 
 
 def test_lora_and_other_patches_reach_the_decoder(pixels):

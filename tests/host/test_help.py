@@ -21,3 +21,9 @@ def test_each_node_has_a_page_that_names_its_inputs_and_outputs(client, nodes):
         names = [name for kind in ("required", "optional") for name in node["input"].get(kind, ())]
         for name in [*names, *node["output_name"]]:
             assert f"**{name}**" in page, f"{node_id}: {name}"
+
+
+@pytest.mark.parametrize("word", ["edit", "vlm", "llm", "copilot", "chat"])
+def test_the_search_finds_nodes_by_words_of_the_field(nodes, word):
+    found = {node_id for node_id, node in nodes.items() if word in node.get("search_aliases", ())}
+    assert found & {"WeGenGenerate", "WeGenRefine"}

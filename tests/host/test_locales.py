@@ -1,6 +1,7 @@
 """The pack's translations, as the host serves them: each names nodes, inputs and commands that there are."""
 
 import json
+import re
 
 import pytest
 from support import REPOSITORY
@@ -33,3 +34,17 @@ def test_all_languages_have_the_same_commands():
     files = (REPOSITORY / "locales").glob("*/commands.json")
     commands = [set(json.loads(path.read_text(encoding="utf-8"))) for path in files]
     assert len(commands) > 1 and all(names == commands[0] for names in commands)
+
+
+def test_all_languages_say_all_that_the_panel_says():
+    files = (REPOSITORY / "locales").glob("*/main.json")
+    languages = [json.loads(path.read_text(encoding="utf-8"))["wegen"] for path in files]
+    assert len(languages) > 1
+    for texts in languages:
+        assert texts.keys() == languages[0].keys()
+        assert all(texts.values())
+        for key, text in texts.items():  # what is filled in
+            assert set(re.findall(r"{(\w+)}", text)) == set(re.findall(r"{(\w+)}", languages[0][key])), key
+    scripts = "".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "js").rglob("*.*js"))
+    said = set(re.findall(r"\bt\(\"([\w.]+)\"", scripts))
+    assert said and said <= languages[0].keys(), said - languages[0].keys()

@@ -17,21 +17,21 @@ NANO_NAME = "wegen-nano (bundled)"
 
 # How many pictures each template saves.
 PICTURES = {
-    "text to picture": 4,
-    "reference to picture": 1,
-    "refine with a keep mask": 2,
-    "stock KSampler": 4,
-    "one wish, nine pictures": 9,
-    "chat of four turns": 4,
-    "two references": 3,
-    "keep mask with any model": 3,
-    "fork and compare": 2,
-    "chat with any workflow": 1,
-    "chat with a checkpoint": 1,
+    "01 text to picture": 4,
+    "03 reference to picture": 1,
+    "05 refine with a keep mask": 2,
+    "08 stock KSampler": 4,
+    "02 one wish, nine pictures": 9,
+    "06 chat of four turns": 4,
+    "04 two references": 3,
+    "09 keep mask with any model": 3,
+    "07 fork and compare": 2,
+    "10 chat with any workflow": 1,
+    "11 chat with a checkpoint": 1,
 }
-NO_WEGEN = {"chat with any workflow", "chat with a checkpoint"}  # need none of its models
-CHECKPOINT = "chat with a checkpoint"  # needs one that no test machine has
-SIZES = {"chat with any workflow": (512, 512)}
+NO_WEGEN = {"10 chat with any workflow", "11 chat with a checkpoint"}  # need none of its models
+CHECKPOINT = "11 chat with a checkpoint"  # needs one that no test machine has
+SIZES = {"10 chat with any workflow": (512, 512)}
 SIZE = (128, 128)  # of the pictures of all others
 FLAT = 5.0  # standard deviation of 8-bit pixels below which a picture shows nothing
 
@@ -216,7 +216,7 @@ def test_a_checkpoint_is_all_that_its_template_lacks(client, server, opened):
 
 
 def test_what_any_workflow_may_not_change_is_unchanged(client, first_run):
-    run = first_run(template("chat with any workflow"))
+    run = first_run(template("10 chat with any workflow"))
     (turn,), (result,) = nodes_of(run.prompt, "WeGenTurn"), nodes_of(run.prompt, "WeGenResult")
     looked = {
         **run.prompt,
@@ -232,7 +232,7 @@ def test_what_any_workflow_may_not_change_is_unchanged(client, first_run):
 
 
 def test_kept_pixels_are_unchanged(client, first_run):
-    run = first_run(template("refine with a keep mask"))
+    run = first_run(template("05 refine with a keep mask"))
     (generate,), (refine,) = nodes_of(run.prompt, "WeGenGenerate"), nodes_of(run.prompt, "WeGenRefine")
     before = pixels(client, run.result, reader(run.prompt, generate, 0, "SaveImage"))
     after = pixels(client, run.result, reader(run.prompt, refine, 0, "SaveImage"))
@@ -246,10 +246,10 @@ def test_kept_pixels_are_unchanged(client, first_run):
 @pytest.mark.parametrize(
     ("name", "painter"),
     [
-        ("text to picture", "WeGenGenerate"),
-        ("refine with a keep mask", "WeGenRefine"),
-        ("stock KSampler", "KSampler"),
-        ("one wish, nine pictures", "WeGenGenerate"),
+        ("01 text to picture", "WeGenGenerate"),
+        ("05 refine with a keep mask", "WeGenRefine"),
+        ("08 stock KSampler", "KSampler"),
+        ("02 one wish, nine pictures", "WeGenGenerate"),
     ],
 )
 def test_more_steps_do_not_ask_the_language_model_again(client, opened, name, painter):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from comfy.patcher_extension import CallbacksMP
 from comfy_execution.utils import get_executing_context
 from server import PromptServer
 
+from ...models.checkpoints.lora import Lora
 from ...models.checkpoints.reader import open_checkpoint
 from ...models.checkpoints.tokenizer import Tokenizer
 from ...models.checkpoints.wegen import WeGen
@@ -25,6 +27,7 @@ from ...models.network.prefixes import PrefixCache
 from ...models.prompting.decoding import OnStep
 from ...models.values import Chat, References
 from .loading import compute_dtype, load_part
+from .lora import add_lora
 from .parts import PREFIXES
 
 #: turns whose words and features are kept; each holds on to its chat's pictures
@@ -52,6 +55,19 @@ class WeGenBundle:
         self._answers: OrderedDict[Hashable, Any] = OrderedDict()
         self._painted: list[tuple[Hashable, TurnResult]] = []
         self._read: tuple[Chat, Chat] | None = None  # the last chat with pictures of other models, and as it was read
+
+    def with_lora(self, lora: Lora, strength: float) -> WeGenBundle:
+        """The same bundle with a LoRA on its language model; the weights are shared, the host adds it where they load.
+
+        Raises:
+            WeGenError: the LoRA is of another part or model, or the strength out of range.
+        """
+        other = copy(self)
+        other.patcher = add_lora(self.patcher, lora, strength)
+        # What was learned since is not of the closed world any more.
+        other.config = self.config.with_open_language()
+        other._answers, other._painted, other._read = OrderedDict(), [], None
+        return other
 
     def __repr__(self) -> str:
         return f"WeGenBundle({self.config.name})"

@@ -15,6 +15,10 @@ from ...models.media.chat_file import SUFFIX
 KEY = "wegen"
 LONGEST_NAME, LONGEST_PATH = 200, 1000
 """Bytes of a name to save under, and of one with its folders; the host and this pack put numbers and endings behind."""
+PUBLISHED = (
+    "The page https://github.com/hzphzp/WeGen links the published one: 27 GB once 'wegen convert --dtype bf16' has "
+    "packed it, about twice that as it is."
+)
 BUNDLED = {"wegen-nano (bundled)": BUNDLED_FOLDER}
 
 
@@ -52,7 +56,7 @@ def checkpoint_folder(name: str) -> Path:
     places = ", ".join(folder_paths.get_folder_paths(KEY))
     raise WeGenError(
         f"There is no WeGen checkpoint {name!r}. Known are: {', '.join(list_checkpoints()) or 'none'}. "
-        f"Checkpoint folders belong into {places}."
+        f"Checkpoint folders belong into {places}. {PUBLISHED}"
     )
 
 

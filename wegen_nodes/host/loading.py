@@ -45,9 +45,10 @@ def load_part(folder: str, part: str, precision: str = "default", disable_dynami
             are then read at once.
     """
     checkpoint = open_checkpoint(folder)
+    config = checkpoint.config
     classes = {
-        "vision_encoder": lambda **kw: VisionEncoder(checkpoint.config.vision, **kw),
-        "language_model": lambda **kw: Agent(checkpoint.config, **kw),
+        "vision_encoder": lambda **kw: VisionEncoder(config.vision, **kw),
+        "language_model": lambda **kw: Agent(config, **kw),
     }
     build = classes[part]
     tensors = checkpoint.parts[part]

@@ -23,10 +23,12 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from ...models.checkpoints.reader import REOPEN_AFTER, Part, StoredTensor, file_stamp
+from ...models.checkpoints.reader import Part, StoredTensor, file_stamp
 from ...models.errors import WeGenError
 
 GIB = 2**30
+MAPPED = GIB
+"""Bytes read from one mapping of a published file before it is let go."""
 SPARE = GIB
 """Bytes of memory that are left to everything else when a part is read."""
 PREFIXES = "wegen_prefixes"
@@ -99,6 +101,12 @@ class Weights:
             _take(module, attributes)
         _read_parts.discard(self)
 
+    def in_memory(self) -> int:
+        """Bytes of the weights that are in the machine's memory, not on a card."""
+        model = self._owner() if self._owner is not None else None
+        weights = () if model is None or not self.present else network_of(model).parameters()
+        return sum(value.nbytes for value in weights if value.device.type == "cpu")
+
     def drop(self) -> None:
         """Unload it as the host would, and let the weights go."""
         model = self._owner() if self._owner is not None else None
@@ -126,7 +134,7 @@ class Weights:
         for key in list(names):
             comfy.model_management.throw_exception_if_processing_interrupted()
             # Pages of a mapped file that were read count as this process's memory until the mapping goes.
-            if mapped > REOPEN_AFTER:
+            if mapped > MAPPED:
                 names, mapped = self._open_names(), 0
             value = Part(self.title, {key: names[key]})[key]
             mapped += value.nbytes if names[key].mapped else 0
@@ -166,7 +174,7 @@ def make_room(wanted: Weights) -> None:
     for other in sorted(_read_parts, key=lambda one: one.last_used):
         if psutil.virtual_memory().available >= wanted.bytes + SPARE:
             return
-        if other is not wanted:
+        if other is not wanted and other.in_memory():
             other.drop()
     left = psutil.virtual_memory().available + psutil.swap_memory().free
     if left < wanted.bytes:

@@ -1,10 +1,11 @@
-"""What a vision-language model answers, read and checked: each answer that is not of use has a reason, none an error."""
+"""What a vision-language model answers, read and checked: what is of no use has a reason, and none ends in a crash."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 MOST_WORDS = 400  # of a whole answer
@@ -12,18 +13,16 @@ MOST_NAMES = 20
 MOST_NAME_WORDS = 5
 INSTRUCTION_WORDS = (2, 60)
 CAPTION_WORDS = (3, 120)
+_MOST_BEGINS = 20  # places in an answer at which JSON is looked for
 _SHOWN = 80  # characters of an answer that a reason quotes
 
 # Small words tell languages apart. Those that several of these languages have are left out.
-_ENGLISH = frozenset(
-    "the an of to is are and with on it at from by this that there into has have its their while up down one two left "
-    "right behind front near move make let".split()
-)
-_OTHERS = frozenset(
-    "der die das und ist ein eine einen dem den mit auf nach von le les et est une dans avec sur vers du au el los las "
-    "y es con del por il lo gli di che un una uno per della nel em uma os com para na het een van naar op och att som "
-    "ett jest nie na się do".split()
-)
+_ENGLISH_WORDS = """the of to is are and with on it at from by this that there into has have its their while up down one
+two left right behind front near move make let"""
+_OTHER_WORDS = """der das und ist ein eine einen dem den mit auf nach von le les et est une dans avec sur vers du au el
+los las y es con del por il lo gli che un una uno per della nel em uma os com para na het een van naar op och att som
+ett jest nie na"""
+_ENGLISH, _OTHERS = frozenset(_ENGLISH_WORDS.split()), frozenset(_OTHER_WORDS.split())
 
 
 class AnswerError(ValueError):
@@ -31,7 +30,8 @@ class AnswerError(ValueError):
 
     def __init__(self, reason: str, answer: str):
         self.reason = reason
-        self.detail = " ".join(answer.split())[:_SHOWN]
+        shown = "".join(letter if letter.isprintable() else " " for letter in answer)
+        self.detail = " ".join(shown.split())[:_SHOWN]
         super().__init__(f"{reason}: {self.detail}")
 
 
@@ -98,7 +98,7 @@ def _json(answer: str) -> Any:
         raise AnswerError("too_long", answer)
     if not _is_latin(text):
         raise AnswerError("wrong_language", answer)
-    for begin in re.finditer(r"[\[{]", text):
+    for begin in islice(re.finditer(r"[\[{]", text), _MOST_BEGINS):
         try:
             return json.JSONDecoder().raw_decode(text, begin.start())[0]
         except (ValueError, RecursionError):

@@ -93,17 +93,19 @@ def _change_of(
         if whole and (sizes <= 1 / thresholds.grown).all():
             return {"change": "shrinks", "factor": round(float(sizes.mean()), 3)}
         return None
+    if not (track.visible(before) or track.visible(after)):
+        return None
+    if _visible_share(track, before if track.visible(before) else after) < thresholds.seen:
+        return None  # whether no more than an edge of it is there or not, nobody would tell of
     if track.visible(before):
         place = _through(camera, track.boxes[before])
         if _outside(place, width, height):
             return None  # it stands still, and the view left it behind
         return {"change": "goes", "side": _side(track, range(after, before, -1), width, height)}
-    if track.visible(after):
-        inverse = np.linalg.inv(np.vstack([camera, (0, 0, 1)]))[:2]
-        if _outside(_through(inverse, track.boxes[after]), width, height):
-            return None
-        return {"change": "comes", "side": _side(track, range(before, after), width, height)}
-    return None
+    inverse = np.linalg.inv(np.vstack([camera, (0, 0, 1)]))[:2]
+    if _outside(_through(inverse, track.boxes[after]), width, height):
+        return None
+    return {"change": "comes", "side": _side(track, range(before, after), width, height)}
 
 
 def _through(matrix: np.ndarray, box: Sequence[float]) -> np.ndarray:

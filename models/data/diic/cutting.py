@@ -70,13 +70,16 @@ class CutScenes:
             rotated = frame.turned
         if not times:
             raise VideoError("empty", video.broken)
+        stated = video.stated_seconds
         if len(times) == 1:
+            if video.broken or (stated or 0) > SLACK:
+                raise VideoError("truncated", f"1 frame of {stated or 0:.2f} s can be decoded. {video.broken}".strip())
             raise VideoError("one_frame")
         cuts += [cut.frame_num for cut in detector.post_process(timecode(len(times) - 1))]
         notes = _notes(np.array(times), rotated)
         scenes = list(pairwise([*sorted(set(cuts)), len(times)]))
         step = (times[-1] - times[0]) / (len(times) - 1)
-        stated, decoded = video.stated_seconds, times[-1] + step
+        decoded = times[-1] + step
         short = stated is not None and decoded < min(stated * SHORT_OF_ITS_END, stated - SLACK)
         clips: list[Clip] = []
         for first, last in scenes:

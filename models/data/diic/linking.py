@@ -54,10 +54,28 @@ def box_iou(one: Sequence[float], other: Sequence[float]) -> float:
     return width * height / (sum(areas) - width * height)
 
 
-def without_doubles(detections: Sequence[Detection], most_shared: float = 0.7) -> list[Detection]:
+def different(detections: Sequence[Detection], masks: Sequence[np.ndarray], alike: float) -> list[int]:
+    """Which of a frame's detections are things of their own, the best first: those whose mask (bool `[H, W]`) shares
+    less than `alike`, of both areas together, with that of any better one."""
+    kept: list[int] = []
+    for number in sorted(range(len(detections)), key=lambda one: _rank(detections[one])):
+        if masks[number].any() and all(_shared(masks[number], masks[other]) < alike for other in kept):
+            kept.append(number)
+    return kept
+
+
+def _shared(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one & other).sum() / (one | other).sum())
+
+
+def _rank(detection: Detection) -> tuple[float, str, tuple[float, ...]]:
+    return -detection.score, detection.name, detection.box
+
+
+def without_doubles(detections: Sequence[Detection], most_shared: float = 0.85) -> list[Detection]:
     """The best detection of each place, whatever it is called: those that share less with any better one."""
     kept: list[Detection] = []
-    for one in sorted(detections, key=lambda one: (-one.score, one.name, one.box)):
+    for one in sorted(detections, key=_rank):
         if all(box_iou(one.box, other.box) < most_shared for other in kept):
             kept.append(one)
     return kept
@@ -137,12 +155,14 @@ class LinkDetections:
         reach: how far from the place expected a thing may be, in its own sizes, and half as far again for each frame
             that it was hidden.
         dearest: cost from which on nothing is linked, 0..2.
+        alike: shared area of two masks, of both together, from which on they are one thing under two names.
     """
 
     segmenter: Segmenter = field(default_factory=WholeBoxes)
     patience: float = 6.0
     reach: float = 2.0
     dearest: float = 1.2
+    alike: float = 0.7
     kept: Kept = Kept()
     name: str = "track"
 
@@ -152,9 +172,10 @@ class LinkDetections:
     def _track(self, clip: Clip) -> Clip:
         tracks: list[_Open] = []
         for frame in range(len(clip.frames)):
-            detections = [one for one in without_doubles(clip.detections[frame])]
+            detections = clip.detections[frame]
             masks = self.segmenter.segment(clip, frame, [one.box for one in detections])
-            self._link(clip, frame, tracks, detections, masks)
+            kept = different(detections, masks, self.alike)
+            self._link(clip, frame, tracks, [detections[n] for n in kept], [masks[n] for n in kept])
         tracks = _without_breaks(tracks)
         length = range(len(clip.frames))
         masks = [[track.masks.get(frame) for frame in length] for track in tracks]
@@ -176,8 +197,6 @@ class LinkDetections:
             rows, columns = linear_sum_assignment(np.minimum(cost, _FORBIDDEN))
             links = {c: waiting[r] for r, c in zip(rows, columns, strict=True) if cost[r, c] <= self.dearest}
         for number, one in enumerate(detections):
-            if not masks[number].any():
-                continue
             track = links.get(number)
             if track is None:
                 track = _Open(one.name, boxes[number], colours[number], colours[number], frame)

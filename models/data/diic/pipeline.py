@@ -203,4 +203,4 @@ def model_pipeline(
         if language_model
         else StageSpec("caption", "places"),
     }
-    return Pipeline(tuple(specs.get(name, StageSpec(name)) for name in ORDER), seed=seed)
+    return Pipeline(tuple(specs.get(name) or StageSpec(name) for name in ORDER), seed=seed)

@@ -1,7 +1,7 @@
 """What the vision-language model is asked."""
 
-NAME = """These are pictures of one video clip, in their order. Which things, animals and people can be seen clearly and \
-followed through it? Leave out the ground, the sky and what is everywhere. Say what tells them apart: "red car".
+NAME = """These are pictures of one video clip, in their order. Which things, animals and people can be seen clearly \
+and followed through it? Leave out the ground, the sky and what is everywhere. Say what tells them apart: "red car".
 
 Answer in English with JSON alone, at most {most} things: {{"things": ["red car", "old man", ...]}}"""
 

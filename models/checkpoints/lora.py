@@ -1,0 +1,169 @@
+"""LoRA files: a small change of one part of a checkpoint, in the form that ComfyUI's own loader reads.
+
+Layer X of a part has `<prefix>_<X with _ for .>.lora_down.weight` `[r, in, ...]`, `.lora_up.weight` `[out, r, ...]`
+and `.alpha`, the number by which their product counts, times 1 / r. Prefixes tell the part: a file of the UNet is what
+every LoRA loader of ComfyUI takes, one of the language model (with its two projectors) is for WeGen Load LoRA.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..errors import WeGenError
+
+PREFIXES = {"unet": "lora_unet_", "language_model": "lora_language_model_"}
+"""Of the layers of each part that a LoRA can change."""
+DOWN, UP, ALPHA = ".lora_down.weight", ".lora_up.weight", ".alpha"
+LARGEST_STRENGTH = 100.0
+"""Either way, as of ComfyUI's own sliders."""
+
+
+class LoraError(WeGenError):
+    """A LoRA file that cannot be read or does not fit; the message names the file and the layer."""
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """The change of one weight: `scale * up @ down`."""
+
+    down: Tensor
+    up: Tensor
+    scale: float
+
+    def difference(self, shape: Sequence[int]) -> Tensor:
+        """What is added to a weight of this shape, in float32."""
+        return self.scale * (self.up.float().flatten(1) @ self.down.float().flatten(1)).reshape(tuple(shape))
+
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Whether it is the change of a weight of this shape."""
+        inside = math.prod(shape[1:])
+        return len(self.down) == self.up[0].numel() and len(self.up) == shape[0] and self.down[0].numel() == inside
+
+
+@dataclass(frozen=True)
+class Lora:
+    """An opened LoRA file.
+
+    Attributes:
+        changes: of each layer, by the layer's name in the file, without endings.
+        about: what the file says of itself.
+    """
+
+    file: Path
+    part: str
+    changes: Mapping[str, LowRank]
+    about: Mapping[str, str] = field(default_factory=dict)
+
+    def by_layer(self, module: nn.Module) -> dict[str, LowRank]:
+        """The changes by the names of the layers of `module`, the part that this is a LoRA of.
+
+        Raises:
+            LoraError: it was made for another model.
+        """
+        # Names with dots in them cannot be told from names in the file, so it is the model's that are written out.
+        names = {layer_key(self.part, name): name for name, _ in module.named_modules()}
+        for key, change in self.changes.items():
+            weight = None if key not in names else getattr(module.get_submodule(names[key]), "weight", None)
+            if key not in names:
+                raise LoraError(f"{self.file}: the model has no layer {key!r}. The LoRA is for another model.")
+            if weight is not None and not change.fits(weight.shape):
+                raise LoraError(
+                    f"{self.file}: {key!r} changes a weight of {len(change.up)} x {change.down[0].numel()} numbers, "
+                    f"the model's is {' x '.join(map(str, weight.shape))}. The LoRA is for another model."
+                )
+        return {names[key]: change for key, change in self.changes.items()}
+
+
+def layer_key(part: str, name: str) -> str:
+    """What layer `name` of a part is called in a LoRA file, without endings."""
+    return PREFIXES[part] + name.replace(".", "_")
+
+
+def read_lora(file: str | Path) -> Lora:
+    """Open a LoRA file.
+
+    Raises:
+        LoraError: there is no such file, or it is not a LoRA of WeGen's UNet or language model.
+    """
+    file = Path(file).expanduser()
+    if not file.is_file():
+        raise LoraError(f"There is no LoRA file {file}.")
+    try:
+        with safe_open(file, framework="pt") as handle:
+            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
+            about = dict(handle.metadata() or {})
+    except (SafetensorError, OSError, ValueError) as error:
+        raise LoraError(f"{file} is not a readable safetensors file: {error}") from error
+    parts = {part for part, prefix in PREFIXES.items() for key in tensors if key.startswith(prefix)}
+    strange = [
+        key for key in tensors if not (key.startswith(tuple(PREFIXES.values())) and key.endswith((DOWN, UP, ALPHA)))
+    ]
+    if len(parts) != 1 or strange:
+        raise LoraError(
+            f"{file} is no LoRA of WeGen{f': it holds {strange[0]!r}' if strange else ''}. WeGen's own are made by "
+            "`wegen train lora`; LoRAs of other models do not fit."
+        )
+    changes: dict[str, LowRank] = {}
+    for key in sorted({key[: -len(end)] for key in tensors for end in (DOWN, UP, ALPHA) if key.endswith(end)}):
+        down, up = tensors.get(key + DOWN), tensors.get(key + UP)
+        if down is None or up is None or not down.is_floating_point() or not up.is_floating_point():
+            raise LoraError(f"{file}: {key!r} lacks {DOWN!r} or {UP!r}. The file is incomplete.")
+        if min(down.ndim, up.ndim) < 2 or min(down.numel(), up.numel()) == 0:
+            raise LoraError(f"{file}: {key!r} has factors of {list(up.shape)} and {list(down.shape)} numbers.")
+        alpha = tensors.get(key + ALPHA)
+        changes[key] = LowRank(down, up, 1.0 if alpha is None else float(alpha) / len(down))
+    return Lora(file, parts.pop(), changes, about)
+
+
+def write_lora(file: Path, part: str, changes: Mapping[str, LowRank], about: Mapping[str, str]) -> Path:
+    """Write the changes of layers (by the model's own names) in 16 bits.
+
+    Args:
+        file: written over where it exists; whole or not at all.
+        part: "unet" or "language_model".
+        changes: of each layer.
+        about: strings for the file's header.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, change in changes.items():
+        key = layer_key(part, name)
+        tensors[key + DOWN] = change.down.to(torch.float16).contiguous()
+        tensors[key + UP] = change.up.to(torch.float16).contiguous()
+        tensors[key + ALPHA] = torch.tensor(change.scale * len(change.down))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    save_file(tensors, partial, metadata={"format": "pt", **about})
+    partial.chmod(0o644)  # safetensors makes files that only their owner can read
+    partial.replace(file)
+    return file
+
+
+def check_strength(strength: float) -> float:
+    """The strength; raises WeGenError for one that no slider gives."""
+    if not -LARGEST_STRENGTH <= strength <= LARGEST_STRENGTH:
+        raise WeGenError(
+            f"A LoRA's strength is {strength}; it must be from {-LARGEST_STRENGTH:g} to {LARGEST_STRENGTH:g}."
+        )
+    return strength
+
+
+@torch.no_grad()
+def merge(module: nn.Module, lora: Lora, strength: float = 1.0) -> None:
+    """Add a LoRA to the weights of the part that it is of, for good.
+
+    Raises:
+        LoraError: it was made for another model.
+        WeGenError: the strength is out of range.
+    """
+    check_strength(strength)
+    for name, change in lora.by_layer(module).items():
+        weight = module.get_submodule(name).weight
+        weight.copy_(weight.float() + strength * change.difference(weight.shape).to(weight.device))

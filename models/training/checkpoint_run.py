@@ -1,0 +1,145 @@
+"""Training a finished checkpoint on: whole, or a LoRA beside it, from one recipe and folders of shards."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..bundled import BUNDLED
+from ..checkpoints.loading import fill
+from ..checkpoints.lora import write_lora
+from ..checkpoints.reader import PARTS, Checkpoint, open_checkpoint
+from ..checkpoints.writer import Entry, PartLayout, new_folder, write_folder
+from ..network.agent import Agent
+from ..network.decoder import empty_decoder
+from ..network.vision_encoder import VisionEncoder
+from .adapters import LoraOptions, add_adapters, changes_of, fill_frozen, has_adapters
+from .language_stage import LanguageOptions, LanguageStage
+from .recipe import CHECKPOINT_STAGES, UNET, Recipe, RecipeError, build, read_recipe
+from .sources import Mixture
+from .stage import Stage
+from .unet_stage import UNetOptions, UNetStage
+
+PACKED = "packed"
+ATTRIBUTES = {"unet": "unet", "language_model": "agent"}
+"""What the part that is trained is called in its stage."""
+
+
+@dataclass(frozen=True)
+class CheckpointRun:
+    """One recipe of a stage of `CHECKPOINT_STAGES`.
+
+    Attributes:
+        file: the recipe.
+        out: folder of the run; checkpoint, log and results are in it, below the stage's name.
+    """
+
+    file: Path
+    out: Path
+
+    @property
+    def recipe(self) -> Recipe:
+        recipe = read_recipe(self.file)
+        if recipe.stage not in CHECKPOINT_STAGES:
+            raise RecipeError(f"{self.file} is of the stage {recipe.stage!r}, not of a finished checkpoint.")
+        return recipe
+
+    @property
+    def folder(self) -> Path:
+        return self.out / self.recipe.stage
+
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint that is trained on."""
+        named = self.recipe.checkpoint
+        return open_checkpoint((self.file.parent / Path(named).expanduser()).resolve() if named else BUNDLED)
+
+    def lora(self) -> LoraOptions | None:
+        """None where all weights are trained."""
+        values = self.recipe.lora
+        return None if values is None else build(LoraOptions, values, f"{self.file}: lora")
+
+    def stage(self) -> Stage:
+        """The stage ready to train. Raises WeGenError."""
+        recipe, checkpoint, lora = self.recipe, self.checkpoint(), self.lora()
+        if lora is not None and lora.dtype != torch.float32 and recipe.precision == "no":
+            raise RecipeError(
+                f'{self.file}: a base of {lora.base!r} is computed with in "precision": "bf16", not "no".'
+            )
+        data = self._mixture(recipe.data)
+        held_out = self._mixture(recipe.held_out) if recipe.held_out else None
+        torch.manual_seed(recipe.seed)
+        config, device = checkpoint.config, torch.device("cpu")
+        with torch.device("meta"):
+            vision_encoder = VisionEncoder(config.vision)
+        fill_frozen(vision_encoder, checkpoint.vision_encoder, lora or LoraOptions(base="fp32"))
+        if recipe.stage == UNET:
+            options = build(UNetOptions, recipe.options, f"{self.file}: options")
+            unet, vae = empty_decoder(config)
+            unet = self._trainable(unet, checkpoint, lora)
+            vae = fill(vae, checkpoint.vae, device, torch.float32)
+            stage: Stage = UNetStage(config, options, recipe.seed, vision_encoder, vae, unet, data, held_out)
+        else:
+            options = build(LanguageOptions, recipe.options, f"{self.file}: options")
+            with torch.device("meta"):
+                agent = Agent(config)
+            agent = self._trainable(agent, checkpoint, lora)
+            stage = LanguageStage(
+                config, options, recipe.seed, checkpoint.tokenizer, vision_encoder, agent, data, held_out
+            )
+        return stage
+
+    def _mixture(self, entries) -> Mixture:
+        return Mixture.of(entries, self.file.parent, self.recipe.seed, str(self.file))
+
+    def _trainable(self, module: nn.Module, checkpoint: Checkpoint, lora: LoraOptions | None) -> nn.Module:
+        part = checkpoint.parts[self.recipe.stage]
+        if lora is not None:
+            return add_adapters(fill_frozen(module, part, lora), lora)
+        # Trained weights are held in 32 bits; `precision` says what is computed in.
+        return fill(module, part, torch.device("cpu"), torch.float32).requires_grad_(True)
+
+    def export(self, stage: Stage, average: Mapping[str, Tensor]) -> Path:
+        """Write what was trained: a LoRA file, or the packed folder of the checkpoint with the new part in it.
+
+        Args:
+            stage: as it was trained.
+            average: the weights that `train` gave.
+        """
+        recipe = self.recipe
+        attribute = ATTRIBUTES[recipe.stage]
+        module = getattr(stage, attribute)
+        values = {name.removeprefix(f"{attribute}."): value for name, value in average.items()}
+        if has_adapters(module):
+            name = recipe.name or self.file.stem
+            about = {"wegen_model": self.checkpoint().config.name, "wegen_steps": str(recipe.steps)}
+            file = self.out / f"{name}_{recipe.stage}.safetensors"
+            return write_lora(file, recipe.stage, changes_of(module, values), about)
+        return self._pack(values)
+
+    def _pack(self, values: Mapping[str, Tensor]) -> Path:
+        checkpoint, stage = self.checkpoint(), self.recipe.stage
+        dtypes = {part: torch.float32 if part == "vae" else torch.bfloat16 for part in PARTS}
+
+        def tensor(part: str, key: str) -> Tensor:
+            value = values[key].detach().cpu() if part == stage and key in values else checkpoint.parts[part][key]
+            return value.to(dtypes[part])
+
+        layouts = {
+            part: PartLayout([Entry(key, dtypes[part], stored.shape) for key, stored in tensors.stored.items()])
+            for part, tensors in checkpoint.parts.items()
+        }
+        destination = self.out / PACKED
+        if destination.is_dir():
+            shutil.rmtree(destination)  # what an earlier part of this run gave
+        return write_folder(
+            new_folder(destination),
+            checkpoint.config,
+            checkpoint.tokenizer,
+            layouts,
+            lambda part: (tensor(part, key) for key in checkpoint.parts[part].stored),
+        )

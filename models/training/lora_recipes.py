@@ -1,0 +1,60 @@
+"""The recipes of a LoRA that `wegen train lora` writes down: they can be changed and run again like any others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..network.configuration import WeGenConfig
+from .recipe import LANGUAGE_MODEL, UNET
+
+SMALL = 512
+"""Width of a language model up to which a LoRA learns fast, and the machine is taken to be a small one."""
+KEPT = 1 / 3
+"""Share of the samples that are only kept, where there are any."""
+
+
+def lora_recipes(
+    config: WeGenConfig, name: str, checkpoint: Path | None, samples: Path, keep: Sequence[Path]
+) -> dict[str, dict[str, Any]]:
+    """A recipe for each part that a LoRA changes, by the part's name.
+
+    Args:
+        config: of the checkpoint.
+        name: of the LoRA.
+        checkpoint: its folder; None for the bundled one.
+        samples: shards that are learned.
+        keep: shards on which the model is held to what it does already.
+    """
+    small = config.language.width <= SMALL
+    data: list[dict[str, Any]] = [{"shards": str(samples), "weight": 1.0}]
+    data += [{"shards": str(one), "weight": KEPT / (1 - KEPT) / len(keep), "keep": True} for one in keep]
+    common: dict[str, Any] = {
+        "name": name,
+        "checkpoint": "" if checkpoint is None else str(checkpoint.resolve()),
+        "weight_decay": 0.0,
+        "data": data,
+        "lora": {"rank": 16, "base": "fp32" if small else "int8", "words": small},
+        "recompute": not small,
+    }
+    if small:
+        common |= {"warmup": 20, "average": 0.97, "learning_rate": 3e-3, "batch": 8, "sheet_seconds": 1e9}
+        language = {"steps": 240, "decay": 120, "options": {"tokens": 0, "noise": 0.3, "feature_weight": 3.0}}
+        unet = {"steps": 300, "decay": 150, "batch": 12, "options": {"noise": 0.12, "haze": 1.0, "offset": 0.2}}
+    else:
+        common |= {"warmup": 50, "average": 0.0, "learning_rate": 1e-4, "batch": 1, "accumulate": 8}
+        language = {"steps": 1000, "decay": 500, "options": {"tokens": 2048, "noise": 0.05}}
+        unet = {"steps": 1000, "decay": 500, "options": {"noise": 0.05}}
+    return {
+        LANGUAGE_MODEL: {"stage": LANGUAGE_MODEL, **common, **language},
+        UNET: {"stage": UNET, **common, **unet},
+    }
+
+
+def write_recipe(file: Path, recipe: Mapping[str, Any]) -> Path:
+    """Write a recipe, unless it is there already: then it may have been changed by hand."""
+    if not file.exists():
+        file.write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
+    return file

@@ -1,0 +1,279 @@
+"""Stage "unet" of any checkpoint: the UNet learns to paint pictures of any size from their features.
+
+All weights are trained, or a LoRA beside frozen ones; vision encoder and VAE are always frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from random import Random
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ..media.images import clip_pixels
+from ..network.configuration import WeGenConfig
+from ..network.vision_encoder import VisionEncoder, pool_features
+from ..painting.diffusers_painter import Decoder
+from ..painting.schedule import training_sigmas
+from .adapters import has_adapters, without_adapters
+from .buckets import fit, nearest_bucket
+from .pages import to_pixels
+from .recipe import RecipeError
+from .sheets import grid_sheet
+from .sources import Drawn, Mixture
+from .stage import Stage, sample_generator
+
+POOL = 8
+"""Steps whose pictures are sorted by size together."""
+MEASURED, SHOWN = 32, 8
+"""Held-out pictures that the losses are measured on, and that a sheet shows."""
+
+
+@dataclass(frozen=True)
+class UNetOptions:
+    """How the UNet is trained.
+
+    Attributes:
+        size: side of the square with the area of all buckets; None is the checkpoint's own.
+        noise: largest deviation put on the features.
+        dropped: share of the pictures painted from zeros, for guidance.
+        snr_limit: of the min-SNR weighting; 0 weighs all noise levels the same.
+        haze, offset: see `PainterOptions`.
+        keep_weight: of the distance from what the UNet does without its LoRA, on samples that are only kept.
+    """
+
+    size: int | None = None
+    noise: float = 0.0
+    dropped: float = 0.1
+    snr_limit: float = 5.0
+    haze: float = 0.0
+    offset: float = 0.0
+    keep_weight: float = 1.0
+
+
+class Painting(NamedTuple):
+    """One picture to learn from, and all that chance decides about it."""
+
+    pixels: np.ndarray
+    """uint8 `[H, W, 3]`, of the size of its bucket."""
+    number: int
+    keep: bool
+
+
+class Group(NamedTuple):
+    """Pictures of one size."""
+
+    seen: Tensor
+    """`[B, 3, S, S]`, CLIP-normalised."""
+    pixels: Tensor
+    """`[B, 3, H, W]` in -1..1."""
+    noise: Tensor
+    """`[B, C, h, w]`, of the latents."""
+    feature_noise: Tensor
+    """`[B, K, D]`"""
+    timesteps: Tensor
+    """`[B]`"""
+    shown: Tensor
+    """`[B]`, 0 where the features are dropped."""
+    kept: Tensor
+    """`[B]`, true where the sample is only kept."""
+    counted: Tensor
+    """`[B]`, false for pictures of another process, which stand in so that all processes compute the same shapes."""
+
+
+class UNetStage(Stage):
+    """Predicts the noise in latents of shards' pictures, weighted by min-SNR.
+
+    Args:
+        unet: diffusers', with adapters, or whole.
+        vae: in float32.
+        data: what is learned and what is only kept.
+        held_out: what is measured and shown; None is nothing.
+    """
+
+    blocks = ("BasicTransformerBlock", "ResnetBlock2D")
+
+    def __init__(
+        self,
+        config: WeGenConfig,
+        options: UNetOptions,
+        seed: int,
+        vision_encoder: VisionEncoder,
+        vae: nn.Module,
+        unet: nn.Module,
+        data: Mixture,
+        held_out: Mixture | None = None,
+    ):
+        super().__init__()
+        if data.keeps and not has_adapters(unet):
+            raise RecipeError('Samples to "keep" need a LoRA: they are held to what the UNet does without it.')
+        self.config, self.options, self.seed = config, options, seed
+        self.data, self.held_out = data, held_out
+        self.unet = unet
+        self.vision_encoder = vision_encoder.eval().requires_grad_(False)
+        self.vae = vae.eval().requires_grad_(False)
+        self.register_buffer("sigmas", training_sigmas(config.schedule), persistent=False)
+        # Sizes at which no level of the UNet is left with half a cell.
+        self.step = config.vae.downscale * 2 ** (len(config.unet.block_out_channels) - 1)
+        self.size = options.size or config.size
+        if self.size % self.step:
+            raise RecipeError(f"The size is {self.size}; it must be a multiple of {self.step}.")
+        self._pool = lru_cache(2)(self._make_pool)
+
+    def _make_pool(self, number: int, span: int) -> list[list[Painting]]:
+        """The pictures of `POOL` steps, sorted by size and cut into steps of as many each."""
+        made = self._paintings(self.data.pool(number, span * POOL))
+        rng = Random(f"pool/{self.seed}/{number}")
+        rng.shuffle(made)
+        made.sort(key=lambda one: one.pixels.shape)
+        steps = [made[n * len(made) // POOL : (n + 1) * len(made) // POOL] for n in range(POOL)]
+        rng.shuffle(steps)
+        return steps
+
+    def _paintings(self, drawn: Sequence[Drawn]) -> list[Painting]:
+        made = []
+        for one in drawn:
+            pictures = one.sample.pictures()
+            if pictures:  # chats may have lost all of theirs
+                pixels = Random(f"picture/{self.seed}/{one.number}").choice(pictures).pixels
+                bucket = nearest_bucket(pixels.shape[1], pixels.shape[0], self.size, self.step)
+                made.append(Painting(fit(pixels, bucket), one.number, one.keep))
+        return made
+
+    def batch(self, first: int, count: int) -> tuple[Group, ...]:
+        span = count * self.processes
+        number, place = divmod(first // span, POOL)
+        made = self._pool(number, span)[place]
+        return self._groups(made, made[first % span // count :: self.processes])
+
+    def _groups(self, made: Sequence[Painting], own: Sequence[Painting] | None = None) -> tuple[Group, ...]:
+        """One group for each size among `made`, with those that are `own`; default all of them."""
+        by_size: dict[tuple[int, ...], list[Painting]] = {}
+        for one in made:
+            by_size.setdefault(one.pixels.shape, []).append(one)
+        groups = []
+        for size, group in by_size.items():
+            mine = group if own is None else [one for one in own if one.pixels.shape == size]
+            groups.append(self._group(mine or group[:1], bool(mine)))
+        return tuple(groups)
+
+    def _group(self, made: Sequence[Painting], counted: bool = True) -> Group:
+        config, options = self.config, self.options
+        height, width = made[0].pixels.shape[:2]
+        cell = config.vae.downscale
+        latent = (config.vae.latent_channels, height // cell, width // cell)
+        features = (config.tokens_per_picture, config.vision.width)
+        columns: list[list[Tensor]] = [[], [], [], []]
+        for one in made:
+            generator = sample_generator(self.seed, one.number)
+            noise = torch.randn(latent, generator=generator)
+            noise += options.offset * torch.randn(latent[0], 1, 1, generator=generator)
+            deviation = options.noise * torch.rand(1, generator=generator)
+            columns[0].append(noise)
+            columns[1].append(deviation * torch.randn(features, generator=generator))
+            columns[2].append(torch.randint(0, len(self.sigmas), (), generator=generator))
+            columns[3].append((torch.rand((), generator=generator) >= options.dropped).float())
+        return Group(
+            torch.stack([clip_pixels(Image.fromarray(one.pixels), config.vision.image_size) for one in made]),
+            to_pixels([one.pixels for one in made]),
+            *(torch.stack(column) for column in columns),
+            torch.tensor([one.keep for one in made]),
+            torch.full((len(made),), counted),
+        )
+
+    def counts(self, batch: tuple[Group, ...]) -> Tensor:
+        """Pictures that are learned, and those that are only kept."""
+        kept = sum(int((group.kept & group.counted).sum()) for group in batch)
+        return torch.tensor([sum(int(group.counted.sum()) for group in batch) - kept, kept], dtype=torch.float64)
+
+    @torch.no_grad()
+    def _encode(self, group: Group) -> tuple[Tensor, Tensor]:
+        """Features `[B, K, D]` and scaled latents `[B, C, h, w]`, float32."""
+        kind = self.vision_encoder.pos_embed.dtype
+        seen = self.vision_encoder(group.seen.to(kind)).float()
+        with torch.autocast(group.seen.device.type, enabled=False):
+            latents = self.decoder().encode(group.pixels.permute(0, 2, 3, 1) / 2 + 0.5)
+        return pool_features(seen, self.config.feature_grid), latents.float()
+
+    def forward(self, batch: tuple[Group, ...], counts: Tensor | None = None) -> Mapping[str, Tensor]:
+        learned, kept = (self.counts(batch) if counts is None else counts).float().clamp(min=1e-6).tolist()
+        zero = self.sigmas.new_zeros(())
+        losses = {"noise": zero, "weighted": zero} | ({"kept": zero} if self.data.keeps else {})
+        for group in batch:
+            for name, value in self._errors(group).items():
+                losses[name] = losses[name] + value / (kept if name == "kept" else learned)
+        total = losses["weighted"] + (self.options.keep_weight * losses["kept"] if self.data.keeps else 0.0)
+        return {**losses, "total": total}
+
+    def _errors(self, group: Group) -> dict[str, Tensor]:
+        """Sums over the pictures of a group."""
+        features, latents = self._encode(group)
+        features = (features + group.feature_noise) * group.shown[:, None, None]
+        sigma = self.sigmas[group.timesteps][:, None, None, None]
+        # The UNet sees samples of unit variance, as inference scales them.
+        sample = (latents + sigma * group.noise) / (sigma.square() + 1).sqrt()
+        height, width = group.pixels.shape[-2:]
+        conditions = {
+            "text_embeds": features.mean(dim=1),
+            "time_ids": sample.new_tensor([height, width, 0, 0, height, width]).expand(len(sample), -1),
+        }
+
+        def predict() -> Tensor:
+            return self.unet(
+                sample, group.timesteps, encoder_hidden_states=features, added_cond_kwargs=conditions
+            ).sample.float()
+
+        predicted = predict()
+        squared = (predicted - group.noise).square().mean(dim=(1, 2, 3))
+        sigma = sigma.flatten()
+        weights = torch.ones_like(sigma)
+        if self.options.snr_limit:
+            snr = sigma**-2
+            weights = snr.clamp(max=self.options.snr_limit) / snr
+        weights = weights * sigma.clamp(min=1) ** self.options.haze
+        learned = ~group.kept & group.counted
+        errors = {"noise": squared.detach()[learned].sum(), "weighted": (squared * weights)[learned].sum()}
+        if self.data.keeps:
+            with torch.no_grad(), without_adapters(self.unet):
+                before = predict()
+            moved = (predicted - before).square().mean(dim=(1, 2, 3)) * weights
+            errors["kept"] = moved[group.kept & group.counted].sum()
+        return errors
+
+    def decoder(self) -> Decoder:
+        """The decoder with the UNet as it is now."""
+        return Decoder(self.config, self.unet, self.vae, self.sigmas.device, torch.float32)
+
+    def _held_out(self, count: int) -> list[Painting]:
+        return [] if self.held_out is None else self._paintings(self.held_out.pool(0, count))
+
+    def measure(self) -> Mapping[str, float]:
+        """The losses on held-out pictures, at the same noise every time."""
+        made = self._held_out(MEASURED)
+        batches = [self._groups(made[n : n + 8]) for n in range(0, len(made), 8)]
+        if not batches:
+            return {}
+        counts = torch.stack([self.counts(batch) for batch in batches]).sum(dim=0)
+        sums: dict[str, float] = {}
+        for batch in batches:
+            moved = tuple(Group(*(value.to(self.sigmas.device) for value in group)) for group in batch)
+            for name, value in self(moved, counts).items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+        return sums
+
+    def sheet(self) -> Image.Image | None:
+        """Held-out pictures, and what the UNet paints from their features."""
+        made = [one for one in self._held_out(SHOWN * 4) if one.pixels.shape[0] == one.pixels.shape[1]][:SHOWN]
+        if not made:
+            return None
+        group = self._group(made)
+        features, latents = self._encode(Group(*(value.to(self.sigmas.device) for value in group)))
+        decoder = self.decoder()
+        painted = decoder.paint(features, torch.randn(latents.shape), 20, self.config.guidance_scale)
+        return grid_sheet([group.pixels, decoder.decode(painted).permute(0, 3, 1, 2) * 2 - 1])

@@ -1,0 +1,91 @@
+"""LoRA files: written, read, merged, and refused when they do not fit."""
+
+import json
+
+import pytest
+import torch
+from comfyui_wegen.models.checkpoints.lora import LoraError, LowRank, layer_key, merge, read_lora, write_lora
+from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.network.agent import Agent
+from comfyui_wegen.models.painting.loading import load
+from comfyui_wegen.models.pipeline import Pipeline
+from safetensors.torch import save_file
+from tiny import tiny_config
+
+LAYER = "llm.model.layers.1.mlp.gate_proj"
+
+
+def change(outside=48, inside=32, rank=2, scale=0.5):
+    return LowRank(torch.randn(rank, inside), torch.randn(outside, rank), scale)
+
+
+def test_a_file_is_read_as_it_was_written(tmp_path):
+    written = change()
+    lora = read_lora(write_lora(tmp_path / "a.safetensors", "language_model", {LAYER: written}, {"made": "here"}))
+    assert (lora.part, lora.about["made"]) == ("language_model", "here")
+    read = lora.by_layer(Agent(tiny_config()))[LAYER]
+    assert read.scale == written.scale
+    torch.testing.assert_close(read.difference((48, 32)), written.difference((48, 32)), atol=2e-2, rtol=1e-2)
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_names_are_those_that_stock_loaders_know(tmp_path):
+    assert layer_key("unet", "down_blocks.1.attentions.0.proj_in") == "lora_unet_down_blocks_1_attentions_0_proj_in"
+
+
+def test_merging_adds_the_product_of_the_factors_of_every_kind_of_layer(tmp_path):
+    module = torch.nn.ModuleDict({"line": torch.nn.Linear(6, 5), "conv": torch.nn.Conv2d(3, 4, 3)})
+    before = {name: layer.weight.detach().clone() for name, layer in module.items()}
+    changes = {
+        "line": LowRank(torch.randn(2, 6), torch.randn(5, 2), 0.5),
+        "conv": LowRank(torch.randn(2, 3, 3, 3), torch.randn(4, 2, 1, 1), 2.0),
+    }
+    merge(module, read_lora(write_lora(tmp_path / "a.safetensors", "unet", changes, {})), -0.5)
+    for name, one in changes.items():
+        down, up = one.down.half().float(), one.up.half().float()
+        pattern = "or,rijk->oijk" if name == "conv" else "or,ri->oi"
+        wanted = before[name] - 0.5 * one.scale * torch.einsum(pattern, up.flatten(1), down)
+        torch.testing.assert_close(module[name].weight, wanted)
+
+
+@pytest.mark.parametrize("strength", [float("nan"), 101.0, -float("inf")])
+def test_a_strength_that_no_slider_gives_is_refused(tmp_path, strength):
+    lora = read_lora(write_lora(tmp_path / "a.safetensors", "language_model", {LAYER: change()}, {}))
+    with pytest.raises(WeGenError, match="strength"):
+        merge(Agent(tiny_config()), lora, strength)
+
+
+def test_files_that_are_no_lora_of_this_model_are_refused(tmp_path):
+    agent = Agent(tiny_config())
+    with pytest.raises(LoraError, match="no LoRA file"):
+        read_lora(tmp_path / "absent.safetensors")
+    (tmp_path / "text.safetensors").write_text(json.dumps({"a": 1}))
+    with pytest.raises(LoraError, match="not a readable"):
+        read_lora(tmp_path / "text.safetensors")
+    save_file({"lora_te1_x.lora_up.weight": torch.zeros(2, 2)}, tmp_path / "other.safetensors")
+    with pytest.raises(LoraError, match="lora_te1_x"):
+        read_lora(tmp_path / "other.safetensors")
+    save_file({f"{layer_key('unet', 'x')}.lora_up.weight": torch.zeros(2, 2)}, tmp_path / "half.safetensors")
+    with pytest.raises(LoraError, match="incomplete"):
+        read_lora(tmp_path / "half.safetensors")
+    wrong = write_lora(tmp_path / "wrong.safetensors", "language_model", {LAYER: change(inside=40)}, {})
+    with pytest.raises(LoraError, match="48 x 40 numbers, the model's is 48 x 32"):
+        read_lora(wrong).by_layer(agent)
+    missing = write_lora(tmp_path / "missing.safetensors", "language_model", {"llm.model.layers.9.x": change()}, {})
+    with pytest.raises(LoraError, match="no layer"):
+        read_lora(missing).by_layer(agent)
+
+
+def test_a_pipeline_takes_files_of_both_parts_and_then_any_words(packed_dir, tmp_path):
+    pipeline = Pipeline(*load(packed_dir))
+    attention = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+    files = {
+        write_lora(tmp_path / "l.safetensors", "language_model", {LAYER: change()}, {}): 1.0,
+        write_lora(tmp_path / "u.safetensors", "unet", {attention: change(64, 64)}, {}): 0.5,
+    }
+    language = pipeline.wegen.agent.get_submodule(LAYER).weight.clone()
+    unet = pipeline.decoder.unet.get_submodule(attention).weight.clone()
+    changed = pipeline.with_loras(files)
+    assert not torch.equal(changed.wegen.agent.get_submodule(LAYER).weight, language)
+    assert not torch.equal(changed.decoder.unet.get_submodule(attention).weight, unet)
+    assert changed.wegen.config.world == ""

@@ -1,0 +1,50 @@
+"""`wegen data films`, `video` and `report`, as they are typed."""
+
+import json
+
+import pytest
+from comfyui_wegen.models.cli import main
+from support import NOT_RUN
+
+pytest.importorskip("av", reason=f"{NOT_RUN}annotation of videos, the package av is not installed")
+pytest.importorskip("scenedetect", reason=f"{NOT_RUN}annotation of videos, the package scenedetect is not installed")
+
+
+def test_from_films_to_a_report(tmp_path, capsys):
+    films, out = str(tmp_path / "films"), str(tmp_path / "out")
+    assert main(["data", "films", "--out", films, "--films", "1", "--shots", "1", "--seconds", "2"]) == 0
+    run = ["data", "video", films, "--out", out, "--truth", "--pairs", "2", "--distances", "0.5,1"]
+    assert main(run) == 0
+    assert "samples of 1 clips, 0 clips rejected (1 videos)" in capsys.readouterr().out
+    [record] = [json.loads(line) for line in (tmp_path / "out" / "clips.jsonl").read_text().splitlines()]
+    assert record["pairs"] == 2 and all(one < 1.4 for one in record["distances"])
+    assert main(["data", "report", out, "--samples", "2"]) == 0
+    assert (tmp_path / "out" / "report.html").read_text().count("<article>") == 2
+    assert main(run) == 2 and "already holds finished shards" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.mp4", "--truth"], "There is no nowhere.mp4"),
+        (["."], "Give a detector"),
+        ([".", "--detector", "no folder"], "there is no config.json in it"),
+        ([".", "--truth", "--names", "cat"], "leave out one or the other"),
+        ([".", "--truth", "--distances", "far"], "seconds above 0"),
+        ([".", "--truth", "--distances", "0,1"], "seconds above 0"),
+        ([".", "--truth"], "No video in ."),
+        ([".", "--truth", "--config", "no.json"], "Cannot read no.json"),
+        ([".", "--truth", "--cpus", "2"], "for --engine ray"),
+    ],
+)
+def test_what_users_can_put_right(arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if "--cpus" in arguments:
+        (tmp_path / "film.mp4").touch()
+    assert main(["data", "video", *arguments, "--out", "out"]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_storybook_needs_a_folder(capsys):
+    assert main(["data"]) == 2 and "--out DIR" in capsys.readouterr().err

@@ -1,0 +1,178 @@
+"""Takes the README's pictures of the chat panel: `cd tests && python -m host.take_pictures`.
+
+A real ComfyUI runs a short chat with the bundled model in a headless browser; see `install.py` for where it is found.
+Look at what came out before it is committed: models draw what they like.
+"""
+
+import io
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from browser import find_browser, running
+from PIL import Image
+from playwright.sync_api import Page
+from support import REPOSITORY
+
+from .frontend import FrontEnd
+from .install import HostInstall
+from .panel import ChatPanel
+from .server import ComfyServer
+
+PICTURES = REPOSITORY / "pictures"
+LARGEST = 400_000  # bytes of a picture
+WISH, ORDER, SEED = "a house by the sea", "make it night", 7
+SIDEBAR = 58  # pixels of the host's own icons
+
+PANEL_WIDTH = """
+(width) => {
+    const panel = document.querySelector('.wg-panel').closest('[class*=splitterpanel]')
+    for (const name of ['flexBasis', 'minWidth', 'maxWidth']) panel.style[name] = width
+}
+"""
+
+
+class Film:
+    """Frames of one page, each shown for some time."""
+
+    def __init__(self, page: Page, left: int):
+        self.page = page
+        size = page.viewport_size
+        self.clip = {"x": left, "y": 38, "width": size["width"] - left, "height": size["height"] - 38}
+        self.frames: list[tuple[Image.Image, int]] = []
+
+    def take(self, milliseconds: int) -> None:
+        shot = self.page.screenshot(clip=self.clip)
+        self.frames.append((Image.open(io.BytesIO(shot)).convert("RGB"), milliseconds))
+
+    def save(self, path: Path) -> None:
+        """As a GIF with one palette for all frames, so that what does not change between two takes no room."""
+        images, times = zip(*self.frames, strict=True)
+        sheet = Image.new("RGB", (images[0].width, images[0].height * len(images)))
+        for number, image in enumerate(images):
+            sheet.paste(image, (0, number * image.height))
+        palette = sheet.quantize(96, Image.Quantize.MEDIANCUT)
+        small = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+        small[0].save(path, save_all=True, append_images=small[1:], duration=list(times), loop=0, optimize=True)
+
+
+def save_jpeg(page: Page, path: Path, width: int) -> None:
+    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS).save(path, quality=82)
+
+
+def theme(page: Page, name: str) -> None:
+    page.evaluate("(name) => window.app.extensionManager.setting.set('Comfy.ColorPalette', name)", name)
+    page.wait_for_timeout(1000)
+
+
+def lock_seed(panel: ChatPanel) -> None:
+    page = panel.page
+    page.click(".wg-settings-open")
+    field = page.locator("[data-setting='seed']")
+    field.fill(str(SEED))
+    field.press("Tab")
+    page.get_by_role("button", name="Keep the seed").click()
+    page.keyboard.press("Escape")
+
+
+def type_slowly(panel: ChatPanel, film: Film, text: str) -> None:
+    for end in range(6, len(text) + 6, 6):
+        panel.text.fill(text[:end])
+        film.take(180)
+
+
+def film_chat(panel: ChatPanel, path: Path) -> None:
+    """One chat from a wish to a change that leaves what was painted over as it was."""
+    page = panel.page
+    page.set_viewport_size({"width": 760, "height": 700})
+    page.evaluate(PANEL_WIDTH, f"{760 - SIDEBAR}px")
+    panel.new_chat()
+    lock_seed(panel)
+    film = Film(page, SIDEBAR)
+    film.take(900)
+    type_slowly(panel, film, WISH)
+    turn = panel.begin(WISH, count=6)
+    for length in (20, 60, 100):
+        page.wait_for_function(f"() => !(document.querySelector('.wg-writing')?.textContent.length < {length})")
+        film.take(350)
+    turn.locator(".wg-preview").wait_for()
+    film.take(600)
+    panel.wait(turn)
+    page.wait_for_timeout(1500)
+    film.take(2200)
+    panel.use(turn, 1)
+    page.wait_for_timeout(800)
+    film.take(1000)
+    page.click(".wg-paint-open")
+    canvas = page.locator(".wg-stage canvas.paint")
+    canvas.wait_for()
+    box = panel.at_rest(canvas)
+    page.fill(".wg-stage input[type=text]", ORDER)
+    film.take(700)
+    page.mouse.move(box["x"] + 0.15 * box["width"], box["y"] + 0.75 * box["height"])
+    page.mouse.down()
+    for share in (0.4, 0.65, 0.85):
+        page.mouse.move(box["x"] + share * box["width"], box["y"] + 0.75 * box["height"], steps=8)
+        page.wait_for_timeout(300)
+        film.take(300)
+    page.mouse.up()
+    film.take(700)
+    page.click(".wg-done")
+    page.wait_for_selector(".wg-stage", state="hidden")
+    before = set(panel.ids())
+    panel.text.press("Enter")
+    changed = panel.new_turn(before)
+    changed.locator(".wg-preview").wait_for()
+    film.take(700)
+    panel.wait(changed)
+    page.wait_for_timeout(1500)
+    film.take(2200)
+    changed.locator(".wg-compare-open").click()
+    slider = page.locator(".wg-compare input")
+    slider.wait_for()
+    page.wait_for_timeout(800)
+    for place in (50, 35, 20, 50, 80):
+        slider.fill(str(place))
+        page.wait_for_timeout(150)
+        film.take(450)
+    film.take(1500)
+    page.keyboard.press("Escape")
+    film.save(path)
+
+
+def main() -> int:
+    install, browser = HostInstall.from_environment(), find_browser()
+    if install.problem or not browser:
+        print(install.problem or "There is no Chromium; set CHROMIUM_PATH.")
+        return 1
+    with (
+        TemporaryDirectory() as folder,
+        ComfyServer(install, Path(folder)) as server,
+        running(browser) as chromium,
+        FrontEnd(server.url, chromium) as frontend,
+    ):
+        page = frontend.page
+        theme(page, "dark")
+        panel = ChatPanel(page, server.url).open()
+        film_chat(panel, PICTURES / "chat.gif")
+        page.set_viewport_size({"width": 1600, "height": 1000})
+        page.evaluate(PANEL_WIDTH, "560px")
+        panel.turns.last.locator(".wg-workflow").click()
+        page.wait_for_function("() => window.app.graph.nodes.some((node) => node.type === 'WeGenRefine')")
+        page.wait_for_timeout(2000)
+        save_jpeg(page, PICTURES / "chat-panel-dark.jpg", 1200)
+        theme(page, "light")
+        save_jpeg(page, PICTURES / "chat-panel-light.jpg", 1200)
+        theme(page, "dark")
+        page.click(".wg-paint-open")
+        panel.at_rest(page.locator(".wg-stage canvas.paint"))
+        save_jpeg(page, PICTURES / "mask-painter-dark.jpg", 1000)
+    for path in sorted(PICTURES.iterdir()):
+        print(f"{path.name}: {path.stat().st_size:,} bytes")
+        assert path.stat().st_size <= LARGEST, f"{path.name} is too large for the README."
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,373 @@
+"""Training of a finished checkpoint on shards: packing, buckets, LoRA, and results in files that open."""
+
+import argparse
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from comfyui_wegen.models.checkpoints.lora import merge, read_lora
+from comfyui_wegen.models.checkpoints.reader import open_checkpoint
+from comfyui_wegen.models.cli.train import add_arguments, run
+from comfyui_wegen.models.data import Picture, Text, write_samples
+from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.network.agent import Agent
+from comfyui_wegen.models.painting.loading import load
+from comfyui_wegen.models.training.adapters import LoraOptions, add_adapters, fill_frozen, without_adapters
+from comfyui_wegen.models.training.buckets import bucket_sizes, fit, nearest_bucket
+from comfyui_wegen.models.training.checkpoint_run import CheckpointRun
+from comfyui_wegen.models.training.loop import CHECKPOINT, Rhythm, train
+from comfyui_wegen.models.training.own_pictures import make_samples, read_pictures
+from comfyui_wegen.models.training.packing import pack
+from comfyui_wegen.models.training.recipe import Recipe, RecipeError
+from comfyui_wegen.models.training.stage import Stage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from training_samples import recipe_file, samples
+
+QUIET = Rhythm(math.inf, math.inf, 1000)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    """Folders "learn" and "keep" beside each other."""
+    folder = tmp_path_factory.mktemp("shards")
+    write_samples(folder / "learn", samples(24), 10)
+    write_samples(folder / "keep", samples(12, 1), 10)
+    return folder
+
+
+KEPT = [{"shards": "learn", "weight": 2.0}, {"shards": "keep", "keep": True}]
+
+
+@torch.no_grad()
+def losses_of(stage, batch, base):
+    with torch.autocast("cpu", torch.bfloat16, enabled=base != "fp32"):
+        return {name: float(value) for name, value in stage(batch).items()}
+
+
+def made(run):
+    stage = run.stage()
+    return stage, train(stage, run.recipe, run.folder, rhythm=QUIET, progress=False)
+
+
+@torch.no_grad()
+def summed(stage, batches):
+    """The losses of several processes, each divided by what all have together."""
+    counts = sum(stage.counts(batch) for batch in batches)
+    each = [stage(batch, counts) for batch in batches]
+    return {name: sum(float(losses[name]) for losses in each) for name in each[0]}
+
+
+@given(st.lists(st.integers(1, 900), min_size=0, max_size=40), st.integers(100, 1000), st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_packing_places_every_sequence_once_in_evenly_filled_rows(lengths, most, multiple):
+    rows = pack(lengths, most, multiple)
+    assert sorted(index for row in rows for index in row) == list(range(len(lengths)))
+    assert len(rows) % multiple == 0
+    filled = [sum(lengths[index] for index in row) for row in rows]
+    if lengths and len(rows) < len(lengths):
+        assert max(filled) <= max(most, max(lengths))
+
+
+def test_packed_sequences_do_not_see_each_other(tiny):
+    llm = tiny[0].agent.llm
+    generator = torch.Generator().manual_seed(0)
+    sequences = [torch.randn(1, length, 32, generator=generator) for length in (5, 1, 9, 3)]
+    segments = torch.cat([torch.full((1, x.shape[1]), n) for n, x in enumerate(sequences)], dim=1)
+    packed = llm(torch.cat(sequences, dim=1), segments=segments)
+    alone = torch.cat([llm(one) for one in sequences], dim=1)
+    torch.testing.assert_close(packed, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_buckets_have_about_the_same_area_and_fit_pictures_of_any_proportions():
+    sizes = bucket_sizes(1024, 32)
+    assert (1024, 1024) in sizes
+    assert all(width % 32 == height % 32 == 0 for width, height in sizes)
+    assert all(abs(width * height / 1024**2 - 1) < 0.04 for width, height in sizes)
+    assert nearest_bucket(1920, 1080, 1024, 32)[0] > nearest_bucket(1920, 1080, 1024, 32)[1]
+    for shape in ((7, 90, 3), (300, 20, 3), (1, 1, 3), (1080, 1920, 3)):
+        bucket = nearest_bucket(shape[1], shape[0], 128, 32)
+        assert fit(np.zeros(shape, np.uint8), bucket).shape == (bucket[1], bucket[0], 3)
+    square = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    assert fit(square, nearest_bucket(128, 128, 128, 32)) is square
+
+
+def test_losses_do_not_depend_on_how_samples_are_packed_or_spread(shards, packed_dir, tmp_path):
+    """The published losses of rows of their own, of packed rows, and of two processes' halves."""
+    totals = {}
+    for tokens in (0, 300, 1000):
+        file = recipe_file(tmp_path, shards, packed_dir, "language_model", options={"tokens": tokens, "noise": 0.3})
+        stage = CheckpointRun(file, tmp_path).stage()
+        totals[tokens] = losses_of(stage, stage.batch(8, 8), "fp32")
+        stage.processes = 2
+        halves = [stage.batch(8 + 4 * number, 4) for number in range(2)]
+        assert summed(stage, halves) == pytest.approx(totals[tokens], rel=1e-5)
+    assert totals[300] == pytest.approx(totals[0], rel=1e-5)
+    assert totals[1000] == pytest.approx(totals[0], rel=1e-5)
+
+
+def test_the_unets_losses_do_not_depend_on_how_pictures_are_spread(shards, packed_dir, tmp_path):
+    stage = CheckpointRun(recipe_file(tmp_path, shards, packed_dir, "unet", options={"noise": 0.3}), tmp_path).stage()
+    whole = stage.batch(8, 8)
+    assert len({group.pixels.shape[-2:] for step in range(8) for group in stage.batch(step * 8, 8)}) > 1
+    stage.processes = 2
+    halves = [stage.batch(8 + 4 * number, 4) for number in range(2)]
+    assert [group.pixels.shape[2:] for group in halves[0]] == [group.pixels.shape[2:] for group in halves[1]]
+    assert stage.counts(whole).tolist() == [8, 0]
+    assert summed(stage, halves) == pytest.approx(losses_of(stage, whole, "fp32"), rel=1e-5)
+
+
+class Weighted(Stage):
+    """Learns a line from numbers, only some of which count."""
+
+    def __init__(self):
+        super().__init__()
+        self.line = torch.nn.Linear(1, 1)
+        torch.nn.init.constant_(self.line.weight, 0.5)
+        torch.nn.init.zeros_(self.line.bias)
+
+    def batch(self, first, count):
+        return torch.arange(first, first + count)[:, None].float()
+
+    def counts(self, batch):
+        return (batch % 3 == 0).sum()[None].double()
+
+    def forward(self, batch, counts=None):
+        errors = (self.line(batch / 10) - batch).square()[batch % 3 == 0]
+        return {"total": errors.sum() / (self.counts(batch) if counts is None else counts).float()[0]}
+
+
+def test_batches_one_after_the_other_equal_one_large_batch(tmp_path):
+    recipe = Recipe("weighted", 6, 4, 1e-2, precision="no", gradient_limit=1e9)
+    halves = dataclasses.replace(recipe, batch=2, accumulate=2)
+    first, second = (
+        train(Weighted(), one, tmp_path / str(one.batch), rhythm=QUIET, progress=False) for one in (recipe, halves)
+    )
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value)
+    logs = [json.loads((tmp_path / name / "log.jsonl").read_text() or "{}") for name in ("4", "2")]
+    assert logs[0] == logs[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["language_model", "unet"])
+def test_blocks_that_are_computed_again_give_the_same(shards, packed_dir, tmp_path, stage):
+    results = []
+    for recompute in (False, True):
+        file = recipe_file(tmp_path, shards, packed_dir, stage, str(recompute), recompute=recompute)
+        results.append(made(CheckpointRun(file, tmp_path / str(recompute)))[1])
+    for name, value in results[0].items():
+        torch.testing.assert_close(results[1][name], value, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["language_model", "unet"])
+@pytest.mark.parametrize("lora", [None, {"rank": 4, "base": "fp32", "words": True}])
+def test_a_resumed_run_equals_one_without_a_stop(shards, packed_dir, tmp_path, stage, lora):
+    data = [{**one, "shards": str(shards / one["shards"])} for one in KEPT] if lora else None
+    entries = {"lora": lora, "data": data} if lora else {}
+    file = recipe_file(tmp_path, shards, packed_dir, stage, options={"noise": 0.2}, accumulate=2, **entries)
+    straight = made(CheckpointRun(file, tmp_path / "straight"))[1]
+    halves = CheckpointRun(file, tmp_path / "halves")
+    train(halves.stage(), halves.recipe, halves.folder, rhythm=QUIET, progress=False, until=2)
+    resumed = made(halves)[1]
+    assert straight
+    for name, value in straight.items():
+        assert torch.equal(value, resumed[name]), name
+    values = [
+        torch.load(tmp_path / name / stage / CHECKPOINT, weights_only=True)["model"] for name in ("straight", "halves")
+    ]
+    assert all(torch.equal(value, values[1][name]) for name, value in values[0].items())
+
+
+def test_a_run_does_not_go_on_with_other_batches(shards, packed_dir, tmp_path):
+    run = CheckpointRun(recipe_file(tmp_path, shards, packed_dir, "language_model", steps=2), tmp_path / "run")
+    train(run.stage(), run.recipe, run.folder, rhythm=QUIET, progress=False, until=1)
+    recipe_file(tmp_path, shards, packed_dir, "language_model", steps=2, batch=2)
+    with pytest.raises(WeGenError, match="after 4 samples in 1 steps"):
+        made(run)
+
+
+@pytest.mark.parametrize("stage", ["language_model", "unet"])
+@pytest.mark.parametrize("base", ["fp32", "int8"])
+def test_a_lora_file_gives_what_the_trained_adapters_give(shards, packed_dir, tmp_path, stage, base):
+    lora = {"rank": 4, "alpha": 8, "base": base, "words": True}
+    precision = "no" if base == "fp32" else "bf16"
+    file = recipe_file(tmp_path, shards, packed_dir, stage, "thing", steps=6, lora=lora, precision=precision)
+    run = CheckpointRun(file, tmp_path)
+    trained, average = made(run)
+    path = run.export(trained, average)
+    assert path.name == f"thing_{stage}.safetensors"
+    batch = trained.batch(0, 4)
+    trained.load_state_dict(average, strict=False)
+    adapted = losses_of(trained, batch, base)
+    attribute = "agent" if stage == "language_model" else "unet"
+    module = getattr(trained, attribute)
+    with without_adapters(module):
+        plain = losses_of(trained, batch, base)
+    assert plain["total"] != pytest.approx(adapted["total"], rel=1e-3)
+    plain_file = recipe_file(tmp_path, shards, packed_dir, stage, name="plain")
+    whole = CheckpointRun(plain_file, tmp_path).stage()
+    merge(getattr(whole, attribute), read_lora(path))
+    merged = losses_of(whole, batch, "fp32")
+    assert merged == pytest.approx(adapted, rel=1e-3 if base == "fp32" else 0.05)
+
+
+def test_a_base_in_8_bits_is_near_and_small(packed_dir):
+    checkpoint = open_checkpoint(packed_dir)
+
+    def agent(base):
+        with torch.device("meta"):
+            module = Agent(checkpoint.config)
+        return fill_frozen(module, checkpoint.language_model, LoraOptions(base=base))
+
+    exact, small = agent("fp32"), agent("int8")
+    layer = small.llm.model.layers[0].mlp.gate_proj
+    assert layer.weight.dtype == torch.int8
+    x = torch.randn(3, 7, 32, requires_grad=True)
+    wanted = exact.llm.model.layers[0].mlp.gate_proj(x)
+    assert float((layer(x) - wanted).norm() / wanted.norm()) < 0.02
+    direction = torch.randn(3, 7, 48)
+    [found] = torch.autograd.grad((layer(x) * direction).sum(), x)
+    [right] = torch.autograd.grad((wanted * direction).sum(), x)
+    assert float((found - right).norm() / right.norm()) < 0.02
+    add_adapters(small, LoraOptions(rank=2, base="int8"))
+    trained = {name for name, value in small.named_parameters() if value.requires_grad}
+    assert trained and all("lora_" in name for name in trained)
+
+
+@pytest.mark.slow
+def test_what_is_kept_pulls_back(shards, packed_dir, tmp_path):
+    """At the start nothing has moved; later a LoRA with samples to keep has moved less on them than one without."""
+    entries = {"lora": {"rank": 4, "base": "fp32"}, "steps": 8}
+    moved = {}
+    for weight in (0.0, 10.0):
+        data = [{**one, "shards": str(shards / one["shards"])} for one in KEPT]
+        options = {"keep_weight": weight}
+        file = recipe_file(
+            tmp_path, shards, packed_dir, "language_model", f"w{weight}", data=data, options=options, **entries
+        )
+        run = CheckpointRun(file, tmp_path / str(weight))
+        stage = run.stage()
+        batch = stage.batch(0, 8)
+        start = stage(batch)
+        assert float(start["kept_text"].abs()) < 1e-6 and float(start["kept_mse"]) < 1e-9
+        train(stage, run.recipe, run.folder, rhythm=QUIET, progress=False)
+        moved[weight] = float(stage(batch)["kept_text"])
+    assert 0 < moved[10.0] < 0.5 * moved[0.0], moved
+
+
+def test_keeping_needs_a_lora(shards, packed_dir, tmp_path):
+    data = [{**one, "shards": str(shards / one["shards"])} for one in KEPT]
+    for stage in ("language_model", "unet"):
+        file = recipe_file(tmp_path, shards, packed_dir, stage, data=data)
+        with pytest.raises(RecipeError, match="need a LoRA"):
+            CheckpointRun(file, tmp_path).stage()
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ({"data": []}, "no data"),
+        ({"data": [{"shards": "nowhere"}]}, "index.json"),
+        ({"data": [{"shards": "x", "weight": -1}]}, "weight"),
+        ({"lora": {"rank": 0}}, "rank is 0"),
+        ({"lora": {"base": "int3"}}, "int3"),
+        ({"lora": {"base": "int8"}}, "precision"),
+        ({"options": {"tokns": 1}}, "tokns"),
+        ({"steps": 0}, "steps is 0"),
+        ({"checkpoint": "nowhere"}, "no checkpoint folder"),
+    ],
+)
+def test_wrong_recipes_are_refused_with_words(shards, packed_dir, tmp_path, entries, said):
+    file = recipe_file(tmp_path, shards, packed_dir, "language_model", **entries)
+    with pytest.raises(WeGenError, match=said):
+        CheckpointRun(file, tmp_path).stage()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["language_model", "unet"])
+def test_a_whole_part_is_trained_and_packed(shards, published_dir, tmp_path, stage):
+    """From the published layout to a packed folder that loads, with the other parts as they were."""
+    held_out = [{"shards": str(shards / "keep")}]
+    file = recipe_file(tmp_path, shards, published_dir, stage, held_out=held_out, tracker="tensorboard", average=0.0)
+    run = CheckpointRun(file, tmp_path / "run")
+    stage_made = run.stage()
+    average = train(stage_made, run.recipe, run.folder, rhythm=Rhythm(math.inf, 0.0, 2), progress=False)
+    entries = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
+    measured = [entry["held_out"]["total"] for entry in entries if "held_out" in entry]
+    assert len(measured) == 4 and all(math.isfinite(value) for value in measured)
+    assert list(run.folder.rglob("events.out.tfevents.*"))
+    folder = run.export(stage_made, average)
+    before, after = open_checkpoint(published_dir), open_checkpoint(folder)
+    load(after)
+    for part in ("language_model", "unet", "vision_encoder"):
+        changed = any(
+            not torch.equal(after.parts[part][key].float(), before.parts[part][key].bfloat16().float())
+            for key in before.parts[part]
+        )
+        assert changed == (part == stage), part
+
+
+def test_pictures_of_a_folder_become_samples_with_the_name_in_them(tmp_path):
+    for number, caption in enumerate(["a small rocket at night, a house.", "at night", None]):
+        Image.new("RGB", (20, 30), (number * 50, 0, 0)).save(tmp_path / f"{number}.png")
+        if caption is not None:
+            (tmp_path / f"{number}.txt").write_text(caption)
+    (tmp_path / "notes.md").write_text("not a picture")
+    pictures = read_pictures(tmp_path, "rocket")
+    assert [caption for _, caption in pictures] == [
+        "a small rocket at night, a house.", "a rocket, at night", "a rocket"]  # fmt: skip
+    found = list(make_samples(pictures, "rocket"))
+    assert {sample.task for sample in found} == {"text_to_picture", "rewrite", "caption"}
+    for sample in found:
+        assert any("rocket" in part.text for part in sample.parts if isinstance(part, Text))
+        assert any(isinstance(part, Picture | Text) and part.target for part in sample.parts)
+    assert list(make_samples(pictures, "rocket")) == found
+    for folder, name, said in (
+        (tmp_path / "no", "x", "no folder"),
+        (tmp_path, " ", "called"),
+        (tmp_path, "y" * 101, "1 to 100"),
+    ):
+        with pytest.raises(WeGenError, match=said):
+            read_pictures(folder, name)
+    (tmp_path / "0.png").write_bytes(b"no")
+    with pytest.raises(WeGenError, match=r"0\.png"):
+        read_pictures(tmp_path, "rocket")
+
+
+@pytest.mark.slow
+def test_the_command_trains_a_lora_from_pictures(packed_dir, shards, tmp_path, capsys):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    pictures, out = tmp_path / "cats", tmp_path / "out"
+    pictures.mkdir()
+    for number in range(3):
+        Image.new("RGB", (32, 32), (number * 80, 10, 200)).save(pictures / f"{number}.png")
+    command = ["lora", str(pictures), "--out", str(out), "--model", str(packed_dir), "--keep", str(shards / "keep")]
+    with pytest.raises(WeGenError, match="--name"):
+        run(parser.parse_args(command))
+    command += ["--name", "blue cat"]
+    run(parser.parse_args([*command, "--until", "1"]))
+    recipe = json.loads((out / "unet.json").read_text())
+    for part in ("unet", "language_model"):
+        values = json.loads((out / f"{part}.json").read_text()) | {"steps": 2}
+        (out / f"{part}.json").write_text(json.dumps(values))
+    run(parser.parse_args([*command, "--resume"]))
+    assert recipe["data"][1]["keep"] is True
+    assert "blue_cat_unet.safetensors" in capsys.readouterr().out
+    for part in ("unet", "language_model"):
+        assert read_lora(out / f"blue_cat_{part}.safetensors").part == part
+
+
+def test_recipes_say_what_is_not_for_them(tmp_path):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    with pytest.raises(WeGenError, match="Say what to train"):
+        run(parser.parse_args([]))
+    with pytest.raises(WeGenError, match="where the pictures are"):
+        run(parser.parse_args(["lora"]))

@@ -1,0 +1,73 @@
+"""Two processes that share weights (FSDP2, gloo) compute what one does."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+from comfyui_wegen.models.data import write_samples
+from training_samples import recipe_file, samples
+
+STEPS = 20
+SCRIPT = """
+import json, math, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from comfyui_wegen.models.training import loop
+from comfyui_wegen.models.training.checkpoint_run import CheckpointRun
+from comfyui_wegen.models.training.loop import Rhythm, train
+# Every step's own losses, not their running means.
+loop._smooth = lambda recent, losses: recent.update({name: float(value) for name, value in losses.items()})
+run = CheckpointRun(Path(sys.argv[1]), Path(sys.argv[2]))
+until = int(sys.argv[3]) or None
+train(run.stage(), run.recipe, run.folder, rhythm=Rhythm(math.inf, math.inf, 1), until=until, progress=False)
+"""
+
+
+def run(file, out, processes, until=0):
+    """Train in processes of their own; gives the logged losses of each step."""
+    base = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with socket.socket() as probe:  # a port that nothing listens on
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-c", SCRIPT, str(file), str(out), str(until)]
+    started = []
+    for rank in range(processes):
+        places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1"}
+        places["MASTER_PORT"] = port
+        environment = base | ({key: str(value) for key, value in places.items()} if processes > 1 else {})
+        started.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+    problems = [one.communicate(timeout=1500)[1] for one in started]
+    assert [one.returncode for one in started] == [0] * processes, "\n".join(problems)
+    [log] = out.rglob("log.jsonl")
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["language_model", "unet"])
+def test_two_processes_equal_one(packed_dir, tmp_path, stage):
+    """The same global batch, whole or spread: losses of 20 steps within 1e-5; the run goes on in one process."""
+    write_samples(tmp_path / "learn", samples(24), 10)
+    options = {"tokens": 300, "noise": 0.2} if stage == "language_model" else {"noise": 0.2}
+    entries = {"steps": STEPS, "options": options, "learning_rate": 1e-3}
+    one = recipe_file(tmp_path, tmp_path, packed_dir, stage, "one", batch=4, **entries)
+    two = recipe_file(tmp_path, tmp_path, packed_dir, stage, "two", batch=2, shard=True, **entries)
+    alone = run(one, tmp_path / "alone", 1)
+    shared = run(two, tmp_path / "shared", 2)
+    assert len(alone) == len(shared) == STEPS
+    for left, right in zip(alone, shared, strict=True):
+        for name in left.keys() - {"time", "step"}:
+            assert right[name] == pytest.approx(left[name], rel=1e-5), (left["step"], name)
+    states = [
+        torch.load(next((tmp_path / name).rglob("checkpoint.pt")), weights_only=True) for name in ("alone", "shared")
+    ]
+    for name, value in states[0]["model"].items():
+        torch.testing.assert_close(states[1]["model"][name], value, atol=1e-5, rtol=1e-4)
+    # What two processes have saved, one goes on with, and the other way round.
+    begun = run(two, tmp_path / "begun", 2, until=STEPS // 2)
+    rest = run(one, tmp_path / "begun", 1)[len(begun) :]
+    assert len(rest) == STEPS - STEPS // 2

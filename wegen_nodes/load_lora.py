@@ -1,0 +1,51 @@
+"""WeGen Load LoRA."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..models.checkpoints.lora import LARGEST_STRENGTH, read_lora
+from .host.bundle import WeGenBundle
+from .host.lora import list_loras, lora_path
+from .inputs import wegen
+from .sockets import CATEGORY, WeGenType
+
+
+class WeGenLoadLoRA(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WeGenLoadLoRA",
+            display_name="WeGen Load LoRA",
+            category=CATEGORY,
+            description="Teaches the language model something new: words and what they look like. Chain several.",
+            search_aliases=["wegen lora", "language model lora"],
+            inputs=[
+                wegen(),
+                io.Combo.Input(
+                    "lora_name",
+                    options=list_loras(),
+                    tooltip="Files in models/loras, made by 'wegen train lora'; those that end in language_model.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=-LARGEST_STRENGTH,
+                    max=LARGEST_STRENGTH,
+                    step=0.01,
+                    tooltip="How much of what was learned is added. 0 is nothing.",
+                ),
+            ],
+            outputs=[WeGenType.Output(display_name="WEGEN")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, wegen, lora_name: str, strength: float):
+        status = lora_path(lora_name).stat()
+        return status.st_size, status.st_mtime_ns
+
+    @classmethod
+    def execute(cls, wegen: WeGenBundle, lora_name: str, strength: float) -> io.NodeOutput:
+        if strength == 0:
+            return io.NodeOutput(wegen)
+        return io.NodeOutput(wegen.with_lora(read_lora(lora_path(lora_name)), strength))
