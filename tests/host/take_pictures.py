@@ -51,7 +51,7 @@ class Film:
         sheet = Image.new("RGB", (images[0].width, images[0].height * len(images)))
         for number, image in enumerate(images):
             sheet.paste(image, (0, number * image.height))
-        palette = sheet.quantize(COLOURS, Image.Quantize.MEDIANCUT)
+        palette = sheet.quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
         small = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
         small[0].save(path, save_all=True, append_images=small[1:], duration=list(times), loop=0, optimize=True)
 
