@@ -1,5 +1,6 @@
 """What of a checkpoint a graph reads, and that the host's own "free" lets go of it, in a running server."""
 
+import re
 import time
 
 import pytest
@@ -15,12 +16,7 @@ def model(server, tmp_path_factory):
 
 def events(server, begin):
     """Which parts were read and left since the log had `begin` characters."""
-    lines = server.log[begin:].splitlines()
-    return [
-        line.partition(":")[0].removeprefix("[INFO] ")
-        for line in lines
-        if "Reading the" in line or "Leaving the" in line
-    ]
+    return re.findall(r"(?:Reading|Leaving) the [a-z ]+", server.log[begin:])
 
 
 def wait_for(server, begin, wanted, seconds=120):
