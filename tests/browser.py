@@ -49,13 +49,11 @@ class MainThread:
 
     Attributes:
         tasks: milliseconds that each task computed, once it is left; on a busy machine it may have waited longer.
-        scripts: the same of each piece of script by the address that it came from; what one calls counts for both.
     """
 
     def __init__(self, page: Page):
         self.page = page
         self.tasks: list[float] = []
-        self.scripts: list[tuple[str, float]] = []
 
     def __enter__(self) -> "MainThread":
         self._browser.start_tracing(page=self.page, categories=["toplevel", "devtools.timeline"])
@@ -71,13 +69,43 @@ class MainThread:
         tasks = [event for event in events if event["name"].endswith("RunTask") and event["ph"] == "X"]
         own = [event for event in tasks if (event["pid"], event["tid"]) in main]
         self.tasks = [event.get("tdur", event["dur"]) / 1000 for event in own]
-        for event in events:
-            address = event.get("args", {}).get("data", {}).get("url") if event["ph"] == "X" else None
-            if address and (event["pid"], event["tid"]) in main:
-                self.scripts.append((address, event.get("tdur", event["dur"]) / 1000))
 
     @property
     def _browser(self) -> Browser:
         browser = self.page.context.browser
         assert browser is not None
         return browser
+
+
+class ScriptTime:
+    """Context manager that takes the time a page spends in some scripts, and in what they call.
+
+    Args:
+        page: to look at; it may be loaded anew meanwhile.
+        part: of the scripts' addresses.
+
+    Attributes:
+        milliseconds: once it is left; on a busy machine they count waiting too.
+    """
+
+    def __init__(self, page: Page, part: str):
+        self.part = part
+        self.milliseconds = 0.0
+        self._session = page.context.new_cdp_session(page)
+
+    def __enter__(self) -> "ScriptTime":
+        self._session.send("Profiler.enable")
+        self._session.send("Profiler.setSamplingInterval", {"interval": 500})
+        self._session.send("Profiler.start")
+        return self
+
+    def __exit__(self, *_) -> None:
+        profile = self._session.send("Profiler.stop")["profile"]
+        self._session.detach()
+        own: dict[int, bool] = {}
+        for node in profile["nodes"]:  # callers come before what they call
+            inside = own.setdefault(node["id"], False) or self.part in node["callFrame"]["url"]
+            own[node["id"]] = inside
+            own.update(dict.fromkeys(node.get("children", ()), inside))
+        times = zip(profile["samples"], profile["timeDeltas"], strict=True)
+        self.milliseconds = sum(time for node, time in times if own[node]) / 1000

@@ -105,8 +105,10 @@ export class Painters {
 
   /** What a turn gave: its files in order, what was reported, and the chat of each. */
   resultOf(turn, outputs, id) {
-    const ends = Array.from({ length: turn.count }, (_, index) => outputs[`${turn.end}_${index + 1}`] ?? {});
+    const names = Array.from({ length: turn.count }, (_, index) => `${turn.end}_${index + 1}`);
+    const ends = names.map((name) => outputs[name] ?? {});
     return {
+      ends: names,
       files: ends.flatMap((output) => (output.images ?? []).slice(0, 1)),
       chats: ends.map((_, index) => chatFile(id, { id: `${turn.id}-${index + 1}` })),
       reply: { text: [...new Set(ends.flatMap((output) => output.text ?? []))] },

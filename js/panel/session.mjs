@@ -322,9 +322,13 @@ export class Session {
       ? { files: outputs.pictures?.images, reply: outputs.reply, chat: turn.kind === "upload" ? null : chatFile(chat, turn) }
       : this.painters.resultOf(turn, outputs, chat);
     const files = found.files ?? [];
-    const record = files.length ? await this.#wordsOf(files[0]) : null;
+    // The host writes into each file what is known by then: all pictures of WeGen's own turn, one of another painter's.
+    const told = await Promise.all((own ? files.slice(0, 1) : files).map((file) => this.#told(file)));
+    const records = own
+      ? (told[0]?.[turn.end ?? "turn"] ?? Object.values(told[0] ?? {}).at(-1) ?? [])
+      : told.map((one, index) => one[found.ends[index]]?.[0]);
     turn.pictures = files.map(({ filename, subfolder, type }, index) => {
-      const last = record?.[index]?.at?.(-1);
+      const last = records[index]?.at?.(-1);
       return { file: { filename, subfolder, type }, words: last?.shows ?? last?.rewrite ?? "", seed: last?.seed ?? turn.seed + index, ...(found.chats && { chat: found.chats[index] }) };
     });
     const words = new Set(turn.pictures.map((picture) => picture.words));
@@ -334,11 +338,10 @@ export class Session {
     turn.picked = turn.pictures.length === 1 ? 0 : null;
   }
 
-  /** For each picture of a turn the words that led to it, from the first of its files. */
-  async #wordsOf(file) {
+  /** By node what a file says of the turns that led to its pictures. */
+  async #told(file) {
     const response = await host.api.fetchApi(host.viewUrl(file).replace(/^.*?\/api/, ""));
-    const said = pngJson(pngTexts(await response.arrayBuffer()), "wegen");
-    return said?.turn ?? Object.values(said ?? {})[0] ?? null;
+    return pngJson(pngTexts(await response.arrayBuffer()), "wegen") ?? {};
   }
 
   async cancel(id) {
@@ -450,7 +453,8 @@ export class Session {
     const id = await this.store.stored();
     this.store.name = node.title ?? t("newChat");
     const base = { kind: "draw", instruction: "", count: 1, seed: 0, references: [], base: null };
-    const turn = addTurn(this.doc, { ...base, from: node.title ?? "", settings: { ...this.doc.settings }, prompt: uuid() });
+    const settings = { ...this.doc.settings, painter: OWN_PAINTER };
+    const turn = addTurn(this.doc, { ...base, from: node.title ?? "", end: String(node.id), settings, prompt: uuid() });
     const link = (slot) => [String(node.id), slot];
     prompt.pictures = { class_type: "SaveImage", inputs: { images: link(image), filename_prefix: "wegen/chat" } };
     if (chat >= 0) {

@@ -26,7 +26,7 @@ _COMMANDS = {
     "doctor": (doctor, "what this machine can run, and whether a checkpoint is whole"),
     "bench": (bench, "measure speed against other implementations"),
     "data": (data, "write training samples as shards"),
-    "train": (train, "train a model of the storybook"),
+    "train": (train, "train a LoRA, any checkpoint, or the bundled model"),
     "eval": (evaluate, "measure a model"),
 }
 

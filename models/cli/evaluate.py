@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..evaluation import rewriting
-from . import eval_consistency, eval_nano
+from . import eval_consistency, eval_nano, eval_rocket
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_subparsers(title="what to measure", metavar="WHAT", required=True)
     eval_nano.add_arguments(what.add_parser("nano", help="every behaviour that the bundled model promises"))
     rewriting.add_arguments(what.add_parser("rewriting", help="how different the pictures of vague wishes are"))
+    eval_rocket.add_arguments(what.add_parser("rocket", help="whether a LoRA of `wegen demo rocket` works"))
     eval_consistency.add_arguments(
         what.add_parser(
             "consistency",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import statistics
 import subprocess
@@ -114,7 +113,7 @@ def _forget(folder: Path) -> None:
     """Ask the system to drop the files of a folder from its cache, so that they are really read."""
     if not hasattr(os, "posix_fadvise"):
         return
-    for path in folder.iterdir():
+    for path in filter(Path.is_file, folder.rglob("*")):
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -145,12 +144,21 @@ def load(repeats: int, size: str = SIZE) -> dict[str, tuple[float, float, float]
 
 
 def convert(dtype: str = "int8", size: str = SIZE) -> tuple[float, float, float]:
-    """By how many GB converting takes more memory than the largest tensor; and both, in GB."""
+    """What `convert_peak` gives for a published folder of a size."""
+    with tempfile.TemporaryDirectory() as place:
+        return convert_peak(make_random(Path(place) / "model", size, published=True), dtype)
+
+
+def convert_peak(folder: Path, dtype: str) -> tuple[float, float, float]:
+    """By how many GB converting takes more memory than the largest tensor; and both, in GB.
+
+    Args:
+        folder: is converted to `<folder>-<dtype>`, which stays.
+        dtype: the precision.
+    """
     if dtype not in CHOICES:
         raise WeGenError(f"There is no precision {dtype!r}; choose one of {', '.join(CHOICES)}.")
-    with tempfile.TemporaryDirectory() as place:
-        folder = make_random(Path(place) / "model", size, published=True)
-        parts = open_checkpoint(folder).parts.values()
-        largest = max(math.prod(e.shape) * e.dtype.itemsize for part in parts for e in part.stored.values())
-        _, memory = measure(folder, _CONVERT, dtype=dtype)
+    parts = open_checkpoint(folder).parts.values()
+    largest = max(entry.elements * entry.dtype.itemsize for part in parts for entry in part.stored.values())
+    _, memory = measure(folder, _CONVERT, dtype=dtype)
     return (memory - largest) / 1e9, memory / 1e9, largest / 1e9

@@ -5,7 +5,6 @@ from functools import cache
 from random import Random
 
 import numpy as np
-from PIL import Image
 from scipy.signal import fftconvolve
 
 from .captions import noun_phrase, place_phrase, setting_phrase
@@ -100,10 +99,3 @@ def _summed(picture: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """At every place the sum of the picture's numbers there times the weights `[h, w, 1 or 3]`."""
     channels = np.broadcast_to(weights, (*weights.shape[:2], 3))
     return sum(fftconvolve(picture[..., c].astype(np.float64), channels[::-1, ::-1, c], mode="valid") for c in range(3))
-
-
-def show(picture: np.ndarray, scale: int = 2) -> Image.Image:
-    """A page large enough to look at."""
-    return Image.fromarray(picture).resize(
-        (picture.shape[1] * scale, picture.shape[0] * scale), Image.Resampling.NEAREST
-    )

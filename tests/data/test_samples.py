@@ -263,3 +263,15 @@ def test_damage_is_reported_with_file_and_key(shards, tmp_path):
 def test_finished_shards_are_never_overwritten(shards):
     with pytest.raises(ShardError, match="already holds"):
         write_samples(shards, [Sample("caption", ())])
+
+
+def test_pictures_keep_their_instance_maps(tmp_path):
+    pixels, labels = np.full((6, 9, 3), 7, np.uint8), np.arange(54, dtype=np.uint8).reshape(6, 9)
+    parts = (Picture(pixels, "user", False, labels), Text("a dot", "user"), Picture(pixels[:4, :3], "assistant", True))
+    sample = Sample("refine", parts, {"times": [0.5, 1.0]})
+    [path] = write_samples(tmp_path, [sample])
+    [back] = read_shard(path, 1)
+    assert back == sample and np.array_equal(back.pictures()[0].instance_map, labels)
+    assert back.pictures()[1].instance_map is None and back.parts[0] != Picture(pixels, "user")
+    with pytest.raises(ValueError, match=r"instance map .* \[6, 9\]"):
+        Picture(pixels, "user", False, labels[1:])

@@ -12,7 +12,7 @@ from comfyui_wegen.models.data.diic import answers
 from comfyui_wegen.models.data.diic.clip import Clip
 from comfyui_wegen.models.data.diic.pipeline import truth_pipeline
 from comfyui_wegen.models.data.diic.reasons import REASONS
-from comfyui_wegen.models.data.diic.stage import StageError, run_stage
+from comfyui_wegen.models.data.diic.stage import StageError, StageRunner, run_stage
 from support import NOT_RUN
 
 av = pytest.importorskip("av", reason=f"{NOT_RUN}annotation of videos, the package av is not installed")
@@ -184,6 +184,21 @@ def test_an_error_costs_one_clip(annotated):
 
     with pytest.raises(RuntimeError, match="memory"):
         run_stage(OutOfMemory(), clips)
+
+
+def test_a_stage_that_always_fails_stops_the_run(annotated):
+    class Fails:
+        name = "pair"
+
+        def __call__(self, clips):
+            raise OSError("no device")
+
+    runner = StageRunner(Fails(), patience=3)
+    clips = runner(annotated[0])
+    assert [clip.rejection.reason for clip in clips] == ["stage_failed"] * 2
+    runner(clips)  # they passed by
+    with pytest.raises(StageError, match=r"failed on 3 clips .*no device"):
+        runner(annotated[0])
 
 
 def test_a_clip_goes_through_bytes(annotated):

@@ -23,6 +23,8 @@ PICTURES = REPOSITORY / "pictures"
 LARGEST = 400_000  # bytes of a picture
 WISH, ORDER, SEED = "a house by the sea", "make it night", 7
 SIDEBAR = 58  # pixels of the host's own icons
+FILM = {"width": 660, "height": 680}
+COLOURS = 128
 
 PANEL_WIDTH = """
 (width) => {
@@ -35,14 +37,12 @@ PANEL_WIDTH = """
 class Film:
     """Frames of one page, each shown for some time."""
 
-    def __init__(self, page: Page, left: int):
+    def __init__(self, page: Page):
         self.page = page
-        size = page.viewport_size
-        self.clip = {"x": left, "y": 38, "width": size["width"] - left, "height": size["height"] - 38}
         self.frames: list[tuple[Image.Image, int]] = []
 
     def take(self, milliseconds: int) -> None:
-        shot = self.page.screenshot(clip=self.clip)
+        shot = self.page.screenshot()
         self.frames.append((Image.open(io.BytesIO(shot)).convert("RGB"), milliseconds))
 
     def save(self, path: Path) -> None:
@@ -51,7 +51,7 @@ class Film:
         sheet = Image.new("RGB", (images[0].width, images[0].height * len(images)))
         for number, image in enumerate(images):
             sheet.paste(image, (0, number * image.height))
-        palette = sheet.quantize(96, Image.Quantize.MEDIANCUT)
+        palette = sheet.quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
         small = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
         small[0].save(path, save_all=True, append_images=small[1:], duration=list(times), loop=0, optimize=True)
 
@@ -85,11 +85,11 @@ def type_slowly(panel: ChatPanel, film: Film, text: str) -> None:
 def film_chat(panel: ChatPanel, path: Path) -> None:
     """One chat from a wish to a change that leaves what was painted over as it was."""
     page = panel.page
-    page.set_viewport_size({"width": 760, "height": 700})
-    page.evaluate(PANEL_WIDTH, f"{760 - SIDEBAR}px")
+    page.set_viewport_size(FILM)
+    page.evaluate(PANEL_WIDTH, f"{FILM['width'] - SIDEBAR}px")
     panel.new_chat()
     lock_seed(panel)
-    film = Film(page, SIDEBAR)
+    film = Film(page)
     film.take(900)
     type_slowly(panel, film, WISH)
     turn = panel.begin(WISH, count=6)

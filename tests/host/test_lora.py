@@ -1,52 +1,37 @@
 """LoRA files inside ComfyUI: they give what the same change of the weights gives, and nodes say what is wrong."""
 
+import io
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.checkpoints.loading import fill
-from comfyui_wegen.models.checkpoints.lora import LowRank, merge, read_lora, write_lora
+from comfyui_wegen.models.checkpoints.lora import merge, read_lora
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint, part_file
-from comfyui_wegen.models.network.agent import Agent
-from comfyui_wegen.models.network.decoder import empty_decoder
+from loras import empty_modules, random_loras
+from PIL import Image
 from safetensors.torch import save_file
 
+from .graphs import LANGUAGE, MODEL_SOCKETS, SAMPLER, load, node
+
 SCRIPTS = Path(__file__).parent / "scripts"
-
-
-def random_lora(module, part, file, seed=0, large=0.03):
-    """A LoRA of rank 4 on all Linear layers and convolutions but the output over words."""
-    generator = torch.Generator().manual_seed(seed)
-    changes = {}
-    for name, layer in module.named_modules():
-        if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d) and not name.endswith("lm_head"):
-            shape = layer.weight.shape
-            down = torch.randn(4, *shape[1:], generator=generator) * layer.weight[0].numel() ** -0.5
-            up = torch.randn(shape[0], 4, *[1] * (len(shape) - 2), generator=generator) * large
-            changes[name] = LowRank(down, up, 0.5)
-    return write_lora(file, part, changes, {})
+NANO_NAME = "wegen-nano (bundled)"
 
 
 @pytest.fixture(scope="module")
 def loras(tmp_path_factory):
     """A LoRA file for each of two parts of the bundled model, by the part's name."""
-    folder, config = tmp_path_factory.mktemp("loras"), open_checkpoint(BUNDLED).config
-    unet, _ = empty_decoder(config)
-    with torch.device("meta"):
-        modules = {"language_model": Agent(config), "unet": unet}
-    return {part: random_lora(module, part, folder / f"{part}.safetensors") for part, module in modules.items()}
+    return random_loras(tmp_path_factory.mktemp("loras"))
 
 
 def merged(folder, loras, *strengths):
     """The bundled model with the files in its weights."""
     checkpoint = open_checkpoint(BUNDLED)
     shutil.copytree(BUNDLED, folder)
-    unet, _ = empty_decoder(checkpoint.config)
-    with torch.device("meta"):
-        modules = {"language_model": Agent(checkpoint.config), "unet": unet}
-    for part, module in modules.items():
+    for part, module in empty_modules().items():
         fill(module, checkpoint.parts[part], torch.device("cpu"), torch.float32)
         for strength in strengths:
             merge(module, read_lora(loras[part]), strength)
@@ -58,10 +43,52 @@ def test_files_give_what_merged_weights_give(host_python, loras, tmp_path):
     """Two on top of each other, loaded whole and by a quarter."""
     strengths = (0.6, -0.25)
     target = merged(tmp_path / "merged", loras, *strengths)
-    found = host_python(SCRIPTS / "lora.py", BUNDLED, target, loras["language_model"], loras["unet"], *strengths)
+    files = loras["language_model"], loras["unet"]
+    found = host_python(SCRIPTS / "lora.py", BUNDLED, target, *files, *strengths, timeout=1500)
     for name, part in found.items():
         assert part["effect"] > 0.05, (name, part)
         assert part["full"] <= 1e-4, (name, part)
         assert part["quarter"] <= 1e-4, (name, part)
         assert 0 < part["loaded"] < 0.5, (name, part)
         assert part["left behind"] == 0, (name, part)
+
+
+@pytest.fixture(scope="module")
+def names(server, loras):
+    """The files in the server's folder, by the part's name."""
+    folder = server.base_directory / "models" / "loras"
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, file in loras.items():
+        shutil.copy(file, folder / f"test_{part}.safetensors")
+    return {part: f"test_{part}.safetensors" for part in loras}
+
+
+def generate_with(client, lora_name, strength, model_lora=None):
+    """Status, errors and the pictures of a run with LoRAs."""
+    sockets = dict(MODEL_SOCKETS) | {"wegen": ["lora", 0]}
+    values = {**LANGUAGE, **SAMPLER, "instruction": "a red house on a meadow"}
+    graph = load(NANO_NAME)
+    graph["lora"] = node("WeGenLoadLoRA", wegen=["load", 0], lora_name=lora_name, strength=strength)
+    if model_lora:
+        graph["unet"] = node("LoraLoaderModelOnly", model=["load", 1], lora_name=model_lora, strength_model=1.0)
+        sockets["model"] = ["unet", 0]
+    graph["generate"] = node("WeGenGenerate", **sockets, **values)
+    graph["save"] = node("SaveImage", images=["generate", 0], filename_prefix="lora")
+    result = client.run(graph, timeout=900)
+    pictures = client.files(result, "save") if result.status == "success" else []
+    return result, [np.asarray(Image.open(io.BytesIO(one))) for one in pictures]
+
+
+def test_the_node_changes_what_is_drawn_and_strength_0_changes_nothing(client, names):
+    without = generate_with(client, names["language_model"], 0.0)[1]
+    result, changed = generate_with(client, names["language_model"], 1.0)
+    assert (result.status, result.errors) == ("success", [])
+    both = generate_with(client, names["language_model"], 1.0, names["unet"])[1]
+    again = generate_with(client, names["language_model"], 0.0)[1]
+    assert np.array_equal(without, again)
+    assert not np.array_equal(without, changed) and not np.array_equal(changed, both)
+
+
+def test_a_file_of_the_unet_is_sent_to_the_stock_node(client, names):
+    result, _ = generate_with(client, names["unet"], 1.0)
+    assert "LoraLoaderModelOnly" in result.errors[0].message

@@ -14,7 +14,7 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
     folder = make_random(tmp_path / "made", "tiny")
     if dtype != "bf16":
         folder = convert(folder, tmp_path / dtype, dtype)
-    found = host_python(SCRIPTS / "lazy_parts.py", folder)
+    found = host_python(SCRIPTS / "lazy_parts.py", folder, timeout=900)
     assert found["opened"] == []
     assert found["written"] == ["language"]
     assert found["all"] == ["vision", "language", "unet", "vae"]

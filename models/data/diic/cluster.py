@@ -17,7 +17,7 @@ import numpy as np
 from .clip import Clip
 from .pipeline import Pipeline, StageSpec
 from .run import Progress
-from .stage import StageError, run_stage
+from .stage import StageError, StageRunner
 from .store import Store
 
 
@@ -107,13 +107,13 @@ class _Cut:
 
 
 class _Annotate:
-    """One stage; errors are caught in `run_stage` and come out as the row's rejection."""
+    """One stage; errors are caught in `StageRunner` and come out as the row's rejection."""
 
     def __init__(self, spec: StageSpec):
-        self._stage = spec.build()
+        self._stage = StageRunner(spec.build())
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list]:
-        clips = run_stage(self._stage, [Clip.from_bytes(content) for content in batch["clip"]])
+        clips = self._stage([Clip.from_bytes(content) for content in batch["clip"]])
         return {
             "key": [clip.key for clip in clips],
             "clip": [clip.to_bytes() for clip in clips],

@@ -17,6 +17,7 @@ from .stage import Stage, StageError
 ORDER = ("decode", "select", "name", "ground", "track", "pair", "describe", "caption")
 """The stages after the cutting, in their order."""
 
+CUTTER = "cutting:CutScenes"
 KINDS = MappingProxyType(
     {
         "decode": {"": "decoding:DecodeFrames"},
@@ -51,7 +52,7 @@ class StageSpec:
     """One stage as it is configured.
 
     Attributes:
-        kind: which implementation, a key of `KINDS[name]`.
+        kind: which implementation: a key of `KINDS[name]`, or "package.module:Class" for a stage of one's own.
         options: the arguments of its class, as JSON.
         batch: clips that it gets at once.
         actors: how many of it work side by side on a cluster.
@@ -70,7 +71,7 @@ class StageSpec:
         kinds = KINDS.get(self.name)
         if kinds is None:
             raise StageError(f"There is no stage {self.name!r}. Expected one of: {', '.join(ORDER)}.")
-        if self.kind not in kinds:
+        if self.kind not in kinds and ":" not in self.kind:
             known = ", ".join(repr(kind) for kind in kinds)
             raise StageError(f"The stage {self.name!r} has no kind {self.kind!r}. Expected one of: {known}.")
         if self.batch < 1 or self.actors < 1 or self.cpus < 0 or self.gpus < 0:
@@ -81,12 +82,11 @@ class StageSpec:
 
     def build(self) -> Stage:
         """The stage itself; loads its model where it has one. Raises StageError for options that it does not have."""
-        return _made(f"stage {self.name!r}", KINDS[self.name][self.kind], self.options)
+        return _made(f"stage {self.name!r}", KINDS[self.name].get(self.kind, self.kind), self.options)
 
 
 def _made(what: str, place: str, options: Mapping[str, Any]) -> Any:
-    module, name = place.split(":")
-    maker = getattr(import_module(f".{module}", __package__), name)
+    maker = _class(place)
     known = set(inspect.signature(maker).parameters) - {"name"}
     unknown = sorted(set(options) - known)
     if unknown:
@@ -95,6 +95,16 @@ def _made(what: str, place: str, options: Mapping[str, Any]) -> Any:
         return maker(**{key: tuple(value) if isinstance(value, list) else value for key, value in options.items()})
     except TypeError as error:
         raise StageError(f"The {what} cannot be made of {dict(options)}: {error}.") from error
+
+
+def _class(place: str) -> Any:
+    module, _, name = place.partition(":")
+    own = any(place in kinds.values() for kinds in KINDS.values()) or place == CUTTER
+    try:
+        found = import_module(f".{module}", __package__) if own else import_module(module)
+        return getattr(found, name)
+    except (ImportError, AttributeError) as error:
+        raise StageError(f"The stage {place!r} cannot be imported: {error}.") from error
 
 
 @dataclass(frozen=True)
@@ -112,7 +122,7 @@ class Pipeline:
             raise StageError(f"A pipeline has the stages {', '.join(ORDER)}; got {', '.join(names)}.")
 
     def cutter(self) -> CutScenes:
-        return _made("cutting", "cutting:CutScenes", self.cut)
+        return _made("cutting", CUTTER, self.cut)
 
     def to_json(self) -> dict[str, Any]:
         """What decides about the outcome: not batches and actors."""
@@ -191,15 +201,15 @@ def model_pipeline(
     specs = {
         "name": StageSpec("name", "given", {"names": list(names)})
         if names
-        else StageSpec("name", "model", speaker, 4, gpus=gpus),
-        "ground": StageSpec("ground", "model", {"folder": detector, **place}, 2, gpus=gpus),
+        else StageSpec("name", "model", speaker, gpus=gpus),
+        "ground": StageSpec("ground", "model", {"folder": detector, **place}, gpus=gpus),
         "track": StageSpec("track", "sam2", {"folder": tracker, **place}, gpus=gpus)
         if tracker
         else StageSpec("track", "boxes"),
-        "describe": StageSpec("describe", "model", speaker, 4, gpus=gpus)
+        "describe": StageSpec("describe", "model", speaker, gpus=gpus)
         if language_model
         else StageSpec("describe", "measured"),
-        "caption": StageSpec("caption", "model", speaker, 4, gpus=gpus)
+        "caption": StageSpec("caption", "model", speaker, gpus=gpus)
         if language_model
         else StageSpec("caption", "places"),
     }

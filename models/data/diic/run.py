@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from .clip import Clip
 from .cutting import source_key
 from .pipeline import Pipeline
-from .stage import in_batches, run_stage
+from .stage import StageRunner, in_batches
 from .store import Store
 
 Progress = Callable[[str, int, int], None]
@@ -38,11 +38,11 @@ class LocalEngine:
     def annotate(self, pipeline: Pipeline, clips: Sequence[Clip], store: Store, progress: Progress) -> None:
         if not clips:
             return
-        stages = [(spec.build(), spec.batch) for spec in pipeline.stages]
+        stages = [(StageRunner(spec.build()), spec.batch) for spec in pipeline.stages]
         done = 0
         for group in in_batches(clips, max(batch for _, batch in stages)):
             for stage, batch in stages:
-                group = [clip for part in in_batches(group, batch) for clip in run_stage(stage, part)]
+                group = [clip for part in in_batches(group, batch) for clip in stage(part)]
             for clip in group:
                 store.add_clip(clip, pipeline.seed)
             done += len(group)

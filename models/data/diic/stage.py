@@ -88,6 +88,30 @@ def words_of(error: BaseException) -> str:
     return f"{words[:300]} ({place.filename.rsplit('/', 1)[-1]}, line {place.lineno})"
 
 
+class StageRunner:
+    """`run_stage`, until a stage fails on `patience` clips one after the other: then the stage is at fault.
+
+    Raises StageError then, with the last error.
+    """
+
+    def __init__(self, stage: Stage, patience: int = 20):
+        self._stage, self._patience, self._failed = stage, patience, 0
+
+    def __call__(self, clips: Sequence[Clip]) -> list[Clip]:
+        done = run_stage(self._stage, clips)
+        for before, after in zip(clips, done, strict=True):
+            if before.rejection is not None:
+                continue
+            failed = after.rejection is not None and after.rejection.reason == "stage_failed"
+            self._failed = self._failed + 1 if failed else 0
+            if self._failed >= self._patience:
+                raise StageError(
+                    f"The stage {self._stage.name!r} failed on {self._failed} clips one after the other, at last with: "
+                    f"{after.rejection.detail}"
+                )
+        return done
+
+
 def in_batches(clips: Iterable[Clip], size: int) -> Iterable[list[Clip]]:
     """Lists of `size` clips; the last may be shorter."""
     batch: list[Clip] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ from ..stage import StageError
 PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 
+@lru_cache(maxsize=4)
 def load(maker: str, folder: str, device: str, precision: str, processor: str = "AutoProcessor") -> tuple[Any, Any]:
     """A model in evaluation mode on its device, and its processor; both classes of transformers, by name.
+
+    Stages of one process that name the same model share it: a vision-language model has three of them.
 
     Raises StageError where a package is missing, or where the folder holds no such model.
     """
