@@ -25,7 +25,7 @@ from .decoding import Decoding, OnStep
 from .text_sampling import TextSampling, seeded
 
 ATTEMPTS = 4
-"""How often a rewrite is drawn at most; once where chance has no say."""
+"""How often a rewrite is drawn at most; once where chance has no say, and no further after two that lack the same."""
 SPARE_ROWS = 4
 """Up to this many attempts are drawn at once where fewer are needed: a batch costs little more than a single one."""
 _LAST_TOKENS = 8  # a marker of the templates is shorter
@@ -273,7 +273,8 @@ def _take(author: _Author, slots: Sequence[_Slot]) -> tuple[list[Rewrite], list[
     chosen: list[Rewrite] = []
     waiting: list[_Slot] = []
     for slot in slots:
-        check, attempts = author.checks[slot.request], slot.attempts
+        check, attempts = author.checks[slot.request], _considered(slot.attempts)
+        given_up = len(attempts) < len(slot.attempts) or _alike(attempts)
         written = [number for number, attempt in enumerate(attempts) if attempt.text]
         whole = [number for number in written if not attempts[number].missing]
         fresh = [
@@ -286,7 +287,7 @@ def _take(author: _Author, slots: Sequence[_Slot]) -> tuple[list[Rewrite], list[
         if fresh:
             first = attempts[fresh[0]]
             chosen.append(Rewrite(first.text, slot.seed, fresh[0] + 1, spoken=first.spoken))
-        elif len(attempts) < author.attempts:
+        elif len(attempts) < author.attempts and not given_up:
             waiting.append(slot)
             continue
         elif whole:
@@ -300,6 +301,17 @@ def _take(author: _Author, slots: Sequence[_Slot]) -> tuple[list[Rewrite], list[
         if chosen[-1].text:
             taken.add((slot.request, _same(chosen[-1].text)))
     return chosen, waiting
+
+
+def _alike(attempts: Sequence[_Attempt]) -> bool:
+    """Whether the last two attempts lack the very same words: others would too, as a model may have other words."""
+    return len(attempts) > 1 and bool(attempts[-1].missing) and attempts[-1].missing == attempts[-2].missing
+
+
+def _considered(attempts: Sequence[_Attempt]) -> Sequence[_Attempt]:
+    """The attempts up to where no more would be drawn; some are drawn together, and the later ones do not count."""
+    ends = (end for end in range(2, len(attempts)) if _alike(attempts[:end]))
+    return attempts[: next(ends, len(attempts))]
 
 
 def _same(text: str) -> str:

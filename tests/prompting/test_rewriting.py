@@ -153,22 +153,34 @@ def test_repeats_are_reported_and_end(wegen, scripted):
 
 
 def test_what_a_wish_names_is_preferred(wegen, scripted):
-    calls = scripted(lambda seed, attempt: "two cats at sea" if attempt == 3 else "a dog at sea")
+    words = ("a dog at sea", "a cat on land", "a dog at sea", "two cats at sea")
+    calls = scripted(lambda seed, attempt: words[attempt])
     [found] = rewrite(wegen, "a cat at sea", [7], WARM)
     assert (found.text, found.attempts, found.missing) == ("two cats at sea", 4, ())
     assert all(len(call) <= rows_needed(1) for call in calls)
 
 
-def test_a_wish_that_no_attempt_names_is_reported_and_no_word_is_put_in(wegen, scripted):
-    calls = scripted(lambda seed, attempt: "a dog by night" if attempt == 2 else "a red dog")
+def test_two_attempts_that_lack_the_same_words_end_it(wegen, scripted):
+    calls = scripted(lambda seed, attempt: "a red dog")
     [found] = rewrite(wegen, "a red cat by night", [7], WARM)
-    assert (found.text, found.missing, found.attempts) == ("a red dog", ("cat", "night"), ATTEMPTS)
-    assert sum(map(len, calls)) == ATTEMPTS
+    assert (found.text, found.missing, found.attempts) == ("a red dog", ("cat", "night"), 2)
+    assert calls == [[(7, 0)], [(7, 1)]]
     assert report([found]) == "The description may leave out something that you named: cat, night."
 
 
+def test_what_ends_it_is_the_same_in_any_batch(wegen, scripted):
+    """Further attempts that were drawn together with those that ended it do not count."""
+    lacking = ("a red dog", "a dog by night", "a dog by night", "a red cat by night")
+    calls = scripted(lambda seed, attempt: lacking[attempt] if seed == 7 else "a red cat by night")
+    [found] = rewrite(wegen, "a red cat by night", [7], WARM)
+    assert found.attempts == 3 and max(attempt for call in calls for _, attempt in call) >= 2
+    again = rewrite(wegen, "a red cat by night", [7, 8, 9], WARM)[0]
+    assert (again.text, again.missing) == (found.text, found.missing) == ("a red dog", ("cat", "night"))
+
+
 def test_the_attempt_that_lacks_least_is_taken(wegen, scripted):
-    scripted(lambda seed, attempt: "a red dog by night" if attempt == 2 else "a red dog")
+    words = ("a red dog", "a red dog by night", "a red bird")
+    scripted(lambda seed, attempt: words[min(attempt, 2)])
     [found] = rewrite(wegen, "a red cat by night", [7], WARM)
     assert (found.text, found.missing) == ("a red dog by night", ("cat",))
 
