@@ -15,7 +15,9 @@ def test_the_host_serves_them(client):
     served = client.get("/i18n").json()
     for path in (REPOSITORY / "locales").glob("*/*.json"):
         written = json.loads(path.read_text(encoding="utf-8"))
-        told = served[path.parent.name][path.stem]
+        told = served[path.parent.name]
+        if path.stem != "main":
+            told = told[path.stem]
         assert {name: told.get(name) for name in written} == written, (PACK_NAME, path)
 
 
