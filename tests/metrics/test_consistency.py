@@ -161,3 +161,13 @@ def test_curves_have_a_dot_for_each_turn_and_gaps(before):
     assert plot.size == (960, 540)
     assert (np.asarray(curve_plot([areas[0], None, areas[2]], 2, "title", "turn")) != np.asarray(plot)).any()
     assert curve_plot([None], 2, "title", "turn").size == curve_plot(areas * 40, 1, "title", "turn").size
+
+
+def test_a_plot_of_nothing_says_so_in_words(before):
+    same = compare(before, before).outside
+    ours, other = (
+        np.asarray(curve_plot(areas, 2, "title", "turn"))[150:230, 120:910].astype(int)
+        for areas in ([None, None], [same, None])
+    )
+    dark = [(picture.sum(axis=-1) < 3 * 90).sum() for picture in (ours, other)]
+    assert dark[0] > 300 and dark[1] == 0

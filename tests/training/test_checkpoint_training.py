@@ -170,7 +170,8 @@ def test_blocks_that_are_computed_again_give_the_same(shards, packed_dir, tmp_pa
 def test_a_resumed_run_equals_one_without_a_stop(shards, packed_dir, tmp_path, stage, lora):
     data = [{**one, "shards": str(shards / one["shards"])} for one in KEPT] if lora else None
     entries = {"lora": lora, "data": data} if lora else {}
-    file = recipe_file(tmp_path, shards, packed_dir, stage, options={"noise": 0.2}, accumulate=2, **entries)
+    options = {"noise": 0.2} | ({"remember": 8} if stage == "unet" else {})
+    file = recipe_file(tmp_path, shards, packed_dir, stage, options=options, accumulate=2, **entries)
     straight = made(CheckpointRun(file, tmp_path / "straight"))[1]
     halves = CheckpointRun(file, tmp_path / "halves")
     train(halves.stage(), halves.recipe, halves.folder, rhythm=QUIET, progress=False, until=2)

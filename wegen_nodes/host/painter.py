@@ -107,7 +107,7 @@ class HostPainter:
             latent = self.vae.encode(padded).float().expand(len(job.seeds), -1, -1, -1).contiguous()
         if job.change is not None:
             mask = latent_mask(job.change, cell)[:, 0]
-        with memory_errors(f"painting {len(job.seeds)} pictures of {job.width} x {job.height} pixels"):
+        with memory_errors(f"painting {len(job.seeds)} x {job.width} x {job.height} pixels"):
             samples = sample(
                 self.model, config, job.features, noise, latent, job.settings, mask, job.seeds[0], self.on_step
             )

@@ -9,6 +9,7 @@ from .stage import StageError
 SIDE = 384  # pixels of the longer side at which motion is measured
 _POINTS = 400
 _FEWEST = 10
+_MOST_LARGER = 3.0  # small videos are made larger, so that they have as many corners
 _MOST_GUESSES = 4
 _PARTS = (24, 16)  # of the picture, across and down
 _CLEAR = 0.4  # of 255: how much two motions must differ in a part for it to tell them apart
@@ -21,12 +22,13 @@ def camera_motion(frames: np.ndarray) -> np.ndarray:
     Turn, zoom and shift together. Not a number for the first frame, and where too few points can be followed.
     """
     cv2 = _opencv()
-    scale = min(1.0, SIDE / max(frames.shape[1:3]))
+    scale = min(_MOST_LARGER, SIDE / max(frames.shape[1:3]))
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     motion = np.full((len(frames), 2, 3), np.nan)
     last = None
     for number, frame in enumerate(frames):
         levels = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        levels = cv2.resize(levels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        levels = cv2.resize(levels, None, fx=scale, fy=scale, interpolation=way)
         if last is not None:
             found = _between(cv2, last, levels)
             if found is not None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from .camera import motion_between
 from .clip import Clip, Pair, Track
@@ -87,7 +88,8 @@ def _change_of(
         if far >= thresholds.moved:
             return {"change": "moves", "direction": direction_of(*way), "by": round(far, 3)}
         sizes = (new[2:] - new[:2]) / np.maximum(still[2:] - still[:2], 1)
-        whole = not (_at_edge(old, width, height) or _at_edge(new, width, height))
+        # What another thing hides a part of seems to grow when it comes free.
+        whole = not any(_is_cut(clip, track, frame) for frame in (before, after))
         if whole and (sizes >= thresholds.grown).all():
             return {"change": "grows", "factor": round(float(sizes.mean()), 3)}
         if whole and (sizes <= 1 / thresholds.grown).all():
@@ -130,8 +132,16 @@ def _visible_share(track: Track, frame: int) -> float:
     return float((np.array([right - left, bottom - top]) / sizes.max(axis=0)).min())
 
 
-def _at_edge(box: Sequence[float], width: int, height: int) -> bool:
-    return box[0] <= 1 or box[1] <= 1 or box[2] >= width - 1 or box[3] >= height - 1
+def _is_cut(clip: Clip, track: Track, frame: int) -> bool:
+    """Whether a thing is at the edge of the picture or touches another one, so that a part of it may be hidden."""
+    height, width = clip.frames.shape[1:3]
+    left, top, right, bottom = track.boxes[frame]
+    if left <= 1 or top <= 1 or right >= width - 1 or bottom >= height - 1:
+        return True
+    label = clip.tracks.index(track) + 1
+    labels = clip.instance_map[frame, top - 2 : bottom + 2, left - 2 : right + 2]
+    around = ndimage.binary_dilation(labels == label, iterations=2)
+    return bool(((labels > 0) & (labels != label) & around).any())
 
 
 def _outside(box: np.ndarray, width: int, height: int) -> bool:

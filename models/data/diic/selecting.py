@@ -47,7 +47,7 @@ class SelectFrames:
 
     least_sharpness: float = 0.35
     least_edges: float = 2.0
-    least_motion: float = 0.4
+    least_motion: float = 0.15
     fewest: int = 2
     name: str = "select"
 

@@ -11,12 +11,14 @@ import comfy.model_management as mm
 import psutil
 import torch
 from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.painting.painter import PaintJob
 from comfyui_wegen.models.prompting.decoding import Decoding
 from comfyui_wegen.models.values import SamplerSettings
+from comfyui_wegen.wegen_nodes.host import painter as painter_module
 from comfyui_wegen.wegen_nodes.host import parts
 from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
 from comfyui_wegen.wegen_nodes.host.loading import load_unet, load_vae
-from comfyui_wegen.wegen_nodes.host.painter import sample
+from comfyui_wegen.wegen_nodes.host.painter import HostPainter, sample
 
 folder = sys.argv[1]
 
@@ -128,6 +130,14 @@ with torch.inference_mode():
     ):
         result["out of memory"] = outcome(model.write)
     result["after out of memory"] = [model.present(), torch.equal(model.write(), before)]
+
+    config = model.wegen.config
+    painter = HostPainter(model.unet, model.vae, config)
+    features = torch.zeros(1, 64, config.vision.width)
+    job = PaintJob(features, [1], SamplerSettings(steps=2, guidance_scale=1.0), config.size, config.size)
+    with mock.patch.object(painter_module, "sample", side_effect=RuntimeError("CUDA out of memory. Tried to allocate")):
+        result["out of memory in sampling"] = outcome(lambda: painter.paint(job))
+    result["sampled after"] = bool(painter.paint(job).isfinite().all())
 
     file = os.path.join(folder, "language_model.safetensors")
     copy = file + ".copy"
