@@ -116,6 +116,35 @@ def promise_plot(title: str, rows: Sequence[tuple[str, float, float, bool]]) -> 
     return canvas.finished()
 
 
+def loss_plot(title: str, steps: Sequence[int], losses: Mapping[str, Sequence[float]]) -> Image.Image:
+    """How losses fell over the steps of a training, each on the same logarithmic axis.
+
+    Args:
+        title: of the plot.
+        steps: at which the losses were taken, rising.
+        losses: by name, one value for each step, all above 0; at most four.
+    """
+    canvas = _Canvas.blank(title)
+    panel = _Panel(canvas, 90, 100, 920, 470)
+    values = [math.log10(value) for some in losses.values() for value in some]
+    least, most = math.floor(min(values)), math.ceil(max(values) + 1e-9)
+    panel.frame([(power, f"{10.0**power:g}") for power in range(least, most + 1)], least, most)
+    colours = (_BLUE, _RED, "#6a994e", "#e09f3e")
+    for some, colour in zip(losses.values(), colours, strict=False):
+        places = [panel.left + (panel.right - panel.left) * step / steps[-1] for step in steps]
+        points = [(x, panel.y(math.log10(value), least, most)) for x, value in zip(places, some, strict=True)]
+        canvas.line(points, colour, 2)
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        x = panel.left + (panel.right - panel.left) * share
+        canvas.text((x, panel.bottom + 8), f"{steps[-1] * share:,.0f}", QUIET, 13, "mt")
+    canvas.text(((panel.left + panel.right) / 2, panel.bottom + 34), "steps", INK, 15, "mt")
+    for number, (name, colour) in enumerate(zip(losses, colours, strict=False)):
+        left = 90 + 210 * number
+        canvas.box((left, 60, left + 16, 76), colour)
+        canvas.text((left + 24, 68), f"{name} {losses[name][-1]:.3g}", INK, 15, "lm")
+    return canvas.finished()
+
+
 def _short(area: Area) -> str:
     return IDENTICAL if area.largest == 0 else f"PSNR {area.psnr:.1f} dB, {area.changed:.1%} changed"
 

@@ -24,11 +24,13 @@ from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
 from ..errors import WeGenError
+from ..media.plots import loss_plot
 from .recipe import Recipe
 from .stage import Stage
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
+PLOT = "losses.png"
 HELD_OUT = 2**40
 """Samples from this number on are never trained with; sheets and evaluations use them."""
 
@@ -158,6 +160,8 @@ def train(
                 drawn = time.monotonic()
         if end > start:
             save(end)
+    if chief and end == recipe.steps:
+        draw_losses(folder, recipe.stage)
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return {name: _whole(value) for name, value in average.items()}
@@ -337,6 +341,16 @@ def draw_sheet(stage: Stage, folder: Path, step: int) -> Path | None:
         return None
     sheet.save(path)
     return path
+
+
+def draw_losses(folder: Path, name: str) -> None:
+    """Plot the losses of a stage's log as `losses.png` beside it."""
+    entries = [json.loads(line) for line in (folder / LOG).read_text(encoding="utf-8").splitlines()]
+    logged = [entry for entry in entries if "lr" in entry]
+    terms = [term for term in (logged[-1] if logged else {}) if term not in ("step", "time", "lr", "total")][:4]
+    curves = {term: [max(entry[term], 1e-6) for entry in logged if term in entry] for term in terms}
+    if terms and all(len(curve) == len(logged) for curve in curves.values()):
+        loss_plot(f"Losses of the stage {name}", [entry["step"] for entry in logged], curves).save(folder / PLOT)
 
 
 def take_measures(stage: Stage) -> dict[str, float]:

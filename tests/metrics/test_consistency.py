@@ -8,7 +8,7 @@ import pytest
 import torch
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.evaluation.motion import natural_picture
-from comfyui_wegen.models.media.plots import bar_plot, curve_plot
+from comfyui_wegen.models.media.plots import bar_plot, curve_plot, loss_plot
 from comfyui_wegen.models.metrics.consistency import BINS, compare, difference, drift
 from comfyui_wegen.models.values import Answer, Chat, Turn
 
@@ -171,3 +171,12 @@ def test_a_plot_of_nothing_says_so_in_words(before):
     )
     dark = [(picture.sum(axis=-1) < 3 * 90).sum() for picture in (ours, other)]
     assert dark[0] > 300 and dark[1] == 0
+
+
+def test_losses_fall_from_left_to_right():
+    plot = np.asarray(
+        loss_plot("falling", range(50, 1050, 50), {"text": [2.0 * 0.8**n for n in range(20)]}).convert("RGB")
+    )
+    blue = np.argwhere((np.abs(plot.astype(int) - (51, 101, 138)) < 40).all(axis=-1) & (np.arange(540)[:, None] > 95))
+    left, right = blue[blue[:, 1] < 200][:, 0].mean(), blue[blue[:, 1] > 800][:, 0].mean()
+    assert left < right
