@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from loras import random_loras
 from support import NOT_RUN, REPOSITORY
 
 from .client import Result
@@ -28,6 +29,7 @@ PICTURES = {
     "07 fork and compare": 2,
     "10 chat with any workflow": 1,
     "11 chat with a checkpoint": 1,
+    "12 your own thing": 4,
 }
 NO_WEGEN = {"10 chat with any workflow", "11 chat with a checkpoint"}  # need none of its models
 CHECKPOINT = "11 chat with a checkpoint"  # needs one that no test machine has
@@ -64,6 +66,13 @@ def stand_in(server, request) -> str | None:
     if (NANO / "config.json").is_file():
         return None
     return server.link_model(request.getfixturevalue("reference_dir"), "stand-in")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loras(server):
+    """What the template "12 your own thing" loads: files that users train, here with random numbers."""
+    for part, file in random_loras(server.base_directory / "models" / "loras").items():
+        file.rename(file.with_name(f"rocket_{part}.safetensors"))
 
 
 @pytest.fixture(scope="module")
