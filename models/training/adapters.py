@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..checkpoints.lora import LowRank
-from ..checkpoints.quantise import QUANTISED, hadamard, quantise, quantised_format
+from ..checkpoints.quantise import QUANTISED, SCALE, WEIGHT, hadamard, quantise, quantised_format
 from ..checkpoints.reader import Part
 from .recipe import RecipeError
 
@@ -73,10 +73,10 @@ class Int8Linear(nn.Linear):
 
     def __init__(self, weight: Tensor, bias: Tensor | None, layer: Mapping[str, Any]):
         super().__init__(weight.shape[1], weight.shape[0], bias is not None, device="meta")
-        stored, scale = quantise(weight, layer)
+        pieces = quantise(weight, layer)
         self.group = int(layer["convrot_groupsize"])
-        self.weight = nn.Parameter(stored, requires_grad=False)
-        self.register_buffer("scale", scale)
+        self.weight = nn.Parameter(pieces[WEIGHT], requires_grad=False)
+        self.register_buffer("scale", pieces[SCALE])
         if bias is not None:
             self.bias = nn.Parameter(bias, requires_grad=False)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from ..checkpoints.loading import empty_parts
-from ..checkpoints.quantise import quantised_format, scale_shape
+from ..checkpoints.quantise import quantised_format, stored_bytes
 from ..network.configuration import WeGenConfig
 from .adapters import INT8, LoraOptions, adapted_layers
 from .recipe import LANGUAGE_MODEL
@@ -83,10 +83,7 @@ def weight_bytes(module: nn.Module, options: LoraOptions) -> int:
     for key, value in module.state_dict().items():
         shape = tuple(value.shape)
         kind = quantised_format(key, shape, INT8) if options.base == INT8 else None
-        if kind is None:
-            total += value.numel() * options.dtype.itemsize
-        else:
-            total += value.numel() + 4 * scale_shape(kind, shape)[0]
+        total += value.numel() * options.dtype.itemsize if kind is None else stored_bytes(kind, shape)
     return total
 
 
