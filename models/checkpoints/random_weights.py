@@ -49,7 +49,7 @@ CONFIGS: dict[str, WeGenConfig] = {
     "1b-lm": _with_language(LanguageConfig(width=2048, mlp_width=5632, layers=22, heads=16, kv_heads=16)),
     "nano": WeGenConfig.from_json((BUNDLED / CONFIG_FILE).read_text(encoding="utf-8")),
     "tiny": _with_language(
-        LanguageConfig(vocab_size=1024, width=64, mlp_width=128, layers=2, heads=4, kv_heads=4, context_length=1024)
+        LanguageConfig(vocab_size=4096, width=64, mlp_width=128, layers=2, heads=4, kv_heads=4, context_length=1024)
     ),
 }
 """What `make_random` knows by name; "7b-lm" and "1b-lm" have a language model of that size and little else."""

@@ -58,7 +58,7 @@ def predict_edit_mask(
     Args:
         before, after: features `[K, D]` of the picture there is and of the one that is meant, K a square number.
         height, width: of the picture in pixels.
-        how: threshold, growth and softness. Where most of the picture changes, half a threshold that is given counts.
+        how: threshold, growth and softness. Where most of the picture changes, half a threshold that is given or measured counts.
         statistics: of the checkpoint that made the features.
 
     Raises:
@@ -71,13 +71,13 @@ def predict_edit_mask(
     note = ""
     if how.threshold is not None:
         distance, threshold = 1 - F.cosine_similarity(before.float(), after.float(), dim=-1), how.threshold
-        if (distance > threshold).float().mean() > 0.5:
-            # Most of the picture is meant to change, as with the time of day: what is left of it would show as patches.
-            threshold /= 2
     else:
         distance = distances(before, after, statistics)
         threshold = statistics.threshold if measured else picture_threshold(distance)
         note = "" if measured else NOT_CALIBRATED
+    if (measured or how.threshold is not None) and (distance > threshold).float().mean() > 0.5:
+        # Most of the picture is meant to change, as with the time of day: what is left of it would show as patches.
+        threshold /= 2
     cells = distance.reshape(1, 1, side, side)
     mask = F.interpolate((cells > threshold).float(), size=(height, width), mode="nearest-exact")
     grown, softened = (pixels_of_cells(part / CELL_PARTS, height, width, side) for part in (how.grow, how.soften))

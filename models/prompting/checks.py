@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-# Words that carry no content of a picture: grammar, and the ways in which one asks for something.
+# Words that carry no content of a picture: grammar, the ways in which one asks for something, numbers (told by naming
+# things more than once), and how something should feel (told in other words).
 _STOP_WORDS = """
 a about above across after again all along also although always am among an and another any anything are around as
 at back be because been before behind being below beneath beside besides between both but by can could did do does
@@ -23,12 +24,14 @@ others our ours out over own per perhaps quite rather really same shall she shou
 such than that the their theirs them then there these they this those through till to together too toward towards
 under until up upon us very was we well were what when where which while who whole whose why will with within
 without would yes yet you your yours s t d m re ve ll
+quiet calm peaceful busy lively cosy cozy nice beautiful lovely pretty pleasant cute sweet funny moody dramatic good
+great amazing interesting simple fancy cool awesome wonderful magical
 zero two three four five six seven eight nine ten couple pair
-add appear art artwork become bit change changed choose come create delete depict depicting describe design draw
+add appear art artwork become bit bring change changed choose come create delete depict depicting describe design draw
 drawing drawn erase figure generate get give go going graphic grow have idea illustrate illustration image
 imagine keep kind leave let look make making maybe move paint painting photo photograph pic picture please
 portrait put remove render rendering replace rest scene show showing sketch sort stay stays style surprise swap take
-thank thanks thing things turn turned use view want wish
+thank thanks thing things together turn turned use view want wish
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 MENTION = re.compile(r"(?<![\w@])@([A-Za-z][A-Za-z0-9_-]*)")

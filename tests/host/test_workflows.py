@@ -30,6 +30,9 @@ PICTURES = {
     "10 chat with any workflow": 1,
     "11 chat with a checkpoint": 1,
     "12 your own thing": 4,
+    "13 draw from edges": 1,
+    "14 restore a picture": 1,
+    "15 eight turns": 1,
 }
 NO_WEGEN = {"10 chat with any workflow", "11 chat with a checkpoint"}  # need none of its models
 CHECKPOINT = "11 chat with a checkpoint"  # needs one that no test machine has
