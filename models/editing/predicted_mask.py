@@ -58,7 +58,8 @@ def predict_edit_mask(
     Args:
         before, after: features `[K, D]` of the picture there is and of the one that is meant, K a square number.
         height, width: of the picture in pixels.
-        how: threshold, growth and softness. Where most of the picture changes, half a threshold that is given or measured counts.
+        how: threshold, growth and softness. Where most of the picture changes, half a threshold that is given or
+            measured counts.
         statistics: of the checkpoint that made the features.
 
     Raises:

@@ -66,7 +66,8 @@ def test_two_processes_equal_one(packed_dir, tmp_path, stage):
         torch.load(next((tmp_path / name).rglob("checkpoint.pt")), weights_only=True) for name in ("alone", "shared")
     ]
     for name, value in states[0]["model"].items():
-        torch.testing.assert_close(states[1]["model"][name], value, atol=1e-5, rtol=1e-4)
+        # AdamW steps by the sign of small gradients, so rounding shows there first; 20 steps move a weight by 2e-2.
+        torch.testing.assert_close(states[1]["model"][name], value, atol=1e-4, rtol=1e-4)
     # What two processes have saved, one goes on with, and the other way round.
     begun = run(two, tmp_path / "begun", 2, until=STEPS // 2)
     rest = run(one, tmp_path / "begun", 1)[len(begun) :]
