@@ -124,7 +124,7 @@ def value(dice, name, kind, told, made):
             return panel_record(dice) if dice.random() < 0.3 else ""
         return dice.choice(NAMES if name == "name" else TEXTS) if dice.random() < 0.7 else "a red cat"
     if kind == "COMBO" or isinstance(kind, list):
-        options = kind if isinstance(kind, list) else told["options"]
+        options = (kind if isinstance(kind, list) else told["options"]) or [""]  # a list of files may be empty
         return dice.choice([options[0]] * 2 + [dice.choice(options)] * 2 + ["no such thing"])
     makers = {"IMAGE": images, "MASK": mask}
     if kind in makers:
