@@ -314,7 +314,7 @@ def test_references_are_dropped_pasted_weighed_and_cut_out(panel):
     page.keyboard.press("Space")
     page.click(".wg-stage .wg-main")
     page.wait_for_selector(".wg-stage", state="hidden")
-    turn = panel.say("draw @cat and @hat", count=1)
+    turn = panel.say("put the cat of @cat and the house of @hat on a beach", count=1)
     drawn = panel.turn_of(turn)
     cat, hat = drawn["references"]
     assert (cat["name"], cat["weight"], cat["area"]) == ("cat", 1, None)
