@@ -52,6 +52,7 @@ def test_nodes_are_known(client):
     shown = {name for name in info if name.startswith("WeGen")}
     assert shown == {
         "WeGenLoadModel",
+        "WeGenLoadLoRA",
         "WeGenEncodeReference",
         "WeGenRewritePrompt",
         "WeGenGenerate",

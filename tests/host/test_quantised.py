@@ -14,6 +14,6 @@ def test_the_bundled_model_runs_quantised(host_python, tmp_path):
     for name, least in (("seen", 0.99), ("features", 0.98), ("noise", 0.99)):
         assert int8[name] > least, (name, int8)
         assert fp8[name] > least - 0.04, (name, fp8)
-        assert w4a8[name] > least - 0.1, (name, w4a8)
+        assert w4a8[name] > least - 0.15, (name, w4a8)
     assert max(int8["sizes"][:2]) < 0.7, int8
     assert max(w4a8["sizes"][:2]) < 0.5, w4a8
