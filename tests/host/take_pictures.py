@@ -22,6 +22,8 @@ from .server import ComfyServer
 PICTURES = REPOSITORY / "pictures"
 LARGEST = 400_000  # bytes of a picture
 WISH, ORDER, SEED = "a house by the sea", "make it night", 7
+STROKE = ((0.8, 0.56), (0.93, 0.56), (0.8, 0.64), (0.93, 0.64), (0.8, 0.71), (0.93, 0.71))
+"""Over the house in the picture that the chat goes on with, in shares of its sides."""
 SIDEBAR = 58  # pixels of the host's own icons
 FILM = {"width": 660, "height": 680}
 COMMON, RARE = 108, 36  # colours of the film
@@ -99,7 +101,7 @@ def film_chat(panel: ChatPanel, path: Path) -> None:
     for length in (20, 60, 100):
         page.wait_for_function(f"() => !(document.querySelector('.wg-writing')?.textContent.length < {length})")
         film.take(350)
-    turn.locator(".wg-preview").wait_for()
+    turn.locator(".wg-preview, .wg-picture").first.wait_for()
     film.take(600)
     panel.wait(turn)
     page.wait_for_timeout(1500)
@@ -113,10 +115,11 @@ def film_chat(panel: ChatPanel, path: Path) -> None:
     box = panel.at_rest(canvas)
     page.fill(".wg-stage input[type=text]", ORDER)
     film.take(700)
-    page.mouse.move(box["x"] + 0.15 * box["width"], box["y"] + 0.75 * box["height"])
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in STROKE]
+    page.mouse.move(*places[0])
     page.mouse.down()
-    for share in (0.4, 0.65, 0.85):
-        page.mouse.move(box["x"] + share * box["width"], box["y"] + 0.75 * box["height"], steps=8)
+    for place in places[1:]:
+        page.mouse.move(*place, steps=8)
         page.wait_for_timeout(300)
         film.take(300)
     page.mouse.up()
@@ -126,7 +129,7 @@ def film_chat(panel: ChatPanel, path: Path) -> None:
     before = set(panel.ids())
     panel.text.press("Enter")
     changed = panel.new_turn(before)
-    changed.locator(".wg-preview").wait_for()
+    changed.locator(".wg-preview, .wg-picture").first.wait_for()
     film.take(700)
     panel.wait(changed)
     page.wait_for_timeout(1500)
