@@ -30,7 +30,7 @@ LAYERS = (
     ("__main__",),
 )
 WORLDS = {"storybook", "drawn_world"}
-# A closed world registers itself and is looked up by name, so only those that make, measure or show it import it.
+# Only those that make, measure or show the drawn worlds import them.
 MAY_IMPORT_WORLDS = {*WORLDS, "data", "training", "evaluation", "cli"}
 # These stand above the engine, and nothing but the command line imports them.
 ONLY_FOR_THE_COMMAND_LINE = {"data", "training", "evaluation", "cli"}
