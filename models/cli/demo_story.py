@@ -22,7 +22,7 @@ WISH_SEEDS = range(1, 7)
 HOUSE = Scene("meadow", "day", (Thing("house", "red", "big", 2, 2, "lit"),))
 CAT = Scene("snow", "day", (Thing("cat", "orange", "big", 1, 3, "facing right"),))
 COMBINATION = "the house of @house and the cat of @cat on a beach at sunset"
-OPENING = "a big red house on the left, a little white cloud and a small green tree, on a meadow"
+OPENING = "a big red house on the left and a little white cloud, on a meadow by day"
 #: instruction, and the part of the picture that may change as fractions (left, top, right, bottom)
 REFINEMENTS = (
     ("could you make it night?", (0.0, 0.0, 1.0, 1.0)),
