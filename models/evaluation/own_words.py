@@ -61,10 +61,7 @@ def own_words(evaluator: BatchEvaluator) -> Iterator[Case]:
     """Orders in people's own words on a picture that was drawn from words: what was asked happened, the rest stayed."""
     for batch in evaluator.batches("own_words"):
         seeds = [number for number, _ in batch]
-        starts = [storybook.sample_scene(rng, rng.choice((1, 2, 3))) for _, rng in batch]
-        captions = [storybook.full_caption(scene, rng) for scene, (_, rng) in zip(starts, batch, strict=True)]
-        chats, _ = take_turns(evaluator, [Chat()] * len(batch), captions, seeds)
-        stories = [Story((scene,)) for scene in _seen(evaluator, chats, starts)]
+        chats, stories = _drawn_from_words(evaluator, batch)
         intents = [_ALL[number % len(_ALL)] for number in seeds]
         chats, stories = _begun(evaluator, chats, stories, intents, batch)
         orders = [_order(story, intent, rng) for story, intent, (_, rng) in zip(stories, intents, batch, strict=True)]
@@ -76,6 +73,14 @@ def own_words(evaluator: BatchEvaluator) -> Iterator[Case]:
             marks = {"own_words/answered by a picture": [reply.picture is not None], **order_marks(order, seen)}
             answered = f"{in_words(seen)} | {reply.text}"
             yield Case((before, shown(chat)), f"[{order.intent}] {order.text}", answered, marks)
+
+
+def _drawn_from_words(evaluator: BatchEvaluator, batch: Sequence[tuple[int, Random]]) -> tuple[list[Chat], list[Story]]:
+    """Chats with a first picture that was asked for in a full description, and what is to be seen in it."""
+    starts = [storybook.sample_scene(rng, rng.choice((1, 2, 3))) for _, rng in batch]
+    captions = [storybook.full_caption(scene, rng) for scene, (_, rng) in zip(starts, batch, strict=True)]
+    chats, _ = take_turns(evaluator, [Chat()] * len(batch), captions, [number for number, _ in batch])
+    return chats, [Story((scene,)) for scene in _seen(evaluator, chats, starts)]
 
 
 def _seen(evaluator: BatchEvaluator, chats: Sequence[Chat], wanted: Sequence[Scene]) -> list[Scene]:
@@ -201,10 +206,7 @@ def chat8(evaluator: BatchEvaluator) -> Iterator[Case]:
     """Chats of eight turns in people's own words: the last order was followed, and all else stayed as it was."""
     for batch in evaluator.batches("chat8"):
         seeds = [number for number, _ in batch]
-        starts = [storybook.sample_scene(rng, rng.choice((1, 2, 3))) for _, rng in batch]
-        captions = [storybook.full_caption(scene, rng) for scene, (_, rng) in zip(starts, batch, strict=True)]
-        chats, _ = take_turns(evaluator, [Chat()] * len(batch), captions, seeds)
-        stories = [Story((scene,)) for scene in _seen(evaluator, chats, starts)]
+        chats, stories = _drawn_from_words(evaluator, batch)
         for _ in range(TURNS - 1):
             orders = [_order(story, None, rng) for story, (_, rng) in zip(stories, batch, strict=True)]
             befores = [shown(chat) for chat in chats]
