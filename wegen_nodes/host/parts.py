@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from ...models.checkpoints.reader import Part, StoredTensor, file_stamp
 from ...models.errors import WeGenError
+from .side_lora import with_side_lora
 
 GIB = 2**30
 MAPPED = GIB
@@ -295,7 +296,7 @@ def part_patcher(model: nn.Module, weights: Weights, load_device, offload_device
     """A patcher of the host for a model whose network has no weights yet."""
     model.part_weights = weights
     weights.owned_by(model)
-    return _part_patcher(comfy.model_patcher.ModelPatcher)(
+    return _part_patcher(with_side_lora(comfy.model_patcher.ModelPatcher))(
         model, load_device=load_device, offload_device=offload_device
     )
 
