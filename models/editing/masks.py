@@ -87,7 +87,7 @@ def bounding_box(mask: Tensor, margin: int = 0) -> tuple[slice, slice] | None:
 
     `margin` pixels are added on each side, as far as the mask reaches.
     """
-    # Masks of large pictures are some fifty megabytes: one pass finds the rows, and only these are looked at for columns.
+    # Masks of large pictures are some fifty megabytes: columns are looked for in the rows that were found alone.
     rows = (mask.amax(dim=1) > 0).nonzero()[:, 0]
     if not len(rows):
         return None
