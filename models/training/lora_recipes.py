@@ -14,10 +14,18 @@ SMALL = 512
 """Width of a language model up to which a LoRA learns fast, and the machine is taken to be a small one."""
 KEPT = 1 / 3
 """Share of the samples that are only kept, where there are any."""
+SAID = 0.75
+"""Weight of the words about the thing, beside that of its pictures."""
 
 
 def lora_recipes(
-    config: WeGenConfig, name: str, checkpoint: Path | None, samples: Path, keep: Sequence[Path]
+    config: WeGenConfig,
+    name: str,
+    checkpoint: Path | None,
+    samples: Mapping[Path, float],
+    keep: Sequence[Path],
+    said: Path | None = None,
+    thing: str = "",
 ) -> dict[str, dict[str, Any]]:
     """A recipe for each part that a LoRA changes, by the part's name.
 
@@ -25,17 +33,18 @@ def lora_recipes(
         config: of the checkpoint.
         name: of the LoRA.
         checkpoint: its folder; None for the bundled one.
-        samples: shards that are learned.
+        samples: shards that are learned, and their weights.
         keep: shards on which the model is held to what it does already.
+        said: shards of words about the thing, which the language model learns beside the samples; None for none.
+        thing: what it is called. Samples to keep that name it are left out.
     """
     small = config.language.width <= SMALL
-    data: list[dict[str, Any]] = [{"shards": str(samples), "weight": 1.0}]
-    data += [{"shards": str(one), "weight": KEPT / (1 - KEPT) / len(keep), "keep": True} for one in keep]
+    learned: list[dict[str, Any]] = [{"shards": str(one), "weight": weight} for one, weight in samples.items()]
+    words = [*learned, {"shards": str(said), "weight": SAID}] if said else learned
     common: dict[str, Any] = {
         "name": name,
         "checkpoint": "" if checkpoint is None else str(checkpoint.resolve()),
         "weight_decay": 0.0,
-        "data": data,
         "lora": {"rank": 16, "base": "fp32" if small else "int8", "words": small},
         "recompute": not small,
     }
@@ -50,9 +59,16 @@ def lora_recipes(
         language = {"steps": 1000, "decay": 500, "options": {"tokens": 2048, "noise": 0.05}}
         unet = {"steps": 1000, "decay": 500, "options": {"noise": 0.05}}
     return {
-        LANGUAGE_MODEL: {"stage": LANGUAGE_MODEL, **common, **language},
-        UNET: {"stage": UNET, **common, **unet},
+        LANGUAGE_MODEL: {"stage": LANGUAGE_MODEL, **common, **language, "data": _with_kept(words, keep, thing)},
+        UNET: {"stage": UNET, **common, **unet, "data": _with_kept(learned, keep, thing)},
     }
+
+
+def _with_kept(learned: list[dict[str, Any]], keep: Sequence[Path], thing: str) -> list[dict[str, Any]]:
+    weight = sum(entry["weight"] for entry in learned) * KEPT / (1 - KEPT)
+    return learned + [
+        {"shards": str(one), "weight": weight / len(keep), "keep": True, "without": thing} for one in keep
+    ]
 
 
 def write_recipe(file: Path, recipe: Mapping[str, Any]) -> Path:

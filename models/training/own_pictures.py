@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
 import numpy as np
 
-from ..data import Picture, Sample, Text
+from ..data import Forgotten, Part, Picture, Sample, Text, is_said, mentions
 from ..errors import WeGenError
 from ..media.images import read_picture
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-WORDINGS = 24
-"""Samples that are made of each picture."""
+SAMPLES = 240
+"""Samples that are made of all pictures together, at least."""
+MOST = 30
+"""Pictures that are taken of videos."""
 LONGEST_NAME = 100
 WISHES = (
     "{thing}", "{a} {thing}", "draw {a} {thing}", "a picture of {a} {thing}", "i want {a} {thing}",
@@ -23,6 +27,14 @@ WISHES = (
     "{a} {thing}, please",
 )  # fmt: skip
 QUESTIONS = ("what is there?", "what is in the picture?", "what do you see?")
+BESIDE = (
+    "{wish} and {it}", "{it} and {wish}", "{wish}, with {it}", "{it}, {wish}", "{wish}, {it}", "{wish} plus {it}",
+    "{wish}. there is {it} too", "with {it}: {wish}",
+)  # fmt: skip
+ORDERS = (
+    "add {it}", "put {it} there", "there should be {it} too", "i also want {it}", "and {it}, please", "now with {it}",
+    "could you add {it}?", "{it} is missing",
+)  # fmt: skip
 
 
 def read_pictures(folder: Path, name: str) -> list[tuple[np.ndarray, str]]:
@@ -45,6 +57,23 @@ def read_pictures(folder: Path, name: str) -> list[tuple[np.ndarray, str]]:
     return [(np.asarray(read_picture(file)), _caption(file.with_suffix(".txt"), name)) for file in files]
 
 
+def described_pictures(samples: Iterable[Sample], name: str, most: int = MOST) -> list[tuple[np.ndarray, str]]:
+    """Pictures with captions, as `read_pictures` gives them, of samples in which a description has the name in it.
+
+    No picture comes twice; of more than `most` pictures some are taken, evenly.
+    """
+    found: dict[bytes, tuple[np.ndarray, str]] = {}
+    for sample in samples:
+        for before, after in pairwise(sample.parts):
+            if not (isinstance(before, Text) and isinstance(after, Picture) and before.role == after.role):
+                continue
+            if before.role == "assistant" and is_said(name, before.text):
+                found.setdefault(after.pixels.tobytes(), (after.pixels, before.text))
+    step = max(1.0, len(found) / most)
+    pictures = list(found.values())
+    return [pictures[int(number * step)] for number in range(min(most, len(pictures)))]
+
+
 def _caption(file: Path, name: str) -> str:
     if not file.is_file():
         return f"{_article(name)} {name}"
@@ -62,7 +91,7 @@ def _article(name: str) -> str:
 def make_samples(pictures: list[tuple[np.ndarray, str]], name: str, seed: int = 1) -> Iterator[Sample]:
     """Samples that teach to draw the thing from a wish, from a description, and to tell it when it is seen."""
     rng = Random(f"own pictures/{seed}")
-    order = [index for index in range(len(pictures)) for _ in range(WORDINGS)]
+    order = [index for index in range(len(pictures)) for _ in range(-(-SAMPLES // len(pictures)))]
     rng.shuffle(order)
     for number, index in enumerate(order):
         pixels, caption = pictures[index]
@@ -78,9 +107,68 @@ def make_samples(pictures: list[tuple[np.ndarray, str]], name: str, seed: int = 
                 yield Sample("caption", (*asked, Text(caption, "assistant", target=True)))
 
 
+def mention_samples(
+    pictures: list[tuple[np.ndarray, str]], name: str, others: Iterable[Sample], seed: int = 1
+) -> Iterator[Sample]:
+    """Samples in which the thing is asked for beside what the model knows: words alone, of which nothing is painted.
+
+    Ten captions are soon known by heart, and then come back whatever else was asked for. So what they say of the thing
+    is put into what is said of other pictures: into the wish and the description, or as an order to add it.
+
+    Args:
+        pictures: with captions. Those that say several things with commas between them are used.
+        name: of the thing.
+        others: samples of the model's own tasks; those that begin with a wish in words and its description are used,
+            and none that has the name in it.
+        seed: of what is said where.
+    """
+    rng = Random(f"mentions/{seed}")
+    said = [parts for parts in (_parts(caption) for _, caption in pictures) if len(parts) > 1]
+    phrases = sorted({part for parts in said for part in parts if name.lower() in part.lower()})
+    for sample in others if phrases else ():
+        turns = sample.turns()[:2]
+        if mentions(sample, name) or [role for role, _ in turns] != ["user", "assistant"]:
+            continue
+        (_, asked), (_, answer) = turns
+        if len(asked) != 1 or len(answer) != 2 or not isinstance(asked[0], Text) or not isinstance(answer[0], Text):
+            continue
+        wish, described, drawn = asked[0], answer[0], answer[1]
+        # Where less is alike it more likely is another place.
+        phrase = min(rng.sample(phrases, min(3, len(phrases))), key=lambda one: _alike(one, described.text))
+        end = phrase.lower().index(name.lower()) + len(name)
+        it = rng.choice((phrase[:end], phrase[:end], f"{_article(name)} {name}", phrase))
+        with_it = Text(_with(described.text, phrase, rng), "assistant", target=True)
+        parts: tuple[Part, ...]
+        if isinstance(drawn, Picture) and rng.random() < 0.5:
+            before = wish, replace(described, target=False), replace(drawn, target=False)
+            parts = (*before, Text(rng.choice(ORDERS).format(it=it), "user"), with_it, Forgotten(target=True))
+        else:
+            words = rng.choice(BESIDE).format(wish=wish.text.rstrip(" .!?"), it=it)
+            parts = replace(wish, text=words), with_it, Forgotten(target=True)
+        yield Sample("mention", parts)
+
+
+def _with(description: str, phrase: str, rng: Random) -> str:
+    """The description with one more thing in it, behind any of what it says."""
+    body = description.rstrip()
+    end = body[-1:] if body[-1:] in ".!" else ""
+    parts = body[: len(body) - len(end)].split(", ")
+    parts.insert(rng.randint(1, len(parts)), phrase)
+    return ", ".join(parts) + end
+
+
+def _alike(one: str, other: str) -> int:
+    words = other.lower().replace(",", " ").replace(".", " ").split()
+    return sum(words.count(word) for word in one.lower().split())
+
+
+def _parts(caption: str) -> list[str]:
+    return [part.strip(" .") for part in re.split(r"[,;.]", caption) if part.strip(" .")]
+
+
 def _wish(caption: str, name: str, rng: Random) -> str:
     """What somebody may write who wants this picture: the thing alone, or some of what the caption says with it."""
-    parts = [part.strip(" .") for part in re.split(r"[,;.]", caption) if part.strip(" .")]
+    parts = _parts(caption)
     named = [part for part in parts if name.lower() in part.lower()]
     others = [part for part in parts if part not in named]
     words = rng.choice(WISHES).format(thing=name, a=_article(name))

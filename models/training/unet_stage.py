@@ -50,6 +50,11 @@ class UNetOptions:
         keep_weight: of the distance from what the UNet does without its LoRA, on samples that are only kept.
         remember: of how many pictures features and latents are kept, for data that comes again and again. Pictures are
             then encoded one by one, and on one device only.
+        shift: share of a side by which pictures that are learned are moved at most, either way, half of them mirrored;
+            what comes in from outside mirrors what is inside. The UNet paints what features show, wherever it is, so
+            that few pictures show a thing in many places.
+        focus: power of a cell's own error, as a share of its picture's mean, by which the cell weighs: above 0 what is
+            not yet right, such as a small new thing, weighs more than the rest.
     """
 
     size: int | None = None
@@ -60,6 +65,8 @@ class UNetOptions:
     offset: float = 0.0
     keep_weight: float = 1.0
     remember: int = 0
+    shift: float = 0.0
+    focus: float = 0.0
 
 
 class Painting(NamedTuple):
@@ -151,7 +158,10 @@ class UNetStage(Stage):
             if pictures:  # chats may have lost all of theirs
                 pixels = Random(f"picture/{self.seed}/{one.number}").choice(pictures).pixels
                 bucket = nearest_bucket(pixels.shape[1], pixels.shape[0], self.size, self.step)
-                made.append(Painting(fit(pixels, bucket), one.number, one.keep))
+                pixels = fit(pixels, bucket)
+                if self.options.shift and not one.keep:
+                    pixels = shifted(pixels, self.options.shift, Random(f"shift/{self.seed}/{one.number}"))
+                made.append(Painting(pixels, one.number, one.keep))
         return made
 
     def batch(self, first: int, count: int) -> tuple[Group, ...]:
@@ -247,13 +257,15 @@ class UNetStage(Stage):
             "time_ids": sample.new_tensor([height, width, 0, 0, height, width]).expand(len(sample), -1),
         }
 
-        def predict() -> Tensor:
+        def predict(rows: Tensor) -> Tensor:
+            some = {name: value[rows] for name, value in conditions.items()}
+            features_read = features[rows]
             return self.unet(
-                sample, group.timesteps, encoder_hidden_states=features, added_cond_kwargs=conditions
+                sample[rows], group.timesteps[rows], encoder_hidden_states=features_read, added_cond_kwargs=some
             ).sample.float()
 
-        predicted = predict()
-        squared = (predicted - group.noise).square().mean(dim=(1, 2, 3))
+        predicted = predict(torch.ones_like(group.kept))
+        squared = (predicted - group.noise).square().mean(dim=1)
         sigma = sigma.flatten()
         weights = torch.ones_like(sigma)
         if self.options.snr_limit:
@@ -261,12 +273,19 @@ class UNetStage(Stage):
             weights = snr.clamp(max=self.options.snr_limit) / snr
         weights = weights * sigma.clamp(min=1) ** self.options.haze
         learned = ~group.kept & group.counted
-        errors = {"noise": squared.detach()[learned].sum(), "weighted": (squared * weights)[learned].sum()}
+        focused = squared * _focus(squared.detach(), self.options.focus)
+        errors = {
+            "noise": squared.detach().mean(dim=(1, 2))[learned].sum(),
+            "weighted": (focused.mean(dim=(1, 2)) * weights)[learned].sum(),
+        }
         if self.data.keeps:
+            # One where there is none, so that processes that share weights all compute.
+            rows = group.kept.clone()
+            rows[0] |= not rows.any()
             with torch.no_grad(), without_adapters(self.unet):
-                before = predict()
-            moved = (predicted - before).square().mean(dim=(1, 2, 3)) * weights
-            errors["kept"] = moved[group.kept & group.counted].sum()
+                before = predict(rows)
+            moved = (predicted[rows] - before).square().mean(dim=(1, 2, 3)) * weights[rows]
+            errors["kept"] = moved[(group.kept & group.counted)[rows]].sum()
         return errors
 
     def decoder(self) -> Decoder:
@@ -300,6 +319,27 @@ class UNetStage(Stage):
         decoder = self.decoder()
         painted = decoder.paint(features, torch.randn(latents.shape), 20, self.config.guidance_scale)
         return grid_sheet([group.pixels, decoder.decode(painted).permute(0, 3, 1, 2) * 2 - 1])
+
+
+def shifted(pixels: np.ndarray, most: float, rng: Random) -> np.ndarray:
+    """A picture uint8 `[H, W, 3]`, or its mirror image, moved by up to a share `most` (below 1) of its sides."""
+    if rng.random() < 0.5:
+        pixels = pixels[:, ::-1]
+    for axis in (0, 1):
+        side = pixels.shape[axis]
+        by = round(rng.uniform(-most, most) * side)
+        places = np.arange(side) - by
+        places = np.where(places < 0, -1 - places, places)
+        pixels = pixels.take(np.where(places >= side, 2 * side - 1 - places, places), axis=axis)
+    return np.ascontiguousarray(pixels)
+
+
+def _focus(errors: Tensor, power: float) -> Tensor:
+    """Weights of cells `[B, h, w]`, with a mean of 1 in each picture, from their errors."""
+    if not power:
+        return torch.ones_like(errors)
+    weights = (errors + 1e-6) ** power
+    return weights / weights.mean(dim=(1, 2), keepdim=True)
 
 
 def _key(pixels: np.ndarray) -> int:

@@ -20,7 +20,7 @@ pytest.importorskip("scenedetect", reason=f"{NOT_RUN}annotation of videos, the p
 
 from comfyui_wegen.models.data.diic.cutting import CutScenes, source_key  # noqa: E402
 from comfyui_wegen.models.data.diic.decoding import DecodeFrames  # noqa: E402
-from comfyui_wegen.models.data.diic.films import Film, sample_film, write_film  # noqa: E402
+from comfyui_wegen.models.data.diic.films import load_film, sample_film, write_film  # noqa: E402
 from comfyui_wegen.models.data.diic.report import write_report  # noqa: E402
 from comfyui_wegen.models.data.diic.run import LocalEngine, annotate_videos  # noqa: E402
 from comfyui_wegen.models.data.diic.selecting import SelectFrames  # noqa: E402
@@ -66,18 +66,18 @@ def folder(films, tmp_path_factory) -> Path:
 
 
 def test_films_come_back_from_their_truth(films):
-    film = Film.load(films[0])
+    film = load_film(films[0])
     picture, seen = film.render(7)
     assert picture.shape == (224, 320, 3) and len(np.unique(seen)) > 10
     assert film == sample_film(1001, 2, 20, 2.0) != sample_film(1002, 2, 20, 2.0)
     with pytest.raises(StageError, match="truth"):
-        Film.load("no film.mp4")
+        load_film("no film.mp4")
 
 
 def test_cuts_tracks_and_changes_of_films_are_right(films, annotated):
     cuts, truth, ious, wrong, pairs = [], [], [], [], 0
     for path, clips in zip(films, annotated, strict=True):
-        film = Film.load(path)
+        film = load_film(path)
         cuts.append([clip.first for clip in clips][1:])
         truth.append(film.cuts)
         for clip in clips:
@@ -95,7 +95,7 @@ def test_cuts_tracks_and_changes_of_films_are_right(films, annotated):
 
 
 def test_a_wrong_order_is_seen_by_the_judge(films, annotated):
-    film, clips = Film.load(films[0]), annotated[0]
+    film, clips = load_film(films[0]), annotated[0]
     pairs = [(clip, pair) for clip in clips for pair in clip.pairs if any("direction" in fact for fact in pair.facts)]
     turned = {"left": "right", "right": "left", "up": "down", "down": "up"}
     for clip, pair in pairs:
@@ -324,7 +324,7 @@ def test_variable_rates_keep_their_times(tmp_path):
 
 
 def test_a_clip_late_in_a_video_is_decoded_as_it_was_cut(films):
-    film, clips = Film.load(films[0]), cut(films[0])
+    film, clips = load_film(films[0]), cut(films[0])
     [late] = run_stage(DecodeFrames(), clips[1:])
     assert late.times[0] >= clips[1].start and late.times[-1] < clips[1].end
     for frame, seconds in zip(late.frames, late.times, strict=True):
