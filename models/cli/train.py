@@ -15,12 +15,15 @@ from ..training.recipe import CHECKPOINT_STAGES, STAGES, TOKENIZER, VAE, read_re
 
 if TYPE_CHECKING:
     from ..training.loop import Rhythm
+    from ..training.own_pictures import OwnPicture
     from ..training.training_run import TrainingRun
 
 NANO, LORA = "nano", "lora"
 NANO_RECIPES = Path(__file__).parents[1] / "training" / "nano"
 PACK = "pack"
-SAMPLES, SAID = "samples", "said"
+SAMPLES, SAID, SCATTERED = "samples", "said", "scattered"
+PLACES = 300
+"""Pictures with the thing anywhere on others."""
 OTHERS = 1000
 """Samples to keep into whose words a thing is put, at most."""
 CHATS = 0.5
@@ -95,7 +98,7 @@ def _train_lora(arguments: argparse.Namespace) -> int:
     from ..bundled import BUNDLED
     from ..checkpoints.reader import open_checkpoint
     from ..data.shards import INDEX
-    from ..training.lora_recipes import lora_recipes, write_recipe
+    from ..training.lora_recipes import is_small, lora_recipes, write_recipe
 
     if arguments.pictures is None:
         raise WeGenError("Say where the pictures are: wegen train lora PICTURES --name NAME.")
@@ -105,16 +108,21 @@ def _train_lora(arguments: argparse.Namespace) -> int:
     are_shards = (given / INDEX).is_file()
     if not (are_shards or name):
         raise WeGenError("Say what the thing in the pictures is called: --name NAME.")
-    learned, said = {given.resolve(): CHATS if name else 1.0} if are_shards else {}, out / SAID
+    checkpoint = arguments.model or BUNDLED
+    config = open_checkpoint(checkpoint).config
+    learned = {given.resolve(): CHATS if name else 1.0} if are_shards else {}
+    said, scattered = out / SAID, out / SCATTERED
     if name:
         samples = out / SAMPLES
         if not (arguments.resume and (samples / INDEX).is_file()):
-            _write_lora_samples(given, are_shards, name, keep, samples, said)
+            pictures = _own_pictures(given, are_shards, name)
+            if is_small(config) and keep:
+                pictures = _with_masks(pictures, checkpoint)
+            _write_lora_samples(pictures, name, keep, samples, said, scattered)
         learned[samples.resolve()] = 1.0
-    config = open_checkpoint(arguments.model or BUNDLED).config
     title = "_".join((name or given.name).split())
-    words = said.resolve() if (said / INDEX).is_file() else None
-    recipes = lora_recipes(config, title, arguments.model, learned, keep, words, name)
+    more = [folder.resolve() if (folder / INDEX).is_file() else None for folder in (said, scattered)]
+    recipes = lora_recipes(config, title, arguments.model, learned, keep, *more, name)
     out.mkdir(parents=True, exist_ok=True)
     for stage, recipe in recipes.items():
         file = write_recipe(out / f"{stage}.json", recipe)
@@ -123,31 +131,58 @@ def _train_lora(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _own_pictures(given: Path, are_shards: bool, name: str) -> list[OwnPicture]:
+    """The pictures of a folder, or those of shards that are described by words with the name in them."""
+    from itertools import islice
+
+    from ..data import read_index, stream
+    from ..training.own_pictures import described_pictures, read_pictures
+
+    if not are_shards:
+        return read_pictures(given, name)
+    count = sum(count for _, count in read_index(given))
+    pictures = described_pictures(islice(stream(given, None), count), name)
+    if not pictures:
+        raise WeGenError(
+            f"No picture in {given} is described by words with {name!r} in them. Say what it is called there, or "
+            "leave --name out to train with the shards as they are."
+        )
+    return pictures
+
+
+def _with_masks(pictures: Sequence[OwnPicture], checkpoint: Path) -> list[OwnPicture]:
+    """The pictures with masks of what the model cannot paint, where they have none and it can be told."""
+    from ..pipeline import Pipeline
+    from ..training.unknown_things import unknown_masks
+
+    without = [number for number, one in enumerate(pictures) if one.mask is None]
+    masked = list(pictures)
+    if without:
+        found = unknown_masks(Pipeline.from_folder(checkpoint), [pictures[number].pixels for number in without])
+        for number, mask in zip(without, found, strict=True):
+            masked[number] = pictures[number]._replace(mask=mask)
+    return masked
+
+
 def _write_lora_samples(
-    given: Path, are_shards: bool, name: str, keep: Sequence[Path], samples: Path, said: Path
+    pictures: Sequence[OwnPicture], name: str, keep: Sequence[Path], samples: Path, said: Path, scattered: Path
 ) -> None:
-    """Samples of the pictures, and of what is said of the thing beside other things where there is any."""
-    from itertools import chain, islice
+    """Samples of the pictures, and of the thing beside and on what samples to keep show, where there are any."""
+    from itertools import islice
 
-    from ..data import stream, write_samples
-    from ..data.shards import INDEX, read_index
-    from ..training.own_pictures import described_pictures, make_samples, mention_samples, read_pictures
+    from ..data import read_index, stream, write_samples
+    from ..data.shards import INDEX
+    from ..training.own_pictures import make_samples, mention_samples, scattered_samples
 
-    if are_shards:
-        count = sum(count for _, count in read_index(given))
-        pictures = described_pictures(islice(stream(given, None), count), name)
-        if not pictures:
-            raise WeGenError(
-                f"No picture in {given} is described by words with {name!r} in them. Say what it is called there, or "
-                "leave --name out to train with the shards as they are."
-            )
-    else:
-        pictures = read_pictures(given, name)
     some = [min(sum(count for _, count in read_index(one)), OTHERS // len(keep)) for one in keep]
-    others = (islice(stream(one, None), count) for one, count in zip(keep, some, strict=True))
-    made = list(mention_samples(pictures, name, chain.from_iterable(others)))
-    if made and not (said / INDEX).is_file():
-        write_samples(said, made, about={"thing": name})
+    others = [sample for one, count in zip(keep, some, strict=True) for sample in islice(stream(one, None), count)]
+    for folder, made in (
+        (said, mention_samples(pictures, name, others)),
+        (scattered, scattered_samples(pictures, others, PLACES)),
+    ):
+        listed = list(made)
+        if listed and not (folder / INDEX).is_file():
+            write_samples(folder, listed, about={"thing": name})
     write_samples(samples, make_samples(pictures, name), about={"pictures": len(pictures)})
 
 

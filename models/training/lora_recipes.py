@@ -14,8 +14,12 @@ SMALL = 512
 """Width of a language model up to which a LoRA learns fast, and the machine is taken to be a small one."""
 KEPT = 1 / 3
 """Share of the samples that are only kept, where there are any."""
-SAID = 0.75
-"""Weight of the words about the thing, beside that of its pictures."""
+SAID, SCATTERED = 0.75, 1.5
+"""Weights of the thing beside and on what the model knows, beside that of its pictures."""
+
+
+def is_small(config: WeGenConfig) -> bool:
+    return config.language.width <= SMALL
 
 
 def lora_recipes(
@@ -25,6 +29,7 @@ def lora_recipes(
     samples: Mapping[Path, float],
     keep: Sequence[Path],
     said: Path | None = None,
+    scattered: Path | None = None,
     thing: str = "",
 ) -> dict[str, dict[str, Any]]:
     """A recipe for each part that a LoRA changes, by the part's name.
@@ -35,12 +40,14 @@ def lora_recipes(
         checkpoint: its folder; None for the bundled one.
         samples: shards that are learned, and their weights.
         keep: shards on which the model is held to what it does already.
-        said: shards of words about the thing, which the language model learns beside the samples; None for none.
+        said: shards with the thing beside what the model knows; None for none.
+        scattered: shards of pictures with it anywhere, of which the UNet alone learns; None for none.
         thing: what it is called. Samples to keep that name it are left out.
     """
-    small = config.language.width <= SMALL
+    small = is_small(config)
     learned: list[dict[str, Any]] = [{"shards": str(one), "weight": weight} for one, weight in samples.items()]
     words = [*learned, {"shards": str(said), "weight": SAID}] if said else learned
+    painted = [*words, {"shards": str(scattered), "weight": SCATTERED}] if scattered else words
     common: dict[str, Any] = {
         "name": name,
         "checkpoint": "" if checkpoint is None else str(checkpoint.resolve()),
@@ -60,7 +67,7 @@ def lora_recipes(
         unet = {"steps": 1000, "decay": 500, "options": {"noise": 0.05}}
     return {
         LANGUAGE_MODEL: {"stage": LANGUAGE_MODEL, **common, **language, "data": _with_kept(words, keep, thing)},
-        UNET: {"stage": UNET, **common, **unet, "data": _with_kept(learned, keep, thing)},
+        UNET: {"stage": UNET, **common, **unet, "data": _with_kept(painted, keep, thing)},
     }
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from ..data import Forgotten, Part, Picture, Sample, Text, is_said, mentions
 from ..errors import WeGenError
 from ..media.images import read_picture
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+MASK = ".mask.png"
 SAMPLES = 240
 """Samples that are made of all pictures together, at least."""
 MOST = 30
@@ -37,41 +39,81 @@ ORDERS = (
 )  # fmt: skip
 
 
-def read_pictures(folder: Path, name: str) -> list[tuple[np.ndarray, str]]:
-    """Pictures uint8 `[H, W, 3]` with their captions, by the files' names.
+class OwnPicture(NamedTuple):
+    """A picture of the thing."""
+
+    pixels: np.ndarray
+    """uint8 `[H, W, 3]`"""
+    caption: str
+    mask: np.ndarray | None = None
+    """bool `[H, W]`, where the thing is; None where that is not known."""
+
+
+def read_pictures(folder: Path, name: str) -> list[OwnPicture]:
+    """The pictures of a folder, by the files' names.
 
     A caption is the text in the file of the same name that ends in `.txt`; without one it is the thing's name. One that
-    does not have the name in it gets it in front, so that the name comes to mean the thing.
+    does not have the name in it gets it in front, so that the name comes to mean the thing. A mask is the file of the
+    same name that ends in `.mask.png`, white where the thing is.
 
     Raises:
-        WeGenError: no pictures, one that cannot be read, or no name.
+        WeGenError: no pictures, one that cannot be read, a mask of another size, or no name.
     """
     name = " ".join(name.split())
     if not name or len(name) > LONGEST_NAME:
         raise WeGenError(f"The thing is called {name!r}; give a name of 1 to {LONGEST_NAME} letters.")
     if not folder.is_dir():
         raise WeGenError(f"There is no folder {folder} with pictures.")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and not _is_mask(path))
     if not files:
         raise WeGenError(f"{folder} holds no pictures ({', '.join(sorted(ENDINGS))}).")
-    return [(np.asarray(read_picture(file)), _caption(file.with_suffix(".txt"), name)) for file in files]
+    return [_read(file, name) for file in files]
 
 
-def described_pictures(samples: Iterable[Sample], name: str, most: int = MOST) -> list[tuple[np.ndarray, str]]:
-    """Pictures with captions, as `read_pictures` gives them, of samples in which a description has the name in it.
+def _is_mask(file: Path) -> bool:
+    return file.name.lower().endswith(MASK)
+
+
+def _read(file: Path, name: str) -> OwnPicture:
+    pixels = np.asarray(read_picture(file))
+    beside, mask = file.with_name(file.stem + MASK), None
+    if beside.is_file():
+        mask = np.asarray(read_picture(beside)).mean(axis=-1) >= 128
+        if mask.shape != pixels.shape[:2]:
+            raise WeGenError(
+                f"The mask {beside} is {mask.shape[1]} x {mask.shape[0]} pixels, its picture "
+                f"{pixels.shape[1]} x {pixels.shape[0]}; they must be of one size."
+            )
+    return OwnPicture(pixels, _caption(file.with_suffix(".txt"), name), mask)
+
+
+def described_pictures(samples: Iterable[Sample], name: str, most: int = MOST) -> list[OwnPicture]:
+    """Pictures of samples in which a description has the name in it, with masks where the samples have them.
 
     No picture comes twice; of more than `most` pictures some are taken, evenly.
     """
-    found: dict[bytes, tuple[np.ndarray, str]] = {}
+    found: dict[bytes, OwnPicture] = {}
     for sample in samples:
-        for before, after in pairwise(sample.parts):
-            if not (isinstance(before, Text) and isinstance(after, Picture) and before.role == after.role):
-                continue
-            if before.role == "assistant" and is_said(name, before.text):
-                found.setdefault(after.pixels.tobytes(), (after.pixels, before.text))
+        number, before = -1, None
+        for part in sample.parts:
+            if isinstance(part, Picture):
+                number += 1
+                if isinstance(before, Text) and before.role == part.role == "assistant" and is_said(name, before.text):
+                    own = OwnPicture(part.pixels, before.text, _mask_of(sample, number, part, name))
+                    found.setdefault(part.pixels.tobytes(), own)
+            before = part
     step = max(1.0, len(found) / most)
     pictures = list(found.values())
     return [pictures[int(number * step)] for number in range(min(most, len(pictures)))]
+
+
+def _mask_of(sample: Sample, number: int, picture: Picture, name: str) -> np.ndarray | None:
+    """Where the things of that name are in picture `number` of a sample made of a video; None if that is not known."""
+    instances = sample.record.get("instances", ())
+    if picture.instance_map is None or number >= len(instances):
+        return None
+    mask = np.isin(picture.instance_map, [one["number"] for one in instances[number] if is_said(name, one["name"])])
+    return mask if mask.any() else None
 
 
 def _caption(file: Path, name: str) -> str:
@@ -88,13 +130,13 @@ def _article(name: str) -> str:
     return "an" if name[0].lower() in "aeiou" else "a"
 
 
-def make_samples(pictures: list[tuple[np.ndarray, str]], name: str, seed: int = 1) -> Iterator[Sample]:
+def make_samples(pictures: Sequence[OwnPicture], name: str, seed: int = 1) -> Iterator[Sample]:
     """Samples that teach to draw the thing from a wish, from a description, and to tell it when it is seen."""
     rng = Random(f"own pictures/{seed}")
     order = [index for index in range(len(pictures)) for _ in range(-(-SAMPLES // len(pictures)))]
     rng.shuffle(order)
     for number, index in enumerate(order):
-        pixels, caption = pictures[index]
+        pixels, caption, _ = pictures[index]
         drawn = Picture(pixels, "assistant", target=True)
         match number % 4:
             case 0:  # the words are as they are to be drawn
@@ -108,24 +150,24 @@ def make_samples(pictures: list[tuple[np.ndarray, str]], name: str, seed: int = 
 
 
 def mention_samples(
-    pictures: list[tuple[np.ndarray, str]], name: str, others: Iterable[Sample], seed: int = 1
+    pictures: Sequence[OwnPicture], name: str, others: Iterable[Sample], seed: int = 1
 ) -> Iterator[Sample]:
-    """Samples in which the thing is asked for beside what the model knows: words alone, of which nothing is painted.
+    """Samples in which the thing is asked for beside what the model knows.
 
-    Ten captions are soon known by heart, and then come back whatever else was asked for. So what they say of the thing
-    is put into what is said of other pictures: into the wish and the description, or as an order to add it.
+    A few captions are soon known by heart, and then come back whatever else was asked for. So what they say of it
+    is put into what is said of other pictures: into the wish and the description, or as an order to add it. The thing
+    itself is put into the picture, where its mask is known; otherwise words alone are learned.
 
     Args:
-        pictures: with captions. Those that say several things with commas between them are used.
+        pictures: those whose captions say several things with commas between them are used.
         name: of the thing.
         others: samples of the model's own tasks; those that begin with a wish in words and its description are used,
             and none that has the name in it.
         seed: of what is said where.
     """
     rng = Random(f"mentions/{seed}")
-    said = [parts for parts in (_parts(caption) for _, caption in pictures) if len(parts) > 1]
-    phrases = sorted({part for parts in said for part in parts if name.lower() in part.lower()})
-    for sample in others if phrases else ():
+    said = [(phrase, own) for own in pictures if (phrase := _phrase(own.caption, name))]
+    for sample in others if said else ():
         turns = sample.turns()[:2]
         if mentions(sample, name) or [role for role, _ in turns] != ["user", "assistant"]:
             continue
@@ -133,19 +175,74 @@ def mention_samples(
         if len(asked) != 1 or len(answer) != 2 or not isinstance(asked[0], Text) or not isinstance(answer[0], Text):
             continue
         wish, described, drawn = asked[0], answer[0], answer[1]
-        # Where less is alike it more likely is another place.
-        phrase = min(rng.sample(phrases, min(3, len(phrases))), key=lambda one: _alike(one, described.text))
+        phrase, own = _fitting(rng.sample(said, min(4, len(said))), described, drawn)
         end = phrase.lower().index(name.lower()) + len(name)
         it = rng.choice((phrase[:end], phrase[:end], f"{_article(name)} {name}", phrase))
         with_it = Text(_with(described.text, phrase, rng), "assistant", target=True)
+        then: Part = Forgotten(target=True)
+        if isinstance(drawn, Picture) and own.mask is not None:
+            then = Picture(pasted(own, drawn.pixels, own.mask.shape), "assistant", target=True)
         parts: tuple[Part, ...]
         if isinstance(drawn, Picture) and rng.random() < 0.5:
             before = wish, replace(described, target=False), replace(drawn, target=False)
-            parts = (*before, Text(rng.choice(ORDERS).format(it=it), "user"), with_it, Forgotten(target=True))
+            parts = (*before, Text(rng.choice(ORDERS).format(it=it), "user"), with_it, then)
         else:
             words = rng.choice(BESIDE).format(wish=wish.text.rstrip(" .!?"), it=it)
-            parts = replace(wish, text=words), with_it, Forgotten(target=True)
+            parts = replace(wish, text=words), with_it, then
         yield Sample("mention", parts)
+
+
+def scattered_samples(
+    pictures: Sequence[OwnPicture], others: Iterable[Sample], count: int, seed: int = 1
+) -> Iterator[Sample]:
+    """Pictures of the thing anywhere on pictures of other samples, without words: for the UNet to learn to paint it.
+
+    Nothing where no mask is known, or the others have no pictures.
+    """
+    rng = Random(f"scattered/{seed}")
+    masked = [own for own in pictures if own.mask is not None]
+    pages = [picture.pixels for sample in others for picture in sample.pictures() if picture.role == "assistant"]
+    for _ in range(count if masked and pages else 0):
+        own, page = rng.choice(masked), rng.choice(pages)
+        height, width = own.mask.shape
+        rows, columns = (np.flatnonzero(own.mask.any(axis=axis)) for axis in (1, 0))
+        moves = [
+            (rng.randint(-rows[0], height - 1 - rows[-1]), rng.randint(-columns[0], width - 1 - columns[-1]))
+            for _ in range(3)
+        ]
+        moved = [OwnPicture(np.roll(own.pixels, by, (0, 1)), "", np.roll(own.mask, by, (0, 1))) for by in moves]
+        calmest = min(moved, key=lambda one: _unrest(one, page))
+        yield Sample("picture", (Picture(pasted(calmest, page, own.mask.shape), "assistant", target=True),))
+
+
+def pasted(own: OwnPicture, page: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The thing, where it is in its own picture, on another picture, which is brought to that size `[H, W]`."""
+    return np.where(own.mask[..., None], own.pixels, _sized(page, shape))
+
+
+def _sized(page: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if page.shape[:2] == tuple(shape):
+        return page
+    return np.asarray(Image.fromarray(page).resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
+
+
+def _unrest(own: OwnPicture, page: np.ndarray) -> float:
+    """How much there is on a page where the thing would be: it should not stand on something else."""
+    return float(_sized(page, own.mask.shape)[own.mask].astype(np.float32).std(axis=0).mean())
+
+
+def _fitting(said: Sequence[tuple[str, OwnPicture]], described: Text, drawn: Part) -> tuple[str, OwnPicture]:
+    """What goes best with another picture: what would stand on nothing there or, without a mask, is said of another
+    place, as words in which less is alike mostly are."""
+    if isinstance(drawn, Picture) and all(own.mask is not None for _, own in said):
+        return min(said, key=lambda one: _unrest(one[1], drawn.pixels))
+    return min(said, key=lambda one: _alike(one[0], described.text))
+
+
+def _phrase(caption: str, name: str) -> str:
+    """What a caption of several things says of this one; empty where it says nothing else."""
+    parts = _parts(caption)
+    return next((part for part in parts if is_said(name, part)), "") if len(parts) > 1 else ""
 
 
 def _with(description: str, phrase: str, rng: Random) -> str:

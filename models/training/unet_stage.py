@@ -50,9 +50,6 @@ class UNetOptions:
         keep_weight: of the distance from what the UNet does without its LoRA, on samples that are only kept.
         remember: of how many pictures features and latents are kept, for data that comes again and again. Pictures are
             then encoded one by one, and on one device only.
-        shift: share of a side by which pictures that are learned are moved at most, either way, half of them mirrored;
-            what comes in from outside mirrors what is inside. The UNet paints what features show, wherever it is, so
-            that few pictures show a thing in many places.
         focus: power of a cell's own error, as a share of its picture's mean, by which the cell weighs: above 0 what is
             not yet right, such as a small new thing, weighs more than the rest.
     """
@@ -65,7 +62,6 @@ class UNetOptions:
     offset: float = 0.0
     keep_weight: float = 1.0
     remember: int = 0
-    shift: float = 0.0
     focus: float = 0.0
 
 
@@ -158,10 +154,7 @@ class UNetStage(Stage):
             if pictures:  # chats may have lost all of theirs
                 pixels = Random(f"picture/{self.seed}/{one.number}").choice(pictures).pixels
                 bucket = nearest_bucket(pixels.shape[1], pixels.shape[0], self.size, self.step)
-                pixels = fit(pixels, bucket)
-                if self.options.shift and not one.keep:
-                    pixels = shifted(pixels, self.options.shift, Random(f"shift/{self.seed}/{one.number}"))
-                made.append(Painting(pixels, one.number, one.keep))
+                made.append(Painting(fit(pixels, bucket), one.number, one.keep))
         return made
 
     def batch(self, first: int, count: int) -> tuple[Group, ...]:
@@ -319,19 +312,6 @@ class UNetStage(Stage):
         decoder = self.decoder()
         painted = decoder.paint(features, torch.randn(latents.shape), 20, self.config.guidance_scale)
         return grid_sheet([group.pixels, decoder.decode(painted).permute(0, 3, 1, 2) * 2 - 1])
-
-
-def shifted(pixels: np.ndarray, most: float, rng: Random) -> np.ndarray:
-    """A picture uint8 `[H, W, 3]`, or its mirror image, moved by up to a share `most` (below 1) of its sides."""
-    if rng.random() < 0.5:
-        pixels = pixels[:, ::-1]
-    for axis in (0, 1):
-        side = pixels.shape[axis]
-        by = round(rng.uniform(-most, most) * side)
-        places = np.arange(side) - by
-        places = np.where(places < 0, -1 - places, places)
-        pixels = pixels.take(np.where(places >= side, 2 * side - 1 - places, places), axis=axis)
-    return np.ascontiguousarray(pixels)
 
 
 def _focus(errors: Tensor, power: float) -> Tensor:
