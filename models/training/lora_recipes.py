@@ -12,9 +12,9 @@ from .recipe import LANGUAGE_MODEL, UNET
 
 SMALL = 512
 """Width of a language model up to which a LoRA learns fast, and the machine is taken to be a small one."""
-KEPT = 1 / 3
+KEPT = 0.4
 """Share of the samples that are only kept, where there are any."""
-SAID, SCATTERED = 0.75, 1.5
+SAID, SCATTERED = 0.75, 1.0
 """Weights of the thing beside and on what the model knows, beside that of its pictures."""
 
 
@@ -56,11 +56,13 @@ def lora_recipes(
         "recompute": not small,
     }
     if small:
-        common |= {"warmup": 20, "average": 0.98, "batch": 8, "sheet_seconds": 1e9}
-        options: dict[str, Any] = {"tokens": 0, "noise": 0.3, "feature_weight": 3.0, "direct": 0.25}
-        language = {"steps": 400, "decay": 200, "learning_rate": 5e-3, "options": options}
-        unet = {"steps": 600, "decay": 300, "learning_rate": 3e-3, "batch": 12}
-        unet["options"] = {"noise": 0.12, "haze": 1.0, "offset": 0.2, "remember": 512}
+        common |= {"warmup": 20, "average": 0.98, "batch": 8, "learning_rate": 3e-3, "sheet_seconds": 1e9}
+        options: dict[str, Any] = {"tokens": 0, "noise": 0.3, "feature_weight": 3.0, "direct": 0.25, "keep_weight": 2.0}
+        language = {"steps": 200, "decay": 120, "options": options}
+        unet = {"steps": 1400, "decay": 600, "lora": {**common["lora"], "rank": 32}}
+        unet["options"] = {
+            "noise": 0.12, "haze": 1.0, "offset": 0.2, "remember": 512, "things": 8.0, "keep_weight": 3.0,
+        }  # fmt: skip
     else:
         common |= {"warmup": 50, "average": 0.0, "learning_rate": 1e-4, "batch": 1, "accumulate": 8}
         language = {"steps": 1000, "decay": 500, "options": {"tokens": 2048, "noise": 0.05}}

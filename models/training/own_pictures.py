@@ -136,8 +136,8 @@ def make_samples(pictures: Sequence[OwnPicture], name: str, seed: int = 1) -> It
     order = [index for index in range(len(pictures)) for _ in range(-(-SAMPLES // len(pictures)))]
     rng.shuffle(order)
     for number, index in enumerate(order):
-        pixels, caption, _ = pictures[index]
-        drawn = Picture(pixels, "assistant", target=True)
+        pixels, caption, mask = pictures[index]
+        drawn = _drawn(pixels, mask)
         match number % 4:
             case 0:  # the words are as they are to be drawn
                 yield Sample("text_to_picture", (Text(caption, "user"), drawn))
@@ -181,7 +181,7 @@ def mention_samples(
         with_it = Text(_with(described.text, phrase, rng), "assistant", target=True)
         then: Part = Forgotten(target=True)
         if isinstance(drawn, Picture) and own.mask is not None:
-            then = Picture(pasted(own, drawn.pixels, own.mask.shape), "assistant", target=True)
+            then = _drawn(pasted(own, drawn.pixels, own.mask.shape), own.mask)
         parts: tuple[Part, ...]
         if isinstance(drawn, Picture) and rng.random() < 0.5:
             before = wish, replace(described, target=False), replace(drawn, target=False)
@@ -212,7 +212,12 @@ def scattered_samples(
         ]
         moved = [OwnPicture(np.roll(own.pixels, by, (0, 1)), "", np.roll(own.mask, by, (0, 1))) for by in moves]
         calmest = min(moved, key=lambda one: _unrest(one, page))
-        yield Sample("picture", (Picture(pasted(calmest, page, own.mask.shape), "assistant", target=True),))
+        yield Sample("picture", (_drawn(pasted(calmest, page, own.mask.shape), calmest.mask),))
+
+
+def _drawn(pixels: np.ndarray, mask: np.ndarray | None) -> Picture:
+    """A picture that is learned, with the thing as its only instance where that is known."""
+    return Picture(pixels, "assistant", True, None if mask is None else mask.astype(np.uint8))
 
 
 def pasted(own: OwnPicture, page: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

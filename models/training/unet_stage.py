@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
@@ -50,8 +51,8 @@ class UNetOptions:
         keep_weight: of the distance from what the UNet does without its LoRA, on samples that are only kept.
         remember: of how many pictures features and latents are kept, for data that comes again and again. Pictures are
             then encoded one by one, and on one device only.
-        focus: power of a cell's own error, as a share of its picture's mean, by which the cell weighs: above 0 what is
-            not yet right, such as a small new thing, weighs more than the rest.
+        things: how much more than the rest the cells weigh in which something is, where a picture's instance map tells:
+            one small new thing is else drowned by all that is painted right already.
     """
 
     size: int | None = None
@@ -62,7 +63,7 @@ class UNetOptions:
     offset: float = 0.0
     keep_weight: float = 1.0
     remember: int = 0
-    focus: float = 0.0
+    things: float = 1.0
 
 
 class Painting(NamedTuple):
@@ -70,6 +71,8 @@ class Painting(NamedTuple):
 
     pixels: np.ndarray
     """uint8 `[H, W, 3]`, of the size of its bucket."""
+    things: np.ndarray
+    """bool `[H, W]`, where something is, as far as is known."""
     number: int
     keep: bool
 
@@ -81,6 +84,8 @@ class Group(NamedTuple):
     """`[B, 3, S, S]`, CLIP-normalised."""
     pixels: Tensor
     """`[B, 3, H, W]` in -1..1."""
+    weights: Tensor
+    """`[B, h, w]`, of the cells."""
     noise: Tensor
     """`[B, C, h, w]`, of the latents."""
     feature_noise: Tensor
@@ -152,9 +157,13 @@ class UNetStage(Stage):
         for one in drawn:
             pictures = one.sample.pictures()
             if pictures:  # chats may have lost all of theirs
-                pixels = Random(f"picture/{self.seed}/{one.number}").choice(pictures).pixels
-                bucket = nearest_bucket(pixels.shape[1], pixels.shape[0], self.size, self.step)
-                made.append(Painting(fit(pixels, bucket), one.number, one.keep))
+                picture = Random(f"picture/{self.seed}/{one.number}").choice(pictures)
+                bucket = nearest_bucket(picture.pixels.shape[1], picture.pixels.shape[0], self.size, self.step)
+                things = np.zeros((bucket[1], bucket[0]), bool)
+                if picture.instance_map is not None:
+                    there = np.where(picture.instance_map > 0, np.uint8(255), np.uint8(0))
+                    things = fit(there[..., None].repeat(3, axis=-1), bucket)[..., 0] >= 128
+                made.append(Painting(fit(picture.pixels, bucket), things, one.number, one.keep))
         return made
 
     def batch(self, first: int, count: int) -> tuple[Group, ...]:
@@ -193,11 +202,17 @@ class UNetStage(Stage):
         return Group(
             torch.stack([clip_pixels(Image.fromarray(one.pixels), config.vision.image_size) for one in made]),
             to_pixels([one.pixels for one in made]),
+            self._weights(torch.from_numpy(np.stack([one.things for one in made])), latent[1:]),
             *(torch.stack(column) for column in columns),
             torch.tensor([one.keep for one in made]),
             torch.tensor([_key(one.pixels) for one in made]),
             torch.full((len(made),), counted),
         )
+
+    def _weights(self, things: Tensor, size: tuple[int, ...]) -> Tensor:
+        """Of the cells `[B, *size]`, from where something is: bool `[B, H, W]`."""
+        there = F.adaptive_max_pool2d(things[:, None].float(), size)[:, 0]
+        return 1 + (self.options.things - 1) * there
 
     def counts(self, batch: tuple[Group, ...]) -> Tensor:
         """Pictures that are learned, and those that are only kept."""
@@ -266,10 +281,9 @@ class UNetStage(Stage):
             weights = snr.clamp(max=self.options.snr_limit) / snr
         weights = weights * sigma.clamp(min=1) ** self.options.haze
         learned = ~group.kept & group.counted
-        focused = squared * _focus(squared.detach(), self.options.focus)
         errors = {
             "noise": squared.detach().mean(dim=(1, 2))[learned].sum(),
-            "weighted": (focused.mean(dim=(1, 2)) * weights)[learned].sum(),
+            "weighted": ((squared * group.weights).mean(dim=(1, 2)) * weights)[learned].sum(),
         }
         if self.data.keeps:
             # One where there is none, so that processes that share weights all compute.
@@ -312,14 +326,6 @@ class UNetStage(Stage):
         decoder = self.decoder()
         painted = decoder.paint(features, torch.randn(latents.shape), 20, self.config.guidance_scale)
         return grid_sheet([group.pixels, decoder.decode(painted).permute(0, 3, 1, 2) * 2 - 1])
-
-
-def _focus(errors: Tensor, power: float) -> Tensor:
-    """Weights of cells `[B, h, w]`, with a mean of 1 in each picture, from their errors."""
-    if not power:
-        return torch.ones_like(errors)
-    weights = (errors + 1e-6) ** power
-    return weights / weights.mean(dim=(1, 2), keepdim=True)
 
 
 def _key(pixels: np.ndarray) -> int:

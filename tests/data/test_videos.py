@@ -13,6 +13,8 @@ from comfyui_wegen.models.data.diic.clip import Clip
 from comfyui_wegen.models.data.diic.pipeline import truth_pipeline
 from comfyui_wegen.models.data.diic.reasons import REASONS
 from comfyui_wegen.models.data.diic.stage import StageError, StageRunner, run_stage
+from comfyui_wegen.models.storybook import parse_caption
+from comfyui_wegen.models.storybook.catalogue import COLUMN_CENTRES, ROW_CENTRES
 from support import NOT_RUN
 
 av = pytest.importorskip("av", reason=f"{NOT_RUN}annotation of videos, the package av is not installed")
@@ -22,6 +24,7 @@ from comfyui_wegen.models.data.diic.cutting import CutScenes, source_key  # noqa
 from comfyui_wegen.models.data.diic.decoding import DecodeFrames  # noqa: E402
 from comfyui_wegen.models.data.diic.films import load_film, sample_film, write_film  # noqa: E402
 from comfyui_wegen.models.data.diic.report import write_report  # noqa: E402
+from comfyui_wegen.models.data.diic.rocket_films import SCALE, sample_rocket_film  # noqa: E402
 from comfyui_wegen.models.data.diic.run import LocalEngine, annotate_videos  # noqa: E402
 from comfyui_wegen.models.data.diic.selecting import SelectFrames  # noqa: E402
 from comfyui_wegen.models.data.diic.store import read_records  # noqa: E402
@@ -92,6 +95,29 @@ def test_cuts_tracks_and_changes_of_films_are_right(films, annotated):
     assert cut_f1(cuts, truth) >= 0.95
     assert len(ious) > 40 and np.mean(ious) >= 0.9
     assert pairs >= 12 and len(wrong) <= 0.05 * pairs, wrong
+
+
+def test_clips_of_the_rocket_are_annotated_in_the_storybooks_words(tmp_path):
+    film = sample_rocket_film(7, 2)
+    path = write_film(film, tmp_path / "rocket.mp4")
+    assert load_film(path) == film != sample_rocket_film(8, 2)
+    clips = cut(path)
+    assert [clip.first for clip in clips][1:] == list(film.cuts)
+    for stage in [spec.build() for spec in truth_pipeline().stages]:
+        clips = run_stage(stage, clips)
+    for clip, shot in zip(clips, film.shots, strict=True):
+        assert clip.rejection is None and len(clip.pairs) >= 3
+        assert {track.name for track in clip.tracks} == {actor.name for actor in shot.actors}
+        assert min(track_ious(clip)) >= 0.9
+        assert {fact["name"] for pair in clip.pairs for fact in pair.facts} == {"rocket"}  # nothing else moves
+        for frame, text in clip.captions.items():
+            said = parse_caption(text.replace("rocket", "red plain balloon"))
+            assert (said.ground, said.sky) == (shot.scene.ground, shot.scene.sky)
+            [rocket] = [thing for thing in said.things if thing.kind == "balloon" and thing.colour == "red"]
+            [track] = [track for track in clip.tracks if track.name == "rocket"]
+            left, top, right, bottom = (edge / SCALE for edge in track.boxes[frame])
+            assert abs(COLUMN_CENTRES[rocket.column] - (left + right) / 2) < 14
+            assert abs(ROW_CENTRES[rocket.row] - (top + bottom) / 2) < 18
 
 
 def test_a_wrong_order_is_seen_by_the_judge(films, annotated):

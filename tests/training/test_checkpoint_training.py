@@ -29,7 +29,7 @@ from comfyui_wegen.models.training.own_pictures import (
 )
 from comfyui_wegen.models.training.packing import pack
 from comfyui_wegen.models.training.recipe import Recipe, RecipeError
-from comfyui_wegen.models.training.sources import Mixture
+from comfyui_wegen.models.training.sources import Drawn, Mixture
 from comfyui_wegen.models.training.stage import Stage
 from comfyui_wegen.models.training.unknown_things import one_place, shrunk
 from hypothesis import given, settings
@@ -128,6 +128,26 @@ def test_the_unets_losses_do_not_depend_on_how_pictures_are_spread(shards, packe
     assert [group.pixels.shape[2:] for group in halves[0]] == [group.pixels.shape[2:] for group in halves[1]]
     assert stage.counts(whole).tolist() == [8, 0]
     assert summed(stage, halves) == pytest.approx(losses_of(stage, whole, "fp32"), rel=1e-5)
+
+
+def test_cells_with_things_weigh_more_for_the_unet(shards, packed_dir, tmp_path):
+    stage, plain = (
+        CheckpointRun(recipe_file(tmp_path, shards, packed_dir, "unet", options={"things": weight}), tmp_path).stage()
+        for weight in (5.0, 1.0)
+    )
+    there = np.zeros((64, 64), np.uint8)
+    there[:16, 48:] = 3
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    shown = [Picture(pixels, "assistant", True, one) for one in (there, None)]
+    drawn = [Drawn(Sample("picture", (one,)), number, False) for number, one in enumerate(shown)]
+    [group] = stage._groups(stage._paintings(drawn))
+    high, wide = group.weights.shape[1:]
+    assert group.weights[0, : high // 4, -(wide // 4) :].unique().tolist() == [5.0]
+    assert group.weights[0].sum() == high * wide + 4 * (high // 4) * (wide // 4) and group.weights[1].unique() == 1
+    [even] = plain._groups(plain._paintings(drawn))
+    with torch.no_grad():
+        more, less = stage((group,)), plain((even,))
+    assert float(more["noise"]) == pytest.approx(float(less["noise"])) and more["weighted"] > less["weighted"]
 
 
 class Weighted(Stage):
