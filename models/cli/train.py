@@ -14,7 +14,6 @@ from ..errors import WeGenError
 from ..training.recipe import CHECKPOINT_STAGES, STAGES, TOKENIZER, VAE, read_recipe
 
 if TYPE_CHECKING:
-    from ..training.loop import Rhythm
     from ..training.own_pictures import OwnPicture
     from ..training.training_run import TrainingRun
 
@@ -66,7 +65,6 @@ def run(arguments: argparse.Namespace) -> int:
         import accelerate  # noqa: F401 - asked for here, where it can be said how to get it
         import torch
 
-        from ..training.loop import Rhythm
         from ..training.training_run import TrainingRun
     except ImportError as error:
         raise WeGenError(f"Training needs the package {error.name}: pip install 'wegen[train]'.") from error
@@ -89,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
             _train_checkpoint(path, out, arguments)
             return 0
     for stage in stages:
-        run_stage(training_run, stage, arguments.resume, Rhythm(), arguments.until)
+        run_stage(training_run, stage, arguments.resume, arguments.until)
     return 0
 
 
@@ -204,9 +202,9 @@ def _train_checkpoint(file: Path, out: Path, arguments: argparse.Namespace) -> N
         print(f"{recipe.stage}: {trained.export(stage, average)}")
 
 
-def run_stage(training_run: TrainingRun, stage: str, resume: bool, rhythm: Rhythm, until: int | None = None) -> None:
+def run_stage(training_run: TrainingRun, stage: str, resume: bool, until: int | None = None) -> None:
     """Train one stage, or write the packed folder."""
-    from ..training.loop import CHECKPOINT, load_average, train
+    from ..training.loop import CHECKPOINT, Rhythm, load_average, train
 
     if stage in CHECKPOINT_STAGES:
         raise WeGenError(f"{stage!r} is a part of a finished checkpoint: train it with --config FILE.")
@@ -220,6 +218,7 @@ def run_stage(training_run: TrainingRun, stage: str, resume: bool, rhythm: Rhyth
     if resume and (folder / CHECKPOINT).is_file() and load_average(folder)[0] >= recipe.steps:
         print(f"{stage}: {recipe.steps} steps are done")
     else:
+        rhythm = Rhythm(recipe.save_seconds, recipe.sheet_seconds)
         train(training_run.stage(stage), recipe, folder, resume, rhythm, until)
     if stage == VAE:
         training_run.measure_vae()

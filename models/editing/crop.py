@@ -136,7 +136,10 @@ def put_back(
     if tone:
         after = match_tone(before[crop.box], after, part)
     picture = with_channels(before, channels).clone()
-    picture[crop.box] = paste(before[crop.box], after, feathered(part, feather))
+    area = bounding_box(part)
+    if area is not None:
+        shown = picture[crop.box][area]
+        shown.copy_(paste(shown, after[area], feathered(part, feather)[area]))
     return picture
 
 

@@ -18,7 +18,8 @@ NEARLY_WHITE = 253.9 / 255
 def fit_mask(mask: Tensor, height: int, width: int) -> Tensor:
     """Bring a mask `[H, W]` or `[1, H, W]` of any size to `[height, width]`, float32 in 0..1.
 
-    Nearest neighbours are taken: a hard mask stays hard, so that no kept pixel becomes half kept.
+    Nearest neighbours are taken: a hard mask stays hard, so that no kept pixel becomes half kept. What fits already may
+    share its memory with what was given.
     """
     if mask.ndim == 3 and len(mask) == 1:
         mask = mask[0]
@@ -26,15 +27,17 @@ def fit_mask(mask: Tensor, height: int, width: int) -> Tensor:
         raise WeGenError(
             f"A mask must have the shape [height, width], got {list(mask.shape)}; give one mask a picture."
         )
-    # A copy of its own, worked on in place: masks of large pictures are some fifty megabytes.
-    mask = mask.detach().to("cpu", torch.float32, copy=True)
+    # Copied only where a value changes: masks of large pictures are some fifty megabytes.
+    mask = mask.detach().to("cpu", torch.float32)
     lowest, highest = mask.aminmax()
     if lowest.isnan():
         raise WeGenError("The mask holds values that are not numbers (NaN); check the node or file that it comes from.")
     if lowest < 0 or highest > 1:
-        mask.clamp_(0, 1)
+        mask = mask.clamp(0, 1)
     # ComfyUI reads the white of a grey PNG as 254 of 255.
-    mask.masked_fill_(mask >= NEARLY_WHITE, 1)
+    nearly_white = (mask >= NEARLY_WHITE) & (mask < 1)
+    if nearly_white.any():
+        mask = mask.masked_fill(nearly_white, 1)
     if mask.shape != (height, width):
         mask = F.interpolate(mask[None, None], size=(height, width), mode="nearest-exact")[0, 0]
     return mask
@@ -62,7 +65,7 @@ def combine(edit: Tensor | None, keep: Tensor | None, height: int, width: int) -
     change = torch.ones(height, width) if edit is None else edit
     if keep is not None:
         change = change * (1 - keep)
-    if not change.any():
+    if not change.amax() > 0:
         raise WeGenError(
             "The masks leave no pixel that may change: white in an edit mask may change, white in a keep mask must not."
         )
@@ -84,10 +87,11 @@ def bounding_box(mask: Tensor, margin: int = 0) -> tuple[slice, slice] | None:
 
     `margin` pixels are added on each side, as far as the mask reaches.
     """
-    area = mask > 0
-    rows, columns = area.any(dim=1).nonzero()[:, 0], area.any(dim=0).nonzero()[:, 0]
+    # Masks of large pictures are some fifty megabytes: columns are looked for in the rows that were found alone.
+    rows = (mask.amax(dim=1) > 0).nonzero()[:, 0]
     if not len(rows):
         return None
+    columns = (mask[rows[0] : rows[-1] + 1].amax(dim=0) > 0).nonzero()[:, 0]
     return tuple(
         slice(max(0, int(line[0]) - margin), min(int(line[-1]) + 1 + margin, length))
         for line, length in zip((rows, columns), mask.shape, strict=True)

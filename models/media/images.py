@@ -17,7 +17,7 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 LARGEST_PICTURE = 178_956_970
 """Most pixels of a picture file that is read, as by Pillow itself: small files can unpack to more than memory holds."""
-_STRIP = 2**22  # numbers turned to bytes at once
+_STRIP = 2**18  # numbers turned to bytes at once: as many as a processor's cache holds
 
 
 def read_picture(path: str | Path) -> Image.Image:
@@ -77,12 +77,14 @@ def to_pil(image: Tensor) -> Image.Image:
     check_picture(image)
     image = image.detach().cpu()
     height, width, channels = image.shape
-    pixels = torch.empty(height, width, channels, dtype=torch.uint8)
+    array = np.empty((height, width, channels), np.uint8)
     rows = max(1, _STRIP // (width * channels))
-    for top in range(0, height, rows):  # strip by strip, so that a large picture is not held three times
-        strip = image[top : top + rows].float()
-        pixels[top : top + rows] = strip.clamp(0, 1).mul_(255).round_().to(torch.uint8)
-    array = pixels.numpy()
+    buffer = np.empty((rows, width, channels), np.float32)
+    for top in range(0, height, rows):  # strip by strip: the buffer stays in the processor's cache for all steps
+        strip = buffer[: height - top]
+        np.clip(image[top : top + rows].float().numpy(), 0, 1, out=strip)
+        np.multiply(strip, 255, out=strip)
+        array[top : top + rows] = np.rint(strip, out=strip)
     return flatten_alpha(Image.fromarray(array[..., 0] if channels == 1 else array))
 
 

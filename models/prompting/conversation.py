@@ -101,6 +101,9 @@ def _weighted(reference: Reference) -> Tensor | None:
     return reference.features * reference.weight
 
 
+OUTGROWN = "From here on this chat has outgrown what I can read at once"
+
+
 class Memory(NamedTuple):
     """What of a chat still fits into the context."""
 
@@ -110,18 +113,6 @@ class Memory(NamedTuple):
     """Numbers, from 1, of the turns whose pictures are left out."""
     forgotten: tuple[int, ...]
     """Numbers, from 1, of the turns that are left out with all that was said; they are among `unseen`."""
-
-    def note(self) -> str:
-        """A plain sentence about what was left out, or nothing."""
-        if not self.unseen:
-            return ""
-        seen = f"I no longer see the pictures of {_turns(self.unseen)}"
-        rest = f", and no longer know what was said in {_turns(self.forgotten)}" if self.forgotten else ""
-        return f"This chat has outgrown what I can read at once: {seen}{rest}."
-
-
-def _turns(numbers: Sequence[int]) -> str:
-    return f"turn {numbers[0]}" if len(numbers) == 1 else f"turns {numbers[0]} to {numbers[-1]}"
 
 
 def remember(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, asked: Prompt) -> Memory:
@@ -252,8 +243,19 @@ def ask_prompt(config: WeGenConfig, tokenizer: Tokenizer, question: str, referen
 
 
 def memory_note(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, instruction: str, references: References) -> str:
-    """What the next turn's reply has to say of what the model no longer knows; empty when it knows everything."""
+    """What the next turn's reply has to say of what the model no longer knows.
+
+    It is said once, in the turn in which the first pictures or words leave; empty in all others.
+    """
     number = len(chat)
     shown = references_at(chat, number, references)
     asked = opening(config, tokenizer, _begins(chat, number), instruction, shown)
-    return remember(config, tokenizer, chat, asked).note()
+    now = remember(config, tokenizer, chat, asked)
+    if not now.unseen:
+        return ""
+    before = remember(config, tokenizer, chat.rewind(number - 1), asked)
+    if now.forgotten and not before.forgotten:
+        return f"{OUTGROWN}: I no longer know what was said in its oldest turns, nor see their pictures."
+    if not before.unseen:
+        return f"{OUTGROWN}: I no longer see its oldest pictures, but still know what was said."
+    return ""

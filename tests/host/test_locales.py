@@ -30,6 +30,15 @@ def test_they_name_what_there_is(path, client):
         assert set(told["inputs"]) <= known
         assert all(int(number) < len(node["output"]) for number in told["outputs"])
         assert told["display_name"] and told["description"]
+        explained = {
+            name
+            for part in node["input"].values()
+            for name, spec in part.items()
+            if isinstance(spec, list) and len(spec) > 1 and spec[1].get("tooltip")
+        }
+        assert explained == {name for name, texts in told["inputs"].items() if texts.get("tooltip")}
+        explained = {str(number) for number, text in enumerate(node.get("output_tooltips") or ()) if text}
+        assert explained == {number for number, texts in told["outputs"].items() if texts.get("tooltip")}
 
 
 def test_all_languages_have_the_same_commands():

@@ -234,10 +234,14 @@ def test_the_oldest_pictures_leave_a_long_chat_first(length):
         assert (memory.prompt + asked).tokens(TOKENIZER) + 20 + 64 + 2 <= length
     whole = picture_prompt(config, TOKENIZER, chat, "with @house", References((HOUSE,)))
     assert whole.text.startswith(said) and values(whole)[-1] == 2
-    note = memory_note(config, TOKENIZER, chat, "with @house", References((HOUSE,)))
-    assert bool(note) == bool(memory.unseen)
-    if memory.unseen:
-        assert ("turn 1." if len(memory.unseen) == 1 else f"turns 1 to {len(memory.unseen)}") in note
+
+
+@pytest.mark.parametrize(("length", "expected"), [(2048, []), (700, ["pictures"]), (320, ["pictures", "words"])])
+def test_what_a_chat_has_outgrown_is_said_once(length, expected):
+    config = with_context(length)
+    notes = [memory_note(config, TOKENIZER, long_chat(turns), "more", NO_REFERENCES) for turns in range(12)]
+    said = ["words" if "what was said in its oldest" in note else "pictures" for note in notes if note]
+    assert said == expected
 
 
 def test_no_more_turns_are_in_view_than_the_model_can_look_back_at():
