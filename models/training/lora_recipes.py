@@ -14,8 +14,8 @@ SMALL = 512
 """Width of a language model up to which a LoRA learns fast, and the machine is taken to be a small one."""
 KEPT = 0.4
 """Share of the samples that are only kept, where there are any."""
-SAID, SCATTERED = 0.75, 1.0
-"""Weights of the thing beside and on what the model knows, beside that of its pictures."""
+SAID = 0.75
+"""Weight of the thing beside what the model knows, to that of its pictures."""
 
 
 def is_small(config: WeGenConfig) -> bool:
@@ -29,7 +29,6 @@ def lora_recipes(
     samples: Mapping[Path, float],
     keep: Sequence[Path],
     said: Path | None = None,
-    scattered: Path | None = None,
     thing: str = "",
 ) -> dict[str, dict[str, Any]]:
     """A recipe for each part that a LoRA changes, by the part's name.
@@ -41,15 +40,17 @@ def lora_recipes(
         samples: shards that are learned, and their weights.
         keep: shards on which the model is held to what it does already.
         said: shards with the thing beside what the model knows; None for none.
-        scattered: shards of pictures with it anywhere, of which the UNet alone learns; None for none.
         thing: what it is called. Samples to keep that name it are left out.
     """
     small = is_small(config)
     learned: list[dict[str, Any]] = [{"shards": str(one), "weight": weight} for one, weight in samples.items()]
-    words = [*learned, {"shards": str(said), "weight": SAID}] if said else learned
-    painted = [*words, {"shards": str(scattered), "weight": SCATTERED}] if scattered else words
+    if said:
+        learned.append({"shards": str(said), "weight": SAID})
+    weight = sum(entry["weight"] for entry in learned) * KEPT / (1 - KEPT) / max(1, len(keep))
+    kept = [{"shards": str(one), "weight": weight, "keep": True, "without": thing} for one in keep]
     common: dict[str, Any] = {
         "name": name,
+        "data": [*learned, *kept],
         "checkpoint": "" if checkpoint is None else str(checkpoint.resolve()),
         "weight_decay": 0.0,
         "lora": {"rank": 16, "base": "fp32" if small else "int8", "words": small},
@@ -59,25 +60,18 @@ def lora_recipes(
         common |= {"warmup": 20, "average": 0.98, "batch": 8, "learning_rate": 3e-3, "sheet_seconds": 1e9}
         options: dict[str, Any] = {"tokens": 0, "noise": 0.3, "feature_weight": 3.0, "direct": 0.25, "keep_weight": 2.0}
         language = {"steps": 200, "decay": 120, "options": options}
-        unet = {"steps": 1400, "decay": 600, "lora": {**common["lora"], "rank": 32}}
+        unet = {"steps": 900, "decay": 500}
         unet["options"] = {
-            "noise": 0.12, "haze": 1.0, "offset": 0.2, "remember": 512, "things": 8.0, "keep_weight": 3.0,
+            "noise": 0.12, "haze": 1.0, "offset": 0.2, "remember": 512, "things": 4.0, "keep_weight": 2.0,
         }  # fmt: skip
     else:
         common |= {"warmup": 50, "average": 0.0, "learning_rate": 1e-4, "batch": 1, "accumulate": 8}
         language = {"steps": 1000, "decay": 500, "options": {"tokens": 2048, "noise": 0.05}}
         unet = {"steps": 1000, "decay": 500, "options": {"noise": 0.05}}
     return {
-        LANGUAGE_MODEL: {"stage": LANGUAGE_MODEL, **common, **language, "data": _with_kept(words, keep, thing)},
-        UNET: {"stage": UNET, **common, **unet, "data": _with_kept(painted, keep, thing)},
+        LANGUAGE_MODEL: {"stage": LANGUAGE_MODEL, **common, **language},
+        UNET: {"stage": UNET, **common, **unet},
     }
-
-
-def _with_kept(learned: list[dict[str, Any]], keep: Sequence[Path], thing: str) -> list[dict[str, Any]]:
-    weight = sum(entry["weight"] for entry in learned) * KEPT / (1 - KEPT)
-    return learned + [
-        {"shards": str(one), "weight": weight / len(keep), "keep": True, "without": thing} for one in keep
-    ]
 
 
 def write_recipe(file: Path, recipe: Mapping[str, Any]) -> Path:

@@ -192,29 +192,6 @@ def mention_samples(
         yield Sample("mention", parts)
 
 
-def scattered_samples(
-    pictures: Sequence[OwnPicture], others: Iterable[Sample], count: int, seed: int = 1
-) -> Iterator[Sample]:
-    """Pictures of the thing anywhere on pictures of other samples, without words: for the UNet to learn to paint it.
-
-    Nothing where no mask is known, or the others have no pictures.
-    """
-    rng = Random(f"scattered/{seed}")
-    masked = [own for own in pictures if own.mask is not None]
-    pages = [picture.pixels for sample in others for picture in sample.pictures() if picture.role == "assistant"]
-    for _ in range(count if masked and pages else 0):
-        own, page = rng.choice(masked), rng.choice(pages)
-        height, width = own.mask.shape
-        rows, columns = (np.flatnonzero(own.mask.any(axis=axis)) for axis in (1, 0))
-        moves = [
-            (rng.randint(-rows[0], height - 1 - rows[-1]), rng.randint(-columns[0], width - 1 - columns[-1]))
-            for _ in range(3)
-        ]
-        moved = [OwnPicture(np.roll(own.pixels, by, (0, 1)), "", np.roll(own.mask, by, (0, 1))) for by in moves]
-        calmest = min(moved, key=lambda one: _unrest(one, page))
-        yield Sample("picture", (_drawn(pasted(calmest, page, own.mask.shape), calmest.mask),))
-
-
 def _drawn(pixels: np.ndarray, mask: np.ndarray | None) -> Picture:
     """A picture that is learned, with the thing as its only instance where that is known."""
     return Picture(pixels, "assistant", True, None if mask is None else mask.astype(np.uint8))

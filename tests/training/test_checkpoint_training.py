@@ -25,7 +25,6 @@ from comfyui_wegen.models.training.own_pictures import (
     make_samples,
     mention_samples,
     read_pictures,
-    scattered_samples,
 )
 from comfyui_wegen.models.training.packing import pack
 from comfyui_wegen.models.training.recipe import Recipe, RecipeError
@@ -429,19 +428,6 @@ def test_the_thing_is_named_and_shown_beside_what_the_model_knows():
     assert not list(mention_samples([own._replace(caption="a rocket") for own in OWN], "rocket", kept_samples()))
     words = list(mention_samples([own._replace(mask=None) for own in OWN], "rocket", kept_samples()))
     assert words and all(isinstance(sample.parts[-1], Forgotten) for sample in words)
-
-
-def test_the_thing_is_put_anywhere_on_other_pictures():
-    found = list(scattered_samples(OWN, list(kept_samples()), 30))
-    places = set()
-    for sample in found:
-        [picture] = sample.pictures()
-        red = (picture.pixels == (200, 0, 0)).all(axis=-1)
-        rows, columns = np.nonzero(red)
-        assert red.sum() == 36 and np.ptp(rows) == np.ptp(columns) == 5
-        places.add((rows[0], columns[0]))
-    assert len(found) == 30 and len(places) > 20
-    assert not list(scattered_samples([OWN[0]._replace(mask=None)], kept_samples(), 5))
 
 
 def test_pictures_with_the_name_are_found_in_shards_of_videos():
