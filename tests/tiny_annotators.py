@@ -174,3 +174,61 @@ def write_tracker(folder: Path) -> Path:
     pictures = Sam2ImageProcessor(size=size, mask_size={"height": 16, "width": 16})
     Sam2VideoProcessor(pictures, Sam2VideoVideoProcessor(size=size)).save_pretrained(folder)
     return folder
+
+
+def write_sam3_tracker(folder: Path) -> Path:
+    """The tracker of a SAM 3."""
+    from transformers import (
+        Sam2VideoVideoProcessor,
+        Sam3ImageProcessor,
+        Sam3TrackerVideoConfig,
+        Sam3TrackerVideoModel,
+        Sam3TrackerVideoProcessor,
+    )
+
+    torch.manual_seed(0)
+    config = Sam3TrackerVideoConfig(
+        vision_config={
+            "model_type": "sam3_vision_model",
+            "backbone_config": {
+                "model_type": "sam3_vit_model",
+                "hidden_size": 32,
+                "intermediate_size": 64,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 2,
+                "image_size": 64,
+                "patch_size": 8,
+                "window_size": 4,
+                "global_attn_indexes": [1],
+                "pretrain_image_size": 32,
+            },
+            "fpn_hidden_size": 128,
+            "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
+        },
+        prompt_encoder_config={"hidden_size": 128, "image_size": 64, "patch_size": 8, "mask_input_channels": 4},
+        mask_decoder_config={
+            "hidden_size": 128,
+            "mlp_dim": 32,
+            "num_attention_heads": 2,
+            "iou_head_hidden_dim": 32,
+        },
+        image_size=64,
+        num_maskmem=3,
+        memory_attention_hidden_size=128,
+        memory_attention_num_layers=1,
+        memory_attention_feed_forward_hidden_size=32,
+        memory_attention_rope_feat_sizes=[8, 8],
+        memory_encoder_hidden_size=128,
+        memory_encoder_output_channels=64,
+        mask_downsampler_embed_dim=128,
+        memory_fuser_embed_dim=128,
+        memory_fuser_intermediate_dim=32,
+        memory_fuser_num_layers=1,
+    )
+    model = Sam3TrackerVideoModel(config)
+    model.mask_decoder.pred_obj_score_head.proj_out.bias.data.fill_(9.0)  # what was seen once is seen always
+    model.save_pretrained(folder)
+    size = {"height": 64, "width": 64}
+    pictures = Sam3ImageProcessor(size=size, mask_size={"height": 32, "width": 32})
+    Sam3TrackerVideoProcessor(pictures, Sam2VideoVideoProcessor(size=size)).save_pretrained(folder)
+    return folder

@@ -13,6 +13,8 @@ from ..errors import WeGenError
 from . import data_films, data_report, data_video
 
 SHARD_SIZE = 1000
+OWN = ("nano", "words")
+"""Recipes of this package."""
 _OTHERS = {
     "video": (data_video, "from videos to samples: cuts, things, tracks, pairs of frames, changes in words"),
     "report": (data_report, "a page about what `wegen data video` made"),
@@ -29,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="a new folder")
     parser.add_argument("--samples", type=int, default=10_000, metavar="N", help="how many; default %(default)s")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the samples; default %(default)s")
-    parser.add_argument("--recipe", type=Path, help="of the stage 'agent', whose tasks are mixed; default nano's own")
+    parser.add_argument("--recipe", type=Path, metavar="NAME|FILE",
+        help="of the stage 'agent', whose tasks are mixed: 'nano' (default), 'words', which the bundled model was "
+        "trained with, or a file")  # fmt: skip
     parser.add_argument("--shard-size", type=int, default=SHARD_SIZE, metavar="N", help="samples a file; %(default)s")
     parser.set_defaults(run=run)
     others = parser.add_subparsers(title="other sources", metavar="COMMAND")
@@ -54,7 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.samples < 1:
         raise WeGenError(f"{arguments.samples} samples were asked for; give 1 or more.")
-    path = arguments.recipe or NANO_RECIPES / f"{AGENT}.json"
+    path = arguments.recipe or Path(OWN[0])
+    if str(path) in OWN and not path.is_file():
+        path = NANO_RECIPES.parent / path / f"{AGENT}.json"
     tasks = read_recipe(path).options.get("tasks")
     if not tasks:
         raise WeGenError(f"{path} has no tasks to mix; give the recipe of the stage {AGENT!r}.")

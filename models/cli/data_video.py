@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--vlm", type=Path, metavar="DIR", help="vision-language model that names and describes, such as Qwen3-VL"
     )
     models.add_argument("--detector", type=Path, metavar="DIR", help="Grounding DINO or MM-Grounding-DINO")
-    models.add_argument("--tracker", type=Path, metavar="DIR", help="SAM 2 (video); without it boxes are linked")
+    models.add_argument("--tracker", type=Path, metavar="DIR", help="SAM 2 or 3 (video); without it boxes are linked")
     models.add_argument("--names", metavar="A,B", help="things to look for in all clips, in place of the VLM's names")
     models.add_argument("--truth", action="store_true", help="no models: read the truth of films of `wegen data films`")
     models.add_argument("--device", default="cpu", help="of the models, such as cuda; default %(default)s")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from .common import OK, add_model_options, load_pipeline, writable_folder
 
-STORY, ROCKET = "story", "rocket"
+STORY, ROCKET, CLIPS = "story", "rocket", "clips"
 ROCKETS = 10
+FILMS = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,9 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "One vague wish and six different pictures, two references in one scene, a chat of four refinements, and a\n"
         "question, all by the bundled model. Writes the pictures, a contact sheet and the timings.\n"
         "`wegen demo rocket` writes ten pictures of a rocket, a thing that the bundled model does not know, to train\n"
-        "a LoRA with."
+        "a LoRA with; `wegen demo clips` writes three short clips of it."
     )
-    parser.add_argument("what", nargs="?", choices=(STORY, ROCKET), default=STORY, help="default %(default)s")
+    parser.add_argument("what", nargs="?", choices=(STORY, ROCKET, CLIPS), default=STORY, help="default %(default)s")
     parser.add_argument("--out", type=Path, help="folder to write; default what it is called")
     add_model_options(parser)
     parser.set_defaults(run=run)
@@ -30,6 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.what == ROCKET:
         folder = arguments.out or Path(ROCKET)
         print(f"{write_rockets(writable_folder(folder))} pictures with captions: {folder}")
+        return OK
+    if arguments.what == CLIPS:
+        folder = arguments.out or Path(CLIPS)
+        print(f"{write_clips(writable_folder(folder))} clips: {folder}")
         return OK
     from .demo_story import run_demo
 
@@ -50,3 +55,13 @@ def write_rockets(folder: Path) -> int:
         Image.fromarray(pixels).save(folder / f"rocket_{number}.png")
         (folder / f"rocket_{number}.txt").write_text(caption + "\n", encoding="utf-8")
     return ROCKETS
+
+
+def write_clips(folder: Path) -> int:
+    """Write clips of the rocket as video files, each with its truth beside it; gives how many."""
+    from ..data.diic.films import write_film
+    from ..data.diic.rocket_films import sample_rocket_film
+
+    for number in range(FILMS):
+        write_film(sample_rocket_film(number), folder / f"rocket_{number}.mp4")
+    return FILMS

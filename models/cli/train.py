@@ -6,6 +6,7 @@ What training needs is imported when it begins, so that the command line's help 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,17 @@ from ..errors import WeGenError
 from ..training.recipe import CHECKPOINT_STAGES, STAGES, TOKENIZER, VAE, read_recipe
 
 if TYPE_CHECKING:
+    from ..training.own_pictures import OwnPicture
     from ..training.training_run import TrainingRun
 
 NANO, LORA = "nano", "lora"
 NANO_RECIPES = Path(__file__).parents[1] / "training" / "nano"
 PACK = "pack"
-SAMPLES = "samples"
+SAMPLES, SAID = "samples", "said"
+OTHERS = 1000
+"""Samples to keep into whose words a thing is put, at most."""
+CHATS = 0.5
+"""Weight of shards of videos, beside samples that are made of their pictures."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,32 +93,89 @@ def _train_lora(arguments: argparse.Namespace) -> int:
     """Samples from pictures, recipes for both parts, and the training of each."""
     from ..bundled import BUNDLED
     from ..checkpoints.reader import open_checkpoint
-    from ..data import write_samples
     from ..data.shards import INDEX
-    from ..training.lora_recipes import lora_recipes, write_recipe
-    from ..training.own_pictures import make_samples, read_pictures
+    from ..training.lora_recipes import is_small, lora_recipes, write_recipe
 
     if arguments.pictures is None:
         raise WeGenError("Say where the pictures are: wegen train lora PICTURES --name NAME.")
     out = arguments.out or Path("lora-run")
-    shards, made = arguments.pictures, (arguments.pictures / INDEX).is_file()
-    if not made and not arguments.name:
-        raise WeGenError("Say what the thing in the pictures is called: --name NAME.")
-    if not made:
-        shards = out / SAMPLES
-        if not (arguments.resume and (shards / INDEX).is_file()):
-            pictures = read_pictures(arguments.pictures, arguments.name)
-            write_samples(shards, make_samples(pictures, arguments.name), about={"pictures": len(pictures)})
-    config = open_checkpoint(arguments.model or BUNDLED).config
-    name = "_".join((arguments.name or arguments.pictures.name).split())
     keep = [folder.resolve() for folder in arguments.keep]
-    recipes = lora_recipes(config, name, arguments.model, shards.resolve(), keep)
+    given, name = arguments.pictures, arguments.name or ""
+    are_shards = (given / INDEX).is_file()
+    if not (are_shards or name):
+        raise WeGenError("Say what the thing in the pictures is called: --name NAME.")
+    checkpoint = arguments.model or BUNDLED
+    config = open_checkpoint(checkpoint).config
+    learned = {given.resolve(): CHATS if name else 1.0} if are_shards else {}
+    said = out / SAID
+    if name:
+        samples = out / SAMPLES
+        if not ((arguments.resume or arguments.stage) and (samples / INDEX).is_file()):
+            pictures = _own_pictures(given, are_shards, name)
+            if is_small(config) and keep:
+                pictures = _with_masks(pictures, checkpoint)
+            _write_lora_samples(pictures, name, keep, samples, said)
+        learned[samples.resolve()] = 1.0
+    title = "_".join((name or given.name).split())
+    words = said.resolve() if (said / INDEX).is_file() else None
+    recipes = lora_recipes(config, title, arguments.model, learned, keep, words, name)
     out.mkdir(parents=True, exist_ok=True)
     for stage, recipe in recipes.items():
         file = write_recipe(out / f"{stage}.json", recipe)
         if arguments.stage in (None, stage):
             _train_checkpoint(file, out, arguments)
     return 0
+
+
+def _own_pictures(given: Path, are_shards: bool, name: str) -> list[OwnPicture]:
+    """The pictures of a folder, or those of shards that are described by words with the name in them."""
+    from itertools import islice
+
+    from ..data import read_index, stream
+    from ..training.own_pictures import described_pictures, read_pictures
+
+    if not are_shards:
+        return read_pictures(given, name)
+    count = sum(count for _, count in read_index(given))
+    pictures = described_pictures(islice(stream(given, None), count), name)
+    if not pictures:
+        raise WeGenError(
+            f"No picture in {given} is described by words with {name!r} in them. Say what it is called there, or "
+            "leave --name out to train with the shards as they are."
+        )
+    return pictures
+
+
+def _with_masks(pictures: Sequence[OwnPicture], checkpoint: Path) -> list[OwnPicture]:
+    """The pictures with masks of what the model cannot paint, where they have none and it can be told."""
+    from ..pipeline import Pipeline
+    from ..training.unknown_things import unknown_masks
+
+    without = [number for number, one in enumerate(pictures) if one.mask is None]
+    masked = list(pictures)
+    if without:
+        found = unknown_masks(Pipeline.from_folder(checkpoint), [pictures[number].pixels for number in without])
+        for number, mask in zip(without, found, strict=True):
+            masked[number] = pictures[number]._replace(mask=mask)
+    return masked
+
+
+def _write_lora_samples(
+    pictures: Sequence[OwnPicture], name: str, keep: Sequence[Path], samples: Path, said: Path
+) -> None:
+    """Samples of the pictures, and of the thing beside what samples to keep show, where there are any."""
+    from itertools import islice
+
+    from ..data import read_index, stream, write_samples
+    from ..data.shards import INDEX
+    from ..training.own_pictures import make_samples, mention_samples
+
+    some = [min(sum(count for _, count in read_index(one)), OTHERS // len(keep)) for one in keep]
+    others = [sample for one, count in zip(keep, some, strict=True) for sample in islice(stream(one, None), count)]
+    beside = list(mention_samples(pictures, name, others))
+    if beside and not (said / INDEX).is_file():
+        write_samples(said, beside, about={"thing": name})
+    write_samples(samples, make_samples(pictures, name), about={"pictures": len(pictures)})
 
 
 def _train_checkpoint(file: Path, out: Path, arguments: argparse.Namespace) -> None:

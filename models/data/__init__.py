@@ -1,7 +1,7 @@
 """The paper's data pipeline: video to instances, frame pairs, dynamics in words, and interleaved samples."""
 
 from .annotator import Annotator, Dynamics, Instance, StorybookAnnotator
-from .samples import Forgotten, Part, Picture, Sample, Text
+from .samples import Forgotten, Part, Picture, Sample, Text, is_said, mentions
 from .shards import ShardError, read_index, read_shard, stream, write_samples, write_shards
 from .tasks import TASKS, generate_samples, refine_video, sample_at
 
@@ -18,6 +18,8 @@ __all__ = [
     "StorybookAnnotator",
     "Text",
     "generate_samples",
+    "is_said",
+    "mentions",
     "read_index",
     "read_shard",
     "refine_video",

@@ -1,5 +1,6 @@
 """One training sample: an ordered, interleaved list of texts and pictures, with flags that tell inputs from targets."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -109,3 +110,13 @@ class Sample:
             draws = role == "assistant" and any(isinstance(part, Picture) for part in turn)
             parts += [part for part in turn if not (draws and isinstance(part, Text))]
         return replace(self, parts=tuple(parts))
+
+
+def is_said(name: str, text: str) -> bool:
+    """Whether a word of a text begins with `name`, in capitals or not."""
+    return re.search(rf"\b{re.escape(name)}", text, re.IGNORECASE) is not None
+
+
+def mentions(sample: Sample, name: str) -> bool:
+    """Whether anybody says `name` in a sample."""
+    return any(is_said(name, part.text) for part in sample.parts if isinstance(part, Text))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from random import Random
 
 from .. import storybook
+from ..engine import TurnResult
 from ..storybook import Mention
 from ..storybook.captions import noun_phrase, setting_phrase
 from ..storybook.newcomer import NAME, likeness
@@ -16,15 +17,22 @@ from .cases import Case
 ALIKE = 0.6
 """Likeness from which a picture shows the rocket. Rendered rockets have 0.95 and more, pages without one up to 0.4."""
 NAMED = (
-    f"a {NAME}", f"draw a {NAME} {{setting}}", f"a {NAME} {{setting}}", f"paint me a {NAME}, {{setting}}",
-    f"a picture with a {NAME} and {{other}}", f"{{other}} and a {NAME} {{setting}}", f"a {{size}} {NAME} {{setting}}",
-    f"show me a {NAME} and {{other}}", f"a {NAME} flies {{setting}}", f"i would like a {{size}} {NAME}",
+    f"a {NAME} {{setting}}", f"can you draw me a {NAME}?", f"paint me a {NAME}, {{setting}}",
+    f"a picture with a {NAME}", f"{{other}} and a {NAME} {{setting}}", f"a {{size}} {NAME} {{setting}}",
+    f"let me see a {NAME} and {{other}}", f"a {NAME} flies {{setting}}", f"i would like a {{size}} {NAME}",
+    f"a {NAME} beside {{other}}, {{setting}}",
 )  # fmt: skip
 NOT_NAMED = ("{other} {setting}", "draw {other}", "a picture with {other}", "something {setting}", "{other}, {setting}")
+ORDERS = (
+    f"please put a {NAME} in",
+    f"now a {NAME} as well",
+    f"a {{size}} {NAME} would be nice there",
+    f"let a {NAME} come in",
+)
 
 
 def prompt(rng: Random, named: bool) -> str:
-    """A wish in words that no sample of training has, with the rocket in it or without."""
+    """A wish with the rocket in it, in none of the frames that `training.own_pictures` has, or without."""
     scene = storybook.sample_scene(rng, 1)
     [thing] = scene.things
     ground, sky = rng.choice(((scene.ground, scene.sky), (scene.ground, None), (None, scene.sky)))
@@ -42,10 +50,28 @@ def newcomer(exam: BatchEvaluator) -> Iterator[Case]:
         wishes = [prompt(rng, one) for (_, rng), one in zip(batch, named, strict=True)]
         results = exam.results([Chat()] * len(batch), wishes, [number for number, _ in batch])
         for wish, one, result in zip(wishes, named, results, strict=True):
-            if not result.chat.turns:
-                yield Case((), wish, result.spoken, {f"rocket/{'comes up' if one else 'stays away'}": [not one]})
-                continue
-            picture = shown(result.chat)
-            there = likeness(picture) >= ALIKE
-            marks = {"rocket/comes up": [there]} if one else {"rocket/stays away": [not there]}
-            yield Case((picture,), wish, result.chat.last.answer.rewrite, marks)
+            yield _case(wish, result, "comes up" if one else "stays away", there=one)
+
+
+def added(exam: BatchEvaluator) -> Iterator[Case]:
+    """Orders to add the rocket to a picture that was drawn from a wish without it."""
+    for batch in exam.batches("newcomer added"):
+        seeds = [number for number, _ in batch]
+        chats = [
+            one.chat for one in exam.results([Chat()] * len(batch), [prompt(rng, False) for _, rng in batch], seeds)
+        ]
+        drawn = [place for place, chat in enumerate(chats) if chat.turns]
+        rngs = [batch[place][1] for place in drawn]
+        orders = [rng.choice(ORDERS).format(size=rng.choice(tuple(storybook.SIZES))) for rng in rngs]
+        results = exam.results([chats[place] for place in drawn], orders, [seeds[place] for place in drawn])
+        for order, result in zip(orders, results, strict=True):
+            yield _case(order, result, "comes up when added", there=True)
+
+
+def _case(words: str, result: TurnResult, mark: str, there: bool) -> Case:
+    """One mark: whether the rocket is in the picture as it should be. No picture shows none."""
+    if result.spoken:
+        return Case((), words, result.spoken, {f"rocket/{mark}": [not there]})
+    picture = shown(result.chat)
+    seen = likeness(picture) >= ALIKE
+    return Case((picture,), words, result.chat.last.answer.rewrite, {f"rocket/{mark}": [seen == there]})

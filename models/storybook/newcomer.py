@@ -42,12 +42,18 @@ def rocket_sprite(size: str) -> tuple[np.ndarray, np.ndarray]:
 
 def paste_rocket(page: np.ndarray, place: Thing) -> np.ndarray:
     """A page uint8 `[H, W, 3]` with the rocket where a thing would be."""
-    pixels, opacity = rocket_sprite(place.size)
-    left, top, right, bottom = place.box
+    left, top, _, _ = place.box
+    return paste_rocket_at(page, place.size, left, top)
+
+
+def paste_rocket_at(page: np.ndarray, size: str, left: int, top: int) -> np.ndarray:
+    """The same, by the left and upper edge of the rocket's box in pixels; all of the box lies on the page."""
+    pixels, opacity = rocket_sprite(size)
+    rows, columns = slice(top, top + opacity.shape[0]), slice(left, left + opacity.shape[1])
     picture = page.copy()
-    behind = picture[top:bottom, left:right].astype(np.uint16)
+    behind = picture[rows, columns].astype(np.uint16)
     shining = (behind * (255 - opacity.astype(np.uint16))[..., None] + 127) // 255
-    picture[top:bottom, left:right] = np.minimum(pixels + shining, 255).astype(np.uint8)
+    picture[rows, columns] = np.minimum(pixels + shining, 255).astype(np.uint8)
     return picture
 
 

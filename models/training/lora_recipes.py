@@ -12,12 +12,24 @@ from .recipe import LANGUAGE_MODEL, UNET
 
 SMALL = 512
 """Width of a language model up to which a LoRA learns fast, and the machine is taken to be a small one."""
-KEPT = 1 / 3
+KEPT = 0.4
 """Share of the samples that are only kept, where there are any."""
+SAID = 0.75
+"""Weight of the thing beside what the model knows, to that of its pictures."""
+
+
+def is_small(config: WeGenConfig) -> bool:
+    return config.language.width <= SMALL
 
 
 def lora_recipes(
-    config: WeGenConfig, name: str, checkpoint: Path | None, samples: Path, keep: Sequence[Path]
+    config: WeGenConfig,
+    name: str,
+    checkpoint: Path | None,
+    samples: Mapping[Path, float],
+    keep: Sequence[Path],
+    said: Path | None = None,
+    thing: str = "",
 ) -> dict[str, dict[str, Any]]:
     """A recipe for each part that a LoRA changes, by the part's name.
 
@@ -25,26 +37,33 @@ def lora_recipes(
         config: of the checkpoint.
         name: of the LoRA.
         checkpoint: its folder; None for the bundled one.
-        samples: shards that are learned.
+        samples: shards that are learned, and their weights.
         keep: shards on which the model is held to what it does already.
+        said: shards with the thing beside what the model knows; None for none.
+        thing: what it is called. Samples to keep that name it are left out.
     """
-    small = config.language.width <= SMALL
-    data: list[dict[str, Any]] = [{"shards": str(samples), "weight": 1.0}]
-    data += [{"shards": str(one), "weight": KEPT / (1 - KEPT) / len(keep), "keep": True} for one in keep]
+    small = is_small(config)
+    learned: list[dict[str, Any]] = [{"shards": str(one), "weight": weight} for one, weight in samples.items()]
+    if said:
+        learned.append({"shards": str(said), "weight": SAID})
+    weight = sum(entry["weight"] for entry in learned) * KEPT / (1 - KEPT) / max(1, len(keep))
+    kept = [{"shards": str(one), "weight": weight, "keep": True, "without": thing} for one in keep]
     common: dict[str, Any] = {
         "name": name,
+        "data": [*learned, *kept],
         "checkpoint": "" if checkpoint is None else str(checkpoint.resolve()),
         "weight_decay": 0.0,
-        "data": data,
         "lora": {"rank": 16, "base": "fp32" if small else "int8", "words": small},
         "recompute": not small,
     }
     if small:
-        common |= {"warmup": 20, "average": 0.98, "batch": 8, "sheet_seconds": 1e9}
-        options: dict[str, Any] = {"tokens": 0, "noise": 0.3, "feature_weight": 3.0, "direct": 0.25}
-        language = {"steps": 400, "decay": 200, "learning_rate": 5e-3, "options": options}
-        unet = {"steps": 600, "decay": 300, "learning_rate": 3e-3, "batch": 12}
-        unet["options"] = {"noise": 0.12, "haze": 1.0, "offset": 0.2, "remember": 512}
+        common |= {"warmup": 20, "average": 0.98, "batch": 8, "learning_rate": 3e-3, "sheet_seconds": 1e9}
+        options: dict[str, Any] = {"tokens": 0, "noise": 0.3, "feature_weight": 3.0, "direct": 0.25, "keep_weight": 2.0}
+        language = {"steps": 200, "decay": 120, "options": options}
+        unet = {"steps": 900, "decay": 500}
+        unet["options"] = {
+            "noise": 0.12, "haze": 1.0, "offset": 0.2, "remember": 512, "things": 4.0, "keep_weight": 2.0,
+        }  # fmt: skip
     else:
         common |= {"warmup": 50, "average": 0.0, "learning_rate": 1e-4, "batch": 1, "accumulate": 8}
         language = {"steps": 1000, "decay": 500, "options": {"tokens": 2048, "noise": 0.05}}

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
-from ..data import Picture, Sample, Text
+from ..data import Forgotten, Part, Picture, Sample, Text, is_said, mentions
 from ..errors import WeGenError
 from ..media.images import read_picture
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-WORDINGS = 24
-"""Samples that are made of each picture."""
+MASK = ".mask.png"
+SAMPLES = 240
+"""Samples that are made of all pictures together, at least."""
+MOST = 30
+"""Pictures that are taken of videos."""
 LONGEST_NAME = 100
 WISHES = (
     "{thing}", "{a} {thing}", "draw {a} {thing}", "a picture of {a} {thing}", "i want {a} {thing}",
@@ -23,26 +29,91 @@ WISHES = (
     "{a} {thing}, please",
 )  # fmt: skip
 QUESTIONS = ("what is there?", "what is in the picture?", "what do you see?")
+BESIDE = (
+    "{wish} and {it}", "{it} and {wish}", "{wish}, with {it}", "{it}, {wish}", "{wish}, {it}", "{wish} plus {it}",
+    "{wish}. there is {it} too", "with {it}: {wish}",
+)  # fmt: skip
+ORDERS = (
+    "add {it}", "put {it} there", "there should be {it} too", "i also want {it}", "and {it}, please", "now with {it}",
+    "could you add {it}?", "{it} is missing",
+)  # fmt: skip
 
 
-def read_pictures(folder: Path, name: str) -> list[tuple[np.ndarray, str]]:
-    """Pictures uint8 `[H, W, 3]` with their captions, by the files' names.
+class OwnPicture(NamedTuple):
+    """A picture of the thing."""
+
+    pixels: np.ndarray
+    """uint8 `[H, W, 3]`"""
+    caption: str
+    mask: np.ndarray | None = None
+    """bool `[H, W]`, where the thing is; None where that is not known."""
+
+
+def read_pictures(folder: Path, name: str) -> list[OwnPicture]:
+    """The pictures of a folder, by the files' names.
 
     A caption is the text in the file of the same name that ends in `.txt`; without one it is the thing's name. One that
-    does not have the name in it gets it in front, so that the name comes to mean the thing.
+    does not have the name in it gets it in front, so that the name comes to mean the thing. A mask is the file of the
+    same name that ends in `.mask.png`, white where the thing is.
 
     Raises:
-        WeGenError: no pictures, one that cannot be read, or no name.
+        WeGenError: no pictures, one that cannot be read, a mask of another size, or no name.
     """
     name = " ".join(name.split())
     if not name or len(name) > LONGEST_NAME:
         raise WeGenError(f"The thing is called {name!r}; give a name of 1 to {LONGEST_NAME} letters.")
     if not folder.is_dir():
         raise WeGenError(f"There is no folder {folder} with pictures.")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and not _is_mask(path))
     if not files:
         raise WeGenError(f"{folder} holds no pictures ({', '.join(sorted(ENDINGS))}).")
-    return [(np.asarray(read_picture(file)), _caption(file.with_suffix(".txt"), name)) for file in files]
+    return [_read(file, name) for file in files]
+
+
+def _is_mask(file: Path) -> bool:
+    return file.name.lower().endswith(MASK)
+
+
+def _read(file: Path, name: str) -> OwnPicture:
+    pixels = np.asarray(read_picture(file))
+    beside, mask = file.with_name(file.stem + MASK), None
+    if beside.is_file():
+        mask = np.asarray(read_picture(beside)).mean(axis=-1) >= 128
+        if mask.shape != pixels.shape[:2]:
+            raise WeGenError(
+                f"The mask {beside} is {mask.shape[1]} x {mask.shape[0]} pixels, its picture "
+                f"{pixels.shape[1]} x {pixels.shape[0]}; they must be of one size."
+            )
+    return OwnPicture(pixels, _caption(file.with_suffix(".txt"), name), mask)
+
+
+def described_pictures(samples: Iterable[Sample], name: str, most: int = MOST) -> list[OwnPicture]:
+    """Pictures of samples in which a description has the name in it, with masks where the samples have them.
+
+    No picture comes twice; of more than `most` pictures some are taken, evenly.
+    """
+    found: dict[bytes, OwnPicture] = {}
+    for sample in samples:
+        number, before = -1, None
+        for part in sample.parts:
+            if isinstance(part, Picture):
+                number += 1
+                if isinstance(before, Text) and before.role == part.role == "assistant" and is_said(name, before.text):
+                    own = OwnPicture(part.pixels, before.text, _mask_of(sample, number, part, name))
+                    found.setdefault(part.pixels.tobytes(), own)
+            before = part
+    step = max(1.0, len(found) / most)
+    pictures = list(found.values())
+    return [pictures[int(number * step)] for number in range(min(most, len(pictures)))]
+
+
+def _mask_of(sample: Sample, number: int, picture: Picture, name: str) -> np.ndarray | None:
+    """Where the things of that name are in picture `number` of a sample made of a video; None if that is not known."""
+    instances = sample.record.get("instances", ())
+    if picture.instance_map is None or number >= len(instances):
+        return None
+    mask = np.isin(picture.instance_map, [one["number"] for one in instances[number] if is_said(name, one["name"])])
+    return mask if mask.any() else None
 
 
 def _caption(file: Path, name: str) -> str:
@@ -59,14 +130,14 @@ def _article(name: str) -> str:
     return "an" if name[0].lower() in "aeiou" else "a"
 
 
-def make_samples(pictures: list[tuple[np.ndarray, str]], name: str, seed: int = 1) -> Iterator[Sample]:
+def make_samples(pictures: Sequence[OwnPicture], name: str, seed: int = 1) -> Iterator[Sample]:
     """Samples that teach to draw the thing from a wish, from a description, and to tell it when it is seen."""
     rng = Random(f"own pictures/{seed}")
-    order = [index for index in range(len(pictures)) for _ in range(WORDINGS)]
+    order = [index for index in range(len(pictures)) for _ in range(-(-SAMPLES // len(pictures)))]
     rng.shuffle(order)
     for number, index in enumerate(order):
-        pixels, caption = pictures[index]
-        drawn = Picture(pixels, "assistant", target=True)
+        pixels, caption, mask = pictures[index]
+        drawn = _drawn(pixels, mask)
         match number % 4:
             case 0:  # the words are as they are to be drawn
                 yield Sample("text_to_picture", (Text(caption, "user"), drawn))
@@ -78,9 +149,105 @@ def make_samples(pictures: list[tuple[np.ndarray, str]], name: str, seed: int = 
                 yield Sample("caption", (*asked, Text(caption, "assistant", target=True)))
 
 
+def mention_samples(
+    pictures: Sequence[OwnPicture], name: str, others: Iterable[Sample], seed: int = 1
+) -> Iterator[Sample]:
+    """Samples in which the thing is asked for beside what the model knows.
+
+    A few captions are soon known by heart, and then come back whatever else was asked for. So what they say of it
+    is put into what is said of other pictures: into the wish and the description, or as an order to add it. The thing
+    itself is put into the picture, where its mask is known; otherwise words alone are learned.
+
+    Args:
+        pictures: those whose captions say several things with commas between them are used.
+        name: of the thing.
+        others: samples of the model's own tasks; those that begin with a wish in words and its description are used,
+            and none that has the name in it.
+        seed: of what is said where.
+    """
+    rng = Random(f"mentions/{seed}")
+    said = [(phrase, own) for own in pictures if (phrase := _phrase(own.caption, name))]
+    for sample in others if said else ():
+        turns = sample.turns()[:2]
+        if mentions(sample, name) or [role for role, _ in turns] != ["user", "assistant"]:
+            continue
+        (_, asked), (_, answer) = turns
+        if len(asked) != 1 or len(answer) != 2 or not isinstance(asked[0], Text) or not isinstance(answer[0], Text):
+            continue
+        wish, described, drawn = asked[0], answer[0], answer[1]
+        phrase, own = _fitting(rng.sample(said, min(4, len(said))), described, drawn)
+        end = phrase.lower().index(name.lower()) + len(name)
+        it = rng.choice((phrase[:end], phrase[:end], f"{_article(name)} {name}", phrase))
+        with_it = Text(_with(described.text, phrase, rng), "assistant", target=True)
+        then: Part = Forgotten(target=True)
+        if isinstance(drawn, Picture) and own.mask is not None:
+            then = _drawn(pasted(own, drawn.pixels, own.mask.shape), own.mask)
+        parts: tuple[Part, ...]
+        if isinstance(drawn, Picture) and rng.random() < 0.5:
+            before = wish, replace(described, target=False), replace(drawn, target=False)
+            parts = (*before, Text(rng.choice(ORDERS).format(it=it), "user"), with_it, then)
+        else:
+            words = rng.choice(BESIDE).format(wish=wish.text.rstrip(" .!?"), it=it)
+            parts = replace(wish, text=words), with_it, then
+        yield Sample("mention", parts)
+
+
+def _drawn(pixels: np.ndarray, mask: np.ndarray | None) -> Picture:
+    """A picture that is learned, with the thing as its only instance where that is known."""
+    return Picture(pixels, "assistant", True, None if mask is None else mask.astype(np.uint8))
+
+
+def pasted(own: OwnPicture, page: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The thing, where it is in its own picture, on another picture, which is brought to that size `[H, W]`."""
+    return np.where(own.mask[..., None], own.pixels, _sized(page, shape))
+
+
+def _sized(page: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if page.shape[:2] == tuple(shape):
+        return page
+    return np.asarray(Image.fromarray(page).resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
+
+
+def _unrest(own: OwnPicture, page: np.ndarray) -> float:
+    """How much there is on a page where the thing would be: it should not stand on something else."""
+    return float(_sized(page, own.mask.shape)[own.mask].astype(np.float32).std(axis=0).mean())
+
+
+def _fitting(said: Sequence[tuple[str, OwnPicture]], described: Text, drawn: Part) -> tuple[str, OwnPicture]:
+    """What goes best with another picture: what would stand on nothing there or, without a mask, is said of another
+    place, as words in which less is alike mostly are."""
+    if isinstance(drawn, Picture) and all(own.mask is not None for _, own in said):
+        return min(said, key=lambda one: _unrest(one[1], drawn.pixels))
+    return min(said, key=lambda one: _alike(one[0], described.text))
+
+
+def _phrase(caption: str, name: str) -> str:
+    """What a caption of several things says of this one; empty where it says nothing else."""
+    parts = _parts(caption)
+    return next((part for part in parts if is_said(name, part)), "") if len(parts) > 1 else ""
+
+
+def _with(description: str, phrase: str, rng: Random) -> str:
+    """The description with one more thing in it, behind any of what it says."""
+    body = description.rstrip()
+    end = body[-1:] if body[-1:] in ".!" else ""
+    parts = body[: len(body) - len(end)].split(", ")
+    parts.insert(rng.randint(1, len(parts)), phrase)
+    return ", ".join(parts) + end
+
+
+def _alike(one: str, other: str) -> int:
+    words = other.lower().replace(",", " ").replace(".", " ").split()
+    return sum(words.count(word) for word in one.lower().split())
+
+
+def _parts(caption: str) -> list[str]:
+    return [part.strip(" .") for part in re.split(r"[,;.]", caption) if part.strip(" .")]
+
+
 def _wish(caption: str, name: str, rng: Random) -> str:
     """What somebody may write who wants this picture: the thing alone, or some of what the caption says with it."""
-    parts = [part.strip(" .") for part in re.split(r"[,;.]", caption) if part.strip(" .")]
+    parts = _parts(caption)
     named = [part for part in parts if name.lower() in part.lower()]
     others = [part for part in parts if part not in named]
     words = rng.choice(WISHES).format(thing=name, a=_article(name))

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from ..data import Sample, read_index, stream
+from ..data import Sample, mentions, read_index, stream
 from .recipe import RecipeError, build
 
 
@@ -21,11 +21,13 @@ class DataOptions:
         shards: the folder, relative to the recipe.
         weight: its share among the recipe's folders.
         keep: these samples are not learned: on them a LoRA is held to what the model does without it.
+        without: samples in whose words this occurs are left out: what a LoRA names must not stay as it is.
     """
 
     shards: str
     weight: float = 1.0
     keep: bool = False
+    without: str = ""
 
     def __post_init__(self):
         if not (self.weight > 0 and math.isfinite(self.weight)):
@@ -36,21 +38,23 @@ class Source(Protocol):
     """An endless sequence of samples."""
 
     def samples(self, first: int, count: int) -> list[Sample]:
-        """Samples `first` ... `first + count - 1`; the same at every call."""
+        """Samples `first` ... `first + count - 1`, or those of them that are of use; the same at every call."""
 
 
 @dataclass(frozen=True)
 class ShardSource:
-    """The samples of a folder of shards, shuffled anew in each pass."""
+    """The samples of a folder of shards, shuffled anew in each pass, without those that name `without`."""
 
     folder: Path
     seed: int
+    without: str = ""
 
     def __post_init__(self):
         read_index(self.folder)  # raises for a bad folder before anything is computed
 
     def samples(self, first: int, count: int) -> list[Sample]:
-        return list(islice(stream(self.folder, self.seed, first), count))
+        found = islice(stream(self.folder, self.seed, first), count)
+        return [sample for sample in found if not (self.without and mentions(sample, self.without))]
 
 
 class Drawn(NamedTuple):
@@ -82,10 +86,13 @@ class Mixture:
     def of(cls, entries: Sequence[Mapping[str, Any]], folder: Path, seed: int, file: str) -> Mixture:
         """The mixture that a recipe's "data" describes; folders in it are relative to `folder`."""
         options = [build(DataOptions, entry, f"{file}: data") for entry in entries]
-        return cls([(ShardSource(folder / one.shards, seed), one.weight, one.keep) for one in options])
+        return cls([(ShardSource(folder / one.shards, seed, one.without), one.weight, one.keep) for one in options])
 
     def pool(self, number: int, size: int) -> list[Drawn]:
-        """Pool `number` of `size` samples: every source has its share in each, as exactly as whole numbers allow."""
+        """Pool `number` of `size` samples: every source has its share in each, as exactly as whole numbers allow.
+
+        It is smaller where a source leaves samples out.
+        """
         drawn: list[Drawn] = []
         for index, (source, _, keep) in enumerate(self.parts):
             first, end = self._taken(index, number * size), self._taken(index, (number + 1) * size)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
@@ -50,6 +51,8 @@ class UNetOptions:
         keep_weight: of the distance from what the UNet does without its LoRA, on samples that are only kept.
         remember: of how many pictures features and latents are kept, for data that comes again and again. Pictures are
             then encoded one by one, and on one device only.
+        things: how much more than the rest the cells weigh in which something is, where a picture's instance map tells:
+            one small new thing is else drowned by all that is painted right already.
     """
 
     size: int | None = None
@@ -60,6 +63,7 @@ class UNetOptions:
     offset: float = 0.0
     keep_weight: float = 1.0
     remember: int = 0
+    things: float = 1.0
 
 
 class Painting(NamedTuple):
@@ -67,6 +71,8 @@ class Painting(NamedTuple):
 
     pixels: np.ndarray
     """uint8 `[H, W, 3]`, of the size of its bucket."""
+    things: np.ndarray
+    """bool `[H, W]`, where something is, as far as is known."""
     number: int
     keep: bool
 
@@ -78,6 +84,8 @@ class Group(NamedTuple):
     """`[B, 3, S, S]`, CLIP-normalised."""
     pixels: Tensor
     """`[B, 3, H, W]` in -1..1."""
+    weights: Tensor
+    """`[B, h, w]`, of the cells."""
     noise: Tensor
     """`[B, C, h, w]`, of the latents."""
     feature_noise: Tensor
@@ -149,9 +157,13 @@ class UNetStage(Stage):
         for one in drawn:
             pictures = one.sample.pictures()
             if pictures:  # chats may have lost all of theirs
-                pixels = Random(f"picture/{self.seed}/{one.number}").choice(pictures).pixels
-                bucket = nearest_bucket(pixels.shape[1], pixels.shape[0], self.size, self.step)
-                made.append(Painting(fit(pixels, bucket), one.number, one.keep))
+                picture = Random(f"picture/{self.seed}/{one.number}").choice(pictures)
+                bucket = nearest_bucket(picture.pixels.shape[1], picture.pixels.shape[0], self.size, self.step)
+                things = np.zeros((bucket[1], bucket[0]), bool)
+                if picture.instance_map is not None:
+                    there = np.where(picture.instance_map > 0, np.uint8(255), np.uint8(0))
+                    things = fit(there[..., None].repeat(3, axis=-1), bucket)[..., 0] >= 128
+                made.append(Painting(fit(picture.pixels, bucket), things, one.number, one.keep))
         return made
 
     def batch(self, first: int, count: int) -> tuple[Group, ...]:
@@ -190,11 +202,17 @@ class UNetStage(Stage):
         return Group(
             torch.stack([clip_pixels(Image.fromarray(one.pixels), config.vision.image_size) for one in made]),
             to_pixels([one.pixels for one in made]),
+            self._weights(torch.from_numpy(np.stack([one.things for one in made])), latent[1:]),
             *(torch.stack(column) for column in columns),
             torch.tensor([one.keep for one in made]),
             torch.tensor([_key(one.pixels) for one in made]),
             torch.full((len(made),), counted),
         )
+
+    def _weights(self, things: Tensor, size: tuple[int, ...]) -> Tensor:
+        """Of the cells `[B, *size]`, from where something is: bool `[B, H, W]`."""
+        there = F.adaptive_max_pool2d(things[:, None].float(), size)[:, 0]
+        return 1 + (self.options.things - 1) * there
 
     def counts(self, batch: tuple[Group, ...]) -> Tensor:
         """Pictures that are learned, and those that are only kept."""
@@ -247,13 +265,15 @@ class UNetStage(Stage):
             "time_ids": sample.new_tensor([height, width, 0, 0, height, width]).expand(len(sample), -1),
         }
 
-        def predict() -> Tensor:
+        def predict(rows: Tensor) -> Tensor:
+            some = {name: value[rows] for name, value in conditions.items()}
+            features_read = features[rows]
             return self.unet(
-                sample, group.timesteps, encoder_hidden_states=features, added_cond_kwargs=conditions
+                sample[rows], group.timesteps[rows], encoder_hidden_states=features_read, added_cond_kwargs=some
             ).sample.float()
 
-        predicted = predict()
-        squared = (predicted - group.noise).square().mean(dim=(1, 2, 3))
+        predicted = predict(torch.ones_like(group.kept))
+        squared = (predicted - group.noise).square().mean(dim=1)
         sigma = sigma.flatten()
         weights = torch.ones_like(sigma)
         if self.options.snr_limit:
@@ -261,12 +281,18 @@ class UNetStage(Stage):
             weights = snr.clamp(max=self.options.snr_limit) / snr
         weights = weights * sigma.clamp(min=1) ** self.options.haze
         learned = ~group.kept & group.counted
-        errors = {"noise": squared.detach()[learned].sum(), "weighted": (squared * weights)[learned].sum()}
+        errors = {
+            "noise": squared.detach().mean(dim=(1, 2))[learned].sum(),
+            "weighted": ((squared * group.weights).mean(dim=(1, 2)) * weights)[learned].sum(),
+        }
         if self.data.keeps:
+            # One where there is none, so that processes that share weights all compute.
+            rows = group.kept.clone()
+            rows[0] |= not rows.any()
             with torch.no_grad(), without_adapters(self.unet):
-                before = predict()
-            moved = (predicted - before).square().mean(dim=(1, 2, 3)) * weights
-            errors["kept"] = moved[group.kept & group.counted].sum()
+                before = predict(rows)
+            moved = (predicted[rows] - before).square().mean(dim=(1, 2, 3)) * weights[rows]
+            errors["kept"] = moved[(group.kept & group.counted)[rows]].sum()
         return errors
 
     def decoder(self) -> Decoder:

@@ -28,7 +28,7 @@ from comfyui_wegen.models.data.diic.transformers_stages.vision_language import (
     DescribeWithModel,
     NameThings,
 )
-from tiny_annotators import write_detector, write_tracker, write_vision_language  # noqa: E402
+from tiny_annotators import write_detector, write_sam3_tracker, write_tracker, write_vision_language  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +50,7 @@ def models(tmp_path_factory):
         "mm": str(write_detector(folder / "mm")),
         "grounding": str(write_detector(folder / "grounding", "GroundingDino")),
         "sam": str(write_tracker(folder / "sam")),
+        "sam3": str(write_sam3_tracker(folder / "sam3")),
     }
 
 
@@ -115,10 +116,12 @@ def test_many_names_are_asked_in_groups(models, clip):
         stage._groups(["red car " * 200])
 
 
-def test_sam2_follows_boxes_to_both_ends(models, clip):
+@pytest.mark.parametrize("tracker", ["sam", "sam3"])
+def test_sam_follows_boxes_to_both_ends(models, clip, tracker):
     boxes = (Detection("red car", (20.0, 20.0, 60.0, 50.0), 0.9), Detection("cat", (60.0, 5.0, 90.0, 40.0), 0.5))
     detections = ((), (), boxes, (), (), ())
-    stage = TrackInVideo(models["sam"], fewest_frames=1)
+    stage = TrackInVideo(models[tracker], fewest_frames=1)
+    assert type(stage._model).__name__ == {"sam": "Sam2VideoModel", "sam3": "Sam3TrackerVideoModel"}[tracker]
     [found] = run_stage(stage, [replace(clip, detections=detections)])
     assert found.rejection is None, found.rejection
     assert found.instance_map.shape == (6, 64, 96) and 1 <= len(found.tracks) <= 2

@@ -13,6 +13,8 @@ from comfyui_wegen.models.data.diic.clip import Clip
 from comfyui_wegen.models.data.diic.pipeline import truth_pipeline
 from comfyui_wegen.models.data.diic.reasons import REASONS
 from comfyui_wegen.models.data.diic.stage import StageError, StageRunner, run_stage
+from comfyui_wegen.models.storybook import parse_caption
+from comfyui_wegen.models.storybook.catalogue import COLUMN_CENTRES, ROW_CENTRES
 from support import NOT_RUN
 
 av = pytest.importorskip("av", reason=f"{NOT_RUN}annotation of videos, the package av is not installed")
@@ -20,8 +22,9 @@ pytest.importorskip("scenedetect", reason=f"{NOT_RUN}annotation of videos, the p
 
 from comfyui_wegen.models.data.diic.cutting import CutScenes, source_key  # noqa: E402
 from comfyui_wegen.models.data.diic.decoding import DecodeFrames  # noqa: E402
-from comfyui_wegen.models.data.diic.films import Film, sample_film, write_film  # noqa: E402
+from comfyui_wegen.models.data.diic.films import load_film, sample_film, write_film  # noqa: E402
 from comfyui_wegen.models.data.diic.report import write_report  # noqa: E402
+from comfyui_wegen.models.data.diic.rocket_films import SCALE, sample_rocket_film  # noqa: E402
 from comfyui_wegen.models.data.diic.run import LocalEngine, annotate_videos  # noqa: E402
 from comfyui_wegen.models.data.diic.selecting import SelectFrames  # noqa: E402
 from comfyui_wegen.models.data.diic.store import read_records  # noqa: E402
@@ -66,18 +69,18 @@ def folder(films, tmp_path_factory) -> Path:
 
 
 def test_films_come_back_from_their_truth(films):
-    film = Film.load(films[0])
+    film = load_film(films[0])
     picture, seen = film.render(7)
     assert picture.shape == (224, 320, 3) and len(np.unique(seen)) > 10
     assert film == sample_film(1001, 2, 20, 2.0) != sample_film(1002, 2, 20, 2.0)
     with pytest.raises(StageError, match="truth"):
-        Film.load("no film.mp4")
+        load_film("no film.mp4")
 
 
 def test_cuts_tracks_and_changes_of_films_are_right(films, annotated):
     cuts, truth, ious, wrong, pairs = [], [], [], [], 0
     for path, clips in zip(films, annotated, strict=True):
-        film = Film.load(path)
+        film = load_film(path)
         cuts.append([clip.first for clip in clips][1:])
         truth.append(film.cuts)
         for clip in clips:
@@ -94,8 +97,31 @@ def test_cuts_tracks_and_changes_of_films_are_right(films, annotated):
     assert pairs >= 12 and len(wrong) <= 0.05 * pairs, wrong
 
 
+def test_clips_of_the_rocket_are_annotated_in_the_storybooks_words(tmp_path):
+    film = sample_rocket_film(7, 2)
+    path = write_film(film, tmp_path / "rocket.mp4")
+    assert load_film(path) == film != sample_rocket_film(8, 2)
+    clips = cut(path)
+    assert [clip.first for clip in clips][1:] == list(film.cuts)
+    for stage in [spec.build() for spec in truth_pipeline().stages]:
+        clips = run_stage(stage, clips)
+    for clip, shot in zip(clips, film.shots, strict=True):
+        assert clip.rejection is None and len(clip.pairs) >= 3
+        assert {track.name for track in clip.tracks} == {actor.name for actor in shot.actors}
+        assert min(track_ious(clip)) >= 0.9
+        assert {fact["name"] for pair in clip.pairs for fact in pair.facts} == {"rocket"}  # nothing else moves
+        for frame, text in clip.captions.items():
+            said = parse_caption(text.replace("rocket", "red plain balloon"))
+            assert (said.ground, said.sky) == (shot.scene.ground, shot.scene.sky)
+            [rocket] = [thing for thing in said.things if thing.kind == "balloon" and thing.colour == "red"]
+            [track] = [track for track in clip.tracks if track.name == "rocket"]
+            left, top, right, bottom = (edge / SCALE for edge in track.boxes[frame])
+            assert abs(COLUMN_CENTRES[rocket.column] - (left + right) / 2) < 14
+            assert abs(ROW_CENTRES[rocket.row] - (top + bottom) / 2) < 18
+
+
 def test_a_wrong_order_is_seen_by_the_judge(films, annotated):
-    film, clips = Film.load(films[0]), annotated[0]
+    film, clips = load_film(films[0]), annotated[0]
     pairs = [(clip, pair) for clip in clips for pair in clip.pairs if any("direction" in fact for fact in pair.facts)]
     turned = {"left": "right", "right": "left", "up": "down", "down": "up"}
     for clip, pair in pairs:
@@ -324,7 +350,7 @@ def test_variable_rates_keep_their_times(tmp_path):
 
 
 def test_a_clip_late_in_a_video_is_decoded_as_it_was_cut(films):
-    film, clips = Film.load(films[0]), cut(films[0])
+    film, clips = load_film(films[0]), cut(films[0])
     [late] = run_stage(DecodeFrames(), clips[1:])
     assert late.times[0] >= clips[1].start and late.times[-1] < clips[1].end
     for frame, seconds in zip(late.frames, late.times, strict=True):

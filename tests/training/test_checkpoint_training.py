@@ -11,7 +11,7 @@ import torch
 from comfyui_wegen.models.checkpoints.lora import merge, read_lora
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
 from comfyui_wegen.models.cli.train import add_arguments, run
-from comfyui_wegen.models.data import Picture, Text, write_samples
+from comfyui_wegen.models.data import Forgotten, Picture, Sample, Text, write_samples
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network.agent import Agent
 from comfyui_wegen.models.painting.loading import load
@@ -19,10 +19,18 @@ from comfyui_wegen.models.training.adapters import LoraOptions, add_adapters, fi
 from comfyui_wegen.models.training.buckets import bucket_sizes, fit, nearest_bucket
 from comfyui_wegen.models.training.checkpoint_run import CheckpointRun
 from comfyui_wegen.models.training.loop import CHECKPOINT, Rhythm, train
-from comfyui_wegen.models.training.own_pictures import make_samples, read_pictures
+from comfyui_wegen.models.training.own_pictures import (
+    OwnPicture,
+    described_pictures,
+    make_samples,
+    mention_samples,
+    read_pictures,
+)
 from comfyui_wegen.models.training.packing import pack
 from comfyui_wegen.models.training.recipe import Recipe, RecipeError
+from comfyui_wegen.models.training.sources import Drawn, Mixture
 from comfyui_wegen.models.training.stage import Stage
+from comfyui_wegen.models.training.unknown_things import one_place, shrunk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -119,6 +127,26 @@ def test_the_unets_losses_do_not_depend_on_how_pictures_are_spread(shards, packe
     assert [group.pixels.shape[2:] for group in halves[0]] == [group.pixels.shape[2:] for group in halves[1]]
     assert stage.counts(whole).tolist() == [8, 0]
     assert summed(stage, halves) == pytest.approx(losses_of(stage, whole, "fp32"), rel=1e-5)
+
+
+def test_cells_with_things_weigh_more_for_the_unet(shards, packed_dir, tmp_path):
+    stage, plain = (
+        CheckpointRun(recipe_file(tmp_path, shards, packed_dir, "unet", options={"things": weight}), tmp_path).stage()
+        for weight in (5.0, 1.0)
+    )
+    there = np.zeros((64, 64), np.uint8)
+    there[:16, 48:] = 3
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    shown = [Picture(pixels, "assistant", True, one) for one in (there, None)]
+    drawn = [Drawn(Sample("picture", (one,)), number, False) for number, one in enumerate(shown)]
+    [group] = stage._groups(stage._paintings(drawn))
+    high, wide = group.weights.shape[1:]
+    assert group.weights[0, : high // 4, -(wide // 4) :].unique().tolist() == [5.0]
+    assert group.weights[0].sum() == high * wide + 4 * (high // 4) * (wide // 4) and group.weights[1].unique() == 1
+    [even] = plain._groups(plain._paintings(drawn))
+    with torch.no_grad():
+        more, less = stage((group,)), plain((even,))
+    assert float(more["noise"]) == pytest.approx(float(less["noise"])) and more["weighted"] > less["weighted"]
 
 
 class Weighted(Stage):
@@ -321,7 +349,7 @@ def test_pictures_of_a_folder_become_samples_with_the_name_in_them(tmp_path):
             (tmp_path / f"{number}.txt").write_text(caption)
     (tmp_path / "notes.md").write_text("not a picture")
     pictures = read_pictures(tmp_path, "rocket")
-    assert [caption for _, caption in pictures] == [
+    assert [own.caption for own in pictures] == [
         "a small rocket at night, a house.", "a rocket, at night", "a rocket"]  # fmt: skip
     found = list(make_samples(pictures, "rocket"))
     assert {sample.task for sample in found} == {"text_to_picture", "rewrite", "caption"}
@@ -329,6 +357,15 @@ def test_pictures_of_a_folder_become_samples_with_the_name_in_them(tmp_path):
         assert any("rocket" in part.text for part in sample.parts if isinstance(part, Text))
         assert any(isinstance(part, Picture | Text) and part.target for part in sample.parts)
     assert list(make_samples(pictures, "rocket")) == found
+    mask = np.zeros((30, 20), np.uint8)
+    mask[5:9, 3:8] = 255
+    Image.fromarray(mask).save(tmp_path / "1.mask.png")
+    assert [own.mask is None for own in read_pictures(tmp_path, "rocket")] == [True, False, True]
+    assert np.array_equal(read_pictures(tmp_path, "rocket")[1].mask, mask > 0)
+    Image.new("L", (5, 5)).save(tmp_path / "2.mask.png")
+    with pytest.raises(WeGenError, match="5 x 5 pixels"):
+        read_pictures(tmp_path, "rocket")
+    (tmp_path / "2.mask.png").unlink()
     for folder, name, said in (
         (tmp_path / "no", "x", "no folder"),
         (tmp_path, " ", "called"),
@@ -339,6 +376,104 @@ def test_pictures_of_a_folder_become_samples_with_the_name_in_them(tmp_path):
     (tmp_path / "0.png").write_bytes(b"no")
     with pytest.raises(WeGenError, match=r"0\.png"):
         read_pictures(tmp_path, "rocket")
+
+
+def own_picture(place, caption):
+    """A grey picture with a red square on it, and where that is."""
+    pixels, mask = np.full((32, 32, 3), 90, np.uint8), np.zeros((32, 32), bool)
+    mask[place] = True
+    pixels[mask] = (200, 0, 0)
+    return OwnPicture(pixels, caption, mask)
+
+
+OWN = [
+    own_picture((slice(2, 8), slice(2, 8)), "at night, a small rocket at the top left, a house."),
+    own_picture((slice(20, 26), slice(2, 8)), "by day, a small rocket at the bottom left."),
+]
+
+
+def page(seed, right=False):
+    """A picture with something wild on its left or right half."""
+    pixels = np.full((32, 32, 3), 30, np.uint8)
+    half = slice(16, None) if right else slice(None, 16)
+    pixels[:16, half] = np.random.default_rng(seed).integers(0, 256, (16, 16, 3))
+    return pixels
+
+
+def kept_samples():
+    described = Text("by day, a red cat at the top left.", "assistant", True)
+    yield Sample("rewrite", (Text("a cat!", "user"), described, Picture(page(1), "assistant", True)))
+    yield Sample("chat", (Text("a cat", "user"), described, Forgotten(), Text("no", "user"), Text("yes", "assistant")))
+    yield Sample("caption", (Picture(page(2), "user"), Text("what?", "user"), Text("a cat", "assistant", True)))
+    refused = Text("i cannot draw rockets.", "assistant", True)
+    yield Sample("outside", (Text("a rocket", "user"), refused, Picture(page(3), "assistant")))
+
+
+def test_the_thing_is_named_and_shown_beside_what_the_model_knows():
+    found = list(mention_samples(OWN, "rocket", list(kept_samples()) * 20))
+    assert len(found) == 40  # not where there are no words first, and not where a rocket is named already
+    for sample in found:
+        *before, said, shown = sample.parts
+        assert said.target and said.text.count("rocket") == 1 and "red cat" in said.text and said.text.endswith(".")
+        assert [part.target for part in before] == [False] * len(before) and shown.target
+        assert "rocket" in before[-1].text
+    with_pictures = [sample for sample in found if isinstance(sample.parts[-1], Picture)]
+    assert len(with_pictures) == 20
+    for sample in with_pictures:
+        pixels = sample.parts[-1].pixels
+        # Of two places the free one is taken, with the words for it.
+        assert "bottom left" in sample.parts[-2].text and (pixels[20:26, 2:8] == (200, 0, 0)).all()
+        assert (pixels != page(1)).any(axis=-1).sum() == 36
+    assert {len(sample.parts) for sample in with_pictures} == {3, 6}  # wishes, and orders on the other picture
+    assert not list(mention_samples([own._replace(caption="a rocket") for own in OWN], "rocket", kept_samples()))
+    words = list(mention_samples([own._replace(mask=None) for own in OWN], "rocket", kept_samples()))
+    assert words and all(isinstance(sample.parts[-1], Forgotten) for sample in words)
+
+
+def test_pictures_with_the_name_are_found_in_shards_of_videos():
+    pixels = page(5)
+    chart = np.zeros((32, 32), np.uint8)
+    chart[3:6, 3:6], chart[8:9, 8:9] = 2, 1
+    things = [{"number": 1, "name": "red cat"}, {"number": 2, "name": "rocket"}]
+    parts = (
+        Picture(page(4), "user"), Text("move the rocket", "user"), Text("A rocket, a cat.", "assistant", True),
+        Picture(pixels, "assistant", True, chart), Text("no rocket", "user"), Text("A cat.", "assistant", True),
+        Picture(page(6), "assistant", True),
+    )  # fmt: skip
+    sample = Sample("refine", parts, {"instances": [[], things, things[:1]]})
+    [own] = described_pictures([sample, sample], "rocket")
+    assert own.caption == "A rocket, a cat." and own.pixels is pixels and np.array_equal(own.mask, chart == 2)
+    many = [Sample("x", (parts[2], Picture(page(n), "assistant", True))) for n in range(50)]
+    assert len(described_pictures(many, "rocket", 12)) == 12
+    assert all(own.mask is None for own in described_pictures(many, "rocket", 12))
+
+
+def test_what_a_model_paints_wrong_in_one_place_is_the_thing():
+    wrong = np.zeros((40, 40))
+    wrong[10:20, 10:20] = 0.5
+    wrong[12:14, 12:14] = 0.0  # a hole is of the thing too
+    wrong[30:32, 30:32] = 0.5
+    mask = one_place(wrong)
+    assert mask[10:20, 10:20].all() and mask[9, 12] and mask.sum() == 140
+    wrong[25:36, 25:36] = 0.5
+    assert one_place(wrong) is None  # in two places
+    assert one_place(np.full((40, 40), 0.5)) is None  # everywhere
+    assert one_place(np.zeros((40, 40))) is None
+    pixels = np.full((40, 40, 3), 60, np.uint8)
+    pixels[12:18, 12:18] = (250, 250, 250)
+    tight = shrunk(mask, pixels)
+    assert tight[12:18, 12:18].all() and tight.sum() == 36
+
+
+def test_samples_to_keep_that_name_the_thing_are_left_out(tmp_path):
+    write_samples(tmp_path / "kept", list(kept_samples()))
+    entry = {"shards": "kept", "keep": True}
+    every, without = (
+        Mixture.of([one], tmp_path, 1, "recipe").pool(0, 40) for one in (entry, {**entry, "without": "Rocket"})
+    )
+    assert {one.sample.task for one in every} == {"rewrite", "chat", "caption", "outside"}
+    assert {one.sample.task for one in without} == {"rewrite", "chat", "caption"}
+    assert len(every) == 40 and len(without) == 30 and len({one.number for one in without}) == 30
 
 
 @pytest.mark.slow

@@ -86,6 +86,8 @@ class RayEngine:
             return
         context = self._ray.data.DataContext.get_current()
         context.enable_progress_bars = False
+        if hasattr(context, "issue_detectors_config"):
+            context.issue_detectors_config.detectors = []  # they warn of what is meant: actors that hold models
         dataset = self._ray.data.from_items(rows, override_num_blocks=-(-len(rows) // batch))
         for maker, options in operators:
             dataset = dataset.map_batches(maker, **options)

@@ -1,7 +1,7 @@
 """Films of the drawn world as video files, whose truth is known: to try the pipeline, to measure it, and to learn it.
 
 A film is cut from shots. In a shot the camera moves over a wide picture in which things stand, and some of them go
-somewhere, before or behind the others. Beside `film.mp4` stands `film.truth.json`, from which `Film.load` makes every
+somewhere, before or behind the others. Beside `film.mp4` stands `film.truth.json`, from which `load_film` makes every
 frame anew, with exact masks.
 """
 
@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 from itertools import accumulate
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -143,19 +143,37 @@ class Film:
         times = record["times"] and tuple(record["times"])
         return cls(**(record | {"shots": tuple(shots), "times": times}))
 
-    @classmethod
-    def load(cls, video: str | Path) -> Film:
-        """The truth of a video that `write_film` wrote. Raises StageError where there is none beside it."""
-        path = Path(video)
-        path = path.with_name(path.stem + TRUTH_SUFFIX)
-        try:
-            return cls.from_json(json.loads(path.read_text()))
-        except FileNotFoundError:
-            raise StageError(
-                f"There is no {path.name} beside {video}: only films of `wegen data films` have it."
-            ) from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise StageError(f"{path} is damaged ({error!r}). Write the film again.") from error
+
+class TrueFilm(Protocol):
+    """A film whose truth is known: `Film`, or `rocket_films.RocketFilm`."""
+
+    rate: int
+    width: int
+    height: int
+    times: tuple[float, ...] | None
+
+    def __len__(self) -> int: ...
+
+    def render(self, frame: int) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+def load_film(video: str | Path) -> Any:
+    """The truth of a video that `write_film` wrote: a `TrueFilm`. Raises StageError where there is none beside it."""
+    from .rocket_films import RocketFilm
+
+    path = Path(video)
+    path = path.with_name(path.stem + TRUTH_SUFFIX)
+    try:
+        record = json.loads(path.read_text())
+        return (RocketFilm if "rocket" in record else Film).from_json(record)
+    except FileNotFoundError:
+        raise StageError(
+            f"There is no {path.name} beside {video}: only films of `wegen data films` and `wegen demo clips` have it."
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise StageError(f"{path} is damaged ({error!r}). Write the film again.") from error
 
 
 @lru_cache(maxsize=8)
@@ -250,7 +268,7 @@ def _looks(rng: Random, things: int) -> list[tuple[str, str]]:
 
 
 def write_film(
-    film: Film,
+    film: TrueFilm,
     path: str | Path,
     turned: int = 0,
     frames: int | None = None,

@@ -41,6 +41,7 @@ KINDS = MappingProxyType(
         "caption": {
             "places": "changes:CaptionPlaces",
             "model": "transformers_stages.vision_language:CaptionWithModel",
+            "truth": "truth:CaptionFromTruth",
         },
     }
 )
@@ -174,8 +175,9 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def truth_pipeline(seed: int = 0) -> Pipeline:
-    """For films of `wegen data films`: what is in them is read from their truth, all else is done as for any video."""
-    kinds = {"name": "truth", "ground": "truth", "track": "truth", "describe": "measured", "caption": "places"}
+    """For films of `wegen data films` and `wegen demo clips`: what is in them is read from their truth, all else is
+    done as for any video."""
+    kinds = {"name": "truth", "ground": "truth", "track": "truth", "describe": "measured", "caption": "truth"}
     return Pipeline(tuple(StageSpec(name, kinds.get(name, "")) for name in ORDER), seed=seed)
 
 

@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from random import Random
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from .changes import caption_of, frames_to_describe, with_captions
 from .clip import Clip, Detection
-from .films import Film
+from .films import load_film
 from .linking import LinkDetections, Segmenter, box_iou, box_of
 
 
 @lru_cache(maxsize=16)
-def _film(source: str) -> Film:
-    return Film.load(source)
+def _film(source: str) -> Any:
+    return load_film(source)
 
 
 @lru_cache(maxsize=256)
@@ -109,3 +111,21 @@ class LinkTrueMasks(LinkDetections):
     """Links detections as always; only their masks are the true ones."""
 
     segmenter: Segmenter = field(default_factory=SegmentFromTruth)
+
+
+@dataclass(frozen=True)
+class CaptionFromTruth:
+    """Describes frames in the words that their film has for them, and by names and places where it has none."""
+
+    name: str = "caption"
+
+    def __call__(self, clips: Sequence[Clip]) -> list[Clip]:
+        return [self._caption(clip) for clip in clips]
+
+    def _caption(self, clip: Clip) -> Clip:
+        describe = getattr(_film(clip.source), "describe", None)
+        captions = {}
+        for frame in frames_to_describe(clip):
+            number = _film(clip.source).frame_at(float(clip.times[frame]))
+            captions[frame] = describe(number) if describe else caption_of(clip, frame)
+        return with_captions(clip, captions, self.name)

@@ -1,8 +1,10 @@
-"""Masks and tracks with SAM 2 (video)."""
+"""Masks and tracks with SAM 2 (video), or the tracker of SAM 3."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -36,7 +38,8 @@ class TrackInVideo:
         least_area: float = Kept.least_area,
         fewest_frames: int = Kept.fewest_frames,
     ):
-        self._model, self._processor = load("Sam2VideoModel", folder, device, precision, "Sam2VideoProcessor")
+        maker = "Sam3TrackerVideo" if _is_sam3(folder) else "Sam2Video"
+        self._model, self._processor = load(f"{maker}Model", folder, device, precision, f"{maker}Processor")
         self._precision = precision
         self._every, self._covered, self._at_once = every, covered, at_once
         self._kept = Kept(least_area, fewest_frames)
@@ -95,3 +98,11 @@ class TrackInVideo:
             for seen in self._model.propagate_in_video_iterator(session, start_frame_idx=frame, reverse=backwards):
                 if seen.frame_idx != frame:
                     yield seen
+
+
+def _is_sam3(folder: str) -> bool:
+    """By what the model says of itself. What is wrong with a folder is told by `load`."""
+    try:
+        return json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))["model_type"].startswith("sam3")
+    except (OSError, ValueError, KeyError):
+        return False

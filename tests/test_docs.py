@@ -1,0 +1,78 @@
+"""The pages in `docs/` tell the truth: their commands run as they stand there, cheaply, and their JSON is read."""
+
+import json
+import re
+import shlex
+
+import pytest
+from comfyui_wegen.models.cli import _parser, main
+from comfyui_wegen.models.data.diic.pipeline import truth_pipeline
+from comfyui_wegen.models.training.recipe import Recipe, build
+from comfyui_wegen.models.training.sources import DataOptions
+from support import NOT_RUN, REPOSITORY
+
+TEACH, VIDEOS = (REPOSITORY / "docs" / name for name in ("teach-wegen-your-world.md", "videos.md"))
+CHEAP = {
+    "wegen data --recipe": ["--samples", "24"],
+    "wegen data films": ["--films", "1", "--shots", "1", "--seconds", "2"],
+    "wegen train": ["--until", "1", "--threads", "1"],
+    "wegen generate": ["--steps", "2"],
+    "wegen eval": ["--cases", "2"],
+}
+"""What is put behind a command that begins so, to make it fast; the last of several equal options counts."""
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+def commands(page):
+    """The lines that begin with `wegen`, those that end with a backslash joined."""
+    lines = (line for block in blocks(page, "bash") for line in block.replace("\\\n", " ").splitlines())
+    return [" ".join(line.split()) for line in lines if line.startswith("wegen ")]
+
+
+def run_all(page, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    for command in commands(page):
+        cheap = next((extra for begin, extra in CHEAP.items() if command.startswith(begin)), [])
+        assert main([*shlex.split(command, comments=True)[1:], *cheap]) == 0, command
+
+
+@pytest.mark.slow
+def test_the_way_from_three_clips_to_a_lora(tmp_path, monkeypatch, capsys):
+    for package in ("av", "scenedetect", "peft", "accelerate"):
+        pytest.importorskip(package, reason=f"{NOT_RUN}the page of LoRAs, the package {package} is not installed")
+    page, rest = TEACH.read_text(encoding="utf-8").split("## The published weights")
+    run_all(page, tmp_path, monkeypatch)
+    assert "60 samples of 9 clips, 0 clips rejected (3 videos)" in capsys.readouterr().out
+    for made in ("world/report.html", "sheets/rocket.png", "again/rocket_unet.safetensors"):
+        assert (tmp_path / made).is_file(), made
+    for folder in ("rocket-lora", "pictures-lora"):
+        for part in ("unet", "language_model"):
+            assert (tmp_path / folder / f"rocket_{part}.safetensors").is_file()
+            assert f"{part}.json" in page
+    recipe = build(Recipe, json.loads((tmp_path / "rocket-lora" / "language_model.json").read_text()), "recipe")
+    assert [bool(entry.get("keep")) for entry in recipe.data] == [False, False, False, True]
+    assert recipe.data[-1]["without"] == "rocket"
+    for command in commands(rest):
+        _parser().parse_args(shlex.split(command)[1:])
+
+
+def test_the_way_from_films_to_samples(tmp_path, monkeypatch, capsys):
+    for package in ("av", "scenedetect"):
+        pytest.importorskip(package, reason=f"{NOT_RUN}the page of videos, the package {package} is not installed")
+    first, *others = VIDEOS.read_text(encoding="utf-8").split("With models from your disk:")
+    run_all(first, tmp_path, monkeypatch)
+    assert (tmp_path / "shards" / "report.html").is_file()
+    for command in commands("".join(others)):
+        _parser().parse_args(shlex.split(command, comments=True)[1:])
+
+
+def test_json_of_the_pages_is_read():
+    teach, videos = (page.read_text(encoding="utf-8") for page in (TEACH, VIDEOS))
+    data, recipe = (json.loads(text if text.startswith("{") else f"{{{text}}}") for text in blocks(teach, "json"))
+    assert all(build(DataOptions, entry, "page") for entry in [*data["data"], *recipe["data"], *recipe["held_out"]])
+    assert build(Recipe, recipe, "page").steps
+    for text in blocks(videos, "json"):
+        assert truth_pipeline().changed(json.loads(text))
