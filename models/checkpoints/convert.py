@@ -21,6 +21,8 @@ CHOICES = (*PRECISIONS, *QUANTISED)
 """What `dtype` may be."""
 BESIDE_QUANTISED = "bf16"
 """Precision of what stays unquantised in a quantised part."""
+CHECKED = 2**22
+"""Numbers that are looked at together for some that are not finite."""
 
 
 def part_precision(part: str, dtype: Precision) -> Precision:
@@ -134,7 +136,7 @@ def _cast(value: Tensor, plan: _Plan, where: str) -> Tensor:
     if not value.dtype.is_floating_point:
         raise CheckpointError(f"{where} holds {value.dtype} numbers, expected floating point ones.")
     converted = value.to(plan.dtype).contiguous()
-    if not bool(torch.isfinite(converted).all()):
+    if not _is_finite(converted):
         _check_finite(value, where)
         raise CheckpointError(
             f"{where} has values up to {float(value.float().abs().max()):.3g}, beyond the "
@@ -144,5 +146,10 @@ def _cast(value: Tensor, plan: _Plan, where: str) -> Tensor:
 
 
 def _check_finite(value: Tensor, where: str) -> None:
-    if not bool(torch.isfinite(value).all()):
+    if not _is_finite(value):
         raise CheckpointError(f"{where} has values that are not finite: the file is damaged or its training failed.")
+
+
+def _is_finite(value: Tensor) -> bool:
+    # At once this would take several times the memory of the largest tensor.
+    return all(bool(torch.isfinite(some).all()) for some in value.reshape(-1).split(CHECKED))

@@ -20,14 +20,15 @@ from .whole_numbers import Linear, fast_on_cpu
 def load_wegen(checkpoint: Checkpoint, device: str | torch.device, dtype: torch.dtype) -> WeGen:
     """The vision encoder and the language model, without the decoder."""
     config, device = checkpoint.config, torch.device(device)
-    operations = few_rows if device.type == "cpu" and dtype == torch.float32 else nn
+    on_cpu = device.type == "cpu" and dtype == torch.float32
     with torch.device("meta"):
-        vision_encoder, agent = VisionEncoder(config.vision), Agent(config, operations)
+        vision_encoder, agent = VisionEncoder(config.vision), Agent(config, few_rows if on_cpu else nn)
+    agent = fill(agent, checkpoint.language_model, device, dtype)
     return WeGen(
         config=config,
         tokenizer=checkpoint.tokenizer,
         vision_encoder=fill(vision_encoder, checkpoint.vision_encoder, device, dtype),
-        agent=fill(agent, checkpoint.language_model, device, dtype),
+        agent=few_rows.join(agent) if on_cpu else agent,
         device=device,
         dtype=dtype,
         prefixes=PrefixCache(),

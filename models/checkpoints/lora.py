@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import WeGenError
+from . import whole_numbers
 
 PREFIXES = {"unet": "lora_unet_", "language_model": "lora_language_model_"}
 """Of the layers of each part that a LoRA can change."""
@@ -157,7 +158,7 @@ def check_strength(strength: float) -> float:
 
 @torch.no_grad()
 def merge(module: nn.Module, lora: Lora, strength: float = 1.0) -> None:
-    """Add a LoRA to the weights of the part that it is of, for good.
+    """Add a LoRA to the weights of the part that it is of, or beside those of quantised layers, for good.
 
     Raises:
         LoraError: it was made for another model.
@@ -165,5 +166,9 @@ def merge(module: nn.Module, lora: Lora, strength: float = 1.0) -> None:
     """
     check_strength(strength)
     for name, change in lora.by_layer(module).items():
-        weight = module.get_submodule(name).weight
+        layer = module.get_submodule(name)
+        if isinstance(layer, whole_numbers.Linear):
+            layer.add(change.down.flatten(1), change.up.flatten(1).float() * (change.scale * strength))
+            continue
+        weight = layer.weight
         weight.copy_(weight.float() + strength * change.difference(weight.shape).to(weight.device))

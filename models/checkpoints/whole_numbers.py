@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .quantise import WholeNumbers, hadamard
@@ -53,7 +54,18 @@ class Linear(nn.Module):
         self.register_buffer("scale", weight.scale, persistent=False)
         self.register_buffer("bias", bias, persistent=False)
         self.group = weight.group
+        self.register_buffer("down", None, persistent=False)
+        self.register_buffer("up", None, persistent=False)
+
+    def add(self, down: Tensor, up: Tensor) -> None:
+        """Add `up @ down` beside the weight, which is not rounded again: `[R, K]` and `[N, R]`."""
+        down, up = down.to(self.scale), up.to(self.scale)
+        self.down = down if self.down is None else torch.cat([self.down, down])
+        self.up = up if self.up is None else torch.cat([self.up, up], dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., K]` -> `[..., N]`."""
-        return multiply(x, WholeNumbers(self.weight, self.scale, self.group), self.bias)
+        product = multiply(x, WholeNumbers(self.weight, self.scale, self.group), self.bias)
+        if self.down is None:
+            return product
+        return product + F.linear(F.linear(x, self.down.to(x.dtype)), self.up.to(x.dtype))

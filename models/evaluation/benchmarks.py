@@ -138,7 +138,7 @@ def random_wegen(size: str, vocab_size: int | None = None) -> WeGen:
     config = WeGenConfig(bundled.config.vision, language, bundled.config.unet, bundled.config.vae)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        agent = Agent(config, few_rows).eval().requires_grad_(False)
+        agent = few_rows.join(Agent(config, few_rows).eval().requires_grad_(False))
     with torch.device("meta"):
         vision_encoder = VisionEncoder(config.vision)
     return WeGen(config, bundled.tokenizer, vision_encoder, agent, torch.device("cpu"), torch.float32)

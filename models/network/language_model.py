@@ -156,10 +156,17 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos.to(x) + x.roll(x.shape[-1] // 2, -1) * sin.to(x)
 
 
+def _separately(x: Tensor, *layers: nn.Module) -> list[Tensor]:
+    return [layer(x) for layer in layers]
+
+
 class Attention(nn.Module):
+    TOGETHER = ("q_proj", "k_proj", "v_proj")
+
     def __init__(self, config: LanguageConfig, operations, dtype=None, device=None):
         super().__init__()
         self.heads, self.kv_heads, self.width = config.heads, config.kv_heads, config.head_width
+        self.together = getattr(operations, "together", _separately)
         place = {"bias": False, "dtype": dtype, "device": device}
         kv_width = config.kv_heads * config.head_width
         self.q_proj = operations.Linear(config.width, config.width, **place)
@@ -169,9 +176,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, step: Step, cache: KVCache | None, layer: int) -> Tensor:
         batch, tokens, _ = x.shape
-        q, k, v = (
-            project(x).view(batch, tokens, -1, self.width) for project in (self.q_proj, self.k_proj, self.v_proj)
-        )
+        projected = self.together(x, self.q_proj, self.k_proj, self.v_proj)
+        q, k, v = (values.view(batch, tokens, -1, self.width) for values in projected)
         # Queries and keys are turned together: at one token, the number of operations is what takes the time.
         turned = rotate(torch.cat([q, k], dim=2), step.cos[:, :, None], step.sin[:, :, None]).transpose(1, 2)
         q, k, v = turned[:, : self.heads], turned[:, self.heads :], v.transpose(1, 2)
@@ -185,15 +191,19 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
+    TOGETHER = ("gate_proj", "up_proj")
+
     def __init__(self, config: LanguageConfig, operations, dtype=None, device=None):
         super().__init__()
+        self.together = getattr(operations, "together", _separately)
         place = {"bias": False, "dtype": dtype, "device": device}
         self.gate_proj = operations.Linear(config.width, config.mlp_width, **place)
         self.up_proj = operations.Linear(config.width, config.mlp_width, **place)
         self.down_proj = operations.Linear(config.mlp_width, config.width, **place)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        gate, up = self.together(x, self.gate_proj, self.up_proj)
+        return self.down_proj(F.silu(gate) * up)
 
 
 class Layer(nn.Module):
@@ -222,7 +232,8 @@ class Transformer(nn.Module):
 class LanguageModel(nn.Module):
     """Embeddings in, final-norm hidden states out; parameter names are those of Hugging Face's LLaMA.
 
-    `operations` makes every layer (`torch.nn`, or the host's). It needs `Linear`, `Embedding` and `RMSNorm`.
+    `operations` makes every layer (`torch.nn`, or the host's). It needs `Linear`, `Embedding` and `RMSNorm`; where it
+    has `together(x, *layers)`, that computes what the layers in a module's `TOGETHER` make of their common input.
     """
 
     def __init__(self, config: LanguageConfig, operations: Any = nn, dtype=None, device=None):

@@ -49,7 +49,7 @@ class Decoding:
         rows = self.batch * 2 if guided else self.batch
         self.both = wegen.agent.llm.new_cache(rows, max(lengths) + room, wegen.dtype, wegen.device)
         self.cache = self.both.rows(slice(0, self.batch))
-        with torch.no_grad():
+        with torch.inference_mode():
             llm = wegen.agent.llm
             done = (PrefixCache(0) if wegen.prefixes is None else wegen.prefixes).read(llm, prompts, self.cache)
             lengths = [length - done for length in lengths]
@@ -62,7 +62,7 @@ class Decoding:
         """A decoding of these sequences of this one, without computing their prompts again; rows may come up often."""
         if len(self.both.lengths) != self.batch:
             raise ValueError("Only an unguided decoding can be selected from.")
-        with torch.no_grad():
+        with torch.inference_mode():
             copy = object.__new__(Decoding)
             copy.wegen, copy.batch = self.wegen, len(rows)
             copy.both = self.cache.select(rows)
@@ -70,7 +70,7 @@ class Decoding:
             copy.hidden = self.hidden[torch.tensor(rows, device=self.hidden.device)]
         return copy
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def write_text(
         self,
         limit: int,
@@ -130,7 +130,7 @@ class Decoding:
                 generators, rows, going = [generators[b] for b in left], [rows[b] for b in left], [True] * len(left)
         return written
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def write_picture(
         self, guidance_scale: float = 1.0, collection: Collection = "aligned", on_feature: OnStep | None = None
     ) -> Picture:
@@ -164,7 +164,8 @@ class Decoding:
             self.cache.advance(count)
         end = torch.full((self.batch,), wegen.tokenizer.picture_end_id, device=self.hidden.device)
         self.hidden = self._feed(agent.llm.embed(end))
-        return Picture(torch.stack(features, dim=1).float(), torch.stack(fed, dim=1))
+        with torch.inference_mode(False):  # tensors that may be trained with and changed in place
+            return Picture(torch.stack(features, dim=1).float(), torch.stack(fed, dim=1))
 
     def _feed(self, embeddings: Tensor, counts: list[int] | None = None) -> Tensor:
         return self.wegen.agent.llm(embeddings[:, None].to(self.wegen.dtype), self.cache, counts)[:, 0]

@@ -15,8 +15,8 @@ LEAST_TOP_P = 0.15
 """Of the creativity scale: keeps the likeliest word alone nearly everywhere."""
 
 
-LIKELIEST = 512
-"""Words of a large vocabulary among which the next one nearly always is."""
+LIKELIEST = (512, 8192)
+"""Words of a large vocabulary among which the next one nearly always is, and is where many are about as likely."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,16 @@ class TextSampling:
         # Counted from the likeliest word, so that no temperature is too small to divide by.
         probabilities = ((logits.double() - best.double()).cpu() / self.temperature).softmax(-1)
         draws = torch.stack([torch.rand(1, generator=generator, dtype=torch.float64) for generator in generators])
-        chosen = self._among_likeliest(probabilities, draws)
-        open_rows = [row for row, index in enumerate(chosen) if index is None]
-        if open_rows:
-            for row, index in zip(open_rows, self._among_all(probabilities[open_rows], draws[open_rows]), strict=True):
-                chosen[row] = index
+        chosen: list[int | None] = [None] * len(draws)
+        for most in (*LIKELIEST, None):
+            rows = [row for row, index in enumerate(chosen) if index is None]
+            if rows and most is None:
+                for row, index in zip(rows, self._among_all(probabilities[rows], draws[rows]), strict=True):
+                    chosen[row] = index
+            elif rows and most is not None and probabilities.shape[-1] > most:
+                found = self._among_likeliest(probabilities[rows], draws[rows], most)
+                for row, likely in zip(rows, found, strict=True):
+                    chosen[row] = likely
         return [index for index in chosen if index is not None]
 
     def _among_all(self, probabilities: Tensor, draws: Tensor) -> list[int]:
@@ -84,15 +89,13 @@ class TextSampling:
         places = torch.searchsorted(reached, draws * reached.gather(-1, last), right=True)
         return order.gather(-1, places.minimum(last))[:, 0].tolist()
 
-    def _among_likeliest(self, probabilities: Tensor, draws: Tensor) -> list[int | None]:
-        """What `_among_all` chooses, without sorting the whole vocabulary; None where that takes more than a few words.
+    def _among_likeliest(self, probabilities: Tensor, draws: Tensor, most: int) -> list[int | None]:
+        """What `_among_all` chooses, without sorting all words; None where that takes more than `most` of them.
 
         Sorting 64 rows of 32,330 words took as long as a step of a large language model.
         """
-        if probabilities.shape[-1] <= LIKELIEST:
-            return [None] * len(probabilities)
         # By number first, so that the stable sort puts equally likely words in the order of the whole vocabulary.
-        order = probabilities.topk(LIKELIEST, sorted=False).indices.sort(-1).values
+        order = probabilities.topk(most, sorted=False).indices.sort(-1).values
         found, places = probabilities.gather(-1, order).sort(dim=-1, descending=True, stable=True)
         order = order.gather(-1, places)
         reached = found.cumsum(-1)
@@ -101,10 +104,10 @@ class TextSampling:
         inside = reached - found < self.top_p
         last = inside.sum(-1, keepdim=True) - 1
         cut = reached.gather(-1, last)
-        whole = certain.gather(-1, last) & (last < LIKELIEST - 1)
+        whole = certain.gather(-1, last) & (last < most - 1)
         if self.top_p == 1:  # nothing is cut: all words together
             cut, whole = probabilities.sum(-1, keepdim=True), torch.ones_like(whole)
-            last = torch.full_like(last, LIKELIEST - 1)
+            last = torch.full_like(last, most - 1)
         places = torch.searchsorted(reached, draws * cut, right=True).minimum(last)
         known = (whole & certain.gather(-1, places))[:, 0].tolist()
         indices = order.gather(-1, places)[:, 0].tolist()

@@ -6,9 +6,11 @@ from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.checkpoints import loading
 from comfyui_wegen.models.checkpoints.convert import convert
 from comfyui_wegen.models.checkpoints.loading import load_wegen
+from comfyui_wegen.models.checkpoints.lora import merge, read_lora
 from comfyui_wegen.models.checkpoints.quantise import quantise, quantised_format, rotate_groups, whole_numbers
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
 from comfyui_wegen.models.checkpoints.whole_numbers import Linear, multiply, rotate_rows
+from loras import random_loras
 
 KEY = "llm.model.layers.0.self_attn.q_proj.weight"
 
@@ -50,3 +52,21 @@ def test_a_cpu_without_such_instructions_turns_weights_back(tmp_path, monkeypatc
         projection = wegen.agent.llm.model.layers[0].self_attn.q_proj
         assert isinstance(projection, Linear) is fast
         assert projection.weight.dtype == (torch.int8 if fast else torch.float32)
+
+
+def test_a_lora_is_not_rounded_into_them(tmp_path):
+    """It adds what it adds to the same weights in float32, also two on top of each other."""
+    lora = read_lora(random_loras(tmp_path)["language_model"])
+    whole = load_wegen(open_checkpoint(convert(BUNDLED, tmp_path / "int8", "int8")), "cpu", torch.float32).agent
+    layers = {name: layer for name, layer in whole.named_modules() if isinstance(layer, Linear)}
+    numbers = torch.Generator().manual_seed(0)
+    x = {name: torch.randn(3, layer.weight.shape[1], generator=numbers) for name, layer in layers.items()}
+    before = {name: layer(x[name]) for name, layer in layers.items()}
+    merge(whole, lora, 0.75)
+    merge(whole, lora, -0.25)
+    changes = lora.by_layer(whole)
+    assert len(layers) > 10
+    for name, layer in layers.items():
+        added = torch.nn.functional.linear(x[name], 0.5 * changes[name].difference(layer.weight.shape))
+        assert added.abs().max() > 1e-3
+        torch.testing.assert_close(layer(x[name]) - before[name], added, atol=1e-5, rtol=1e-4)

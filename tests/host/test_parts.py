@@ -1,5 +1,6 @@
 """Parts are read when they are used and left when the host asks; what goes wrong is said, and the next run works."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,8 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
     assert all(found["same"]), found["same"]
     assert found["patched"] > 0 and found["unpatched"]
     assert found["little room"] == ["unet"]
+    assert found["both"] == found["both again"] == ["language", "unet"]
+    assert found["neither"] == ["vision"]
     assert found["no room"][0] == "WeGenError" and "wegen convert" in found["no room"][1]
     assert found["room again"]
     assert found["cancelled"][0] == "InterruptProcessingException"
@@ -37,3 +40,5 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
     assert found["back"]
     assert found["changed"][0] == "WeGenError" and "was changed" in found["changed"][1]
     assert found["loaded anew"] and not found["mapped"]
+    if sys.platform == "linux":
+        assert found["given back"] > 300e6

@@ -69,11 +69,20 @@ def test_a_batch_of_different_prompts_is_as_if_each_were_alone(wegen):
             assert alone.write_text(6)[0] == words[b]
 
 
+def test_what_was_written_may_be_trained_with(wegen):
+    picture = Decoding(wegen, [prompt(wegen)], room=80).write_picture()
+    weight = torch.ones(picture.features.shape[-1], requires_grad=True)
+    (picture.features * weight).sum().backward()
+    picture.features.mul_(2)
+    assert weight.grad is not None and not picture.fed_back.is_inference()
+
+
 def test_two_pictures_in_one_sequence(wegen):
     decoding = Decoding(wegen, [prompt(wegen)], room=150, guided=True)
     decoding.write_picture(2.0)
     begin = wegen.agent.llm.embed(torch.tensor([wegen.tokenizer.picture_begin_id]))
-    decoding.hidden = decoding._feed(begin)
+    with torch.inference_mode():
+        decoding.hidden = decoding._feed(begin)
     second = decoding.write_picture(2.0).features[0]
     _, _, _, embeddings = picture_by_hand(wegen, prompt(wegen), 2.0)
     end = wegen.agent.llm.embed(torch.tensor([wegen.tokenizer.picture_end_id]))

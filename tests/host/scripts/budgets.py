@@ -15,7 +15,7 @@ BUDGETS = (0.05, 0.25, 0.5, 1.0)
 RANK = 4
 
 
-def with_lora(patcher, marks):
+def with_lora(patcher, marks, *strengths):
     """A clone with a LoRA, in the form of files, on every weight whose name has one of the marks."""
     clone, generator = patcher.clone(), torch.Generator().manual_seed(0)
     weights, names = {}, {}
@@ -28,7 +28,9 @@ def with_lora(patcher, marks):
             weights[f"{name}.lora_down.weight"] = torch.randn(RANK, shape[1], generator=generator) * 0.1
             names[name] = key
     patches = comfy.lora.load_lora(weights, names)
-    assert len(clone.add_patches(patches)) == len(names) > 0
+    for strength in strengths:
+        clone = clone.clone()
+        assert len(clone.add_patches(patches, strength)) == len(names) > 0
     return clone
 
 
@@ -65,7 +67,7 @@ def run(patcher, compute):
     for budget in BUDGETS:
         mm.unload_all_models()
         memory = int(budget * patcher.model_size()) + 1
-        patcher.load(patcher.load_device, lowvram_model_memory=memory, full_load=budget == 1)
+        patcher.patch_model(patcher.load_device, lowvram_model_memory=0 if budget == 1 else memory)
         loaded = patcher.loaded_size() / patcher.model_size()
         # Left alone, the host would see that there is room and load the rest.
         with mock.patch.object(mm, "load_models_gpu"):
@@ -88,6 +90,20 @@ with torch.inference_mode():
         ("unet", parts.unet, parts.denoise, ("to_q", "to_v")),
     ):
         plain, without = run(patcher, compute)
-        changed, with_it = run(with_lora(patcher, marks), compute)
-        result[name] = {"plain": without, "lora": with_it, "effect": relative(changed, plain)}
+        lora = with_lora(patcher, marks, 1.0)
+        changed, with_it = run(lora, compute)
+        again, twice = compute(patcher), compute(with_lora(patcher, marks, 0.5, 0.5))
+        mm.unload_all_models()
+        mm.load_models_gpu([lora], force_patch_weights=True)
+        with mock.patch.object(mm, "load_models_gpu"):
+            forced = compute(lora)
+        mm.unload_all_models()
+        result[name] = {
+            "plain": without,
+            "lora": with_it,
+            "effect": relative(changed, plain),
+            "left behind": relative(again, plain),
+            "two at half": relative(twice, changed),
+            "put in by force": relative(forced, plain),
+        }
 print(json.dumps(result))

@@ -15,6 +15,7 @@ from comfyui_wegen.models.values import SamplerSettings
 from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
 from comfyui_wegen.wegen_nodes.host.loading import load_unet, load_vae
 from comfyui_wegen.wegen_nodes.host.painter import sample
+from PIL import Image
 
 folder, threads, tokens, side = sys.argv[1], *map(int, sys.argv[2:])
 torch.set_num_threads(threads)
@@ -50,9 +51,10 @@ with torch.inference_mode():
     begin = time.perf_counter()
     model = wegen.load_language(1, 200)
     note("language model read", begin, size_gb=wegen.patcher.model_size() / 1e9)
+    written = []
     begin = time.perf_counter()
-    ask(model, "what is in the picture?", limit=tokens)
-    note(f"{tokens} tokens", begin)
+    ask(model, "what is in the picture?", limit=tokens, on_token=lambda done, _: written.append(done))
+    note("question answered", begin, tokens=len(written))
     begin = time.perf_counter()
     prompt = model.embed(model.tokenizer.encode("a red cat <img>"))
     features = Decoding(model, [prompt], config.tokens_per_picture + 2).write_picture().features
@@ -65,4 +67,12 @@ with torch.inference_mode():
     latent = sample(unet, config, features, noise, torch.zeros_like(noise), settings)
     note("one step", begin, finite=bool(latent.isfinite().all()), size_gb=unet.model_size() / 1e9)
     free(unet, "unet")
+    begin = time.perf_counter()
+    picture = vae.decode(latent)
+    note("vae decoded", begin, finite=bool(picture.isfinite().all()), size_gb=vae.model_size() / 1e9)
+    free(vae.patcher, "vae")
+    begin = time.perf_counter()
+    seen = wegen.load_vision(1).encode_pictures([Image.new("RGB", (64, 64), "red")])
+    note("picture seen", begin, finite=bool(seen.isfinite().all()), size_gb=wegen.vision_patcher.model_size() / 1e9)
+    free(wegen.vision_patcher, "vision encoder")
 print(json.dumps(moments))
