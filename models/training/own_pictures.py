@@ -199,7 +199,7 @@ def exchanged_samples(
 ) -> Iterator[Sample]:
     """Pictures, without words, of the thing as one picture has it where another has it, on pictures of other samples.
 
-    The language model soon asks for a small one where only a large one was seen; so the UNet learns to paint it. Nothing
+    The language model soon asks for a small one where only a large one was seen: the UNet learns to paint it. Nothing
     where fewer than two masks are known, or the others have no pictures.
     """
     rng = Random(f"exchanged/{seed}")
