@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NANO, LORA = "nano", "lora"
 NANO_RECIPES = Path(__file__).parents[1] / "training" / "nano"
 PACK = "pack"
-SAMPLES, SAID = "samples", "said"
+SAMPLES, SAID, EXCHANGED = "samples", "said", "exchanged"
 OTHERS = 1000
 """Samples to keep into whose words a thing is put, at most."""
 CHATS = 0.5
@@ -107,18 +107,18 @@ def _train_lora(arguments: argparse.Namespace) -> int:
     checkpoint = arguments.model or BUNDLED
     config = open_checkpoint(checkpoint).config
     learned = {given.resolve(): CHATS if name else 1.0} if are_shards else {}
-    said = out / SAID
+    said, exchanged = out / SAID, out / EXCHANGED
     if name:
         samples = out / SAMPLES
         if not ((arguments.resume or arguments.stage) and (samples / INDEX).is_file()):
             pictures = _own_pictures(given, are_shards, name)
             if is_small(config) and keep:
                 pictures = _with_masks(pictures, checkpoint)
-            _write_lora_samples(pictures, name, keep, samples, said)
+            _write_lora_samples(pictures, name, keep, samples, said, exchanged)
         learned[samples.resolve()] = 1.0
     title = "_".join((name or given.name).split())
-    words = said.resolve() if (said / INDEX).is_file() else None
-    recipes = lora_recipes(config, title, arguments.model, learned, keep, words, name)
+    more = [folder.resolve() if (folder / INDEX).is_file() else None for folder in (said, exchanged)]
+    recipes = lora_recipes(config, title, arguments.model, learned, keep, *more, name)
     out.mkdir(parents=True, exist_ok=True)
     for stage, recipe in recipes.items():
         file = write_recipe(out / f"{stage}.json", recipe)
@@ -161,20 +161,23 @@ def _with_masks(pictures: Sequence[OwnPicture], checkpoint: Path) -> list[OwnPic
 
 
 def _write_lora_samples(
-    pictures: Sequence[OwnPicture], name: str, keep: Sequence[Path], samples: Path, said: Path
+    pictures: Sequence[OwnPicture], name: str, keep: Sequence[Path], samples: Path, said: Path, exchanged: Path
 ) -> None:
     """Samples of the pictures, and of the thing beside what samples to keep show, where there are any."""
     from itertools import islice
 
     from ..data import read_index, stream, write_samples
     from ..data.shards import INDEX
-    from ..training.own_pictures import make_samples, mention_samples
+    from ..training.own_pictures import exchanged_samples, make_samples, mention_samples
 
     some = [min(sum(count for _, count in read_index(one)), OTHERS // len(keep)) for one in keep]
     others = [sample for one, count in zip(keep, some, strict=True) for sample in islice(stream(one, None), count)]
-    beside = list(mention_samples(pictures, name, others))
-    if beside and not (said / INDEX).is_file():
-        write_samples(said, beside, about={"thing": name})
+    for folder, made in (
+        (said, list(mention_samples(pictures, name, others))),
+        (exchanged, list(exchanged_samples(pictures, others))),
+    ):
+        if made and not (folder / INDEX).is_file():
+            write_samples(folder, made, about={"thing": name})
     write_samples(samples, make_samples(pictures, name), about={"pictures": len(pictures)})
 
 

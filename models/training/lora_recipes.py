@@ -15,7 +15,7 @@ SMALL = 512
 KEPT = 0.4
 """Share of the samples that are only kept, where there are any."""
 SAID = 0.75
-"""Weight of the thing beside what the model knows, to that of its pictures."""
+"""Weight of the thing beside and on what the model knows, to that of its pictures."""
 
 
 def is_small(config: WeGenConfig) -> bool:
@@ -29,6 +29,7 @@ def lora_recipes(
     samples: Mapping[Path, float],
     keep: Sequence[Path],
     said: Path | None = None,
+    exchanged: Path | None = None,
     thing: str = "",
 ) -> dict[str, dict[str, Any]]:
     """A recipe for each part that a LoRA changes, by the part's name.
@@ -40,17 +41,22 @@ def lora_recipes(
         samples: shards that are learned, and their weights.
         keep: shards on which the model is held to what it does already.
         said: shards with the thing beside what the model knows; None for none.
+        exchanged: shards of pictures alone, of which only the UNet learns; None for none.
         thing: what it is called. Samples to keep that name it are left out.
     """
     small = is_small(config)
     learned: list[dict[str, Any]] = [{"shards": str(one), "weight": weight} for one, weight in samples.items()]
     if said:
         learned.append({"shards": str(said), "weight": SAID})
-    weight = sum(entry["weight"] for entry in learned) * KEPT / (1 - KEPT) / max(1, len(keep))
-    kept = [{"shards": str(one), "weight": weight, "keep": True, "without": thing} for one in keep]
+    painted = [*learned, {"shards": str(exchanged), "weight": SAID}] if exchanged else learned
+
+    def with_kept(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        weight = sum(entry["weight"] for entry in entries) * KEPT / (1 - KEPT) / max(1, len(keep))
+        return entries + [{"shards": str(one), "weight": weight, "keep": True, "without": thing} for one in keep]
+
     common: dict[str, Any] = {
         "name": name,
-        "data": [*learned, *kept],
+        "data": with_kept(learned),
         "checkpoint": "" if checkpoint is None else str(checkpoint.resolve()),
         "weight_decay": 0.0,
         "lora": {"rank": 16, "base": "fp32" if small else "int8", "words": small},
@@ -60,7 +66,7 @@ def lora_recipes(
         common |= {"warmup": 20, "average": 0.98, "batch": 8, "learning_rate": 3e-3, "sheet_seconds": 1e9}
         options: dict[str, Any] = {"tokens": 0, "noise": 0.3, "feature_weight": 3.0, "direct": 0.25, "keep_weight": 2.0}
         language = {"steps": 200, "decay": 120, "options": options}
-        unet = {"steps": 900, "decay": 500}
+        unet = {"steps": 1100, "decay": 600}
         unet["options"] = {
             "noise": 0.12, "haze": 1.0, "offset": 0.2, "remember": 512, "things": 4.0, "keep_weight": 2.0,
         }  # fmt: skip
@@ -70,7 +76,7 @@ def lora_recipes(
         unet = {"steps": 1000, "decay": 500, "options": {"noise": 0.05}}
     return {
         LANGUAGE_MODEL: {"stage": LANGUAGE_MODEL, **common, **language},
-        UNET: {"stage": UNET, **common, **unet},
+        UNET: {"stage": UNET, **common, **unet, "data": with_kept(painted)},
     }
 
 

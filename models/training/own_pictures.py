@@ -20,6 +20,8 @@ ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", "
 MASK = ".mask.png"
 SAMPLES = 240
 """Samples that are made of all pictures together, at least."""
+EXCHANGED = 240
+"""Pictures with the thing of one where it is in another."""
 MOST = 30
 """Pictures that are taken of videos."""
 LONGEST_NAME = 100
@@ -190,6 +192,35 @@ def mention_samples(
             words = rng.choice(BESIDE).format(wish=wish.text.rstrip(" .!?"), it=it)
             parts = replace(wish, text=words), with_it, then
         yield Sample("mention", parts)
+
+
+def exchanged_samples(
+    pictures: Sequence[OwnPicture], others: Iterable[Sample], count: int = EXCHANGED, seed: int = 1
+) -> Iterator[Sample]:
+    """Pictures, without words, of the thing as one picture has it where another has it, on pictures of other samples.
+
+    The language model soon asks for a small one where only a large one was seen: the UNet learns to paint it. Nothing
+    where fewer than two masks are known, or the others have no pictures.
+    """
+    rng = Random(f"exchanged/{seed}")
+    masked = [own for own in pictures if own.mask is not None]
+    pages = [picture.pixels for sample in others for picture in sample.pictures() if picture.role == "assistant"]
+    for _ in range(count if len(masked) > 1 and pages else 0):
+        own, place = rng.choice(masked), rng.choice(masked)
+        by = tuple(
+            int(np.clip(round(there.mean() * side / other - here.mean()), -here[0], side - 1 - here[-1]))
+            for here, there, side, other in zip(
+                _extent(own.mask), _extent(place.mask), own.mask.shape, place.mask.shape, strict=True
+            )
+        )
+        moved = OwnPicture(np.roll(own.pixels, by, (0, 1)), "", np.roll(own.mask, by, (0, 1)))
+        page = min(rng.sample(pages, min(3, len(pages))), key=lambda one: _unrest(moved, one))
+        yield Sample("picture", (_drawn(pasted(moved, page, moved.mask.shape), moved.mask),))
+
+
+def _extent(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows and the columns in which a mask is."""
+    return np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
 
 
 def _drawn(pixels: np.ndarray, mask: np.ndarray | None) -> Picture:

@@ -22,6 +22,7 @@ from comfyui_wegen.models.training.loop import CHECKPOINT, Rhythm, train
 from comfyui_wegen.models.training.own_pictures import (
     OwnPicture,
     described_pictures,
+    exchanged_samples,
     make_samples,
     mention_samples,
     read_pictures,
@@ -30,7 +31,7 @@ from comfyui_wegen.models.training.packing import pack
 from comfyui_wegen.models.training.recipe import Recipe, RecipeError
 from comfyui_wegen.models.training.sources import Drawn, Mixture
 from comfyui_wegen.models.training.stage import Stage
-from comfyui_wegen.models.training.unknown_things import one_place, shrunk
+from comfyui_wegen.models.training.unknown_things import choose, places, shrunk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -430,6 +431,20 @@ def test_the_thing_is_named_and_shown_beside_what_the_model_knows():
     assert words and all(isinstance(sample.parts[-1], Forgotten) for sample in words)
 
 
+def test_the_thing_of_one_picture_is_put_where_it_is_in_another():
+    small = own_picture((slice(22, 26), slice(4, 8)), "")
+    found = list(exchanged_samples([OWN[0], small], list(kept_samples()), 40))
+    places = set()
+    for sample in found:
+        [picture] = sample.pictures()
+        red = (picture.pixels == (200, 0, 0)).all(axis=-1)
+        assert np.array_equal(red, picture.instance_map > 0)
+        rows, columns = np.nonzero(red)
+        places.add((int(red.sum()), round(rows.mean(), 0), round(columns.mean(), 0)))
+    assert len(found) == 40 and len(places) == 4 and {size for size, *_ in places} == {16, 36}
+    assert not list(exchanged_samples([OWN[0], small._replace(mask=None)], kept_samples(), 5))
+
+
 def test_pictures_with_the_name_are_found_in_shards_of_videos():
     pixels = page(5)
     chart = np.zeros((32, 32), np.uint8)
@@ -448,21 +463,26 @@ def test_pictures_with_the_name_are_found_in_shards_of_videos():
     assert all(own.mask is None for own in described_pictures(many, "rocket", 12))
 
 
-def test_what_a_model_paints_wrong_in_one_place_is_the_thing():
-    wrong = np.zeros((40, 40))
-    wrong[10:20, 10:20] = 0.5
+def test_what_a_model_paints_wrong_is_the_thing():
+    wrong, pixels = np.zeros((40, 40)), np.full((40, 40, 3), 60, np.uint8)
+    wrong[10:20, 10:20], pixels[11:19, 11:19] = 0.5, (250, 20, 20)
     wrong[12:14, 12:14] = 0.0  # a hole is of the thing too
-    wrong[30:32, 30:32] = 0.5
-    mask = one_place(wrong)
-    assert mask[10:20, 10:20].all() and mask[9, 12] and mask.sum() == 140
-    wrong[25:36, 25:36] = 0.5
-    assert one_place(wrong) is None  # in two places
-    assert one_place(np.full((40, 40), 0.5)) is None  # everywhere
-    assert one_place(np.zeros((40, 40))) is None
-    pixels = np.full((40, 40, 3), 60, np.uint8)
-    pixels[12:18, 12:18] = (250, 250, 250)
+    [(mask, share)] = places(wrong)
+    assert mask[10:20, 10:20].all() and mask[9, 12] and mask.sum() == 140 and share == 1
     tight = shrunk(mask, pixels)
-    assert tight[12:18, 12:18].all() and tight.sum() == 36
+    assert tight[11:19, 11:19].all() and tight.sum() == 64
+    assert not places(np.full((40, 40), 0.5)) and not places(np.zeros((40, 40)))
+    # Where two places are wrong, colours tell which of them is the thing; alone they do not.
+    two, other = wrong * 0.9, pixels.copy()
+    two[25:38, 25:38], other[26:37, 26:37] = 0.5, (20, 20, 250)
+    assert [round(share, 1) for _, share in places(two)] == [0.7, 0.3]
+    two[25:38, 25:38] = 0.25
+    [first, second] = choose([places(wrong), places(two)], [pixels, other])
+    assert np.array_equal(first, tight) and np.array_equal(second, tight)
+    assert choose([places(two)], [other]) == [None]
+    strange = np.full((40, 40, 3), 60, np.uint8)
+    strange[10:20, 10:20] = (20, 250, 20)
+    assert choose([places(wrong), places(wrong), places(wrong)], [pixels, pixels, strange])[2] is None
 
 
 def test_samples_to_keep_that_name_the_thing_are_left_out(tmp_path):
