@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import pickle
 import re
 import zipfile
@@ -50,6 +51,8 @@ UNUSED = re.compile(
 
 REOPEN_AFTER = 256 * 2**20
 """Bytes read from one mapping before it is let go."""
+AHEAD = 64 * 2**20
+"""Bytes behind a tensor that the system is asked to read too: tensors are asked for in the order of their file."""
 TYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -288,6 +291,8 @@ class _SafetensorsFile:
         with self.path.open("rb", buffering=0) as file:
             if file_stamp(self.path) != self.stamp:
                 raise CheckpointError(f"{self.path} was changed while it was in use; load the model again.")
+            if hasattr(os, "posix_fadvise"):  # the disk goes on while memory is made ready for what it has read
+                os.posix_fadvise(file.fileno(), begin, len(memory) + AHEAD, os.POSIX_FADV_WILLNEED)
             file.seek(begin)
             left = memoryview(memory.numpy())
             while len(left):

@@ -100,7 +100,7 @@ def promise_plot(title: str, rows: Sequence[tuple[str, float, float, bool]]) -> 
         rows: name, measured and promised number, and whether more is better.
     """
     canvas = _Canvas.blank(title)
-    left, right, top = 330, 900, 90
+    left, right, top = 300, 810, 90
     middle = left + (right - left) * 2 / 3
     step = min(34.0, (SIZE[1] - top - 30) / max(1, len(rows)))
     for number, (name, value, promised, more) in enumerate(rows):
@@ -109,8 +109,8 @@ def promise_plot(title: str, rows: Sequence[tuple[str, float, float, bool]]) -> 
         upper = top + step * number
         canvas.box((left, upper + 3, edge, upper + step - 5), _BLUE if used <= 1 else _RED)
         canvas.text((left - 10, upper + step / 2), name, INK, 13, "rm")
-        sign = "\u2265" if more else "\u2264"
-        canvas.text((edge + 6, upper + step / 2), f"{value:.3g}  ({sign} {promised:g})", QUIET, 12, "lm")
+        told = f"{value:.3g}, at {'least' if more else 'most'} {promised:g}"
+        canvas.text((edge + 6, upper + step / 2), told, QUIET, 12, "lm")
     canvas.line([(middle, top - 8), (middle, top + step * len(rows))], INK, 1)
     canvas.text((middle, top - 12), "promised", INK, 13, "mb")
     return canvas.finished()
