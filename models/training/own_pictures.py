@@ -20,6 +20,8 @@ ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", "
 MASK = ".mask.png"
 SAMPLES = 240
 """Samples that are made of all pictures together, at least."""
+SHORT = 0.6
+"""Of a description's length: a wish shorter than that leaves open what else there is."""
 EXCHANGED = 240
 """Pictures with the thing of one where it is in another."""
 MOST = 30
@@ -177,6 +179,11 @@ def mention_samples(
         if len(asked) != 1 or len(answer) != 2 or not isinstance(asked[0], Text) or not isinstance(answer[0], Text):
             continue
         wish, described, drawn = asked[0], answer[0], answer[1]
+        # The same wish without the thing, most of all where it leaves things open: else the thing is put in everywhere.
+        short = len(wish.text) < SHORT * len(described.text)
+        for _ in range(2 if short else rng.random() < 0.25):
+            shown = replace(drawn, target=True) if isinstance(drawn, Picture) else Forgotten(target=True)
+            yield Sample("other", (wish, replace(described, target=True), shown))
         phrase, own = _fitting(rng.sample(said, min(4, len(said))), described, drawn)
         end = phrase.lower().index(name.lower()) + len(name)
         it = rng.choice((phrase[:end], phrase[:end], f"{_article(name)} {name}", phrase))

@@ -11,7 +11,7 @@ import torch
 from comfyui_wegen.models.checkpoints.lora import merge, read_lora
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
 from comfyui_wegen.models.cli.train import add_arguments, run
-from comfyui_wegen.models.data import Forgotten, Picture, Sample, Text, write_samples
+from comfyui_wegen.models.data import Forgotten, Picture, Sample, Text, mentions, write_samples
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network.agent import Agent
 from comfyui_wegen.models.painting.loading import load
@@ -411,7 +411,10 @@ def kept_samples():
 
 
 def test_the_thing_is_named_and_shown_beside_what_the_model_knows():
-    found = list(mention_samples(OWN, "rocket", list(kept_samples()) * 20))
+    made = list(mention_samples(OWN, "rocket", list(kept_samples()) * 20))
+    found, others = ([one for one in made if one.task == task] for task in ("mention", "other"))
+    assert len(others) == 80  # twice each: the wish leaves things open
+    assert not any(mentions(one, "rocket") for one in others) and all(one.parts[1].target for one in others)
     assert len(found) == 40  # not where there are no words first, and not where a rocket is named already
     for sample in found:
         *before, said, shown = sample.parts
@@ -428,7 +431,8 @@ def test_the_thing_is_named_and_shown_beside_what_the_model_knows():
     assert {len(sample.parts) for sample in with_pictures} == {3, 6}  # wishes, and orders on the other picture
     assert not list(mention_samples([own._replace(caption="a rocket") for own in OWN], "rocket", kept_samples()))
     words = list(mention_samples([own._replace(mask=None) for own in OWN], "rocket", kept_samples()))
-    assert words and all(isinstance(sample.parts[-1], Forgotten) for sample in words)
+    named = [sample for sample in words if sample.task == "mention"]
+    assert named and all(isinstance(sample.parts[-1], Forgotten) for sample in named)
 
 
 def test_the_thing_of_one_picture_is_put_where_it_is_in_another():
