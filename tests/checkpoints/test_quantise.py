@@ -25,6 +25,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 LANGUAGE = "llm.model.layers.0.self_attn.q_proj.weight"
+SCENE = "in the snow at night, a small red house with the lights on at the lower far right."
 
 
 def outlier_weight():
@@ -76,11 +77,11 @@ def test_the_bundled_model_is_smaller_and_nearly_the_same(quantised):
     texts = {}
     for folder in (BUNDLED, quantised):
         wegen = load_wegen(open_checkpoint(folder), "cpu", torch.float32)
-        text = wegen.config.templates.text_to_picture.format(pictures="", text="a red cat on the left")
+        text = wegen.config.templates.text_to_picture.format(pictures="", text=SCENE)
         decoding = Decoding(wegen, [wegen.embed(wegen.tokenizer.encode(text + "<img>"))], room=70)
         texts[folder] = decoding.write_picture().features.flatten()
     cosine = torch.nn.functional.cosine_similarity(texts[BUNDLED], texts[quantised], dim=0)
-    assert float(cosine) > {"int8": 0.995, "fp8": 0.96, "w4a8": 0.8}[quantised.name], float(cosine)
+    assert float(cosine) > {"int8": 0.999, "fp8": 0.999, "w4a8": 0.99}[quantised.name], float(cosine)
 
 
 def test_the_header_names_every_quantised_layer(quantised):

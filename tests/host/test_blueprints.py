@@ -1,9 +1,12 @@
 """The subgraph blueprints of the pack: what the host lists is laid on the canvas, run, and its pictures judged."""
 
 import json
+from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
+from comfyui_wegen.models import storybook
 from PIL import Image
 from support import REPOSITORY
 
@@ -57,7 +60,7 @@ def test_a_wish_gives_nine_pictures(client, opened):
 def test_what_the_mask_leaves_out_is_unchanged(client, opened):
     prompt = opened(MASKED)
     refine, begin = inner(prompt, "WeGenRefine"), inner(prompt, "WeGenChat")
-    before = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE, 3), dtype=np.uint8)
+    before = storybook.render(replace(storybook.sample_scene(Random(0)), sky="day"))
     change = np.full((SIZE, SIZE), 255, np.uint8)
     change[:, :LEFT] = 0
     client.upload_image(Image.fromarray(before), "blueprint_before.png")
