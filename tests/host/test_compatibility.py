@@ -52,7 +52,7 @@ def test_workflow_runs(path, client, opened):
 
 def test_prompt_with_every_input_runs(client):
     prompt = json.loads((FILES / "api.json").read_text())
-    # Today's model says that it knows nothing about an even picture. Inputs are tested here, so it is told what to draw.
+    # Today's model says that it knows nothing about an even picture. This is about inputs, so words are given to it.
     [drawn] = [one["inputs"] for one in prompt.values() if one["class_type"] == "WeGenGenerate"]
     drawn["rewritten"] = "on a meadow by day, a big red house with the lights off at the bottom left."
     result = client.run(prompt)

@@ -3,11 +3,13 @@
 import io
 import json
 import uuid
+from random import Random
 
 import numpy as np
 import pytest
 import requests
 from browser import PATIENCE, MainThread, ScriptTime
+from comfyui_wegen.models import storybook
 from PIL import Image
 from playwright.sync_api import expect
 from support import NOT_RUN, REPOSITORY
@@ -47,10 +49,19 @@ def panel(opened, frontend):
     assert opened.foreign == []
 
 
-def png(color, size=(128, 128)) -> bytes:
+def png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", size, color).save(buffer, format="PNG")
+    picture.save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def page_with(kind: str) -> Image.Image:
+    """A page that the bundled model knows, with one big thing near its middle."""
+    rng = Random(kind)
+    while True:
+        [thing] = (scene := storybook.sample_scene(rng, 1)).things
+        if (thing.kind, thing.size, thing.column, thing.row) == (kind, "big", 2, 2):
+            return Image.fromarray(storybook.render(scene))
 
 
 def store_chat(url, document, name="stored"):
@@ -216,7 +227,9 @@ def test_a_picture_of_ones_own_is_changed(panel):
     page = panel.page
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="Start with a picture").click()
-    chooser.value.set_files([{"name": "own.png", "mimeType": "image/png", "buffer": png((90, 140, 200))}])
+    chooser.value.set_files(
+        [{"name": "own.png", "mimeType": "image/png", "buffer": png(Image.new("RGB", (128, 128), (90, 140, 200)))}]
+    )
     page.wait_for_selector(".wg-upload")
     changed = panel.say("make it night")
     assert panel.turn_of(changed)["base"]["picture"] == 0
@@ -298,9 +311,9 @@ TRANSFER = """([selector, type, name, bytes]) => {
 
 def test_references_are_dropped_pasted_weighed_and_cut_out(panel):
     page = panel.page
-    page.evaluate(TRANSFER, ["[data-zone='reference']", "drop", "cat.png", list(png("orange"))])
+    page.evaluate(TRANSFER, ["[data-zone='reference']", "drop", "cat.png", list(png(page_with("cat")))])
     page.get_by_role("button", name="Options of @cat").wait_for()
-    page.evaluate(TRANSFER, [".wg-composer textarea", "paste", "hat.png", list(png("purple"))])
+    page.evaluate(TRANSFER, [".wg-composer textarea", "paste", "hat.png", list(png(page_with("house")))])
     page.get_by_role("button", name="Options of @hat").wait_for()
     page.get_by_role("button", name="Options of @hat").click()
     weight = page.get_by_role("dialog").get_by_label("Weight")
