@@ -16,6 +16,7 @@ WORKFLOWS = sorted((REPOSITORY / "workflows").glob("*.json"))
 NANO = REPOSITORY / "models" / "nano"
 NANO_NAME = "wegen-nano (bundled)"
 
+OWN_THING = "12 your own thing"
 # How many pictures each template saves.
 PICTURES = {
     "01 text to picture": 4,
@@ -29,7 +30,7 @@ PICTURES = {
     "07 fork and compare": 2,
     "10 chat with any workflow": 1,
     "11 chat with a checkpoint": 1,
-    "12 your own thing": 4,
+    OWN_THING: 4,
     "13 draw from edges": 1,
     "14 restore a picture": 1,
     "15 eight turns": 1,
@@ -85,6 +86,10 @@ def opened(frontend, stand_in):
     @cache
     def open_template(path) -> dict[str, dict]:
         prompt = frontend.api_prompt(json.loads(path.read_text()))
+        for node in prompt.values() if path.stem == OWN_THING else ():
+            if node["class_type"] == "WeGenGenerate":
+                # With random numbers in place of a trained LoRA the model says that it cannot draw a rocket.
+                node["inputs"]["instruction"] = "a red house"
         for node in prompt.values() if stand_in else ():
             if node["class_type"] == "WeGenLoadModel":
                 node["inputs"]["model"] = stand_in

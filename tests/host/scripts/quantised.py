@@ -9,6 +9,8 @@ from comfyui_wegen.models.prompting.decoding import Decoding
 from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
 from comfyui_wegen.wegen_nodes.host.loading import load_unet
 
+SCENE = "in the snow at night, a small red house with the lights on at the lower far right."
+
 
 def compute(folder):
     wegen, unet = WeGenBundle(folder), load_unet(folder)
@@ -18,7 +20,7 @@ def compute(folder):
     pixels = torch.randn(1, 3, size, size, generator=generator)
     seen = wegen.load_vision(1).encode_pixels(pixels)
     model = wegen.load_language(1, 200)
-    text = config.templates.text_to_picture.format(pictures="", text="a red cat on the left")
+    text = config.templates.text_to_picture.format(pictures="", text=SCENE)
     decoding = Decoding(model, [model.embed(model.tokenizer.encode(text + "<img>"))], 70)
     features = decoding.write_picture().features
     comfy.model_management.load_models_gpu([unet])
