@@ -118,6 +118,32 @@ def write_detector(folder: Path, family: str = "MMGroundingDino") -> Path:
     return folder
 
 
+SQUARE = {"height": 64, "width": 64}
+TRACKER = {
+    "mask_decoder_config": {"hidden_size": 128, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 32},
+    "image_size": 64,
+    "num_maskmem": 3,
+    "memory_attention_hidden_size": 128,
+    "memory_attention_num_layers": 1,
+    "memory_attention_feed_forward_hidden_size": 32,
+    "memory_encoder_hidden_size": 128,
+    "memory_encoder_output_channels": 64,
+    "mask_downsampler_embed_dim": 128,
+    "memory_fuser_embed_dim": 128,
+    "memory_fuser_intermediate_dim": 32,
+    "memory_fuser_num_layers": 1,
+}
+"""Sizes that the trackers of SAM 2 and SAM 3 share."""
+
+
+def _written(folder: Path, model, processor) -> Path:
+    """A tracker that sees always what it saw once, in a folder with its processor."""
+    model.mask_decoder.pred_obj_score_head.proj_out.bias.data.fill_(9.0)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
 def write_tracker(folder: Path) -> Path:
     """A SAM 2 for video."""
     from transformers import (
@@ -148,32 +174,12 @@ def write_tracker(folder: Path) -> Path:
             "fpn_hidden_size": 128,
         },
         prompt_encoder_config={"hidden_size": 128, "image_size": 64, "patch_size": 16, "mask_input_channels": 4},
-        mask_decoder_config={
-            "hidden_size": 128,
-            "mlp_dim": 32,
-            "num_attention_heads": 2,
-            "iou_head_hidden_dim": 32,
-        },
-        image_size=64,
-        num_maskmem=3,
-        memory_attention_hidden_size=128,
-        memory_attention_num_layers=1,
-        memory_attention_feed_forward_hidden_size=32,
         memory_attention_rope_feat_sizes=[4, 4],
-        memory_encoder_hidden_size=128,
-        memory_encoder_output_channels=64,
-        mask_downsampler_embed_dim=128,
-        memory_fuser_embed_dim=128,
-        memory_fuser_intermediate_dim=32,
-        memory_fuser_num_layers=1,
+        **TRACKER,
     )
     model = Sam2VideoModel(config)
-    model.mask_decoder.pred_obj_score_head.proj_out.bias.data.fill_(9.0)  # what was seen once is seen always
-    model.save_pretrained(folder)
-    size = {"height": 64, "width": 64}
-    pictures = Sam2ImageProcessor(size=size, mask_size={"height": 16, "width": 16})
-    Sam2VideoProcessor(pictures, Sam2VideoVideoProcessor(size=size)).save_pretrained(folder)
-    return folder
+    pictures = Sam2ImageProcessor(size=SQUARE, mask_size={"height": 16, "width": 16})
+    return _written(folder, model, Sam2VideoProcessor(pictures, Sam2VideoVideoProcessor(size=SQUARE)))
 
 
 def write_sam3_tracker(folder: Path) -> Path:
@@ -206,29 +212,9 @@ def write_sam3_tracker(folder: Path) -> Path:
             "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
         },
         prompt_encoder_config={"hidden_size": 128, "image_size": 64, "patch_size": 8, "mask_input_channels": 4},
-        mask_decoder_config={
-            "hidden_size": 128,
-            "mlp_dim": 32,
-            "num_attention_heads": 2,
-            "iou_head_hidden_dim": 32,
-        },
-        image_size=64,
-        num_maskmem=3,
-        memory_attention_hidden_size=128,
-        memory_attention_num_layers=1,
-        memory_attention_feed_forward_hidden_size=32,
         memory_attention_rope_feat_sizes=[8, 8],
-        memory_encoder_hidden_size=128,
-        memory_encoder_output_channels=64,
-        mask_downsampler_embed_dim=128,
-        memory_fuser_embed_dim=128,
-        memory_fuser_intermediate_dim=32,
-        memory_fuser_num_layers=1,
+        **TRACKER,
     )
     model = Sam3TrackerVideoModel(config)
-    model.mask_decoder.pred_obj_score_head.proj_out.bias.data.fill_(9.0)  # what was seen once is seen always
-    model.save_pretrained(folder)
-    size = {"height": 64, "width": 64}
-    pictures = Sam3ImageProcessor(size=size, mask_size={"height": 32, "width": 32})
-    Sam3TrackerVideoProcessor(pictures, Sam2VideoVideoProcessor(size=size)).save_pretrained(folder)
-    return folder
+    pictures = Sam3ImageProcessor(size=SQUARE, mask_size={"height": 32, "width": 32})
+    return _written(folder, model, Sam3TrackerVideoProcessor(pictures, Sam2VideoVideoProcessor(size=SQUARE)))

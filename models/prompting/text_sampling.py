@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -71,15 +72,15 @@ class TextSampling:
         probabilities = ((logits.double() - best.double()).cpu() / self.temperature).softmax(-1)
         draws = torch.stack([torch.rand(1, generator=generator, dtype=torch.float64) for generator in generators])
         chosen: list[int | None] = [None] * len(draws)
-        for most in (*LIKELIEST, None):
+        ways: list[Callable[[Tensor, Tensor], Sequence[int | None]]]
+        ways = [partial(self._among_likeliest, most=most) for most in LIKELIEST if most < probabilities.shape[-1]]
+        ways.append(self._among_all)
+        for way in ways:
             rows = [row for row, index in enumerate(chosen) if index is None]
-            if rows and most is None:
-                for row, index in zip(rows, self._among_all(probabilities[rows], draws[rows]), strict=True):
-                    chosen[row] = index
-            elif rows and most is not None and probabilities.shape[-1] > most:
-                found = self._among_likeliest(probabilities[rows], draws[rows], most)
-                for row, likely in zip(rows, found, strict=True):
-                    chosen[row] = likely
+            if not rows:
+                break
+            for row, found in zip(rows, way(probabilities[rows], draws[rows]), strict=True):
+                chosen[row] = found
         return [index for index in chosen if index is not None]
 
     def _among_all(self, probabilities: Tensor, draws: Tensor) -> list[int]:

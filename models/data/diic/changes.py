@@ -254,8 +254,12 @@ class CaptionPlaces:
         return [self._caption(clip) for clip in clips]
 
     def _caption(self, clip: Clip) -> Clip:
-        captions = {frame: caption_of(clip, frame) for frame in frames_to_describe(clip)}
+        captions = {frame: self.words(clip, frame) for frame in frames_to_describe(clip)}
         return with_captions(clip, captions, self.name)
+
+    def words(self, clip: Clip, frame: int) -> str:
+        """What is said of a frame."""
+        return caption_of(clip, frame)
 
 
 def frames_to_describe(clip: Clip) -> list[int]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .changes import caption_of, frames_to_describe, with_captions
+from .changes import CaptionPlaces
 from .clip import Clip, Detection
 from .films import load_film
 from .linking import LinkDetections, Segmenter, box_iou, box_of
@@ -113,19 +113,10 @@ class LinkTrueMasks(LinkDetections):
     segmenter: Segmenter = field(default_factory=SegmentFromTruth)
 
 
-@dataclass(frozen=True)
-class CaptionFromTruth:
+class CaptionFromTruth(CaptionPlaces):
     """Describes frames in the words that their film has for them, and by names and places where it has none."""
 
-    name: str = "caption"
-
-    def __call__(self, clips: Sequence[Clip]) -> list[Clip]:
-        return [self._caption(clip) for clip in clips]
-
-    def _caption(self, clip: Clip) -> Clip:
-        describe = getattr(_film(clip.source), "describe", None)
-        captions = {}
-        for frame in frames_to_describe(clip):
-            number = _film(clip.source).frame_at(float(clip.times[frame]))
-            captions[frame] = describe(number) if describe else caption_of(clip, frame)
-        return with_captions(clip, captions, self.name)
+    def words(self, clip: Clip, frame: int) -> str:
+        film = _film(clip.source)
+        describe = getattr(film, "describe", None)
+        return describe(film.frame_at(float(clip.times[frame]))) if describe else super().words(clip, frame)
