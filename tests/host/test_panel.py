@@ -450,7 +450,7 @@ def test_a_workflow_of_stock_nodes_paints(panel, frontend):
 def test_words_are_shown_while_they_are_written(panel):
     set_steps(panel, 999)
     turn = panel.begin("a house", count=1)
-    turn.locator(".wg-phase", has_text="of").wait_for()
+    turn.locator(".wg-preview").wait_for()  # from now on the model writes no words of its own
     prompt = panel.turn_of(turn)["prompt"]
     words = "a <b>red</b> house"
     # As the server sends it.
