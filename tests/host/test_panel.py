@@ -13,6 +13,7 @@ from comfyui_wegen.models import storybook
 from PIL import Image
 from playwright.sync_api import expect
 from support import NOT_RUN, REPOSITORY
+from timing import measured
 
 from .frontend import READY
 from .panel import ChatPanel
@@ -479,28 +480,33 @@ WATCH_WORDS = """
 
 def test_first_words_come_within_a_second(panel):
     panel.say("a house", count=1)  # the model is loaded by then
-    times = []
-    for _ in range(5):
+
+    def milliseconds() -> float:
         panel.new_chat()
         panel.page.evaluate(WATCH_WORDS)
         turn = panel.begin("a house", count=1)
         panel.page.wait_for_function("() => window.spoke > 0")
-        times.append(panel.page.evaluate("() => window.spoke - window.sent"))
+        waited = panel.page.evaluate("() => window.spoke - window.sent")
         panel.wait(turn)
+        return waited
+
+    times = measured(milliseconds, FIRST_WORDS)
     print("first words after", ", ".join(f"{time:.0f} ms" for time in times))
-    assert 0 < min(times) <= FIRST_WORDS  # a busy machine makes some of them late
+    assert 0 < times[-1] <= FIRST_WORDS
 
 
 def test_a_page_with_the_panel_loads_as_fast(page, frontend, opened):
-    times = []
-    for _ in range(3):
+
+    def milliseconds() -> float:
         with ScriptTime(page, "/ComfyUI-WeGen/") as own:
             frontend.reload()
             page.wait_for_timeout(1000)
-        times.append(own.milliseconds)
+        return own.milliseconds
+
+    times = measured(milliseconds, LONGEST_LOAD)
     opened.open()
     print("the pack's scripts took", ", ".join(f"{time:.1f} ms" for time in times), "of a page's load")
-    assert 0 < min(times) <= LONGEST_LOAD
+    assert 0 < times[-1] <= LONGEST_LOAD
 
 
 def test_the_model_suggests_a_mask(panel):
@@ -651,10 +657,9 @@ def long_chat(turns: int, file: dict) -> dict:
 def test_a_chat_of_two_hundred_turns_scrolls(panel, server, client):
     name = client.upload_image(Image.new("RGB", (64, 64), "teal"), f"{uuid.uuid4().hex}.png")
     store_chat(server.url, long_chat(200, {"filename": name, "subfolder": "", "type": "input"}), name="two hundred")
-    # What the panel computes it computes each time; what a machine with other work adds it adds now and then.
-    longest = [max(tasks_of_scrolling(panel)) for _ in range(3)]
+    longest = measured(lambda: max(tasks_of_scrolling(panel)), LONGEST_TASK)
     print(f"longest main-thread tasks while scrolling: {longest} ms")
-    assert min(longest) <= LONGEST_TASK
+    assert longest[-1] <= LONGEST_TASK
 
 
 def tasks_of_scrolling(panel) -> list[float]:
