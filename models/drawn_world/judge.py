@@ -15,11 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..errors import CheckpointError
+from ..metrics import recogniser
+from ..metrics.recogniser import block
 from .catalogue import GROUNDS, PICTURE_SIZE, SIZES, SKIES, STYLES, place_of
 from .kinds import KINDS, PATTERNS
 from .palette import COLOURS
@@ -93,23 +92,17 @@ def _in_depth(things: list[Thing]) -> list[Thing]:
     return settled
 
 
-def _block(channels: int, out: int, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    padding = dilation * (kernel // 2)
-    convolution = nn.Conv2d(channels, out, kernel, stride, padding, dilation, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(out), nn.ReLU())
-
-
 class Judge(nn.Module):
     """Pictures to logits for every cell, and for ground, sky and style."""
 
     def __init__(self):
         super().__init__()
-        self.fine = nn.Sequential(_block(3, 24, 5, stride=2), _block(24, 40), _block(40, 72, stride=2), _block(72, 80))
-        self.coarse = nn.Sequential(_block(80, 112, stride=2), _block(112, 112), _block(112, 112), _block(112, 96))
-        self.join = nn.Sequential(_block(80 + 96, 80, 1), _block(80, 112), _block(112, 160, 1))
+        self.fine = nn.Sequential(block(3, 24, 5, stride=2), block(24, 40), block(40, 72, stride=2), block(72, 80))
+        self.coarse = nn.Sequential(block(80, 112, stride=2), block(112, 112), block(112, 112), block(112, 96))
+        self.join = nn.Sequential(block(80 + 96, 80, 1), block(80, 112), block(112, 160, 1))
         self.heads = nn.Conv2d(160, 3 + sum(map(len, LOOKS.values())), 1)
         self.page = nn.Sequential(
-            _block(96, 24, 1), nn.AdaptiveAvgPool2d((8, 4)), nn.Flatten(), nn.Linear(24 * 32, 64), nn.ReLU(),
+            block(96, 24, 1), nn.AdaptiveAvgPool2d((8, 4)), nn.Flatten(), nn.Linear(24 * 32, 64), nn.ReLU(),
             nn.Linear(64, sum(map(len, SETTINGS.values()))),
         )  # fmt: skip
         nn.init.constant_(self.heads.bias[:1], -4.0)  # most cells are empty
@@ -153,16 +146,7 @@ class Judge(nn.Module):
 
 def to_pixels(pictures: Sequence[np.ndarray] | np.ndarray) -> Tensor:
     """uint8 pictures `[H, W, 3]` -> what the judge takes, `[B, 3, 128, 128]` in -1..1."""
-    stacked = torch.from_numpy(np.stack([_fitted(picture) for picture in pictures]))
-    return stacked.permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def _fitted(picture: np.ndarray) -> np.ndarray:
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3:
-        raise ValueError(f"A picture is uint8 of shape [height, width, 3], got {picture.dtype} {list(picture.shape)}.")
-    if picture.shape[:2] == (PICTURE_SIZE, PICTURE_SIZE):
-        return picture
-    return np.asarray(Image.fromarray(picture).resize((PICTURE_SIZE, PICTURE_SIZE), Image.Resampling.BOX))
+    return recogniser.to_pixels(pictures, PICTURE_SIZE)
 
 
 def _readings(logits: dict[str, Tensor]) -> list[Reading]:
@@ -262,17 +246,7 @@ def load_judge(path: str | Path = WEIGHTS) -> Judge:
     Raises:
         CheckpointError: there is no such file, or it is not a judge's.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"There is no judge at {path}. Train one with judge_training.train_judge.")
-    judge = Judge()
-    try:
-        judge.load_state_dict(
-            {name: value.float() if value.is_floating_point() else value for name, value in load_file(path).items()}
-        )
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} does not hold a judge's weights: {error}") from error
-    return judge.eval().requires_grad_(False)
+    return recogniser.load_recogniser(Judge(), path)
 
 
 @cache

@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from einops import rearrange
-from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..errors import CheckpointError
+from ..metrics import recogniser
+from ..metrics.recogniser import block
 from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, PICTURE_SIZE, ROWS, SIZES, SKIES, Mention, Named
 from ..storybook.catalogue import COLUMN_CENTRES, ROW_CENTRES
 
@@ -53,21 +52,15 @@ def _window_matrix(centres: Sequence[int]) -> Tensor:
     return (1 - (wanted[:, None] - cells).abs()).clamp(min=0)
 
 
-def _block(channels: int, out: int, kernel: int = 3, stride: int = 1, padding: int | None = None) -> nn.Sequential:
-    padding = kernel // 2 if padding is None else padding
-    convolution = nn.Conv2d(channels, out, kernel, stride, padding, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(out), nn.ReLU())
-
-
 class Judge(nn.Module):
     """Pictures to logits for every place, and for ground and sky."""
 
     def __init__(self):
         super().__init__()
         self.trunk = nn.Sequential(
-            _block(3, 24, 5, stride=2), _block(24, 32), _block(32, 48, stride=2), _block(48, 64), _block(64, 64)
+            block(3, 24, 5, stride=2), block(24, 32), block(32, 48, stride=2), block(48, 64), block(64, 64)
         )
-        self.look = nn.Sequential(_block(64, 96, stride=2, padding=0), nn.Flatten(), nn.Linear(96 * 16, 96), nn.ReLU())
+        self.look = nn.Sequential(block(64, 96, stride=2, padding=0), nn.Flatten(), nn.Linear(96 * 16, 96), nn.ReLU())
         self.kind = nn.Linear(96, EMPTY + 1)
         self.colour = nn.Linear(96, len(COLOURS))
         self.size = nn.Linear(96, len(SIZES))
@@ -125,18 +118,7 @@ class Judge(nn.Module):
 
 def to_pixels(pictures: Sequence[np.ndarray] | np.ndarray) -> Tensor:
     """uint8 pictures `[H, W, 3]` -> what the judge takes, `[B, 3, 128, 128]` in -1..1."""
-    return (
-        rearrange(torch.from_numpy(np.stack([_fitted(p) for p in pictures])), "b h w c -> b c h w").float() / 127.5 - 1
-    )
-
-
-def _fitted(picture: np.ndarray) -> np.ndarray:
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3:
-        raise ValueError(f"A picture is uint8 of shape [height, width, 3], got {picture.dtype} {list(picture.shape)}.")
-    if picture.shape[:2] == (PICTURE_SIZE, PICTURE_SIZE):
-        return picture
-    resized = Image.fromarray(picture).resize((PICTURE_SIZE, PICTURE_SIZE), Image.Resampling.BOX)
-    return np.asarray(resized)
+    return recogniser.to_pixels(pictures, PICTURE_SIZE)
 
 
 def _reading(chances: dict[str, Tensor]) -> Reading:
@@ -165,17 +147,7 @@ def load_judge(path: str | Path = WEIGHTS) -> Judge:
     Raises:
         CheckpointError: there is no such file, or it is not a judge's.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"There is no judge at {path}. Train one with judge_training.train_judge.")
-    judge = Judge()
-    try:
-        judge.load_state_dict(
-            {name: value.float() if value.is_floating_point() else value for name, value in load_file(path).items()}
-        )
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} does not hold a judge's weights: {error}") from error
-    return judge.eval().requires_grad_(False)
+    return recogniser.load_recogniser(Judge(), path)
 
 
 @cache

@@ -6,24 +6,22 @@ Run `python -m comfyui_wegen.models.evaluation.judge_training` to make the bundl
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor
 
 from .. import storybook
+from ..metrics.recogniser import train_recogniser, wobble
 from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, ROWS, SIZES, SKIES, Scene
 from .judge import EMPTY, WEIGHTS, Judge, to_pixels
 
 BATCH = 32
 STEPS = 1800  # ten minutes of one core, or so
 LEARNING_RATE = 2e-3
-SAVE_EVERY = 250  # steps
 _NONE = -1  # target of a property where nothing stands
 
 
@@ -69,7 +67,7 @@ def wear(pixels: Tensor, generator: torch.Generator) -> Tensor:
     def normal(*shape: int) -> Tensor:
         return torch.randn(batch, *shape, generator=generator)
 
-    worn = _wobble(pixels, normal(2, 8, 8) * draw(1, 1, 1) * 0.006)
+    worn = wobble(pixels, normal(2, 8, 8) * draw(1, 1, 1) * 0.006)
     soft = F.avg_pool2d(F.pad(worn, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     worn = torch.lerp(worn, soft, draw(1, 1, 1))
     coarse = F.interpolate(F.avg_pool2d(worn, 2), scale_factor=2, mode="bilinear")
@@ -83,14 +81,6 @@ def wear(pixels: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(clean, pixels, worn).clamp(-1, 1)
 
 
-def _wobble(pixels: Tensor, shifts: Tensor) -> Tensor:
-    """Move pixels by smooth shifts `[B, 2, h, w]`, in units of half the picture's side."""
-    axis = torch.linspace(-1, 1, pixels.shape[-1])
-    here = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)
-    there = here + F.interpolate(shifts, size=pixels.shape[-2:], mode="bicubic").permute(0, 2, 3, 1)
-    return F.grid_sample(pixels, there, padding_mode="border", align_corners=True)
-
-
 def batch_at(seed: int, step: int) -> tuple[Tensor, dict[str, Tensor]]:
     """The degraded pictures and targets of one training step; the same for the same seed and step."""
     rng = Random(f"judge/{seed}/{step}")
@@ -100,42 +90,17 @@ def batch_at(seed: int, step: int) -> tuple[Tensor, dict[str, Tensor]]:
 
 
 def train_judge(out: str | Path, steps: int = STEPS, seed: int = 0) -> Judge:
-    """Train a judge and write its weights, float16, to `out`.
-
-    An interrupted training goes on where it last saved its state, beside `out` in a file that ends in `.state.pt` and
-    that is removed at the end.
-    """
-    out = Path(out)
-    state_file = out.with_suffix(".state.pt")
+    """Train a judge and write its weights to `out`; see `train_recogniser`."""
     torch.manual_seed(seed)
     judge = Judge().to(memory_format=torch.channels_last).train()
-    optimiser = torch.optim.AdamW(judge.parameters(), LEARNING_RATE, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.1)
-    parts = {"judge": judge, "optimiser": optimiser, "schedule": schedule}
-    first = 0
-    if state_file.is_file():
-        state = torch.load(state_file, weights_only=True)
-        first = state.pop("step")
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-    began = time.monotonic()
-    for step in range(first, steps):
+
+    def loss_at(step: int) -> Tensor:
         pixels, wanted = batch_at(seed, step)
         with torch.autocast("cpu", torch.bfloat16):
             logits = judge(pixels.contiguous(memory_format=torch.channels_last))
-        loss = loss_of({name: values.float() for name, values in logits.items()}, wanted)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        if (step + 1) % 50 == 0:
-            speed = (step + 1 - first) * BATCH / (time.monotonic() - began)
-            print(f"step {step + 1} of {steps}: loss {loss.item():.3f}, {speed:.0f} pictures a second", flush=True)
-        if (step + 1) % SAVE_EVERY == 0:
-            torch.save({"step": step + 1, **{name: part.state_dict() for name, part in parts.items()}}, state_file)
-    weights = judge.eval().state_dict()
-    save_file({k: v.half().contiguous() if v.is_floating_point() else v for k, v in weights.items()}, out)
-    state_file.unlink(missing_ok=True)
+        return loss_of({name: values.float() for name, values in logits.items()}, wanted)
+
+    train_recogniser(judge, loss_at, out, steps, LEARNING_RATE)
     return judge
 
 

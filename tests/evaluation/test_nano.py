@@ -19,6 +19,7 @@ from comfyui_wegen.models.evaluation.judge import WEIGHTS, bundled_judge, load_j
 from comfyui_wegen.models.evaluation.sheets import case_sheet
 from comfyui_wegen.models.evaluation.thresholds import MEASURED, THRESHOLDS, TURN
 from comfyui_wegen.models.media.images import from_pil
+from comfyui_wegen.models.metrics import recogniser
 from comfyui_wegen.models.network.configuration import Templates
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.prompting.asking import ask
@@ -76,7 +77,7 @@ def test_judge_is_not_deceived():
 
 def test_judge_training_resumes_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(judge_training, "BATCH", 2)
-    monkeypatch.setattr(judge_training, "SAVE_EVERY", 2)
+    monkeypatch.setattr(recogniser, "SAVE_EVERY", 2)
     whole = judge_training.train_judge(tmp_path / "whole.safetensors", steps=4, seed=5)
     batch_at = judge_training.batch_at
 
