@@ -14,7 +14,7 @@ import numpy as np
 from .. import storybook
 from ..media.conditions import CONDITIONS, DEGRADATIONS, MISSING, degrade
 from ..storybook import Edit, Question, Scene, Thing, language
-from ..storybook.language import Story
+from ..storybook.language import Order, Story
 from ..storybook.world import MOST_THINGS
 from .annotator import Annotator, StorybookAnnotator, order
 from .samples import Forgotten, Part, Picture, Sample, Text
@@ -37,6 +37,17 @@ OWN_WORDS = 0.75
 """Share of what people say that is in their own words; the rest is in those of the storybook's grammar."""
 IN_EDIT_BOX = 0.15
 """Share of the pages whose questions are put where an order is expected."""
+PRACTISED = (
+    "relative", "remove all", "only", "swap", "pose", "other colour", "bigger", "smaller", "vertical", "remove",
+)  # fmt: skip
+"""Intents that are learned slowest."""
+PRACTICE = 0.3
+"""Share of the orders that have one of them, where the picture allows it."""
+DECLINED_WEIGHTS = {"colour": 5, "replace": 3, "deed": 2.5, "absent": 3, "ground": 2, "full": 4, "add": 2, "place": 2}
+"""What is learned slowest of all that is declined; the rest weighs 1."""
+MOST_DECLINED = 4  # in one chat
+FOLLOWED = 0.4
+"""Share of the wishes and orders between those that are declined that can be followed."""
 GIVEN, DRAWN, FORGOTTEN = "given", "drawn", "forgotten"
 """How a picture that is spoken of came into the chat: brought by the user, asked for, or asked for and out of sight."""
 
@@ -196,7 +207,7 @@ def chat(rng: Random) -> Sample:
             break
         edits: tuple[Edit, ...] = ()
         if _in_own_words(rng):
-            said = language.sample_order(story, rng)
+            said = _order(story, rng)
             request, story = said.text, story.then(said)
         else:
             edits = storybook.sample_edits(scene, rng, rng.choice((1, 1, 1, MOST_CHANGES)))
@@ -219,12 +230,22 @@ def revise(rng: Random) -> Sample:
         scene = replace(scene, things=tuple(sorted(scene.things, key=lambda thing: (thing.row, thing.column))))
     story, parts, orders = Story((scene,)), _beginning(scene, rng, form), []
     for _ in range(rng.choice((1, 1, 2, MOST_TURNS))):
-        said = language.sample_order(story, rng)
+        said = _order(story, rng)
         story = story.then(said)
         orders.append({"intent": said.intent, "text": said.text})
         parts += _user(said.text) + _assistant(storybook.full_caption(story.now), story.now)
     record = {"scenes": [scene.to_json() for scene in story.scenes], "orders": orders}
     return Sample("revise", tuple(parts), record)
+
+
+def _order(story: Story, rng: Random) -> Order:
+    """An order in people's own words; those that are learned slowest come more often than people say them."""
+    if rng.random() < PRACTICE:
+        try:
+            return language.sample_order(story, rng, intent=rng.choice(PRACTISED))
+        except ValueError:
+            pass  # not in this picture
+    return language.sample_order(story, rng)
 
 
 def _beginning(scene: Scene, rng: Random, form: str) -> list[Part]:
@@ -237,17 +258,37 @@ def _beginning(scene: Scene, rng: Random, form: str) -> list[Part]:
 
 
 def outside(rng: Random) -> Sample:
-    """Something that is not of the storybook's world, wished for, ordered or asked; a plain answer, and no picture."""
+    """Wishes, orders and questions from outside the storybook's world, between others; plain answers, no picture."""
     if rng.random() < 0.08:
         return _unknown_picture(rng)
     scene = storybook.sample_scene(rng)
-    said = language.sample_declined(scene, rng)
-    parts: list[Part] = []
-    if said.where != language.WISHED:
-        parts = _beginning(scene, rng, rng.choice((GIVEN, DRAWN, FORGOTTEN)))
-    parts.append(Text(said.text, "user", task=language.TASK_OF[said.where]))
-    parts += _assistant(said.answer)
-    return Sample("outside", tuple(parts), {"kind": said.kind, "scene": scene.to_json()})
+    first = _declined(scene, rng)
+    wished = first.where == language.WISHED
+    parts = [] if wished else _beginning(scene, rng, rng.choice((GIVEN, DRAWN, FORGOTTEN)))
+    declined = [_declined(scene, rng) for _ in range(rng.randrange(MOST_DECLINED))]
+    turns = [first, *(said for said in declined if (said.where == language.WISHED) == wished)]
+    for number, said in enumerate(turns):
+        if number and rng.random() < FOLLOWED:
+            parts += _followed(scene, wished, rng)
+        parts.append(Text(said.text, "user", task=language.TASK_OF[said.where]))
+        parts += _assistant(said.answer)
+    record = {"kinds": [said.kind for said in turns], "scene": scene.to_json()}
+    return Sample("outside", tuple(parts), record)
+
+
+def _declined(scene: Scene, rng: Random) -> language.Declined:
+    kinds = [kind for kind in language.DECLINED if kind != "full" or len(scene.things) == MOST_THINGS]
+    [kind] = rng.choices(kinds, [DECLINED_WEIGHTS.get(kind, 1) for kind in kinds])
+    return language.sample_declined(scene, rng, kind=kind)
+
+
+def _followed(scene: Scene, wished: bool, rng: Random) -> list[Part]:
+    """A wish or an order that is answered in words that a picture would follow; the scene stays as it is."""
+    if wished:
+        wish = language.sample_wish(rng)
+        return [*_user(wish.text), *_assistant(storybook.full_caption(wish.scene)), Forgotten("assistant", True)]
+    said = _order(Story((scene,)), rng)
+    return [*_user(said.text), *_assistant(storybook.full_caption(said.after)), Forgotten("assistant", True)]
 
 
 def _unknown_picture(rng: Random) -> Sample:

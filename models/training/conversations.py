@@ -19,6 +19,11 @@ from ..prompting.conversation import Task, user_turn
 from ..values import Reference
 from .losses import IGNORED
 
+_DECIDING = ("rewrite", "edit_rewrite")
+"""Tasks in which a model decides whether it draws at all."""
+PLAIN = 4
+"""Words with which a plain answer has said what it is about."""
+
 
 class Conversation(NamedTuple):
     """One sample as the language model sees it."""
@@ -32,7 +37,8 @@ class Conversation(NamedTuple):
     pictures: list[np.ndarray]
     """uint8 `[H, W, 3]`, in the order in which they stand."""
     changes: list[bool]
-    """True at the words of a description that are not what a copy of the description before would say."""
+    """True at the words of a description that are not what a copy of the description before would say, and at the first
+    words of what is answered to a wish or an order: they decide whether it is drawn."""
 
 
 class ConversationBatch(NamedTuple):
@@ -54,21 +60,27 @@ def conversation(config: WeGenConfig, tokenizer: Tokenizer, sample: Sample) -> C
     """
     out = Conversation([tokenizer.begin_id], [IGNORED], [False], [False], [], [False])
     drawn = forgotten = False
+    task: Task = "ask"
     described: list[int] = []
     turns = sample.turns()
     for number, (role, parts) in enumerate(turns):
         if role == "assistant":
             begins = len(out.ids)
             _add_answer(out, tokenizer, parts)
+            if task in _DECIDING:
+                last = begins + (1 if _draws(parts) else PLAIN)
+                out.changes[begins:last] = [label != IGNORED for label in out.labels[begins:last]]
             if _draws(parts) and any(isinstance(part, Text) for part in parts):
                 text = " ".join(tokenizer.escape(part.text) for part in parts if isinstance(part, Text))
                 described, before = tokenizer.encode(text, begin=False), described
-                out.changes[begins : begins + len(described)] = _changed(before, described)
+                changed = _changed(before, described)
+                out.changes[begins + 1 : begins + len(described)] = changed[1:]
             drawn = drawn or _draws(parts)
             forgotten = any(isinstance(part, Forgotten) for part in parts)
             continue
         answer = turns[number + 1][1] if number + 1 < len(turns) else ()
-        text, pictures = _asked(config, tokenizer, parts, _task(parts, answer, first=not drawn))
+        task = _task(parts, answer, first=not drawn)
+        text, pictures = _asked(config, tokenizer, parts, task)
         place = len(out.ids)
         _add(out, tokenizer, (config.templates.joint if number else "") + text, learned=False)
         if forgotten:  # the picture began here, and the next turn follows as it does in a chat without it

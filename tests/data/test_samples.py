@@ -138,12 +138,18 @@ def test_a_missing_square_leaves_something_of_every_thing():
 
 
 def test_what_is_outside_is_answered_in_words_alone():
-    tasks = Counter()
+    tasks, declined, followed = Counter(), Counter(), 0
     for sample in islice(generate_samples({"outside": 1}, 16), 120):
         *_, question, answer = sample.parts
         assert isinstance(answer, Text) and answer.target and language.is_plain(answer.text)
         tasks[question.task] += 1
+        plain = [text for text in texts_of(sample, "assistant") if language.is_plain(text)]
+        declined[len(plain)] += 1
+        assert len(plain) == len(sample.record.get("kinds", [1]))
+        turns = [parts for role, parts in sample.turns() if role == "assistant"]
+        followed += any(isinstance(turn[-1], Forgotten) for turn in turns[1:])
     assert set(tasks) == {"rewrite", "edit_rewrite", "ask"}
+    assert set(declined) == {1, 2, 3, 4} and followed > 10  # between them what can be done is done
 
 
 def test_strange_pictures_differ_and_repeat():

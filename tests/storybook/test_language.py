@@ -35,7 +35,7 @@ from comfyui_wegen.models.storybook.language import (
     wishes,
 )
 from comfyui_wegen.models.storybook.language import several as joining
-from comfyui_wegen.models.storybook.language.declining import KINDS_OF
+from comfyui_wegen.models.storybook.language.declining import DECLINED
 from comfyui_wegen.models.storybook.language.frames import part_of
 from comfyui_wegen.models.storybook.language.orders import beside
 from comfyui_wegen.models.storybook.language.typing import mistyped
@@ -254,7 +254,7 @@ def test_questions_have_short_answers_that_do_not_stand_in_them(part, topic):
 
 
 @pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("kind", KINDS_OF)
+@pytest.mark.parametrize("kind", DECLINED)
 def test_what_is_outside_gets_a_plain_answer(part, kind):
     for seed in range(20):
         rng = Random(seed)

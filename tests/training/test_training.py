@@ -552,8 +552,20 @@ def test_the_words_that_an_order_changes_are_told_from_those_that_are_copied(tra
     made = conversation(config, tokenizer, Sample("chat", parts))
     assert len(made.changes) == len(made.ids)
     marked = [index for index, changed in zip(made.ids, made.changes, strict=True) if changed]
-    assert tokenizer.decode(marked).split() == ["black", "blue"]
+    assert tokenizer.decode(marked).split() == ["a", "a", "black", "a", "blue"]
     assert all(label != IGNORED for label, changed in zip(made.labels, made.changes, strict=True) if changed)
+
+
+def test_the_words_that_say_whether_something_is_drawn_are_told_from_the_rest(trained):
+    tokenizer, config = trained.tokenizer(), trained.config()
+    parts = (
+        Text("fly to the moon", "user", task="edit_rewrite"), Text("i cannot do that. i can add.", "assistant", True),
+        Text("who are you?", "user", task="ask"), Text("i am a model.", "assistant", True),
+    )  # fmt: skip
+    made = conversation(config, tokenizer, Sample("outside", parts))
+    marked = [index for index, changed in zip(made.ids, made.changes, strict=True) if changed]
+    assert len(marked) == 4
+    assert "i cannot do that".startswith(tokenizer.decode(marked))
 
 
 def test_words_weigh_what_they_are_told(trained):

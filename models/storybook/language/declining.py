@@ -39,7 +39,7 @@ UNKNOWN_ANSWER = f"{UNKNOWN_PICTURE} {CAN_DRAW}"
 WISHED, ORDERED, ASKED = "wished", "ordered", "asked"
 #: the template of what is said there
 TASK_OF = {WISHED: "rewrite", ORDERED: "edit_rewrite", ASKED: "ask"}
-KINDS_OF = (
+DECLINED = (
     "thing", "things", "place", "wish", "foreign", "nonsense", "talk", "can",
     "add", "deed", "absent", "replace", "colour", "ground", "question", "full",
 )  # fmt: skip
@@ -79,7 +79,7 @@ def sample_declined(scene: Scene, rng: Random, part: str = TRAINED, kind: str | 
     """Something outside the world; `scene` is the picture that orders and questions are about."""
     if kind is None:
         full = len(scene.things) == MOST_THINGS
-        possible = [(name, weight) for name, weight in zip(KINDS_OF, WEIGHTS, strict=True) if full or name != "full"]
+        possible = [(name, weight) for name, weight in zip(DECLINED, WEIGHTS, strict=True) if full or name != "full"]
         kind = rng.choices([name for name, _ in possible], [weight for _, weight in possible])[0]
     where, text, answer = _declined(scene, rng, part, kind)
     foreign = kind in ("foreign", "nonsense")
