@@ -34,12 +34,12 @@ def encode_reference(
     if mask is not None:
         kept = fit_mask(mask, *whole.shape[:2])
         shown = (alone_on_page if wegen.config.reference_view == "page" else crop_to_mask)(whole, kept)
-    return Reference(name, wegen.encode_pictures([to_pil(shown)])[0].cpu(), whole, kept, weight)
+    return Reference(name, wegen.encode_pictures([shown])[0].cpu(), whole, kept, weight)
 
 
 def begin_with(wegen: WeGen, pictures: Sequence[Tensor]) -> Chat:
     """A chat that begins with the user's own pictures `[H, W, 3]` in 0..1; it goes on with the first of them."""
-    features = [wegen.encode_pictures([to_pil(picture)])[0].cpu() for picture in pictures]
+    features = [wegen.encode_pictures([picture])[0].cpu() for picture in pictures]
     answers = (Answer("", seen, picture, 0) for seen, picture in zip(features, pictures, strict=True))
     return Chat().add(Turn("", tuple(answers)))
 
@@ -76,7 +76,7 @@ def look_at(wegen: WeGen, chat: Chat) -> Chat:
     def seen(turn: Turn) -> Turn:
         answers = list(turn.answers)
         if turn.is_foreign:
-            features = wegen.encode_pictures([to_pil(turn.answer.picture)])[0].cpu()
+            features = wegen.encode_pictures([turn.answer.picture])[0].cpu()
             answers[turn.picked] = replace(turn.answer, features=features)
         return replace(turn, answers=tuple(answers), references=with_features(wegen, turn.references))
 

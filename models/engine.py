@@ -20,7 +20,6 @@ from .editing.refinement import Masks, Outcome, everywhere, outcome, resolve_mas
 from .editing.registration import estimate, undo
 from .encoding import lack_features, look_at, unseen, with_features
 from .errors import AnsweredInWords, WeGenError
-from .media.images import to_pil
 from .network.configuration import WeGenConfig
 from .options import CREATIVITY, OPTIONS, REFINE_CREATIVITY
 from .painting.painter import Painter, PaintJob, require_size
@@ -197,8 +196,6 @@ class TurnResult(NamedTuple):
     """With the turn at its end."""
     notes: tuple[str, ...]
     """Plain sentences about what the user would otherwise wonder at."""
-    change: Tensor | None
-    """`[B, H, W]` in 0..1, where each picture was allowed to change; None where all of every picture is new."""
     spoken: str = ""
     """What the model answered in words instead of a picture; the chat is then the one there was."""
     attempts: tuple[int, ...] = ()
@@ -208,6 +205,15 @@ class TurnResult(NamedTuple):
     def pictures(self) -> Tensor:
         """`[B, H, W, 3]` in 0..1."""
         return torch.stack([answer.picture for answer in self.chat.last.answers])
+
+    @property
+    def change(self) -> Tensor | None:
+        """`[B, H, W]` in 0..1, where each picture was allowed to change; None where all of every picture is new."""
+        answers = () if self.spoken else self.chat.last.answers
+        if all(answer.change is None for answer in answers):
+            return None
+        where = [everywhere(*one.picture.shape[:2]) if one.change is None else one.change for one in answers]
+        return torch.stack(where)
 
     @property
     def reply(self) -> str:
@@ -339,7 +345,7 @@ class _Turn:
 
     def result(self, items: Sequence[_Item], answers: Sequence[Answer], spoken: str) -> TurnResult:
         if spoken:
-            return TurnResult(self.original, tuple(self.notes), None, spoken)
+            return TurnResult(self.original, tuple(self.notes), spoken)
         request = self.request
         masks = request.masks if self.is_edit else Masks()
         turn = Turn(
@@ -351,12 +357,9 @@ class _Turn:
             masks.release,
             request.settings,
         )
-        change = None
-        if any(item.change is not None for item in items):
-            change = torch.stack([everywhere(*self.size) if item.change is None else item.change for item in items])
         notes = [*self.notes, *(note for item in items for note in (*item.draft.notes, *item.notes))]
         attempts = tuple(item.draft.attempts for item in items)
-        return TurnResult(self.original.add(turn), tuple(dict.fromkeys(notes)), change, attempts=attempts)
+        return TurnResult(self.original.add(turn), tuple(dict.fromkeys(notes)), attempts=attempts)
 
 
 def _begin(request: TurnRequest, chat: Chat, parts: Parts) -> _Turn:
@@ -412,7 +415,7 @@ def _mentioned(request: TurnRequest) -> tuple[References, list[str]]:
 def _seen(views: Sequence[tuple[Chat, Crop]], parts: Parts) -> list[Tensor]:
     """The features `[tokens_per_picture, D]` of a part of the picture that each chat goes on with."""
     pictures = [chat.last.answer.picture[view.box] for chat, view in views]
-    found = parts.load_vision(len(pictures)).encode_pictures([to_pil(picture) for picture in pictures])
+    found = parts.load_vision(len(pictures)).encode_pictures(pictures)
     return list(found.float().cpu())
 
 
@@ -783,7 +786,7 @@ def _encode(pictures: Mapping[int, Tensor], parts: Parts) -> dict[int, Tensor]:
     """Features `[tokens_per_picture, D]` of pictures by their numbers."""
     if not pictures:
         return {}
-    found = parts.load_vision(len(pictures)).encode_pictures([to_pil(picture) for picture in pictures.values()])
+    found = parts.load_vision(len(pictures)).encode_pictures(list(pictures.values()))
     return dict(zip(pictures, found.float().cpu(), strict=True))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..models.media.images import to_pil
 from ..models.metrics.diversity import compare_features, compare_pixels, draw_matrix, same_size, summary
 from .sockets import CATEGORY, WeGenType
 
@@ -42,7 +41,7 @@ class WeGenDiversity(io.ComfyNode):
         measures = [compare_pixels(pictures)]
         if wegen:
             vision = wegen[0].load_vision(len(pictures))
-            measures.insert(0, compare_features(vision.encode_pictures([to_pil(picture) for picture in pictures])))
+            measures.insert(0, compare_features(vision.encode_pictures(list(pictures))))
         matrix = draw_matrix(pictures, measures)[None]
         said = summary(measures)
         shown = {**ui.PreviewImage(matrix, cls=cls).as_dict(), **ui.PreviewText(said).as_dict()}

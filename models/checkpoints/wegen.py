@@ -63,10 +63,14 @@ class WeGen:
         patches = self.vision_encoder(pixels.to(self.device, self.dtype))
         return pool_features(patches.float(), self.config.feature_grid)
 
-    def encode_pictures(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """PIL pictures of any size -> pooled features `[B, tokens_per_picture, D]`, float32.
+    def encode_pictures(self, pictures: Sequence[Image.Image | Tensor]) -> Tensor:
+        """Pictures of any size -> pooled features `[B, tokens_per_picture, D]`, float32.
 
-        As published, each picture is squeezed to a square, whatever its proportions.
+        Pictures are Pillow's, or `[H, W, 1, 3 or 4]` in 0..1. As published, each is squeezed to a square, whatever its
+        proportions.
+
+        Raises:
+            WeGenError: a tensor that is no picture, or holds NaN.
         """
         size = self.config.vision.image_size
         with torch.no_grad():

@@ -197,4 +197,4 @@ def _resize(picture: Tensor, size: tuple[int, int]) -> Tensor:
         return picture
     planes = picture.permute(2, 0, 1)[None]
     resized = F.interpolate(planes, size=tuple(size), mode="bicubic", antialias=True)
-    return resized[0].permute(1, 2, 0).clamp(0, 1)
+    return resized.clamp_(0, 1)[0].permute(1, 2, 0)

@@ -21,7 +21,7 @@ from ..checkpoints.loading import fill
 from ..checkpoints.reader import CONFIG_FILE, Checkpoint, checkpoint_kind, open_checkpoint
 from ..editing.feature_statistics import distances, spread_of
 from ..errors import CheckpointError, WeGenError
-from ..media.images import clip_pixels, from_pil, to_pil
+from ..media.images import clip_pixels, from_pil
 from ..network.configuration import FeatureStatistics, WeGenConfig
 from ..network.decoder import make_vae
 from ..network.vision_encoder import VisionEncoder, pool_features
@@ -72,7 +72,7 @@ class MeasuredParts:
     @torch.no_grad()
     def encode(self, picture: Tensor) -> Tensor:
         """A picture `[H, W, 3]` in 0..1 -> features `[tokens_per_picture, D]`, float32 on the CPU."""
-        pixels = clip_pixels(to_pil(picture), self.config.vision.image_size)[None]
+        pixels = clip_pixels(picture, self.config.vision.image_size)[None]
         patches = self.vision_encoder(pixels.to(self.device, self.dtype))
         return pool_features(patches.float(), self.config.feature_grid)[0].cpu()
 

@@ -164,7 +164,6 @@ def draw(pipeline: Pipeline, wish: Wish, sampling: TextSampling | None) -> Batch
     """The pictures of one wish for all seeds; without sampling it is drawn as it stands."""
     from .. import storybook
     from ..engine import TurnRequest
-    from ..media.images import to_pil
     from ..metrics.diversity import compare_features
     from ..prompting.rewriting import ATTEMPTS, rewrite
     from .batch_evaluator import BatchEvaluator, to_bytes
@@ -182,7 +181,7 @@ def draw(pipeline: Pipeline, wish: Wish, sampling: TextSampling | None) -> Batch
     seeds, words = (*range(SEEDS), *other), (*alone, *(checked[number] for number in other))
     painted = pipeline.take_turn(TurnRequest(wish.text, seeds, prompt_override=words)).pictures
     seen = BatchEvaluator(pipeline).read([to_bytes(picture) for picture in painted])
-    encoded = pipeline.wegen.encode_pictures([to_pil(picture) for picture in painted])
+    encoded = pipeline.wegen.encode_pictures(list(painted))
 
     def pictures(rewrites: Sequence[Rewrite], places: Sequence[int]) -> Pictures:
         named = [seen[place] for place in places]

@@ -121,23 +121,45 @@ def remember(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, asked: Promp
     Where they do not, or are more than the model can look back at, the oldest pictures go first, then the oldest words.
     The last turn always stays, and so do `asked` and the references in it.
     """
+    past = _all_past(config, tokenizer, chat)
+    unseen, forgotten = _left_out(config, tokenizer, past, asked)
+    whole = [turn.whole for turn in past[unseen:]]
+    words = [turn.words for turn in past[forgotten:unseen]]
+    return Memory(sum((*words, *whole), Prompt("")), tuple(range(1, unseen + 1)), tuple(range(1, forgotten + 1)))
+
+
+class _Past(NamedTuple):
+    """A turn as it can be read again: with its pictures, or its words alone; and how many tokens each takes."""
+
+    whole: Prompt
+    words: Prompt
+    whole_tokens: int
+    words_tokens: int
+
+
+def _all_past(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat) -> list[_Past]:
+    found = []
+    for number in range(len(chat)):
+        whole, words = (_past(config, tokenizer, chat, number, pictures) for pictures in (True, False))
+        sizes = (len(tokenizer.encode(prompt.text, begin=False)) for prompt in (whole, words))
+        found.append(_Past(whole, words, *sizes))
+    return found
+
+
+def _left_out(config: WeGenConfig, tokenizer: Tokenizer, past: Sequence[_Past], asked: Prompt) -> tuple[int, int]:
+    """How many of the oldest turns are left out before `asked`: with their pictures, and with their words too."""
     room = config.language.context_length - asked.tokens(tokenizer)
     room -= config.templates.rewrite_limit + config.tokens_per_picture + 2
-    whole = [_past(config, tokenizer, chat, number, pictures=True) for number in range(len(chat))]
-    words = [_past(config, tokenizer, chat, number, pictures=False) for number in range(len(chat))]
-    sizes = [(len(tokenizer.encode(w.text, begin=False)), len(tokenizer.encode(p.text, begin=False)))
-             for w, p in zip(whole, words, strict=True)]  # fmt: skip
-    unseen = 0 if config.turns_in_view is None else max(0, len(chat) - config.turns_in_view)
+    unseen = 0 if config.turns_in_view is None else max(0, len(past) - config.turns_in_view)
     forgotten = 0
-    while sum(s[0] for s in sizes[unseen:]) + sum(s[1] for s in sizes[forgotten:unseen]) > room:
-        if unseen < len(chat) - 1:
+    while sum(t.whole_tokens for t in past[unseen:]) + sum(t.words_tokens for t in past[forgotten:unseen]) > room:
+        if unseen < len(past) - 1:
             unseen += 1
         elif forgotten < unseen:
             forgotten += 1
         else:
             break  # nothing more may go; whoever reserves the room says what is too long
-    prompt = sum(whole[unseen:], sum(words[forgotten:unseen], Prompt("")))
-    return Memory(prompt, tuple(range(1, unseen + 1)), tuple(range(1, forgotten + 1)))
+    return unseen, forgotten
 
 
 def _past(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, number: int, pictures: bool) -> Prompt:
@@ -250,12 +272,13 @@ def memory_note(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, instructi
     number = len(chat)
     shown = references_at(chat, number, references)
     asked = opening(config, tokenizer, _begins(chat, number), instruction, shown)
-    now = remember(config, tokenizer, chat, asked)
-    if not now.unseen:
+    past = _all_past(config, tokenizer, chat)
+    unseen, forgotten = _left_out(config, tokenizer, past, asked)
+    if not unseen:
         return ""
-    before = remember(config, tokenizer, chat.rewind(number - 1), asked)
-    if now.forgotten and not before.forgotten:
+    unseen_before, forgotten_before = _left_out(config, tokenizer, past[:-1], asked)
+    if forgotten and not forgotten_before:
         return f"{OUTGROWN}: I no longer know what was said in its oldest turns, nor see their pictures."
-    if not before.unseen:
+    if not unseen_before:
         return f"{OUTGROWN}: I no longer see its oldest pictures, but still know what was said."
     return ""

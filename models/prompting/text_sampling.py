@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,8 +15,8 @@ LEAST_TOP_P = 0.15
 """Of the creativity scale: keeps the likeliest word alone nearly everywhere."""
 
 
-LIKELIEST = (512, 8192)
-"""Words of a large vocabulary among which the next one nearly always is, and is where many are about as likely."""
+LIKELY = (2.0**-10, 2.0**-20, 0.0)
+"""How likely words are that the next one is looked for among, as a share of the likeliest: more only where needed."""
 
 
 @dataclass(frozen=True)
@@ -68,51 +67,39 @@ class TextSampling:
             )
         if self.temperature == 0:
             return logits.argmax(-1).tolist()
+        # Row by row: what is computed for one stays in the processor's cache.
+        return [
+            self._choose(row, float(torch.rand(1, generator=generator, dtype=torch.float64)))
+            for row, generator in zip(logits.cpu(), generators, strict=True)
+        ]
+
+    def _choose(self, logits: Tensor, draw: float) -> int:
+        """The index among `[vocab]` logits that a number in 0..1 decides on."""
         # Counted from the likeliest word, so that no temperature is too small to divide by.
-        probabilities = ((logits.double() - best.double()).cpu() / self.temperature).softmax(-1)
-        draws = torch.stack([torch.rand(1, generator=generator, dtype=torch.float64) for generator in generators])
-        chosen: list[int | None] = [None] * len(draws)
-        ways: list[Callable[[Tensor, Tensor], Sequence[int | None]]]
-        ways = [partial(self._among_likeliest, most=most) for most in LIKELIEST if most < probabilities.shape[-1]]
-        ways.append(self._among_all)
-        for way in ways:
-            rows = [row for row, index in enumerate(chosen) if index is None]
-            if not rows:
+        exact = logits.to(torch.float64, copy=True)
+        probabilities = exact.sub_(exact.amax()).div_(self.temperature).softmax(-1)
+        # Sorting 64 rows of 32,330 words took as long as a step of a large language model. The likely ones are as well
+        # sorted without the others, words that are equally likely too, as long as no other word is asked for.
+        for least in LIKELY:
+            words = (probabilities >= least * probabilities.amax()).nonzero()[:, 0]
+            found, order = probabilities[words].sort(descending=True, stable=True)
+            place = self._place(found, probabilities, draw)
+            if place is not None:
                 break
-            for row, found in zip(rows, way(probabilities[rows], draws[rows]), strict=True):
-                chosen[row] = found
-        return [index for index in chosen if index is not None]
+        return int(words[order[place]])
 
-    def _among_all(self, probabilities: Tensor, draws: Tensor) -> list[int]:
-        probabilities, order = probabilities.sort(dim=-1, descending=True, stable=True)
-        reached = probabilities.cumsum(-1)
-        last = (reached - probabilities < self.top_p).sum(-1, keepdim=True) - 1
-        places = torch.searchsorted(reached, draws * reached.gather(-1, last), right=True)
-        return order.gather(-1, places.minimum(last))[:, 0].tolist()
-
-    def _among_likeliest(self, probabilities: Tensor, draws: Tensor, most: int) -> list[int | None]:
-        """What `_among_all` chooses, without sorting all words; None where that takes more than `most` of them.
-
-        Sorting 64 rows of 32,330 words took as long as a step of a large language model.
-        """
-        # By number first, so that the stable sort puts equally likely words in the order of the whole vocabulary.
-        order = probabilities.topk(most, sorted=False).indices.sort(-1).values
-        found, places = probabilities.gather(-1, order).sort(dim=-1, descending=True, stable=True)
-        order = order.gather(-1, places)
+    def _place(self, found: Tensor, probabilities: Tensor, draw: float) -> int | None:
+        """Which of the likeliest words, in order, is chosen; None where it may be one of those that are not there."""
+        whole = len(found) == len(probabilities)
         reached = found.cumsum(-1)
-        # Words as likely as the last of these may be missing here, so it and its equals decide nothing.
-        certain = found > found[:, -1:]
-        inside = reached - found < self.top_p
-        last = inside.sum(-1, keepdim=True) - 1
-        cut = reached.gather(-1, last)
-        whole = certain.gather(-1, last) & (last < most - 1)
-        if self.top_p == 1:  # nothing is cut: all words together
-            cut, whole = probabilities.sum(-1, keepdim=True), torch.ones_like(whole)
-            last = torch.full_like(last, most - 1)
-        places = torch.searchsorted(reached, draws * cut, right=True).minimum(last)
-        known = (whole & certain.gather(-1, places))[:, 0].tolist()
-        indices = order.gather(-1, places)[:, 0].tolist()
-        return [index if sure else None for index, sure in zip(indices, known, strict=True)]
+        last = int((reached - found < self.top_p).sum()) - 1
+        if self.top_p < 1 and not whole and last == len(found) - 1:
+            return None
+        cut = reached[last] if self.top_p < 1 or whole else probabilities.sum()
+        place = int(torch.searchsorted(reached, draw * cut, right=True))
+        if place > last and not whole and self.top_p == 1:
+            return None
+        return min(place, last)
 
 
 def seeded(seed: int, index: int = 0) -> torch.Generator:

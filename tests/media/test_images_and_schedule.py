@@ -52,6 +52,23 @@ def test_any_picture_becomes_a_normalised_square(size):
     torch.testing.assert_close(pixels, expected[:, None, None].expand(3, 32, 32))
 
 
+@pytest.mark.parametrize("seed", range(24))
+def test_tensors_become_the_same_square_as_their_bytes(seed):
+    """Strips made narrow one by one are what Pillow makes of the whole, to the bit, rows first."""
+    random = np.random.default_rng(seed)
+    height, width = (int(length) for length in np.exp(random.uniform(0, np.log(1500), 2)))
+    size = int(random.choice([1, 14, 112, 224, width]))
+    picture = torch.from_numpy(random.normal(0.5, 0.4, (height, width, random.choice([1, 3, 4]))).astype(np.float32))
+    whole, found = to_pil(picture), clip_pixels(picture, size)
+    assert torch.equal(found, clip_pixels(whole, size))
+    at_once = whole.resize((size, size), Image.Resampling.BILINEAR)
+    in_two = whole.resize((size, height), Image.Resampling.BILINEAR).resize((size, size), Image.Resampling.BILINEAR)
+    if height <= 100 * width:
+        assert torch.equal(found, clip_pixels(in_two, size))
+    if height <= width:
+        assert torch.equal(found, clip_pixels(at_once, size))
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 7, 8, 20, 30, 50, 77, 100, 333, 500, 501, 998, 999])
 def test_the_schedule_is_that_of_diffusers(steps):
     from diffusers import EulerDiscreteScheduler

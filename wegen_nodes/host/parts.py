@@ -40,13 +40,8 @@ _PLAIN = frozenset(vars(nn.Module())) - {"_parameters", "_buffers"}
 _read_parts: weakref.WeakSet[Weights] = weakref.WeakSet()  # those that are in memory now
 
 
-class _LoadCall:
-    """The number of the host's call to load models."""
-
-    number = 0
-
-
-_load_call = _LoadCall()
+_load_call = 0
+"""The number of the host's call to load models."""
 
 
 class Weights:
@@ -252,7 +247,7 @@ def _part_patcher(base: type) -> type:
 
         def model_patches_models(self):
             # The host asks this of all models of a call before it loads the first of them.
-            self.weights.load_call = _load_call.number
+            self.weights.load_call = _load_call
             return super().model_patches_models()
 
         def load(self, *args, **kwargs):
@@ -260,8 +255,9 @@ def _part_patcher(base: type) -> type:
             return super().load(*args, **kwargs)
 
         def partially_load(self, *args, **kwargs):
+            global _load_call
             self.read()
-            _load_call.number += 1  # whatever is asked for from now on is asked for by another call
+            _load_call += 1  # whatever is asked for from now on is asked for by another call
             return super().partially_load(*args, **kwargs)
 
         def get_key_patches(self, *args, **kwargs):
