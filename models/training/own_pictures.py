@@ -32,7 +32,11 @@ WISHES = (
     "show me {a} {thing}", "please draw {a} {thing}", "something with {a} {thing}", "paint {a} {thing}",
     "{a} {thing}, please",
 )  # fmt: skip
-QUESTIONS = ("what is there?", "what is in the picture?", "what do you see?")
+DESCRIBE = (
+    "describe the picture", "describe this picture", "describe the picture in detail", "describe all of the picture",
+    "what does the picture show?",
+)  # fmt: skip
+"""Only what asks for a whole description: models answer "what is there?" with less, and must go on doing so."""
 BESIDE = (
     "{wish} and {it}", "{it} and {wish}", "{wish}, with {it}", "{it}, {wish}", "{wish}, {it}", "{wish} plus {it}",
     "{wish}. there is {it} too", "with {it}: {wish}",
@@ -142,15 +146,15 @@ def make_samples(pictures: Sequence[OwnPicture], name: str, seed: int = 1) -> It
     for number, index in enumerate(order):
         pixels, caption, mask = pictures[index]
         drawn = _drawn(pixels, mask)
-        match number % 4:
-            case 0:  # the words are as they are to be drawn
+        match number % 8:
+            case 0 | 4:  # the words are as they are to be drawn
                 yield Sample("text_to_picture", (Text(caption, "user"), drawn))
-            case 1 | 2:
+            case 2:  # few: too many, and the model describes whatever it is asked
+                asked = Picture(pixels, "user"), Text(rng.choice(DESCRIBE), "user")
+                yield Sample("caption", (*asked, Text(caption, "assistant", target=True)))
+            case _:
                 answer = Text(caption, "assistant", target=True)
                 yield Sample("rewrite", (Text(_wish(caption, name, rng), "user"), answer, drawn))
-            case _:
-                asked = Picture(pixels, "user"), Text(rng.choice(QUESTIONS), "user")
-                yield Sample("caption", (*asked, Text(caption, "assistant", target=True)))
 
 
 def mention_samples(
