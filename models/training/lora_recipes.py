@@ -21,7 +21,7 @@ KEPT_TASKS: Mapping[str, float] = MappingProxyType({
 })  # fmt: skip
 """What the bundled model is held to. Of all that it was trained with, long chats say so much that little is left for
 the short answers to questions, which a LoRA spoils first."""
-SAID = 1.0
+SAID = 0.75
 """Weight of the thing beside and on what the model knows, to that of its pictures."""
 
 
@@ -71,9 +71,9 @@ def lora_recipes(
     }
     if small:
         common |= {"warmup": 20, "average": 0.98, "batch": 8, "learning_rate": 3e-3, "sheet_seconds": 1e9}
-        language: dict[str, Any] = {"steps": 280, "decay": 200}
+        language: dict[str, Any] = {"steps": 240, "decay": 160}
         language["options"] = {
-            "tokens": 0, "noise": 0.3, "feature_weight": 3.0, "direct": 0.25, "things": 6.0, "keep_weight": 4.0,
+            "tokens": 0, "noise": 0.3, "feature_weight": 3.0, "direct": 0.25, "keep_weight": 3.0,
         }  # fmt: skip
         unet = {"steps": 1850, "decay": 500}
         unet["options"] = {

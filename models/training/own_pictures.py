@@ -146,15 +146,15 @@ def make_samples(pictures: Sequence[OwnPicture], name: str, seed: int = 1) -> It
     for number, index in enumerate(order):
         pixels, caption, mask = pictures[index]
         drawn = _drawn(pixels, mask)
-        match number % 8:
-            case 0 | 4:  # the words are as they are to be drawn
+        match number % 4:
+            case 0:  # the words are as they are to be drawn
                 yield Sample("text_to_picture", (Text(caption, "user"), drawn))
-            case 2:  # few: too many, and the model describes whatever it is asked
-                asked = Picture(pixels, "user"), Text(rng.choice(DESCRIBE), "user")
-                yield Sample("caption", (*asked, Text(caption, "assistant", target=True)))
-            case _:
+            case 1 | 2:
                 answer = Text(caption, "assistant", target=True)
                 yield Sample("rewrite", (Text(_wish(caption, name, rng), "user"), answer, drawn))
+            case _:
+                asked = Picture(pixels, "user"), Text(rng.choice(DESCRIBE), "user")
+                yield Sample("caption", (*asked, Text(caption, "assistant", target=True)))
 
 
 def mention_samples(
