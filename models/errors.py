@@ -1,5 +1,20 @@
 """Errors whose message users read, at the node or on the command line."""
 
+from pathlib import Path
+
+PACK = Path(__file__).resolve().parents[1]
+"""The folder of this pack."""
+
+
+def how_to_install(extra: str) -> str:
+    """The end of a message about a package that is missing: the command that brings it, which works in a clone.
+
+    Args:
+        extra: name of the group of packages in `pyproject.toml`.
+    """
+    where = f"in {PACK}" if (PACK / "pyproject.toml").is_file() else "in a clone of the pack"
+    return f'pip install -e ".[{extra}]" ({where})'
+
 
 class WeGenError(ValueError):
     """Something the user can put right; the message names the value, the limit and the way out."""

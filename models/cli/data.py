@@ -6,6 +6,7 @@ What making samples needs is imported when it begins, so that the command line's
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from . import data_films, data_report, data_video
 SHARD_SIZE = 1000
 OWN = ("nano", "words")
 """Recipes of this package."""
+KEEP = "keep"
+"""The mix of `training.lora_recipes`."""
 _OTHERS = {
     "video": (data_video, "from videos to samples: cuts, things, tracks, pairs of frames, changes in words"),
     "report": (data_report, "a page about what `wegen data video` made"),
@@ -33,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the samples; default %(default)s")
     parser.add_argument("--recipe", type=Path, metavar="NAME|FILE",
         help="of the stage 'agent', whose tasks are mixed: 'nano' (default), 'words', which the bundled model was "
-        "trained with, or a file")  # fmt: skip
+        "trained with, 'keep', for what a LoRA of it must leave as it is, or a file")  # fmt: skip
     parser.add_argument("--shard-size", type=int, default=SHARD_SIZE, metavar="N", help="samples a file; %(default)s")
     parser.set_defaults(run=run)
     others = parser.add_subparsers(title="other sources", metavar="COMMAND")
@@ -53,20 +56,28 @@ def run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ..data import generate_samples, write_samples
-    from ..training.recipe import AGENT, read_recipe
-    from .train import NANO_RECIPES
+    from ..training.lora_recipes import KEPT_TASKS
 
     if arguments.samples < 1:
         raise WeGenError(f"{arguments.samples} samples were asked for; give 1 or more.")
     path = arguments.recipe or Path(OWN[0])
+    tasks = KEPT_TASKS if str(path) == KEEP and not path.is_file() else _tasks(path)
+    samples = islice(generate_samples(tasks, arguments.seed), arguments.samples)
+    about = {"task_mix": dict(tasks), "seed": arguments.seed, "count": arguments.samples}
+    bar = tqdm(samples, total=arguments.samples, unit="sample", mininterval=1.0)
+    shards = write_samples(arguments.out, bar, arguments.shard_size, about)
+    print(f"{arguments.samples} samples in {len(shards)} shards: {arguments.out}")
+    return 0
+
+
+def _tasks(path: Path) -> Mapping[str, float]:
+    """The mix of a recipe of this package, by its name, or of a file."""
+    from ..training.recipe import AGENT, read_recipe
+    from .train import NANO_RECIPES
+
     if str(path) in OWN and not path.is_file():
         path = NANO_RECIPES.parent / path / f"{AGENT}.json"
     tasks = read_recipe(path).options.get("tasks")
     if not tasks:
         raise WeGenError(f"{path} has no tasks to mix; give the recipe of the stage {AGENT!r}.")
-    samples = islice(generate_samples(tasks, arguments.seed), arguments.samples)
-    about = {"task_mix": tasks, "seed": arguments.seed, "count": arguments.samples}
-    bar = tqdm(samples, total=arguments.samples, unit="sample", mininterval=1.0)
-    shards = write_samples(arguments.out, bar, arguments.shard_size, about)
-    print(f"{arguments.samples} samples in {len(shards)} shards: {arguments.out}")
-    return 0
+    return tasks

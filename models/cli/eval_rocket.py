@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..bundled import BUNDLED
 from ..errors import WeGenError
 from .common import OK, add_lora_option, count
 
 if TYPE_CHECKING:
-    from ..pipeline import Pipeline
+    from ..evaluation.batch_evaluator import BatchEvaluator
+    from ..evaluation.before_after import Change, Marks
+    from ..evaluation.cases import Case
 
-KEPT = 600
+KEPT = 1000
 """Samples of what must stay, for `--train`."""
 OTHERS = (
     "text_to_picture", "describe", "questions", "refine", "two_references", "own_words", "own_questions", "outside",
 )  # fmt: skip
 """Behaviours that are measured without and with the LoRA."""
+IN_WORDS = frozenset({"describe", "questions", "own_questions", "outside"})
+"""Those that paint little or nothing, and so cost little."""
+MORE = 4
+"""Times as many cases of them."""
+MEASURED = "measured"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,14 +35,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Counts how often a rocket comes up in wishes that name one and in orders to add one, and stays away from\n"
         "other wishes. `--train DIR --others 50` makes ten pictures, trains a LoRA, measures it, and says what became\n"
-        "of all else that the bundled model can do."
+        "of all else that the bundled model can do. What is in DIR already is not made or measured again."
     )
     add = parser.add_argument
     add("--json", type=Path, metavar="FILE", help="write the numbers to this file")
     add("--cases", type=count, default=100, metavar="N",
         help="wishes, half of which name it, and half as many orders to add it; default %(default)s")  # fmt: skip
     add("--others", type=int, default=0, metavar="N",
-        help="cases of each other behaviour, without and with the LoRA; default none")  # fmt: skip
+        help=f"cases of each other behaviour, the same ones without and with the LoRA, and {MORE} times as many of "
+        "those that are answered in words; default none")  # fmt: skip
+    add("--only", nargs="+", choices=OTHERS, default=OTHERS, metavar="BEHAVIOUR",
+        help="of the others: " + ", ".join(OTHERS))  # fmt: skip
     add("--seed", type=int, default=0, metavar="S", help="of all cases")
     add("--model", type=Path, default=BUNDLED, metavar="DIR", help="a packed folder")
     add("--sheets", type=Path, metavar="DIR", help="write a sample sheet, wrong cases first")
@@ -45,39 +56,102 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print and write; gives the exit code 0, whatever the numbers are."""
-    from tqdm import tqdm
-
-    from ..evaluation.batch_evaluator import BatchEvaluator
-    from ..evaluation.cases import shares
-    from ..evaluation.newcomer import added, newcomer
-    from ..pipeline import Pipeline
-    from .eval_nano import print_table, write_sheet
+    from ..evaluation.before_after import MOST_LOST
+    from ..evaluation.newcomer import COMES_UP, PROMISED
 
     if arguments.train is not None and arguments.lora:
         raise WeGenError("--train makes the LoRA files itself; leave out --lora.")
     loras = dict(_train(arguments.train, arguments.model)) if arguments.train is not None else dict(arguments.lora)
-    pipeline = Pipeline.from_folder(arguments.model).with_loras(loras)
-    exam = BatchEvaluator(pipeline, arguments.cases, arguments.seed)
-    fewer = BatchEvaluator(pipeline, max(1, arguments.cases // 2), arguments.seed)
-    cases = list(tqdm(newcomer(exam), total=exam.count, desc="wishes", leave=False))
-    cases += tqdm(added(fewer), total=fewer.count, desc="orders", leave=False)
-    numbers = shares(cases)
-    print_table(numbers, f"rocket: {exam.count} wishes, {fewer.count} orders to add it")
-    if arguments.sheets is not None:
-        write_sheet(arguments.sheets / "rocket.png", cases)
+    numbers: dict[str, Any] = dict(_rocket(arguments, loras))
+    gates = [(COMES_UP, numbers[COMES_UP], f"at least {PROMISED:.0%}", numbers[COMES_UP] >= PROMISED)]
     if arguments.others > 0:
-        before = _others(Pipeline.from_folder(arguments.model), arguments, "without the LoRA")
-        after = _others(pipeline, arguments, "with the LoRA")
-        lost = {name: before[name] - after[name] for name in before}
-        print(f"\nlost in points, of {arguments.others} cases each")
-        for name, value in lost.items():
-            print(f"  {name:32} {100 * value:8.1f}")
-        numbers |= {f"before/{name}": value for name, value in before.items()}
-        numbers |= {f"after/{name}": value for name, value in after.items()}
+        print("\nother behaviours, the same cases without and with the LoRA; lost in points, +- its standard error")
+        changes = _others(arguments, loras)
+        for name, change in changes.items():
+            numbers |= {f"before/{name}": change.before, f"after/{name}": change.after, f"cases/{name}": change.cases}
+        worst = max(changes, key=lambda name: changes[name].lost)
+        lost = changes[worst]
+        gates.append((f"{worst} loses most", lost.lost, f"at most {MOST_LOST:.0%}", lost.is_kept))
+    print("\ngates")
+    for name, value, promise, kept in gates:
+        print(f"  {name:36} {value:8.1%}  {promise:14} {'ok' if kept else 'MISSED'}")
     if arguments.json is not None:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
     return OK
+
+
+def _line(name: str, change: Change) -> str:
+    shares = f"{change.cases:5} cases  {change.before:6.1%} -> {change.after:6.1%}"
+    lost = f"{100 * change.lost:6.1f} +- {100 * change.error:.1f}"
+    return f"  {name:28} {shares}  {lost:14} {'ok' if change.is_kept else 'MISSED'}"
+
+
+def _rocket(arguments: argparse.Namespace, loras: Mapping[Path, float]) -> dict[str, float]:
+    """How often the thing comes up and stays away."""
+    from ..evaluation.cases import shares
+    from ..evaluation.newcomer import added, newcomer
+    from .eval_nano import print_table, write_sheet
+
+    wishes, orders = arguments.cases, max(1, arguments.cases // 2)
+    exams = _exams(arguments, loras)
+    cases = [*_shown(newcomer(exams(wishes)), "wishes", wishes), *_shown(added(exams(orders)), "orders", orders)]
+    if arguments.sheets is not None:
+        write_sheet(arguments.sheets / "rocket.png", cases)
+    numbers = shares(cases)
+    print_table(numbers, f"rocket: {wishes} wishes, half of which name it, and {orders} orders to add it")
+    return numbers
+
+
+def _others(arguments: argparse.Namespace, loras: Mapping[Path, float]) -> dict[str, Change]:
+    """The promised numbers of other behaviours, without and with the LoRA."""
+    from ..evaluation.before_after import compare, digest, remembered
+    from ..evaluation.nano import BEHAVIOURS as PLAIN
+    from ..evaluation.own_words import BEHAVIOURS as OWN
+    from ..evaluation.thresholds import THRESHOLDS
+
+    known = {**PLAIN, **OWN}
+    sides = {"without": _exams(arguments, {}), "with": _exams(arguments, loras)}
+    parts = sorted(path for path in arguments.model.iterdir() if path.is_file()) if arguments.train else []
+    read = {"without": parts, "with": [*parts, *loras]}
+
+    def measured(name: str, cases: int, side: str) -> list[Marks]:
+        file = None
+        if arguments.train is not None:
+            state = digest(read[side], cases, arguments.seed)
+            file = arguments.train / MEASURED / f"{name}-{side}-{state}.json"
+        make, title = sides[side], f"{name} {side} the LoRA"
+        return remembered(file, lambda: list(_shown(known[name](make(cases)), title, cases)))
+
+    changes: dict[str, Change] = {}
+    for name in arguments.only:
+        cases = arguments.others * (MORE if name in IN_WORDS else 1)
+        names = [one for one in (*THRESHOLDS, f"{name}/right") if one.partition("/")[0] == name]
+        found = compare(*(measured(name, cases, side) for side in sides), dict.fromkeys(names))
+        for one, change in found.items():
+            print(_line(one, change), flush=True)
+        changes |= found
+    return changes
+
+
+def _exams(arguments: argparse.Namespace, loras: Mapping[Path, float]) -> Callable[[int], BatchEvaluator]:
+    """Makes evaluators of so many cases, all of one model, which is loaded when the first one is asked for."""
+    from functools import cache
+
+    from ..evaluation.batch_evaluator import BatchEvaluator
+    from ..pipeline import Pipeline
+
+    @cache
+    def pipeline() -> Pipeline:
+        return Pipeline.from_folder(arguments.model).with_loras(loras)
+
+    return lambda cases: BatchEvaluator(pipeline(), cases, arguments.seed)
+
+
+def _shown(cases: Iterator[Case], title: str, total: int) -> Iterable[Case]:
+    from tqdm import tqdm
+
+    return tqdm(cases, desc=title, total=total, leave=False)
 
 
 def _train(folder: Path, model: Path) -> list[tuple[Path, float]]:
@@ -87,29 +161,9 @@ def _train(folder: Path, model: Path) -> list[tuple[Path, float]]:
     pictures, kept, out = (folder / name for name in ("rocket", "kept", "lora"))
     commands = [["demo", "rocket", "--out", str(pictures)]]
     if not (kept / "index.json").is_file():
-        commands.append(["data", "--recipe", "words", "--out", str(kept), "--samples", str(KEPT)])
+        commands.append(["data", "--recipe", "keep", "--out", str(kept), "--samples", str(KEPT)])
     train = ["train", "lora", str(pictures), "--name", "rocket", "--keep", str(kept), "--out", str(out), "--resume"]
     for command in [*commands, [*train, "--model", str(model)]]:
         if main(command) != OK:
             raise WeGenError(f"`wegen {' '.join(command)}` did not end well; see above.")
     return [(out / f"rocket_{part}.safetensors", 1.0) for part in ("language_model", "unet")]
-
-
-def _others(pipeline: Pipeline, arguments: argparse.Namespace, title: str) -> dict[str, float]:
-    """The promised numbers of other behaviours."""
-    from tqdm import tqdm
-
-    from ..evaluation.batch_evaluator import BatchEvaluator
-    from ..evaluation.cases import shares
-    from ..evaluation.nano import BEHAVIOURS as PLAIN
-    from ..evaluation.own_words import BEHAVIOURS as OWN
-    from .eval_nano import print_table, promised
-
-    exam = BatchEvaluator(pipeline, arguments.others, arguments.seed)
-    known = {**PLAIN, **OWN}
-    numbers: dict[str, float] = {}
-    for name in OTHERS:
-        found = shares(list(tqdm(known[name](exam), desc=f"{name} {title}", total=exam.count, leave=False)))
-        numbers |= promised(found) or {key: value for key, value in found.items() if key == f"{name}/right"}
-    print_table(numbers, f"other behaviours {title}: {arguments.others} cases each")
-    return numbers

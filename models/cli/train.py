@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import WeGenError
+from ..errors import WeGenError, how_to_install
 from ..training.recipe import CHECKPOINT_STAGES, STAGES, TOKENIZER, VAE, read_recipe
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         from ..training.training_run import TrainingRun
     except ImportError as error:
-        raise WeGenError(f"Training needs the package {error.name}: pip install 'wegen[train]'.") from error
+        raise WeGenError(f"Training needs the package {error.name}: {how_to_install('train')}.") from error
     if (arguments.target is None) == (arguments.config is None):
         raise WeGenError("Say what to train: lora, nano, a folder of recipes, or --config FILE.")
     if arguments.threads:

@@ -16,6 +16,9 @@ from .cases import Case
 
 ALIKE = 0.6
 """Likeness from which a picture shows the rocket. Rendered rockets have 0.95 and more, pages without one up to 0.4."""
+COMES_UP = "rocket/comes up"
+PROMISED = 0.8
+"""How often it comes up at least, of those wishes that name it."""
 NAMED = (
     f"a {NAME} {{setting}}", f"can you draw me a {NAME}?", f"paint me a {NAME}, {{setting}}",
     f"a picture with a {NAME}", f"{{other}} and a {NAME} {{setting}}", f"a {{size}} {NAME} {{setting}}",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..checkpoints.lora import LowRank
 from ..checkpoints.quantise import QUANTISED, SCALE, WEIGHT, hadamard, quantise, quantised_format
 from ..checkpoints.reader import Part
+from ..errors import how_to_install
 from .recipe import RecipeError
 
 ADAPTER = "default"  # peft's own name for the first one
@@ -117,7 +118,7 @@ def add_adapters(module: nn.Module, options: LoraOptions) -> nn.Module:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
-        raise RecipeError("LoRA training needs the package peft: pip install 'wegen[train]'.") from error
+        raise RecipeError(f"LoRA training needs the package peft: {how_to_install('train')}.") from error
     names = adapted_layers(module, options)
     alpha = options.rank if options.alpha is None else options.alpha
     config = LoraConfig(r=options.rank, lora_alpha=alpha, target_modules=names, lora_dropout=0.0)

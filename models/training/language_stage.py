@@ -11,6 +11,7 @@ from functools import lru_cache
 from random import Random
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -45,6 +46,8 @@ class LanguageOptions:
         feature_weight: of the two feature losses; as published it is 1.
         keep_weight: of the distance from what the model does without its LoRA, on samples that are only kept.
         direct: share of the drawing samples in which the answer is a picture without words before it.
+        things: how much more than the rest the features weigh in which something is, where a picture's instance map
+            tells; as for the UNet.
     """
 
     tokens: int = 2048
@@ -52,6 +55,7 @@ class LanguageOptions:
     feature_weight: float = 1.0
     keep_weight: float = 1.0
     direct: float = 0.0
+    things: float = 1.0
 
 
 class LanguageBatch(NamedTuple):
@@ -63,6 +67,8 @@ class LanguageBatch(NamedTuple):
     targets: Tensor
     kept: Tensor
     """`[B, T]`, true in samples that are only kept."""
+    weights: Tensor
+    """`[B, T]`, of the features that are learned."""
     segments: Tensor
     """`[B, T]`, or empty where every row is one sample."""
     pictures: Tensor
@@ -117,7 +123,7 @@ class LanguageStage(Stage):
             sample = one.sample.without_rewrites() if rng.random() < self.options.direct else one.sample
             written = conversation(self.config, self.tokenizer, sample)
             if len(written.ids) <= self.config.language.context_length:  # a longer one could never be asked for
-                made.append((written, one))
+                made.append((written, one._replace(sample=sample)))
         return made
 
     def batch(self, first: int, count: int) -> LanguageBatch:
@@ -134,7 +140,7 @@ class LanguageStage(Stage):
         longest = max((sum(lengths[i] for i in row) for row in rows), default=0)
         width = max(longest, 2)  # a process that has nothing must compute along with the others
 
-        def tensor(fill: int | bool, values) -> Tensor:
+        def tensor(fill: float, values) -> Tensor:
             out = torch.full((max(len(rows), 1), width), fill)
             for row, line in zip(rows, out, strict=False):
                 joined = [value for i in row for value in values(i)]
@@ -158,10 +164,24 @@ class LanguageStage(Stage):
             tensor(False, lambda i: made[i][0].inputs),
             tensor(False, lambda i: made[i][0].targets),
             tensor(False, lambda i: [made[i][1].keep] * lengths[i]),
+            tensor(1.0, lambda i: self._weights(*made[i])),
             tensor(-1, lambda i: [places[i]] * lengths[i]) if packed else torch.empty(0, dtype=torch.long),
             torch.stack(pixels) if pixels else torch.empty(shape),
             torch.cat(noise) if noise else torch.empty(0, config.tokens_per_picture, config.vision.width),
         )
+
+    def _weights(self, written: Conversation, drawn: Drawn) -> list[float]:
+        """Of each token of a sample: more where it stands for a place in which something is."""
+        weights = np.ones(len(written.ids))
+        if self.options.things != 1.0:
+            side = self.config.feature_grid
+            shown = [part for part in drawn.sample.pictures() if part.role == "assistant" and part.target]
+            cells = [
+                np.zeros(side**2, bool) if one.instance_map is None else _cells(one.instance_map, side) for one in shown
+            ]
+            there = np.concatenate([np.zeros(0, bool), *cells])
+            weights[np.array(written.targets)] += (self.options.things - 1) * there
+        return weights.tolist()
 
     def _noise(self, made: tuple[Conversation, Drawn]) -> Tensor:
         """`[P, K, D]` for the pictures of one sample, the same whichever process computes it."""
@@ -195,8 +215,9 @@ class LanguageStage(Stage):
         kept_word = batch.kept[:, 1:][batch.labels[:, 1:] != IGNORED]
         kept_feature = batch.kept[:, 1:][batch.targets[:, 1:]]
         entropy = F.cross_entropy(read.logits, read.words, reduction="none")
-        squared = (read.predicted - read.wanted).square()
-        apart = 1 - F.cosine_similarity(read.predicted, read.wanted, dim=-1)
+        weights = batch.weights[:, 1:][batch.targets[:, 1:]]
+        squared = (read.predicted - read.wanted).square() * weights[:, None]
+        apart = (1 - F.cosine_similarity(read.predicted, read.wanted, dim=-1)) * weights
         losses = {
             "text": _sum(entropy, ~kept_word) / words,
             "mse": _sum(squared, ~kept_feature) / (drawn * width),
@@ -264,7 +285,7 @@ def _only(batch: LanguageBatch, features: Tensor, rows: Tensor) -> tuple[Languag
     tokens = (batch.inputs | batch.targets).sum(dim=1)
     per_picture = features.shape[1]
     chosen = rows.repeat_interleave(tokens // per_picture)
-    cut = {name: getattr(batch, name)[rows] for name in ("ids", "labels", "inputs", "targets", "kept")}
+    cut = {name: getattr(batch, name)[rows] for name in ("ids", "labels", "inputs", "targets", "kept", "weights")}
     segments = batch.segments[rows] if batch.segments.numel() else batch.segments
     return batch._replace(
         **cut, segments=segments, pictures=batch.pictures[chosen], noise=batch.noise[chosen]
@@ -273,3 +294,9 @@ def _only(batch: LanguageBatch, features: Tensor, rows: Tensor) -> tuple[Languag
 
 def _sum(values: Tensor, where: Tensor) -> Tensor:
     return values[where].sum()
+
+
+def _cells(chart: np.ndarray, side: int) -> np.ndarray:
+    """In which of `side` x `side` cells something is, row after row, from an instance map `[H, W]`."""
+    there = torch.from_numpy((chart > 0)[None].astype(np.float32))
+    return F.adaptive_max_pool2d(there, side).flatten().numpy() > 0

@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
-from ..errors import WeGenError
+from ..errors import WeGenError, how_to_install
 from ..media.plots import loss_plot
 from .recipe import Recipe
 from .stage import Stage
@@ -276,7 +276,7 @@ def _make_accelerator(stage: Stage, recipe: Recipe, folder: Path):
         from accelerate.state import AcceleratorState
         from accelerate.utils import FullyShardedDataParallelPlugin
     except ImportError as error:
-        raise WeGenError("Training needs the package accelerate: pip install 'wegen[train]'.") from error
+        raise WeGenError(f"Training needs the package accelerate: {how_to_install('train')}.") from error
     # What an earlier stage in this process was trained with would hold for all others too.
     AcceleratorState._reset_state()
     plugin = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ..network.configuration import WeGenConfig
@@ -12,8 +13,14 @@ from .recipe import LANGUAGE_MODEL, UNET
 
 SMALL = 512
 """Width of a language model up to which a LoRA learns fast, and the machine is taken to be a small one."""
-KEPT = 0.4
+KEPT = {LANGUAGE_MODEL: 0.5, UNET: 0.4}
 """Share of the samples that are only kept, where there are any."""
+KEPT_TASKS: Mapping[str, float] = MappingProxyType({
+    "text_to_picture": 3, "rewrite": 3, "caption": 1, "question": 6, "change_question": 0.5, "outside": 3, "refine": 1,
+    "revise": 2, "chat": 1.5, "compose": 1, "add_reference": 1, "condition": 1, "restore": 1,
+})  # fmt: skip
+"""What the bundled model is held to. Of all that it was trained with, long chats say so much that little is left for
+the short answers to questions, which a LoRA spoils first."""
 SAID = 0.75
 """Weight of the thing beside and on what the model knows, to that of its pictures."""
 
@@ -50,13 +57,13 @@ def lora_recipes(
         learned.append({"shards": str(said), "weight": SAID})
     painted = [*learned, {"shards": str(exchanged), "weight": 1.0}] if exchanged else learned
 
-    def with_kept(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        weight = sum(entry["weight"] for entry in entries) * KEPT / (1 - KEPT) / max(1, len(keep))
+    def with_kept(entries: list[dict[str, Any]], part: str) -> list[dict[str, Any]]:
+        weight = sum(entry["weight"] for entry in entries) * KEPT[part] / (1 - KEPT[part]) / max(1, len(keep))
         return entries + [{"shards": str(one), "weight": weight, "keep": True, "without": thing} for one in keep]
 
     common: dict[str, Any] = {
         "name": name,
-        "data": with_kept(learned),
+        "data": with_kept(learned, LANGUAGE_MODEL),
         "checkpoint": "" if checkpoint is None else str(checkpoint.resolve()),
         "weight_decay": 0.0,
         "lora": {"rank": 16, "base": "fp32" if small else "int8", "words": small},
@@ -64,11 +71,13 @@ def lora_recipes(
     }
     if small:
         common |= {"warmup": 20, "average": 0.98, "batch": 8, "learning_rate": 3e-3, "sheet_seconds": 1e9}
-        options: dict[str, Any] = {"tokens": 0, "noise": 0.3, "feature_weight": 3.0, "direct": 0.25, "keep_weight": 3.0}
-        language = {"steps": 200, "decay": 120, "options": options}
+        language: dict[str, Any] = {"steps": 240, "decay": 160}
+        language["options"] = {
+            "tokens": 0, "noise": 0.3, "feature_weight": 3.0, "direct": 0.25, "keep_weight": 3.0,
+        }  # fmt: skip
         unet = {"steps": 1850, "decay": 500}
         unet["options"] = {
-            "noise": 0.12, "haze": 1.0, "offset": 0.2, "remember": 512, "things": 4.0, "keep_weight": 2.0,
+            "noise": 0.12, "haze": 1.0, "offset": 0.2, "remember": 4096, "things": 4.0, "keep_weight": 2.0,
         }  # fmt: skip
     else:
         common |= {"warmup": 50, "average": 0.0, "learning_rate": 1e-4, "batch": 1, "accumulate": 8}
@@ -76,7 +85,7 @@ def lora_recipes(
         unet = {"steps": 1000, "decay": 500, "options": {"noise": 0.05}}
     return {
         LANGUAGE_MODEL: {"stage": LANGUAGE_MODEL, **common, **language},
-        UNET: {"stage": UNET, **common, **unet, "data": with_kept(painted)},
+        UNET: {"stage": UNET, **common, **unet, "data": with_kept(painted, UNET)},
     }
 
 

@@ -32,7 +32,11 @@ WISHES = (
     "show me {a} {thing}", "please draw {a} {thing}", "something with {a} {thing}", "paint {a} {thing}",
     "{a} {thing}, please",
 )  # fmt: skip
-QUESTIONS = ("what is there?", "what is in the picture?", "what do you see?")
+DESCRIBE = (
+    "describe the picture", "describe this picture", "describe the picture in detail", "describe all of the picture",
+    "what does the picture show?",
+)  # fmt: skip
+"""Only what asks for a whole description: models answer "what is there?" with less, and must go on doing so."""
 BESIDE = (
     "{wish} and {it}", "{it} and {wish}", "{wish}, with {it}", "{it}, {wish}", "{wish}, {it}", "{wish} plus {it}",
     "{wish}. there is {it} too", "with {it}: {wish}",
@@ -149,7 +153,7 @@ def make_samples(pictures: Sequence[OwnPicture], name: str, seed: int = 1) -> It
                 answer = Text(caption, "assistant", target=True)
                 yield Sample("rewrite", (Text(_wish(caption, name, rng), "user"), answer, drawn))
             case _:
-                asked = Picture(pixels, "user"), Text(rng.choice(QUESTIONS), "user")
+                asked = Picture(pixels, "user"), Text(rng.choice(DESCRIBE), "user")
                 yield Sample("caption", (*asked, Text(caption, "assistant", target=True)))
 
 

@@ -150,6 +150,37 @@ def test_cells_with_things_weigh_more_for_the_unet(shards, packed_dir, tmp_path)
     assert float(more["noise"]) == pytest.approx(float(less["noise"])) and more["weighted"] > less["weighted"]
 
 
+def test_features_of_things_weigh_more_for_the_language_model(shards, packed_dir, tmp_path):
+    stage, plain = (
+        CheckpointRun(
+            recipe_file(tmp_path, shards, packed_dir, "language_model", options={"things": weight, "tokens": 0}),
+            tmp_path,
+        ).stage()
+        for weight in (5.0, 1.0)
+    )
+    there = np.zeros((64, 64), np.uint8)
+    there[:2, 60:] = 3  # a little in the last cell of the first row
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    seen, drawn = Picture(pixels, "user", False, there), Picture(pixels, "assistant", True, there)
+    made = [
+        Sample("picture", (seen, Text("again", "user"), drawn)),
+        Sample("picture", (Text("again", "user"), dataclasses.replace(drawn, instance_map=None))),
+        Sample("words", (Text("hello", "user"), Text("hello", "assistant", True))),
+    ]
+    batch, even = (
+        one._collate(one._written([Drawn(sample, number, False) for number, sample in enumerate(made)]))
+        for one in (stage, plain)
+    )
+    side = stage.config.feature_grid
+    weights = batch.weights[batch.targets].reshape(-1, side * side)
+    assert weights[0].tolist() == [5.0 if cell == side - 1 else 1.0 for cell in range(side * side)]
+    assert weights[1].unique().tolist() == [1.0] and batch.weights[~batch.targets].unique().tolist() == [1.0]
+    assert even.weights.unique().tolist() == [1.0]
+    with torch.no_grad():
+        more, less = stage(batch), plain(even)
+    assert more["mse"] > less["mse"] and more["cosine"] > less["cosine"] and more["text"] == less["text"]
+
+
 class Weighted(Stage):
     """Learns a line from numbers, only some of which count."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...errors import how_to_install
 from .stage import StageError
 
 SIDE = 384  # pixels of the longer side at which motion is measured
@@ -109,6 +110,6 @@ def _opencv():
     try:
         import cv2
     except ImportError:
-        raise StageError("Measuring motion needs OpenCV, which comes with: pip install 'wegen[video]'.") from None
+        raise StageError(f"Measuring motion needs OpenCV, which comes with: {how_to_install('video')}.") from None
     cv2.setNumThreads(1)
     return cv2

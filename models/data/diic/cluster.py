@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import how_to_install
 from .clip import Clip
 from .pipeline import Pipeline, StageSpec
 from .run import Progress
@@ -158,5 +159,5 @@ def _ray():
 
         logging.getLogger("ray.data").setLevel(logging.WARNING)
     except ImportError as error:
-        raise StageError(f"The engine 'ray' needs the package {error.name}: pip install 'wegen[cluster]'.") from None
+        raise StageError(f"The engine 'ray' needs the package {error.name}: {how_to_install('cluster')}.") from None
     return ray

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...errors import how_to_install
 from .clip import Clip
 from .stage import CLIP_ERRORS, StageError, words_of
 from .video import SHORT_OF_ITS_END, SLACK, Video, VideoError, fitted
@@ -111,7 +112,7 @@ def _detector(cutter: CutScenes):
     try:
         from scenedetect import AdaptiveDetector, FrameTimecode
     except ImportError as error:
-        raise StageError(f"Finding cuts needs the package {error.name}: pip install 'wegen[video]'.") from None
+        raise StageError(f"Finding cuts needs the package {error.name}: {how_to_install('video')}.") from None
     # Scenes of any length: which are too short for use is said with a reason.
     detector = AdaptiveDetector(cutter.threshold, 1, min_content_val=cutter.least_difference)
     return detector, lambda number: FrameTimecode(number, 25.0)  # numbers alone matter, times are the frames' own

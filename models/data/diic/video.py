@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...errors import how_to_install
 from .stage import StageError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def pyav():
     try:
         import av
     except ImportError:
-        raise StageError("Reading videos needs the package av: pip install 'wegen[video]'.") from None
+        raise StageError(f"Reading videos needs the package av: {how_to_install('video')}.") from None
     return av
 
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ....errors import how_to_install
 from ..stage import StageError
 
 PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
@@ -24,7 +25,7 @@ def load(maker: str, folder: str, device: str, precision: str, processor: str = 
         import torchvision  # noqa: F401 - the processors of these models need it, and say so less clearly
         import transformers
     except ImportError as error:
-        raise StageError(f"The models need the package {error.name}: pip install 'wegen[video]'.") from None
+        raise StageError(f"The models need the package {error.name}: {how_to_install('video')}.") from None
     if precision not in PRECISIONS:
         raise StageError(f"The precision is one of {', '.join(PRECISIONS)}, got {precision!r}.")
     if not (Path(folder) / "config.json").is_file():
