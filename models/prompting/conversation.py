@@ -150,7 +150,7 @@ def _left_out(config: WeGenConfig, tokenizer: Tokenizer, past: Sequence[_Past], 
     """How many of the oldest turns are left out before `asked`: with their pictures, and with their words too."""
     room = config.language.context_length - asked.tokens(tokenizer)
     room -= config.templates.rewrite_limit + config.tokens_per_picture + 2
-    unseen = 0 if config.turns_in_view is None else max(0, len(past) - config.turns_in_view)
+    unseen = _out_of_view(config, past)
     forgotten = 0
     while sum(t.whole_tokens for t in past[unseen:]) + sum(t.words_tokens for t in past[forgotten:unseen]) > room:
         if unseen < len(past) - 1:
@@ -160,6 +160,11 @@ def _left_out(config: WeGenConfig, tokenizer: Tokenizer, past: Sequence[_Past], 
         else:
             break  # nothing more may go; whoever reserves the room says what is too long
     return unseen, forgotten
+
+
+def _out_of_view(config: WeGenConfig, past: Sequence[_Past]) -> int:
+    """How many of the oldest turns are read without their pictures, however much room there is."""
+    return 0 if config.turns_in_view is None else max(0, len(past) - config.turns_in_view)
 
 
 def _past(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, number: int, pictures: bool) -> Prompt:
@@ -267,18 +272,19 @@ def ask_prompt(config: WeGenConfig, tokenizer: Tokenizer, question: str, referen
 def memory_note(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, instruction: str, references: References) -> str:
     """What the next turn's reply has to say of what the model no longer knows.
 
-    It is said once, in the turn in which the first pictures or words leave; empty in all others.
+    It is said once, in the turn in which the first pictures or words leave for lack of room; empty in all others. That
+    a checkpoint looks back at a few turns only (`turns_in_view`) is its way with every chat, and not said.
     """
     number = len(chat)
     shown = references_at(chat, number, references)
     asked = opening(config, tokenizer, _begins(chat, number), instruction, shown)
     past = _all_past(config, tokenizer, chat)
     unseen, forgotten = _left_out(config, tokenizer, past, asked)
-    if not unseen:
+    if unseen == _out_of_view(config, past) and not forgotten:
         return ""
     unseen_before, forgotten_before = _left_out(config, tokenizer, past[:-1], asked)
     if forgotten and not forgotten_before:
         return f"{OUTGROWN}: I no longer know what was said in its oldest turns, nor see their pictures."
-    if not unseen_before:
+    if not forgotten and unseen_before == _out_of_view(config, past[:-1]):
         return f"{OUTGROWN}: I no longer see its oldest pictures, but still know what was said."
     return ""

@@ -244,6 +244,14 @@ def test_what_a_chat_has_outgrown_is_said_once(length, expected):
     assert said == expected
 
 
+@pytest.mark.parametrize(("length", "expected"), [(2048, []), (1000, []), (320, ["words"])])
+def test_a_short_look_back_is_no_matter_of_room(length, expected):
+    """Of the newest picture alone, which always has room."""
+    config = dataclasses.replace(with_context(length), turns_in_view=1)
+    notes = [memory_note(config, TOKENIZER, long_chat(turns), "more", NO_REFERENCES) for turns in range(12)]
+    assert ["words" if "what was said in its oldest" in note else "pictures" for note in notes if note] == expected
+
+
 def test_no_more_turns_are_in_view_than_the_model_can_look_back_at():
     chat, config = long_chat(6), dataclasses.replace(with_context(2048), turns_in_view=2)
     asked = user_turn(config, TOKENIZER, "edit", "more", [])
