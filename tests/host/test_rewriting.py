@@ -42,7 +42,7 @@ def test_rewrites_do_not_change_when_more_are_asked_for(client):
 
 
 def test_the_model_says_in_its_own_words_what_it_cannot_draw(client):
-    result = client.run(nano(generate(instruction="a dragon", rewrite=True, creativity=0.0)))
+    result = client.run(nano(generate(instruction="a dog", rewrite=True, creativity=0.0)))
     assert result.status == "error" and "i cannot draw that. i can draw" in result.errors[0].message
 
 
