@@ -28,7 +28,7 @@ REFINEMENTS = (
     ("could you make it night?", (0.0, 0.0, 1.0, 1.0)),
     ("i'd like a big yellow moon at the top", (0.0, 0.0, 1.0, 0.35)),
     ("please paint the house blue", (0.0, 0.3, 0.5, 1.0)),
-    ("no more cloud", (0.0, 0.0, 1.0, 1.0)),
+    ("could you take the cloud out?", (0.0, 0.0, 1.0, 1.0)),
 )
 QUESTION = "which colour does the house have?"
 
