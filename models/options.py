@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 CREATIVITY = 0.95
-"""Of a first turn: with less, only what begins with likely words comes up, on half of all grounds."""
+"""Of a first turn. At 0.8 the unlikely tail was cut so early that some grounds and skies never came up."""
 REFINE_CREATIVITY = 0.0
 """Of a refinement: the likeliest words, so that all pictures of a batch follow the same ones."""
 

@@ -44,7 +44,7 @@ PRACTISED = (
 PRACTICE = 0.3
 """Share of the orders that have one of them, where the picture allows it."""
 DECLINED_WEIGHTS = {"colour": 5, "replace": 3, "deed": 2.5, "absent": 3, "ground": 2, "full": 4, "add": 2, "place": 2}
-"""What is learned slowest of all that is declined; the rest weighs 1."""
+"""How often what is declined is practised: what is learned slowest more often. What is not named weighs 1."""
 MOST_DECLINED = 4  # in one chat
 FOLLOWED = 0.4
 """Share of the wishes and orders between those that are declined that can be followed."""
@@ -207,7 +207,7 @@ def chat(rng: Random) -> Sample:
             break
         edits: tuple[Edit, ...] = ()
         if _in_own_words(rng):
-            said = _order(story, rng)
+            said = _practised_order(story, rng)
             request, story = said.text, story.then(said)
         else:
             edits = storybook.sample_edits(scene, rng, rng.choice((1, 1, 1, MOST_CHANGES)))
@@ -230,7 +230,7 @@ def revise(rng: Random) -> Sample:
         scene = replace(scene, things=tuple(sorted(scene.things, key=lambda thing: (thing.row, thing.column))))
     story, parts, orders = Story((scene,)), _beginning(scene, rng, form), []
     for _ in range(rng.choice((1, 1, 2, MOST_TURNS))):
-        said = _order(story, rng)
+        said = _practised_order(story, rng)
         story = story.then(said)
         orders.append({"intent": said.intent, "text": said.text})
         parts += _user(said.text) + _assistant(storybook.full_caption(story.now), story.now)
@@ -238,7 +238,7 @@ def revise(rng: Random) -> Sample:
     return Sample("revise", tuple(parts), record)
 
 
-def _order(story: Story, rng: Random) -> Order:
+def _practised_order(story: Story, rng: Random) -> Order:
     """An order in people's own words; those that are learned slowest come more often than people say them."""
     if rng.random() < PRACTICE:
         try:
@@ -277,9 +277,7 @@ def outside(rng: Random) -> Sample:
 
 
 def _declined(scene: Scene, rng: Random) -> language.Declined:
-    kinds = [kind for kind in language.DECLINED if kind != "full" or len(scene.things) == MOST_THINGS]
-    [kind] = rng.choices(kinds, [DECLINED_WEIGHTS.get(kind, 1) for kind in kinds])
-    return language.sample_declined(scene, rng, kind=kind)
+    return language.sample_declined(scene, rng, weights=DECLINED_WEIGHTS)
 
 
 def _followed(scene: Scene, wished: bool, rng: Random) -> list[Part]:
@@ -287,7 +285,7 @@ def _followed(scene: Scene, wished: bool, rng: Random) -> list[Part]:
     if wished:
         wish = language.sample_wish(rng)
         return [*_user(wish.text), *_assistant(storybook.full_caption(wish.scene)), Forgotten("assistant", True)]
-    said = _order(Story((scene,)), rng)
+    said = _practised_order(Story((scene,)), rng)
     return [*_user(said.text), *_assistant(storybook.full_caption(said.after)), Forgotten("assistant", True)]
 
 

@@ -1,6 +1,6 @@
 """People's own words for everything that can be wished, ordered and asked: frames by hand, a fifth of them held out."""
 
-from .declining import ASKED, DECLINED, ORDERED, TASK_OF, UNKNOWN_ANSWER, WISHED, Declined, is_plain, sample_declined
+from .declining import ASKED, ORDERED, TASK_OF, UNKNOWN_ANSWER, WISHED, Declined, is_plain, sample_declined
 from .frames import HELD_OUT, PARTS, TRAINED, is_held_out
 from .guiding import sample_conditioned, sample_restored
 from .orders import INTENTS, SEVERAL, Order, Story, sample_order
@@ -10,7 +10,6 @@ from .wishing import LEVELS, OwnWish, sample_wish
 
 __all__ = [
     "ASKED",
-    "DECLINED",
     "HELD_OUT",
     "INTENTS",
     "LEVELS",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from types import MappingProxyType
 
 from ..catalogue import COLOURS, KINDS
 from ..naming import Mention
@@ -39,11 +40,12 @@ UNKNOWN_ANSWER = f"{UNKNOWN_PICTURE} {CAN_DRAW}"
 WISHED, ORDERED, ASKED = "wished", "ordered", "asked"
 #: the template of what is said there
 TASK_OF = {WISHED: "rewrite", ORDERED: "edit_rewrite", ASKED: "ask"}
-DECLINED = (
-    "thing", "things", "place", "wish", "foreign", "nonsense", "talk", "can",
-    "add", "deed", "absent", "replace", "colour", "ground", "question", "full",
-)  # fmt: skip
-WEIGHTS = (3, 1, 1, 1.2, 1.5, 1, 1, 0.3, 1.4, 1, 1.4, 0.7, 1, 0.6, 0.8, 1.5)
+WEIGHTS: Mapping[str, float] = MappingProxyType({
+    "thing": 3, "things": 1, "place": 1, "wish": 1.2, "foreign": 1.5, "nonsense": 1, "talk": 1, "can": 0.3,
+    "add": 1.4, "deed": 1, "absent": 1.4, "replace": 0.7, "colour": 1, "ground": 0.6, "question": 0.8, "full": 1.5,
+})  # fmt: skip
+"""What is declined, and how often people say it."""
+DECLINED = tuple(WEIGHTS)
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,21 @@ def seen(scene: Scene) -> str:
     return f"{NOT_THERE} i see {things}."
 
 
-def sample_declined(scene: Scene, rng: Random, part: str = TRAINED, kind: str | None = None) -> Declined:
-    """Something outside the world; `scene` is the picture that orders and questions are about."""
+def sample_declined(
+    scene: Scene,
+    rng: Random,
+    part: str = TRAINED,
+    kind: str | None = None,
+    weights: Mapping[str, float] = WEIGHTS,
+) -> Declined:
+    """Something outside the world; `scene` is the picture that orders and questions are about.
+
+    `weights` say how often each kind comes where none is given; what they do not name weighs 1.
+    """
     if kind is None:
         full = len(scene.things) == MOST_THINGS
-        possible = [(name, weight) for name, weight in zip(DECLINED, WEIGHTS, strict=True) if full or name != "full"]
-        kind = rng.choices([name for name, _ in possible], [weight for _, weight in possible])[0]
+        possible = [name for name in DECLINED if full or name != "full"]
+        kind = rng.choices(possible, [weights.get(name, 1) for name in possible])[0]
     where, text, answer = _declined(scene, rng, part, kind)
     foreign = kind in ("foreign", "nonsense")
     return Declined(kind, where, text if foreign and rng.random() < 0.7 else uttered(text, rng), answer)
