@@ -26,24 +26,32 @@ MOST_CHAT_TURNS = 8  # of a chat that has lost its pictures
 QUESTIONS = (6, 14)  # fewest and most about one picture
 TWINS = 0.5
 """Share of the pages asked about that must show two of a kind. Of all pages too few do to learn to count them."""
-TOPIC_WEIGHTS = {topic: 3 for topic in ("where", "how_many", "is_there", "colour")}
-"""Those that make a model look for one thing need more practice than those about the whole page, which weigh 1."""
+TOPIC_WEIGHTS = {"where": 3, "how_many": 3, "is_there": 3, "colour": 3, "relation": 5, "what": 2, "size": 2, "sky": 1.5}
+"""Those that make a model look for one thing need more practice than those about the whole page; the rest weigh 1."""
 
 
 MOST_DAMAGE = 0.7  # strength of what a picture that is to be restored has suffered
 MOST_HIDDEN = 0.6  # share of a thing that a missing square hides
+DAMAGE_WEIGHTS = {"grey": 3}
+"""How often each damage is practised: colours are harder to tell from grey than all else. The rest weigh 1."""
 
 OWN_WORDS = 0.75
 """Share of what people say that is in their own words; the rest is in those of the storybook's grammar."""
 IN_EDIT_BOX = 0.15
 """Share of the pages whose questions are put where an order is expected."""
 PRACTISED = (
-    "relative", "remove all", "only", "swap", "pose", "other colour", "bigger", "smaller", "vertical", "remove",
+    "relative", "relative", "smaller", "bigger", "pose", "colour", "other colour", "replace", "swap", "vertical",
+    "remove", "remove all", "only", "several",
 )  # fmt: skip
 """Intents that are learned slowest."""
-PRACTICE = 0.3
+PRACTICE = 0.4
 """Share of the orders that have one of them, where the picture allows it."""
-DECLINED_WEIGHTS = {"colour": 5, "replace": 3, "deed": 2.5, "absent": 3, "ground": 2, "full": 4, "add": 2, "place": 2}
+MISTAKEN = 0.12
+"""Share of the turns of a chat that are answered wrong, which is not learned: the next order is about what is there."""
+DECLINED_WEIGHTS = {
+    "colour": 5, "replace": 3, "deed": 2.5, "absent": 3, "ground": 3, "full": 4, "add": 2, "place": 4, "can": 2,
+    "wish": 1.5,
+}  # fmt: skip
 """How often what is declined is practised: what is learned slowest more often. What is not named weighs 1."""
 MOST_DECLINED = 4  # in one chat
 FOLLOWED = 0.4
@@ -198,18 +206,22 @@ def chat(rng: Random) -> Sample:
     turns = rng.randint(2, MOST_CHAT_TURNS)
     seen_from = turns - rng.choice((0, 0, 0, 1, 2))
     parts, scenes, asked = [], [], []
-    request = storybook.full_caption(scene, rng, shuffle=False)
+    request, mistaken = storybook.full_caption(scene, rng, shuffle=False), False
     for number in range(turns):
         shown = _assistant(scene) if number >= seen_from else [Forgotten("assistant", True)]
-        parts += _user(request) + _assistant(storybook.full_caption(scene)) + shown
+        answer = [*_assistant(storybook.full_caption(scene)), *shown]
+        parts += [*_user(request), *(replace(part, target=not mistaken) for part in answer)]
         scenes.append(scene.to_json())
         if number == turns - 1:
             break
         edits: tuple[Edit, ...] = ()
         if _in_own_words(rng):
             said = _practised_order(story, rng)
-            request, story = said.text, story.then(said)
+            request = said.text
+            mistaken = rng.random() < MISTAKEN and number < turns - 2
+            story = story.then(_misunderstood(said, story, rng) if mistaken else said)
         else:
+            mistaken = False
             edits = storybook.sample_edits(scene, rng, rng.choice((1, 1, 1, MOST_CHANGES)))
             after = storybook.apply(scene, edits)
             request = order(scene, edits, rng)
@@ -220,6 +232,12 @@ def chat(rng: Random) -> Sample:
         asked.insert(0, storybook.change_question(before, edits, rng))
     record = {"scenes": scenes, "questions": [vars(item) for item in asked]}
     return Sample("chat", tuple(parts + _asked(asked)), record)
+
+
+def _misunderstood(said: Order, story: Story, rng: Random) -> Order:
+    """The same order, followed as another one, or not at all."""
+    other = rng.random() < 0.6
+    return replace(said, after=language.sample_order(story, rng).after if other else said.before, last=None)
 
 
 def revise(rng: Random) -> Sample:
@@ -314,7 +332,7 @@ def condition(rng: Random) -> Sample:
 
 def restore(rng: Random) -> Sample:
     """A picture that has suffered, and the picture as it was."""
-    name = rng.choice(DEGRADATIONS)
+    [name] = rng.choices(DEGRADATIONS, [DAMAGE_WEIGHTS.get(name, 1) for name in DEGRADATIONS])
     scene = storybook.sample_scene(rng).canonical()
     worn = damaged(scene, name, rng)
     text = language.sample_restored(name, rng)

@@ -17,7 +17,7 @@ from .typing import uttered
 from .words import KIND_WORDS, RELATIONS, bare_noun, indefinite, setting, several, usual, with_article
 
 LEVELS = ("anything", "setting", "quiet", "busy", "kinds", "some", "most", "everything", "group", "without", "related")
-WEIGHTS = (0.5, 1, 0.4, 0.4, 2, 2, 2, 0.5, 1, 0.8, 1.2)
+WEIGHTS = (0.5, 1, 0.4, 0.4, 2, 2, 2, 0.5, 1, 1.6, 1.4)
 _CHANCES = {"kinds": 0.0, "some": 0.4, "most": 0.8, "everything": 1.0}
 
 
