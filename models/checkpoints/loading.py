@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..network import few_rows
+from ..network import cpu_layers
 from ..network.agent import Agent
 from ..network.configuration import WeGenConfig
 from ..network.decoder import empty_decoder
@@ -22,13 +22,12 @@ def load_wegen(checkpoint: Checkpoint, device: str | torch.device, dtype: torch.
     config, device = checkpoint.config, torch.device(device)
     on_cpu = device.type == "cpu" and dtype == torch.float32
     with torch.device("meta"):
-        vision_encoder, agent = VisionEncoder(config.vision), Agent(config, few_rows if on_cpu else nn)
-    agent = fill(agent, checkpoint.language_model, device, dtype)
+        vision_encoder, agent = VisionEncoder(config.vision), Agent(config, cpu_layers if on_cpu else nn)
     return WeGen(
         config=config,
         tokenizer=checkpoint.tokenizer,
         vision_encoder=fill(vision_encoder, checkpoint.vision_encoder, device, dtype),
-        agent=few_rows.join(agent) if on_cpu else agent,
+        agent=fill(agent, checkpoint.language_model, device, dtype),
         device=device,
         dtype=dtype,
         prefixes=PrefixCache(),
@@ -50,15 +49,21 @@ def fill(module: nn.Module, part: Part, device: torch.device, dtype: torch.dtype
     """
     part.check(module)
     if part.quantised and device.type == "cpu" and fast_on_cpu():
-        return _fill_quantised(module, part, dtype)
+        _fill_quantised(module, part, dtype)
+    else:
+        _fill_exact(module, part, device, dtype)
+    module.eval().requires_grad_(False)
+    return cpu_layers.prepare(module) if device.type == "cpu" and dtype == torch.float32 else module
+
+
+def _fill_exact(module: nn.Module, part: Part, device: torch.device, dtype: torch.dtype) -> None:
     # Assigned tensor by tensor: beside the finished module only one tensor of the file is in memory at a time.
     # Where a file is mapped, a tensor of the right type is copied too, so that nothing keeps pointing into it.
     state = {key: part[key].to(device, dtype, copy=part.stored[key].mapped) for key in part}
     module.load_state_dict(state, assign=True)
-    return module.eval().requires_grad_(False)
 
 
-def _fill_quantised(module: nn.Module, part: Part, dtype: torch.dtype) -> nn.Module:
+def _fill_quantised(module: nn.Module, part: Part, dtype: torch.dtype) -> None:
     state = {}
     for key in part:
         entry, name = part.stored[key], key.removesuffix(".weight")
@@ -74,4 +79,3 @@ def _fill_quantised(module: nn.Module, part: Part, dtype: torch.dtype) -> nn.Mod
         setattr(module.get_submodule(parent), child, layer)
     left = module.state_dict()
     module.load_state_dict({key: value for key, value in state.items() if key in left}, assign=True)
-    return module.eval().requires_grad_(False)

@@ -27,7 +27,7 @@ from ..checkpoints.whole_numbers import fast_on_cpu
 from ..engine import TurnRequest, draft_pictures
 from ..errors import WeGenError
 from ..media.plots import promise_plot
-from ..network import few_rows
+from ..network import cpu_layers
 from ..network.agent import Agent
 from ..network.configuration import LanguageConfig, WeGenConfig
 from ..network.prefixes import PrefixCache
@@ -138,7 +138,7 @@ def random_wegen(size: str, vocab_size: int | None = None) -> WeGen:
     config = WeGenConfig(bundled.config.vision, language, bundled.config.unet, bundled.config.vae)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        agent = few_rows.join(Agent(config, few_rows).eval().requires_grad_(False))
+        agent = cpu_layers.prepare(Agent(config, cpu_layers).eval().requires_grad_(False))
     with torch.device("meta"):
         vision_encoder = VisionEncoder(config.vision)
     return WeGen(config, bundled.tokenizer, vision_encoder, agent, torch.device("cpu"), torch.float32)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,10 +14,6 @@ from ..errors import WeGenError
 
 LEAST_TOP_P = 0.15
 """Of the creativity scale: keeps the likeliest word alone nearly everywhere."""
-
-
-LIKELY = (2.0**-10, 2.0**-20, 0.0)
-"""How likely words are that the next one is looked for among, as a share of the likeliest: more only where needed."""
 
 
 @dataclass(frozen=True)
@@ -78,28 +75,14 @@ class TextSampling:
         # Counted from the likeliest word, so that no temperature is too small to divide by.
         exact = logits.to(torch.float64, copy=True)
         probabilities = exact.sub_(exact.amax()).div_(self.temperature).softmax(-1)
-        # Sorting 64 rows of 32,330 words took as long as a step of a large language model. The likely ones are as well
-        # sorted without the others, words that are equally likely too, as long as no other word is asked for.
-        for least in LIKELY:
-            words = (probabilities >= least * probabilities.amax()).nonzero()[:, 0]
-            found, order = probabilities[words].sort(descending=True, stable=True)
-            place = self._place(found, probabilities, draw)
-            if place is not None:
-                break
-        return int(words[order[place]])
-
-    def _place(self, found: Tensor, probabilities: Tensor, draw: float) -> int | None:
-        """Which of the likeliest words, in order, is chosen; None where it may be one of those that are not there."""
-        whole = len(found) == len(probabilities)
-        reached = found.cumsum(-1)
-        last = int((reached - found < self.top_p).sum()) - 1
-        if self.top_p < 1 and not whole and last == len(found) - 1:
-            return None
-        cut = reached[last] if self.top_p < 1 or whole else probabilities.sum()
-        place = int(torch.searchsorted(reached, draw * cut, right=True))
-        if place > last and not whole and self.top_p == 1:
-            return None
-        return min(place, last)
+        # Only their sizes are sorted, which NumPy does twenty times as fast as sorting words along with them.
+        ordered = torch.from_numpy(np.sort(probabilities.numpy())[::-1].copy())
+        reached = ordered.cumsum(-1)
+        last = int((reached - ordered < self.top_p).sum()) - 1
+        place = min(int(torch.searchsorted(reached, draw * reached[last], right=True)), last)
+        # Of words that are equally likely, the first comes first.
+        number = place - int((ordered[:place] > ordered[place]).sum())
+        return int((probabilities == ordered[place]).nonzero()[number])
 
 
 def seeded(seed: int, index: int = 0) -> torch.Generator:

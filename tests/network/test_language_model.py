@@ -1,12 +1,8 @@
 """The language model: a cache changes nothing, whatever the rows' lengths and the number of heads."""
 
-import copy
-
 import pytest
 import torch
-import torch.nn.functional as F
 from comfyui_wegen.models.errors import WeGenError
-from comfyui_wegen.models.network import few_rows
 from comfyui_wegen.models.network.configuration import LanguageConfig
 from comfyui_wegen.models.network.language_model import LanguageModel
 
@@ -128,55 +124,3 @@ def test_layers_come_from_the_injected_operations():
 
     LanguageModel(LanguageConfig(vocab_size=5, width=8, mlp_width=8, layers=1, heads=2, kv_heads=2), Operations)
     assert len(made) == 4 + 3 + 1
-
-
-@pytest.mark.parametrize("rows", [1, 2, 4, 5, 8, 16, 17])
-@pytest.mark.parametrize("width", [32, 600, 1024, 2816, 5000])
-@pytest.mark.parametrize("height", [20, 500, 512])
-def test_few_rows_are_multiplied_as_any(rows, width, height):
-    layer = few_rows.Linear(width, height, bias=False).requires_grad_(False)
-    x = torch.randn(rows, 1, width, generator=torch.Generator().manual_seed(rows))
-    found = layer(x)
-    assert found.shape == (rows, 1, height)
-    torch.testing.assert_close(found, F.linear(x, layer.weight))
-    strided = torch.randn(width, rows, generator=torch.Generator().manual_seed(rows)).t()
-    torch.testing.assert_close(layer(strided), F.linear(strided, layer.weight))
-
-
-def test_norms_are_computed_as_any():
-    norm = few_rows.RMSNorm(48, eps=1e-5).requires_grad_(False)
-    norm.weight.copy_(torch.linspace(-2, 2, 48))
-    for x in (torch.randn(3, 5, 48), torch.zeros(1, 1, 48), torch.full((1, 48), 1e4)):
-        torch.testing.assert_close(norm(x), F.rms_norm(x, (48,), norm.weight, 1e-5))
-
-
-def joined():
-    model = LanguageModel(LanguageConfig(50, 32, 48, 2, 4, 2, context_length=64), few_rows).eval().requires_grad_(False)
-    whole = {key: value.clone() for key, value in model.state_dict().items()}
-    return few_rows.join(model), whole
-
-
-def test_layers_with_one_input_are_one_product_and_keep_their_weights():
-    model, whole = joined()
-    assert {key: value.shape for key, value in model.state_dict().items()} == {k: v.shape for k, v in whole.items()}
-    assert all(torch.equal(value, whole[key]) for key, value in model.state_dict().items())
-    plain = LanguageModel(model.config).requires_grad_(False)
-    plain.load_state_dict(whole)
-    for batch, tokens in ((1, 1), (2, 1), (2, 9)):
-        x = embeddings(batch, tokens)
-        torch.testing.assert_close(model(x), plain(x))
-
-
-def test_what_is_put_into_joined_layers_counts():
-    model, whole = joined()
-    plain = LanguageModel(model.config).requires_grad_(False)
-    changed = {key: value * 1.5 if "k_proj" in key or "up_proj" in key else value for key, value in whole.items()}
-    plain.load_state_dict(changed)
-    x = embeddings(1, 1)
-    for key, value in changed.items():  # in place, as a LoRA is added
-        model.get_parameter(key).copy_(value)
-    torch.testing.assert_close(model(x), plain(x))
-    model.load_state_dict(whole, assign=True)  # and as others in their place
-    plain.load_state_dict(whole)
-    torch.testing.assert_close(model(x), plain(x))
-    torch.testing.assert_close(copy.deepcopy(model)(x), plain(x))
