@@ -702,7 +702,7 @@ def _paint(items: Sequence[_Item], painter: Painter) -> None:
             # Pictures of one turn begin with the same picture, which is then encoded only once.
             places = {id(item.turn): item for item in some} if len({item.view for item in some}) == 1 else {}
             shown = list(places.values()) if len(places) == 1 else some
-            before = torch.stack([take(item.turn.before.picture[..., :3], item.view) for item in shown])
+            before = torch.stack([take(_colours(item.turn.before.picture), item.view) for item in shown])
             masks = [take_mask(item.change, item.view) for item in some if item.change is not None]
             change = torch.stack(masks) if masks else None
         features = torch.stack([item.draft.features for item in some])
@@ -763,7 +763,7 @@ def _composite(item: _Item) -> Tensor:
         return item.turn.before.picture
     if not item.is_edit:
         return item.painted
-    before, painted, settings = item.turn.before.picture[..., :3], item.painted, item.settings
+    before, painted, settings = _colours(item.turn.before.picture), item.painted, item.settings
     if settings.align and item.change is not None:
         motion = estimate(take(before, item.view), painted, take_mask(item.change, item.view))
         painted = undo(painted, motion)
@@ -771,6 +771,11 @@ def _composite(item: _Item) -> Tensor:
             item.notes.append(motion.reason)
     feather = 0.0 if item.turn.allowed is None else round(min(item.turn.size) * FEATHERED_SHARE)
     return put_back(before, painted, item.view, item.change, feather, settings.match_tone)
+
+
+def _colours(picture: Tensor) -> Tensor:
+    """`[H, W, 3]`, the picture itself where that is what it is: what is known of it stays known."""
+    return picture if picture.shape[-1] == 3 else picture[..., :3]
 
 
 def _unchanged(item: _Item, parts: Parts) -> Answer:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import WeGenError
+from ..media.images import changed_in
 from .composite import match_tone, paste, with_channels
 from .masks import bounding_box, feathered, reflected
 
@@ -140,7 +141,8 @@ def put_back(
     if area is not None:
         shown = picture[crop.box][area]
         shown.copy_(paste(shown, after[area], feathered(part, feather)[area]))
-    return picture
+    changed = slice(0, 0) if area is None else slice(crop.top + area[0].start, crop.top + area[0].stop)
+    return changed_in(picture, before, changed)
 
 
 def _with_context(

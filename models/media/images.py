@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from einops import rearrange
 from PIL import Image, ImageCms, ImageOps
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..errors import WeGenError
 
@@ -23,6 +25,22 @@ _TALL = 100
 rounds in between. Features are to be those of the published transform, so rows come first here. Only pictures that are
 more than so many times as tall as wide are left to Pillow: rows first may take memory without measure."""
 _STRIP = 2**18  # numbers turned to bytes at once: as many as a processor's cache holds
+_LARGE = 2**20
+"""Pixels from which on it is remembered what a picture's rows were resized to."""
+_NONE = slice(0, 0)
+
+
+class _Rows(NamedTuple):
+    """What the rows of a picture were resized to, or are but for some that have to be resized anew."""
+
+    version: int
+    """Of the picture: it grows when somebody changes the picture in place."""
+    narrow: np.ndarray
+    """uint8 `[H, width, 3]`."""
+    changed: slice
+
+
+_rows: MutableMapping[Tensor, _Rows] = WeakTensorKeyDictionary()
 
 
 def read_picture(path: str | Path) -> Image.Image:
@@ -170,15 +188,44 @@ def _narrow(picture: Image.Image | Tensor, width: int) -> Image.Image:
     if not isinstance(picture, Tensor):
         picture = flatten_alpha(picture)
         return picture if picture.height > _TALL * picture.width else _resized(picture, width, picture.height)
-    check_picture(picture)
-    if len(picture) > _TALL * picture.shape[1]:
-        return to_pil(picture)
+    known = _known(picture, width)
+    if known is None:
+        check_picture(picture)
+        if len(picture) > _TALL * picture.shape[1]:
+            return to_pil(picture)
+        narrow, changed = np.empty((len(picture), width, 3), np.uint8), slice(0, len(picture))
+    else:
+        narrow, changed = known.narrow.copy(), known.changed
+        if changed != _NONE:
+            check_picture(picture[changed])
     # What Pillow makes of the whole, to the byte, in half the time where it is large: each row is resized by itself,
     # while it is in the cache.
-    narrow = Image.new("RGB", (width, len(picture)))
-    for top, strip in _strips(picture):
-        narrow.paste(_resized(_rgb(strip), width, len(strip)), (0, top))
-    return narrow
+    for top, strip in _strips(picture[changed]):
+        place = changed.start + top
+        narrow[place : place + len(strip)] = np.asarray(_resized(_rgb(strip), width, len(strip)))
+    if known is not None or picture.shape[0] * picture.shape[1] >= _LARGE:
+        _remember(picture, narrow, _NONE)
+    return Image.fromarray(narrow)
+
+
+def _known(picture: Tensor, width: int) -> _Rows | None:
+    found = _rows.get(picture)
+    return found if found and found.version == picture._version and found.narrow.shape[1] == width else None
+
+
+def _remember(picture: Tensor, narrow: np.ndarray, changed: slice) -> None:
+    if not picture.is_inference():  # such a picture does not count its changes
+        _rows[picture] = _Rows(picture._version, narrow, changed)
+
+
+def changed_in(picture: Tensor, before: Tensor, rows: slice) -> Tensor:
+    """The picture, which differs from another one of its size in these rows alone: the others are not read again."""
+    found = _rows.get(before)
+    if found and found.version == before._version:
+        both = [one for one in (rows, found.changed) if one != _NONE]
+        changed = slice(min(one.start for one in both), max(one.stop for one in both)) if both else _NONE
+        _remember(picture, found.narrow, changed)
+    return picture
 
 
 def _resized(picture: Image.Image, width: int, height: int) -> Image.Image:

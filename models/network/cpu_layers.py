@@ -25,6 +25,8 @@ TALL = 32
 """Rows of the matrix that are multiplied together."""
 TYPICAL = 16
 """Rows that the copies of weights are made for; they serve any number."""
+SMALL = 2**18
+"""Multiplications up to which the usual call is the fastest: in the others a part of the time is none of theirs."""
 MOST_PACKED = 2**31
 """Bytes of a model's weights up to which they are copied: a larger one would not fit beside its copy everywhere."""
 
@@ -42,10 +44,8 @@ class Linear(nn.Linear):
     """The copy, and what it was made of."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._usual(x) if _is_trained(x, self.weight) else _product(x, self.weight, self.bias, (self,))
-
-    def _usual(self, x: Tensor) -> Tensor:
-        return super().forward(x)
+        weight: Tensor = self.weight
+        return super().forward(x) if _is_trained(x, weight) else _product(x, weight, self.bias, (self,))
 
     def __getstate__(self) -> Mapping[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "_packed"}
@@ -71,8 +71,10 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None, layers: Sequence[Li
     """`[..., K]` times the transposed `[N, K]` of these layers -> `[..., N]`."""
     height, width = weight.shape
     rows = x.numel() // width
+    if rows * height * width <= SMALL or weight.dtype != torch.float32 or x.dtype != torch.float32:
+        return nn.functional.linear(x, weight, bias)
     flat = x.reshape(rows, width).contiguous()
-    if rows and layers[0].packs and weight.dtype == x.dtype == torch.float32 and _can_pack():
+    if layers[0].packs and _can_pack():
         product = _multiply(flat, layers[0].packed(weight, layers), bias)
     elif rows == 1 and bias is None and width <= NEAREST and height >= TALL and torch.backends.mkl.is_available():
         product = _in_pieces(flat, weight)

@@ -1,9 +1,12 @@
 """Pictures on their way in and out, and the published noise levels."""
 
+import gc
+
 import numpy as np
 import pytest
 import torch
 from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.media import images
 from comfyui_wegen.models.media.images import CLIP_MEAN, CLIP_STD, clip_pixels, flatten_alpha, from_pil, to_pil
 from comfyui_wegen.models.network.configuration import ScheduleConfig
 from comfyui_wegen.models.painting.schedule import published_sigmas, published_timesteps, start_noise_scale
@@ -87,3 +90,69 @@ def test_the_schedule_is_that_of_diffusers(steps):
 def test_steps_that_the_schedule_cannot_do(steps):
     with pytest.raises(WeGenError, match="give 1 to 999"):
         published_timesteps(ScheduleConfig(), steps)
+
+
+@pytest.fixture
+def large_ones(monkeypatch):
+    """All pictures are taken for large ones, of which it is remembered what was read."""
+    monkeypatch.setattr(images, "_LARGE", 0)
+
+
+def read_anew(picture):
+    return images.clip_pixels(picture.clone(), 16)
+
+
+def changed_copy(before, rows):
+    after = before.clone()
+    after[rows] = torch.rand(after[rows].shape)
+    return after
+
+
+@pytest.mark.parametrize("rows", [slice(0, 0), slice(0, 7), slice(30, 31), slice(90, 100), slice(0, 100)], ids=str)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_what_stayed_is_not_read_again(large_ones, monkeypatch, rows, channels):
+    before = torch.rand(100, 60, channels)
+    images.clip_pixels(before, 16)
+    read = []
+    monkeypatch.setattr(images, "_strips", lambda part, strips=images._strips: read.append(len(part)) or strips(part))
+    after = images.changed_in(changed_copy(before, rows), before, rows)
+    found = images.clip_pixels(after, 16)
+    assert read == [rows.stop - rows.start]
+    assert torch.equal(found, read_anew(after))
+    assert torch.equal(images.clip_pixels(after, 16), found)
+
+
+def test_changes_of_pictures_that_nobody_read_in_between_add_up(large_ones):
+    first = torch.rand(100, 60, 3)
+    images.clip_pixels(first, 16)
+    second = images.changed_in(changed_copy(first, slice(10, 20)), first, slice(10, 20))
+    third = images.changed_in(changed_copy(second, slice(70, 75)), second, slice(70, 75))
+    same = images.changed_in(third.clone(), third, slice(0, 0))
+    assert torch.equal(images.clip_pixels(same, 16), read_anew(third))
+    assert torch.equal(images.clip_pixels(third, 16), read_anew(third))
+    assert torch.equal(images.clip_pixels(second, 16), read_anew(second))
+
+
+def test_what_was_changed_in_place_is_read_again(large_ones):
+    before = torch.rand(100, 60, 3)
+    images.clip_pixels(before, 16)
+    before[:50] = 0
+    assert torch.equal(images.clip_pixels(before, 16), read_anew(before))
+    after = images.changed_in(changed_copy(before, slice(0, 5)), before, slice(0, 5))
+    after[40:] = 1
+    assert torch.equal(images.clip_pixels(after, 16), read_anew(after))
+    assert torch.equal(images.clip_pixels(before, 24), images.clip_pixels(before.clone(), 24))
+
+
+def test_nothing_is_remembered_of_pictures_that_are_gone(large_ones):
+    before = len(images._rows)
+    picture = torch.rand(10, 10, 3)
+    images.clip_pixels(picture, 16)
+    assert len(images._rows) == before + 1
+    del picture
+    gc.collect()
+    assert len(images._rows) == before
+    with torch.inference_mode():  # which keeps no count of changes
+        inference = torch.rand(10, 10, 3)
+    images.clip_pixels(inference, 16)
+    assert len(images._rows) == before

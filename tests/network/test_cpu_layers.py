@@ -17,7 +17,8 @@ def seeded(*shape, seed=0):
 
 @pytest.fixture(params=["oneDNN", "MKL", "neither"])
 def products(request, monkeypatch):
-    """By which library products are computed."""
+    """By which library products are computed, small ones too."""
+    monkeypatch.setattr(cpu_layers, "SMALL", 0)
     if request.param == "oneDNN" and not cpu_layers._can_pack():
         pytest.skip("this PyTorch has no products of oneDNN")
     monkeypatch.setattr(cpu_layers, "_can_pack", lambda: request.param == "oneDNN")
@@ -133,5 +134,6 @@ def test_layers_of_any_model_are_prepared_on_the_same_memory(products):
 def test_what_has_no_room_for_copies_is_not_copied(monkeypatch):
     monkeypatch.setattr(cpu_layers, "MOST_PACKED", 4 * 8 * 40 - 1)
     layer = cpu_layers.prepare(nn.Sequential(nn.Linear(8, 40)).requires_grad_(False))[0]
+    monkeypatch.setattr(cpu_layers, "SMALL", 0)
     torch.testing.assert_close(layer(seeded(3, 8)), F.linear(seeded(3, 8), layer.weight, layer.bias))
     assert layer._packed is None
