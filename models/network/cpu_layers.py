@@ -25,8 +25,10 @@ TALL = 32
 """Rows of the matrix that are multiplied together."""
 TYPICAL = 16
 """Rows that the copies of weights are made for; they serve any number."""
+LIGHT = 2**20
+"""Numbers of a matrix up to which one row is best multiplied in pieces."""
 SMALL = 2**18
-"""Multiplications up to which the usual call is the fastest: in the others a part of the time is none of theirs."""
+"""Multiplications up to which the usual call is the fastest: in oneDNN's a part of the time is none of theirs."""
 MOST_PACKED = 2**31
 """Bytes of a model's weights up to which they are copied: a larger one would not fit beside its copy everywhere."""
 
@@ -71,13 +73,15 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None, layers: Sequence[Li
     """`[..., K]` times the transposed `[N, K]` of these layers -> `[..., N]`."""
     height, width = weight.shape
     rows = x.numel() // width
-    if rows * height * width <= SMALL or weight.dtype != torch.float32 or x.dtype != torch.float32:
+    if weight.dtype != torch.float32 or x.dtype != torch.float32:
         return nn.functional.linear(x, weight, bias)
     flat = x.reshape(rows, width).contiguous()
-    if layers[0].packs and _can_pack():
+    packs = bool(rows) and layers[0].packs and _can_pack()
+    mkl = rows in (1, 2) and bias is None and torch.backends.mkl.is_available()
+    if mkl and width <= NEAREST and height >= TALL and (weight.numel() <= LIGHT or not packs):
+        product = _in_pieces(flat, weight) if rows == 1 else torch.mm(weight, flat.t()).t().contiguous()
+    elif packs and rows * weight.numel() > SMALL:
         product = _multiply(flat, layers[0].packed(weight, layers), bias)
-    elif rows == 1 and bias is None and width <= NEAREST and height >= TALL and torch.backends.mkl.is_available():
-        product = _in_pieces(flat, weight)
     else:
         return nn.functional.linear(x, weight, bias)
     return product.view(*x.shape[:-1], height)
