@@ -26,7 +26,7 @@ from .comparison import EVERYTHING, IDENTITY, LOOKS, attribute_hits, holds, proj
 
 TOPICS = ("what", "where", "colour", "how_many", "count")
 TIMED_TURNS = 5
-NAMES = ("one", "two")  # of the references that are combined
+NAMES = ("one", "two", "three")  # of the references that are combined
 
 
 def judge_scene(evaluator: BatchEvaluator) -> Iterator[Case]:
@@ -190,17 +190,29 @@ def stayed(before: Scene, edit: Edit, seen: Named) -> list[bool]:
 
 def two_references(evaluator: BatchEvaluator) -> Iterator[Case]:
     """One object from each of two pictures brought together: both there with their kind, colour and size."""
-    for batch in evaluator.batches("two_references"):
-        plans = [storybook.sample_composition(rng, len(NAMES)) for _, rng in batch]
+    return _brought_together(evaluator, "two_references", 2, "both")
+
+
+def three_references(evaluator: BatchEvaluator) -> Iterator[Case]:
+    """One object from each of three pictures brought together: all there with their kind, colour and size."""
+    return _brought_together(evaluator, "three_references", 3, "all")
+
+
+def _brought_together(evaluator: BatchEvaluator, name: str, count: int, mark: str) -> Iterator[Case]:
+    for batch in evaluator.batches(name):
+        plans = [storybook.sample_composition(rng, count) for _, rng in batch]
         instructions = [mentioning(plan) for plan in plans]
         given = [_references(evaluator, plan) for plan in plans]
         chats = evaluator.take_turns([Chat()] * len(batch), instructions, [number for number, _ in batch], given)
         pictures = [shown(chat) for chat in chats]
         for plan, chat, picture, seen in zip(plans, chats, pictures, evaluator.read(pictures), strict=True):
             kept = [Mention.of(thing) for thing in plan.kept]
+            there = [holds(seen.things, kept, LOOKS)]
+            masked = "masks" if any(plan.cut_out) else "no mask"
             marks = {
-                "two_references/both": [holds(seen.things, kept, LOOKS)],
-                "two_references/pose too": [holds(seen.things, kept, (*LOOKS, "pose"))],
+                f"{name}/{mark}": there,
+                f"{name}/{masked}": there,
+                f"{name}/pose too": [holds(seen.things, kept, (*LOOKS, "pose"))],
             }
             sources = [to_bytes(reference.picture) for reference in chat.last.references]
             yield Case((*sources, picture), chat.last.instruction, in_words(seen), marks)
@@ -213,7 +225,7 @@ def mentioning(plan: Composition) -> str:
 
 def _references(evaluator: BatchEvaluator, plan: Composition) -> References:
     references = References()
-    for name, scene, thing, cut in zip(NAMES, plan.references, plan.chosen, plan.cut_out, strict=True):
+    for name, scene, thing, cut in zip(NAMES, plan.references, plan.chosen, plan.cut_out, strict=False):
         mask = storybook.mask_of(thing) if cut else None
         references = references.add(evaluator.reference(name, storybook.render(scene), mask))
     return references
@@ -274,6 +286,7 @@ BEHAVIOURS: Mapping[str, Callable[[BatchEvaluator], Iterator[Case]]] = MappingPr
         "questions": questions,
         "refine": refine,
         "two_references": two_references,
+        "three_references": three_references,
         "rewriting": rewriting,
     }
 )
