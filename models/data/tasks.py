@@ -149,6 +149,7 @@ def rewrite(rng: Random) -> Sample:
     if _in_own_words(rng):
         wish = language.sample_wish(rng)
         scene = wish.scene
+    scene = storybook.at_home(scene, wish.named, rng)
     parts = _user(wish.text) + _assistant(storybook.full_caption(scene), scene)
     return Sample("rewrite", tuple(parts), {"scene": scene.to_json(), "named": wish.named.to_json()})
 
@@ -302,7 +303,8 @@ def _followed(scene: Scene, wished: bool, rng: Random) -> list[Part]:
     """A wish or an order that is answered in words that a picture would follow; the scene stays as it is."""
     if wished:
         wish = language.sample_wish(rng)
-        return [*_user(wish.text), *_assistant(storybook.full_caption(wish.scene)), Forgotten("assistant", True)]
+        scene = storybook.at_home(wish.scene, wish.named, rng)
+        return [*_user(wish.text), *_assistant(storybook.full_caption(scene)), Forgotten("assistant", True)]
     said = _practised_order(Story((scene,)), rng)
     return [*_user(said.text), *_assistant(storybook.full_caption(said.after)), Forgotten("assistant", True)]
 

@@ -12,7 +12,7 @@ from .naming import Mention, Named, covers, place_name, satisfies
 from .questions import DESCRIBE, TOPICS, Question, change_question, sample_question
 from .references import Addition, Composition, sample_addition, sample_composition
 from .videos import Video, edits_between, sample_video
-from .wishes import LEVELS, Wish, partial_caption, sample_scene_for, sample_wish
+from .wishes import LEVELS, Wish, at_home, partial_caption, sample_scene_for, sample_wish
 from .world import Scene, Thing, sample_scene, sample_thing
 
 
@@ -47,6 +47,7 @@ __all__ = [
     "Video",
     "Wish",
     "apply",
+    "at_home",
     "change_mask",
     "change_question",
     "condition",

@@ -1,8 +1,10 @@
 """Vague wishes at several levels, each with the record of what it names, and scenes that fulfil them."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from random import Random
+from types import MappingProxyType
 
 from .captions import choose, full_caption, noun_phrase, setting_phrase
 from .catalogue import GROUNDS, KINDS, SKIES
@@ -24,6 +26,11 @@ THING_FORMS = (
     "please draw {things}", "show me {things}",
 )  # fmt: skip
 PHRASES = (SURPRISES, MOODS, NIGHTS, MOOD_FORMS, SETTING_FORMS, THING_FORMS)
+
+HOMES: Mapping[str, tuple[float, tuple[str, ...]]] = MappingProxyType(
+    {"boat": (0.9, ("sea",)), "fish": (0.75, ("sea",)), "lighthouse": (0.5, ("sea", "beach"))}
+)
+"""On which grounds one expects a thing, and how often it is there."""
 
 _TRIES = 200
 
@@ -139,6 +146,15 @@ def sample_wish(rng: Random, level: str | None = None) -> tuple[Wish, Scene]:
     scene = sample_scene(rng)
     wish = partial_caption(scene, rng, level)
     return wish, named_first(scene, wish.named)
+
+
+def at_home(scene: Scene, named: Named, rng: Random) -> Scene:
+    """The same scene, where a wish leaves its ground open mostly on the ground on which one expects its things."""
+    for thing in scene.things:
+        share, grounds = HOMES.get(thing.kind, (0.0, GROUNDS))
+        if named.ground is None and rng.random() < share:
+            return replace(scene, ground=rng.choice(grounds))
+    return scene
 
 
 def named_first(scene: Scene, named: Named) -> Scene:
