@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +24,8 @@ from ..bundled import BUNDLED
 from ..errors import WeGenError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..pipeline import Pipeline
     from ..prompting.rewriting import Rewrite
     from ..prompting.text_sampling import TextSampling
@@ -35,8 +38,14 @@ STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SCALE = "creativity/distinct"
 #: what is promised: at least, or for the ratio at most
 THRESHOLDS: Mapping[str, float] = MappingProxyType(
-    {"distinct/with": 14.0, "named/rewrite": 0.99, "named/picture": 0.90, "batch/ratio_16": 3.0}
-)
+    {
+        "distinct/with": 14.0, "named/rewrite": 0.97, "named/picture": 0.90, "entropy/ground": 0.8, "entropy/sky": 0.8,
+        "boats/on water": 0.7, "batch/ratio_16": 3.0,
+    }
+)  # fmt: skip
+BOATS = ("a boat", "draw me a boat", "a red boat", "a big boat by day")
+WATER = "sea"
+"""Wishes whose pictures should show a boat, and on which ground."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +57,15 @@ class Pictures:
         vendi: the Vendi score of their vision features.
         in_words: of everything that the wish names, whether it is in each description.
         in_pictures: the same for each picture, as judged.
+        grounds, skies: of each picture, as judged, where the wish leaves them open.
     """
 
     distinct: int
     vendi: float
     in_words: tuple[bool, ...]
     in_pictures: tuple[bool, ...]
+    grounds: tuple[str | None, ...]
+    skies: tuple[str | None, ...]
 
 
 @dataclass(frozen=True)
@@ -121,6 +133,7 @@ def measure(
     """All numbers; `done` is called after each batch of pictures. Names that begin with "drawn/" are not promised."""
     from ..options import CREATIVITY
     from ..prompting.text_sampling import TextSampling
+    from ..storybook.catalogue import GROUNDS, SKIES
 
     def batches(sampling: TextSampling | None, some: Sequence[Wish] = wishes) -> list[Batch]:
         found = []
@@ -146,6 +159,9 @@ def measure(
         "named/rewrite_with_checks": _share(mark for batch in with_words for mark in batch.checked.in_words),
         "named/picture": _share(mark for batch in with_words for mark in batch.alone.in_pictures),
         "named/picture_with_checks": _share(mark for batch in with_words for mark in batch.checked.in_pictures),
+        "entropy/ground": evenness((one for batch in with_words for one in batch.alone.grounds), GROUNDS),
+        "entropy/sky": evenness((one for batch in with_words for one in batch.alone.skies), SKIES),
+        "boats/on water": boats_on_water(pipeline, default),
         _SCALE: [statistics.mean(batch.alone.distinct for batch in found) for found in scale],
         "batch/ratio_16": many / one,
         "drawn/attempts": statistics.mean(rewrite.attempts for rewrite in rewrites),
@@ -163,10 +179,8 @@ def on_the_scale(cases: int) -> int:
 def draw(pipeline: Pipeline, wish: Wish, sampling: TextSampling | None) -> Batch:
     """The pictures of one wish for all seeds; without sampling it is drawn as it stands."""
     from .. import storybook
-    from ..engine import TurnRequest
     from ..metrics.diversity import compare_features
     from ..prompting.rewriting import ATTEMPTS, rewrite
-    from .batch_evaluator import BatchEvaluator, to_bytes
 
     def written(attempts: int) -> list[Rewrite]:
         return [] if sampling is None else rewrite(pipeline.wegen, wish.text, range(SEEDS), sampling, attempts=attempts)
@@ -179,9 +193,8 @@ def draw(pipeline: Pipeline, wish: Wish, sampling: TextSampling | None) -> Batch
     # Most words are the same in both: only the others are drawn once more.
     other = [number for number in range(SEEDS) if checked[number] != alone[number]]
     seeds, words = (*range(SEEDS), *other), (*alone, *(checked[number] for number in other))
-    painted = pipeline.take_turn(TurnRequest(wish.text, seeds, prompt_override=words)).pictures
-    seen = BatchEvaluator(pipeline).read([to_bytes(picture) for picture in painted])
-    encoded = pipeline.wegen.encode_pictures(list(painted))
+    painted, seen = _painted(pipeline, wish.text, seeds, words)
+    encoded = pipeline.wegen.encode_pictures(painted)
 
     def pictures(rewrites: Sequence[Rewrite], places: Sequence[int]) -> Pictures:
         named = [seen[place] for place in places]
@@ -192,10 +205,41 @@ def draw(pipeline: Pipeline, wish: Wish, sampling: TextSampling | None) -> Batch
             vendi=compare_features(encoded[list(places)]).vendi,
             in_words=tuple(mark for one in said for mark in kept(wish.named, one)),
             in_pictures=tuple(mark for one in named for mark in kept(wish.named, one)),
+            grounds=() if wish.named.ground else tuple(one.ground for one in named),
+            skies=() if wish.named.sky else tuple(one.sky for one in named),
         )
 
     places = [SEEDS + other.index(number) if number in other else number for number in range(SEEDS)]
     return Batch(pictures(first, range(SEEDS)), pictures(preferred, places), tuple(preferred))
+
+
+def boats_on_water(pipeline: Pipeline, sampling: TextSampling) -> float:
+    """Of pictures of boats whose wishes leave the ground open, the share that shows one, on the sea."""
+    from ..prompting.rewriting import rewrite
+
+    shown: list[Named] = []
+    for wish in BOATS:
+        words = [one.text or wish for one in rewrite(pipeline.wegen, wish, range(SEEDS), sampling, attempts=1)]
+        shown += _painted(pipeline, wish, range(SEEDS), words)[1]
+    return _share(one.ground == WATER and any(thing.kind == "boat" for thing in one.things) for one in shown)
+
+
+def _painted(
+    pipeline: Pipeline, wish: str, seeds: Sequence[int], words: Sequence[str]
+) -> tuple[list[Tensor], list[Named]]:
+    """Pictures drawn from these words, and what the judge sees in them."""
+    from ..engine import TurnRequest
+    from .batch_evaluator import BatchEvaluator, to_bytes
+
+    pictures = list(pipeline.take_turn(TurnRequest(wish, tuple(seeds), prompt_override=tuple(words))).pictures)
+    return pictures, BatchEvaluator(pipeline).read([to_bytes(picture) for picture in pictures])
+
+
+def evenness(found: Iterable[str | None], names: Sequence[str]) -> float:
+    """The entropy of what was found as a share of the largest that so many names can have: 0 is always the same."""
+    counts = Counter(one for one in found if one in names)
+    total = sum(counts.values())
+    return -sum(n / total * math.log(n / total) for n in counts.values()) / math.log(len(names)) if total else 0.0
 
 
 def seconds(pipeline: Pipeline, wishes: Sequence[Wish], sampling: TextSampling) -> tuple[float, float]:
@@ -255,7 +299,7 @@ def print_table(numbers: Mapping[str, float | list[float]], cases: int) -> None:
             rises = all(before <= after for before, after in pairwise(value))
             text, promise, good = " ".join(f"{step:.1f}" for step in value), "rising", rises and value[0] < value[-1]
         else:
-            text = f"{value:.1%}" if name.startswith("named/") else f"{value:.2f}"
+            text = f"{value:.1%}" if name.startswith(("named/", "boats/")) else f"{value:.2f}"
             gate = THRESHOLDS.get(name)
             most = name.startswith("batch/")
             promise = "" if gate is None else f"at {'most' if most else 'least'} {gate:g}"

@@ -398,13 +398,21 @@ def test_evaluation_writes_all_its_numbers(tiny, reader, tmp_path, monkeypatch, 
         "distinct/with", "distinct/with_checks", "distinct/without",
         "vendi/with", "vendi/with_checks", "vendi/without",
         "named/rewrite", "named/rewrite_with_checks", "named/picture", "named/picture_with_checks",
-        "creativity/distinct", "batch/ratio_16",
+        "entropy/ground", "entropy/sky", "boats/on water", "creativity/distinct", "batch/ratio_16",
     ]  # fmt: skip
+    assert 0 <= numbers["entropy/ground"] <= 1 and 0 <= numbers["entropy/sky"] <= 1
     assert len(numbers["creativity/distinct"]) == 5
     assert all(1 <= numbers[name] <= 3 for name in ("distinct/with", "distinct/with_checks", "vendi/with"))
     assert numbers["batch/ratio_16"] > 0 and "rising" in capsys.readouterr().out
     with pytest.raises(WeGenError, match="0 wishes"):
         measured.run(parser.parse_args(["--cases", "0"]))
+
+
+def test_evenness_is_that_of_a_uniform_choice_at_most():
+    names = ("sea", "snow", "road", "beach")
+    assert measured.evenness(names * 3, names) == pytest.approx(1)
+    assert measured.evenness(["sea", "snow", None, "moon"], names) == pytest.approx(0.5)
+    assert measured.evenness(["sea"] * 5, names) == measured.evenness([], names) == 0
 
 
 def test_an_answer_in_words_alone_is_told_and_nothing_is_drawn(wegen, monkeypatch):
