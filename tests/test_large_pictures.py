@@ -14,17 +14,26 @@ from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.prompting.asking import ask
 from comfyui_wegen.models.values import Chat, References, SamplerSettings
 from photographs import photograph, photograph_pil, save_turned
+from timing import measured
 
 pytestmark = pytest.mark.slow
-AREA, SECONDS, ROUNDS = 1.3, 3.0, 3
-"""What may be painted beyond the budget, by padding; CPU seconds that 12 megapixels may take beside what is painted."""
+AREA = 1.3
+"""What may be painted beyond the budget, by padding."""
+TIMES = {"tiny": 2.5, "nano": 1.3}
+"""How much longer a turn on 12 megapixels may take than on the same picture at the budget. That of the tiny checkpoint
+takes a tenth of a second, and copying 12 megapixels half of that."""
 QUICK = SamplerSettings(steps=4)
 WORDS = "on a meadow at night, a small red house with the lights on at the bottom left."
 
 
-@pytest.fixture(scope="module", params=["tiny", "nano"])
-def pipeline(request, tiny):
-    return Pipeline(*tiny) if request.param == "tiny" else Pipeline.from_folder(BUNDLED)
+@pytest.fixture(scope="module", params=list(TIMES))
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def pipeline(name, tiny):
+    return Pipeline(*tiny) if name == "tiny" else Pipeline.from_folder(BUNDLED)
 
 
 def square(height: int, width: int, share: float) -> torch.Tensor:
@@ -46,7 +55,7 @@ class Watched:
         return self.painter.paint(job)
 
 
-def test_twelve_megapixels_are_worked_on_at_the_budget(pipeline, monkeypatch):
+def test_twelve_megapixels_are_worked_on_at_the_budget(pipeline, name, monkeypatch):
     from comfyui_wegen.models import engine
     from comfyui_wegen.models import pipeline as pipelines
 
@@ -73,21 +82,19 @@ def test_twelve_megapixels_are_worked_on_at_the_budget(pipeline, monkeypatch):
     # The same view, so that the model has as much to say of it.
     small = photograph("china", side**2 / 1e6)
     turn(small)
-    seconds = [(turn(small)[0], turn(large)[0]) for _ in range(ROUNDS)]
+    ratios = measured(lambda: turn(large)[0] / turn(small)[0], TIMES[name])
     _, result, mask = turn(large)
     difference = (result.pictures[0] - large).abs().amax(-1)
     assert result.pictures[0].shape == large.shape
     assert difference[mask == 0].max() == 0 and difference[mask > 0].max() > 0
     assert max(one.largest for one in watched) <= AREA * side**2
-    ratios = sorted(after / before for before, after in seconds)
-    print(f"12 megapixels took {ratios[ROUNDS // 2]:.2f} times as long as the same at {side**2} pixels")
-    extra = sorted(after - before for before, after in seconds)
-    assert extra[ROUNDS // 2] <= SECONDS, seconds
+    print(f"12 megapixels took {ratios} times as long as the same at {side**2} pixels")
+    assert ratios[-1] <= TIMES[name]
 
 
-@pytest.mark.parametrize("name", ["china", "flower"])
-def test_photographs_go_all_the_way(pipeline, name, tmp_path):
-    file = save_turned(photograph_pil(name), tmp_path / "photo.jpg")
+@pytest.mark.parametrize("shown", ["china", "flower"])
+def test_photographs_go_all_the_way(pipeline, shown, tmp_path):
+    file = save_turned(photograph_pil(shown), tmp_path / "photo.jpg")
     picture = from_pil(read_picture(file))
     assert picture.shape == (427, 640, 3)  # the right side up
     reference = pipeline.encode_reference("photo", read_picture(file), square(427, 640, 0.1))
