@@ -46,6 +46,8 @@ PRACTISED = (
 """Intents that are learned slowest."""
 PRACTICE = 0.4
 """Share of the orders that have one of them, where the picture allows it."""
+LEFT_IN_VIEW = (0, 0, 1, 2, 2, 2, 2)
+"""How many pictures of a chat have not left it: with two, the last answer is given as in use, in view of the one before."""
 MISTAKEN = 0.12
 """Share of the turns of a chat that are answered wrong, which is not learned: the next order is about what is there."""
 DECLINED_WEIGHTS = {
@@ -198,14 +200,14 @@ def add_reference(rng: Random) -> Sample:
 
 
 def chat(rng: Random) -> Sample:
-    """A chat of many changes whose older pictures have left it, often all of them; then questions about what is there.
+    """A chat of many changes whose older pictures have left it; then questions about what is there.
 
     Without pictures a change costs a model a third of the tokens, so this is where it practises what words ask for.
     """
     scene = storybook.sample_scene(rng)
     story = Story((scene,))
     turns = rng.randint(2, MOST_CHAT_TURNS)
-    seen_from = turns - rng.choice((0, 0, 0, 1, 2))
+    seen_from = turns - rng.choice(LEFT_IN_VIEW)
     parts, scenes, asked = [], [], []
     request, mistaken = storybook.full_caption(scene, rng, shuffle=False), False
     for number in range(turns):
