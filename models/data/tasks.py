@@ -47,7 +47,7 @@ PRACTISED = (
 PRACTICE = 0.4
 """Share of the orders that have one of them, where the picture allows it."""
 LEFT_IN_VIEW = (0, 0, 1, 2, 2, 2, 2)
-"""How many pictures of a chat have not left it: with two, the last answer is given as in use, in view of the one before."""
+"""How many pictures have not left a chat: with two, the last answer is given as in use, in view of the one before."""
 MISTAKEN = 0.12
 """Share of the turns of a chat that are answered wrong, which is not learned: the next order is about what is there."""
 DECLINED_WEIGHTS = {
