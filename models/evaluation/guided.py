@@ -6,6 +6,8 @@ Everything here is what the model does alone: its likeliest words are drawn as t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from random import Random
 from types import MappingProxyType
 
@@ -15,15 +17,19 @@ from PIL import Image
 from .. import storybook
 from ..data.tasks import damaged, sample_distinct_scene
 from ..encoding import begin_with
-from ..media.conditions import CONDITIONS, DEGRADATIONS
+from ..media.conditions import CONDITIONS, DEGRADATIONS, grey
 from ..media.images import from_pil
 from ..storybook import Named, Scene, language
+from ..storybook.catalogue import COLOURS
 from ..storybook.language import HELD_OUT
 from .batch_evaluator import BatchEvaluator, shown
 from .cases import Case
 from .comparison import IDENTITY, same_things
 from .nano import in_words
 from .own_words import take_turns
+
+ALIKE = 8
+"""Levels of brightness, of 255, by which colours have to differ to be told apart in a grey picture."""
 
 
 def condition(evaluator: BatchEvaluator) -> Iterator[Case]:
@@ -36,7 +42,8 @@ def condition(evaluator: BatchEvaluator) -> Iterator[Case]:
 
 
 def restore(evaluator: BatchEvaluator) -> Iterator[Case]:
-    """A page that has suffered: it is drawn as it was."""
+    """A page that has suffered: it is drawn as it was. Of a grey one nobody can tell colours that are equally bright:
+    they count as one, and the share in which they were guessed right too is told beside."""
 
     def given(scene: Scene, name: str, rng: Random) -> tuple[np.ndarray, str]:
         return damaged(scene, name, rng), language.sample_restored(name, rng, HELD_OUT)
@@ -64,14 +71,30 @@ def _drawn_after(
         ):
             wanted, drawn = Named.of(scene), reply.picture is not None
             setting = (seen.ground, seen.sky) == (wanted.ground, wanted.sky)
-            right = [drawn and setting and same_things(seen, wanted, (*IDENTITY, "size"))]
+            exact = [drawn and setting and same_things(seen, wanted, (*IDENTITY, "size"))]
+            right = exact
+            if kind == "grey":
+                right = [drawn and setting and same_things(_in_grey(seen), _in_grey(wanted), (*IDENTITY, "size"))]
             marks = {
                 f"{behaviour}/scene": right,
+                f"{behaviour}/exact": exact,
                 f"{behaviour}/kinds": [drawn and same_things(seen, wanted, ("kind",))],
                 f"{behaviour}/answered by a picture": [drawn],
                 f"{behaviour}/{kind}": right,
             }
             yield Case((picture, shown(chat)), f"[{kind}] {text}", f"{in_words(seen)} | {reply.text}", marks)
+
+
+def _in_grey(named: Named) -> Named:
+    """The same with one colour for all that look alike in a grey picture."""
+    return replace(named, things=tuple(replace(thing, colour=_alike(thing.colour)) for thing in named.things))
+
+
+@cache
+def _alike(colour: str | None) -> str | None:
+    """The first of the colours, by name, that are as bright as this one."""
+    levels = {name: float(grey(np.array([[value]], np.uint8))[0, 0]) for name, value in COLOURS.items()}
+    return min((name for name in levels if colour and abs(levels[name] - levels[colour]) < ALIKE), default=colour)
 
 
 BEHAVIOURS: Mapping[str, Callable[[BatchEvaluator], Iterator[Case]]] = MappingProxyType(

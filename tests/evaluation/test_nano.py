@@ -1,6 +1,7 @@
 """The judge, the comparisons behind the thresholds, `wegen eval nano`, questions, and words that nobody knows."""
 
 import argparse
+import itertools
 import json
 from dataclasses import replace
 from random import Random
@@ -18,12 +19,14 @@ from comfyui_wegen.models.evaluation.comparison import EVERYTHING, attribute_hit
 from comfyui_wegen.models.evaluation.judge import WEIGHTS, bundled_judge, load_judge
 from comfyui_wegen.models.evaluation.sheets import case_sheet
 from comfyui_wegen.models.evaluation.thresholds import MEASURED, THRESHOLDS, TURN
+from comfyui_wegen.models.media.conditions import grey
 from comfyui_wegen.models.media.images import from_pil
 from comfyui_wegen.models.metrics import recogniser
 from comfyui_wegen.models.network.configuration import Templates
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.prompting.asking import ask
 from comfyui_wegen.models.storybook import Edit, Mention, Named, Scene, Thing, language
+from comfyui_wegen.models.storybook.catalogue import COLOURS
 from comfyui_wegen.models.storybook.language import HELD_OUT, Story
 from comfyui_wegen.models.values import Answer, Chat, References, SamplerSettings, Turn
 from PIL import Image
@@ -325,3 +328,12 @@ def test_a_thing_that_came_uninvited_or_got_lost_is_seen():
         assert not own_words.stayed(order, replace(seen, things=seen.things[1:]))
         if more is not None:
             assert not own_words.stayed(order, replace(seen, things=(*seen.things, Mention.of(more))))
+
+
+def test_colours_that_are_equally_bright_are_one_in_a_grey_picture():
+    alike = {colour: guided._in_grey(Named((Mention("car", colour),))).things[0].colour for colour in COLOURS}
+    assert len({alike[name] for name in ("red", "blue", "purple", "brown")}) == 1
+    assert len(set(alike.values())) == len(COLOURS) - 3
+    levels = {name: grey(np.array([[COLOURS[name]]], np.uint8)).item() for name in COLOURS}
+    for one, other in itertools.combinations(COLOURS, 2):
+        assert (alike[one] == alike[other]) == (abs(levels[one] - levels[other]) < guided.ALIKE)
