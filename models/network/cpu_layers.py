@@ -50,7 +50,7 @@ class Linear(nn.Linear):
         return super().forward(x) if _is_trained(x, weight) else _product(x, weight, self.bias, (self,))
 
     def __getstate__(self) -> Mapping[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name != "_packed"}
+        return {name: value for name, value in self.__dict__.items() if name != "_packed"}
 
     def packed(self, weight: Tensor, layers: Sequence[Linear]) -> Tensor:
         """A copy of the weight as `_multiply` wants it, which is of these layers; made anew when theirs change."""
