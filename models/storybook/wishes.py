@@ -27,9 +27,11 @@ THING_FORMS = (
 )  # fmt: skip
 PHRASES = (SURPRISES, MOODS, NIGHTS, MOOD_FORMS, SETTING_FORMS, THING_FORMS)
 
-HOMES: Mapping[str, tuple[float, tuple[str, ...]]] = MappingProxyType(
-    {"boat": (0.9, ("sea",)), "fish": (0.75, ("sea",)), "lighthouse": (0.5, ("sea", "beach"))}
-)
+_LAND = tuple(ground for ground in GROUNDS if ground != "sea")
+HOMES: Mapping[str, tuple[float, tuple[str, ...]]] = MappingProxyType({
+    "boat": (0.9, ("sea",)), "fish": (0.75, ("sea",)), "lighthouse": (0.5, ("sea", "beach")),
+    **{kind: (0.8, _LAND) for kind in ("house", "tree", "car", "cat", "flower", "mushroom")},
+})  # fmt: skip
 """On which grounds one expects a thing, and how often it is there."""
 
 _TRIES = 200
