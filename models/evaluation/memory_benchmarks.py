@@ -49,7 +49,12 @@ _MEASURE = """
 import json, resource, sys, time
 import torch
 torch.set_num_threads({threads})
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+def peak():
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # That number would begin with what the process held that started this one.
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
 run = work(sys.argv[1])
 before, begin = peak(), time.perf_counter()
 kept = run()
