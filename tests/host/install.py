@@ -40,4 +40,6 @@ def offline_environment() -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "HF_HUB_OFFLINE": "1",
         "DO_NOT_TRACK": "1",
+        # Threads that wait by spinning take the core from the one they wait for, where something else runs beside.
+        "OMP_WAIT_POLICY": "PASSIVE",
     }
