@@ -97,7 +97,7 @@ def test_boats_of_open_wishes_are_on_water():
         elif boat:
             assert sample.record["scene"]["ground"] == sample.record["named"]["ground"]
     boats = {ground: count for (boat, ground), count in grounds.items() if boat}
-    assert boats["sea"] > 0.8 * sum(boats.values()) > 50
+    assert boats["sea"] > 0.65 * sum(boats.values()) > 50  # others come with a house, which is named first
     others = {ground: count for (boat, ground), count in grounds.items() if not boat}
     assert len(others) == len(GROUNDS)  # all come up; few houses stand on the sea
     assert all(count > 0.04 * sum(others.values()) for count in others.values()), others
