@@ -26,7 +26,7 @@ TALL = 32
 TYPICAL = 16
 """Rows that the copies of weights are made for; they serve any number."""
 LIGHT = 2**20
-"""Numbers of a matrix up to which one row is best multiplied in pieces."""
+"""Numbers of a matrix up to which one row or two are best multiplied by MKL, one of them in pieces."""
 SMALL = 2**18
 """Multiplications up to which the usual call is the fastest: in oneDNN's a part of the time is none of theirs."""
 MOST_PACKED = 2**31
@@ -54,7 +54,7 @@ class Linear(nn.Linear):
 
     def packed(self, weight: Tensor, layers: Sequence[Linear]) -> Tensor:
         """A copy of the weight as `_multiply` wants it, which is of these layers; made anew when theirs change."""
-        made_of = tuple((layer.weight.data_ptr(), _version(layer.weight)) for layer in layers)
+        made_of = tuple((layer.weight.data_ptr(), layer.weight._version) for layer in layers)
         if self._packed is None or self._packed[0] != made_of:
             self._packed = made_of, torch.ops.mkldnn._reorder_linear_weight(weight, TYPICAL)
         return self._packed[1]
@@ -64,11 +64,6 @@ def _is_trained(x: Tensor, weight: Tensor) -> bool:
     return x.requires_grad or weight.requires_grad or torch.is_autocast_enabled("cpu")
 
 
-def _version(weight: Tensor) -> int:
-    """Grows when the tensor is changed in place; those made for inference do not count it, and are not changed."""
-    return 0 if weight.is_inference() else weight._version
-
-
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None, layers: Sequence[Linear]) -> Tensor:
     """`[..., K]` times the transposed `[N, K]` of these layers -> `[..., N]`."""
     height, width = weight.shape
@@ -76,7 +71,8 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None, layers: Sequence[Li
     if weight.dtype != torch.float32 or x.dtype != torch.float32:
         return nn.functional.linear(x, weight, bias)
     flat = x.reshape(rows, width).contiguous()
-    packs = bool(rows) and layers[0].packs and _can_pack()
+    # Weights that were made for inference do not count their changes, after which a copy would be wrong.
+    packs = bool(rows) and layers[0].packs and not layers[0].weight.is_inference() and _can_pack()
     mkl = rows in (1, 2) and bias is None and torch.backends.mkl.is_available()
     if mkl and width <= NEAREST and height >= TALL and (weight.numel() <= LIGHT or not packs):
         product = _in_pieces(flat, weight) if rows == 1 else torch.mm(weight, flat.t()).t().contiguous()
