@@ -37,24 +37,27 @@ DAMAGE_WEIGHTS = {"grey": 3}
 
 OWN_WORDS = 0.75
 """Share of what people say that is in their own words; the rest is in those of the storybook's grammar."""
-IN_EDIT_BOX = 0.15
+IN_EDIT_BOX = 0.3
 """Share of the pages whose questions are put where an order is expected."""
 PRACTISED = (
     "relative", "relative", "smaller", "bigger", "pose", "colour", "other colour", "replace", "swap", "vertical",
-    "remove", "remove all", "only", "several",
+    "remove", "remove all", "only", "several", "several",
 )  # fmt: skip
 """Intents that are learned slowest."""
 PRACTICE = 0.4
 """Share of the orders that have one of them, where the picture allows it."""
 LEFT_IN_VIEW = (0, 0, 1, 2, 2, 2, 2)
 """How many pictures have not left a chat: with two, the last answer is given as in use, in view of the one before."""
+WISHED_FIRST = 0.35
+"""Share of the pictures to be changed that were asked for by a wish, which leaves much open."""
 MISTAKEN = 0.12
 """Share of the turns of a chat that are answered wrong, which is not learned: the next order is about what is there."""
 DECLINED_WEIGHTS = {
     "colour": 5, "replace": 3, "deed": 2.5, "absent": 3, "ground": 3, "full": 4, "add": 2, "place": 4, "can": 2,
-    "wish": 1.5,
+    "wish": 3, "things": 2, "thing": 3, "talk": 1.5, "question": 1.5, "which": 0,
 }  # fmt: skip
-"""How often what is declined is practised: what is learned slowest more often. What is not named weighs 1."""
+"""How often what is declined is practised: what is learned slowest more often. What is not named weighs 1. What nobody
+can tell is said only as a first order: later ones may be about what was changed before."""
 MOST_DECLINED = 4  # in one chat
 FOLLOWED = 0.4
 """Share of the wishes and orders between those that are declined that can be followed."""
@@ -204,12 +207,12 @@ def chat(rng: Random) -> Sample:
 
     Without pictures a change costs a model a third of the tokens, so this is where it practises what words ask for.
     """
-    scene = storybook.sample_scene(rng)
-    story = Story((scene,))
+    story, request = _asked_for(storybook.sample_scene(rng), rng)
+    scene = story.now
     turns = rng.randint(2, MOST_CHAT_TURNS)
     seen_from = turns - rng.choice(LEFT_IN_VIEW)
     parts, scenes, asked = [], [], []
-    request, mistaken = storybook.full_caption(scene, rng, shuffle=False), False
+    mistaken = False
     for number in range(turns):
         shown = _assistant(scene) if number >= seen_from else [Forgotten("assistant", True)]
         answer = [*_assistant(storybook.full_caption(scene)), *shown]
@@ -249,7 +252,11 @@ def revise(rng: Random) -> Sample:
     form = rng.choice((GIVEN, DRAWN))
     if form == GIVEN:  # nobody has named its things in another order yet
         scene = replace(scene, things=tuple(sorted(scene.things, key=lambda thing: (thing.row, thing.column))))
-    story, parts, orders = Story((scene,)), _beginning(scene, rng, form), []
+        story, parts = Story((scene,)), _user(scene)
+    else:
+        story, request = _asked_for(scene, rng)
+        parts = [*_user(request), *_assistant(storybook.full_caption(story.now), story.now)]
+    orders = []
     for _ in range(rng.choice((1, 1, 2, MOST_TURNS))):
         said = _practised_order(story, rng)
         story = story.then(said)
@@ -269,6 +276,17 @@ def _practised_order(story: Story, rng: Random) -> Order:
     return language.sample_order(story, rng)
 
 
+def _asked_for(scene: Scene, rng: Random) -> tuple[Story, str]:
+    """How a picture that is changed later was asked for: this one in every detail, or another by a wish. What alone was
+    wished for is "it" from then on."""
+    if rng.random() < WISHED_FIRST:
+        wish = language.sample_wish(rng)
+        if wish.scene.things:
+            scene = storybook.at_home(wish.scene, wish.named, rng)
+            return Story((scene,), scene.things[0] if len(wish.named.things) == 1 else None), wish.text
+    return Story((scene,)), storybook.full_caption(scene, rng, shuffle=False)
+
+
 def _beginning(scene: Scene, rng: Random, form: str) -> list[Part]:
     """A picture that the user brings, or one that was asked for in words, whose picture may be forgotten since."""
     if form == GIVEN:
@@ -283,7 +301,7 @@ def outside(rng: Random) -> Sample:
     if rng.random() < 0.08:
         return _unknown_picture(rng)
     scene = storybook.sample_scene(rng)
-    first = _declined(scene, rng)
+    first = _declined(scene, rng, {"which": 1.5})
     wished = first.where == language.WISHED
     parts = [] if wished else _beginning(scene, rng, rng.choice((GIVEN, DRAWN, FORGOTTEN)))
     declined = [_declined(scene, rng) for _ in range(rng.randrange(MOST_DECLINED))]
@@ -297,8 +315,8 @@ def outside(rng: Random) -> Sample:
     return Sample("outside", tuple(parts), record)
 
 
-def _declined(scene: Scene, rng: Random) -> language.Declined:
-    return language.sample_declined(scene, rng, weights=DECLINED_WEIGHTS)
+def _declined(scene: Scene, rng: Random, weights: Mapping[str, float] = MappingProxyType({})) -> language.Declined:
+    return language.sample_declined(scene, rng, weights={**DECLINED_WEIGHTS, **weights})
 
 
 def _followed(scene: Scene, wished: bool, rng: Random) -> list[Part]:

@@ -151,8 +151,9 @@ def sample_wish(rng: Random, level: str | None = None) -> tuple[Wish, Scene]:
 
 
 def at_home(scene: Scene, named: Named, rng: Random) -> Scene:
-    """The same scene, where a wish leaves its ground open mostly on the ground on which one expects its things."""
-    for thing in scene.things:
+    """The same scene, its named things first, where a wish leaves its ground open mostly on the ground on which one
+    expects them."""
+    for thing in scene.things[: len(named.things)]:
         share, grounds = HOMES.get(thing.kind, (0.0, GROUNDS))
         if named.ground is None and rng.random() < share:
             return replace(scene, ground=rng.choice(grounds))

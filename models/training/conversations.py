@@ -22,7 +22,7 @@ from .losses import IGNORED
 _DECIDING = ("rewrite", "edit_rewrite")
 """Tasks in which a model decides whether it draws at all."""
 PLAIN = 4
-"""Words with which a plain answer has said what it is about."""
+"""Words with which a plain answer has said what it is about, and the description of a wish where it takes place."""
 
 
 class Conversation(NamedTuple):
@@ -38,7 +38,7 @@ class Conversation(NamedTuple):
     """uint8 `[H, W, 3]`, in the order in which they stand."""
     changes: list[bool]
     """True at the words of a description that are not what a copy of the description before would say, and at the first
-    words of what is answered to a wish or an order: they decide whether it is drawn."""
+    words of what is answered to a wish or an order: they decide whether it is drawn, and on which ground."""
 
 
 class ConversationBatch(NamedTuple):
@@ -68,7 +68,7 @@ def conversation(config: WeGenConfig, tokenizer: Tokenizer, sample: Sample) -> C
             begins = len(out.ids)
             _add_answer(out, tokenizer, parts)
             if task in _DECIDING:
-                last = begins + (1 if _draws(parts) else PLAIN)
+                last = begins + (1 if _draws(parts) and task == "edit_rewrite" else PLAIN)
                 out.changes[begins:last] = [label != IGNORED for label in out.labels[begins:last]]
             if _draws(parts) and any(isinstance(part, Text) for part in parts):
                 text = " ".join(tokenizer.escape(part.text) for part in parts if isinstance(part, Text))

@@ -20,6 +20,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .. import storybook
+from ..data.strange_pictures import strange_picture
+from ..data.tasks import damaged
+from ..errors import WeGenError
+from ..media.conditions import CONDITIONS, DEGRADATIONS
 from ..network.configuration import WeGenConfig
 from ..network.vision_encoder import VisionEncoder, pool_features
 from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, ROWS, SIZES, SKIES, Scene
@@ -29,6 +33,7 @@ from .losses import noised
 from .pages import Mixture, jittered, still, to_clip, to_pixels
 from .sheets import grid_sheet
 from .stage import Stage
+from .start import PackedStart
 
 #: what a cell is asked, and how many answers there are; where a thing is asked for, 0 is "nothing here"
 QUESTIONS = {
@@ -51,6 +56,12 @@ class EncoderOptions(Mixture):
     """Weight of the distance between the features of a page with and without jitter."""
     frozen: bool = False
     """Train the reader alone, on an encoder that is finished."""
+    kept: float = 0.0
+    """Weight of the distance from the features that the encoder it began with gives pages and strange pictures: what
+    was trained to read and draw them stays of use."""
+    told: float = 0.0
+    """Weight of what pictures that tell a part of a page (edges, depth and so on), or that have suffered, are to say:
+    their features are to be those of the page, as far as they tell it, and to be read alike."""
 
 
 class PageBatch(NamedTuple):
@@ -60,6 +71,10 @@ class PageBatch(NamedTuple):
     """`[B, 3, S, S]`, all of them without jitter."""
     answers: Tensor
     """`[B, cells, questions]`"""
+    told: Tensor
+    """`[B or 0, 3, S, S]`, one for each page with its jitter: what tells a part of it, or what it became."""
+    strange: Tensor
+    """`[B // 4 or 0, 3, S, S]`, pictures that are no pages."""
 
 
 class CellReader(nn.Module):
@@ -111,11 +126,20 @@ class CellReader(nn.Module):
 class EncoderStage(Stage):
     """Trains the vision encoder together with a `CellReader`, which is thrown away afterwards."""
 
-    def __init__(self, config: WeGenConfig, options: EncoderOptions, seed: int):
+    def __init__(self, config: WeGenConfig, options: EncoderOptions, seed: int, start: PackedStart | None = None):
         super().__init__()
+        if options.kept and not start:
+            raise WeGenError(
+                "The option 'kept' holds on to the encoder of a finished model: name one in the entry 'start'."
+            )
         self.config, self.options, self.seed = config, options, seed
         self.vision_encoder = VisionEncoder(config.vision)
         initialise(self.vision_encoder)
+        self.before: VisionEncoder | None = None
+        if start:
+            start.fill_encoder(self.vision_encoder)
+            self.before = VisionEncoder(start.config().vision).requires_grad_(False)
+            start.fill(self.before, "vision_encoder")
         if options.frozen:
             self.vision_encoder.requires_grad_(False)
         cell = config.vision.image_size // config.feature_grid
@@ -127,7 +151,13 @@ class EncoderStage(Stage):
         exact = to_pixels([storybook.render(still(scene)) for scene in scenes])
         seen = torch.cat([to_pixels([storybook.render(scene) for scene in moved]), exact[: (count + 3) // 4]])
         answers = torch.stack([cell_answers(scene, self.config.feature_grid) for scene in scenes])
-        return PageBatch(seen, exact, answers)
+        numbers = range(first, first + count)
+        told = strange = seen[:0]
+        if self.options.told:
+            told = to_pixels([_told(s, Random(f"told/{self.seed}/{i}")) for i, s in zip(numbers, moved, strict=True)])
+        if self.options.kept and count >= 4:
+            strange = to_pixels([strange_picture(Random(f"strange/{self.seed}/{i}")) for i in numbers[: count // 4]])
+        return PageBatch(seen, exact, answers, told, strange)
 
     def _page(self, index: int) -> Scene:
         return self.options.page(self.seed, index, MOST_THINGS - index % 3)
@@ -136,8 +166,10 @@ class EncoderStage(Stage):
         return pool_features(self.vision_encoder(to_clip(pixels)).float(), self.config.feature_grid)
 
     def forward(self, batch: PageBatch) -> Mapping[str, Tensor]:
-        features = self.encode(batch.seen)
         count = len(batch.painted)
+        features, told, strange = self.encode(torch.cat([batch.seen, batch.told, batch.strange])).split(
+            [len(batch.seen), len(batch.told), len(batch.strange)]
+        )
         moved, exact = features.split([count, len(features) - count])
         steadiness = F.mse_loss(moved[: len(exact)], exact)
         read = noised(moved, self.options.noise)
@@ -149,12 +181,27 @@ class EncoderStage(Stage):
         options = self.options
         total = pixels + options.answers * answers + options.position * position + options.steadiness * steadiness
         parts = {"pixels": pixels, "answers": answers, "position": position, "steadiness": steadiness}
+        if self.before is None or not (options.kept or options.told):
+            return {"total": total, **parts}
+        with torch.no_grad():
+            seen = torch.cat([batch.seen[:count], batch.strange])
+            wanted = pool_features(self.before(to_clip(seen)).float(), self.config.feature_grid)
+        parts["kept"] = F.mse_loss(torch.cat([moved, strange]), wanted)
+        total = total + options.kept * parts["kept"]
+        if len(told):
+            parts["told"] = F.mse_loss(told, wanted[:count])
+            parts["told_answers"] = self.reader.loss(noised(told, options.noise), batch.answers)
+            total = total + options.told * (parts["told"] + options.answers * parts["told_answers"])
         return {"total": total, **parts}
 
     def measure(self) -> Mapping[str, float]:
         """See `CellReader.accuracy`; on held-out pages, with noise on the features."""
         batch = self.batch(HELD_OUT + 1000, MEASURED)
-        return self.reader.accuracy(noised(self.encode(batch.seen[:MEASURED]), MEASURED_NOISE), batch.answers)
+        shares = self.reader.accuracy(noised(self.encode(batch.seen[:MEASURED]), MEASURED_NOISE), batch.answers)
+        if not len(batch.told):
+            return shares
+        told = self.reader.accuracy(noised(self.encode(batch.told), MEASURED_NOISE), batch.answers)
+        return {**shares, **{f"told_{name}": share for name, share in told.items()}}
 
     def sheet(self) -> Image.Image:
         batch = self.batch(HELD_OUT, 20)
@@ -163,6 +210,13 @@ class EncoderStage(Stage):
         return grid_sheet(
             [part for i in (0, 10) for part in [batch.seen[i : i + 10], *(p[i : i + 10] for p in painted)]]
         )
+
+
+def _told(scene: Scene, rng: Random) -> np.ndarray:
+    """A picture that tells a part of a page, or a page that has suffered, uint8 `[128, 128, 3]`."""
+    if rng.random() < 0.5:
+        return storybook.condition(scene, rng.choice(CONDITIONS))
+    return damaged(scene, rng.choice(DEGRADATIONS), rng)
 
 
 def initialise(encoder: VisionEncoder) -> None:

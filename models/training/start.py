@@ -13,6 +13,7 @@ from ..checkpoints.reader import CONFIG_FILE, part_file
 from ..checkpoints.tokenizer import Tokenizer
 from ..network.agent import Agent
 from ..network.configuration import WeGenConfig
+from ..network.vision_encoder import VisionEncoder
 
 #: parameters that hold one row for each token
 TABLES = ("llm.model.embed_tokens.weight", "llm.lm_head.weight")
@@ -34,6 +35,16 @@ class PackedStart:
     def fill(self, module: nn.Module, part: str) -> None:
         """Give a module the weights of a part of the same sizes."""
         module.load_state_dict(self.weights(part))
+
+    def fill_encoder(self, encoder: VisionEncoder) -> None:
+        """Give a vision encoder the weights of one with as many blocks or fewer: those beyond give back what they get,
+        until they are trained."""
+        state = encoder.state_dict()
+        for number in range(self.config().vision.layers, encoder.config.layers):
+            for norm in ("norm1", "norm2"):
+                state[f"blocks.{number}.{norm}.weight"].zero_()
+                state[f"blocks.{number}.{norm}.bias"].zero_()
+        encoder.load_state_dict({**state, **self.weights("vision_encoder")})
 
     def fill_agent(self, agent: Agent, tokenizer: Tokenizer) -> None:
         """Give an agent the weights of one with another vocabulary.

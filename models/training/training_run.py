@@ -100,7 +100,7 @@ class TrainingRun:
 
     def vision_encoder(self) -> VisionEncoder:
         encoder, start = VisionEncoder(self.config().vision), self.start(ENCODER)
-        if start is None:
+        if start is None or not self.recipe(ENCODER).options.get("frozen"):
             return self._filled(encoder, ENCODER, "vision_encoder.")
         start.fill(encoder, "vision_encoder")
         return encoder.eval().requires_grad_(False)
@@ -150,10 +150,7 @@ class TrainingRun:
         if name == ENCODER:
             from .encoder import EncoderOptions, EncoderStage
 
-            stage = EncoderStage(config, build(EncoderOptions, recipe.options, source), recipe.seed)
-            if start := self.start(ENCODER):
-                start.fill(stage.vision_encoder, "vision_encoder")
-            return stage
+            return EncoderStage(config, build(EncoderOptions, recipe.options, source), recipe.seed, self.start(ENCODER))
         if name == PAINTER:
             from .painter import PainterOptions, PainterStage
 

@@ -264,6 +264,17 @@ def test_what_is_outside_gets_a_plain_answer(part, kind):
     assert not language.is_plain(storybook.describe(storybook.sample_scene(Random(1))))
 
 
+def test_it_is_asked_which_thing_is_meant_where_nobody_can_tell():
+    for seed in range(60):
+        rng = Random(seed)
+        scene = storybook.sample_scene(rng, 2)
+        said = language.sample_declined(scene, rng, kind="which")
+        assert not any(kind in said.text for kind in storybook.KINDS)
+        assert said.answer.startswith("i do not know which") and scene.things[0].kind in said.answer
+    alone = storybook.sample_scene(Random(1), 1)
+    assert "which" not in {language.sample_declined(alone, Random(seed)).kind for seed in range(400)}
+
+
 def test_samples_are_the_same_for_the_same_seed():
     story = Story((storybook.sample_scene(Random(5)),))
     assert language.sample_order(story, Random(7)) == language.sample_order(story, Random(7))

@@ -541,6 +541,38 @@ def test_a_stage_that_starts_from_a_finished_model_has_its_weights(trained, tmp_
     assert wegen.config.language.vocab_size == tokenizer.vocab_size
 
 
+def test_an_encoder_learns_to_read_what_tells_a_part_of_a_page(trained, tmp_path):
+    """It may have more blocks than the one it starts from, and begins as that one."""
+    model = json.loads(json.dumps(TINY_MODEL))
+    model["vision"]["layers"] += 2
+    (tmp_path / "model.json").write_text(json.dumps(model))
+    options = {"kept": 1.0, "told": 1.0}
+    recipe = {"stage": "encoder", "steps": 3, "batch": 4, "learning_rate": 1e-3, "precision": "no", "options": options}
+    for stage in ("encoder", "agent"):
+        written = {
+            **recipe,
+            "stage": stage,
+            "start": str(trained.pack()),
+            "options": options if stage == "encoder" else {},
+        }
+        (tmp_path / f"{stage}.json").write_text(json.dumps(written))
+    training_run = TrainingRun(tmp_path, tmp_path / "run")
+    stage = training_run.stage("encoder")
+    batch = stage.batch(0, 4)
+    assert len(batch.told) == 4 and len(batch.strange) == 1
+    first = stage(batch)
+    assert first["kept"] < 1e-5  # packed in fp16
+    assert first["told"] > 0.01
+    assert {name.split(".")[0] for name in stage.trained()} == {"vision_encoder", "reader"}
+    train(stage, training_run.recipe("encoder"), training_run.folder("encoder"), rhythm=QUIET, progress=False)
+    later = training_run.vision_encoder()
+    assert later.config.layers == TINY_MODEL["vision"]["layers"] + 2
+    assert not later.blocks[-1].norm1.weight.eq(0).all()
+    assert "told_kind" in stage.measure()
+    with pytest.raises(WeGenError, match="'start'"):
+        EncoderStage(trained.config(), EncoderOptions(kept=1.0), 1)
+
+
 def test_the_words_that_an_order_changes_are_told_from_those_that_are_copied(trained):
     tokenizer, config = trained.tokenizer(), trained.config()
     parts = (

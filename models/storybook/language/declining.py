@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from string import Formatter
 from types import MappingProxyType
 
 from ..catalogue import COLOURS, KINDS
 from ..naming import Mention
 from ..questions import sample_question
 from ..world import MOST_THINGS, Scene
-from . import additions, colours, outside, questions, removals, replacements, sizes, wishes
-from .frames import TRAINED, choose, part_of
+from . import additions, colours, moves, outside, questions, removals, replacements, sizes, wishes
+from .frames import TRAINED, choose
 from .referring import Reference
 from .typing import uttered
 from .words import COLOUR_WORDS, KIND_WORDS, indefinite, plural_of, usual, with_article
@@ -27,11 +28,12 @@ CAN_DO = "i can add, remove, replace, move, turn, resize and recolour things, an
 NO_SUCH_PLACE = "i cannot draw that place."
 PLACES = "the ground can be a meadow, a beach, snow, the sea, a desert or a road."
 NOT_THERE = "that is not in the picture."
+WHICH = "i do not know which thing you mean."
 NO_ROOM = "there is no room for more. i draw four things at most."
 UNKNOWN_PICTURE = "i do not know what this picture shows."
 #: what every plain answer begins with, one of them
 BEGINNINGS = (
-    CANNOT_DRAW, ONLY_ENGLISH, NOT_UNDERSTOOD, CANNOT_DO, NO_SUCH_PLACE, NOT_THERE, NO_ROOM, UNKNOWN_PICTURE,
+    CANNOT_DRAW, ONLY_ENGLISH, NOT_UNDERSTOOD, CANNOT_DO, NO_SUCH_PLACE, NOT_THERE, WHICH, NO_ROOM, UNKNOWN_PICTURE,
     "i can draw",
 )  # fmt: skip
 
@@ -43,6 +45,7 @@ TASK_OF = {WISHED: "rewrite", ORDERED: "edit_rewrite", ASKED: "ask"}
 WEIGHTS: Mapping[str, float] = MappingProxyType({
     "thing": 3, "things": 1, "place": 1, "wish": 1.2, "foreign": 1.5, "nonsense": 1, "talk": 1, "can": 0.3,
     "add": 1.4, "deed": 1, "absent": 1.4, "replace": 0.7, "colour": 1, "ground": 0.6, "question": 0.8, "full": 1.5,
+    "which": 0.8,
 })  # fmt: skip
 """What is declined, and how often people say it."""
 DECLINED = tuple(WEIGHTS)
@@ -73,8 +76,11 @@ def colours_of(kind: str) -> str:
 
 def seen(scene: Scene) -> str:
     """What there is instead of what is not there."""
-    things = sample_question(scene, Random(0), "what").answer
-    return f"{NOT_THERE} i see {things}."
+    return f"{NOT_THERE} {_seen(scene)}"
+
+
+def _seen(scene: Scene) -> str:
+    return f"i see {sample_question(scene, Random(0), 'what').answer}."
 
 
 def sample_declined(
@@ -89,8 +95,9 @@ def sample_declined(
     `weights` say how often each kind comes where none is given; what they do not name weighs 1.
     """
     if kind is None:
-        full = len(scene.things) == MOST_THINGS
-        possible = [name for name in DECLINED if full or name != "full"]
+        left_out = {"full"} if len(scene.things) < MOST_THINGS else set()
+        left_out |= {"which"} if len(scene.things) < 2 else set()
+        possible = [name for name in DECLINED if name not in left_out]
         kind = rng.choices(possible, [weights.get(name, 1) for name in possible])[0]
     where, text, answer = _declined(scene, rng, part, kind)
     foreign = kind in ("foreign", "nonsense")
@@ -144,6 +151,14 @@ def _about_picture(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str
     if kind == "full":
         new = indefinite(Mention(rng.choice(tuple(KINDS))), rng)
         return ORDERED, choose(additions.NEW, part, rng).format(new=new), NO_ROOM
+    if kind == "which":  # the first order, of several things: nobody can tell what "it" is
+        frames = rng.choice((sizes.BIGGER, sizes.SMALLER, colours.NAMED, removals.ONE, moves.SIDEWAYS))
+        words = {
+            "it": rng.choice(("it", "it", "it", "that", "this", "that one", "this one")),
+            "colour": usual(COLOUR_WORDS[rng.choice(scene.things).colour], rng),
+            "way": rng.choice(("left", "right")),
+        }
+        return ORDERED, _with_it(frames, part, words, rng), f"{WHICH} {_seen(scene)}"
     thing = rng.choice(scene.things)
     named = vars(Reference.to(thing, scene, rng))
     if kind == "replace":
@@ -167,10 +182,15 @@ def _about_picture(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str
         return ASKED, choose(questions.TOPICS[topic], part, rng).format(**words), seen(scene)
     frames = rng.choice((removals.ONE, removals.ONE, sizes.BIGGER, sizes.SMALLER, colours.NAMED))
     if frames is colours.NAMED:
-        frames = [frame for frame in frames if "{old}" not in frame]
         words["colour"] = rng.choice(tuple(COLOURS))
-    possible: Sequence[str] = [frame for frame in part_of(tuple(frames), part) if "{it}" in frame]
-    return ORDERED, rng.choice(possible).format(**words), seen(scene)
+    return ORDERED, _with_it(frames, part, words, rng), seen(scene)
+
+
+def _with_it(frames: Sequence[str], part: str, words: Mapping[str, str], rng: Random) -> str:
+    """A frame about a thing that needs no more than these words."""
+    asked = ((frame, {name for _, name, _, _ in Formatter().parse(frame) if name}) for frame in frames)
+    possible = [frame for frame, names in asked if "it" in names <= words.keys()]
+    return choose(possible, part, rng).format(**words)
 
 
 def _gibberish(rng: Random) -> str:
