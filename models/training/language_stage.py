@@ -45,6 +45,8 @@ class LanguageOptions:
         noise: largest deviation put on the features that are read.
         feature_weight: of the two feature losses; as published it is 1.
         keep_weight: of the distance from what the model does without its LoRA, on samples that are only kept.
+        kept_changes: how much the words weigh that an order changes in a description, beside all that is copied, in
+            samples that are only kept; see `Conversation.changes`.
         direct: share of the drawing samples in which the answer is a picture without words before it.
         things: how much more than the rest the features weigh in which something is, where a picture's instance map
             tells; as for the UNet.
@@ -54,6 +56,7 @@ class LanguageOptions:
     noise: float = 0.0
     feature_weight: float = 1.0
     keep_weight: float = 1.0
+    kept_changes: float = 1.0
     direct: float = 0.0
     things: float = 1.0
 
@@ -68,7 +71,7 @@ class LanguageBatch(NamedTuple):
     kept: Tensor
     """`[B, T]`, true in samples that are only kept."""
     weights: Tensor
-    """`[B, T]`, of the features that are learned."""
+    """`[B, T]`, of the features that are learned, and of the words that are only kept."""
     segments: Tensor
     """`[B, T]`, or empty where every row is one sample."""
     pictures: Tensor
@@ -171,8 +174,11 @@ class LanguageStage(Stage):
         )
 
     def _weights(self, written: Conversation, drawn: Drawn) -> list[float]:
-        """Of each token of a sample: more where it stands for a place in which something is."""
+        """Of each token of a sample: more where it stands for a place in which something is, and of what is kept more
+        where it decides what is drawn."""
         weights = np.ones(len(written.ids))
+        if drawn.keep:
+            weights[np.array(written.changes)] = self.options.kept_changes
         if self.options.things != 1.0:
             side = self.config.feature_grid
             shown = [part for part in drawn.sample.pictures() if part.role == "assistant" and part.target]
@@ -194,10 +200,11 @@ class LanguageStage(Stage):
         return scale * torch.randn(shape, generator=generator)
 
     def counts(self, batch: LanguageBatch) -> Tensor:
-        """Words and features that are learned, and those that are only kept: what the losses are divided by."""
+        """Words and features that are learned, and those that are only kept, the words by their weight: what the losses
+        are divided by."""
         words, kept = batch.labels[:, 1:] != IGNORED, batch.kept[:, 1:]
         drawn = batch.targets[:, 1:]
-        each = (words & ~kept, drawn & ~kept, words & kept, drawn & kept)
+        each = (words & ~kept, drawn & ~kept, (words & kept) * batch.weights[:, 1:], drawn & kept)
         return torch.stack([one.sum() for one in each]).double()
 
     @torch.no_grad()
@@ -241,6 +248,7 @@ class LanguageStage(Stage):
                 reduction="none",
                 log_target=True,
             )
+            said = said.sum(-1) * batch.weights[:, 1:][batch.labels[:, 1:] != IGNORED][kept_word]
             moved = (read.predicted[kept_feature] - before.predicted[feature]).square()
             losses["kept_text"] = said.sum() / kept_words
             losses["kept_mse"] = moved.sum() / (kept_drawn * width)

@@ -73,7 +73,7 @@ def lora_recipes(
         common |= {"warmup": 20, "average": 0.98, "batch": 8, "learning_rate": 3e-3, "sheet_seconds": 1e9}
         language: dict[str, Any] = {"steps": 300, "decay": 200}
         language["options"] = {
-            "tokens": 0, "noise": 0.3, "feature_weight": 3.0, "direct": 0.25, "keep_weight": 4.0,
+            "tokens": 0, "noise": 0.3, "feature_weight": 3.0, "direct": 0.25, "keep_weight": 4.0, "kept_changes": 6.0,
         }  # fmt: skip
         unet = {"steps": 1850, "decay": 500}
         unet["options"] = {

@@ -19,6 +19,7 @@ from comfyui_wegen.models.training.adapters import LoraOptions, add_adapters, fi
 from comfyui_wegen.models.training.buckets import bucket_sizes, fit, nearest_bucket
 from comfyui_wegen.models.training.checkpoint_run import CheckpointRun
 from comfyui_wegen.models.training.loop import CHECKPOINT, Rhythm, train
+from comfyui_wegen.models.training.losses import IGNORED
 from comfyui_wegen.models.training.own_pictures import (
     OwnPicture,
     described_pictures,
@@ -320,6 +321,23 @@ def test_what_is_kept_pulls_back(shards, packed_dir, tmp_path):
         train(stage, run.recipe, run.folder, rhythm=QUIET, progress=False)
         moved[weight] = float(stage(batch)["kept_text"])
     assert 0 < moved[10.0] < 0.5 * moved[0.0], moved
+
+
+def test_what_an_order_changes_is_held_to_more(shards, packed_dir, tmp_path):
+    data = [{**one, "shards": str(shards / one["shards"])} for one in KEPT]
+    counted = {}
+    for weight in (1.0, 5.0):
+        file = recipe_file(
+            tmp_path, shards, packed_dir, "language_model", f"c{weight}", data=data, options={"kept_changes": weight},
+            lora={"rank": 2, "base": "fp32"},
+        )  # fmt: skip
+        stage = CheckpointRun(file, tmp_path / str(weight)).stage()
+        batch = stage.batch(0, 8)
+        counted[weight] = stage.counts(batch)
+    heavy = batch.weights == 5
+    assert heavy.any() and batch.kept[heavy].all() and not batch.kept.all()
+    assert counted[5.0][2] == counted[1.0][2] + 4 * (heavy & (batch.labels != IGNORED)).sum()
+    assert counted[5.0][[0, 1, 3]].equal(counted[1.0][[0, 1, 3]])
 
 
 def test_keeping_needs_a_lora(shards, packed_dir, tmp_path):
