@@ -71,13 +71,12 @@ def _drawn_after(
         ):
             wanted, drawn = Named.of(scene), reply.picture is not None
             setting = (seen.ground, seen.sky) == (wanted.ground, wanted.sky)
-            exact = [drawn and setting and same_things(seen, wanted, (*IDENTITY, "size"))]
-            right = exact
+            exact = right = [drawn and setting and same_things(seen, wanted, (*IDENTITY, "size"))]
             if kind == "grey":
                 right = [drawn and setting and same_things(_in_grey(seen), _in_grey(wanted), (*IDENTITY, "size"))]
             marks = {
                 f"{behaviour}/scene": right,
-                f"{behaviour}/exact": exact,
+                **({f"{behaviour}/exact": exact} if "grey" in names else {}),
                 f"{behaviour}/kinds": [drawn and same_things(seen, wanted, ("kind",))],
                 f"{behaviour}/answered by a picture": [drawn],
                 f"{behaviour}/{kind}": right,
