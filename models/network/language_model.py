@@ -14,6 +14,8 @@ from .configuration import LanguageConfig
 
 #: positions by which the attended part of a cache grows: between two such steps every tensor keeps its shape
 WINDOW = 128
+GROUPS = 2
+"""Most lengths of rows that a CPU looks at one after the other, each without what it must not see."""
 
 
 class KVCache:
@@ -49,15 +51,32 @@ class KVCache:
         positions = self.lengths[:, None] + self.places[:tokens]
         end = self.longest + tokens
         mask = None
-        if self.places.device.type == "cpu" and self.even and tokens == 1:
-            window = end  # all of it may be seen; a shape that changes costs a CPU nothing, a mask does
+        groups: list[Group] = []
+        if self.places.device.type == "cpu" and tokens == 1 and self.longest:
+            # Everything up to its end may be seen: a shape that changes costs a CPU nothing, a mask does.
+            groups = self._groups()
+        if 0 < len(groups) <= GROUPS:
+            window = end
         else:
+            groups = []
             window = min(self.capacity, -(-end // WINDOW) * WINDOW)
             if self.longest:
                 hidden = self.places[:window] > positions[..., None]
                 mask = torch.zeros_like(hidden, dtype=self.cos.dtype).masked_fill_(hidden, -math.inf)[:, None]
         slots = self.first_slots + positions[:, None]
-        return Step(slots.flatten(), window, mask, self.cos[positions], self.sin[positions])
+        return Step(slots.flatten(), window, mask, self.cos[positions], self.sin[positions], groups)
+
+    def _groups(self) -> list[Group]:
+        """Rows that stand beside each other and are equally long, counting the one token that comes."""
+        if self.even:
+            return [Group(0, len(self.lengths), self.longest + 1)]
+        groups: list[Group] = []
+        for row, length in enumerate(self.lengths.tolist()):
+            if groups and groups[-1].length == length + 1:
+                groups[-1] = groups[-1]._replace(end=row + 1)
+            else:
+                groups.append(Group(row, row + 1, length + 1))
+        return groups
 
     def update(self, layer: int, keys: Tensor, values: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         """Write `[B, H, T, D]` at the step's positions and return what may be attended to."""
@@ -117,6 +136,14 @@ class KVCache:
         self.longest, self.even = 0, True
 
 
+class Group(NamedTuple):
+    """Rows `begin` to `end` of a batch, all of which look at the first `length` positions of the cache."""
+
+    begin: int
+    end: int
+    length: int
+
+
 class Step(NamedTuple):
     """One pass of new tokens through the layers: computed once, the same for every layer."""
 
@@ -130,6 +157,8 @@ class Step(NamedTuple):
     cos: Tensor
     sin: Tensor
     """Of the rotary embedding, `[B, T, head_width]`, in the precision of the arithmetic."""
+    groups: Sequence[Group] = ()
+    """Rows that are looked at apart, without a mask; empty: all together."""
 
 
 def _first_places(segments: Tensor) -> Tensor:
@@ -184,9 +213,18 @@ class Attention(nn.Module):
         if cache is not None:
             k, v = cache.update(layer, k, v, step)
         grouped = self.heads != self.kv_heads
-        attended = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=step.mask, is_causal=step.mask is None and tokens > 1, enable_gqa=grouped
-        )
+        if len(step.groups) > 1:
+            parts = [
+                F.scaled_dot_product_attention(
+                    q[begin:end], k[begin:end, :, :length], v[begin:end, :, :length], enable_gqa=grouped
+                )
+                for begin, end, length in step.groups
+            ]
+            attended = torch.cat(parts)
+        else:
+            attended = F.scaled_dot_product_attention(
+                q, k, v, attn_mask=step.mask, is_causal=step.mask is None and tokens > 1, enable_gqa=grouped
+            )
         return self.o_proj(attended.transpose(1, 2).reshape(batch, tokens, -1))
 
 

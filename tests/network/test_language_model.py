@@ -44,11 +44,11 @@ def test_later_tokens_do_not_reach_back(model):
     assert not torch.allclose(model(x)[:, 5:], model(changed)[:, 5:], atol=1e-2)
 
 
-def test_rows_of_different_lengths_are_as_if_alone(model):
-    lengths = [3, 7, 5]
-    rows = [embeddings(1, n, seed=n) for n in lengths]
-    tails = [embeddings(1, 4, seed=100 + n) for n in lengths]
-    padded = torch.full((3, 7, 32), 9.0)  # what stands in the padding must not matter
+@pytest.mark.parametrize("lengths", [[3, 7, 5], [7, 7, 3], [3, 7, 7], [5, 5, 5]], ids=str)
+def test_rows_of_different_lengths_are_as_if_alone(model, lengths):
+    rows = [embeddings(1, n, seed=10 * b + n) for b, n in enumerate(lengths)]
+    tails = [embeddings(1, 4, seed=100 + 10 * b + n) for b, n in enumerate(lengths)]
+    padded = torch.full((3, max(lengths), 32), 9.0)  # what stands in the padding must not matter
     for b, row in enumerate(rows):
         padded[b, : row.shape[1]] = row[0]
     cache = cache_for(model, 3)
@@ -58,6 +58,16 @@ def test_rows_of_different_lengths_are_as_if_alone(model):
         alone = model(torch.cat([row, tail], dim=1))[0]
         torch.testing.assert_close(first[b, : lengths[b]], alone[: lengths[b]], **CLOSE)
         torch.testing.assert_close(second[b], alone[lengths[b] :], **CLOSE)
+
+
+def test_rows_are_looked_at_in_groups_of_their_length(model):
+    """On a CPU at one token: without a mask, and nothing is computed that would be hidden by one."""
+    cache = cache_for(model, 4)
+    model(embeddings(4, 6), cache, [6, 6, 2, 2])
+    step = cache.step(1)
+    assert step.groups == [(0, 2, 7), (2, 4, 3)] and step.mask is None
+    model(embeddings(4, 1), cache, [1, 0, 1, 1])
+    assert not cache.step(1).groups and cache.step(1).mask is not None  # three lengths: all at once is faster
 
 
 def test_a_row_can_pause(model):
