@@ -316,8 +316,8 @@ class LanguageModel(nn.Module):
             if segments is not None:
                 mask = (segments[:, None] == segments[..., None]).tril()[:, None]
                 positions = positions - _first_places(segments)
-            angles = rotary_angles(positions, self.config.head_width, self.config.rope_theta)
-            step = Step(None, tokens, mask, *(values.to(embeddings) for values in angles))
+            cos, sin = rotary_angles(positions, self.config.head_width, self.config.rope_theta)
+            step = Step(None, tokens, mask, cos.to(embeddings), sin.to(embeddings))
         else:
             step = cache.step(tokens)
         x = embeddings
