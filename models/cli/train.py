@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 NANO, LORA = "nano", "lora"
 NANO_RECIPES = Path(__file__).parents[1] / "training" / "nano"
 PACK = "pack"
+CALIBRATED = 60
+"""Pages on which the features of a finished model are measured."""
 SAMPLES, SAID, EXCHANGED = "samples", "said", "exchanged"
 OTHERS = 1000
 """Samples to keep into whose words a thing is put, at most."""
@@ -215,6 +217,19 @@ def _train_checkpoint(file: Path, out: Path, arguments: argparse.Namespace) -> N
         print(f"{recipe.stage}: {trained.export(stage, average)}")
 
 
+def calibrate_on_pages(folder: Path) -> None:
+    """Measure a packed folder's features on pages of the storybook, which its own mask needs."""
+    from PIL import Image
+
+    from .. import storybook
+    from ..evaluation.calibration import calibrate_folder
+    from ..training.loop import HELD_OUT
+    from ..training.pages import page
+
+    numbers = range(HELD_OUT, HELD_OUT + CALIBRATED)
+    calibrate_folder(folder, [Image.fromarray(storybook.render(page(1, number))) for number in numbers])
+
+
 def run_stage(training_run: TrainingRun, stage: str, resume: bool, until: int | None = None) -> None:
     """Train one stage, or write the packed folder."""
     from ..training.loop import CHECKPOINT, Rhythm, load_average, train
@@ -222,7 +237,9 @@ def run_stage(training_run: TrainingRun, stage: str, resume: bool, until: int | 
     if stage in CHECKPOINT_STAGES:
         raise WeGenError(f"{stage!r} is a part of a finished checkpoint: train it with --config FILE.")
     if stage == PACK:
-        print(f"packed: {training_run.pack()}")
+        folder = training_run.pack()
+        calibrate_on_pages(folder)
+        print(f"packed: {folder}")
         return
     if stage == TOKENIZER:
         print(f"tokenizer: {training_run.learn_words().vocab_size} tokens")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
 from comfyui_wegen.models.cli import data as data_command
-from comfyui_wegen.models.cli.train import add_arguments, run
+from comfyui_wegen.models.cli.train import add_arguments, run, run_stage
 from comfyui_wegen.models.data import TASKS, Forgotten, Picture, Sample, Text, stream
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network.vision_encoder import pool_features
@@ -487,6 +487,13 @@ def test_bad_recipes_are_explained(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(RecipeError, match=message):
         read_recipe(path)
+
+
+def test_a_packed_model_is_calibrated(trained):
+    run_stage(trained, "pack", resume=False)
+    features = open_checkpoint(trained.out / "packed").config.features
+    assert features.spread > 0 and 0 < features.threshold < 10
+    assert features != TrainingRun(trained.recipes, trained.out).config().features
 
 
 def test_a_stage_that_starts_from_a_finished_model_has_its_weights(trained, tmp_path):
