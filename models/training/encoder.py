@@ -128,9 +128,9 @@ class EncoderStage(Stage):
 
     def __init__(self, config: WeGenConfig, options: EncoderOptions, seed: int, start: PackedStart | None = None):
         super().__init__()
-        if options.kept and not start:
+        if (options.kept or options.told) and not start:
             raise WeGenError(
-                "The option 'kept' holds on to the encoder of a finished model: name one in the entry 'start'."
+                "The options 'kept' and 'told' need the encoder of a finished model: name one in the entry 'start'."
             )
         self.config, self.options, self.seed = config, options, seed
         self.vision_encoder = VisionEncoder(config.vision)
@@ -138,8 +138,9 @@ class EncoderStage(Stage):
         self.before: VisionEncoder | None = None
         if start:
             start.fill_encoder(self.vision_encoder)
-            self.before = VisionEncoder(start.config().vision).requires_grad_(False)
-            start.fill(self.before, "vision_encoder")
+            if options.kept or options.told:
+                self.before = VisionEncoder(start.config().vision).requires_grad_(False)
+                start.fill(self.before, "vision_encoder")
         if options.frozen:
             self.vision_encoder.requires_grad_(False)
         cell = config.vision.image_size // config.feature_grid
@@ -181,7 +182,7 @@ class EncoderStage(Stage):
         options = self.options
         total = pixels + options.answers * answers + options.position * position + options.steadiness * steadiness
         parts = {"pixels": pixels, "answers": answers, "position": position, "steadiness": steadiness}
-        if self.before is None or not (options.kept or options.told):
+        if self.before is None:
             return {"total": total, **parts}
         with torch.no_grad():
             seen = torch.cat([batch.seen[:count], batch.strange])

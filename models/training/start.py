@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..checkpoints.reader import CONFIG_FILE, part_file
 from ..checkpoints.tokenizer import Tokenizer
+from ..errors import WeGenError
 from ..network.agent import Agent
 from ..network.configuration import WeGenConfig
 from ..network.vision_encoder import VisionEncoder
@@ -38,9 +39,18 @@ class PackedStart:
 
     def fill_encoder(self, encoder: VisionEncoder) -> None:
         """Give a vision encoder the weights of one with as many blocks or fewer: those beyond give back what they get,
-        until they are trained."""
-        state = encoder.state_dict()
-        for number in range(self.config().vision.layers, encoder.config.layers):
+        until they are trained.
+
+        Raises:
+            WeGenError: it has fewer blocks.
+        """
+        state, layers = encoder.state_dict(), self.config().vision.layers
+        if encoder.config.layers < layers:
+            raise WeGenError(
+                f"The vision encoder has {encoder.config.layers} blocks, fewer than the one in {self.folder} that it "
+                f"starts from: give it {layers} or more in 'vision.layers'."
+            )
+        for number in range(layers, encoder.config.layers):
             for norm in ("norm1", "norm2"):
                 state[f"blocks.{number}.{norm}.weight"].zero_()
                 state[f"blocks.{number}.{norm}.bias"].zero_()

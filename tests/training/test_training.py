@@ -27,6 +27,7 @@ from comfyui_wegen.models.training.pagecache import PageCache
 from comfyui_wegen.models.training.pages import ALIKE, Mixture, alike_page, page
 from comfyui_wegen.models.training.recipe import Recipe, RecipeError, read_recipe
 from comfyui_wegen.models.training.stage import Stage
+from comfyui_wegen.models.training.start import PackedStart
 from comfyui_wegen.models.training.training_run import STAGES, TrainingRun
 from comfyui_wegen.models.values import Answer, Chat, Reference, References, Turn
 from PIL import Image
@@ -576,8 +577,12 @@ def test_an_encoder_learns_to_read_what_tells_a_part_of_a_page(trained, tmp_path
     assert later.config.layers == TINY_MODEL["vision"]["layers"] + 2
     assert not later.blocks[-1].norm1.weight.eq(0).all()
     assert "told_kind" in stage.measure()
-    with pytest.raises(WeGenError, match="'start'"):
-        EncoderStage(trained.config(), EncoderOptions(kept=1.0), 1)
+    for option in options:
+        with pytest.raises(WeGenError, match="'start'"):
+            EncoderStage(trained.config(), EncoderOptions(**{option: 1.0}), 1)
+    (tmp_path / "config.json").write_text(training_run.config().to_json())
+    with pytest.raises(WeGenError, match="give it 3 or more"):
+        PackedStart(tmp_path).fill_encoder(trained.vision_encoder())
 
 
 def test_the_words_that_an_order_changes_are_told_from_those_that_are_copied(trained):
