@@ -32,6 +32,30 @@ def seed() -> io.Input:
     return made
 
 
+def pasting(**match_tone) -> list[io.Input]:
+    """How kept pixels are pasted over a picture of any model; `match_tone` says more of that input."""
+    return [
+        io.Int.Input(
+            "feather",
+            default=8,
+            min=0,
+            max=1024,
+            tooltip="Width of the soft edge in pixels. It lies inside the area that may change.",
+        ),
+        io.Boolean.Input(
+            "align",
+            default=True,
+            tooltip="Find out how the picture has shifted and zoomed against the kept area, and undo it.",
+        ),
+        io.Boolean.Input(
+            "match_tone",
+            default=False,
+            tooltip="Shift the new colours so that they meet the old ones at the edge.",
+            **match_tone,
+        ),
+    ]
+
+
 def inputs(*names: str, refine: bool = False) -> list[io.Input]:
     """The inputs of these options, in this order.
 

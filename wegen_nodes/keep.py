@@ -8,6 +8,7 @@ from comfy_api.latest import io, ui
 from ..models.editing.keep import keep
 from ..models.editing.masks import change_mask
 from ..models.errors import WeGenError
+from .inputs import pasting
 from .sockets import CATEGORY
 
 
@@ -27,25 +28,7 @@ class WeGenKeep(io.ComfyNode):
                 io.Image.Input("after", tooltip="The edited picture, from any model and of any size."),
                 io.Mask.Input("edit_mask", optional=True, tooltip="White may change."),
                 io.Mask.Input("keep_mask", optional=True, tooltip="White stays as it is, to the bit."),
-                io.Int.Input(
-                    "feather",
-                    default=8,
-                    min=0,
-                    max=1024,
-                    tooltip="Width of the soft edge in pixels. It lies inside the area that may change.",
-                ),
-                io.Boolean.Input(
-                    "align",
-                    default=True,
-                    tooltip="Find out how the picture has shifted and zoomed against the kept area, and undo it.",
-                ),
-                io.Boolean.Input(
-                    "match_tone",
-                    default=False,
-                    optional=True,
-                    advanced=True,
-                    tooltip="Shift the new colours so that they meet the old ones at the edge.",
-                ),
+                *pasting(optional=True, advanced=True),
             ],
             outputs=[
                 io.Image.Output(display_name="image"),

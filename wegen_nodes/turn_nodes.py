@@ -11,7 +11,7 @@ from ..models.media.metadata import turns_of
 from ..models.values import Chat, References
 from .host import folders, panel_turn
 from .host.png_metadata import write_down
-from .inputs import LARGEST_SIZE, references, seed
+from .inputs import LARGEST_SIZE, pasting, references, seed
 from .sockets import CATEGORY, ChatType, OpenTurnType
 
 NAMED = 3
@@ -181,23 +181,7 @@ class WeGenResult(io.ComfyNode):
             inputs=[
                 io.Image.Input("image", tooltip="From any model; another size of the same proportions is resized."),
                 OpenTurnType.Input("turn", tooltip="From WeGen Turn."),
-                io.Int.Input(
-                    "feather",
-                    default=8,
-                    min=0,
-                    max=1024,
-                    tooltip="Width of the soft edge in pixels. It lies inside the area that may change.",
-                ),
-                io.Boolean.Input(
-                    "align",
-                    default=True,
-                    tooltip="Find out how the picture has shifted and zoomed against the kept area, and undo it.",
-                ),
-                io.Boolean.Input(
-                    "match_tone",
-                    default=False,
-                    tooltip="Shift the new colours so that they meet the old ones at the edge.",
-                ),
+                *pasting(),
                 io.String.Input(
                     "filename_prefix",
                     default="wegen/turn",
