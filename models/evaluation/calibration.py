@@ -31,6 +31,9 @@ FEWEST = 4
 """Pictures that a measurement needs."""
 EDITS = 4
 """Changes that are tried on each picture."""
+ALARM = 2.5
+"""What a cell that is taken for changed in vain weighs beside one that is missed: a missed one mostly has neighbours
+that are found, and a mask grows beyond them; and features that are drawn are less exact than those measured here."""
 QUIET = 0.99
 """Share of the cells of a picture seen twice that stay below the noise."""
 DIFFERENT = 0.05
@@ -206,11 +209,11 @@ def _by_cell(values: Tensor, grid: int) -> Tensor:
 
 
 def _threshold(changed: Tensor, unchanged: Tensor) -> float:
-    """The distance with the smallest sum of the share that is missed and the share that is taken for changed."""
+    """The distance with the smallest sum of the share that is missed and, by ALARM, the share of false alarms."""
     candidates = torch.cat([changed, unchanged]).quantile(torch.linspace(0, 1, 513))
     missed = torch.searchsorted(changed.sort().values, candidates, right=True) / len(changed)
     alarms = 1 - torch.searchsorted(unchanged.sort().values, candidates, right=True) / len(unchanged)
-    cost = missed + alarms
+    cost = missed + ALARM * alarms
     best = candidates[cost == cost.min()]
     return max(float(best.min() + best.max()) / 2, 1e-6)
 
