@@ -15,6 +15,7 @@ from .checkpoints.wegen import WeGen
 from .editing.refinement import Masks
 from .encoding import begin_with, encode_reference
 from .engine import Progress, TurnRequest, TurnResult, take_turn
+from .errors import AnsweredInWords
 from .media.images import flatten_alpha, from_pil
 from .painting.diffusers_painter import Decoder, DiffusersPainter
 from .painting.loading import load
@@ -161,6 +162,7 @@ class Pipeline:
 
         Raises:
             WeGenError: the chat has no turns yet, besides what `engine.take_turn` raises.
+            AnsweredInWords: the model answers in words and changes nothing.
         """
         chat.last  # noqa: B018 - says what is wrong with an empty chat
         request = TurnRequest(
@@ -171,7 +173,10 @@ class Pipeline:
             settings=settings or SamplerSettings(),
             **options,
         )
-        return self.take_turn(request, chat, progress, on_step).chat
+        result = self.take_turn(request, chat, progress, on_step)
+        if result.spoken:
+            raise AnsweredInWords(result.spoken)
+        return result.chat
 
     def replay(
         self,

@@ -10,6 +10,7 @@ import math
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -24,7 +25,7 @@ from ..editing.masks import latent_mask
 from ..editing.predicted_mask import grow
 from ..editing.registration import Motion, estimate
 from ..encoding import begin_with
-from ..errors import WeGenError
+from ..errors import AnsweredInWords, WeGenError
 from ..media.chat_file import load_chat, save_chat
 from ..media.images import from_pil
 from ..metrics.consistency import compare, drift
@@ -238,7 +239,8 @@ def kept(evaluator: ConsistencyEvaluator) -> dict[str, float]:
     for turn in range(turns):
         mask = _rectangle(rng, rng.randrange(20, 200), rng.randrange(20, 200), least=0.3, most=0.6)
         order = GLOBAL_ORDERS[turn % len(GLOBAL_ORDERS)]
-        chat = pipeline.refine(chat, order, [turn], edit_mask=mask, settings=settings)
+        with suppress(AnsweredInWords):  # such a turn changes nothing, which `changed_turns` tells
+            chat = pipeline.refine(chat, order, [turn], edit_mask=mask, settings=settings)
         if turn == turns // 2:
             with tempfile.TemporaryDirectory() as folder:
                 chat = load_chat(save_chat(chat, Path(folder) / "chat"))

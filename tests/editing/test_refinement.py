@@ -1,18 +1,23 @@
 """Refinement: the model's own mask, what it may change, and chats whose kept pixels never move."""
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 import torch
 from comfyui_wegen.models import engine
+from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.editing.predicted_mask import grow, heat_map, keep_features, predict_edit_mask, soften
 from comfyui_wegen.models.editing.refinement import Masks, outcome, resolve_masks
+from comfyui_wegen.models.encoding import begin_with
 from comfyui_wegen.models.engine import PictureDraft, TurnRequest, take_turn
-from comfyui_wegen.models.errors import WeGenError
-from comfyui_wegen.models.media.images import to_pil
+from comfyui_wegen.models.errors import AnsweredInWords, WeGenError
+from comfyui_wegen.models.media.images import from_pil, to_pil
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.prompting.text_sampling import TextSampling
+from comfyui_wegen.models.storybook import render, sample_scene
 from comfyui_wegen.models.values import Answer, AutoMask, Chat, SamplerSettings, Turn
+from PIL import Image
 
 HARD = AutoMask(threshold=0.5, grow=0, soften=0)
 AUTO = SamplerSettings(auto_mask=HARD)
@@ -393,3 +398,11 @@ def test_the_heat_map_shows_heat_and_edges():
     assert shown[7, 12].eq(1).all() and not shown[12, 12].eq(1).all()
     hot, cold = shown[12, 12], shown[28, 28]
     assert hot[0] - hot[2] > cold[0] - cold[2]
+
+
+def test_a_refinement_that_gets_an_answer_in_words_says_so():
+    """The bundled model knows no dragons; the chat stays as it is, and nothing is silently ignored."""
+    pipeline = Pipeline.from_folder(BUNDLED)
+    chat = begin_with(pipeline.wegen, [from_pil(Image.fromarray(render(sample_scene(Random(3), 2))))])
+    with pytest.raises(AnsweredInWords, match="cannot draw that"):
+        pipeline.refine(chat, "add a dragon", settings=SamplerSettings(steps=2))
