@@ -22,7 +22,7 @@ from .server import ComfyServer
 PICTURES = REPOSITORY / "pictures"
 LARGEST = 400_000  # bytes of a picture
 WISH, ORDER, SEED = "a house by the sea", "make it night", 74
-STROKE = ((0.8, 0.56), (0.93, 0.56), (0.8, 0.64), (0.93, 0.64), (0.8, 0.71), (0.93, 0.71))
+STROKE = ((0.08, 0.56), (0.2, 0.56), (0.08, 0.64), (0.2, 0.64), (0.08, 0.71), (0.2, 0.71))
 """Over the house in the picture that the chat goes on with, in shares of its sides."""
 SIDEBAR = 58  # pixels of the host's own icons
 FILM = {"width": 660, "height": 680}
