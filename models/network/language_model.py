@@ -55,10 +55,9 @@ class KVCache:
         if self.places.device.type == "cpu" and tokens == 1 and self.longest:
             # Everything up to its end may be seen: a shape that changes costs a CPU nothing, a mask does.
             groups = self._groups()
-        if 0 < len(groups) <= GROUPS:
+        if groups:
             window = end
         else:
-            groups = []
             window = min(self.capacity, -(-end // WINDOW) * WINDOW)
             if self.longest:
                 hidden = self.places[:window] > positions[..., None]
@@ -67,7 +66,8 @@ class KVCache:
         return Step(slots.flatten(), window, mask, self.cos[positions], self.sin[positions], groups)
 
     def _groups(self) -> list[Group]:
-        """Rows that stand beside each other and are equally long, counting the one token that comes."""
+        """Rows that stand beside each other and are equally long, counting the one token that comes; none where that
+        would be too many groups."""
         if self.even:
             return [Group(0, len(self.lengths), self.longest + 1)]
         groups: list[Group] = []
@@ -76,7 +76,7 @@ class KVCache:
                 groups[-1] = groups[-1]._replace(end=row + 1)
             else:
                 groups.append(Group(row, row + 1, length + 1))
-        return groups
+        return groups if len(groups) <= GROUPS else []
 
     def update(self, layer: int, keys: Tensor, values: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         """Write `[B, H, T, D]` at the step's positions and return what may be attended to."""
