@@ -19,6 +19,8 @@ from ..network.vision_encoder import VisionEncoder
 #: parameters that hold one row for each token
 TABLES = ("llm.model.embed_tokens.weight", "llm.lm_head.weight")
 
+LAYERS = "llm.model.layers."
+
 
 @dataclass(frozen=True)
 class PackedStart:
@@ -57,17 +59,40 @@ class PackedStart:
         encoder.load_state_dict({**state, **self.weights("vision_encoder")})
 
     def fill_agent(self, agent: Agent, tokenizer: Tokenizer) -> None:
-        """Give an agent the weights of one with another vocabulary.
+        """Give an agent the weights of one with another vocabulary, and with as many layers or fewer.
 
         A piece that is new gets the mean row of the old pieces that spelled it, so that it means at first what they
-        meant together. Picture tokens and single letters stay what they were.
+        meant together. Picture tokens and single letters stay what they were. New layers stand evenly between the old
+        ones; each is a copy of the one before it that adds nothing, until it is trained.
+
+        Raises:
+            WeGenError: it has fewer layers.
         """
         weights = self.weights("language_model")
+        weights = _spread(weights, self.config().language.layers, agent.llm.config.layers, self.folder)
         old = Tokenizer.from_folder(self.folder, tokenizer.tokens_per_picture)
         spelled = [_spelling(tokenizer, old, index) for index in range(tokenizer.vocab_size)]
         for name in TABLES:
             weights[name] = torch.stack([weights[name][list(ids)].mean(dim=0) for ids in spelled])
         agent.load_state_dict(weights)
+
+
+def _spread(weights: dict[str, Tensor], old: int, new: int, folder: Path) -> dict[str, Tensor]:
+    """The weights of a language model of `old` layers as those of one of `new`, which says the same."""
+    if new < old:
+        raise WeGenError(
+            f"The language model has {new} layers, fewer than the one in {folder} that it starts from: give it {old} "
+            "or more in 'language.layers'."
+        )
+    places = [-(-layer * new // old) for layer in range(old)]  # where each old layer stands
+    spread = {name: value for name, value in weights.items() if not name.startswith(LAYERS)}
+    for layer in range(new):
+        before = max(number for number, place in enumerate(places) if place <= layer)
+        for name, value in weights.items():
+            if name.startswith(f"{LAYERS}{before}."):
+                silent = layer not in places and name.endswith(("o_proj.weight", "down_proj.weight"))
+                spread[name.replace(f"{LAYERS}{before}.", f"{LAYERS}{layer}.", 1)] = value * 0 if silent else value
+    return spread
 
 
 def _spelling(tokenizer: Tokenizer, old: Tokenizer, index: int) -> list[int]:

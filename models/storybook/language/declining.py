@@ -8,7 +8,7 @@ from random import Random
 from string import Formatter
 from types import MappingProxyType
 
-from ..catalogue import COLOURS, KINDS
+from ..catalogue import COLOURS, GROUNDS, KINDS, SKIES
 from ..naming import Mention
 from ..questions import sample_question
 from ..world import MOST_THINGS, Scene
@@ -16,7 +16,18 @@ from . import additions, colours, moves, outside, questions, removals, replaceme
 from .frames import TRAINED, choose
 from .referring import Reference
 from .typing import uttered
-from .words import COLOUR_WORDS, KIND_WORDS, indefinite, plural_of, usual, with_article
+from .wishing import set_somewhere
+from .words import (
+    COLOUR_WORDS,
+    KIND_WORDS,
+    RELATIONS,
+    indefinite,
+    number,
+    plural_of,
+    setting,
+    usual,
+    with_article,
+)
 
 _KINDS = [plural_of(kind) for kind in KINDS]
 CAN_DRAW = f"i can draw {', '.join(_KINDS[:-1])} and {_KINDS[-1]}."
@@ -39,6 +50,8 @@ BEGINNINGS = (
 
 UNKNOWN_ANSWER = f"{UNKNOWN_PICTURE} {CAN_DRAW}"
 
+MANY, RELATED = 0.15, 0.4
+"""Shares of the unknown things that are asked for in numbers, and of those that stand in a relation to a known one."""
 WISHED, ORDERED, ASKED = "wished", "ordered", "asked"
 #: the template of what is said there
 TASK_OF = {WISHED: "rewrite", ORDERED: "edit_rewrite", ASKED: "ask"}
@@ -104,6 +117,12 @@ def sample_declined(
     return Declined(kind, where, text if foreign and rng.random() < 0.7 else uttered(text, rng), answer)
 
 
+def _setting(rng: Random) -> str:
+    """A ground and a sky of this world, or less: what is asked for cannot be drawn there either."""
+    ground = rng.choice(GROUNDS) if rng.random() < 0.4 else None
+    return setting(ground, rng.choice(SKIES) if rng.random() < 0.3 else None, rng)
+
+
 def _thing(rng: Random, part: str) -> str:
     noun = choose(outside.THINGS, part, rng)
     if rng.random() < 0.3:
@@ -115,12 +134,19 @@ def _declined(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str, str
     drawing = f"{CANNOT_DRAW} {CAN_DRAW}"
     anywhere = rng.choice((WISHED, WISHED, ORDERED, ASKED))
     if kind == "thing":
-        words = with_article(_thing(rng, part))
-        return WISHED, choose(wishes.THINGS, part, rng).format(things=words), drawing
+        words = _thing(rng, part)
+        many = number(rng.choice((2, 2, 3, 4)), rng, plural_of(words))
+        words = many if rng.random() < MANY else with_article(words)
+        return WISHED, set_somewhere(choose(wishes.THINGS, part, rng), words, _setting(rng), rng), drawing
     if kind == "things":
         pair = [with_article(_thing(rng, part)), indefinite(Mention(rng.choice(tuple(KINDS))), rng)]
         rng.shuffle(pair)
-        return WISHED, choose(wishes.THINGS, part, rng).format(things=" and ".join(pair)), drawing
+        if rng.random() < RELATED:
+            relation = usual(RELATIONS[rng.choice(tuple(RELATIONS))], rng)
+            words = {"new": pair[0], "relation": relation, "other": pair[1]}
+            return WISHED, choose(wishes.RELATED, part, rng).format(**words), drawing
+        text = set_somewhere(choose(wishes.THINGS, part, rng), " and ".join(pair), _setting(rng), rng)
+        return WISHED, text, drawing
     if kind == "place":
         inside = f"{indefinite(Mention(rng.choice(tuple(KINDS))), rng)} " if rng.random() < 0.6 else "something "
         words = inside + choose(outside.PLACES, part, rng)

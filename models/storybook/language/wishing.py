@@ -14,10 +14,10 @@ from . import wishes
 from .frames import TRAINED, choose
 from .orders import beside
 from .typing import uttered
-from .words import KIND_WORDS, RELATIONS, bare_noun, indefinite, setting, several, usual, with_article
+from .words import KIND_WORDS, RELATIONS, bare_noun, indefinite, plural_of, setting, several, usual, with_article
 
 LEVELS = ("anything", "setting", "quiet", "busy", "kinds", "some", "most", "everything", "group", "without", "related")
-WEIGHTS = (0.5, 1, 0.4, 0.4, 2, 2, 2, 0.5, 1, 1.6, 1.4)
+WEIGHTS = (0.5, 1, 0.4, 0.4, 2, 2, 2, 0.5, 1, 2.4, 1.4)
 _CHANCES = {"kinds": 0.0, "some": 0.4, "most": 0.8, "everything": 1.0}
 
 
@@ -61,7 +61,8 @@ def _plain(rng: Random, part: str, level: str) -> OwnWish:
     if level != "without":
         return OwnWish(level, _text(choose(wishes.THINGS, part, rng), named, rng), named, scene)
     absent = rng.choice([kind for kind in KINDS if kind not in {thing.kind for thing in scene.things}])
-    frame = choose(wishes.WITHOUT, part, rng).replace("{absent}", usual(KIND_WORDS[absent], rng))
+    word = usual(KIND_WORDS[absent], rng)
+    frame = choose(wishes.WITHOUT, part, rng).replace("{absent}", word).replace("{absents}", plural_of(word))
     return OwnWish(level, _text(frame, named, rng), named, scene, (absent,))
 
 
@@ -102,8 +103,11 @@ def _text(frame: str, named: Named, rng: Random) -> str:
     if "just" not in frame and rng.random() < 0.1:  # in few words
         phrases = [phrase.removeprefix("a ").removeprefix("an ") for phrase in phrases]
     joint = rng.choice((" and ", ", ", " and ", " with "))
-    where = setting(named.ground, named.sky, rng)
-    things = joint.join(phrases)
+    return set_somewhere(frame, joint.join(phrases), setting(named.ground, named.sky, rng), rng)
+
+
+def set_somewhere(frame: str, things: str, where: str, rng: Random) -> str:
+    """A wish for things in a setting, which may be ""."""
     if not where:
         return frame.format(things=things)
     if rng.random() < 0.75:
