@@ -4,19 +4,17 @@ import math
 from functools import cache
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw
 
-from . import grounds
+from . import grounds, styles
 from .catalogue import PICTURE_SIZE
-from .palette import INK, PAPER, Colour, mix
+from .palette import Colour, mix
 from .pen import Point
-from .sprites import BLOCK
 
 SKY_FADE = 0.62  # where the gradient of the sky ends
 
 _SCALE = 4
 _SIDE = PICTURE_SIZE * _SCALE
-_PALE = 0.5
 
 # top and horizon of the sky, and how the light tints the ground: (towards colour, amount)
 _SKIES: dict[str, tuple[Colour, Colour, Colour, float]] = {
@@ -113,41 +111,6 @@ def _fog_veil(pixels: np.ndarray) -> np.ndarray:
     return (pixels * (1 - veil[..., None]) + 228 * veil[..., None]).round().astype(np.uint8)
 
 
-def _lined(image: Image.Image) -> np.ndarray:
-    """Pale flat areas, thin grey lines between them."""
-    colours = np.asarray(image.convert("RGBA")).view(np.uint32)[..., 0]
-    edges = np.zeros(colours.shape, bool)
-    edges[1:] |= colours[1:] != colours[:-1]
-    edges[:, 1:] |= colours[:, 1:] != colours[:, :-1]
-    grown = Image.fromarray(edges.astype(np.uint8) * 255).filter(ImageFilter.MaxFilter(3))
-    pale = Image.fromarray((np.asarray(image) * (1 - _PALE) + np.asarray(PAPER) * _PALE).astype(np.uint8))
-    pale.paste(mix(INK, PAPER, 0.25), mask=grown)
-    return np.asarray(pale.reduce(_SCALE))
-
-
-def _blotches(cells: int, seed: int) -> np.ndarray:
-    """Smooth noise, float [128, 128, 1], about -1..1."""
-    noise = np.random.default_rng(seed).normal(0, 90, (cells, cells)).clip(-127, 127) + 128
-    smooth = Image.fromarray(noise.astype(np.uint8)).resize((PICTURE_SIZE, PICTURE_SIZE), Image.Resampling.BICUBIC)
-    return (np.asarray(smooth, np.float32)[..., None] - 128) / 128
-
-
-def _washed(image: Image.Image) -> np.ndarray:
-    """Wet edges, blotches of pigment, paper grain."""
-    soft = np.asarray(image.filter(ImageFilter.GaussianBlur(1.1 * _SCALE)).reduce(_SCALE), np.float32)
-    pale = soft * 0.80 + np.asarray(PAPER, np.float32) * 0.20
-    pale += 16 * _blotches(9, 1) + 8 * _blotches(24, 2) + 3 * _blotches(96, 3)
-    return pale.clip(0, 255).round().astype(np.uint8)
-
-
-def _tiled(image: Image.Image) -> np.ndarray:
-    """Square stones, each a little lighter or darker than the next."""
-    stones = np.asarray(image.reduce(_SCALE * BLOCK), np.float32)
-    shine = np.random.default_rng(4).normal(0, 3, stones.shape[:2])[..., None]
-    levels = ((stones + shine + 6) // 12 * 12).clip(0, 255).astype(np.uint8)
-    return levels.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)
-
-
 @cache  # 240 pictures
 def background(ground: str, sky: str, style: str) -> np.ndarray:
     """The empty page: uint8 [128, 128, 3], read-only, the same for the same ground, sky and style."""
@@ -155,18 +118,11 @@ def background(ground: str, sky: str, style: str) -> np.ndarray:
     _draw_sky(page, sky)
     grounds.PAINTERS[ground](page)
     _draw_weather(page, sky)
-    if style == "outline":
-        pixels = _lined(page.image)
-    elif style == "wash":
-        pixels = _washed(page.image)
-    elif style == "mosaic":
-        pixels = _tiled(page.image)
-    else:
-        pixels = np.asarray(page.image.reduce(_SCALE))
+    pixels = styles.PAGES[style](page.image, _SCALE)
     if sky == "fog":
         pixels = _fog_veil(pixels)
         if style == "mosaic":
-            pixels = pixels[::BLOCK, ::BLOCK].repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)
+            pixels = styles.in_stones(pixels)
     pixels = pixels.copy()
     pixels.flags.writeable = False
     return pixels

@@ -4,7 +4,8 @@ import numpy as np
 
 from .backgrounds import background
 from .catalogue import PICTURE_SIZE
-from .sprites import BLOCK, sprite
+from .sprites import sprite
+from .styles import BLOCK
 from .values import Scene, Thing
 
 SOLID = 128  # opacity from which on a pixel belongs to a thing

@@ -7,7 +7,8 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .catalogue import PICTURE_SIZE
+from ..drawn_world import styles
+from .catalogue import PICTURE_SIZE, STYLES
 
 Colour = tuple[int, int, int]
 
@@ -31,9 +32,11 @@ def _mix(colour: Colour, other: Colour, amount: float) -> Colour:
 class _Page:
     """Ground painter: coordinates are fractions of the picture, colours are tinted by the sky's light."""
 
-    def __init__(self, sky: str):
+    def __init__(self, sky: str, flat: bool):
         top, bottom, self._tint, self._amount = _SKIES[sky]
         steps = np.clip(np.linspace(0, 1 / HORIZON, _SIDE), 0, 1)[:, None, None]
+        if flat:
+            steps = np.full_like(steps, 0.4)
         levels = np.asarray(top) * (1 - steps) + np.asarray(bottom) * steps
         self.image = Image.fromarray(np.broadcast_to(levels, (_SIDE, _SIDE, 3)).round().astype(np.uint8))
         self._draw = ImageDraw.Draw(self.image)
@@ -150,17 +153,19 @@ def _fog_veil(pixels: np.ndarray) -> np.ndarray:
     return (pixels * (1 - veil[..., None]) + 228 * veil[..., None]).round().astype(np.uint8)
 
 
-@cache  # 24 pictures
-def background(ground: str, sky: str) -> np.ndarray:
-    """The empty page: uint8 [128, 128, 3], read-only, the same for the same ground and sky."""
-    page = _Page(sky)
+@cache  # 96 pictures
+def background(ground: str, sky: str, style: str = STYLES[0]) -> np.ndarray:
+    """The empty page: uint8 [128, 128, 3], read-only, the same for the same ground, sky and style."""
+    page = _Page(sky, flat=style == "outline")
     if sky == "night":
         _night_sky(page)
     if sky == "dusk":
         _dusk_sky(page)
     _GROUNDS[ground](page)
-    pixels = np.asarray(page.image.reduce(_SCALE)).copy()
+    pixels = styles.PAGES[style](page.image, _SCALE).copy()
     if sky == "fog":
         pixels = _fog_veil(pixels)
+        if style == "mosaic":
+            pixels = styles.in_stones(pixels)
     pixels.flags.writeable = False
     return pixels

@@ -1,4 +1,4 @@
-"""What the storybook world is made of: kinds, colours, sizes, poses, places, grounds and skies.
+"""What the storybook world is made of: kinds, colours, sizes, poses, places, grounds, skies and styles.
 
 Everything here can be said in a caption (see captions.py); nothing else is ever drawn, except a jitter of one pixel.
 """
@@ -33,6 +33,7 @@ JITTER = 1  # pixels; a big thing at the edge still fits the picture
 
 GROUNDS = ("meadow", "beach", "snow", "sea", "desert", "road")
 SKIES = ("day", "night", "dusk", "fog")
+STYLES = ("sticker", "outline", "wash", "mosaic")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from .captions import noun_phrase, place_phrase, setting_phrase
 from .catalogue import SIZES
 from .drawing import render
 from .naming import Mention
-from .sprites import INK, LAMP, Pen, outlined
+from .sprites import INK, LAMP, Pen, finished
 from .world import Scene, Thing, sample_scene, sample_thing
 
 NAME = "rocket"
@@ -37,7 +37,7 @@ def rocket_sprite(size: str) -> tuple[np.ndarray, np.ndarray]:
     """The rocket without its background: see `sprites.sprite`."""
     pen = Pen(STAND_IN, size)
     _draw(pen)
-    return outlined(pen.canvas, HULL)
+    return finished(pen.canvas, HULL)
 
 
 def paste_rocket(page: np.ndarray, place: Thing) -> np.ndarray:

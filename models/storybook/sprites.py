@@ -8,16 +8,15 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw
 
-from .catalogue import COLOURS, KINDS, SIZES, box_of
+from ..drawn_world import styles
+from .catalogue import COLOURS, KINDS, SIZES, STYLES, box_of
 
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
 OVERSAMPLING = 8
-OUTLINE_PIXELS = 0.75
-RIM_PIXELS = 0.85
 MARGIN_PIXELS = 2  # box edge to ink: room for outline and rim
 
 INK = (44, 42, 58)
@@ -344,14 +343,8 @@ _PAINTERS: dict[str, Callable[[Pen, Colour, str], None]] = {
 }  # fmt: skip
 
 
-def _grown(silhouette: Image.Image, pixels: float) -> Image.Image:
-    """The silhouette (mode L) grown by `pixels` of the final picture, corners rounded."""
-    blurred = silhouette.filter(ImageFilter.GaussianBlur(pixels * OVERSAMPLING))
-    return blurred.point(lambda level: 255 if level > 40 else 0)  # a straight edge lies one deviation out at 0.16 * 255
-
-
-@cache  # bounded by the catalogue: some 260 sprites of at most 34 x 34 pixels
-def sprite(kind: str, colour: str, size: str, pose: str) -> tuple[np.ndarray, np.ndarray]:
+@cache  # bounded by the catalogue: some 1,040 sprites of at most 34 x 34 pixels
+def sprite(kind: str, colour: str, size: str, pose: str, style: str = STYLES[0]) -> tuple[np.ndarray, np.ndarray]:
     """One thing without its background.
 
     Returns (colour [height, width, 3], opacity [height, width]), both uint8 and read-only, with the box of `box_of`.
@@ -362,19 +355,12 @@ def sprite(kind: str, colour: str, size: str, pose: str) -> tuple[np.ndarray, np
     ink = pen.canvas
     if pose == "facing right":
         ink = ink.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return outlined(ink, COLOURS[colour])
+    return finished(ink, COLOURS[colour], style)
 
 
-def outlined(ink: Image.Image, colour: Colour) -> tuple[np.ndarray, np.ndarray]:
-    """A drawn thing at its final size, with a dark outline of its main colour and a rim; read-only, see `sprite`."""
-    silhouette = ink.getchannel("A")
-    outline = _grown(silhouette, OUTLINE_PIXELS)
-    rim = _grown(outline, RIM_PIXELS)
-    drawn = Image.new("RGBA", ink.size)
-    drawn.paste((*PAPER, 255), mask=rim)
-    drawn.paste((*mix(colour, INK, 0.72), 255), mask=outline)
-    drawn.alpha_composite(ink)
-    levels = np.asarray(drawn.convert("RGBa").reduce(OVERSAMPLING))
+def finished(ink: Image.Image, colour: Colour, style: str = STYLES[0]) -> tuple[np.ndarray, np.ndarray]:
+    """A drawn thing of this main colour in a style, at its final size; read-only, see `sprite`."""
+    levels = styles.THINGS[style](ink, ink, colour, OVERSAMPLING)
     pixels, opacity = levels[..., :3].copy(), levels[..., 3].copy()
     pixels.flags.writeable = opacity.flags.writeable = False
     return pixels, opacity

@@ -15,6 +15,7 @@ from .catalogue import (  # fmt: skip
     ROWS,
     SIZES,
     SKIES,
+    STYLES,
     box_of,
 )
 
@@ -88,15 +89,18 @@ def fits(thing: Thing, others: Sequence[Thing]) -> bool:
 
 @dataclass(frozen=True)
 class Scene:
-    """One page: a ground, a sky and up to four things that never touch. The order of things has no meaning."""
+    """One page: a ground, a sky and up to four things that never touch, in a drawing style. The order of things has no
+    meaning."""
 
     ground: str
     sky: str
     things: tuple[Thing, ...] = ()
+    style: str = STYLES[0]
 
     def __post_init__(self):
         _check("ground", self.ground, GROUNDS)
         _check("sky", self.sky, SKIES)
+        _check("style", self.style, STYLES)
         if len(self.things) > MOST_THINGS:
             raise ValueError(f"A scene holds at most {MOST_THINGS} things, got {len(self.things)}.")
         for number, thing in enumerate(self.things):
@@ -107,17 +111,17 @@ class Scene:
     def canonical(self) -> "Scene":
         """Without jitter, things from top to bottom and left to right: equal when captions would say the same."""
         things = sorted((t.still() for t in self.things), key=lambda t: (t.row, t.column))
-        return Scene(self.ground, self.sky, tuple(things))
+        return replace(self, things=tuple(things))
 
     def to_json(self) -> dict[str, Any]:
         things = [{**vars(thing), "jitter": list(thing.jitter)} for thing in self.things]
-        return {"ground": self.ground, "sky": self.sky, "things": things}
+        return {"ground": self.ground, "sky": self.sky, "things": things, "style": self.style}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Scene":
         """Inverse of `to_json`. Raises ValueError or TypeError for a record that is no scene."""
         things = tuple(Thing(**{**entry, "jitter": tuple(entry["jitter"])}) for entry in record["things"])
-        return cls(record["ground"], record["sky"], things)
+        return cls(record["ground"], record["sky"], things, record.get("style", STYLES[0]))
 
 
 def sample_jitter(rng: Random) -> tuple[int, int]:
