@@ -55,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..evaluation.nano import BEHAVIOURS as PLAIN
     from ..evaluation.nano import turn_seconds
     from ..evaluation.own_words import BEHAVIOURS as OWN
+    from ..evaluation.styles import BEHAVIOURS as STYLED
     from ..pipeline import Pipeline
     from ..values import SamplerSettings
 
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     evaluator = BatchEvaluator(pipeline, arguments.cases, arguments.seed, arguments.rewriting)
     wanted = {JUDGE, *(arguments.only or MEASURED)}  # no number without the judge's own
     numbers: dict[str, float] = {}
-    for name, behaviour in {**PLAIN, **OWN, **GUIDED}.items():
+    for name, behaviour in {**PLAIN, **OWN, **GUIDED, **STYLED}.items():
         if name not in wanted:
             continue
         began = time.perf_counter()

@@ -3,6 +3,7 @@
 Sample number i of a seed depends on (seed, i) alone, so that training can resume anywhere and spread over processes.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
@@ -13,7 +14,7 @@ import numpy as np
 
 from .. import storybook
 from ..media.conditions import CONDITIONS, DEGRADATIONS, MISSING, degrade
-from ..storybook import Edit, Question, Scene, Thing, language
+from ..storybook import STYLES, Edit, Question, Scene, Thing, language
 from ..storybook.language import Order, Story
 from ..storybook.world import MOST_THINGS
 from .annotator import Annotator, StorybookAnnotator, order
@@ -61,8 +62,13 @@ can tell is said only as a first order: later ones may be about what was changed
 MOST_DECLINED = 4  # in one chat
 FOLLOWED = 0.4
 """Share of the wishes and orders between those that are declined that can be followed."""
+CONTENT = "content"  # the name of a picture that is to be drawn in the style of another
 GIVEN, DRAWN, FORGOTTEN = "given", "drawn", "forgotten"
 """How a picture that is spoken of came into the chat: brought by the user, asked for, or asked for and out of sight."""
+
+
+STYLED = 0.2
+"""Share of the pages that are not drawn in the first style, where a task is not about styles."""
 
 
 def _user(*contents: str | Scene) -> list[Part]:
@@ -81,10 +87,15 @@ def _part(content: str | Scene, role: str, target: bool) -> Part:
 
 def caption(rng: Random) -> Sample:
     """A picture, and its canonical description."""
-    scene = storybook.sample_scene(rng)
+    scene = _styled(storybook.sample_scene(rng), rng)
     request = language.sample_describe(rng) if _in_own_words(rng) else rng.choice(storybook.DESCRIBE)
     parts = _user(scene, request) + _assistant(storybook.describe(scene))
     return Sample("caption", tuple(parts), {"scene": scene.to_json()})
+
+
+def _styled(scene: Scene, rng: Random, share: float = STYLED) -> Scene:
+    """The same scene, now and then in another style."""
+    return replace(scene, style=rng.choice(STYLES)) if rng.random() < share else scene
 
 
 def _in_own_words(rng: Random) -> bool:
@@ -93,7 +104,7 @@ def _in_own_words(rng: Random) -> bool:
 
 def question(rng: Random) -> Sample:
     """A picture and many questions with short answers, no two of them alike."""
-    scene = _scene_with_twins(rng) if rng.random() < TWINS else storybook.sample_scene(rng)
+    scene = _styled(_scene_with_twins(rng) if rng.random() < TWINS else storybook.sample_scene(rng), rng)
     asked = _questions(scene, rng, rng.randint(*QUESTIONS))
     parts = _user(scene) + _asked(asked, "edit_rewrite" if rng.random() < IN_EDIT_BOX else "")
     return Sample("question", tuple(parts), {"scene": scene.to_json(), "questions": [vars(item) for item in asked]})
@@ -113,7 +124,7 @@ def _questions(scene: Scene, rng: Random, count: int) -> list[Question]:
         own = _in_own_words(rng)
         all_topics = language.TOPICS if own else storybook.TOPICS
         [topic] = rng.choices(all_topics, [TOPIC_WEIGHTS.get(topic, 1) for topic in all_topics])
-        if not scene.things and topic not in ("what", "how_many", "count", "ground", "sky", "is_there"):
+        if not scene.things and topic not in storybook.WITHOUT_THINGS:
             continue
         item = (language if own else storybook).sample_question(scene, rng, topic)
         items[item.text] = item
@@ -126,7 +137,7 @@ def _asked(items: Sequence[Question], task: str = "") -> list[Part]:
 
 def change_question(rng: Random) -> Sample:
     """A picture before and after, and what changed."""
-    before = storybook.sample_scene(rng)
+    before = _styled(storybook.sample_scene(rng), rng)
     edits = storybook.sample_edits(before, rng, rng.choice((1, 1, 2)))
     after = storybook.apply(before, edits)
     item = storybook.change_question(before, edits, rng)
@@ -139,7 +150,7 @@ def change_question(rng: Random) -> Sample:
 
 def text_to_picture(rng: Random) -> Sample:
     """A full caption in any wording; the same in canonical words, things in the same order, and the picture."""
-    scene = storybook.sample_scene(rng)
+    scene = _styled(storybook.sample_scene(rng), rng)
     text = storybook.full_caption(scene, rng, shuffle=False)
     if rng.random() < 0.3:
         wish = language.sample_wish(rng, level="everything")
@@ -207,7 +218,7 @@ def chat(rng: Random) -> Sample:
 
     Without pictures a change costs a model a third of the tokens, so this is where it practises what words ask for.
     """
-    story, request = _asked_for(storybook.sample_scene(rng), rng)
+    story, request = _asked_for(_styled(storybook.sample_scene(rng), rng), rng)
     scene = story.now
     turns = rng.randint(2, MOST_CHAT_TURNS)
     seen_from = turns - rng.choice(LEFT_IN_VIEW)
@@ -248,7 +259,7 @@ def _misunderstood(said: Order, story: Story, rng: Random) -> Order:
 
 def revise(rng: Random) -> Sample:
     """A picture, given or asked for, and one to three orders in people's own words, each with its new picture."""
-    scene = storybook.sample_scene(rng, rng.choice((1, 2, 2, 3, 3, 4)))
+    scene = _styled(storybook.sample_scene(rng, rng.choice((1, 2, 2, 3, 3, 4))), rng)
     form = rng.choice((GIVEN, DRAWN))
     if form == GIVEN:  # nobody has named its things in another order yet
         scene = replace(scene, things=tuple(sorted(scene.things, key=lambda thing: (thing.row, thing.column))))
@@ -300,7 +311,7 @@ def outside(rng: Random) -> Sample:
     """Wishes, orders and questions from outside the storybook's world, between others; plain answers, no picture."""
     if rng.random() < 0.08:
         return _unknown_picture(rng)
-    scene = storybook.sample_scene(rng)
+    scene = _styled(storybook.sample_scene(rng), rng)
     first = _declined(scene, rng, {"which": 1.5})
     wished = first.where == language.WISHED
     parts = [] if wished else _beginning(scene, rng, rng.choice((GIVEN, DRAWN, FORGOTTEN)))
@@ -327,6 +338,36 @@ def _followed(scene: Scene, wished: bool, rng: Random) -> list[Part]:
         return [*_user(wish.text), *_assistant(storybook.full_caption(scene)), Forgotten("assistant", True)]
     said = _practised_order(Story((scene,)), rng)
     return [*_user(said.text), *_assistant(storybook.full_caption(said.after)), Forgotten("assistant", True)]
+
+
+def style(rng: Random) -> Sample:
+    """A picture, things in words or the things of another picture, drawn in the style that a picture shows; then, now
+    and then, a change of the new picture."""
+    scene = _styled(storybook.sample_scene(rng, rng.choice((1, 2, 2, 3))), rng, 0.4)
+    target = replace(scene, style=rng.choice([style for style in STYLES if style != scene.style]))
+    like = replace(storybook.sample_scene(rng), style=target.style)
+    way = rng.random()
+    if way < 0.5:
+        parts = _beginning(scene, rng, rng.choice((GIVEN, DRAWN, FORGOTTEN)))
+        text, shown = language.in_style_of(language.ORDERS_LIKE, rng), {language.LIKE: like}
+    elif way < 0.75:
+        scene, target, parts = scene.canonical(), target.canonical(), []
+        things = rng.choice(("", "this picture ", "the picture ", "the scene of ")) + f"@{CONTENT}"
+        text = language.in_style_of(language.WISHES_LIKE, rng, things=things)
+        shown = {language.LIKE: like, CONTENT: scene}
+    else:
+        wish = language.sample_things(rng)
+        scene = storybook.at_home(wish.scene, wish.named, rng)
+        target, parts = replace(scene, style=target.style), []
+        text, shown = language.in_style_of(language.WISHES_LIKE, rng, things=wish.text), {language.LIKE: like}
+    for number, piece in enumerate(re.split(r"@(\w+)", text)):
+        if piece:
+            parts.append(Picture(storybook.render(shown[piece]), "user") if number % 2 else Text(piece, "user"))
+    parts += _assistant(storybook.full_caption(target), target)
+    if way < 0.75 and rng.random() < 0.4:
+        said = _practised_order(Story((scene, target)), rng)
+        parts += [*_user(said.text), *_assistant(storybook.full_caption(said.after), said.after)]
+    return Sample("style", tuple(parts), {"scene": target.to_json(), "like": like.to_json()})
 
 
 def _unknown_picture(rng: Random) -> Sample:
@@ -444,6 +485,7 @@ _BUILDERS = (
     outside,
     condition,
     restore,
+    style,
 )
 TASKS: Mapping[str, Callable[[Random], Sample]] = MappingProxyType({build.__name__: build for build in _BUILDERS})
 

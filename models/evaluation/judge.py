@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..metrics import recogniser
 from ..metrics.recogniser import block
-from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, PICTURE_SIZE, ROWS, SIZES, SKIES, Mention, Named
+from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, PICTURE_SIZE, ROWS, SIZES, SKIES, STYLES, Mention, Named
 from ..storybook.catalogue import COLUMN_CENTRES, ROW_CENTRES
 
 WEIGHTS = Path(__file__).with_name("judge.safetensors")
@@ -67,7 +67,7 @@ class Judge(nn.Module):
         self.pose = nn.Linear(96, 2 * len(KINDS))
         self.setting = nn.Sequential(
             nn.AdaptiveAvgPool2d((8, 4)), nn.Flatten(), nn.Linear(64 * 32, 32), nn.ReLU(),
-            nn.Linear(32, len(GROUNDS) + len(SKIES)),
+            nn.Linear(32, len(GROUNDS) + len(SKIES) + len(STYLES)),
         )  # fmt: skip
         self.register_buffer("row_windows", _window_matrix(ROW_CENTRES), persistent=False)
         self.column_windows: Tensor
@@ -78,7 +78,8 @@ class Judge(nn.Module):
 
         Returns:
             `kind`, `colour`, `size` `[B, rows, columns, classes]`; the last class of `kind` is an empty place.
-            `pose` `[B, rows, columns, kinds, 2]`: for each kind, its two poses. `ground`, `sky` `[B, classes]`.
+            `pose` `[B, rows, columns, kinds, 2]`: for each kind, its two poses. `ground`, `sky` and `style` are
+            `[B, classes]`.
         """
         seen = self.trunk(pixels)
         windows = torch.einsum("bchw,yh,xw->bcyx", seen, self.row_windows, self.column_windows)
@@ -87,14 +88,15 @@ class Judge(nn.Module):
         )
         looked = self.look(windows)
         places = rearrange(looked, "(b row column) c -> b row column c", row=len(ROWS), column=len(COLUMNS))
-        setting = self.setting(seen)
+        ground, sky, style = self.setting(seen).split([len(GROUNDS), len(SKIES), len(STYLES)], dim=1)
         return {
             "kind": self.kind(places),
             "colour": self.colour(places),
             "size": self.size(places),
             "pose": self.pose(places).unflatten(-1, (len(KINDS), 2)),
-            "ground": setting[:, : len(GROUNDS)],
-            "sky": setting[:, len(GROUNDS) :],
+            "ground": ground,
+            "sky": sky,
+            "style": style,
         }
 
     @torch.no_grad()
@@ -136,8 +138,10 @@ def _reading(chances: dict[str, Tensor]) -> Reading:
             look = (_COLOUR_NAMES[colour], _SIZE_NAMES[size], KINDS[name].poses[pose])
             mentions.append(Mention(name, *look, column, row))
             confidences.append(float(sure[row, column] * torch.stack([value for value, _ in best]).prod()))
-    ground, sky = chances["ground"].max(-1), chances["sky"].max(-1)
-    named = Named(tuple(mentions), GROUNDS[int(ground.indices)], SKIES[int(sky.indices)])
+    ground, sky, style = (chances[name].max(-1) for name in ("ground", "sky", "style"))
+    number = int(style.indices)
+    setting = GROUNDS[int(ground.indices)], SKIES[int(sky.indices)]
+    named = Named(tuple(mentions), *setting, style=STYLES[number] if number else None)
     return Reading(named, tuple(confidences), float(ground.values * sky.values))
 
 

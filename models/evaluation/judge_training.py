@@ -6,6 +6,7 @@ Run `python -m comfyui_wegen.models.evaluation.judge_training` to make the bundl
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -16,12 +17,13 @@ from torch import Tensor
 
 from .. import storybook
 from ..metrics.recogniser import train_recogniser, wobble
-from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, ROWS, SIZES, SKIES, Scene
+from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, ROWS, SIZES, SKIES, STYLES, Scene
 from .judge import EMPTY, WEIGHTS, Judge, to_pixels
 
 BATCH = 32
 STEPS = 1800  # ten minutes of one core, or so
 LEARNING_RATE = 2e-3
+STYLED = 0.7  # share of the scenes that are drawn in any style
 _NONE = -1  # target of a property where nothing stands
 
 
@@ -39,6 +41,7 @@ def targets(scenes: list[Scene]) -> dict[str, Tensor]:
             found["pose"][at] = KINDS[thing.kind].poses.index(thing.pose)
     found["ground"] = torch.tensor([GROUNDS.index(scene.ground) for scene in scenes])
     found["sky"] = torch.tensor([SKIES.index(scene.sky) for scene in scenes])
+    found["style"] = torch.tensor([STYLES.index(scene.style) for scene in scenes])
     return found
 
 
@@ -50,7 +53,7 @@ def loss_of(logits: dict[str, Tensor], wanted: dict[str, Tensor]) -> Tensor:
     for name in ("colour", "size"):
         total = total + F.cross_entropy(logits[name][there], wanted[name][there])
     total = total + F.cross_entropy(logits["pose"][there, kinds], wanted["pose"][there])
-    return total + sum(F.cross_entropy(logits[name], wanted[name]) for name in ("ground", "sky"))
+    return total + sum(F.cross_entropy(logits[name], wanted[name]) for name in ("ground", "sky", "style"))
 
 
 def wear(pixels: Tensor, generator: torch.Generator) -> Tensor:
@@ -85,6 +88,7 @@ def batch_at(seed: int, step: int) -> tuple[Tensor, dict[str, Tensor]]:
     """The degraded pictures and targets of one training step; the same for the same seed and step."""
     rng = Random(f"judge/{seed}/{step}")
     scenes = [storybook.sample_scene(rng, rng.choice((0, 1, 2, 3, 4, 4, 4, 4, 4, 4))) for _ in range(BATCH)]
+    scenes = [replace(scene, style=rng.choice(STYLES)) if rng.random() < STYLED else scene for scene in scenes]
     pictures = to_pixels(np.stack([storybook.render(scene) for scene in scenes]))
     return wear(pictures, torch.Generator().manual_seed(seed * 1_000_003 + step)), targets(scenes)
 

@@ -274,7 +274,8 @@ def in_words(named: Named) -> str:
         f"{thing.size} {thing.colour} {thing.kind} ({thing.pose}), {storybook.place_name(thing.column, thing.row)}"
         for thing in named.things
     ]
-    return "; ".join([f"{named.ground}, {named.sky}", *things])
+    setting = filter(None, (named.style, named.ground, named.sky))
+    return "; ".join([", ".join(setting), *things])
 
 
 BEHAVIOURS: Mapping[str, Callable[[BatchEvaluator], Iterator[Case]]] = MappingProxyType(

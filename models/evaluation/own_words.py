@@ -18,7 +18,7 @@ from ..data.strange_pictures import strange_picture
 from ..encoding import begin_with
 from ..media.images import from_pil, to_pil
 from ..prompting.asking import ask
-from ..storybook import Mention, Named, Scene, language
+from ..storybook import STYLES, Mention, Named, Scene, language
 from ..storybook.language import HELD_OUT, INTENTS, SEVERAL, Order, Story
 from ..values import Chat, References
 from .batch_evaluator import BatchEvaluator, shown
@@ -145,7 +145,7 @@ def order_marks(order: Order, seen: Named) -> dict[str, list[bool]]:
 
 def happened(order: Order, seen: Named) -> bool:
     """Whether all that was asked can be seen: what should be there is, and what should be gone is not."""
-    setting = {"ground": seen.ground, "sky": seen.sky}
+    setting = {"ground": seen.ground, "sky": seen.sky, "style": seen.style or STYLES[0]}
     for name, now in setting.items():
         wanted = getattr(order.after, name)
         if wanted != getattr(order.before, name) and now != wanted:

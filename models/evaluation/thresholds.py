@@ -22,6 +22,7 @@ MEASURED = (
     "outside",
     "condition",
     "restore",
+    "style",
     TURN,
 )
 SECONDS = "turn/seconds"
@@ -45,6 +46,8 @@ THRESHOLDS: Mapping[str, float] = MappingProxyType(
         "outside/said_so": 0.95,
         "condition/scene": 0.88,
         "restore/scene": 0.88,
+        "style/followed": 0.92,
+        "style/content": 0.88,
         SECONDS: 2.0,
     }
 )

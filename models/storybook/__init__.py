@@ -4,12 +4,12 @@ from functools import cache
 
 from . import captions, edits, questions, references, wishes
 from .captions import describe, full_caption, parse_caption, words_of
-from .catalogue import COLOURS, COLUMNS, GROUNDS, KINDS, PICTURE_SIZE, ROWS, SIZES, SKIES
+from .catalogue import COLOURS, COLUMNS, GROUNDS, KINDS, PICTURE_SIZE, ROWS, SIZES, SKIES, STYLES
 from .conditions import condition
 from .drawing import change_mask, cutout, mask_of, render, render_with_masks
 from .edits import ACTIONS, Edit, apply, instruction, reference_to, sample_edit, sample_edits, statement, untouched
 from .naming import Mention, Named, covers, place_name, satisfies
-from .questions import DESCRIBE, TOPICS, Question, change_question, sample_question
+from .questions import DESCRIBE, TOPICS, WITHOUT_THINGS, Question, change_question, sample_question
 from .references import Addition, Composition, sample_addition, sample_composition
 from .videos import Video, edits_between, sample_video
 from .wishes import LEVELS, Wish, at_home, partial_caption, sample_scene_for, sample_wish
@@ -35,7 +35,9 @@ __all__ = [
     "ROWS",
     "SIZES",
     "SKIES",
+    "STYLES",
     "TOPICS",
+    "WITHOUT_THINGS",
     "Addition",
     "Composition",
     "Edit",

@@ -10,7 +10,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Any
 
-from .catalogue import COLOURS, COLUMNS, GROUNDS, KINDS, ROWS, SIZES, SKIES
+from .catalogue import COLOURS, COLUMNS, GROUNDS, KINDS, ROWS, SIZES, SKIES, STYLES
 from .naming import Mention, Named
 from .world import Scene
 
@@ -51,6 +51,10 @@ SKY_TIMES = MappingProxyType({
 })  # fmt: skip
 SKY_IS = MappingProxyType({
     "day": ("it is day",), "night": ("it is night",), "dusk": ("it is dusk", "it is evening"), "fog": ("it is foggy",),
+})  # fmt: skip
+STYLE_WORDS = MappingProxyType({
+    "sticker": ("as stickers",), "outline": ("in outlines", "drawn in outlines"),
+    "wash": ("in watercolour", "painted in watercolour"), "mosaic": ("in mosaic", "laid in mosaic"),
 })  # fmt: skip
 NUMBERS = ("zero", "one", "two", "three", "four")
 ANYTHING = ("thing", "object")
@@ -130,14 +134,17 @@ def full_caption(scene: Scene, rng: Random | None = None, *, shuffle: bool = Tru
     """
     things = [Mention.of(thing) for thing in scene.things]
     setting = setting_phrase(scene.ground, scene.sky, rng)
+    style = "" if scene.style == STYLES[0] else choose(STYLE_WORDS[scene.style], rng)
     if rng is None:
-        return ", ".join([setting, *(noun_phrase(thing) for thing in things)]) + "."
+        return ", ".join([*filter(None, [style]), setting, *(noun_phrase(thing) for thing in things)]) + "."
     if shuffle:
         rng.shuffle(things)
     place_first = rng.random() < 0.2
     joint = rng.choice(JOINTS)
     phrases = joint.join(noun_phrase(thing, rng, place_first=place_first) for thing in things)
     opening = rng.choice(OPENINGS) if phrases and not place_first else ""
+    if style:
+        setting = f"{setting}, {style}"
     if rng.random() < 0.5 or not phrases:
         return setting + rng.choice((", ", ": ")) + phrases if phrases else setting
     return opening + phrases + rng.choice((", ", ". ", "; ")) + setting
@@ -164,6 +171,9 @@ def _lexicon() -> dict[tuple[str, ...], tuple[str, Any]]:
     for slot, table in (("ground", GROUND_PLACES), ("sky", SKY_TIMES)):
         for value, wordings in table.items():
             entries.update({wording.split()[-1]: (slot, value) for wording in wordings})
+    styles = {style: None if style == STYLES[0] else style for style in STYLES}
+    for style, wordings in STYLE_WORDS.items():
+        entries.update({wording.split()[-1]: ("style", styles[style]) for wording in wordings})
     entries["foggy"] = entries["foggy day"] = ("sky", "fog")
     entries.update({number: ("count", value) for value, number in enumerate(NUMBERS)})
     entries.update({"quiet": ("most", 2), "calm": ("most", 2), "busy": ("fewest", 3), "lively": ("fewest", 3)})
@@ -201,7 +211,7 @@ def parse_caption(text: str) -> Named:
         waiting: dict[str, Any] = {}
         copies = 1
         for slot, value in _meanings(sentence):
-            if slot in ("ground", "sky", "fewest", "most"):
+            if slot in ("ground", "sky", "fewest", "most", "style"):
                 whole[slot] = value
             elif slot == "count":
                 copies = value
@@ -226,7 +236,7 @@ def phrase_words(phrases: Any) -> set[str]:
 
 PHRASES: tuple[Any, ...] = (
     KIND_WORDS, [plural(word) for wordings in KIND_WORDS.values() for word in wordings], SIZE_WORDS, POSES_BEFORE,
-    POSES_AFTER, PLACES, COLUMN_PLACES, ROW_PLACES, GROUND_PLACES, SKY_TIMES, SKY_IS, NUMBERS, ANYTHING,
+    POSES_AFTER, PLACES, COLUMN_PLACES, ROW_PLACES, GROUND_PLACES, SKY_TIMES, SKY_IS, STYLE_WORDS, NUMBERS, ANYTHING,
     [plural(word) for word in ANYTHING], OPENINGS, JOINTS, tuple(COLOURS), COLUMNS, ROWS, GROUNDS, SKIES, tuple(SIZES),
     "a an the",
 )  # fmt: skip

@@ -113,7 +113,7 @@ def apply(scene: Scene, edits: Sequence[Edit]) -> Scene:
             things.remove(edit.before)
         else:
             things[things.index(edit.before)] = edit.after
-    return Scene(ground, sky, tuple(things))
+    return replace(scene, ground=ground, sky=sky, things=tuple(things))
 
 
 def other_pose(thing: Thing) -> str:

@@ -1,10 +1,10 @@
 """What a text names, as a record: the common ground of captions, wishes, rewrites and answers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from .catalogue import COLUMNS, ROWS
+from .catalogue import COLUMNS, ROWS, STYLES
 from .world import Scene, Thing
 
 
@@ -30,17 +30,20 @@ class Mention:
 
 @dataclass(frozen=True)
 class Named:
-    """All that a text names. `fewest` and `most` bound the number of things ("busy", "quiet")."""
+    """All that a text names. `fewest` and `most` bound the number of things ("busy", "quiet"). A `style` of None is
+    left open, or is the first of STYLES, which goes without saying."""
 
     things: tuple[Mention, ...] = ()
     ground: str | None = None
     sky: str | None = None
     fewest: int | None = None
     most: int | None = None
+    style: str | None = None
 
     @classmethod
     def of(cls, scene: Scene) -> "Named":
-        return cls(tuple(Mention.of(thing) for thing in scene.things), scene.ground, scene.sky)
+        style = None if scene.style == STYLES[0] else scene.style
+        return cls(tuple(Mention.of(thing) for thing in scene.things), scene.ground, scene.sky, style=style)
 
     def same_as(self, other: "Named") -> bool:
         """Equal but for the order in which things are named."""
@@ -48,13 +51,14 @@ class Named:
 
     def ordered(self) -> "Named":
         things = tuple(sorted(self.things, key=lambda mention: repr(mention)))
-        return Named(things, self.ground, self.sky, self.fewest, self.most)
+        return replace(self, things=things)
 
     def to_scene(self) -> Scene:
         """The scene of a complete description, without jitter. Raises ValueError where something is left open."""
         if self.ground is None or self.sky is None or any(None in vars(mention).values() for mention in self.things):
             raise ValueError(f"Not a complete description of a scene: {self}.")
-        return Scene(self.ground, self.sky, tuple(Thing(**vars(mention)) for mention in self.things))
+        things = tuple(Thing(**vars(mention)) for mention in self.things)
+        return Scene(self.ground, self.sky, things, self.style or STYLES[0])
 
     def to_json(self) -> dict[str, Any]:
         return {**vars(self), "things": [dict(vars(mention)) for mention in self.things]}
@@ -70,6 +74,8 @@ def covers(described: Named, wanted: Named) -> bool:
     Each wanted thing needs a described thing of its own; described things may be more.
     """
     if wanted.ground not in (None, described.ground) or wanted.sky not in (None, described.sky):
+        return False
+    if wanted.style not in (None, described.style):
         return False
     count = len(described.things)
     if not (wanted.fewest or 0) <= count <= (count if wanted.most is None else wanted.most):

@@ -10,6 +10,7 @@ from .captions import (
     KIND_WORDS,
     NUMBERS,
     SKY_IS,
+    STYLE_WORDS,
     choose,
     noun_phrase,
     parse_caption,
@@ -22,7 +23,7 @@ from .edits import Edit, reference_to, statement
 from .naming import Mention
 from .world import Scene, Thing
 
-TOPICS = ("what", "where", "colour", "how_many", "count", "ground", "sky", "is_there", "size", "pose")
+TOPICS = ("what", "where", "colour", "how_many", "count", "ground", "sky", "is_there", "size", "pose", "style")
 
 DESCRIBE = ("describe the picture", "what does the picture show", "tell me all about this picture", "describe this")
 WHAT = ("what is there", "what do you see", "which things are in the picture", "what is in the picture")
@@ -34,10 +35,13 @@ HOW_MANY = ("how many {kinds} are there", "how many {kinds} do you see")
 COUNT = ("how many things are there", "how many objects do you see")
 GROUND = ("what is the ground", "where are we", "on which ground is it")
 SKY = ("what time is it", "how is the sky", "is it day or night")
+STYLE = ("which style is it", "how is it drawn")
 IS_THERE = ("is there {kind}", "do you see {kind}")
+WITHOUT_THINGS = ("what", "how_many", "count", "ground", "sky", "is_there", "style")
+"""Topics that a page without things has too."""
 CHANGED = ("what changed", "what is new", "what did you change", "what is different now")
 ANSWERS = ("yes", "no", "nothing")
-PHRASES = (DESCRIBE, WHAT, WHERE, COLOUR, SIZE, POSE, HOW_MANY, COUNT, GROUND, SKY, IS_THERE, CHANGED, ANSWERS)
+PHRASES = (DESCRIBE, WHAT, WHERE, COLOUR, SIZE, POSE, HOW_MANY, COUNT, GROUND, SKY, STYLE, IS_THERE, CHANGED, ANSWERS)
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Question:
 
 def sample_question(scene: Scene, rng: Random, topic: str | None = None) -> Question:
     """A question that the scene answers. Raises ValueError for an unknown topic."""
-    topics = TOPICS if scene.things else ("what", "how_many", "count", "ground", "sky", "is_there")
+    topics = TOPICS if scene.things else WITHOUT_THINGS
     topic = rng.choice(topics) if topic is None else topic
     if topic in ("where", "colour", "size", "pose"):
         return _about_thing(scene, rng.choice(scene.things), topic, rng)
@@ -72,6 +76,8 @@ def sample_question(scene: Scene, rng: Random, topic: str | None = None) -> Ques
         return Question(topic, _ask(GROUND, rng), GROUND_PLACES[scene.ground][0])
     if topic == "sky":
         return Question(topic, _ask(SKY, rng), SKY_IS[scene.sky][0])
+    if topic == "style":
+        return Question(topic, _ask(STYLE, rng), STYLE_WORDS[scene.style][0])
     if topic not in TOPICS:
         raise ValueError(f"Unknown topic {topic!r} of a question. Expected one of: {', '.join(TOPICS)}.")
     present = {thing.kind for thing in scene.things}

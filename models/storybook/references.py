@@ -1,6 +1,6 @@
 """Pages made from reference pictures: "put the cat of [picture] at the top left and the house of [picture] ..."."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from .captions import KIND_WORDS, choose, place_phrase, setting_phrase
@@ -96,7 +96,7 @@ class Addition:
 
     @property
     def target(self) -> Scene:
-        return Scene(self.before.ground, self.before.sky, (*self.before.things, self.added))
+        return replace(self.before, things=(*self.before.things, self.added))
 
 
 def sample_addition(rng: Random) -> Addition:

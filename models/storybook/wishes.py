@@ -7,7 +7,7 @@ from random import Random
 from types import MappingProxyType
 
 from .captions import choose, full_caption, noun_phrase, setting_phrase
-from .catalogue import GROUNDS, KINDS, SKIES
+from .catalogue import GROUNDS, KINDS, SKIES, STYLES
 from .naming import Mention, Named, satisfies
 from .world import MOST_THINGS, Scene, Thing, sample_scene, sample_thing
 
@@ -118,7 +118,8 @@ def sample_scene_for(named: Named, rng: Random, n_things: int | None = None) -> 
         wanted = min(max(wanted, fewest), most)
         things = _placed(named.things, wanted, rng)
         if things is not None:
-            scene = Scene(named.ground or rng.choice(GROUNDS), named.sky or rng.choice(SKIES), things)
+            setting = named.ground or rng.choice(GROUNDS), named.sky or rng.choice(SKIES)
+            scene = Scene(*setting, things, named.style or STYLES[0])
             if satisfies(scene, named):
                 return scene
     raise ValueError(f"No scene found that satisfies {named}.")
@@ -171,4 +172,4 @@ def named_first(scene: Scene, named: Named) -> Scene:
             first.append(match)
     order = {mention: number for number, mention in reversed(list(enumerate(named.things)))}
     first.sort(key=lambda t: min((n for m, n in order.items() if m.fits(Mention.of(t))), default=len(order)))
-    return Scene(scene.ground, scene.sky, (*first, *left))
+    return replace(scene, things=(*first, *left))

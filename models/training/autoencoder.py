@@ -23,6 +23,7 @@ from .loop import HELD_OUT
 from .pages import Mixture, page, still, thing_weights, to_pixels
 from .sheets import grid_sheet
 from .stage import Stage
+from .start import PackedStart
 
 CELL = 8  # crops begin at multiples of this many pixels, so that latent cells lie in them as they lie in pages
 
@@ -64,7 +65,7 @@ class PageParts(NamedTuple):
 class VAEStage(Stage):
     """Absolute and squared error, the error of edges, and a pull to independent latents of unit variance."""
 
-    def __init__(self, config: WeGenConfig, options: VAEOptions, seed: int):
+    def __init__(self, config: WeGenConfig, options: VAEOptions, seed: int, start: PackedStart | None = None):
         super().__init__()
         if config.vae.patch == 1:
             raise WeGenError("The stage 'vae' trains a CompactVAE; the model's vae.patch must be above 1.")
@@ -72,6 +73,8 @@ class VAEStage(Stage):
         for name, value in self.vae.named_parameters():
             if ".conv2." in name:  # without norms, blocks that begin as the identity keep the first steps calm
                 nn.init.zeros_(value)
+        if start:
+            start.fill(self.vae, "vae")
         self.options, self.seed = options, seed
 
     def batch(self, first: int, count: int) -> PageParts:

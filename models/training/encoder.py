@@ -8,7 +8,7 @@ survive noise.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ from ..errors import WeGenError
 from ..media.conditions import CONDITIONS, DEGRADATIONS
 from ..network.configuration import WeGenConfig
 from ..network.vision_encoder import VisionEncoder, pool_features
-from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, ROWS, SIZES, SKIES, Scene
+from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, ROWS, SIZES, SKIES, STYLES, Scene
 from ..storybook.world import MOST_THINGS
 from .loop import HELD_OUT
 from .losses import noised
@@ -38,7 +38,7 @@ from .start import PackedStart
 #: what a cell is asked, and how many answers there are; where a thing is asked for, 0 is "nothing here"
 QUESTIONS = {
     "kind": len(KINDS) + 1, "colour": len(COLOURS) + 1, "size": len(SIZES) + 1, "pose": 3, "column": len(COLUMNS) + 1,
-    "row": len(ROWS) + 1, "ground": len(GROUNDS), "sky": len(SKIES),
+    "row": len(ROWS) + 1, "ground": len(GROUNDS), "sky": len(SKIES), "style": len(STYLES),
 }  # fmt: skip
 LEAST_OVERLAP = 24  # pixels of a thing's box in a cell, to belong to it
 MEASURED, MEASURED_NOISE = 200, 0.3  # held-out pages that are read for a sheet, and the noise on their features
@@ -58,7 +58,8 @@ class EncoderOptions(Mixture):
     """Train the reader alone, on an encoder that is finished."""
     kept: float = 0.0
     """Weight of the distance from the features that the encoder it began with gives pages and strange pictures: what
-    was trained to read and draw them stays of use."""
+    was trained to read and draw them stays of use. A page in another style is to have the features of the same page in
+    the first one, moved by what is learned for that style and is the same everywhere."""
     told: float = 0.0
     """Weight of what pictures that tell a part of a page (edges, depth and so on), or that have suffered, are to say:
     their features are to be those of the page, as far as they tell it, and to be read alike."""
@@ -71,6 +72,10 @@ class PageBatch(NamedTuple):
     """`[B, 3, S, S]`, all of them without jitter."""
     answers: Tensor
     """`[B, cells, questions]`"""
+    plain: Tensor
+    """`[B, 3, S, S]`: the same as the first B of `seen`, all drawn in the first style."""
+    styles: Tensor
+    """`[B]`: the numbers of the styles in which they are drawn."""
     told: Tensor
     """`[B or 0, 3, S, S]`, one for each page with its jitter: what tells a part of it, or what it became."""
     strange: Tensor
@@ -136,6 +141,8 @@ class EncoderStage(Stage):
         self.vision_encoder = VisionEncoder(config.vision)
         initialise(self.vision_encoder)
         self.before: VisionEncoder | None = None
+        self.moved = nn.Embedding(len(STYLES), config.vision.width, padding_idx=0)
+        nn.init.zeros_(self.moved.weight)
         if start:
             start.fill_encoder(self.vision_encoder)
             if options.kept or options.told:
@@ -151,14 +158,18 @@ class EncoderStage(Stage):
         moved = [jittered(s, Random(f"jitter/{self.seed}/{first + i}")) for i, s in enumerate(scenes)]
         exact = to_pixels([storybook.render(still(scene)) for scene in scenes])
         seen = torch.cat([to_pixels([storybook.render(scene) for scene in moved]), exact[: (count + 3) // 4]])
+        plain_scenes = [replace(scene, style=STYLES[0]) for scene in moved]
+        plain = to_pixels([storybook.render(scene) for scene in plain_scenes])
         answers = torch.stack([cell_answers(scene, self.config.feature_grid) for scene in scenes])
+        styles = torch.tensor([STYLES.index(scene.style) for scene in scenes])
         numbers = range(first, first + count)
         told = strange = seen[:0]
         if self.options.told:
-            told = to_pixels([_told(s, Random(f"told/{self.seed}/{i}")) for i, s in zip(numbers, moved, strict=True)])
+            pairs = zip(numbers, plain_scenes, strict=True)
+            told = to_pixels([_told(scene, Random(f"told/{self.seed}/{i}")) for i, scene in pairs])
         if self.options.kept and count >= 4:
             strange = to_pixels([strange_picture(Random(f"strange/{self.seed}/{i}")) for i in numbers[: count // 4]])
-        return PageBatch(seen, exact, answers, told, strange)
+        return PageBatch(seen, exact, answers, plain, styles, told, strange)
 
     def _page(self, index: int) -> Scene:
         return self.options.page(self.seed, index, MOST_THINGS - index % 3)
@@ -185,13 +196,14 @@ class EncoderStage(Stage):
         if self.before is None:
             return {"total": total, **parts}
         with torch.no_grad():
-            seen = torch.cat([batch.seen[:count], batch.strange])
+            seen = torch.cat([batch.plain, batch.strange])
             wanted = pool_features(self.before(to_clip(seen)).float(), self.config.feature_grid)
-        parts["kept"] = F.mse_loss(torch.cat([moved, strange]), wanted)
+        unstyled = moved - self.moved(batch.styles)[:, None]
+        parts["kept"] = F.mse_loss(torch.cat([unstyled, strange]), wanted)
         total = total + options.kept * parts["kept"]
         if len(told):
             parts["told"] = F.mse_loss(told, wanted[:count])
-            parts["told_answers"] = self.reader.loss(noised(told, options.noise), batch.answers)
+            parts["told_answers"] = self.reader.loss(noised(told, options.noise), _plain_answers(batch.answers))
             total = total + options.told * (parts["told"] + options.answers * parts["told_answers"])
         return {"total": total, **parts}
 
@@ -201,7 +213,8 @@ class EncoderStage(Stage):
         shares = self.reader.accuracy(noised(self.encode(batch.seen[:MEASURED]), MEASURED_NOISE), batch.answers)
         if not len(batch.told):
             return shares
-        told = self.reader.accuracy(noised(self.encode(batch.told), MEASURED_NOISE), batch.answers)
+        read = noised(self.encode(batch.told), MEASURED_NOISE)
+        told = self.reader.accuracy(read, _plain_answers(batch.answers))
         return {**shares, **{f"told_{name}": share for name, share in told.items()}}
 
     def sheet(self) -> Image.Image:
@@ -211,6 +224,12 @@ class EncoderStage(Stage):
         return grid_sheet(
             [part for i in (0, 10) for part in [batch.seen[i : i + 10], *(p[i : i + 10] for p in painted)]]
         )
+
+
+def _plain_answers(answers: Tensor) -> Tensor:
+    """The same answers `[..., questions]` about pages in the first style."""
+    number = list(QUESTIONS).index("style")
+    return torch.cat([answers[..., :number], torch.zeros_like(answers[..., :1]), answers[..., number + 1 :]], dim=-1)
 
 
 def _told(scene: Scene, rng: Random) -> np.ndarray:
@@ -238,6 +257,7 @@ def cell_answers(scene: Scene, side: int) -> Tensor:
     cell = storybook.PICTURE_SIZE // side
     answers = np.zeros((side, side, len(QUESTIONS)), np.int64)
     answers[..., 6], answers[..., 7] = GROUNDS.index(scene.ground), SKIES.index(scene.sky)
+    answers[..., 8] = STYLES.index(scene.style)
     most = np.full((side, side), LEAST_OVERLAP - 1)
     edges = np.arange(side) * cell
     for thing in scene.things:

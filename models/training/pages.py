@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .. import storybook
 from ..media.images import CLIP_MEAN, CLIP_STD
-from ..storybook import COLOURS, GROUNDS, KINDS, ROWS, SKIES, Scene
+from ..storybook import COLOURS, GROUNDS, KINDS, ROWS, SKIES, STYLES, Scene
 from ..storybook.world import MOST_THINGS, sample_jitter
 
 #: kinds that are hard to tell apart when they are small and of one colour
@@ -38,11 +38,13 @@ class Mixture:
         crowded: share of the pages that hold four things, the most there can be.
         alike: share of the pages that hold things hard to tell apart, and nothing else; see `alike_page`.
         small: share of the pages all things of which are small.
+        styled: share of the pages that are not drawn in the first style.
     """
 
     crowded: float = 0.0
     alike: float = 0.0
     small: float = 0.0
+    styled: float = 0.0
 
     def page(self, seed: int, index: int, things: int | None = None) -> Scene:
         """Page `index` of the endless book `seed`, with a given number of things or any where it is not crowded."""
@@ -50,7 +52,9 @@ class Mixture:
         crowded, alike, small = (rng.random() < share for share in (self.crowded, self.alike, self.small))
         things = MOST_THINGS if crowded else things
         scene = alike_page(rng, things or rng.randint(1, MOST_THINGS)) if alike else page(seed, index, things)
-        return replace(scene, things=tuple(replace(t, size="small") for t in scene.things)) if small else scene
+        if small:
+            scene = replace(scene, things=tuple(replace(thing, size="small") for thing in scene.things))
+        return replace(scene, style=rng.choice(STYLES[1:])) if rng.random() < self.styled else scene
 
 
 def alike_page(rng: Random, things: int) -> Scene:
@@ -75,13 +79,13 @@ def alike_page(rng: Random, things: int) -> Scene:
 
 def still(scene: Scene) -> Scene:
     """The same page without the jitter that words cannot tell."""
-    return Scene(scene.ground, scene.sky, tuple(thing.still() for thing in scene.things))
+    return replace(scene, things=tuple(thing.still() for thing in scene.things))
 
 
 def jittered(scene: Scene, rng: Random) -> Scene:
     """The same page with another jitter."""
     things = tuple(replace(thing, jitter=sample_jitter(rng)) for thing in scene.things)
-    return Scene(scene.ground, scene.sky, things)
+    return replace(scene, things=things)
 
 
 def to_pixels(pictures: Sequence[np.ndarray]) -> Tensor:

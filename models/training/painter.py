@@ -26,6 +26,7 @@ from .pagecache import PageCache
 from .pages import Mixture, page, still, thing_weights, to_clip, to_pixels
 from .sheets import grid_sheet
 from .stage import Stage
+from .start import PackedStart
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,13 @@ class PainterStage(Stage):
         vision_encoder: VisionEncoder,
         vae: CompactVAE,
         cache: Path,
+        start: PackedStart | None = None,
     ):
         super().__init__()
         self.config, self.options, self.seed = config, options, seed
         self.unet = UNet2DConditionModel(**config.unet.to_diffusers())
+        if start:
+            start.fill(self.unet, "unet")
         self.vision_encoder = vision_encoder.eval().requires_grad_(False)
         self.vae = vae.eval().requires_grad_(False)
         self.register_buffer("sigmas", training_sigmas(config.schedule), persistent=False)

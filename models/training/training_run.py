@@ -83,9 +83,9 @@ class TrainingRun:
             config = dataclasses.replace(config, language=language)
         measured = self.folder(VAE) / MEASURED
         if start := self.start(AGENT):
-            # Its vision encoder and VAE stay, and with them what was measured of both.
+            # What is not trained anew stays, and with it what was measured of it.
             config = dataclasses.replace(config, vae=start.config().vae, features=start.config().features)
-        elif measured.is_file():
+        if measured.is_file():
             values = json.loads(measured.read_text())
             vae = dataclasses.replace(
                 config.vae, scaling_factor=values["scaling_factor"], preview_factors=tuple(values["preview_factors"])
@@ -97,6 +97,10 @@ class TrainingRun:
         """The finished model that a stage begins with, where its recipe names one."""
         recipe = self.recipe(stage)
         return PackedStart((self.recipes / recipe.start).resolve()) if recipe.start else None
+
+    def trains(self, stage: str) -> bool:
+        """Whether the recipes have this stage."""
+        return (self.recipes / f"{stage}.json").is_file()
 
     def vision_encoder(self) -> VisionEncoder:
         encoder, start = VisionEncoder(self.config().vision), self.start(ENCODER)
@@ -120,7 +124,8 @@ class TrainingRun:
     def finished_vae(self) -> CompactVAE:
         """The same with the decoder that has seen paintings."""
         vae = self.vae()
-        self._filled(vae.decoder, VAE_DECODER, "vae.decoder.")
+        if self.trains(VAE_DECODER):
+            self._filled(vae.decoder, VAE_DECODER, "vae.decoder.")
         return vae
 
     def unet(self) -> nn.Module:
@@ -146,7 +151,7 @@ class TrainingRun:
         if name == VAE:
             from .autoencoder import VAEOptions, VAEStage
 
-            return VAEStage(config, build(VAEOptions, recipe.options, source), recipe.seed)
+            return VAEStage(config, build(VAEOptions, recipe.options, source), recipe.seed, self.start(VAE))
         if name == ENCODER:
             from .encoder import EncoderOptions, EncoderStage
 
@@ -155,15 +160,17 @@ class TrainingRun:
             from .painter import PainterOptions, PainterStage
 
             options = build(PainterOptions, recipe.options, source)
-            wanted = options.things, options.crowded, options.alike, options.small
+            wanted = options.things, options.crowded, options.alike, options.small, options.styled
             cache = self._page_cache("pages", (ENCODER, VAE), *wanted)
-            return PainterStage(config, options, recipe.seed, self.vision_encoder(), self.vae(), cache)
+            parts = self.vision_encoder(), self.vae()
+            return PainterStage(config, options, recipe.seed, *parts, cache, self.start(PAINTER))
         if name == VAE_DECODER:
             from .vae_decoder import VAEDecoderOptions, VAEDecoderStage
 
             options = build(VAEDecoderOptions, recipe.options, source)
             parts = self.vision_encoder(), self.unet(), self.vae()
-            wanted = options.crowded, options.alike, options.small, options.feature_noise, options.sampler_steps
+            wanted = options.crowded, options.alike, options.small, options.styled
+            wanted = *wanted, options.feature_noise, options.sampler_steps
             cache = self._page_cache("paintings", (ENCODER, VAE, PAINTER), *wanted)
             return VAEDecoderStage(config, options, recipe.seed, *parts, cache)
         if name == AGENT:
@@ -213,10 +220,12 @@ class TrainingRun:
         folder.mkdir(parents=True, exist_ok=True)
         start = self.start(AGENT)
         parts = {"vision_encoder": self.vision_encoder(), "language_model": self.agent()}
-        if start is None:
-            parts |= {"unet": self.unet(), "vae": self.finished_vae()}
-        else:
-            for name in ("unet", "vae"):
+        if self.trains(PAINTER):
+            parts["unet"] = self.unet()
+        if self.trains(VAE):
+            parts["vae"] = self.finished_vae()
+        if start is not None:
+            for name in {"unet", "vae"} - parts.keys():
                 _replace(folder / part_file(name), (start.folder / part_file(name)).read_bytes())
         for name, module in parts.items():
             _save_part(module.state_dict(), folder / part_file(name))

@@ -5,15 +5,18 @@ from .frames import HELD_OUT, PARTS, TRAINED, is_held_out
 from .guiding import sample_conditioned, sample_restored
 from .orders import INTENTS, SEVERAL, Order, Story, sample_order
 from .questioning import TOPICS, sample_changed, sample_describe, sample_question
+from .styling import LIKE, ORDERS_LIKE, WISHES_LIKE, in_style_of
 from .typing import uttered
-from .wishing import LEVELS, OwnWish, sample_wish
+from .wishing import LEVELS, OwnWish, sample_things, sample_wish
 
 __all__ = [
     "ASKED",
     "HELD_OUT",
     "INTENTS",
     "LEVELS",
+    "LIKE",
     "ORDERED",
+    "ORDERS_LIKE",
     "PARTS",
     "SEVERAL",
     "TASK_OF",
@@ -21,10 +24,12 @@ __all__ = [
     "TRAINED",
     "UNKNOWN_ANSWER",
     "WISHED",
+    "WISHES_LIKE",
     "Declined",
     "Order",
     "OwnWish",
     "Story",
+    "in_style_of",
     "is_held_out",
     "is_plain",
     "sample_changed",
@@ -34,6 +39,7 @@ __all__ = [
     "sample_order",
     "sample_question",
     "sample_restored",
+    "sample_things",
     "sample_wish",
     "uttered",
 ]

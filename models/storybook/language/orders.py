@@ -8,11 +8,11 @@ from random import Random
 from types import MappingProxyType
 from typing import Any
 
-from ..catalogue import COLUMNS, GROUNDS, KINDS, ROWS, SKIES
+from ..catalogue import COLUMNS, GROUNDS, KINDS, ROWS, SKIES, STYLES
 from ..edits import other_pose
 from ..naming import Mention
 from ..world import MOST_THINGS, Scene, Thing, fits, sample_thing
-from . import additions, colours, keeping, moves, poses, removals, replacements, settings, sizes, undoing
+from . import additions, colours, keeping, moves, poses, removals, replacements, settings, sizes, styling, undoing
 from . import several as joining
 from .frames import TRAINED, choose, part_of
 from .referring import Reference
@@ -24,6 +24,8 @@ from .words import (
     RELATIONS,
     SKY_NAMES,
     SKY_WORDS,
+    STYLE_NAMES,
+    STYLE_WORDS,
     at_place,
     indefinite,
     number,
@@ -374,6 +376,14 @@ def _sky(speaker: _Speaker) -> _Said:
     return _Said(frames, words, replace(speaker.scene, sky=value))
 
 
+def _style(speaker: _Speaker) -> _Said:
+    rng, now = speaker.rng, speaker.scene.style
+    value = rng.choice([style for style in STYLES if style != now])
+    words = {"style": usual(STYLE_NAMES[value], rng), "in_style": usual(STYLE_WORDS[value], rng)}
+    words["old"] = usual(STYLE_NAMES[now], rng)
+    return _Said(styling.ORDERS, words, replace(speaker.scene, style=value))
+
+
 def _undone(speaker: _Speaker) -> _Said | None:
     past = speaker.story.past
     return _Said(undoing.UNDO, {}, past[-1]) if past else None
@@ -404,12 +414,12 @@ _INTENTS: Mapping[str, tuple[float, Callable[[_Speaker], _Said | None]]] = Mappi
     "other colour": (0.7, _other_colour), "pose": (3.0, _pose), "add": (2.5, _new), "another": (0.7, _another),
     "more": (0.6, _more), "remove": (2.7, _gone), "remove all": (0.7, _all_gone), "only": (0.8, _all_but),
     "replace": (2.0, _replaced), "swap": (1.5, _swapped), "ground": (1.5, _ground), "sky": (1.5, _sky),
-    UNDO: (2.0, _undone), "bring back": (12.0, _brought_back),
+    "style": (1.5, _style), UNDO: (2.0, _undone), "bring back": (12.0, _brought_back),
 })  # fmt: skip
 INTENTS = tuple(_INTENTS)
 SEVERAL_SHARE = 0.12
 _ALONE = (UNDO, "bring back", "only", "swap", "remove all", "other colour")
-_WITHOUT_THING = ("ground", "sky", "add", UNDO, "bring back")
+_WITHOUT_THING = ("ground", "sky", "style", "add", UNDO, "bring back")
 
 
 def sample_order(story: Story, rng: Random, part: str = TRAINED, intent: str | None = None) -> Order:
@@ -472,7 +482,7 @@ def _several(story: Story, rng: Random, part: str) -> Order | None:
 
 def _clash(earlier: Order, order: Order) -> bool:
     """Whether two orders are of one kind on one thing, or take away or make what the other speaks of."""
-    if earlier.intent == order.intent and order.intent in ("ground", "sky", "add", "another", "more", "pose"):
+    if earlier.intent == order.intent and order.intent in ("ground", "sky", "style", "add", "another", "more", "pose"):
         return True
     made = [thing for thing in earlier.after.things if thing not in earlier.before.things]
     touched = order.gone()

@@ -23,7 +23,7 @@ _OF_THING = ("where", "colour", "size", "pose")
 def sample_question(scene: Scene, rng: Random, topic: str | None = None, part: str = TRAINED) -> Question:
     """A question that the scene answers. Raises ValueError for an unknown topic."""
     if topic is None:
-        topic = rng.choice(TOPICS if scene.things else ("what", "how_many", "count", "ground", "sky", "is_there"))
+        topic = rng.choice(TOPICS if scene.things else canonical.WITHOUT_THINGS)
     if topic not in TOPICS:
         raise ValueError(f"Unknown topic {topic!r} of a question. Expected one of: {', '.join(TOPICS)}.")
     if topic == "relation" and len(scene.things) < 2:

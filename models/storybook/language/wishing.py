@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, fields, replace
 from random import Random
 
-from ..catalogue import COLOURS, GROUNDS, KINDS, SKIES
+from ..catalogue import COLOURS, GROUNDS, KINDS, SKIES, STYLES
 from ..naming import Mention, Named
 from ..wishes import named_first, sample_scene_for
 from ..world import MOST_THINGS, Scene, Thing, sample_scene, sample_thing
@@ -14,10 +14,22 @@ from . import wishes
 from .frames import TRAINED, choose
 from .orders import beside
 from .typing import uttered
-from .words import KIND_WORDS, RELATIONS, bare_noun, indefinite, plural_of, setting, several, usual, with_article
+from .words import (
+    KIND_WORDS,
+    RELATIONS,
+    STYLE_WORDS,
+    bare_noun,
+    indefinite,
+    plural_of,
+    setting,
+    several,
+    usual,
+    with_article,
+)
 
 LEVELS = ("anything", "setting", "quiet", "busy", "kinds", "some", "most", "everything", "group", "without", "related")
 WEIGHTS = (0.5, 1, 0.4, 0.4, 2, 2, 2, 0.5, 1, 2.4, 1.4)
+STYLED = 0.12  # share of the wishes that name a style
 _CHANCES = {"kinds": 0.0, "some": 0.4, "most": 0.8, "everything": 1.0}
 
 
@@ -32,13 +44,25 @@ class OwnWish:
     absent: tuple[str, ...] = ()
 
 
-def sample_wish(rng: Random, part: str = TRAINED, level: str | None = None) -> OwnWish:
-    """A wish of one of LEVELS. Raises ValueError for an unknown level."""
+def sample_wish(rng: Random, part: str = TRAINED, level: str | None = None, styled: float = STYLED) -> OwnWish:
+    """A wish of one of LEVELS; a share `styled` of them names a style. Raises ValueError for an unknown level."""
     level = rng.choices(LEVELS, WEIGHTS)[0] if level is None else level
     if level not in LEVELS:
         raise ValueError(f"Unknown level {level!r} of a wish. Expected one of: {', '.join(LEVELS)}.")
     wish = _related(rng, part) if level == "related" else _plain(rng, part, level)
+    if rng.random() < styled:
+        wish = _styled(wish, rng)
     return replace(wish, text=uttered(wish.text, rng))
+
+
+def _styled(wish: OwnWish, rng: Random) -> OwnWish:
+    """The same wish with a style that it names."""
+    style = rng.choice(STYLES)
+    words, asks = usual(STYLE_WORDS[style], rng), wish.text.endswith("?")
+    text = wish.text.removesuffix("?").rstrip(".!")
+    text = rng.choice((" ", ", ")).join((words, text) if rng.random() < 0.2 else (text, words))
+    scene = replace(wish.scene, style=style)
+    return replace(wish, text=text + "?" * asks, named=replace(wish.named, style=Named.of(scene).style), scene=scene)
 
 
 def _plain(rng: Random, part: str, level: str) -> OwnWish:
@@ -64,6 +88,15 @@ def _plain(rng: Random, part: str, level: str) -> OwnWish:
     word = usual(KIND_WORDS[absent], rng)
     frame = choose(wishes.WITHOUT, part, rng).replace("{absent}", word).replace("{absents}", plural_of(word))
     return OwnWish(level, _text(frame, named, rng), named, scene, (absent,))
+
+
+def sample_things(rng: Random) -> OwnWish:
+    """Things, and perhaps a setting, without a wish around them: "a red house and two cats on a beach"."""
+    scene = sample_scene(rng, rng.choice((1, 1, 2, 3)))
+    mentions = tuple(_thinned(Mention.of(thing), 0.5, rng) for thing in scene.things)
+    ground = scene.ground if rng.random() < 0.4 else None
+    named = Named(mentions, ground, scene.sky if rng.random() < 0.3 else None)
+    return OwnWish("some", _text("{things}", named, rng), named, named_first(scene, named))
 
 
 def _of_setting(rng: Random, part: str, level: str) -> OwnWish:

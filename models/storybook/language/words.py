@@ -101,6 +101,27 @@ SKY_WORDS = MappingProxyType({
     "dusk": (*SKY_TIMES["dusk"], "at twilight", "at sundown"),
     "fog": (*SKY_TIMES["fog"], "in the fog", "on a foggy day", "in mist"),
 })  # fmt: skip
+STYLE_WORDS = MappingProxyType({
+    "sticker": ("as stickers", "in the sticker style", "as clean stickers", "in the usual style", "as a cartoon"),
+    "outline": (
+        "in outlines", "as a line drawing", "as an ink drawing", "as line art", "in pen and ink", "drawn in outlines",
+        "drawn with a pen", "in ink lines",
+    ),
+    "wash": (
+        "in watercolour", "as a watercolour", "in watercolor", "as a watercolor painting", "as a watercolour painting",
+        "painted in watercolour", "in watercolours", "as a soft wash",
+    ),
+    "mosaic": (
+        "in mosaic", "as a mosaic", "as pixel art", "in pixel art", "as a pixel mosaic", "laid in mosaic",
+        "made of little stones", "made of tiles",
+    ),
+})  # fmt: skip
+STYLE_NAMES = MappingProxyType({
+    "sticker": ("stickers", "a sticker picture", "the usual style", "the sticker style", "a cartoon"),
+    "outline": ("outlines", "a line drawing", "an ink drawing", "line art", "a pen drawing", "an outline drawing"),
+    "wash": ("watercolour", "a watercolour", "a watercolor", "a watercolour painting", "a soft wash", "watercolours"),
+    "mosaic": ("mosaic", "a mosaic", "pixel art", "a pixel mosaic", "a tile mosaic", "a picture of little stones"),
+})  # fmt: skip
 NUMBER_WORDS = ("zero", "one", "two", "three", "four")
 DIGITS = ("0", "1", "2", "3", "4")
 COUPLE = ("a couple of", "a pair of")
