@@ -39,6 +39,7 @@ from comfyui_wegen.models.storybook.language.declining import DECLINED
 from comfyui_wegen.models.storybook.language.frames import part_of
 from comfyui_wegen.models.storybook.language.orders import beside
 from comfyui_wegen.models.storybook.language.typing import mistyped
+from comfyui_wegen.models.storybook.language.words import GROUND_WORDS, RELATIONS, SKY_WORDS
 
 EDITS = {
     "to place": moves.TO_PLACE,
@@ -145,7 +146,7 @@ def test_frames_are_plain_lower_case_and_have_known_slots():
     slots = {
         "it", "its", "noun", "kind", "kinds", "at", "side", "way", "away", "relation", "other", "colour", "old", "new",
         "number", "on", "ground", "time", "when", "first", "second", "third", "order", "kept", "things", "setting",
-        "absent", "one", "two", "sketch",
+        "absent", "absents", "one", "two", "sketch",
     }  # fmt: skip
     for name, frames in ALL.items():
         for frame in frames:
@@ -187,7 +188,7 @@ def test_every_frame_of_an_order_renders():
     words = dict.fromkeys(
         ("it", "its", "noun", "kind", "kinds", "at", "side", "way", "away", "relation", "other", "colour", "old", "new",
          "number", "on", "ground", "time", "when", "first", "second", "third", "order", "kept", "things", "setting",
-         "absent", "one", "two", "sketch"), "x")  # fmt: skip
+         "absent", "absents", "one", "two", "sketch"), "x")  # fmt: skip
     for frames in ALL.values():
         for frame in frames:
             assert frame.format(**words).strip()
@@ -262,6 +263,19 @@ def test_what_is_outside_gets_a_plain_answer(part, kind):
         assert said.text.strip()
         assert language.is_plain(said.answer), said
     assert not language.is_plain(storybook.describe(storybook.sample_scene(Random(1))))
+
+
+@pytest.mark.parametrize("kind", ["thing", "things"])
+def test_an_unknown_thing_is_declined_with_and_without_a_place_and_in_numbers(kind):
+    words = set().union(*map(set, (*GROUND_WORDS.values(), *SKY_WORDS.values())))
+    rng = Random(1)
+    texts = [language.sample_declined(storybook.sample_scene(rng), rng, kind=kind).text for _ in range(300)]
+    placed = [text for text in texts if any(word in text for word in words)]
+    assert 60 < len(placed) < 250
+    if kind == "thing":
+        assert any(" two " in f" {text} " for text in texts)
+    else:
+        assert any(word in text for text in texts for words in RELATIONS.values() for word in words)
 
 
 def test_it_is_asked_which_thing_is_meant_where_nobody_can_tell():

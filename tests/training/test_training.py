@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import math
+import shutil
 import signal
 from itertools import islice
 from random import Random
@@ -15,6 +16,7 @@ from comfyui_wegen.models.cli import data as data_command
 from comfyui_wegen.models.cli.train import add_arguments, run, run_stage
 from comfyui_wegen.models.data import TASKS, Forgotten, Picture, Sample, Text, stream
 from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.network.agent import Agent
 from comfyui_wegen.models.network.vision_encoder import pool_features
 from comfyui_wegen.models.painting.loading import load
 from comfyui_wegen.models.prompting import conversation as inference
@@ -583,6 +585,25 @@ def test_an_encoder_learns_to_read_what_tells_a_part_of_a_page(trained, tmp_path
     (tmp_path / "config.json").write_text(training_run.config().to_json())
     with pytest.raises(WeGenError, match="give it 3 or more"):
         PackedStart(tmp_path).fill_encoder(trained.vision_encoder())
+
+
+def test_a_language_model_may_have_more_layers_than_the_one_it_starts_from_and_begins_as_that_one(trained, tmp_path):
+    packed, tokenizer, before = trained.pack(), trained.tokenizer(), trained.agent()
+    config = trained.config()
+    deeper = Agent(dataclasses.replace(config, language=dataclasses.replace(config.language, layers=4)))
+    PackedStart(packed).fill_agent(deeper, tokenizer)
+    ids = torch.tensor([tokenizer.encode("put a red cat on the left")])
+    states = [agent.llm(agent.llm.embed(ids)) for agent in (before, deeper)]
+    torch.testing.assert_close(states[1], states[0], atol=5e-3, rtol=5e-3)  # packed in fp16
+    silent = [layer.self_attn.o_proj.weight.eq(0).all().item() for layer in deeper.llm.model.layers]
+    assert silent == [False, True, True, True]
+    folder = tmp_path / "six-layers"
+    shutil.copytree(packed, folder)
+    written = json.loads((folder / "config.json").read_text())
+    written["language"]["layers"] = 6
+    (folder / "config.json").write_text(json.dumps(written))
+    with pytest.raises(WeGenError, match="give it 6 or more"):
+        PackedStart(folder).fill_agent(deeper, tokenizer)
 
 
 def test_the_words_that_an_order_changes_are_told_from_those_that_are_copied(trained):
