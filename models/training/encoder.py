@@ -59,7 +59,7 @@ class EncoderOptions(Mixture):
     kept: float = 0.0
     """Weight of the distance from the features that the encoder it began with gives pages and strange pictures: what
     was trained to read and draw them stays of use. A page in another style is to have the features of the same page in
-    the first one, moved by what is learned for that style and is the same everywhere."""
+    the first one, shifted by what is learned for that style and is the same everywhere."""
     told: float = 0.0
     """Weight of what pictures that tell a part of a page (edges, depth and so on), or that have suffered, are to say:
     their features are to be those of the page, as far as they tell it, and to be read alike."""
@@ -141,13 +141,13 @@ class EncoderStage(Stage):
         self.vision_encoder = VisionEncoder(config.vision)
         initialise(self.vision_encoder)
         self.before: VisionEncoder | None = None
-        self.moved = nn.Embedding(len(STYLES), config.vision.width, padding_idx=0)
-        nn.init.zeros_(self.moved.weight)
         if start:
             start.fill_encoder(self.vision_encoder)
             if options.kept or options.told:
                 self.before = VisionEncoder(start.config().vision).requires_grad_(False)
                 start.fill(self.before, "vision_encoder")
+                self.shifts = nn.Embedding(len(STYLES), config.vision.width, padding_idx=0)
+                nn.init.zeros_(self.shifts.weight)
         if options.frozen:
             self.vision_encoder.requires_grad_(False)
         cell = config.vision.image_size // config.feature_grid
@@ -198,7 +198,7 @@ class EncoderStage(Stage):
         with torch.no_grad():
             seen = torch.cat([batch.plain, batch.strange])
             wanted = pool_features(self.before(to_clip(seen)).float(), self.config.feature_grid)
-        unstyled = moved - self.moved(batch.styles)[:, None]
+        unstyled = moved - self.shifts(batch.styles)[:, None]
         parts["kept"] = F.mse_loss(torch.cat([unstyled, strange]), wanted)
         total = total + options.kept * parts["kept"]
         if len(told):

@@ -163,6 +163,20 @@ def test_pictures_to_draw_after_are_answered_by_the_whole_page(task):
     assert set(given) == set(CONDITIONS if task == "condition" else DEGRADATIONS)
 
 
+def test_a_style_is_taken_from_the_picture_that_shows_it():
+    seen = Counter()
+    for seed in range(80):
+        sample = TASKS["style"](Random(seed))
+        scene, like = (storybook.Scene.from_json(sample.record[name]) for name in ("scene", "like"))
+        assert scene.style == like.style
+        drawn = [part for part in sample.parts if isinstance(part, Picture) and part.target]
+        given = [part for part in sample.parts if isinstance(part, Picture) and not part.target]
+        assert any(np.array_equal(part.pixels, storybook.render(like)) for part in given)
+        assert any(np.array_equal(part.pixels, storybook.render(scene)) for part in drawn)
+        seen[len(given), len(drawn)] += 1
+    assert len(seen) >= 4
+
+
 def test_a_missing_square_leaves_something_of_every_thing():
     scene = storybook.sample_scene(Random(4), 4)
     page, masks = storybook.render_with_masks(scene)

@@ -12,7 +12,7 @@ import torch
 from comfyui_wegen.models import storybook
 from comfyui_wegen.models.cli import eval_nano as command
 from comfyui_wegen.models.errors import CheckpointError, WeGenError
-from comfyui_wegen.models.evaluation import guided, judge_training, nano, own_words
+from comfyui_wegen.models.evaluation import guided, judge_training, nano, own_words, styles
 from comfyui_wegen.models.evaluation.batch_evaluator import BatchEvaluator, shown
 from comfyui_wegen.models.evaluation.cases import Case, shares
 from comfyui_wegen.models.evaluation.comparison import EVERYTHING, attribute_hits, same_things
@@ -26,7 +26,7 @@ from comfyui_wegen.models.network.configuration import Templates
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.prompting.asking import ask
 from comfyui_wegen.models.storybook import Edit, Mention, Named, Scene, Thing, language
-from comfyui_wegen.models.storybook.catalogue import COLOURS
+from comfyui_wegen.models.storybook.catalogue import COLOURS, STYLES
 from comfyui_wegen.models.storybook.language import HELD_OUT, Story
 from comfyui_wegen.models.values import Answer, Chat, References, SamplerSettings, Turn
 from PIL import Image
@@ -66,6 +66,14 @@ def test_judge_reads_worn_pictures_and_other_sizes():
     assert bundled_judge().read_picture(double).named.same_as(Named.of(PAGE))
     with pytest.raises(ValueError, match="uint8"):
         bundled_judge().read_picture(double / 255)
+
+
+def test_judge_tells_styles():
+    rng = Random(4)
+    pages = [replace(page, style=rng.choice(STYLES)) for page in scenes(64, "styled")]
+    seen = [reading.named for reading in bundled_judge().read_pictures([storybook.render(page) for page in pages])]
+    assert [one.style or STYLES[0] for one in seen] == [page.style for page in pages]
+    assert sum(same_things(one, Named.of(page)) for one, page in zip(seen, pages, strict=True)) >= 62
 
 
 def test_judge_is_not_deceived():
@@ -208,7 +216,7 @@ def test_evaluation_writes_all_numbers(pipeline, tmp_path, monkeypatch, capsys):
     assert all(0 <= value <= 1 for name, value in numbers.items() if name != "turn/seconds")
     assert numbers["judge/scene"] == 1 and numbers["turn/seconds"] > 0
     assert numbers["text_to_picture/scene"] == numbers["two_references/both"] == 0  # a random model draws nothing
-    behaviours = (*nano.BEHAVIOURS, *own_words.BEHAVIOURS, *guided.BEHAVIOURS)
+    behaviours = (*nano.BEHAVIOURS, *own_words.BEHAVIOURS, *guided.BEHAVIOURS, *styles.BEHAVIOURS)
     assert {path.stem for path in (tmp_path / "sheets").iterdir()} == set(behaviours)
     assert (*behaviours, TURN) == MEASURED
     table = capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import string
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 from random import Random
 
@@ -31,6 +32,7 @@ from comfyui_wegen.models.storybook.language import (
     replacements,
     settings,
     sizes,
+    styling,
     undoing,
     wishes,
 )
@@ -59,6 +61,8 @@ EDITS = {
     "swap": replacements.SWAP,
     "ground": settings.GROUND,
     "sky": settings.SKY,
+    "style": styling.ORDERS,
+    "style of a picture": styling.ORDERS_LIKE,
     "undo": undoing.UNDO,
     "bring back": undoing.BRING_BACK,
     "several": (*joining.TWO, *joining.THREE),
@@ -70,6 +74,7 @@ WISHES = {
     "things": wishes.THINGS,
     "without": wishes.WITHOUT,
     "related": wishes.RELATED,
+    "like a picture": styling.WISHES_LIKE,
 }
 GUIDED = {
     "drawn after a picture": guiding.CONDITIONED,
@@ -146,7 +151,7 @@ def test_frames_are_plain_lower_case_and_have_known_slots():
     slots = {
         "it", "its", "noun", "kind", "kinds", "at", "side", "way", "away", "relation", "other", "colour", "old", "new",
         "number", "on", "ground", "time", "when", "first", "second", "third", "order", "kept", "things", "setting",
-        "absent", "absents", "one", "two", "sketch",
+        "absent", "absents", "one", "two", "sketch", "style", "in_style", "like",
     }  # fmt: skip
     for name, frames in ALL.items():
         for frame in frames:
@@ -188,7 +193,7 @@ def test_every_frame_of_an_order_renders():
     words = dict.fromkeys(
         ("it", "its", "noun", "kind", "kinds", "at", "side", "way", "away", "relation", "other", "colour", "old", "new",
          "number", "on", "ground", "time", "when", "first", "second", "third", "order", "kept", "things", "setting",
-         "absent", "absents", "one", "two", "sketch"), "x")  # fmt: skip
+         "absent", "absents", "one", "two", "sketch", "style", "in_style", "like"), "x")  # fmt: skip
     for frames in ALL.values():
         for frame in frames:
             assert frame.format(**words).strip()
@@ -276,6 +281,27 @@ def test_an_unknown_thing_is_declined_with_and_without_a_place_and_in_numbers(ki
         assert any(" two " in f" {text} " for text in texts)
     else:
         assert any(word in text for text in texts for words in RELATIONS.values() for word in words)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_style_is_ordered_in_words_or_by_a_picture(part):
+    for seed in range(60):
+        rng = Random(seed)
+        scene = storybook.sample_scene(rng)
+        order = language.sample_order(Story((scene,)), rng, part, "style")
+        assert order.after == replace(scene, style=order.after.style) != scene
+        assert language.in_style_of(language.ORDERS_LIKE, rng, part).count("@style") == 1
+        text = language.in_style_of(language.WISHES_LIKE, rng, part, "@content")
+        assert text.count("@style") == text.count("@content") == 1
+        wish = language.sample_wish(rng, part, styled=1.0)
+        assert wish.scene.style == (wish.named.style or "sticker")
+        assert storybook.satisfies(wish.scene, wish.named)
+
+
+def test_things_are_named_without_a_wish_around_them():
+    for seed in range(40):
+        wish = language.sample_things(Random(seed))
+        assert storybook.satisfies(wish.scene, wish.named) and wish.named.things
 
 
 def test_it_is_asked_which_thing_is_meant_where_nobody_can_tell():

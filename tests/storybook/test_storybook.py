@@ -1,7 +1,8 @@
 """The storybook world: what is drawn, what is said, and that both say the same."""
 
 import json
-from itertools import pairwise
+from dataclasses import replace
+from itertools import combinations, pairwise
 from random import Random
 
 import numpy as np
@@ -48,6 +49,32 @@ def test_scene_survives_json():
 def test_unknown_values_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         Thing(**{**vars(CAT), **fields})
+
+
+def test_a_page_in_another_style_shows_the_same_things_in_the_same_places():
+    for scene in scenes(40, seed=8):
+        pages = [storybook.render_with_masks(replace(scene, style=style)) for style in storybook.STYLES]
+        for one, other in combinations(pages, 2):
+            assert (one[0] != other[0]).any(axis=-1).mean() > 0.5
+            for mask, same in zip(one[1], other[1], strict=True):
+                assert (mask & same).sum() / (mask | same).sum() > 0.6
+        described = storybook.describe(replace(scene, style="wash"))
+        assert described == f"in watercolour, {storybook.describe(scene)}"
+        assert storybook.parse_caption(described).style == "wash"
+    with pytest.raises(ValueError, match=r"crayon.*mosaic"):
+        replace(scene, style="crayon")
+    record = scene.to_json()
+    del record["style"]  # as written before there were styles
+    assert Scene.from_json(record) == scene
+
+
+def test_captions_tell_the_style_in_any_wording():
+    rng = Random(2)
+    for scene in scenes(120, seed=9):
+        scene = replace(scene, style=rng.choice(storybook.STYLES))
+        for text in (storybook.full_caption(scene), storybook.full_caption(scene, rng)):
+            assert storybook.parse_caption(text).same_as(Named.of(scene)), text
+        assert Named.of(scene).to_scene() == replace(scene, things=tuple(thing.still() for thing in scene.things))
 
 
 def test_things_that_touch_are_refused():

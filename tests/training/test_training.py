@@ -22,7 +22,7 @@ from comfyui_wegen.models.painting.loading import load
 from comfyui_wegen.models.prompting import conversation as inference
 from comfyui_wegen.models.storybook import ROWS
 from comfyui_wegen.models.training.conversations import conversation
-from comfyui_wegen.models.training.encoder import EncoderOptions, EncoderStage, cell_answers
+from comfyui_wegen.models.training.encoder import QUESTIONS, EncoderOptions, EncoderStage, cell_answers
 from comfyui_wegen.models.training.loop import CHECKPOINT, Rhythm, draw_sheet, load_average, train
 from comfyui_wegen.models.training.losses import IGNORED, agent_losses, agent_outputs
 from comfyui_wegen.models.training.pagecache import PageCache
@@ -371,8 +371,8 @@ def test_cells_know_their_things():
 
     thing = Thing("cat", "black", "big", 2, 2, "facing left")
     answers = cell_answers(Scene("snow", "night", (thing,)), 8).reshape(8, 8, -1)
-    assert answers[4, 3].tolist() == [list(KINDS).index("cat") + 1, 10, 2, 1, 3, 3, 2, 1]
-    assert answers[0, 0].tolist() == [0, 0, 0, 0, 0, 0, 2, 1]
+    assert answers[4, 3].tolist() == [list(KINDS).index("cat") + 1, 10, 2, 1, 3, 3, 2, 1, 0]
+    assert answers[0, 0].tolist() == [0, 0, 0, 0, 0, 0, 2, 1, 0]
 
 
 def alike(scene) -> bool:
@@ -405,6 +405,7 @@ def test_a_mixture_has_its_shares_of_hard_pages():
     ):
         assert 0.25 < share(half, hard) - share(plain, hard) < 0.6
     assert {len(Mixture().page(1, number, 3).things) for number in range(20)} == {3}
+    assert {Mixture(styled=1.0).page(1, number).style for number in range(30)} == {"outline", "wash", "mosaic"}
 
 
 def test_stages_take_the_pages_that_their_recipe_asks_for(trained):
@@ -573,7 +574,7 @@ def test_an_encoder_learns_to_read_what_tells_a_part_of_a_page(trained, tmp_path
     first = stage(batch)
     assert first["kept"] < 1e-5  # packed in fp16
     assert first["told"] > 0.01
-    assert {name.split(".")[0] for name in stage.trained()} == {"vision_encoder", "reader"}
+    assert {name.split(".")[0] for name in stage.trained()} == {"vision_encoder", "reader", "shifts"}
     train(stage, training_run.recipe("encoder"), training_run.folder("encoder"), rhythm=QUIET, progress=False)
     later = training_run.vision_encoder()
     assert later.config.layers == TINY_MODEL["vision"]["layers"] + 2
@@ -585,6 +586,51 @@ def test_an_encoder_learns_to_read_what_tells_a_part_of_a_page(trained, tmp_path
     (tmp_path / "config.json").write_text(training_run.config().to_json())
     with pytest.raises(WeGenError, match="give it 3 or more"):
         PackedStart(tmp_path).fill_encoder(trained.vision_encoder())
+
+
+def test_pages_in_other_styles_have_the_features_of_the_first_one_but_for_a_shift(trained, tmp_path):
+    (tmp_path / "model.json").write_text(json.dumps(TINY_MODEL))
+    base = {"steps": 2, "batch": 4, "learning_rate": 1e-3, "precision": "no", "start": str(trained.pack())}
+    options = {"kept": 1.0, "told": 1.0, "styled": 1.0}
+    for stage in ("encoder", "agent"):
+        written = {"stage": stage, "options": options if stage == "encoder" else {}, **base}
+        (tmp_path / f"{stage}.json").write_text(json.dumps(written))
+    stage = TrainingRun(tmp_path, tmp_path / "run").stage("encoder")
+    batch = stage.batch(0, 4)
+    assert batch.styles.min() > 0 and not torch.equal(batch.plain, batch.seen[:4])
+    number = list(QUESTIONS).index("style")
+    assert torch.equal(batch.answers[:, 0, number], batch.styles)
+    kept = stage(batch)["kept"]
+    with torch.no_grad():
+        difference = stage.encode(batch.seen[:4]) - stage.encode(batch.plain)
+        for one in batch.styles.unique():
+            stage.shifts.weight[one] = difference[batch.styles == one].mean(dim=(0, 1))
+    assert stage(batch)["kept"] < kept
+    stage(batch)["total"].backward()
+    assert stage.shifts.weight.grad[0].eq(0).all() and stage.shifts.weight.grad[1:].ne(0).any()
+
+
+def test_the_parts_that_paint_may_start_from_a_finished_model_too(trained, tmp_path):
+    (tmp_path / "model.json").write_text(json.dumps(TINY_MODEL))
+    base = {"steps": 2, "batch": 2, "learning_rate": 1e-3, "precision": "no", "start": str(trained.pack())}
+    own = {"tokenizer": OPTIONS["tokenizer"], "vae": OPTIONS["vae"] | {"styled": 0.5}, "encoder": {"frozen": True},
+           "painter": OPTIONS["painter"] | {"styled": 0.5}, "agent": OPTIONS["agent"]}  # fmt: skip
+    for stage, options in own.items():
+        (tmp_path / f"{stage}.json").write_text(json.dumps({"stage": stage, "options": options, **base}))
+    training_run = TrainingRun(tmp_path, tmp_path / "run")
+    for stage in own:
+        run_stage(training_run, stage, resume=False, until=None)
+        if stage == "vae":
+            before, after = trained.finished_vae().state_dict(), training_run.vae().state_dict()
+            assert max((after[name] - before[name]).abs().max() for name in before) < 0.02
+            assert training_run.config().vae.scaling_factor != trained.config().vae.scaling_factor
+        if stage == "painter":
+            before, after = trained.unet().state_dict(), training_run.unet().state_dict()
+            assert 0 < max((after[name] - before[name]).abs().max() for name in before) < 0.02
+    _, decoder = load(training_run.pack())
+    assert decoder.config.vae.scaling_factor == training_run.config().vae.scaling_factor
+    for name, value in training_run.unet().state_dict().items():
+        torch.testing.assert_close(decoder.unet.state_dict()[name], value, atol=2e-3, rtol=2e-3)
 
 
 def test_a_language_model_may_have_more_layers_than_the_one_it_starts_from_and_begins_as_that_one(trained, tmp_path):
