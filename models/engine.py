@@ -295,14 +295,14 @@ def predict_masks(
     parts: Parts,
     progress: Progress = Progress(),  # noqa: B008 - immutable
 ) -> list[PredictedMask]:
-    """Where a refinement would change the picture by the model's own mask: the one that `take_turn` would use."""
+    """Where a refinement would change the picture by the predicted edit mask: the one that `take_turn` would use."""
     turn = _begin(request, chat, parts)
     [written] = _drafts([turn], parts, progress)
     if written.spoken:
         raise AnsweredInWords(written.spoken)
     turn.before  # noqa: B018 - says what is wrong with an empty chat
     if request.settings.auto_mask is None:
-        raise WeGenError("The model's own mask is off in the settings; give an AutoMask.")
+        raise WeGenError("The predicted edit mask is off in the settings; give an AutoMask.")
     found = [turn.item(draft).own_mask(request.settings.auto_mask, parts.config) for draft in written.drafts]
     return [own if turn.allowed is None else own._replace(mask=own.mask * turn.allowed) for own in found]
 
@@ -624,7 +624,7 @@ class _Item:
         self.keep_cells()
 
     def own_mask(self, how: AutoMask, config: WeGenConfig) -> PredictedMask:
-        """The model's own mask at full size; the user's masks are not in it."""
+        """The predicted edit mask at full size; the user's masks are not in it."""
         box = self.view
         own = predict_edit_mask(self.before_features, self.draft.features, box.height, box.width, how, config.features)
         if (box.height, box.width) == self.turn.size:
@@ -660,7 +660,7 @@ def _same_words(one: str, other: str) -> bool:
 
 
 def _look_closer(items: Sequence[_Item], parts: Parts, progress: Progress) -> None:
-    """Draw features again for the part that changes, where the model's own mask is a small part of a large picture."""
+    """Draw features again for what changes, where the predicted edit mask is a small part of a large picture."""
     config = parts.config
     closer = []
     for item in items:

@@ -157,7 +157,7 @@ class Pipeline:
             edit_mask: `[H, W]`, white may change.
             keep_mask: `[H, W]`, white stays to the bit, in later turns too.
             references, settings, progress, on_step, options: as for `generate`. Without an edit mask
-                `settings.auto_mask` decides whether the model's own mask is used.
+                `settings.auto_mask` decides whether the predicted edit mask is used.
             release: give up what keep masks of earlier turns have kept.
 
         Raises:

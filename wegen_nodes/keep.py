@@ -25,7 +25,11 @@ class WeGenKeep(io.ComfyNode):
             search_aliases=["paste back", "composite", "align", "inpaint stitch", "registration", "seam"],
             inputs=[
                 io.Image.Input("before", tooltip="The picture as it was: one, or one for each picture after."),
-                io.Image.Input("after", tooltip="The edited picture, from any model and of any size."),
+                io.Image.Input(
+                    "after",
+                    tooltip="The edited picture, from any model. Another size is resized; its proportions "
+                    "may differ by up to 10 %.",
+                ),
                 io.Mask.Input("edit_mask", optional=True, tooltip="White may change."),
                 io.Mask.Input("keep_mask", optional=True, tooltip="White stays as it is, to the bit."),
                 *pasting(optional=True, advanced=True),

@@ -157,7 +157,8 @@ class WeGenRefine(io.ComfyNode):
             node_id="WeGenRefine",
             display_name="WeGen Refine",
             category=CATEGORY,
-            description="The next turn of a chat: changes what you say, and keeps masked pixels to the bit.",
+            description="The next turn of a chat: changes what you ask for, and leaves every pixel outside the change "
+            "area bit-identical.",
             search_aliases=["wegen edit", "wegen inpaint", "edit", "chat", "copilot", "vlm", "llm"],
             is_output_node=True,
             # Saved workflows hold widgets by their order: new ones go behind all others.

@@ -76,7 +76,7 @@ class WeGenTurn(io.ComfyNode):
                     optional=True,
                     advanced=True,
                     socketless=True,
-                    tooltip="The panel writes its turn here; then it counts in place of what is wired in.",
+                    tooltip="Filled in by the WeGen panel; what is wired in is then ignored. Leave it empty.",
                 ),
                 io.Image.Input(
                     "image", optional=True, lazy=True, tooltip="The picture to begin with; none for a new one."

@@ -485,7 +485,7 @@ export class Session {
     await host.openWorkflow(workflowOf(graph, definitions), this.store.name);
   }
 
-  /** The model's own mask for an order, as a file. */
+  /** The mask that the model predicts for an order, as a file. */
   async suggestMask(instruction) {
     const named = new Set(mentions(instruction));
     const references = this.doc.references.filter((reference) => reference.on || named.has(reference.name));

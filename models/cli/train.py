@@ -218,7 +218,7 @@ def _train_checkpoint(file: Path, out: Path, arguments: argparse.Namespace) -> N
 
 
 def calibrate_on_pages(folder: Path) -> None:
-    """Measure a packed folder's features on pages of the storybook, which its own mask needs."""
+    """Measure a packed folder's features on pages of the storybook, for the mask that it predicts."""
     from PIL import Image
 
     from .. import storybook

@@ -119,7 +119,7 @@ def test_an_area_once_kept_stays_kept_until_it_is_released():
     assert torch.equal(resolve_masks(chat, Masks(keep=more)), (1 - keep) * (1 - more))
     assert resolve_masks(chat, Masks(release=True)) is None
     assert torch.equal(resolve_masks(chat, Masks(keep=more, release=True)), 1 - more)
-    with pytest.raises(WeGenError, match="release it in this turn"):
+    with pytest.raises(WeGenError, match="turn on release for this turn"):
         resolve_masks(chat.add(Turn("y", (Answer("y", features(), PICTURE[:16], 0),))), Masks())
 
 

@@ -1,4 +1,4 @@
-"""Chats in a running ComfyUI: saved, loaded, forked and gone back in; the model's own mask; kept pixels over turns."""
+"""Chats in a running ComfyUI: saved, loaded, forked and gone back in; predicted masks; kept pixels over turns."""
 
 import numpy as np
 import pytest
