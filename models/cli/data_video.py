@@ -62,14 +62,14 @@ def run(arguments: argparse.Namespace) -> int:
     from ..data.diic.video import find_videos
 
     pipeline = pipeline_of(arguments)
-    videos = find_videos(arguments.videos)
+    videos = [path.absolute() for path in find_videos(arguments.videos)]  # workers of a cluster are elsewhere
     if arguments.engine == "local" and (arguments.address or arguments.cpus):
         raise WeGenError("--address and --cpus are for --engine ray.")
     with _engine(arguments) as engine, progress_bars() as bar:
         bars = {"cut": bar("finding cuts", "video"), "annotate": bar("annotating", "clip")}
         counts = annotate_videos(
             videos,
-            arguments.out,
+            arguments.out.absolute(),
             pipeline,
             engine,
             arguments.shard_size,
@@ -115,7 +115,8 @@ def pipeline_of(arguments: argparse.Namespace) -> Pipeline:
     else:
         names = tuple(name.strip() for name in (arguments.names or "").split(",") if name.strip())
         precision = arguments.precision or ("fp32" if arguments.device == "cpu" else "bf16")
-        paths = [str(folder or "") for folder in folders.values()]
+        far = arguments.engine == "ray"
+        paths = [str(folder.absolute() if far else folder) if folder else "" for folder in folders.values()]
         pipeline = model_pipeline(*paths, names, arguments.device, precision, arguments.seed)
     decode = {"rate": arguments.rate, "side": arguments.side}
     pair = {"distances": _seconds(arguments.distances), "most": arguments.pairs}

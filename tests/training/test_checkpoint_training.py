@@ -487,6 +487,9 @@ def test_pictures_of_a_folder_become_samples_with_the_name_in_them(tmp_path):
     Image.fromarray(mask).save(tmp_path / "1.mask.png")
     assert [own.mask is None for own in read_pictures(tmp_path, "rocket")] == [True, False, True]
     assert np.array_equal(read_pictures(tmp_path, "rocket")[1].mask, mask > 0)
+    small = read_pictures(tmp_path, "rocket", 16)
+    assert all(min(own.pixels.shape[:2]) <= 16 for own in small)
+    assert small[1].mask.shape == small[1].pixels.shape[:2] and small[1].mask.dtype == bool
     Image.new("L", (5, 5)).save(tmp_path / "2.mask.png")
     with pytest.raises(WeGenError, match="5 x 5 pixels"):
         read_pictures(tmp_path, "rocket")
@@ -584,11 +587,11 @@ def test_pictures_with_the_name_are_found_in_shards_of_videos():
         Picture(page(6), "assistant", True),
     )  # fmt: skip
     sample = Sample("refine", parts, {"instances": [[], things, things[:1]]})
-    [own] = described_pictures([sample, sample], "rocket")
+    [own] = described_pictures(lambda: [sample, sample], "rocket")
     assert own.caption == "A rocket, a cat." and own.pixels is pixels and np.array_equal(own.mask, chart == 2)
     many = [Sample("x", (parts[2], Picture(page(n), "assistant", True))) for n in range(50)]
-    assert len(described_pictures(many, "rocket", 12)) == 12
-    assert all(own.mask is None for own in described_pictures(many, "rocket", 12))
+    assert len(described_pictures(lambda: many, "rocket", 12)) == 12
+    assert all(own.mask is None for own in described_pictures(lambda: many, "rocket", 12))
 
 
 def test_what_a_model_paints_wrong_is_the_thing():
@@ -625,6 +628,25 @@ def test_samples_to_keep_that_name_the_thing_are_left_out(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["lora", "pictures", "--name", "x", "--data", "shards"], "--data is for nano"),
+        (["lora", "pictures", "--name", "x", "--stage", "vae"], "not 'vae'"),
+        (["nano", "--name", "x"], "--name is for `wegen train lora`"),
+        (["nano", "pictures"], "PICTURES is for"),
+        (["--config", "unet.json", "--stage", "unet"], "--stage is for nano"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(packed_dir, shards, tmp_path, monkeypatch, words, said):
+    recipe_file(tmp_path, shards, packed_dir, "unet", "unet")
+    monkeypatch.chdir(tmp_path)
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    with pytest.raises(WeGenError, match=said):
+        run(parser.parse_args(words))
+
+
 def test_the_command_trains_a_lora_from_pictures(packed_dir, shards, tmp_path, capsys):
     parser = argparse.ArgumentParser()
     add_arguments(parser)

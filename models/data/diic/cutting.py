@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from ...errors import how_to_install
 from .clip import Clip
-from .stage import CLIP_ERRORS, StageError, words_of
+from .stage import StageError, words_of
 from .video import SHORT_OF_ITS_END, SLACK, Video, VideoError, fitted
 
 UNEVEN = 0.2  # the rate varies where gaps between frames differ from their median by more than this share of it
@@ -20,8 +21,8 @@ UNEVEN = 0.2  # the rate varies where gaps between frames differ from their medi
 
 def source_key(path: Path) -> str:
     """A name for a video that stays the same: of its file's name and of the bytes at its beginning and its end."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    size, content = path.stat().st_size, b""
+    with suppress(OSError), path.open("rb") as file:  # what may not be read is rejected when it is cut
         content = file.read(1 << 16)
         file.seek(max(0, size - (1 << 16)))
         content += file.read()
@@ -55,9 +56,9 @@ class CutScenes:
                 return self._clips(video, source, key)
         except VideoError as error:
             return [whole.rejected("cut", error.reason, error.detail)]
-        except StageError:
+        except (StageError, MemoryError):
             raise
-        except CLIP_ERRORS as error:
+        except Exception as error:
             return [whole.rejected("cut", "stage_failed", words_of(error))]
 
     def _clips(self, video: Video, source: str, key: str) -> list[Clip]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -88,14 +88,31 @@ class StageSpec:
 
 def _made(what: str, place: str, options: Mapping[str, Any]) -> Any:
     maker = _class(place)
-    known = set(inspect.signature(maker).parameters) - {"name"}
+    parameters = inspect.signature(maker).parameters
+    known = set(parameters) - {"name"}
     unknown = sorted(set(options) - known)
     if unknown:
         raise StageError(f"The {what} has no option {unknown[0]!r}. Expected some of: {', '.join(sorted(known))}.")
+    values = {key: _value(f"option {key!r} of the {what}", parameters[key].default, options[key]) for key in options}
     try:
-        return maker(**{key: tuple(value) if isinstance(value, list) else value for key, value in options.items()})
+        return maker(**values)
     except TypeError as error:
         raise StageError(f"The {what} cannot be made of {dict(options)}: {error}.") from error
+
+
+def _value(what: str, default: Any, value: Any) -> Any:
+    """What an option's JSON stands for; `default` says what is expected."""
+    if isinstance(value, list):
+        return tuple(value)
+    if not isinstance(value, Mapping):
+        return value
+    if not is_dataclass(default) or isinstance(default, type):
+        raise StageError(f"The {what} is an object, {dict(value)}; it must be one value.")
+    known = [one.name for one in fields(default)]
+    unknown = sorted(set(value) - set(known))
+    if unknown:
+        raise StageError(f"The {what} has no {unknown[0]!r}. Expected some of: {', '.join(known)}.")
+    return replace(default, **value)
 
 
 def _class(place: str) -> Any:
