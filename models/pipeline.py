@@ -20,7 +20,7 @@ from .media.images import flatten_alpha, from_pil
 from .painting.diffusers_painter import Decoder, DiffusersPainter
 from .painting.loading import load
 from .prompting.decoding import OnStep
-from .prompting.rewriting import rewrite
+from .prompting.rewriting import descriptions, rewrite
 from .prompting.text_sampling import TextSampling
 from .values import Chat, Reference, References, SamplerSettings
 
@@ -86,11 +86,15 @@ class Pipeline:
         chat: Chat | None = None,
         on_token: OnStep | None = None,
     ) -> list[str]:
-        """One detailed rewrite of `instruction` for each seed; `rewriting.rewrite` tells more about each."""
+        """One detailed rewrite of `instruction` for each seed; `rewriting.rewrite` tells more about each.
+
+        Raises:
+            AnsweredInWords: the model answers in words that it draws nothing.
+        """
         written = rewrite(
             self.wegen, instruction, seeds, sampling, references or References(), chat or Chat(), on_token=on_token
         )
-        return [one.text for one in written]
+        return [one.text for one in descriptions(written)]
 
     def take_turn(
         self,

@@ -7,7 +7,7 @@ from comfy_api.latest import io, ui
 from ..models.errors import WeGenError
 from ..models.options import OPTIONS
 from ..models.prompting.conversation import rewrite_prompt
-from ..models.prompting.rewriting import report, rewrite, rows_needed
+from ..models.prompting.rewriting import descriptions, report, rewrite, rows_needed
 from ..models.prompting.text_sampling import TextSampling
 from .host.bundle import progress
 from .host.parts import memory_errors
@@ -112,6 +112,6 @@ class WeGenRewritePrompt(io.ComfyNode):
                 limit,
                 progress(),
             )
-        texts = [one.text or instruction.strip() for one in written]
-        said = report(written)
+        texts = [one.text or instruction.strip() for one in descriptions(written)]
+        said = report([one for one in written if not one.spoken])
         return io.NodeOutput(texts, said, ui=ui.PreviewText("\n\n".join(filter(None, [said, *texts]))))

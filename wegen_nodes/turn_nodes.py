@@ -10,6 +10,7 @@ from ..models.errors import WeGenError
 from ..models.media.metadata import turns_of
 from ..models.values import Chat, References
 from .host import folders, panel_turn
+from .host.bundle import progress
 from .host.png_metadata import write_down
 from .inputs import LARGEST_SIZE, pasting, references, seed
 from .sockets import CATEGORY, ChatType, OpenTurnType
@@ -199,7 +200,7 @@ class WeGenResult(io.ComfyNode):
     @classmethod
     def execute(cls, image, turn, feather, align, match_tone, filename_prefix) -> io.NodeOutput:
         prefix = folders.require_file_name(filename_prefix.strip())
-        answered = answer(turn, image, feather, align, match_tone)
+        answered = answer(turn, image, feather, align, match_tone, progress())
         answers = answered.chat.last.answers
         pictures = torch.stack([one.picture for one in answers])
         record = [turns_of(turn.chat, turn.instruction, one) for one in answers]

@@ -116,11 +116,12 @@ def require_file_name(prefix: str) -> str:
 
 
 def next_chat_path(prefix: str) -> Path:
-    """Where the next chat called `prefix` is saved in the output folder; nothing that is there is written over.
+    """Where the next chat called `prefix` is saved: in `wegen/` of the output folder, where chats are looked for.
+    Nothing that is there is written over.
 
     Raises:
         WeGenError: no file can have this name.
     """
-    prefix = require_file_name(prefix)
+    prefix = require_file_name(prefix if prefix.startswith(f"{KEY}/") else f"{KEY}/{prefix}")
     folder, filename, counter, _, _ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
     return Path(folder) / f"{filename}_{counter:05}_{SUFFIX}"

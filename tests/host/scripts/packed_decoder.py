@@ -18,8 +18,11 @@ with torch.inference_mode():
     start = torch.zeros_like(given["noise"])
     settings = SamplerSettings(steps=4, guidance_scale=3.0)
     latent = sample(model, config, given["features"], given["noise"], start, settings) * config.vae.scaling_factor
+    old = (given["latent"] / config.vae.scaling_factor).expand(len(start), -1, -1, -1)
+    edited = sample(model, config, given["features"], given["noise"], old, settings, given["mask"][None])
     results = {
         "latent": latent,
+        "edited": edited * config.vae.scaling_factor,
         "picture": vae.decode(given["latent"] / config.vae.scaling_factor),
         "encoded": vae.encode(given["picture"]) * config.vae.scaling_factor,
     }
