@@ -2,9 +2,10 @@
 
 import * as host from "./host.mjs";
 import {
-  addTurn, baseOf, emptyDocument, emptyDraft, freeName, goTo, keptMasks, mentions, pathTo, pick, pictureAt, redo, undo,
+  addTurn, baseOf, emptyDocument, emptyDraft, freeName, goTo, keptMasks, masksFor, mentions, pathTo, pick, pictureAt, redo, undo,
+  unfinished,
 } from "./document.mjs";
-import { chatFile, chatGraph, maskGraph, turnGraph, upstream } from "./graph.mjs";
+import { chatFile, chatGraph, maskGraph, shortened, turnGraph, upstream } from "./graph.mjs";
 import { workflowOf } from "./layout.mjs";
 import { pngJson, pngTexts } from "./png.mjs";
 import { Runs } from "./runs.mjs";
@@ -52,7 +53,8 @@ export class Session {
     this.painters = painters;
     this.runs = new Runs();
     this.store = new ChatStore({
-      changed: () => this.changed(false),
+      changed: () => (this.#resume(), this.changed(false)),
+      stored: () => this.#remember(),
       unsaved: (unsaved) => this.#saving(unsaved),
       failed: (error) => this.#troubled(error.message),
     });
@@ -67,6 +69,11 @@ export class Session {
 
   get base() {
     return this.doc.draft.fresh ? null : baseOf(this.doc);
+  }
+
+  /** Masks for the next turn, painted on the picture that it goes on with. */
+  get masks() {
+    return masksFor(this.doc, this.base);
   }
 
   onChange(listener) {
@@ -132,19 +139,32 @@ export class Session {
     await this.newChat();
   }
 
+  /** Asks whether to go on, where something would be lost; the panel puts a question to the person here. */
+  confirm = async () => true;
+
+  /** Whether another chat may take this one's place. */
+  async #leaves() {
+    return (await this.store.flush()) || this.confirm(t("leaveUnsaved", { name: this.store.name, why: this.trouble }));
+  }
+
   async newChat() {
+    if (!(await this.#leaves())) return false;
     const { settings } = this.doc.head || !remembered().settings ? this.doc : remembered();
     await this.store.begin(t("newChat"), emptyDocument(this.#complete(settings)));
     this.#remember();
     this.changed(false);
+    return true;
   }
 
+  /** Whether it is open now. */
   async openChat(id) {
+    if (!(await this.#leaves())) return false;
     await this.store.open(id);
     this.doc.settings = this.#complete(this.doc.settings);
     this.#remember();
     this.#resume();
     this.changed(false);
+    return true;
   }
 
   async deleteChat(id) {
@@ -200,6 +220,11 @@ export class Session {
     const { draft, settings } = doc;
     const instruction = draft.text.trim();
     if (!instruction) return;
+    if (base && !ask && unfinished(doc)) {
+      // It would change the picture before that one, and what was asked for last would be lost.
+      host.toast("info", t("send"), t("stillDrawing"));
+      return;
+    }
     const named = new Set(mentions(instruction));
     const references = doc.references.filter((reference) => reference.on || named.has(reference.name));
     const turn = {
@@ -208,12 +233,12 @@ export class Session {
       base: base ?? (ask ? this.#lastPicture() : null),
       count: ask ? 1 : this.count,
       references: references.map(({ name, file, weight, area }) => ({ name, file, weight, area })),
-      ...(base && !ask && { keep: draft.keep, change: draft.change, release: draft.release }),
+      ...(base && !ask && this.masks),
     };
     if (!ask) doc.draft = { ...emptyDraft(), count: null };
     else doc.draft.text = "";
     for (const reference of doc.references) reference.on = false;
-    if (!Object.keys(doc.turns).length && this.store.id === null) this.store.name = instruction.slice(0, 48);
+    if (!Object.keys(doc.turns).length && this.store.id === null) this.store.name = shortened(instruction, 48);
     await this.#submit({ creativity: creativityOf(turn, settings), ...turn });
   }
 
@@ -355,31 +380,28 @@ export class Session {
 
   use(id, index) {
     pick(this.doc, id, index);
-    this.#dropMasks();
-    this.changed();
+    this.#moved();
   }
 
   goTo(id) {
     goTo(this.doc, id);
-    this.#dropMasks();
-    this.changed();
+    this.#moved();
   }
 
   undo() {
     undo(this.doc);
-    this.#dropMasks();
-    this.changed();
+    this.#moved();
   }
 
   redo() {
     redo(this.doc);
-    this.#dropMasks();
-    this.changed();
+    this.#moved();
   }
 
-  /** Masks belong to one picture. */
-  #dropMasks() {
-    Object.assign(this.doc.draft, { keep: null, change: null, release: false, count: null, fresh: false });
+  /** The chat goes on from elsewhere. Masks stay with the picture that they were painted on. */
+  #moved() {
+    Object.assign(this.doc.draft, { count: null, fresh: false });
+    this.changed();
   }
 
   get kept() {
@@ -415,7 +437,7 @@ export class Session {
     }
     const file = source instanceof Blob ? await host.upload(source, source.name || "pasted.png") : source;
     const turn = { kind: "upload", instruction: "", status: "done", picked: 0, count: 1, seed: 0, base: null, references: [] };
-    this.#dropMasks();
+    Object.assign(this.doc.draft, { count: null, fresh: false });
     addTurn(this.doc, { ...turn, notes, settings: { ...this.doc.settings }, pictures: [{ file, words: String(words), seed: 0 }] });
     if (this.store.id === null) this.store.name = t("yourPicture");
     await this.store.stored();
@@ -426,7 +448,7 @@ export class Session {
   async #continueChat(mark, name) {
     if (typeof mark?.chat !== "string") return false;
     try {
-      if (mark.chat !== this.store.id) await this.openChat(mark.chat);
+      if (mark.chat !== this.store.id && !(await this.openChat(mark.chat))) return true;
     } catch {
       return false;
     }
@@ -442,7 +464,7 @@ export class Session {
     const slot = (type) => (node.outputs ?? []).findIndex((output) => output.type === type);
     const [chat, image] = [slot("WEGEN_CHAT"), slot("IMAGE")];
     const shown = host.picturesOfNode(node);
-    await this.newChat();
+    if (!(await this.newChat())) return;
     if (chat < 0 && shown.length) {
       await this.continueWith(shown[0]);
       return;
