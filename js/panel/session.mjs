@@ -2,8 +2,8 @@
 
 import * as host from "./host.mjs";
 import {
-  addTurn, baseOf, emptyDocument, emptyDraft, freeName, goTo, keptMasks, masksFor, mentions, pathTo, pick, pictureAt, redo, undo,
-  unfinished,
+  addTurn, baseOf, emptyDocument, emptyDraft, freeName, goTo, keptMasks, masksFor, mentions, pathTo, pick, pictureAt, redo, soundDocument,
+  undo, unfinished,
 } from "./document.mjs";
 import { chatFile, chatGraph, maskGraph, shortened, turnGraph, upstream } from "./graph.mjs";
 import { workflowOf } from "./layout.mjs";
@@ -55,6 +55,7 @@ export class Session {
     this.store = new ChatStore({
       changed: () => (this.#resume(), this.changed(false)),
       stored: () => this.#remember(),
+      begun: () => this.#remember(),
       unsaved: (unsaved) => this.#saving(unsaved),
       failed: (error) => this.#troubled(error.message),
     });
@@ -127,7 +128,7 @@ export class Session {
       seed: randomSeed(),
       locked: false,
     };
-    const { chat } = remembered();
+    const { chat, begun } = remembered();
     if (chat) {
       try {
         await this.openChat(chat);
@@ -137,6 +138,10 @@ export class Session {
       }
     }
     await this.newChat();
+    if (!chat && begun) {
+      const { draft, references } = soundDocument(begun);
+      Object.assign(this.doc, { draft, references });
+    }
   }
 
   /** Asks whether to go on, where something would be lost; the panel puts a question to the person here. */
@@ -184,7 +189,10 @@ export class Session {
   }
 
   #remember() {
-    localStorage.setItem(REMEMBERED, JSON.stringify({ chat: this.store.id, settings: this.doc.settings }));
+    const { draft, references, settings } = this.doc;
+    // What is written before the first turn is kept by the browser alone: there is no chat to keep it in.
+    const begun = this.store.id === null ? { draft: { text: draft.text }, references } : null;
+    localStorage.setItem(REMEMBERED, JSON.stringify({ chat: this.store.id, settings, begun }));
   }
 
   #resume() {

@@ -21,8 +21,9 @@ export class ChatStore {
   #saving = null;
 
   /**
-   * @param {{changed: Function, failed: Function, unsaved: Function, stored: Function}} handlers `changed` when another
-   * tab's turns came in, `stored` when the chat has got another id.
+   * @param {{changed: Function, failed: Function, unsaved: Function, stored: Function, begun: Function}} handlers `changed`
+   * when another tab's turns came in, `stored` when the chat has got another id, `begun` when something was written in one
+   * that has none yet.
    */
   constructor(handlers) {
     this.handlers = handlers;
@@ -66,7 +67,10 @@ export class ChatStore {
   touch() {
     this.#dirty = true;
     this.handlers.unsaved(true);
-    if (this.id === null) return;
+    if (this.id === null) {
+      this.handlers.begun();
+      return;
+    }
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.flush(), DELAY);
   }

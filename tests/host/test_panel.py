@@ -676,6 +676,15 @@ def test_what_is_being_written_and_painted_is_not_lost(panel):
     set_steps(panel, 20)
 
 
+def test_what_is_written_before_the_first_turn_is_there_after_a_reload(panel, frontend):
+    panel.text.fill("a long wish that was not sent yet")
+    frontend.reload()
+    panel.open()
+    expect(panel.text).to_have_value("a long wish that was not sent yet")
+    panel.page.click(".wg-new")
+    expect(panel.text).to_have_value("")
+
+
 def test_controls_that_are_made_anew_keep_the_focus(panel):
     page = panel.page
     turn = panel.say("a house", count=3)
