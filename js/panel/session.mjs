@@ -141,6 +141,7 @@ export class Session {
     if (!chat && begun) {
       const { draft, references } = soundDocument(begun);
       Object.assign(this.doc, { draft, references });
+      this.#remember();
     }
   }
 
