@@ -292,6 +292,20 @@ def test_a_brought_picture_that_stays_as_it_is_is_described(wegen):
     assert again.chat.last.answer.described == found.chat.last.answer.described
 
 
+def test_a_large_picture_of_another_model_that_stays_as_it_is_is_read_whole(wegen, monkeypatch):
+    """Only a part of it was looked at to draw; what is remembered belongs to all of it."""
+    monkeypatch.setattr(engine, "outcome", lambda *_: "overruled")
+    picture = torch.rand(90, 90, 3, generator=torch.Generator().manual_seed(4))
+    corner = torch.zeros(90, 90)
+    corner[:20, :20] = 1
+    chat = Chat().add(Turn("a house", (Answer("a house", None, picture, 0),)))
+    found, [job] = refined(wegen, chat, seen(wegen, PICTURE), masks=Masks(edit=corner))
+    assert max(job.before[0].shape[:2]) < 90
+    answer = found.chat.last.answer
+    assert torch.equal(answer.picture, picture) and found.notes == (engine.OVERRULED.format(order="make it so"),)
+    assert torch.equal(answer.features, seen(wegen, picture))
+
+
 def test_a_picture_that_slid_is_moved_back(wegen, monkeypatch):
     monkeypatch.setattr(engine, "outcome", lambda *_: "followed")  # features of random weights tell nothing here
     wegen = replace(wegen, config=replace(wegen.config, size=96))
