@@ -577,10 +577,10 @@ def test_a_turn_that_still_runs_is_followed_in_another_tab(panel, server, fronte
     turn_id = panel.begin("a house", count=1).get_attribute("data-turn")
     panel.saved()
     other = panel.page.context.new_page()
-    try:
-        other.goto(server.url, wait_until="domcontentloaded")
-        other.wait_for_function(READY)
-        with frontend.expecting("409"):  # both tabs write down how it ended
+    with frontend.expecting("409"):  # both tabs write down how it ended
+        try:
+            other.goto(server.url, wait_until="domcontentloaded")
+            other.wait_for_function(READY)
             second = ChatPanel(other, server.url).open()
             turn = second.turn(turn_id)
             turn.wait_for()
@@ -589,10 +589,10 @@ def test_a_turn_that_still_runs_is_followed_in_another_tab(panel, server, fronte
             assert turn.locator(".wg-picture").count() == 1
             second.saved()
             panel.wait(panel.turn(turn_id))
-            panel.saved()
-    finally:
-        other.close()
-        set_steps(panel, 20)
+        finally:
+            other.close()
+            set_steps(panel, 20)
+        panel.saved()
 
 
 def test_a_chat_that_is_renamed_keeps_what_another_tab_saved(panel, frontend):
