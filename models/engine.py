@@ -789,7 +789,8 @@ def _unchanged(item: _Item, parts: Parts, progress: Progress) -> Answer:
     item.change = torch.zeros(*item.turn.size)
     features = before.features
     if features is None:  # of another model; those that are worked with may be of a part of it
-        features = _encode({0: before.picture}, parts)[0]
+        whole = (item.view.height, item.view.width) == item.turn.size
+        features = item.before_features if whole else _encode({0: before.picture}, parts)[0]
     shows = before.described or _description(features, before.picture, parts, progress)
     return Answer(item.draft.rewrite, features, before.picture, item.draft.seed, item.change, shows)
 

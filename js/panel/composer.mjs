@@ -143,11 +143,13 @@ export class Composer {
   }
 
   async submit() {
-    const asks = this.asks;
+    const { asks } = this;
+    const mode = this.#ask;
     if (!this.text.value.trim()) return;
     this.#ask = null;
     this.#showNames([]);
-    await this.session.send(asks).catch((error) => this.views.failed(error));
+    const sent = await this.session.send(asks).catch((error) => this.views.failed(error));
+    if (sent === false) this.#ask = mode;
   }
 
   #toggleMode() {

@@ -17,7 +17,7 @@ export function emptyDocument(settings = {}) {
 }
 
 /** Masks and what else belongs to one picture, `of`: `{turn, picture}`. */
-export function noMasks() {
+function noMasks() {
   return { keep: null, change: null, release: false, of: null };
 }
 

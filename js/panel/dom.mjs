@@ -37,11 +37,15 @@ export function setChildren(parent, children) {
   wanted.forEach((child, index) => child !== parent.childNodes[index] && parent.insertBefore(child, parent.childNodes[index] ?? null));
 }
 
-/** Change what is in a container; a control that is made anew gets the focus that the old one had. */
+/** Change what is in a container; a control that is made anew gets the focus that the old one had, in the same turn. */
 export function keepFocus(container, change) {
   const held = container.contains(document.activeElement) ? document.activeElement : null;
   const named = (one) => one.getAttribute("aria-label") || one.textContent;
-  const alike = () => [...container.querySelectorAll(held.tagName)].filter((one) => named(one) === named(held));
+  const turn = held?.closest("[data-turn]")?.dataset.turn;
+  const alike = () =>
+    [...container.querySelectorAll(held.tagName)].filter(
+      (one) => named(one) === named(held) && one.closest("[data-turn]")?.dataset.turn === turn,
+    );
   const at = held ? alike().indexOf(held) : -1;
   change();
   if (!held || held.isConnected) return;

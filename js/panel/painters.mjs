@@ -7,7 +7,7 @@ import { t } from "./strings.mjs";
 
 const [TURN, RESULT] = ["WeGenTurn", "WeGenResult"];
 const LARGEST = 4 * 2 ** 20;
-export const OPEN = "open workflow";
+const OPEN = "open workflow";
 const TEMPLATE = "template ";
 
 const holdsBoth = (nodes) => [TURN, RESULT].every((type) => nodes.some((node) => node.type === type));

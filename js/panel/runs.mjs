@@ -122,7 +122,8 @@ export class Runs {
   }
 
   #end(run, status, error = "") {
-    if (!this.#runs.delete(run.id)) return;
+    if (this.#runs.get(run.id) !== run) return;
+    this.#runs.delete(run.id);
     if (run.preview) URL.revokeObjectURL(run.preview);
     run.finish(run, status, shortened(String(error ?? "").trim()));
   }

@@ -9,7 +9,7 @@ import { chatFile, chatGraph, maskGraph, shortened, turnGraph, upstream } from "
 import { workflowOf } from "./layout.mjs";
 import { pngJson, pngTexts } from "./png.mjs";
 import { Runs } from "./runs.mjs";
-import { ChatStore } from "./store.mjs";
+import { ChatStore, deleteChat } from "./store.mjs";
 import { t } from "./strings.mjs";
 
 const REMEMBERED = "wegen.panel";
@@ -55,7 +55,8 @@ export class Session {
     this.store = new ChatStore({
       changed: () => (this.#resume(), this.changed(false)),
       stored: () => this.#remember(),
-      begun: () => this.#remember(),
+      // Not before what was remembered is read.
+      begun: () => this.defaults && this.#remember(),
       unsaved: (unsaved) => this.#saving(unsaved),
       failed: (error) => this.#troubled(error.message),
     });
@@ -175,9 +176,10 @@ export class Session {
 
   async deleteChat(id) {
     await this.store.flush();
-    await host.request(`/wegen/chats/${encodeURIComponent(id)}`, { method: "DELETE" });
+    await deleteChat(id);
     if (id === this.store.id) {
-      this.store.id = null;
+      // Nothing of it is to be saved, and there is nothing to ask about.
+      Object.assign(this.store, { id: null, document: emptyDocument(this.doc.settings) });
       await this.newChat();
     }
   }
@@ -223,16 +225,16 @@ export class Session {
     return this.doc.draft.count ?? (this.base ? 1 : (this.doc.settings.variants ?? 1));
   }
 
-  /** Send the draft as an order or, with `ask`, as a question. */
+  /** Send the draft as an order or, with `ask`, as a question; false when it has to wait. */
   async send(ask = false) {
     const { doc, base } = this;
     const { draft, settings } = doc;
     const instruction = draft.text.trim();
-    if (!instruction) return;
+    if (!instruction) return true;
     if (base && !ask && unfinished(doc)) {
       // It would change the picture before that one, and what was asked for last would be lost.
       host.toast("info", t("send"), t("stillDrawing"));
-      return;
+      return false;
     }
     const named = new Set(mentions(instruction));
     const references = doc.references.filter((reference) => reference.on || named.has(reference.name));
@@ -249,6 +251,7 @@ export class Session {
     for (const reference of doc.references) reference.on = false;
     if (!Object.keys(doc.turns).length && this.store.id === null) this.store.name = shortened(instruction, 48);
     await this.#submit({ creativity: creativityOf(turn, settings), ...turn });
+    return true;
   }
 
   #lastPicture() {
@@ -295,17 +298,22 @@ export class Session {
     const seed = values.seed ?? (doc.settings.locked ? doc.settings.seed : randomSeed());
     if (values.seed === undefined) doc.settings.seed = seed;
     const turn = addTurn(doc, { ...values, settings, seed, prompt: uuid() });
+    // From now on it is this tab's, and nothing that another tab saves makes it one that is to be looked for.
+    this.live.set(turn.id, null);
     this.changed();
     try {
       const id = await this.store.stored();
       this.#remember();
       const { prompt, workflow } = await this.#graphOf(turn);
-      if (!this.doc.turns[turn.id]) return;
-      this.live.set(turn.id, null);
+      if (!this.doc.turns[turn.id]) {
+        this.live.delete(turn.id);
+        return;
+      }
       const pnginfo = { workflow, wegen_panel: { chat: id, turn: turn.id } };
       // Both at once: the first words come the sooner.
       await Promise.all([this.store.flush(), this.runs.submit(turn.prompt, prompt, pnginfo, this.#handlers(turn))]);
     } catch (error) {
+      this.live.delete(turn.id);
       Object.assign(turn, { status: "failed", error: error.message });
       this.changed();
     }
@@ -331,8 +339,9 @@ export class Session {
       },
       finish: async (run, status, error) => {
         this.live.delete(id);
-        // Another chat may be open by now; it is finished when its own is opened again.
-        const turn = store.id === chat ? (store.document.turns[id] ?? doc.turns[id]) : null;
+        // Another chat may be open by now; it is finished when its own is opened again. The one that is open may have
+        // got another id, where it was deleted elsewhere.
+        const turn = store.document === doc || store.id === chat ? (store.document.turns[id] ?? doc.turns[id]) : null;
         if (!turn) return;
         try {
           if (status === "done") await this.#takeResult(turn, run.outputs, chat);

@@ -66,7 +66,7 @@ export class Settings {
     };
     const painters = [[OWN_PAINTER, t("ownPainter")], ...session.painters.known.map(({ path, name }) => [path, name])];
     // One that is gone is shown, so that another can be chosen.
-    if (!painters.some(([path]) => path === settings.painter)) painters.push([settings.painter, painterName(settings.painter)]);
+    if (settings.painter && !painters.some(([path]) => path === settings.painter)) painters.push([settings.painter, painterName(settings.painter)]);
     const lock = button(settings.locked ? "lock" : "lock-open", t("lockSeed"), () => (set("locked", !settings.locked), this.#build()), { "aria-pressed": String(settings.locked), "data-setting": "lock", class: "wg-small" });
     const dice = button("sync", t("newSeed"), () => (set("seed", randomSeed()), this.#build()), { "data-setting": "dice", class: "wg-small" });
     const models = session.models.map((model) => [model, model]);

@@ -29,9 +29,11 @@ export class Stage {
     for (const type of ["keydown", "keyup", "paste"]) this.element.addEventListener(type, (event) => event.stopPropagation());
   }
 
-  /** Close; what was painted or written is kept, as with "Done". */
+  /** Close; what was painted or written is kept, as with "Done". Where keeping failed, the second time leaves. */
   close() {
-    if (this.#keep) this.#keep();
+    const keep = this.#keep;
+    this.#keep = null;
+    if (keep) keep();
     else this.element.close();
   }
 

@@ -92,7 +92,7 @@ export class ChatStore {
       this.#saving = this.#save().finally(() => (this.#saving = null));
       await this.#saving;
     }
-    return !this.#dirty || this.id === null;
+    return !this.#dirty || (this.id === null && !Object.keys(this.document.turns).length);
   }
 
   async #save() {

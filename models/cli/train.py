@@ -88,8 +88,9 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         training_run = TrainingRun(path.parent, out, arguments.data)
         stages = [read_recipe(path).stage]
+        _refuse(arguments, "stage", why="is for nano; the recipe says it here")
         if stages[0] in CHECKPOINT_STAGES:
-            _refuse(arguments, "data", "stage", why="is for nano; the recipe says it here")
+            _refuse(arguments, "data", why="is for nano; the recipe says it here")
             _train_checkpoint(path, out, arguments)
             return 0
     for stage in stages:

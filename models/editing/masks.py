@@ -25,13 +25,11 @@ def fit_mask(mask: Tensor, height: int, width: int) -> Tensor:
         mask = mask[0]
     if mask.ndim == 3 and len(mask) > 1:
         raise WeGenError(
-            f"One mask goes for all pictures of a turn, and {len(mask)} were given. Set batch_size to 1 in the node "
+            f"One mask is taken here, and {len(mask)} were given. Set batch_size to 1 in the node "
             "that makes them, or take one of them out of the batch."
         )
     if mask.ndim != 2 or 0 in mask.shape:
-        raise WeGenError(
-            f"A mask must have the shape [height, width], got {list(mask.shape)}; give one mask a picture."
-        )
+        raise WeGenError(f"A mask must have the shape [height, width], got {list(mask.shape)}.")
     # Copied only where a value changes: masks of large pictures are some fifty megabytes.
     mask = mask.detach().to("cpu", torch.float32)
     lowest, highest = mask.aminmax()

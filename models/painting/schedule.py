@@ -32,6 +32,11 @@ def steps_for_strength(steps: int, strength: float) -> int:
     return max(steps, int(steps / strength))
 
 
+def begins_with_noise(steps: int, strength: float) -> bool:
+    """Whether these steps are all of the schedule: the ones before would not be one whole step."""
+    return steps_for_strength(steps, strength) == steps
+
+
 def require_steps(config: ScheduleConfig, steps: int, strength: float) -> None:
     """Raise a WeGenError for steps at a strength that the published schedule does not have."""
     most, total = config.num_train_timesteps - config.steps_offset, steps_for_strength(steps, strength)

@@ -159,7 +159,10 @@ class CheckpointRun:
             return (stored.read() for stored in parts[part].values())
 
         # Beside what an earlier run gave, which goes when all of this is there.
-        fresh = new_folder(self._packed.with_name(f"{self._packed.name}-new"))
+        place = self._packed.with_name(f"{self._packed.name}-new")
+        if place.is_dir():  # of a run that ended just here
+            shutil.rmtree(place)
+        fresh = new_folder(place)
         write_folder(fresh, checkpoint.config, checkpoint.tokenizer, layouts, tensors)
         if self._packed.is_dir():
             shutil.rmtree(self._packed)

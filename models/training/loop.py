@@ -499,11 +499,11 @@ def _whole_state(state: dict[str, Any], wanted: bool) -> dict[str, Any]:
 
 
 def _spread_state(state: dict[str, Any], optimizer) -> dict[str, Any]:
-    """A whole optimizer state, spread as the parameters are."""
+    """A whole optimizer state, spread as the parameters are; none of it is left in the file that it was read from."""
     values = [value for group in optimizer.param_groups for value in group["params"]]
     spread = {
         index: {
-            name: _part(value, values[index]).clone() if isinstance(value, Tensor) and value.ndim else value
+            name: (_part(value, values[index]) if value.ndim else value).clone() if isinstance(value, Tensor) else value
             for name, value in entry.items()
         }
         for index, entry in state["state"].items()

@@ -33,6 +33,15 @@ from comfyui_wegen.models.data.diic.video import Video  # noqa: E402
 from film_truth import cut_f1, judge_changes, track_ious  # noqa: E402
 
 
+class OwnStage:
+    """As users bring them."""
+
+    name = "name"
+
+    def __init__(self, words=None, names=()):
+        self.words, self.names = words, names
+
+
 def cut(path: Path) -> list[Clip]:
     return CutScenes()(str(path), source_key(path))
 
@@ -501,6 +510,9 @@ def test_settings_are_checked():
     ):
         with pytest.raises(StageError, match=message):
             pipeline.changed({name: {"options": options}}).stages[number].build()
+    own = {"kind": f"{__name__}:OwnStage", "options": {"words": {"a": "b"}, "names": ["x"]}}
+    made = pipeline.changed({"name": own}).stages[2].build()
+    assert made.words == {"a": "b"} and made.names == ("x",)
     with pytest.raises(StageError, match="no option 'speed'"):
         pipeline.changed({"decode": {"options": {"speed": 2}}}).stages[0].build()
     with pytest.raises(StageError, match="words"):

@@ -614,6 +614,23 @@ def test_a_chat_that_is_renamed_keeps_what_another_tab_saved(panel, frontend):
     assert orders == {"a tree", "from elsewhere", "make it night"}
 
 
+def test_a_turn_ends_though_its_chat_was_deleted_elsewhere(panel, frontend):
+    page = panel.page
+    set_steps(panel, 150)
+    turn = panel.begin("a house", count=1)
+    chat = panel.saved()["id"]
+    with frontend.expecting("404"):
+        requests.delete(f"{panel.url}/wegen/chats/{chat}", timeout=30).raise_for_status()
+        panel.text.fill("make it night")
+        page.wait_for_function("(chat) => JSON.parse(localStorage.getItem('wegen.panel')).chat !== chat", arg=chat)
+        assert "wg-is-done" not in turn.get_attribute("class"), "it ended too early"
+        set_steps(panel, 20)
+        panel.wait(turn)
+    assert turn.locator(".wg-picture").count() == 1
+    panel.say("make it night")
+    assert len(panel.saved()["document"]["turns"]) == 2
+
+
 def test_a_painter_that_is_gone_can_be_changed(panel):
     page = panel.page
     panel.say("a tree", count=1)

@@ -120,8 +120,12 @@ def next_chat_path(prefix: str) -> Path:
     Nothing that is there is written over.
 
     Raises:
-        WeGenError: no file can have this name.
+        WeGenError: no file can have this name, or it leads out of that folder.
     """
+    if prefix.startswith(("/", "\\")) or ".." in prefix.replace("\\", "/").split("/"):
+        raise WeGenError(
+            f"The name {prefix!r} to save under leads out of the folder of chats; leave out '..' and '/' at its start."
+        )
     prefix = require_file_name(prefix if prefix.startswith(f"{KEY}/") else f"{KEY}/{prefix}")
     folder, filename, counter, _, _ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
     return Path(folder) / f"{filename}_{counter:05}_{SUFFIX}"

@@ -16,7 +16,7 @@ from ...models.errors import WeGenError
 from ...models.network.configuration import WeGenConfig
 from ...models.painting.diffusers_painter import may_change
 from ...models.painting.painter import PaintJob, start_noise
-from ...models.painting.schedule import PUBLISHED, published_sigmas, steps_for_strength
+from ...models.painting.schedule import PUBLISHED, begins_with_noise, published_sigmas, steps_for_strength
 from ...models.prompting.decoding import OnStep
 from ...models.values import SamplerSettings
 from .parts import memory_errors
@@ -116,7 +116,9 @@ class HostPainter:
         config, cell = self.config, self.config.vae.downscale
         noise = torch.cat([start_noise(config, seed, job.width, job.height) for seed in job.seeds])
         latent, mask = torch.zeros_like(noise), None
-        if job.before is not None and (job.change is not None or job.settings.strength < 1):
+        if job.before is not None and (
+            job.change is not None or not begins_with_noise(job.settings.steps, job.settings.strength)
+        ):
             padded = torch.stack([pad_to_multiple(picture, cell) for picture in job.before])
             latent = self.vae.encode(padded).float().expand(len(job.seeds), -1, -1, -1).contiguous()
         if job.change is not None:
@@ -158,14 +160,15 @@ def sample(
     if settings.sampler not in samplers():
         raise WeGenError(f"There is no sampler {settings.sampler!r}; choose one of {', '.join(samplers())}.")
     sampler = comfy.samplers.sampler_object(settings.sampler)
-    if settings.scheduler == PUBLISHED and settings.strength == 1:
+    whole = begins_with_noise(settings.steps, settings.strength)
+    if settings.scheduler == PUBLISHED and whole:
         # The published start noise is scaled by sqrt(sigma_max^2 + 1). The host does that too, for a schedule that it
         # takes to begin at the model's own maximum; the published one begins a little below.
         sampler.max_denoise = lambda *_: True
     if mask is not None and "denoise_mask_function" not in model.model_options:
         model = model.clone()
         model.set_model_denoise_mask_function(_soft_mask)
-    if mask is not None and settings.strength == 1:
+    if mask is not None and whole:
         _start_anew(sampler, mask)
     sigmas = sigmas_of(model, config, settings)
     preview = latent_preview.prepare_callback(model, len(sigmas) - 1)

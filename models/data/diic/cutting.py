@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -21,11 +20,14 @@ UNEVEN = 0.2  # the rate varies where gaps between frames differ from their medi
 
 def source_key(path: Path) -> str:
     """A name for a video that stays the same: of its file's name and of the bytes at its beginning and its end."""
-    size, content = path.stat().st_size, b""
-    with suppress(OSError), path.open("rb") as file:  # what may not be read is rejected when it is cut
-        content = file.read(1 << 16)
-        file.seek(max(0, size - (1 << 16)))
-        content += file.read()
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            content = file.read(1 << 16)
+            file.seek(max(0, size - (1 << 16)))
+            content += file.read()
+    except OSError:  # what may not be read is rejected when it is cut
+        content = str(path.absolute()).encode()
     digest = hashlib.sha256(content + str(size).encode() + path.name.encode()).hexdigest()[:10]
     stem = re.sub(r"[^A-Za-z0-9]+", "-", path.stem).strip("-")[:40]
     return f"{stem or 'video'}-{digest}"

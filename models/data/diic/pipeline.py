@@ -93,7 +93,13 @@ def _made(what: str, place: str, options: Mapping[str, Any]) -> Any:
     unknown = sorted(set(options) - known)
     if unknown:
         raise StageError(f"The {what} has no option {unknown[0]!r}. Expected some of: {', '.join(sorted(known))}.")
-    values = {key: _value(f"option {key!r} of the {what}", parameters[key].default, options[key]) for key in options}
+    values = {
+        # A stage of somebody else says itself what it takes.
+        key: value
+        if isinstance(value, Mapping) and not _is_own(place)
+        else _value(f"option {key!r} of the {what}", parameters[key].default, value)
+        for key, value in options.items()
+    }
     try:
         return maker(**values)
     except TypeError as error:
@@ -115,11 +121,15 @@ def _value(what: str, default: Any, value: Any) -> Any:
     return replace(default, **value)
 
 
+def _is_own(place: str) -> bool:
+    """Whether it is a stage of this pack."""
+    return any(place in kinds.values() for kinds in KINDS.values()) or place == CUTTER
+
+
 def _class(place: str) -> Any:
     module, _, name = place.partition(":")
-    own = any(place in kinds.values() for kinds in KINDS.values()) or place == CUTTER
     try:
-        found = import_module(f".{module}", __package__) if own else import_module(module)
+        found = import_module(f".{module}", __package__) if _is_own(place) else import_module(module)
         return getattr(found, name)
     except (ImportError, AttributeError) as error:
         raise StageError(f"The stage {place!r} cannot be imported: {error}.") from error
