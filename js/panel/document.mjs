@@ -151,9 +151,10 @@ export function baseOf(doc, id = doc.head) {
 
 /** The masks of the draft, where they were painted on this picture; drafts of earlier versions do not say on which. */
 export function masksFor(doc, base) {
-  const { keep, change, release, of } = doc.draft;
+  const { of } = doc.draft;
   const fits = base && (!of || (of.turn === base.turn && of.picture === base.picture));
-  return fits ? { keep, change, release } : { keep: null, change: null, release: false };
+  const { keep, change, release } = fits ? doc.draft : noMasks();
+  return { keep, change, release };
 }
 
 /** The turn before the next one, where its pictures are not there yet. */
