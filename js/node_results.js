@@ -52,9 +52,10 @@ function lines(text, node) {
   return text.textContent.split("\n").reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / columns)), 0);
 }
 
-function showPicks(node, { picks }, files) {
+function showPicks(node, { picks }, files, runs) {
   const picked = node.widgets.find((widget) => widget.name === "picked");
-  picks.hidden = !picked || files.length < 2;
+  // Several runs, one for each member of a list, are several turns: there is nothing to pick among.
+  picks.hidden = !picked || files.length < 2 || runs > 1;
   if (picks.hidden) return;
   const show = () => [...picks.children].forEach((one, index) => one.setAttribute("aria-pressed", String(index === Math.max(0, picked.value - 1))));
   const buttons = files.map((file, index) => {
@@ -92,7 +93,7 @@ function showResult(node, output) {
     const result = resultOf(node);
     result.text.textContent = words;
     result.text.hidden = !words;
-    showPicks(node, result, files);
+    showPicks(node, result, files, output?.picked?.length ?? 1);
     const [width, height] = node.computeSize();
     node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);
   }

@@ -58,8 +58,9 @@ app.registerExtension({
         element.style.height = "100%";
         report(
           thePanel().then((panel) => {
-            element.replaceChildren(panel.element);
+            if (panel.element.parentNode !== element) element.replaceChildren(panel.element);
             panel.render();
+            panel.conversation.restore();
           }),
         );
       },

@@ -1,4 +1,4 @@
-"""Where the trained model in the box stands."""
+"""The folder of the bundled model."""
 
 from pathlib import Path
 

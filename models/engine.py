@@ -23,12 +23,12 @@ from .errors import AnsweredInWords, WeGenError
 from .network.configuration import WeGenConfig
 from .options import CREATIVITY, OPTIONS, REFINE_CREATIVITY
 from .painting.painter import Painter, PaintJob, require_size
-from .painting.schedule import published_timesteps
+from .painting.schedule import PUBLISHED, require_steps
 from .prompting.asking import ask
 from .prompting.checks import MENTION
 from .prompting.conversation import memory_note, picture_prompt, unknown_mention
 from .prompting.decoding import Decoding, OnStep
-from .prompting.rewriting import OnText, RewriteRequest, report, rewrite_each, rows_needed
+from .prompting.rewriting import OnText, RewriteRequest, descriptions, report, rewrite_each, rows_needed
 from .prompting.text_sampling import TextSampling
 from .values import Answer, AutoMask, Chat, Collection, Reference, References, SamplerSettings, Turn, Value, whole_text
 
@@ -203,8 +203,13 @@ class TurnResult(NamedTuple):
 
     @property
     def pictures(self) -> Tensor:
-        """`[B, H, W, 3]` in 0..1."""
-        return torch.stack([answer.picture for answer in self.chat.last.answers])
+        """`[B, H, W, 3]` in 0..1; the picture that the chat goes on with where the model answered in words."""
+        return torch.stack([answer.picture for answer in self.answers])
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        """What belongs to each of `pictures`."""
+        return (self.chat.last.answer,) if self.spoken else self.chat.last.answers
 
     @property
     def change(self) -> Tensor | None:
@@ -267,7 +272,7 @@ def take_turns(
         item.plan_change(parts.config)
     _look_closer(items, parts, progress)
     _paint(items, painter)
-    finished = list(zip(items, _finish(items, parts), strict=True))
+    finished = list(zip(items, _finish(items, parts, progress), strict=True))
     results = []
     for turn, some in zip(turns, written, strict=True):
         own = [(item, answer) for item, answer in finished if item.turn is turn]
@@ -295,14 +300,14 @@ def predict_masks(
     parts: Parts,
     progress: Progress = Progress(),  # noqa: B008 - immutable
 ) -> list[PredictedMask]:
-    """Where a refinement would change the picture by the model's own mask: the one that `take_turn` would use."""
+    """Where a refinement would change the picture by the predicted edit mask: the one that `take_turn` would use."""
     turn = _begin(request, chat, parts)
     [written] = _drafts([turn], parts, progress)
     if written.spoken:
         raise AnsweredInWords(written.spoken)
     turn.before  # noqa: B018 - says what is wrong with an empty chat
     if request.settings.auto_mask is None:
-        raise WeGenError("The model's own mask is off in the settings; give an AutoMask.")
+        raise WeGenError("The predicted edit mask is off in the settings; give an AutoMask.")
     found = [turn.item(draft).own_mask(request.settings.auto_mask, parts.config) for draft in written.drafts]
     return [own if turn.allowed is None else own._replace(mask=own.mask * turn.allowed) for own in found]
 
@@ -373,7 +378,7 @@ def _begin(request: TurnRequest, chat: Chat, parts: Parts) -> _Turn:
         settings = replace(settings, guidance_scale=config.guidance_scale)
     if not chat.turns:
         settings = replace(settings, strength=1.0)  # there is nothing to paint over
-    published_timesteps(config.schedule, settings.steps)
+    require_steps(config.schedule, settings.steps, settings.strength if settings.scheduler == PUBLISHED else 1.0)
     request = replace(request, references=references, settings=settings)
     if not chat.turns:
         width, height = request.size or (config.size, config.size)
@@ -499,13 +504,13 @@ def _write(asked: Sequence[_Words], parts: Parts, progress: Progress) -> list[_W
         for place, n in enumerate(chosen):
             found = asked[n].instruction
             if written is not None:
-                drawn = [one.text for one in written[place] if not one.spoken]
-                if 2 * len(drawn) <= len(written[place]):
-                    spoken[n], texts[n] = next(one.text for one in written[place] if one.spoken), []
+                try:
+                    described = descriptions(written[place])
+                except AnsweredInWords as answer:
+                    spoken[n], texts[n] = str(answer), []
                     continue
                 notes[n] += (report([one for one in written[place] if not one.spoken]),)
-                fallback = _valid(drawn[0] or found)
-                rewrites = [fallback if one.spoken else one.text or _valid(found) for one in written[place]]
+                rewrites = [one.text or _valid(found) for one in described]
                 attempts[n] = [
                     0 if o else one.attempts for o, one in zip(asked[n].overrides, written[place], strict=True)
                 ]
@@ -624,7 +629,7 @@ class _Item:
         self.keep_cells()
 
     def own_mask(self, how: AutoMask, config: WeGenConfig) -> PredictedMask:
-        """The model's own mask at full size; the user's masks are not in it."""
+        """The predicted edit mask at full size; the user's masks are not in it."""
         box = self.view
         own = predict_edit_mask(self.before_features, self.draft.features, box.height, box.width, how, config.features)
         if (box.height, box.width) == self.turn.size:
@@ -660,7 +665,7 @@ def _same_words(one: str, other: str) -> bool:
 
 
 def _look_closer(items: Sequence[_Item], parts: Parts, progress: Progress) -> None:
-    """Draw features again for the part that changes, where the model's own mask is a small part of a large picture."""
+    """Draw features again for what changes, where the predicted edit mask is a small part of a large picture."""
     config = parts.config
     closer = []
     for item in items:
@@ -715,7 +720,7 @@ def _paint(items: Sequence[_Item], painter: Painter) -> None:
 # --- putting back -----------------------------------------------------------------------------------------------------
 
 
-def _finish(items: Sequence[_Item], parts: Parts) -> list[Answer]:
+def _finish(items: Sequence[_Item], parts: Parts, progress: Progress) -> list[Answer]:
     """Make answers of what was painted: kept pixels are those from before, and features and words fit the result."""
     pictures = [_composite(item) for item in items]
     # What was painted is only part of such a picture; the next turn has to see all of it.
@@ -731,17 +736,17 @@ def _finish(items: Sequence[_Item], parts: Parts) -> list[Answer]:
         if not item.paints:
             if not item.nothing_meant:
                 item.notes.append(OVERRULED.format(order=order))
-            answers.append(_unchanged(item, parts))
+            answers.append(_unchanged(item, parts, progress))
             continue
         if n in limited:
             came = item.outcome(close[n], parts.config)
             if came == "overruled":
                 item.notes.append(OVERRULED.format(order=order))
-                answers.append(_unchanged(item, parts))
+                answers.append(_unchanged(item, parts, progress))
                 continue
             if came == "partly":
                 item.notes.append(PARTLY.format(order=order))
-                shows = _description(whole[n], pictures[n], parts) or item.turn.before.described
+                shows = _description(whole[n], pictures[n], parts, progress) or item.turn.before.described
         features = whole.get(n, item.draft.features)
         answers.append(Answer(item.draft.rewrite, features, pictures[n], item.draft.seed, item.change, shows))
     return answers
@@ -778,12 +783,15 @@ def _colours(picture: Tensor) -> Tensor:
     return picture if picture.shape[-1] == 3 else picture[..., :3]
 
 
-def _unchanged(item: _Item, parts: Parts) -> Answer:
+def _unchanged(item: _Item, parts: Parts, progress: Progress) -> Answer:
     """The picture before, to the bit, with the words that belong to it; one that the user brought is described now."""
     before = item.turn.before
     item.change = torch.zeros(*item.turn.size)
-    features = item.before_features if before.features is None else before.features
-    shows = before.described or _description(features, before.picture, parts)
+    features = before.features
+    if features is None:  # of another model; those that are worked with may be of a part of it
+        whole = (item.view.height, item.view.width) == item.turn.size
+        features = item.before_features if whole else _encode({0: before.picture}, parts)[0]
+    shows = before.described or _description(features, before.picture, parts, progress)
     return Answer(item.draft.rewrite, features, before.picture, item.draft.seed, item.change, shows)
 
 
@@ -795,10 +803,11 @@ def _encode(pictures: Mapping[int, Tensor], parts: Parts) -> dict[int, Tensor]:
     return dict(zip(pictures, found.float().cpu(), strict=True))
 
 
-def _description(features: Tensor, picture: Tensor, parts: Parts) -> str:
+def _description(features: Tensor, picture: Tensor, parts: Parts, progress: Progress) -> str:
     """What the model sees in a finished picture."""
     config = parts.config
     limit = config.templates.rewrite_limit
     room = 2 * config.tokens_per_picture + len(parts.tokenizer.encode(config.templates.describe)) + limit
     wegen = parts.load_language(1, min(room, config.language.context_length))
-    return ask(wegen, config.templates.describe, References((Reference("picture", features, picture),)), limit=limit)
+    shown = References((Reference("picture", features, picture),))
+    return ask(wegen, config.templates.describe, shown, limit=limit, on_token=progress.on_token)

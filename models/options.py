@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 CREATIVITY = 0.95
-"""Of a first turn. At 0.8 the unlikely tail was cut so early that some grounds and skies never came up."""
+"""Of a first turn. At 0.8 the unlikely tail was cut so early that half of the grounds never came up."""
 REFINE_CREATIVITY = 0.0
 """Of a refinement: the likeliest words, so that all pictures of a batch follow the same ones."""
 
@@ -23,7 +23,7 @@ class Option:
         help: one or two plain sentences.
         minimum, maximum, step: of a number.
         choices: of one of several; empty where only the host knows them.
-        refine_default: of a refinement, where it differs.
+        refine_default, refine_help: of a refinement, where they differ.
         advanced: whether it is folded away at first.
     """
 
@@ -35,6 +35,7 @@ class Option:
     step: float | None = None
     choices: Sequence[str] = ()
     refine_default: Any = None
+    refine_help: str = ""
     advanced: bool = False
     multiline: bool = False
     kind: Literal["number", "text", "switch", "choice"] = "number"
@@ -54,6 +55,8 @@ _ALL = (
         True,
         "On: the model turns the instruction into a detailed description first, differently for each seed, and draws "
         "that. Off: the instruction is drawn as it stands.",
+        refine_help="On: the model first describes the new picture in words and draws that, if the checkpoint was "
+        "trained for it. Off: the instruction is drawn as it stands.",
         kind="switch",
     ),
     Option(
@@ -78,7 +81,7 @@ _ALL = (
     Option(
         "scheduler",
         "published",
-        "'published' has the noise levels and the start noise of the published inference.",
+        "'published' has the noise levels and the initial noise of the published inference.",
         kind="choice",
     ),
     Option("width", 0, "In pixels. 0 takes the checkpoint's own size.", 0, 8192, 8, advanced=True),
@@ -86,7 +89,8 @@ _ALL = (
     Option(
         "feature_guidance",
         1.0,
-        "Guidance of the language model while it writes features. 1 is off and twice as fast.",
+        "Classifier-free guidance of the language model while it writes features. 1 turns it off, which is a little "
+        "faster.",
         minimum=1.0,
         maximum=10.0,
         step=0.1,
@@ -95,7 +99,8 @@ _ALL = (
     Option(
         "collection",
         "aligned",
-        "Where features are collected: aligned with training, or one position later as the released code.",
+        "At which position features are read: 'aligned' as in training, 'released' one later, as the published code "
+        "does. Leave it at 'aligned'.",
         choices=("aligned", "released"),
         advanced=True,
         kind="choice",
@@ -103,7 +108,8 @@ _ALL = (
     Option(
         "strength",
         1.0,
-        "How much is painted over where the picture may change. 1 paints it anew.",
+        "Denoising strength where the picture may change: 1 paints it anew from noise, less keeps more of what was "
+        "there.",
         minimum=0.05,
         maximum=1.0,
         step=0.05,
@@ -112,14 +118,14 @@ _ALL = (
     Option(
         "auto_mask",
         True,
-        "Without an edit mask: only what the model itself means to change may change.",
+        "Without an edit mask: let the model predict what changes, and keep everything else.",
         kind="switch",
     ),
     Option(
         "threshold",
         0.0,
-        "The model's own mask: how different features must be to count as changed (cosine distance). 0 takes what was "
-        "measured for the checkpoint, or else finds it for each picture.",
+        "Of the predicted mask: how different a cell's features must be to count as changed (cosine distance); lower "
+        "gives a larger mask. 0 takes what `wegen calibrate` measured, or else finds it for each picture.",
         minimum=0.0,
         maximum=2.0,
         step=0.01,
@@ -128,8 +134,8 @@ _ALL = (
     Option(
         "grow",
         2,
-        "The model's own mask: how far it reaches beyond what changes, in sixteenths of a feature cell (an eighth of "
-        "the picture's side).",
+        "Of the predicted mask: how far it reaches beyond what changes. The picture has 8 x 8 cells; 16 is the width "
+        "of one.",
         minimum=0,
         maximum=512,
         advanced=True,
@@ -137,7 +143,7 @@ _ALL = (
     Option(
         "soften",
         2,
-        "The model's own mask: width of its soft edge, in sixteenths of a feature cell.",
+        "Of the predicted mask: width of its soft edge; 16 is the width of one of the 8 x 8 cells.",
         minimum=0,
         maximum=512,
         advanced=True,

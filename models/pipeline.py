@@ -20,7 +20,7 @@ from .media.images import flatten_alpha, from_pil
 from .painting.diffusers_painter import Decoder, DiffusersPainter
 from .painting.loading import load
 from .prompting.decoding import OnStep
-from .prompting.rewriting import rewrite
+from .prompting.rewriting import descriptions, rewrite
 from .prompting.text_sampling import TextSampling
 from .values import Chat, Reference, References, SamplerSettings
 
@@ -86,11 +86,15 @@ class Pipeline:
         chat: Chat | None = None,
         on_token: OnStep | None = None,
     ) -> list[str]:
-        """One detailed rewrite of `instruction` for each seed; `rewriting.rewrite` tells more about each."""
+        """One detailed rewrite of `instruction` for each seed; `rewriting.rewrite` tells more about each.
+
+        Raises:
+            AnsweredInWords: the model answers in words that it draws nothing.
+        """
         written = rewrite(
             self.wegen, instruction, seeds, sampling, references or References(), chat or Chat(), on_token=on_token
         )
-        return [one.text for one in written]
+        return [one.text for one in descriptions(written)]
 
     def take_turn(
         self,
@@ -157,7 +161,7 @@ class Pipeline:
             edit_mask: `[H, W]`, white may change.
             keep_mask: `[H, W]`, white stays to the bit, in later turns too.
             references, settings, progress, on_step, options: as for `generate`. Without an edit mask
-                `settings.auto_mask` decides whether the model's own mask is used.
+                `settings.auto_mask` decides whether the predicted edit mask is used.
             release: give up what keep masks of earlier turns have kept.
 
         Raises:

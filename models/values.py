@@ -146,7 +146,7 @@ class SamplerSettings:
     strength: float = OPTIONS["strength"].default
     """How much of the picture before is painted over where it may change: 1 starts from noise alone."""
     auto_mask: AutoMask | None = AutoMask()
-    """How the model's own mask is made for a refinement without an edit mask; None lets all of the picture change."""
+    """How the edit mask is predicted for a refinement without one; None lets all of the picture change."""
     align: bool = OPTIONS["align"].default
     """Whether the new picture is moved back onto the kept area before it is pasted."""
     match_tone: bool = OPTIONS["match_tone"].default
@@ -204,7 +204,7 @@ class Turn(Value):
     def __post_init__(self):
         object.__setattr__(self, "instruction", whole_text(self.instruction))
         if not 0 <= self.picked < len(self.answers):
-            raise WeGenError(f"Picture {self.picked} was picked; the turn has pictures 0 to {len(self.answers) - 1}.")
+            raise WeGenError(f"Picture {self.picked + 1} was picked; the turn has pictures 1 to {len(self.answers)}.")
 
     @property
     def answer(self) -> Answer:

@@ -9,7 +9,7 @@ import torch
 from comfyui_wegen.models import engine
 from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.editing.refinement import Masks
-from comfyui_wegen.models.engine import OVERRULED, TurnRequest, take_turn
+from comfyui_wegen.models.engine import OVERRULED, TurnRequest, TurnResult, take_turn
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.media.images import to_pil
 from comfyui_wegen.models.options import OPTIONS
@@ -164,6 +164,13 @@ def test_with_chance_the_first_attempt_of_an_order_is_taken_too(order, open_lang
     result = take_turn(TurnRequest(order, (1,), creativity=1.0), drawn, Brush(), wegen)
     assert passes == [(1, 1.0)]
     assert result.chat.last.answer.rewrite == ORDERS[order]
+
+
+def test_an_answer_in_words_comes_with_the_picture_that_the_chat_goes_on_with(drawn):
+    two = Turn("make it night", drawn.last.answers * 2, picked=1)
+    result = TurnResult(drawn.add(two), (), "i cannot draw that.")
+    assert result.answers == (two.answer,) and result.change is None
+    assert torch.equal(result.pictures, two.answer.picture[None])
 
 
 def test_a_first_wish_at_creativity_0_is_written_once_whatever_it_lacks(open_language, scripted):

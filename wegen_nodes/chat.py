@@ -56,7 +56,7 @@ class WeGenChat(io.ComfyNode):
                 io.String.Input(
                     "save_as",
                     default="",
-                    tooltip="Save the chat as it comes out, under this name in the output folder, e.g. wegen/chat.",
+                    tooltip="Save the chat as it comes out, under this name in wegen/ of the output folder.",
                 ),
                 ChatType.Input("chat", optional=True, lazy=True, tooltip="From WeGen Generate or WeGen Refine."),
                 io.Image.Input("image", optional=True, lazy=True, tooltip="Begin a chat with a picture of your own."),

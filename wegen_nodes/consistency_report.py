@@ -12,6 +12,7 @@ from ..models.errors import WeGenError
 from ..models.media.images import from_pil
 from ..models.media.plots import bar_plot, curve_plot
 from ..models.metrics.consistency import Area, compare, difference, drift
+from .host.bundle import progress
 from .keep import batch_length, member
 from .sockets import CATEGORY, ChatType
 
@@ -67,10 +68,12 @@ class WeGenConsistencyReport(io.ComfyNode):
         else:
             count = batch_length(before=before, after=after, edit_mask=edit_mask, keep_mask=keep_mask)
             height, width = before.shape[1:3]
-            compared = []
+            compared, step = [], progress()
             for index in range(count):
-                change = change_mask(member(edit_mask, index), member(keep_mask, index), height, width)
+                masks = member(edit_mask, index), member(keep_mask, index)
+                change = change_mask(*masks, height, width, some=False)  # that all had to stay is a good question too
                 compared.append(compare(member(before, index), member(after, index), change))
+                step(index + 1, count)
             outside = tuple(comparison.outside for comparison in compared)
             if count == 1:
                 report, plot = str(compared[0]), bar_plot(compared[0])

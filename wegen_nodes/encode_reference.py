@@ -32,7 +32,7 @@ class WeGenEncodeReference(io.ComfyNode):
                     step=0.05,
                     optional=True,
                     advanced=True,
-                    tooltip="How strongly the picture's features speak.",
+                    tooltip="Strength of this reference: 1 is normal, 0 has no effect.",
                 ),
                 io.Mask.Input("mask", optional=True, tooltip="White is what counts; all else is left out."),
                 references(),

@@ -68,7 +68,7 @@ def inputs(*names: str, refine: bool = False) -> list[io.Input]:
 
 def _input(option: Option, refine: bool) -> io.Input:
     default = option.refine_default if refine and option.refine_default is not None else option.default
-    common = {"default": default, "tooltip": option.help}
+    common = {"default": default, "tooltip": (refine and option.refine_help) or option.help}
     if option.name in _OPTIONAL:
         common |= {"optional": True, "advanced": option.advanced}
     if option.kind == "switch":

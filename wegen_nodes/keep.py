@@ -8,6 +8,7 @@ from comfy_api.latest import io, ui
 from ..models.editing.keep import keep
 from ..models.editing.masks import change_mask
 from ..models.errors import WeGenError
+from .host.bundle import progress
 from .inputs import pasting
 from .sockets import CATEGORY
 
@@ -25,7 +26,11 @@ class WeGenKeep(io.ComfyNode):
             search_aliases=["paste back", "composite", "align", "inpaint stitch", "registration", "seam"],
             inputs=[
                 io.Image.Input("before", tooltip="The picture as it was: one, or one for each picture after."),
-                io.Image.Input("after", tooltip="The edited picture, from any model and of any size."),
+                io.Image.Input(
+                    "after",
+                    tooltip="The edited picture, from any model. Another size is resized; its proportions "
+                    "may differ by up to 10 %.",
+                ),
                 io.Mask.Input("edit_mask", optional=True, tooltip="White may change."),
                 io.Mask.Input("keep_mask", optional=True, tooltip="White stays as it is, to the bit."),
                 *pasting(optional=True, advanced=True),
@@ -45,10 +50,11 @@ class WeGenKeep(io.ComfyNode):
         if not (height and width and len(before) and len(after)):
             raise WeGenError("WeGen Keep got no picture: before and after need one or more, of 1 pixel or more.")
         count = batch_length(before=before, after=after, edit_mask=edit_mask, keep_mask=keep_mask)
-        results = []
+        results, step = [], progress()
         for index in range(count):
             change = change_mask(member(edit_mask, index), member(keep_mask, index), height, width)
             results.append(keep(member(before, index), member(after, index), change, feather, align, match_tone))
+            step(index + 1, count)
         reports = [result.report for result in results]
         if count > 1:
             reports = [f"{number}. {report}" for number, report in enumerate(reports, start=1)]

@@ -7,7 +7,7 @@ from comfy_api.latest import io, ui
 from ..models.errors import WeGenError
 from ..models.options import OPTIONS
 from ..models.prompting.conversation import rewrite_prompt
-from ..models.prompting.rewriting import report, rewrite, rows_needed
+from ..models.prompting.rewriting import descriptions, report, rewrite, rows_needed
 from ..models.prompting.text_sampling import TextSampling
 from .host.bundle import progress
 from .host.parts import memory_errors
@@ -54,7 +54,7 @@ class WeGenRewritePrompt(io.ComfyNode):
                     step=0.05,
                     optional=True,
                     advanced=True,
-                    tooltip="How much chance the words are left to; 0 is none. -1 follows the creativity.",
+                    tooltip="Sampling temperature; 0 always takes the likeliest word. -1 follows the creativity.",
                 ),
                 io.Float.Input(
                     "top_p",
@@ -64,7 +64,8 @@ class WeGenRewritePrompt(io.ComfyNode):
                     step=0.01,
                     optional=True,
                     advanced=True,
-                    tooltip="Share of the likeliest words that are chosen from, up to 1. -1 follows the creativity.",
+                    tooltip="Nucleus sampling: only the likeliest words up to this total probability. -1 follows the "
+                    "creativity.",
                 ),
                 references(),
                 ChatType.Input("chat", optional=True, tooltip="Earlier turns that the rewrite should fit to."),
@@ -72,7 +73,7 @@ class WeGenRewritePrompt(io.ComfyNode):
             outputs=[
                 io.String.Output(display_name="rewrites", is_output_list=True),
                 io.String.Output(
-                    display_name="report", tooltip="Unknown words and what is missing; empty when all went well."
+                    display_name="report", tooltip="What the descriptions leave out or repeat; empty when all is well."
                 ),
             ],
         )
@@ -111,6 +112,6 @@ class WeGenRewritePrompt(io.ComfyNode):
                 limit,
                 progress(),
             )
-        texts = [one.text or instruction.strip() for one in written]
-        said = report(written)
+        texts = [one.text or instruction.strip() for one in descriptions(written)]
+        said = report([one for one in written if not one.spoken])
         return io.NodeOutput(texts, said, ui=ui.PreviewText("\n\n".join(filter(None, [said, *texts]))))

@@ -84,7 +84,7 @@ def _take_turn(cls: type[io.ComfyNode], models: Models, chat: Chat, picked: int,
         result = wegen.recall_painted((request, chat, models.model, models.vae), answer)
     last = result.chat.last
     before = Chat(result.chat.turns[:-1])
-    record = [turns_of(before, last.instruction, answer) for answer in last.answers]
+    record = [turns_of(before, last.instruction, answer) for answer in result.answers]
     png_metadata.write_down(cls.hidden.prompt, node, cls.hidden.extra_pnginfo, record)
     told = result.chat if result.spoken or not picked else result.chat.pick(picked - 1)
     return result._replace(chat=replace(told, painted_by=models))
@@ -93,7 +93,8 @@ def _take_turn(cls: type[io.ComfyNode], models: Models, chat: Chat, picked: int,
 def _shown(cls: type[io.ComfyNode], result: TurnResult) -> dict[str, Any]:
     """The finished pictures and the words, on the node."""
     pictures = ui.PreviewImage(result.pictures, cls=cls).as_dict()
-    return {**pictures, **ui.PreviewText(result.reply).as_dict(), "picked": (result.chat.last.picked + 1,)}
+    picked = 1 if result.spoken else result.chat.last.picked + 1
+    return {**pictures, **ui.PreviewText(result.reply).as_dict(), "picked": (picked,)}
 
 
 def _picked() -> io.Input:
@@ -157,7 +158,8 @@ class WeGenRefine(io.ComfyNode):
             node_id="WeGenRefine",
             display_name="WeGen Refine",
             category=CATEGORY,
-            description="The next turn of a chat: changes what you say, and keeps masked pixels to the bit.",
+            description="The next turn of a chat: changes what you ask for, and leaves every pixel outside the change "
+            "area bit-identical.",
             search_aliases=["wegen edit", "wegen inpaint", "edit", "chat", "copilot", "vlm", "llm"],
             is_output_node=True,
             # Saved workflows hold widgets by their order: new ones go behind all others.

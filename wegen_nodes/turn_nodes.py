@@ -10,6 +10,7 @@ from ..models.errors import WeGenError
 from ..models.media.metadata import turns_of
 from ..models.values import Chat, References
 from .host import folders, panel_turn
+from .host.bundle import progress
 from .host.png_metadata import write_down
 from .inputs import LARGEST_SIZE, pasting, references, seed
 from .sockets import CATEGORY, ChatType, OpenTurnType
@@ -76,7 +77,7 @@ class WeGenTurn(io.ComfyNode):
                     optional=True,
                     advanced=True,
                     socketless=True,
-                    tooltip="The panel writes its turn here; then it counts in place of what is wired in.",
+                    tooltip="Filled in by the WeGen panel; what is wired in is then ignored. Leave it empty.",
                 ),
                 io.Image.Input(
                     "image", optional=True, lazy=True, tooltip="The picture to begin with; none for a new one."
@@ -199,7 +200,7 @@ class WeGenResult(io.ComfyNode):
     @classmethod
     def execute(cls, image, turn, feather, align, match_tone, filename_prefix) -> io.NodeOutput:
         prefix = folders.require_file_name(filename_prefix.strip())
-        answered = answer(turn, image, feather, align, match_tone)
+        answered = answer(turn, image, feather, align, match_tone, progress())
         answers = answered.chat.last.answers
         pictures = torch.stack([one.picture for one in answers])
         record = [turns_of(turn.chat, turn.instruction, one) for one in answers]

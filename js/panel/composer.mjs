@@ -88,7 +88,8 @@ export class Composer {
     const { session } = this;
     const { base } = session;
     const { draft } = session.doc;
-    const signature = JSON.stringify([base, draft.fresh, draft.keep, draft.change, draft.release, session.pictureFile(base)]);
+    const { masks } = session;
+    const signature = JSON.stringify([base, draft.fresh, masks, session.pictureFile(base)]);
     if (signature === this.signature) return;
     this.signature = signature;
     const file = session.pictureFile(base);
@@ -96,13 +97,13 @@ export class Composer {
     if (file) {
       parts.push(picture(file, { class: "wg-thumb", small: true }), el("span", { text: t("goesOn") }));
       for (const kind of ["keep", "change"]) {
-        if (!draft[kind]) continue;
+        if (!masks[kind]) continue;
         const drop = button("times", t("removeMask"), () => session.setDraft({ [kind]: null }), { class: "wg-small" });
         parts.push(el("span", { class: `wg-tag wg-mask-${kind}` }, t(kind === "keep" ? "keepMask" : "changeMask"), drop));
       }
-      if (draft.release) parts.push(el("span", { class: "wg-tag" }, t("released")));
+      if (masks.release) parts.push(el("span", { class: "wg-tag" }, t("released")));
       parts.push(el("span", { class: "wg-space" }), button("pencil", t("paint"), () => this.views.paint(base), { class: "wg-small wg-paint-open" }));
-      parts.push(button("times", t("startFresh"), () => session.setDraft({ fresh: true, keep: null, change: null, release: false, count: null }), { class: "wg-small" }));
+      parts.push(button("times", t("startFresh"), () => session.setDraft({ fresh: true, count: null }), { class: "wg-small" }));
     } else if (draft.fresh) {
       parts.push(el("span", { text: t("fresh") }), button("undo", t("back"), () => session.setDraft({ fresh: false }), { class: "wg-small" }));
     }
@@ -113,8 +114,9 @@ export class Composer {
   #showReferences() {
     const { references } = this.session.doc;
     const signature = JSON.stringify(references);
-    if (signature === this.shown) return;
-    this.shown = signature;
+    // Equal ones of another document are other objects.
+    if (signature === this.shown && references === this.of) return;
+    [this.shown, this.of] = [signature, references];
     this.chips.hidden = !references.length;
     const chips = references.map((reference) => {
       const options = button("ellipsis-v", t("referenceOptions", { name: reference.name }), () => this.views.editReference(reference, options), { class: "wg-small", "aria-haspopup": "dialog" });
@@ -141,11 +143,13 @@ export class Composer {
   }
 
   async submit() {
-    const asks = this.asks;
+    const { asks } = this;
+    const mode = this.#ask;
     if (!this.text.value.trim()) return;
     this.#ask = null;
     this.#showNames([]);
-    await this.session.send(asks).catch((error) => this.views.failed(error));
+    const sent = await this.session.send(asks).catch((error) => this.views.failed(error));
+    if (sent === false) this.#ask = mode;
   }
 
   #toggleMode() {

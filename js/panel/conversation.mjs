@@ -1,7 +1,7 @@
 // What was said and drawn, turn by turn, up to the one that the chat stands at.
 
 import { children, mentions, pathTo, pictureAt, tipOf } from "./document.mjs";
-import { button, el, icon, openMenu, setChildren } from "./dom.mjs";
+import { button, el, icon, keepFocus, openMenu, setChildren } from "./dom.mjs";
 import { picture, viewUrl } from "./host.mjs";
 import { t } from "./strings.mjs";
 
@@ -18,6 +18,7 @@ function withMentions(text) {
 export class Conversation {
   #items = new Map();
   #atEnd = true;
+  #top = 0;
 
   constructor(session, views) {
     this.session = session;
@@ -31,7 +32,13 @@ export class Conversation {
       const { scrollTop, scrollHeight, clientHeight } = this.element;
       this.#atEnd ||= scrollHeight - scrollTop - clientHeight < 60;
     });
+    this.element.addEventListener("scroll", () => this.element.isConnected && (this.#top = this.element.scrollTop), { passive: true });
     new ResizeObserver(() => this.#atEnd && this.#toEnd()).observe(this.list);
+  }
+
+  /** Where it was before it was taken off the page. */
+  restore() {
+    this.element.scrollTop = this.#atEnd ? this.element.scrollHeight : this.#top;
   }
 
   #toEnd() {
@@ -59,17 +66,19 @@ export class Conversation {
     const items = new Map();
     const elements = path.map((turn, index) => {
       const siblings = after.get(turn.parent);
-      const context = [turn.id === doc.head, base?.turn === turn.id && kept.length, siblings.length, siblings.indexOf(turn)];
+      const context = [turn.id === doc.head, (base?.turn === turn.id && kept.length) || 0, siblings.length, siblings.indexOf(turn)];
       const signature = JSON.stringify([turn, context, index]);
       let item = this.#items.get(turn.id);
-      if (item?.signature !== signature) item = { signature, element: this.#turn(turn, index, siblings) };
+      // Words that are being edited are not lost to what goes on around them.
+      const edited = item?.element.querySelector(".wg-rewrite textarea");
+      if (item?.signature !== signature && !edited) item = { signature, element: this.#turn(turn, index, siblings) };
       items.set(turn.id, item);
       return item.element;
     });
     const longer = elements.length > this.#items.size || doc.head !== this.head;
     this.head = doc.head;
     this.#items = items;
-    setChildren(this.list, elements);
+    keepFocus(this.element, () => setChildren(this.list, elements));
     for (const [id, run] of this.session.live) if (run && items.has(id)) this.#showRun(items.get(id).element, run);
     if (longer) {
       this.#atEnd = true;
@@ -120,11 +129,11 @@ export class Conversation {
     const parts = [];
     if (BUSY.includes(turn.status)) parts.push(this.#progress(turn));
     if (turn.status === "failed") {
-      const again = turn.prompt && button("refresh", t("tryAgain"), () => this.session.again(turn.id), { wide: true });
+      const again = turn.prompt && turn.instruction && button("refresh", t("tryAgain"), () => this.session.again(turn.id), { wide: true });
       parts.push(el("div", { class: "wg-error", role: "alert" }, el("div", { class: "wg-text", text: turn.error || t("failed") }), again));
     }
     if (turn.status === "cancelled") {
-      const again = button("refresh", t("tryAgain"), () => this.session.again(turn.id), { wide: true });
+      const again = turn.prompt && turn.instruction && button("refresh", t("tryAgain"), () => this.session.again(turn.id), { wide: true });
       parts.push(el("div", { class: "wg-quiet wg-row" }, t("cancelled"), again));
     }
     if (turn.notes) parts.push(el("div", { class: "wg-note wg-text", text: turn.notes, dir: "auto" }));
@@ -208,6 +217,7 @@ export class Conversation {
     const show = () => {
       box.replaceChildren(text, edit);
       edit.focus();
+      this.session.changed(false);
     };
     box.append(text, edit);
     return box;
@@ -215,7 +225,12 @@ export class Conversation {
 
   #edit(box, show, turn, index) {
     const words = el("textarea", { rows: 4, "aria-label": t("editWords"), dir: "auto", value: turn.pictures[index].words });
-    const draw = () => words.value.trim() && this.session.redraw(turn.id, index, words.value.trim());
+    const draw = () => {
+      const given = words.value.trim();
+      if (!given) return;
+      show();
+      this.session.redraw(turn.id, index, given).catch((error) => this.views.failed(error));
+    };
     words.addEventListener("keydown", (event) => {
       if (event.key === "Escape") show();
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) draw();

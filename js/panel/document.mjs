@@ -16,8 +16,13 @@ export function emptyDocument(settings = {}) {
   return { version: VERSION, turns: {}, head: null, tip: null, references: [], settings: { ...settings }, draft: emptyDraft() };
 }
 
+/** Masks and what else belongs to one picture, `of`: `{turn, picture}`. */
+function noMasks() {
+  return { keep: null, change: null, release: false, of: null };
+}
+
 export function emptyDraft() {
-  return { text: "", keep: null, change: null, release: false, count: null, fresh: false };
+  return { text: "", ...noMasks(), count: null, fresh: false };
 }
 
 const isObject = (value) => Boolean(value) && typeof value === "object" && !Array.isArray(value);
@@ -67,6 +72,7 @@ export function soundDocument(value) {
   const draft = { ...base.draft, ...value.draft };
   draft.text = text(draft.text);
   for (const kind of ["keep", "change"]) draft[kind] = soundFile(draft[kind]);
+  if (!isObject(draft.of)) draft.of = null;
   const doc = { ...base, ...value, turns, draft, references: soundReferences(value.references), settings: { ...value.settings } };
   if (!turns[doc.head]) doc.head = null;
   if (!turns[doc.tip]) doc.tip = doc.head;
@@ -143,6 +149,20 @@ export function baseOf(doc, id = doc.head) {
   return null;
 }
 
+/** The masks of the draft, where they were painted on this picture; drafts of earlier versions do not say on which. */
+export function masksFor(doc, base) {
+  const { of } = doc.draft;
+  const fits = base && (!of || (of.turn === base.turn && of.picture === base.picture));
+  const { keep, change, release } = fits ? doc.draft : noMasks();
+  return { keep, change, release };
+}
+
+/** The turn before the next one, where its pictures are not there yet. */
+export function unfinished(doc) {
+  const last = pathTo(doc, doc.head).reverse().find((turn) => turn.kind !== "ask");
+  return last && ["waiting", "running"].includes(last.status) ? last : null;
+}
+
 export function pictureAt(doc, base) {
   return base ? doc.turns[base.turn]?.pictures[base.picture] ?? null : null;
 }
@@ -182,6 +202,14 @@ export function merge(ours, theirs) {
   const names = new Set(ours.references.map((reference) => reference.name));
   merged.references = [...ours.references, ...theirs.references.filter((reference) => !names.has(reference.name))];
   return merged;
+}
+
+/** Take over a merged document; turns and references that are there already stay the same objects, which views hold. */
+export function adopt(doc, merged) {
+  for (const [id, turn] of Object.entries(merged.turns)) if (doc.turns[id]) merged.turns[id] = Object.assign(doc.turns[id], turn);
+  const own = new Map(doc.references.map((reference) => [reference.name, reference]));
+  merged.references = merged.references.map((reference) => Object.assign(own.get(reference.name) ?? {}, reference));
+  Object.assign(doc, merged);
 }
 
 /** Names that an instruction mentions with `@`. */

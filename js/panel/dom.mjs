@@ -30,11 +30,27 @@ export function field(label, control, hint) {
   return el("label", { class: "wg-field" }, el("span", { class: "wg-label", text: label }), control, hint && el("small", { text: hint }));
 }
 
-/** Replace the children only where they are others. */
+/** Bring in and take out children where they are others. Those that stay are not touched, and so keep the focus. */
 export function setChildren(parent, children) {
   const wanted = children.filter(Boolean);
-  if (wanted.length === parent.childNodes.length && wanted.every((child, index) => child === parent.childNodes[index])) return;
-  parent.replaceChildren(...wanted);
+  for (const child of [...parent.childNodes]) if (!wanted.includes(child)) child.remove();
+  wanted.forEach((child, index) => child !== parent.childNodes[index] && parent.insertBefore(child, parent.childNodes[index] ?? null));
+}
+
+/** Change what is in a container; a control that is made anew gets the focus that the old one had, in the same turn. */
+export function keepFocus(container, change) {
+  const held = container.contains(document.activeElement) ? document.activeElement : null;
+  const named = (one) => one.getAttribute("aria-label") || one.textContent;
+  const turn = held?.closest("[data-turn]")?.dataset.turn;
+  const alike = () =>
+    [...container.querySelectorAll(held.tagName)].filter(
+      (one) => named(one) === named(held) && one.closest("[data-turn]")?.dataset.turn === turn,
+    );
+  const at = held ? alike().indexOf(held) : -1;
+  change();
+  if (!held || held.isConnected) return;
+  const same = alike();
+  (same[at] ?? same.at(-1) ?? container).focus({ preventScroll: true });
 }
 
 /** A menu below or above its button: arrow keys move, Escape closes. */

@@ -8,10 +8,13 @@ export function annotated(file) {
   return file.type && file.type !== "input" ? `${path} [${file.type}]` : path;
 }
 
+/** The first characters of a text, none of them cut in two. */
+export const shortened = (text, most) => [...text].slice(0, most).join("");
+
 /** Where a chat's pictures are saved. */
 export function picturePrefix(name) {
-  const plain = name.replace(/[\\/:*?"<>|%\u0000-\u001f]+/g, " ").replace(/^[.\s]+|[.\s]+$/g, "").slice(0, 40).trim();
-  return `wegen/${plain || "chat"}`;
+  const plain = name.replace(/[\\/:*?"<>|%\u0000-\u001f]+/g, " ").replace(/^[.\s]+|[.\s]+$/g, "");
+  return `wegen/${shortened(plain, 40).trim() || "chat"}`;
 }
 
 /** Collects nodes, their titles and the column in which each stands when the graph is laid out. */

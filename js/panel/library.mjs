@@ -36,7 +36,7 @@ export class Library {
   }
 
   #item(chat) {
-    const open = () => this.session.openChat(chat.id).then(() => this.toggle(false), (error) => this.views.failed(error));
+    const open = () => this.session.openChat(chat.id).then((opened) => opened && this.toggle(false), (error) => this.views.failed(error));
     const file = chat.thumbnail?.filename ? chat.thumbnail : null;
     const when = new Date(typeof chat.updated === "number" && chat.updated < 1e12 ? chat.updated * 1000 : chat.updated);
     const details = [t("turns", { n: chat.turns ?? 0 }), Number.isNaN(when.valueOf()) ? "" : when.toLocaleString([], { dateStyle: "medium", timeStyle: "short" })];
@@ -90,8 +90,8 @@ export class Library {
     this.views.chooseFile("application/json,application/zip,.json,.zip", async (file) => {
       try {
         const { id } = await request("/wegen/chats/import", { method: "POST", body: file });
-        await this.session.openChat(id);
-        this.toggle(false);
+        if (await this.session.openChat(id)) this.toggle(false);
+        else await this.#load();
       } catch (error) {
         this.views.failed(error);
       }

@@ -66,10 +66,17 @@ export class Painters {
   /** The workflow at `path` as the front end would queue it: `{output, workflow}`. */
   async #promptOf(path) {
     if (path === OPEN) return app.graphToPrompt();
-    const Graph = (app.rootGraph ?? app.graph).constructor;
+    const [saved, Graph] = [await this.#load(path), (app.rootGraph ?? app.graph).constructor];
     const graph = new Graph();
-    graph.configure(await this.#load(path));
-    return app.graphToPrompt(graph);
+    try {
+      // With an id of its own: the same workflow may be open on the canvas, and would share its widgets' values.
+      graph.configure({ ...saved, id: undefined });
+      const made = await app.graphToPrompt(graph);
+      if (saved.id) made.workflow.id = saved.id;
+      return made;
+    } finally {
+      graph.clear();
+    }
   }
 
   /** One turn as `{prompt, workflow}`: from WeGen Turn on once for each picture, each with a seed of its own. */
@@ -78,7 +85,7 @@ export class Painters {
     const of = (type) => Object.keys(output).filter((id) => output[id].class_type === type);
     const [begin] = of(TURN);
     const [end] = of(RESULT);
-    if (!begin || !end) throw new Error(t("workflowGone", { name: path.replace(TEMPLATE, "") }));
+    if (!begin || !end) throw new Error(t("workflowGone", { name: painterName(path) }));
     const painted = downstream(output, begin);
     const prompt = {};
     for (const [id, node] of Object.entries(output)) if (!painted.has(id)) prompt[id] = node;
@@ -115,6 +122,9 @@ export class Painters {
     };
   }
 }
+
+/** What a painter is called, whether it is there or not. */
+export const painterName = (path) => (path === OPEN ? t("openGraph") : path.replace(TEMPLATE, "").replace(/\.json$/, ""));
 
 /** The JSON that WeGen Turn reads; see wegen_nodes/host/panel_turn.py. */
 function recordOf(doc, turn) {

@@ -55,6 +55,7 @@ export class Panel {
     };
     this.element.addEventListener("keydown", keys);
     for (const type of ["keyup", "paste", "copy", "cut"]) this.element.addEventListener(type, (event) => event.stopPropagation());
+    session.confirm = (message) => this.confirm(message);
     session.onChange(() => this.render());
     this.ready = session.start().catch((error) => this.failed(error));
   }

@@ -8,6 +8,10 @@ const LONGEST_MESSAGE = 400;
 class Run {
   position = null;
   started = false;
+  /** Whether the host has it: from then on it is in the queue until it has ended. */
+  queued = false;
+  /** Whether another page queued it, which alone hears of its progress and its end. */
+  resumed = false;
   phase = "";
   value = 0;
   max = 0;
@@ -74,6 +78,7 @@ export class Runs {
     };
     try {
       await request("/prompt", { method: "POST", json });
+      run.queued = true;
       this.#positions();
     } catch (error) {
       this.#end(run, "failed", error.message);
@@ -83,7 +88,7 @@ export class Runs {
 
   /** Follow a prompt that was queued before this page was loaded. */
   resume(id, handlers) {
-    const run = new Run(id, handlers);
+    const run = Object.assign(new Run(id, handlers), { queued: true, resumed: true });
     this.#runs.set(id, run);
     return this.#recover(run);
   }
@@ -117,13 +122,14 @@ export class Runs {
   }
 
   #end(run, status, error = "") {
-    if (!this.#runs.delete(run.id)) return;
+    if (this.#runs.get(run.id) !== run) return;
+    this.#runs.delete(run.id);
     if (run.preview) URL.revokeObjectURL(run.preview);
     run.finish(run, status, shortened(String(error ?? "").trim()));
   }
 
   #waiting() {
-    return [...this.#runs.values()].some((run) => !run.started);
+    return [...this.#runs.values()].some((run) => !run.started || run.resumed);
   }
 
   async #positions() {
@@ -134,22 +140,27 @@ export class Runs {
       return;
     }
     const pending = queue.queue_pending.slice().sort((a, b) => a[0] - b[0]);
-    for (const run of this.#runs.values()) {
+    for (const run of [...this.#runs.values()]) {
       const at = pending.findIndex((item) => item[1] === run.id);
+      const runs = queue.queue_running.some((item) => item[1] === run.id);
       const position = at < 0 ? null : at + queue.queue_running.length;
-      if (position !== run.position) this.#change(run, { position });
+      if (run.queued && at < 0 && !runs && (run.resumed || !run.started)) this.#recover(run);
+      else if (position !== run.position || (runs && !run.started)) this.#change(run, { position, started: run.started || runs });
     }
   }
 
   /** What became of a run while nobody listened. */
   async #recover(run) {
     try {
+      // In this order: the host moves a run from the queue into the history at once.
+      const queue = await request("/queue");
+      if ([...queue.queue_running, ...queue.queue_pending].some((item) => item[1] === run.id)) {
+        this.#positions();
+        return;
+      }
       const entry = (await request(`/history/${run.id}`))?.[run.id];
       if (!entry) {
-        const queue = await request("/queue");
-        const known = [...queue.queue_running, ...queue.queue_pending].some((item) => item[1] === run.id);
-        if (!known) this.#end(run, "cancelled");
-        else this.#positions();
+        this.#end(run, "cancelled");
         return;
       }
       run.outputs = entry.outputs ?? {};

@@ -2,13 +2,14 @@
 
 import * as host from "./host.mjs";
 import {
-  addTurn, baseOf, emptyDocument, emptyDraft, freeName, goTo, keptMasks, mentions, pathTo, pick, pictureAt, redo, undo,
+  addTurn, baseOf, emptyDocument, emptyDraft, freeName, goTo, keptMasks, masksFor, mentions, pathTo, pick, pictureAt, redo, soundDocument,
+  undo, unfinished,
 } from "./document.mjs";
-import { chatFile, chatGraph, maskGraph, turnGraph, upstream } from "./graph.mjs";
+import { chatFile, chatGraph, maskGraph, shortened, turnGraph, upstream } from "./graph.mjs";
 import { workflowOf } from "./layout.mjs";
 import { pngJson, pngTexts } from "./png.mjs";
 import { Runs } from "./runs.mjs";
-import { ChatStore } from "./store.mjs";
+import { ChatStore, deleteChat } from "./store.mjs";
 import { t } from "./strings.mjs";
 
 const REMEMBERED = "wegen.panel";
@@ -52,7 +53,10 @@ export class Session {
     this.painters = painters;
     this.runs = new Runs();
     this.store = new ChatStore({
-      changed: () => this.changed(false),
+      changed: () => (this.#resume(), this.changed(false)),
+      stored: () => this.#remember(),
+      // Not before what was remembered is read.
+      begun: () => this.defaults && this.#remember(),
       unsaved: (unsaved) => this.#saving(unsaved),
       failed: (error) => this.#troubled(error.message),
     });
@@ -67,6 +71,11 @@ export class Session {
 
   get base() {
     return this.doc.draft.fresh ? null : baseOf(this.doc);
+  }
+
+  /** Masks for the next turn, painted on the picture that it goes on with. */
+  get masks() {
+    return masksFor(this.doc, this.base);
   }
 
   onChange(listener) {
@@ -120,7 +129,7 @@ export class Session {
       seed: randomSeed(),
       locked: false,
     };
-    const { chat } = remembered();
+    const { chat, begun } = remembered();
     if (chat) {
       try {
         await this.openChat(chat);
@@ -130,28 +139,47 @@ export class Session {
       }
     }
     await this.newChat();
+    if (!chat && begun) {
+      const { draft, references } = soundDocument(begun);
+      Object.assign(this.doc, { draft, references });
+      this.#remember();
+    }
+  }
+
+  /** Asks whether to go on, where something would be lost; the panel puts a question to the person here. */
+  confirm = async () => true;
+
+  /** Whether another chat may take this one's place. */
+  async #leaves() {
+    return (await this.store.flush()) || this.confirm(t("leaveUnsaved", { name: this.store.name, why: this.trouble }));
   }
 
   async newChat() {
+    if (!(await this.#leaves())) return false;
     const { settings } = this.doc.head || !remembered().settings ? this.doc : remembered();
     await this.store.begin(t("newChat"), emptyDocument(this.#complete(settings)));
     this.#remember();
     this.changed(false);
+    return true;
   }
 
+  /** Whether it is open now. */
   async openChat(id) {
+    if (!(await this.#leaves())) return false;
     await this.store.open(id);
     this.doc.settings = this.#complete(this.doc.settings);
     this.#remember();
     this.#resume();
     this.changed(false);
+    return true;
   }
 
   async deleteChat(id) {
     await this.store.flush();
-    await host.request(`/wegen/chats/${encodeURIComponent(id)}`, { method: "DELETE" });
+    await deleteChat(id);
     if (id === this.store.id) {
-      this.store.id = null;
+      // Nothing of it is to be saved, and there is nothing to ask about.
+      Object.assign(this.store, { id: null, document: emptyDocument(this.doc.settings) });
       await this.newChat();
     }
   }
@@ -164,7 +192,10 @@ export class Session {
   }
 
   #remember() {
-    localStorage.setItem(REMEMBERED, JSON.stringify({ chat: this.store.id, settings: this.doc.settings }));
+    const { draft, references, settings } = this.doc;
+    // What is written before the first turn is kept by the browser alone: there is no chat to keep it in.
+    const begun = this.store.id === null ? { draft: { text: draft.text }, references } : null;
+    localStorage.setItem(REMEMBERED, JSON.stringify({ chat: this.store.id, settings, begun }));
   }
 
   #resume() {
@@ -194,12 +225,17 @@ export class Session {
     return this.doc.draft.count ?? (this.base ? 1 : (this.doc.settings.variants ?? 1));
   }
 
-  /** Send the draft as an order or, with `ask`, as a question. */
+  /** Send the draft as an order or, with `ask`, as a question; false when it has to wait. */
   async send(ask = false) {
     const { doc, base } = this;
     const { draft, settings } = doc;
     const instruction = draft.text.trim();
-    if (!instruction) return;
+    if (!instruction) return true;
+    if (base && !ask && unfinished(doc)) {
+      // It would change the picture before that one, and what was asked for last would be lost.
+      host.toast("info", t("send"), t("stillDrawing"));
+      return false;
+    }
     const named = new Set(mentions(instruction));
     const references = doc.references.filter((reference) => reference.on || named.has(reference.name));
     const turn = {
@@ -208,13 +244,14 @@ export class Session {
       base: base ?? (ask ? this.#lastPicture() : null),
       count: ask ? 1 : this.count,
       references: references.map(({ name, file, weight, area }) => ({ name, file, weight, area })),
-      ...(base && !ask && { keep: draft.keep, change: draft.change, release: draft.release }),
+      ...(base && !ask && this.masks),
     };
     if (!ask) doc.draft = { ...emptyDraft(), count: null };
     else doc.draft.text = "";
     for (const reference of doc.references) reference.on = false;
-    if (!Object.keys(doc.turns).length && this.store.id === null) this.store.name = instruction.slice(0, 48);
+    if (!Object.keys(doc.turns).length && this.store.id === null) this.store.name = shortened(instruction, 48);
     await this.#submit({ creativity: creativityOf(turn, settings), ...turn });
+    return true;
   }
 
   #lastPicture() {
@@ -261,17 +298,22 @@ export class Session {
     const seed = values.seed ?? (doc.settings.locked ? doc.settings.seed : randomSeed());
     if (values.seed === undefined) doc.settings.seed = seed;
     const turn = addTurn(doc, { ...values, settings, seed, prompt: uuid() });
+    // From now on it is this tab's, and nothing that another tab saves makes it one that is to be looked for.
+    this.live.set(turn.id, null);
     this.changed();
     try {
       const id = await this.store.stored();
       this.#remember();
       const { prompt, workflow } = await this.#graphOf(turn);
-      if (!this.doc.turns[turn.id]) return;
-      this.live.set(turn.id, null);
+      if (!this.doc.turns[turn.id]) {
+        this.live.delete(turn.id);
+        return;
+      }
       const pnginfo = { workflow, wegen_panel: { chat: id, turn: turn.id } };
       // Both at once: the first words come the sooner.
       await Promise.all([this.store.flush(), this.runs.submit(turn.prompt, prompt, pnginfo, this.#handlers(turn))]);
     } catch (error) {
+      this.live.delete(turn.id);
       Object.assign(turn, { status: "failed", error: error.message });
       this.changed();
     }
@@ -297,8 +339,9 @@ export class Session {
       },
       finish: async (run, status, error) => {
         this.live.delete(id);
-        // Another chat may be open by now; it is finished when its own is opened again.
-        const turn = store.id === chat ? (store.document.turns[id] ?? doc.turns[id]) : null;
+        // Another chat may be open by now; it is finished when its own is opened again. The one that is open may have
+        // got another id, where it was deleted elsewhere.
+        const turn = store.document === doc || store.id === chat ? (store.document.turns[id] ?? doc.turns[id]) : null;
         if (!turn) return;
         try {
           if (status === "done") await this.#takeResult(turn, run.outputs, chat);
@@ -355,31 +398,28 @@ export class Session {
 
   use(id, index) {
     pick(this.doc, id, index);
-    this.#dropMasks();
-    this.changed();
+    this.#moved();
   }
 
   goTo(id) {
     goTo(this.doc, id);
-    this.#dropMasks();
-    this.changed();
+    this.#moved();
   }
 
   undo() {
     undo(this.doc);
-    this.#dropMasks();
-    this.changed();
+    this.#moved();
   }
 
   redo() {
     redo(this.doc);
-    this.#dropMasks();
-    this.changed();
+    this.#moved();
   }
 
-  /** Masks belong to one picture. */
-  #dropMasks() {
-    Object.assign(this.doc.draft, { keep: null, change: null, release: false, count: null, fresh: false });
+  /** The chat goes on from elsewhere. Masks stay with the picture that they were painted on. */
+  #moved() {
+    Object.assign(this.doc.draft, { count: null, fresh: false });
+    this.changed();
   }
 
   get kept() {
@@ -415,7 +455,7 @@ export class Session {
     }
     const file = source instanceof Blob ? await host.upload(source, source.name || "pasted.png") : source;
     const turn = { kind: "upload", instruction: "", status: "done", picked: 0, count: 1, seed: 0, base: null, references: [] };
-    this.#dropMasks();
+    Object.assign(this.doc.draft, { count: null, fresh: false });
     addTurn(this.doc, { ...turn, notes, settings: { ...this.doc.settings }, pictures: [{ file, words: String(words), seed: 0 }] });
     if (this.store.id === null) this.store.name = t("yourPicture");
     await this.store.stored();
@@ -426,7 +466,7 @@ export class Session {
   async #continueChat(mark, name) {
     if (typeof mark?.chat !== "string") return false;
     try {
-      if (mark.chat !== this.store.id) await this.openChat(mark.chat);
+      if (mark.chat !== this.store.id && !(await this.openChat(mark.chat))) return true;
     } catch {
       return false;
     }
@@ -442,7 +482,7 @@ export class Session {
     const slot = (type) => (node.outputs ?? []).findIndex((output) => output.type === type);
     const [chat, image] = [slot("WEGEN_CHAT"), slot("IMAGE")];
     const shown = host.picturesOfNode(node);
-    await this.newChat();
+    if (!(await this.newChat())) return;
     if (chat < 0 && shown.length) {
       await this.continueWith(shown[0]);
       return;
@@ -485,7 +525,7 @@ export class Session {
     await host.openWorkflow(workflowOf(graph, definitions), this.store.name);
   }
 
-  /** The model's own mask for an order, as a file. */
+  /** The mask that the model predicts for an order, as a file. */
   async suggestMask(instruction) {
     const named = new Set(mentions(instruction));
     const references = this.doc.references.filter((reference) => reference.on || named.has(reference.name));

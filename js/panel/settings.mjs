@@ -1,6 +1,7 @@
 // The drawer with what all further turns are made with.
 
 import { button, el, field, setChildren } from "./dom.mjs";
+import { painterName } from "./painters.mjs";
 import { OWN_PAINTER, randomSeed } from "./session.mjs";
 import { t } from "./strings.mjs";
 
@@ -64,6 +65,8 @@ export class Settings {
       return select(name, known.map((side) => [side, side ? String(side) : t("ownSize")]));
     };
     const painters = [[OWN_PAINTER, t("ownPainter")], ...session.painters.known.map(({ path, name }) => [path, name])];
+    // One that is gone is shown, so that another can be chosen.
+    if (settings.painter && !painters.some(([path]) => path === settings.painter)) painters.push([settings.painter, painterName(settings.painter)]);
     const lock = button(settings.locked ? "lock" : "lock-open", t("lockSeed"), () => (set("locked", !settings.locked), this.#build()), { "aria-pressed": String(settings.locked), "data-setting": "lock", class: "wg-small" });
     const dice = button("sync", t("newSeed"), () => (set("seed", randomSeed()), this.#build()), { "data-setting": "dice", class: "wg-small" });
     const models = session.models.map((model) => [model, model]);

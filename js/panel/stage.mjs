@@ -10,6 +10,8 @@ const PAINTER_LABELS = Object.keys(LABELS);
 
 export class Stage {
   #painter = null;
+  /** Keeps what was painted, and closes; null where there is nothing to lose. */
+  #keep = null;
 
   constructor(session) {
     this.session = session;
@@ -19,17 +21,26 @@ export class Stage {
     const head = el("header", { class: "wg-row" }, this.title, el("span", { class: "wg-space" }), button("times", t("close"), () => this.close()));
     this.element = el("dialog", { class: "wg-stage wg-root", "aria-labelledby": "wg-stage-title" }, head, this.body, this.foot);
     this.element.addEventListener("close", () => this.#clear());
+    this.element.addEventListener("cancel", (event) => {
+      event.preventDefault();
+      this.close();
+    });
     // The host's shortcuts would take the keys away from the dialog.
     for (const type of ["keydown", "keyup", "paste"]) this.element.addEventListener(type, (event) => event.stopPropagation());
   }
 
+  /** Close; what was painted or written is kept, as with "Done". Where keeping failed, the second time leaves. */
   close() {
-    this.element.close();
+    const keep = this.#keep;
+    this.#keep = null;
+    if (keep) keep();
+    else this.element.close();
   }
 
   #clear() {
     this.#painter?.destroy();
     this.#painter = null;
+    this.#keep = null;
     this.element.onkeydown = null;
     this.body.replaceChildren();
     this.foot.replaceChildren();
@@ -103,21 +114,24 @@ export class Stage {
     const { session } = this;
     const { draft } = session.doc;
     const image = await load(session.pictureFile(base));
-    const [keep, change, ...kept] = await Promise.all([draft.keep, draft.change, ...session.kept].map((file) => file && maskOf(file, image)));
-    const painter = this.#newPainter({ image, keep, change, kept: unionOf(kept) });
-    const words = el("input", { type: "text", class: "wg-input", value: draft.text, placeholder: t("changeHint"), "aria-label": t("say"), dir: "auto" });
+    const { masks } = session;
+    const [keep, change, ...kept] = await Promise.all([masks.keep, masks.change, ...session.kept].map((file) => file && maskOf(file, image)));
+    const touched = () => (this.#keep = save);
+    const painter = this.#newPainter({ image, keep, change, kept: unionOf(kept), onChange: ({ canUndo }) => canUndo && touched() });
+    const words = el("input", { on: { input: touched }, type: "text", class: "wg-input", value: draft.text, placeholder: t("changeHint"), "aria-label": t("say"), dir: "auto" });
     const suggest = button("sparkles", t("suggest"), () => this.#suggest(painter, words.value.trim(), suggest, image), { wide: true, title: t("suggestHow") });
-    const release = el("input", { type: "checkbox", checked: Boolean(draft.release) });
+    const release = el("input", { type: "checkbox", checked: Boolean(masks.release), on: { change: touched } });
     const done = async () => {
       const name = `wegen-mask-${Date.now().toString(36)}`;
       const masks = await painter.toMaskBlobs();
       const file = (kind) => masks[kind] && upload(masks[kind], `${name}-${kind}.png`);
       const [newKeep, newChange] = await Promise.all([file("keep"), file("change")]);
-      session.setDraft({ keep: newKeep, change: newChange, release: release.checked, text: words.value });
-      this.close();
+      session.setDraft({ keep: newKeep, change: newChange, release: release.checked, of: base, text: words.value });
+      this.element.close();
     };
+    const save = () => done().catch((error) => toast("error", t("paint"), error.message));
     const free = session.kept.length > 0 && el("label", { class: "wg-row" }, release, t("release"));
-    const finish = button("check", t("done"), () => done().catch((error) => toast("error", t("paint"), error.message)), { wide: true, class: "wg-main wg-done" });
+    const finish = button("check", t("done"), save, { wide: true, class: "wg-main wg-done" });
     this.#show(t("paint"), [painter.element], [words, suggest, free, el("span", { class: "wg-space" }), finish]);
     this.#painter = painter;
     fit(painter.element, image);
@@ -142,14 +156,15 @@ export class Stage {
   async area(reference, take) {
     const image = await load(reference.file);
     const change = reference.area && (await maskOf(reference.area, image));
-    const painter = this.#newPainter({ image, change });
+    const painter = this.#newPainter({ image, change, onChange: ({ canUndo }) => canUndo && (this.#keep = save) });
     painter.setTool("change");
     const done = async () => {
       const masks = await painter.toMaskBlobs();
       take(masks.change && (await upload(masks.change, `wegen-area-${Date.now().toString(36)}.png`)));
-      this.close();
+      this.element.close();
     };
-    const finish = button("check", t("done"), () => done().catch((error) => toast("error", t("area"), error.message)), { wide: true, class: "wg-main wg-done" });
+    const save = () => done().catch((error) => toast("error", t("area"), error.message));
+    const finish = button("check", t("done"), save, { wide: true, class: "wg-main wg-done" });
     this.#show(`${t("area")} @${reference.name}`, [el("p", { class: "wg-quiet", text: t("areaHow") }), painter.element], [el("span", { class: "wg-space" }), finish]);
     this.#painter = painter;
     fit(painter.element, image);

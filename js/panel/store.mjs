@@ -1,7 +1,7 @@
 // Keeps one chat in the host's user directory: saves soon after changes, and joins what another tab saved meanwhile.
 
 import { request } from "./host.mjs";
-import { merge, soundDocument } from "./document.mjs";
+import { adopt, merge, soundDocument } from "./document.mjs";
 
 const DELAY = 400;
 const route = (id, rest = "") => `/wegen/chats/${encodeURIComponent(id)}${rest}`;
@@ -20,13 +20,18 @@ export class ChatStore {
   #dirty = false;
   #saving = null;
 
-  /** @param {{changed: Function, failed: Function, unsaved: Function}} handlers `changed` when another tab's turns came in. */
+  /**
+   * @param {{changed: Function, failed: Function, unsaved: Function, stored: Function, begun: Function}} handlers `changed`
+   * when another tab's turns came in, `stored` when the chat has got another id, `begun` when something was written in one
+   * that has none yet.
+   */
   constructor(handlers) {
     this.handlers = handlers;
   }
 
   async open(id) {
     await this.flush();
+    await this.#created();
     const { name, revision, document } = await request(route(id));
     Object.assign(this, { id, name, document: soundDocument(document) });
     this.#revision = revision;
@@ -36,6 +41,7 @@ export class ChatStore {
   /** Begin a chat; it is stored with its first turn. */
   async begin(name, document) {
     await this.flush();
+    await this.#created();
     Object.assign(this, { id: null, name, document });
     this.#dirty = false;
   }
@@ -53,10 +59,18 @@ export class ChatStore {
 
   #creating = null;
 
+  /** Nothing takes the place of a chat that is being stored: it would get that one's id. */
+  async #created() {
+    await this.#creating?.catch(() => {});
+  }
+
   touch() {
     this.#dirty = true;
     this.handlers.unsaved(true);
-    if (this.id === null) return;
+    if (this.id === null) {
+      this.handlers.begun();
+      return;
+    }
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.flush(), DELAY);
   }
@@ -65,32 +79,43 @@ export class ChatStore {
     this.name = name;
     if (this.id === null) return;
     await this.flush();
-    this.#revision = (await renameChat(this.id, name)).revision;
+    // Its revision is that of turns which another tab may have saved since, and this one does not have yet.
+    await renameChat(this.id, name);
   }
 
-  /** Write what is not written yet. */
+  /** Write what is not written yet; whether nothing is left that would be lost with the page. */
   async flush() {
     clearTimeout(this.#timer);
+    await this.#created();
     while (this.#saving) await this.#saving;
-    if (!this.#dirty || this.id === null) return;
-    this.#saving = this.#save().finally(() => (this.#saving = null));
-    await this.#saving;
+    if (this.#dirty && this.id !== null) {
+      this.#saving = this.#save().finally(() => (this.#saving = null));
+      await this.#saving;
+    }
+    return !this.#dirty || (this.id === null && !Object.keys(this.document.turns).length);
   }
 
   async #save() {
-    const { id } = this;
     this.#dirty = false;
     try {
       for (let attempt = 0; ; attempt++) {
         try {
           const json = { revision: this.#revision, document: this.document };
-          this.#revision = (await request(route(id), { method: "PUT", json })).revision;
+          this.#revision = (await request(route(this.id), { method: "PUT", json })).revision;
           break;
         } catch (error) {
-          if (error.status !== 409 || attempt > 4) throw error;
-          const theirs = await request(route(id));
+          if (attempt > 4 || ![404, 409].includes(error.status)) throw error;
+          if (error.status === 404) {
+            // Deleted elsewhere, while it goes on here.
+            const { id, revision } = await request("/wegen/chats", { method: "POST", json: { name: this.name } });
+            this.id = id;
+            this.#revision = revision;
+            this.handlers.stored();
+            continue;
+          }
+          const theirs = await request(route(this.id));
           this.#revision = theirs.revision;
-          Object.assign(this.document, merge(this.document, soundDocument(theirs.document)));
+          adopt(this.document, merge(this.document, soundDocument(theirs.document)));
           this.handlers.changed();
         }
       }

@@ -1,7 +1,7 @@
 // The branch that the chat stands on as a strip of pictures, with undo, redo and forks.
 
 import { children, pathTo, tipOf } from "./document.mjs";
-import { button, el, icon, openMenu, setChildren } from "./dom.mjs";
+import { button, el, icon, keepFocus, openMenu, setChildren } from "./dom.mjs";
 import { picture } from "./host.mjs";
 import { t } from "./strings.mjs";
 
@@ -14,7 +14,7 @@ export class Timeline {
     this.undo = button("undo", t("undo"), () => session.undo());
     this.redo = button("refresh", t("redo"), () => session.redo(), { class: "wg-flip" });
     this.compare = button("arrows-h", t("compare"), () => this.#compare());
-    this.strip = el("ol", { class: "wg-strip", "aria-label": t("timeline"), on: { keydown: (event) => this.#move(event) } });
+    this.strip = el("ol", { class: "wg-strip", tabindex: -1, "aria-label": t("timeline"), on: { keydown: (event) => this.#move(event) } });
     this.element = el("nav", { class: "wg-timeline", "aria-label": t("timeline") }, this.undo, this.redo, this.strip, this.compare);
   }
 
@@ -44,7 +44,7 @@ export class Timeline {
       return stop.element;
     });
     this.#stops = stops;
-    setChildren(this.strip, elements);
+    keepFocus(this.strip, () => setChildren(this.strip, elements));
     if (doc.head !== this.head) {
       this.head = doc.head;
       const current = elements[at];

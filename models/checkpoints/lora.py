@@ -118,7 +118,9 @@ def read_lora(file: str | Path) -> Lora:
         if down is None or up is None or not down.is_floating_point() or not up.is_floating_point():
             raise LoraError(f"{file}: {key!r} lacks {DOWN!r} or {UP!r}. The file is incomplete.")
         if min(down.ndim, up.ndim) < 2 or min(down.numel(), up.numel()) == 0:
-            raise LoraError(f"{file}: {key!r} has factors of {list(up.shape)} and {list(down.shape)} numbers.")
+            raise LoraError(
+                f"{file}: {key!r} has factors of {list(up.shape)} and {list(down.shape)} numbers. The file is damaged."
+            )
         alpha = tensors.get(key + ALPHA)
         changes[key] = LowRank(down, up, 1.0 if alpha is None else float(alpha) / len(down))
     return Lora(file, parts.pop(), changes, about)

@@ -50,7 +50,7 @@ def write_published(
         WeGenError: the disk is too full, or the VAE is the small models' own.
     """
     if config.vae.patch > 1:
-        raise WeGenError("The published layout has no word for this VAE; write a packed folder.")
+        raise WeGenError("The published layout cannot hold this kind of VAE; leave out --published.")
     prefixes = {"language_model": "", "unet": UNET_PREFIX, "vae": VAE_PREFIX}
     agent = [
         entry._replace(key=prefix + entry.key) for part, prefix in prefixes.items() for entry in layouts[part].entries

@@ -20,7 +20,7 @@ _COMMANDS = {
     "generate": (generate, "draw pictures, and refine them"),
     "ask": (ask, "ask about pictures"),
     "convert": (convert, "write the packed form of a checkpoint"),
-    "calibrate": (calibrate, "measure a checkpoint's features for the own mask"),
+    "calibrate": (calibrate, "calibrate the predicted edit mask of a checkpoint"),
     "make-random": (make_random, "write a checkpoint with random weights"),
     "verify": (verify, "recompute reference values"),
     "doctor": (doctor, "what this machine can run, and whether a checkpoint is whole"),

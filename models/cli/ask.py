@@ -10,7 +10,7 @@ from .common import OK, add_model_options, load_pipeline, named_file, read_pictu
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `wegen ask`."""
     parser.description = "Ask about pictures; the answer is printed."
-    parser.add_argument("question", help="with @name for a picture, where there are several")
+    parser.add_argument("question", help="your question; @NAME means a --reference")
     parser.add_argument("--reference", action="append", default=[], type=named_file, metavar="NAME=FILE",
         help="a picture that the question is about; may be repeated")  # fmt: skip
     add_model_options(parser)

@@ -15,8 +15,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `wegen calibrate`."""
     parser.description = (
-        "Measure how far apart a checkpoint's features are, and write that into its config.json: from where on the\n"
-        "model's own mask takes a cell for changed. Only the vision encoder and the VAE are loaded."
+        "Measure how far apart a checkpoint's features are, and write that into its config.json: the threshold from\n"
+        "which the predicted edit mask takes a cell for changed. Only the vision encoder and the VAE are loaded."
     )
     parser.add_argument("folder", type=Path, help="a packed checkpoint folder")
     parser.add_argument(

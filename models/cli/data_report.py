@@ -11,8 +11,8 @@ from .common import count
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `wegen data report` understands."""
     parser.description = (
-        "One HTML file with everything in it: what was used and what was not and why, how long it took, and sheets of\n"
-        "samples with their things outlined."
+        "One HTML file with everything in it: which clips were used and why others were not, how long it took, and\n"
+        "sheets of samples with their things outlined."
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="the --out of `wegen data video`")
     parser.add_argument("--out", type=Path, metavar="FILE", help="default DIR/report.html")

@@ -18,9 +18,10 @@ SHARD_SIZE = 1000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `wegen data video` understands."""
     parser.description = (
-        "From videos to samples that `wegen train --data DIR` reads: cuts are found, things named and followed,\n"
-        "frames paired at a distance, and what changes between them put into words. Every clip that is not used has a\n"
-        "reason; `wegen data report DIR` shows it all. A run that was stopped goes on when it is started again.\n\n"
+        "From videos to samples for `wegen train lora DIR` and for 'data' in a recipe: cuts are found, things named\n"
+        "and followed, frames paired at a distance, and what changes between them put into words. Every clip that is\n"
+        "not used has a reason; `wegen data report DIR` shows it all. A run that was stopped goes on when it is\n"
+        "started again.\n\n"
         "Models are folders on this machine; nothing is downloaded."
     )
     add = parser.add_argument
@@ -61,14 +62,14 @@ def run(arguments: argparse.Namespace) -> int:
     from ..data.diic.video import find_videos
 
     pipeline = pipeline_of(arguments)
-    videos = find_videos(arguments.videos)
+    videos = [path.absolute() for path in find_videos(arguments.videos)]  # workers of a cluster are elsewhere
     if arguments.engine == "local" and (arguments.address or arguments.cpus):
         raise WeGenError("--address and --cpus are for --engine ray.")
     with _engine(arguments) as engine, progress_bars() as bar:
         bars = {"cut": bar("finding cuts", "video"), "annotate": bar("annotating", "clip")}
         counts = annotate_videos(
             videos,
-            arguments.out,
+            arguments.out.absolute(),
             pipeline,
             engine,
             arguments.shard_size,
@@ -114,7 +115,8 @@ def pipeline_of(arguments: argparse.Namespace) -> Pipeline:
     else:
         names = tuple(name.strip() for name in (arguments.names or "").split(",") if name.strip())
         precision = arguments.precision or ("fp32" if arguments.device == "cpu" else "bf16")
-        paths = [str(folder or "") for folder in folders.values()]
+        far = arguments.engine == "ray"
+        paths = [str(folder.absolute() if far else folder) if folder else "" for folder in folders.values()]
         pipeline = model_pipeline(*paths, names, arguments.device, precision, arguments.seed)
     decode = {"rate": arguments.rate, "side": arguments.side}
     pair = {"distances": _seconds(arguments.distances), "most": arguments.pairs}

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "a LoRA with; `wegen demo clips` writes three short clips of it."
     )
     parser.add_argument("what", nargs="?", choices=(STORY, ROCKET, CLIPS), default=STORY, help="default %(default)s")
-    parser.add_argument("--out", type=Path, help="folder to write; default what it is called")
+    parser.add_argument("--out", type=Path, help="output folder; default ./demo, ./rocket or ./clips")
     add_model_options(parser)
     parser.set_defaults(run=run)
 

@@ -66,7 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cases", type=int, default=200, metavar="N", help="how many of each; default %(default)s")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all cases; default %(default)s")
     parser.add_argument("--model", type=Path, default=BUNDLED, metavar="DIR", help="a packed folder")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the own mask's recall and precision as PNG")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw the predicted mask's recall and precision as PNG"
+    )
     parser.add_argument("--only", nargs="+", choices=MEASURED, metavar="GROUP", help="; ".join(MEASURED))
     parser.set_defaults(run=run)
 
@@ -96,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def draw_trade_off(numbers: Mapping[str, float], path: Path) -> None:
-    """Draw recall and precision over the own mask's threshold.
+    """Draw recall and precision over the predicted mask's threshold.
 
     Raises:
         WeGenError: they were not measured.

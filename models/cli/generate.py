@@ -76,7 +76,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for the --refine before it, or the instruction itself: white may change")  # fmt: skip
     add("--chat", type=Path, metavar="FILE", help="go on with a saved chat: the instruction changes its last picture")
     add("--save-chat", type=Path, metavar="FILE", help="save the chat with all its turns")
-    add("--json", type=Path, metavar="FILE", help="write what each turn was asked, read, drew and took")
+    add(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write a JSON report: instruction, prompts, descriptions and seconds of each turn",
+    )
     add("--count", type=_number(OPTIONS["batch_size"]), default=OPTIONS["batch_size"].default, dest="batch_size",
         metavar="N", help="pictures a turn; default %(default)s")  # fmt: skip
     add("--size", type=_size, metavar="N or WxH", help="pixels; default the checkpoint's own")

@@ -24,6 +24,8 @@ PACK = "pack"
 CALIBRATED = 60
 """Pages on which the features of a finished model are measured."""
 SAMPLES, SAID, EXCHANGED = "samples", "said", "exchanged"
+COVERED = 1.5
+"""Times the checkpoint's own size that pictures keep on their shorter side: enough for buckets of any proportions."""
 OTHERS = 1000
 """Samples to keep into whose words a thing is put, at most."""
 CHATS = 0.5
@@ -71,6 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise WeGenError(f"Training needs the package {error.name}: {how_to_install('train')}.") from error
     if (arguments.target is None) == (arguments.config is None):
         raise WeGenError("Say what to train: lora, nano, a folder of recipes, or --config FILE.")
+    if arguments.target != LORA:
+        _refuse(arguments, "pictures", "name", "model", "keep", why="is for `wegen train lora`")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.target == LORA:
@@ -84,12 +88,21 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         training_run = TrainingRun(path.parent, out, arguments.data)
         stages = [read_recipe(path).stage]
+        _refuse(arguments, "stage", why="is for nano; the recipe says it here")
         if stages[0] in CHECKPOINT_STAGES:
+            _refuse(arguments, "data", why="is for nano; the recipe says it here")
             _train_checkpoint(path, out, arguments)
             return 0
     for stage in stages:
         run_stage(training_run, stage, arguments.resume, arguments.until)
     return 0
+
+
+def _refuse(arguments: argparse.Namespace, *names: str, why: str) -> None:
+    """Raise a WeGenError where one of these arguments is given, which would have no effect."""
+    for name in names:
+        if getattr(arguments, name):
+            raise WeGenError(f"{'PICTURES' if name == 'pictures' else f'--{name}'} {why}; leave it out.")
 
 
 def _train_lora(arguments: argparse.Namespace) -> int:
@@ -99,6 +112,9 @@ def _train_lora(arguments: argparse.Namespace) -> int:
     from ..data.shards import INDEX
     from ..training.lora_recipes import is_small, lora_recipes, write_recipe
 
+    _refuse(arguments, "data", why="is for nano; name pictures or shards, and others with --keep")
+    if arguments.stage not in (None, *CHECKPOINT_STAGES):
+        raise WeGenError(f"A LoRA has the stages {' and '.join(CHECKPOINT_STAGES)}, not {arguments.stage!r}.")
     if arguments.pictures is None:
         raise WeGenError("Say where the pictures are: wegen train lora PICTURES --name NAME.")
     out = arguments.out or Path("lora-run")
@@ -114,7 +130,7 @@ def _train_lora(arguments: argparse.Namespace) -> int:
     if name:
         samples = out / SAMPLES
         if not ((arguments.resume or arguments.stage) and (samples / INDEX).is_file()):
-            pictures = _own_pictures(given, are_shards, name)
+            pictures = _own_pictures(given, are_shards, name, round(COVERED * config.size))
             if is_small(config) and keep:
                 pictures = _with_masks(pictures, checkpoint)
             _write_lora_samples(pictures, name, keep, samples, said, exchanged)
@@ -145,17 +161,18 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _own_pictures(given: Path, are_shards: bool, name: str) -> list[OwnPicture]:
-    """The pictures of a folder, or those of shards that are described by words with the name in them."""
+def _own_pictures(given: Path, are_shards: bool, name: str, side: int) -> list[OwnPicture]:
+    """The pictures of a folder, their shorter side at `side` pixels at most, or those of shards that are described by
+    words with the name in them."""
     from itertools import islice
 
     from ..data import read_index, stream
     from ..training.own_pictures import described_pictures, read_pictures
 
     if not are_shards:
-        return read_pictures(given, name)
+        return read_pictures(given, name, side)
     count = sum(count for _, count in read_index(given))
-    pictures = described_pictures(islice(stream(given, None), count), name)
+    pictures = described_pictures(lambda: islice(stream(given, None), count), name)
     if not pictures:
         raise WeGenError(
             f"No picture in {given} is described by words with {name!r} in them. Say what it is called there, or "
@@ -182,7 +199,7 @@ def _write_lora_samples(
     pictures: Sequence[OwnPicture], name: str, keep: Sequence[Path], samples: Path, said: Path, exchanged: Path
 ) -> None:
     """Samples of the pictures, and of the thing beside what samples to keep show, where there are any."""
-    from itertools import islice
+    from itertools import chain, islice
 
     from ..data import read_index, stream, write_samples
     from ..data.shards import INDEX
@@ -191,11 +208,12 @@ def _write_lora_samples(
     some = [min(sum(count for _, count in read_index(one)), OTHERS // len(keep)) for one in keep]
     others = [sample for one, count in zip(keep, some, strict=True) for sample in islice(stream(one, None), count)]
     for folder, made in (
-        (said, list(mention_samples(pictures, name, others))),
-        (exchanged, list(exchanged_samples(pictures, others))),
+        (said, mention_samples(pictures, name, others)),
+        (exchanged, exchanged_samples(pictures, others)),
     ):
-        if made and not (folder / INDEX).is_file():
-            write_samples(folder, made, about={"thing": name})
+        first = next(made, None)
+        if first is not None and not (folder / INDEX).is_file():
+            write_samples(folder, chain([first], made), about={"thing": name})
     write_samples(samples, make_samples(pictures, name), about={"pictures": len(pictures)})
 
 
@@ -218,7 +236,7 @@ def _train_checkpoint(file: Path, out: Path, arguments: argparse.Namespace) -> N
 
 
 def calibrate_on_pages(folder: Path) -> None:
-    """Measure a packed folder's features on pages of the storybook, which its own mask needs."""
+    """Measure a packed folder's features on pages of the storybook, for the mask that it predicts."""
     from PIL import Image
 
     from .. import storybook

@@ -54,7 +54,7 @@ WISHED_FIRST = 0.35
 MISTAKEN = 0.12
 """Share of the turns of a chat that are answered wrong, which is not learned: the next order is about what is there."""
 DECLINED_WEIGHTS = {
-    "colour": 6, "replace": 3, "deed": 4, "absent": 3, "ground": 3, "full": 4, "add": 2, "place": 4, "can": 2,
+    "colour": 5, "replace": 3, "deed": 2.5, "absent": 3, "ground": 3, "full": 4, "add": 2, "place": 4, "can": 2,
     "wish": 3, "things": 2, "thing": 3, "talk": 1.5, "question": 1.5, "which": 0,
 }  # fmt: skip
 """How often what is declined is practised: what is learned slowest more often. What is not named weighs 1. What nobody

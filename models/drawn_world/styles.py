@@ -37,14 +37,19 @@ def _sticker(ink: Image.Image, plain: Image.Image, colour: Colour, scale: int) -
     return np.asarray(drawn.convert("RGBa").reduce(scale))
 
 
-def _outline(ink: Image.Image, plain: Image.Image, colour: Colour, scale: int) -> np.ndarray:
-    """Ink lines around every area of one colour, but for those of a pattern; pale fillings."""
-    levels = np.array(ink)
-    colours = np.array(plain).view(np.uint32)[..., 0]
+def _borders(image: Image.Image) -> Image.Image:
+    """Where areas of one colour of an RGBA picture meet, mode L, 0 or 255."""
+    colours = np.asarray(image).view(np.uint32)[..., 0]
     edges = np.zeros(colours.shape, bool)
     edges[1:] |= colours[1:] != colours[:-1]
     edges[:, 1:] |= colours[:, 1:] != colours[:, :-1]
-    lines = Image.fromarray(edges.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(_LINE_PIXELS * scale / 4))
+    return Image.fromarray(edges.astype(np.uint8) * 255)
+
+
+def _outline(ink: Image.Image, plain: Image.Image, colour: Colour, scale: int) -> np.ndarray:
+    """Ink lines around every area of one colour, but for those of a pattern; pale fillings."""
+    levels = np.array(ink)
+    lines = _borders(plain).filter(ImageFilter.GaussianBlur(_LINE_PIXELS * scale / 4))
     pale = PALE * (levels[..., :3] != np.asarray(INK)).any(axis=-1, keepdims=True)
     drawn = levels[..., :3] * (1 - pale) + np.asarray(PAPER) * pale
     filled = Image.fromarray(np.dstack([drawn.astype(np.uint8), levels[..., 3]]))
@@ -91,11 +96,7 @@ def _mosaic(ink: Image.Image, plain: Image.Image, colour: Colour, scale: int) ->
 
 def _lined(image: Image.Image, scale: int) -> np.ndarray:
     """Pale flat areas, thin grey lines between them."""
-    colours = np.asarray(image.convert("RGBA")).view(np.uint32)[..., 0]
-    edges = np.zeros(colours.shape, bool)
-    edges[1:] |= colours[1:] != colours[:-1]
-    edges[:, 1:] |= colours[:, 1:] != colours[:, :-1]
-    grown = Image.fromarray(edges.astype(np.uint8) * 255).filter(ImageFilter.MaxFilter(3))
+    grown = _borders(image.convert("RGBA")).filter(ImageFilter.MaxFilter(3))
     pale = Image.fromarray((np.asarray(image) * (1 - _PALE_PAGE) + np.asarray(PAPER) * _PALE_PAGE).astype(np.uint8))
     pale.paste(mix(INK, PAPER, 0.25), mask=grown)
     return np.asarray(pale.reduce(scale))

@@ -79,7 +79,8 @@ def plan_crop(
             f"with a context of {context}; sizes must be 1 or more, and the context 0 or more."
         )
     if change is not None and change.shape != (height, width):
-        raise WeGenError(f"Bad mask size: expected {width}x{height}, got {'x'.join(map(str, change.shape[::-1]))}.")
+        size = "x".join(map(str, change.shape[::-1]))
+        raise WeGenError(f"The mask has {size} pixels, the picture {width}x{height}; resize the mask.")
     area = None if change is None or height * width <= budget_pixels * TOLERANCE else bounding_box(change)
     if area is None:
         spans = (0, height), (0, width)

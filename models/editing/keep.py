@@ -48,6 +48,7 @@ def keep(
     Raises:
         WeGenError: the pictures have other proportions, or the feather is negative.
     """
+    before, after = before.detach().cpu(), after.detach().cpu()
     check_picture(before)
     check_picture(after)
     weight = feathered(change, feather)

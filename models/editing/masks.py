@@ -23,10 +23,13 @@ def fit_mask(mask: Tensor, height: int, width: int) -> Tensor:
     """
     if mask.ndim == 3 and len(mask) == 1:
         mask = mask[0]
-    if mask.ndim != 2 or 0 in mask.shape:
+    if mask.ndim == 3 and len(mask) > 1:
         raise WeGenError(
-            f"A mask must have the shape [height, width], got {list(mask.shape)}; give one mask a picture."
+            f"One mask is taken here, and {len(mask)} were given. Set batch_size to 1 in the node "
+            "that makes them, or take one of them out of the batch."
         )
+    if mask.ndim != 2 or 0 in mask.shape:
+        raise WeGenError(f"A mask must have the shape [height, width], got {list(mask.shape)}.")
     # Copied only where a value changes: masks of large pictures are some fifty megabytes.
     mask = mask.detach().to("cpu", torch.float32)
     lowest, highest = mask.aminmax()
@@ -45,29 +48,32 @@ def fit_mask(mask: Tensor, height: int, width: int) -> Tensor:
     return mask
 
 
-def change_mask(edit_mask: Tensor | None, keep_mask: Tensor | None, height: int, width: int) -> Tensor | None:
+def change_mask(
+    edit_mask: Tensor | None, keep_mask: Tensor | None, height: int, width: int, some: bool = True
+) -> Tensor | None:
     """Where a picture may change, `[height, width]` in 0..1; None when neither mask is given.
 
     Args:
         edit_mask: white may change, black must not.
         keep_mask: white must not change; where the two contradict each other, keeping wins.
         height, width: of the picture; masks of another size are stretched to it.
+        some: whether there must be something that may change.
 
     Raises:
-        WeGenError: the masks leave nothing to change.
+        WeGenError: there must, and the masks leave nothing.
     """
     edit, keep = (None if mask is None else fit_mask(mask, height, width) for mask in (edit_mask, keep_mask))
-    return combine(edit, keep, height, width)
+    return combine(edit, keep, height, width, some)
 
 
-def combine(edit: Tensor | None, keep: Tensor | None, height: int, width: int) -> Tensor | None:
+def combine(edit: Tensor | None, keep: Tensor | None, height: int, width: int, some: bool = True) -> Tensor | None:
     """The same as `change_mask`, of masks that fit already: `[height, width]` in 0..1."""
     if edit is None and keep is None:
         return None
     change = torch.ones(height, width) if edit is None else edit
     if keep is not None:
         change = change * (1 - keep)
-    if not change.amax() > 0:
+    if some and not change.amax() > 0:
         raise WeGenError(
             "The masks leave no pixel that may change: white in an edit mask may change, white in a keep mask must not."
         )

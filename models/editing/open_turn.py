@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -133,7 +133,12 @@ class Answered:
 
 
 def answer(
-    turn: OpenTurn, pictures: Tensor, feather: float = 8, align: bool = True, match_tone: bool = False
+    turn: OpenTurn,
+    pictures: Tensor,
+    feather: float = 8,
+    align: bool = True,
+    match_tone: bool = False,
+    on_picture: Callable[[int, int], None] = lambda done, total: None,
 ) -> Answered:
     """Make pictures of any origin the answers of a turn.
 
@@ -145,6 +150,7 @@ def answer(
         feather: width in pixels of the soft edge, inside what may change.
         align: whether shift and zoom against what is kept are found and undone.
         match_tone: whether colours are matched at the edge.
+        on_picture: called after each picture; what it raises stops the work.
 
     Raises:
         WeGenError: the pictures have other proportions than the one before, or nothing may change.
@@ -165,6 +171,7 @@ def answer(
             weight = None if change is None else kept.weight
         answers.append(Answer(turn.instruction, None, picture, turn.seed + number, weight))
         reports.append(report)
+        on_picture(number + 1, len(pictures))
     if len(reports) > 1:
         reports = [f"{number}. {report}" for number, report in enumerate(reports, start=1)]
     masks = Masks() if before is None else turn._masks.fitted(*before.shape[:2])

@@ -61,7 +61,7 @@ def resolve_masks(chat: Chat, masks: Masks) -> Tensor | None:
     if kept is not None and kept.shape != (height, width):
         raise WeGenError(
             f"What earlier turns keep is {kept.shape[1]}x{kept.shape[0]} pixels and the picture {width}x{height}; "
-            "release it in this turn."
+            "turn on release for this turn."
         )
     return combine(masks.edit, union(kept, masks.keep), height, width)
 

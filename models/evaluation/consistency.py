@@ -253,11 +253,11 @@ def kept(evaluator: ConsistencyEvaluator) -> dict[str, float]:
     }
 
 
-# --- the model's own mask ---------------------------------------------------------------------------------------------
+# --- the predicted edit mask ------------------------------------------------------------------------------------------
 
 
 def own_mask(evaluator: ConsistencyEvaluator) -> dict[str, float]:
-    """The model's own mask on storybook edits; see `own_masks.auto_mask`."""
+    """The predicted edit mask on storybook edits; see `own_masks.auto_mask`."""
     return auto_mask(BatchEvaluator(evaluator.pipeline, evaluator.count, evaluator.seed), AutoMask())
 
 

@@ -21,7 +21,7 @@ RECALL_AT, PRECISION_AT = "auto_mask/recall_at_", "auto_mask/precision_at_"
 
 
 class Edited(NamedTuple):
-    """One edit of a rendered page, drawn with the model's own mask and without."""
+    """One edit of a rendered page, drawn with the predicted edit mask and without."""
 
     scene: Scene
     edit: Edit

@@ -79,7 +79,7 @@ def curve_plot(areas: Sequence[Area | None], first: int, title: str, axis: str) 
 
 def trade_off_plot(recall: Mapping[float, float], precision: Mapping[float, float]) -> Image.Image:
     """Recall and precision of masks, 0..1, over the threshold that makes them."""
-    canvas = _Canvas.blank("The model's own mask: recall and precision")
+    canvas = _Canvas.blank("The predicted edit mask: recall and precision")
     panel = _Panel(canvas, 80, 110, 920, 450)
     panel.frame([(share, f"{share:.0%}") for share in (0, 0.25, 0.5, 0.75, 1)], 0, 1)
     panel.curve(list(recall.values()), 0, 1, _BLUE)

@@ -135,7 +135,7 @@ def _box(area: np.ndarray) -> list[tuple[int, int]]:
 def _area(picture: Tensor, mask: Tensor) -> np.ndarray:
     if tuple(mask.shape) != tuple(picture.shape[:2]):
         expected, got = ("x".join(map(str, shape[::-1])) for shape in (picture.shape[:2], mask.shape))
-        raise WeGenError(f"Bad mask size: expected {expected}, got {got}.")
+        raise WeGenError(f"The mask has {got} pixels, the picture {expected}; resize the mask.")
     area = (mask > 0).numpy()
     if not area.any():
         raise WeGenError("The reference's mask shows nothing: paint white what is meant.")

@@ -14,7 +14,7 @@ from ..errors import WeGenError
 from ..network.compact_vae import CompactVAE
 from ..network.configuration import WeGenConfig
 from .painter import PaintJob, start_noise
-from .schedule import published_timesteps
+from .schedule import PUBLISHED, require_steps, steps_for_strength
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -66,8 +66,8 @@ class Decoder:
             steps: Euler steps of the published schedule.
             guidance_scale: at most 1 is off; the negative is zeros, as published.
             keep: a latent `[1, 4, h, w]` and a mask `[1 or B, 1, h, w]`: how early on the way from noise to picture the
-                latent may change, from 0 (never) to 1 (from the first step on). Until then each step starts from that
-                latent with the step's own noise on it.
+                latent may change, from 0 (never) to 1 (from the first step on). Until then it is that latent with the
+                noise of each step on it.
             strength: above 0, at most 1: how much of the latent of `keep` is painted over; only 1 without one. The
                 steps are taken at the lower noise levels of a longer schedule.
             on_step: called after each step with steps done, steps to do, and the current guess of the final latent.
@@ -76,7 +76,7 @@ class Decoder:
 
         schedule = self.config.schedule
         total = steps_for_strength(steps, strength)
-        published_timesteps(schedule, total)  # raises for a number of steps that the schedule does not have
+        require_steps(schedule, steps, strength)
         scheduler = EulerDiscreteScheduler(
             num_train_timesteps=schedule.num_train_timesteps,
             beta_start=schedule.beta_start,
@@ -96,10 +96,9 @@ class Decoder:
         latent = noise * scheduler.init_noise_sigma if whole else keep[0] + noise * scheduler.sigmas[first].to(noise)
         timesteps = scheduler.timesteps[first:]
         scheduler.set_begin_index(first)
+        if keep is not None and whole:
+            latent = torch.where(keep[1] >= 1, latent, keep[0] + noise * scheduler.sigmas[first].to(noise))
         for index, timestep in enumerate(timesteps):
-            if keep is not None:
-                free = may_change(keep[1], timestep / timesteps[0])
-                latent = torch.where(free, latent, keep[0] + noise * scheduler.sigmas[first + index].to(latent))
             sample = scheduler.scale_model_input(latent, timestep)
             predicted = self.predict_noise(
                 torch.cat([sample] * 2) if guided else sample, timestep, context, width, height
@@ -109,9 +108,12 @@ class Decoder:
                 predicted = without + guidance_scale * (with_features - without)
             step = scheduler.step(predicted, timestep, latent)
             latent = step.prev_sample
+            if keep is not None:
+                free = may_change(keep[1], timestep / timesteps[0])
+                latent = torch.where(free, latent, keep[0] + noise * scheduler.sigmas[first + index + 1].to(latent))
             if on_step is not None:
                 on_step(index + 1, steps, step.pred_original_sample)
-        return latent if keep is None else torch.where(keep[1] > 0, latent, keep[0])
+        return latent
 
     @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
@@ -126,11 +128,6 @@ class Decoder:
         encoded = self.vae.encode(pictures.permute(0, 3, 1, 2).to(self.device) * 2 - 1)
         latent = encoded if isinstance(self.vae, CompactVAE) else encoded.latent_dist.mode()
         return latent.to(self.dtype) * self.config.vae.scaling_factor
-
-
-def steps_for_strength(steps: int, strength: float) -> int:
-    """Steps of the whole schedule whose last `steps` paint over `strength` of a latent."""
-    return max(steps, int(steps / strength))
 
 
 def may_change(mask: Tensor, remaining: Tensor) -> Tensor:
@@ -162,7 +159,7 @@ class DiffusersPainter:
             WeGenError: a sampler or scheduler that only ComfyUI has.
         """
         settings, config = job.settings, self.decoder.config
-        if (settings.sampler, settings.scheduler) != ("euler", "published"):
+        if (settings.sampler, settings.scheduler) != ("euler", PUBLISHED):
             raise WeGenError(
                 f"Sampler {settings.sampler!r} with scheduler {settings.scheduler!r} runs inside ComfyUI only; "
                 "headless there is 'euler' with 'published'."

@@ -8,6 +8,9 @@ from torch import Tensor
 from ..errors import WeGenError
 from ..network.configuration import ScheduleConfig
 
+PUBLISHED = "published"
+"""The scheduler with the noise levels and the initial noise of the published inference."""
+
 
 def training_sigmas(config: ScheduleConfig) -> Tensor:
     """Sigma of every training timestep, `[num_train_timesteps]`, rising, float32."""
@@ -22,6 +25,27 @@ def published_timesteps(config: ScheduleConfig, steps: int) -> Tensor:
         raise WeGenError(f"{steps} sampler steps: give 1 to {config.num_train_timesteps - config.steps_offset}.")
     stride = config.num_train_timesteps // steps
     return torch.arange(steps).flip(0) * stride + config.steps_offset
+
+
+def steps_for_strength(steps: int, strength: float) -> int:
+    """Steps of the whole schedule whose last `steps` paint over `strength` of a latent."""
+    return max(steps, int(steps / strength))
+
+
+def begins_with_noise(steps: int, strength: float) -> bool:
+    """Whether these steps are all of the schedule: the ones before would not be one whole step."""
+    return steps_for_strength(steps, strength) == steps
+
+
+def require_steps(config: ScheduleConfig, steps: int, strength: float) -> None:
+    """Raise a WeGenError for steps at a strength that the published schedule does not have."""
+    most, total = config.num_train_timesteps - config.steps_offset, steps_for_strength(steps, strength)
+    if total > most >= steps:
+        raise WeGenError(
+            f"{steps} steps at a strength of {strength:g} are the end of {total}, and there are at most {most}: "
+            "set fewer steps, or more strength."
+        )
+    published_timesteps(config, total)
 
 
 def published_sigmas(config: ScheduleConfig, steps: int) -> Tensor:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 
 from ..checkpoints.wegen import WeGen
-from ..errors import WeGenError
+from ..errors import AnsweredInWords, WeGenError
 from ..network.configuration import Templates, WeGenConfig
 from ..values import Chat, References
 from .checks import MENTION, NamedInWish
@@ -143,6 +143,18 @@ def _check(config: WeGenConfig, request: RewriteRequest) -> NamedInWish | None:
 def rows_needed(count: int) -> int:
     """How many sequences are written at once at most for `count` rewrites."""
     return max(count, SPARE_ROWS)
+
+
+def descriptions(written: Sequence[Rewrite]) -> list[Rewrite]:
+    """The rewrites that describe a picture, in their places; the first of them where the model answered in words.
+
+    Raises:
+        AnsweredInWords: half of them or more are answers in words: the model draws nothing.
+    """
+    drawn = [one for one in written if not one.spoken]
+    if 2 * len(drawn) <= len(written):
+        raise AnsweredInWords(next(one.text for one in written if one.spoken))
+    return [replace(drawn[0], seed=one.seed) if one.spoken else one for one in written]
 
 
 def report(rewrites: Sequence[Rewrite]) -> str:

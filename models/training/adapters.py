@@ -104,7 +104,10 @@ def fill_frozen(module: nn.Module, part: Part, options: LoraOptions) -> nn.Modul
             setattr(module.get_submodule(parent), last, Int8Linear(part[own["weight"]].float(), bias, kind))
         elif own:
             # Copied, so that nothing keeps pointing into the mapped file.
-            state = {key: part[full].to(options.dtype, copy=True) for key, full in own.items()}
+            # On a CPU norms compute with bf16 beside weights in 32 bits, but not beside fp16.
+            exact = options.base == "fp16" and isinstance(layer, (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm))
+            dtype = torch.float32 if exact else options.dtype
+            state = {key: part[full].to(dtype, copy=True) for key, full in own.items()}
             layer.load_state_dict(state, strict=False, assign=True)
     return module.eval().requires_grad_(False)
 
@@ -124,7 +127,10 @@ def add_adapters(module: nn.Module, options: LoraOptions) -> nn.Module:
     config = LoraConfig(r=options.rank, lora_alpha=alpha, target_modules=names, lora_dropout=0.0)
     inject_adapter_in_model(config, module, adapter_name=ADAPTER)
     for name, value in module.named_parameters():
-        value.requires_grad_(".lora_" in name)  # of embeddings too: ".lora_embedding_A"
+        learned = ".lora_" in name  # of embeddings too: ".lora_embedding_A"
+        if learned:
+            value.data = value.data.float()  # peft takes the base's precision, too coarse for small steps
+        value.requires_grad_(learned)
     return module
 
 

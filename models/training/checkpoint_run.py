@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 from ..bundled import BUNDLED
 from ..checkpoints.loading import fill
 from ..checkpoints.lora import write_lora
-from ..checkpoints.reader import PARTS, Checkpoint, open_checkpoint
+from ..checkpoints.quantise import WEIGHT, to_header
+from ..checkpoints.reader import Checkpoint, Part, StoredTensor, open_checkpoint
 from ..checkpoints.writer import Entry, PartLayout, new_folder, write_folder
 from ..network.agent import Agent
 from ..network.decoder import empty_decoder
@@ -70,6 +72,11 @@ class CheckpointRun:
             raise RecipeError(
                 f'{self.file}: a base of {lora.base!r} is computed with in "precision": "bf16", not "no".'
             )
+        if lora is None and checkpoint.folder.resolve() == self._packed.resolve():
+            raise RecipeError(
+                f"{self.file}: the result would be written over the checkpoint that is trained, {checkpoint.folder}. "
+                "Choose another --out."
+            )
         data = self._mixture(recipe.data)
         held_out = self._mixture(recipe.held_out) if recipe.held_out else None
         torch.manual_seed(recipe.seed)
@@ -100,8 +107,11 @@ class CheckpointRun:
         part = checkpoint.parts[self.recipe.stage]
         if lora is not None:
             return add_adapters(fill_frozen(module, part, lora), lora)
-        # Trained weights are held in 32 bits; `precision` says what is computed in.
-        return fill(module, part, torch.device("cpu"), torch.float32).requires_grad_(True)
+        # Trained weights are held in 32 bits, also those that were quantised; `precision` says what is computed in.
+        part.check(module)
+        state = {key: part[key].to(torch.float32, copy=part.stored[key].mapped) for key in part}
+        module.load_state_dict(state, assign=True)
+        return module.eval().requires_grad_(True)
 
     def export(self, stage: Stage, average: Mapping[str, Tensor]) -> Path:
         """Write what was trained: a LoRA file, or the packed folder of the checkpoint with the new part in it.
@@ -121,25 +131,59 @@ class CheckpointRun:
             return write_lora(file, recipe.stage, changes_of(module, values), about)
         return self._pack(values)
 
+    @property
+    def _packed(self) -> Path:
+        """The folder of a checkpoint whose part was trained."""
+        return self.out / f"{PACKED}-{self.recipe.stage}"
+
     def _pack(self, values: Mapping[str, Tensor]) -> Path:
+        """Write the checkpoint with the new part in it, and all others as they are stored."""
         checkpoint, stage = self.checkpoint(), self.recipe.stage
-        dtypes = {part: torch.float32 if part == "vae" else torch.bfloat16 for part in PARTS}
-
-        def tensor(part: str, key: str) -> Tensor:
-            value = values[key].detach().cpu() if part == stage and key in values else checkpoint.parts[part][key]
-            return value.to(dtypes[part])
-
-        layouts = {
-            part: PartLayout([Entry(key, dtypes[part], stored.shape) for key, stored in tensors.stored.items()])
-            for part, tensors in checkpoint.parts.items()
+        parts: dict[str, dict[str, StoredTensor]] = {
+            name: {piece: stored for key in part for piece, stored in _stored(part, key).items()}
+            for name, part in checkpoint.parts.items()
         }
-        destination = self.out / PACKED
-        if destination.is_dir():
-            shutil.rmtree(destination)  # what an earlier part of this run gave
-        return write_folder(
-            new_folder(destination),
-            checkpoint.config,
-            checkpoint.tokenizer,
-            layouts,
-            lambda part: (tensor(part, key) for key in checkpoint.parts[part].stored),
-        )
+        layouts = {
+            name: PartLayout(
+                [Entry(key, stored.dtype, stored.shape) for key, stored in parts[name].items()],
+                to_header({layer: entry.layer for layer, entry in part.quantised.items() if entry.layer}),
+            )
+            for name, part in checkpoint.parts.items()
+        }
+        dtype = _precision(checkpoint.parts[stage], values)
+        layouts[stage] = PartLayout([Entry(key, dtype, tuple(value.shape)) for key, value in values.items()])
+
+        def tensors(part: str) -> Iterator[Tensor]:
+            if part == stage:
+                return (value.detach().cpu().to(dtype) for value in values.values())
+            return (stored.read() for stored in parts[part].values())
+
+        # Beside what an earlier run gave, which goes when all of this is there.
+        place = self._packed.with_name(f"{self._packed.name}-new")
+        if place.is_dir():  # of a run that ended just here
+            shutil.rmtree(place)
+        fresh = new_folder(place)
+        write_folder(fresh, checkpoint.config, checkpoint.tokenizer, layouts, tensors)
+        if self._packed.is_dir():
+            shutil.rmtree(self._packed)
+        return fresh.rename(self._packed.absolute())
+
+
+def _stored(part: Part, key: str) -> Mapping[str, StoredTensor]:
+    """The tensors that stand for `key` in a file: itself, or the pieces of a quantised weight."""
+    entry = part.stored[key]
+    return (
+        {key: entry} if entry.layer is None else {f"{key[: -len(WEIGHT)]}{end}": p for end, p in entry.pieces.items()}
+    )
+
+
+def _precision(part: Part, values: Mapping[str, Tensor]) -> torch.dtype:
+    """That in which a part was stored, or bf16 where it was quantised, or has grown beyond what fp16 holds."""
+    if part.quantised:
+        return torch.bfloat16
+    [(dtype, _)] = Counter(entry.dtype for entry in part.stored.values()).most_common(1)
+    largest = max(float(value.detach().abs().max()) for value in values.values())
+    fits = dtype in (torch.bfloat16, torch.float32) or (
+        dtype == torch.float16 and largest <= torch.finfo(torch.float16).max
+    )
+    return dtype if fits else torch.bfloat16

@@ -130,12 +130,15 @@ class LanguageStage(Stage):
         return made
 
     def batch(self, first: int, count: int) -> LanguageBatch:
+        # Samples are pooled by whole steps, so that it makes no difference how a step is cut into batches.
         span = count * self.processes
-        number, place = divmod(first // span, POOL)
-        return self._collate(self._pool(number, span)[place], first % span // count)
+        step = span * self.accumulate
+        number, place = divmod(first // step, POOL)
+        made = self._pool(number, step)[place]
+        return self._collate(made[first % step // span :: self.accumulate], first % span // count)
 
     def _collate(self, made: Sequence[tuple[Conversation, Drawn]], process: int = 0) -> LanguageBatch:
-        """The rows of one process, of a step that all share."""
+        """The rows of one process, of a batch that all share."""
         lengths = [len(one.ids) for one, _ in made]
         single = self.options.tokens == 0
         rows = [[i] for i in range(len(made))] if single else pack(lengths, self.options.tokens, self.processes)

@@ -53,7 +53,8 @@ def train(
     until: int | None = None,
     progress: bool = True,
 ) -> dict[str, Tensor]:
-    """Train to `recipe.steps` (or to `until`) and return the averaged weights by name.
+    """Train to `recipe.steps` (or to `until`) and return the averaged weights by name; of weights that are spread over
+    processes only the first one gives any.
 
     Everything that a step does depends on the seed and on its number alone, so a run that was stopped goes on from its
     last checkpoint as if it had never been stopped. SIGINT and SIGTERM save at the end of the step and then raise
@@ -70,7 +71,7 @@ def train(
     """
     accelerator = _make_accelerator(stage, recipe, folder)
     chief, processes = accelerator.is_main_process, accelerator.num_processes
-    stage.processes = processes
+    stage.processes, stage.accumulate = processes, recipe.accumulate
     if recipe.recompute:
         _recompute_blocks(stage)
     parameters = stage.to(accelerator.device).trained()
@@ -164,7 +165,8 @@ def train(
         draw_losses(folder, recipe.stage)
     accelerator.wait_for_everyone()
     accelerator.end_training()
-    return {name: _whole(value) for name, value in average.items()}
+    whole = {name: _whole(value, chief) for name, value in average.items()}
+    return {name: value for name, value in whole.items() if value is not None}
 
 
 def _add_gradients(accelerator, model, stage: Stage, batches: Sequence[Any]) -> dict[str, Tensor]:
@@ -212,9 +214,13 @@ def _recompute_blocks(stage: Stage) -> None:
             module.forward = partial(checkpoint, module.forward, use_reentrant=False)
 
 
-def _whole(value: Tensor) -> Tensor:
-    """A tensor of which each process has a part, put together; others as they are."""
-    return value.full_tensor() if hasattr(value, "full_tensor") else value
+def _whole(value: Tensor, wanted: bool) -> Tensor | None:
+    """A tensor of which each process has a part, put together on the CPU of a process where it is wanted, and None on
+    others; what is not spread as it is. All processes must call this."""
+    if not hasattr(value, "full_tensor"):
+        return value
+    whole = value.full_tensor()
+    return whole.cpu() if wanted else None
 
 
 def _part(value: Tensor, like: Tensor) -> Tensor:
@@ -407,7 +413,7 @@ def _optimizers(stage: Stage, parameters: Mapping[str, Tensor], recipe: Recipe) 
 
 
 def _seed(seed: int, step: int, process: int) -> None:
-    torch.manual_seed((seed * 1_000_003 + process) * 2**32 + step)
+    torch.manual_seed(((seed * 1_000_003 + process) * 2**32 + step) % 2**63)
 
 
 def _to(batch: Any, device: torch.device) -> Any:
@@ -464,12 +470,12 @@ def _save(
 
     What is spread over processes is put together, so all of them must call this; the first one writes.
     """
-    model = {name: _whole(value.detach()) for name, value in parameters.items()}
+    model = {name: _whole(value.detach(), chief) for name, value in parameters.items()}
     state = {
         "step": step,
         "model": model,
-        "average": model if average is parameters else {name: _whole(value) for name, value in average.items()},
-        "optimizers": [_whole_state(optimizer.state_dict()) for optimizer in optimizers],
+        "average": model if average is parameters else {name: _whole(value, chief) for name, value in average.items()},
+        "optimizers": [_whole_state(optimizer.state_dict(), chief) for optimizer in optimizers],
         "samples": _samples(step, recipe, processes),
     }
     if not chief:
@@ -484,20 +490,20 @@ def _samples(step: int, recipe: Recipe, processes: int) -> int:
     return step * recipe.accumulate * recipe.batch * processes
 
 
-def _whole_state(state: dict[str, Any]) -> dict[str, Any]:
+def _whole_state(state: dict[str, Any], wanted: bool) -> dict[str, Any]:
     values = {
-        index: {name: _whole(value) if isinstance(value, Tensor) else value for name, value in entry.items()}
+        index: {name: _whole(value, wanted) if isinstance(value, Tensor) else value for name, value in entry.items()}
         for index, entry in state["state"].items()
     }
     return {**state, "state": values}
 
 
 def _spread_state(state: dict[str, Any], optimizer) -> dict[str, Any]:
-    """A whole optimizer state, spread as the parameters are."""
+    """A whole optimizer state, spread as the parameters are; none of it is left in the file that it was read from."""
     values = [value for group in optimizer.param_groups for value in group["params"]]
     spread = {
         index: {
-            name: _part(value, values[index]) if isinstance(value, Tensor) and value.ndim else value
+            name: (_part(value, values[index]) if value.ndim else value).clone() if isinstance(value, Tensor) else value
             for name, value in entry.items()
         }
         for index, entry in state["state"].items()
@@ -513,7 +519,8 @@ def _restore(
     recipe: Recipe,
     processes: int,
 ) -> int:
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    # Mapped, and copied tensor by tensor: several processes on one machine do not each hold a copy of all.
+    state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     expected = {name: tuple(value.shape) for name, value in parameters.items()}
     found = {name: tuple(value.shape) for name, value in state["model"].items()}
     if expected != found:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -57,12 +58,17 @@ class OwnPicture(NamedTuple):
     """bool `[H, W]`, where the thing is; None where that is not known."""
 
 
-def read_pictures(folder: Path, name: str) -> list[OwnPicture]:
+def read_pictures(folder: Path, name: str, side: int | None = None) -> list[OwnPicture]:
     """The pictures of a folder, by the files' names.
 
     A caption is the text in the file of the same name that ends in `.txt`; without one it is the thing's name. One that
     does not have the name in it gets it in front, so that the name comes to mean the thing. A mask is the file of the
     same name that ends in `.mask.png`, white where the thing is.
+
+    Args:
+        folder: of the pictures.
+        name: of the thing.
+        side: pixels to which the shorter side is scaled down where it has more; None leaves all as they are.
 
     Raises:
         WeGenError: no pictures, one that cannot be read, a mask of another size, or no name.
@@ -75,7 +81,7 @@ def read_pictures(folder: Path, name: str) -> list[OwnPicture]:
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and not _is_mask(path))
     if not files:
         raise WeGenError(f"{folder} holds no pictures ({', '.join(sorted(ENDINGS))}).")
-    return [_read(file, name) for file in files]
+    return [_scaled(_read(file, name), side) for file in files]
 
 
 def _is_mask(file: Path) -> bool:
@@ -95,24 +101,47 @@ def _read(file: Path, name: str) -> OwnPicture:
     return OwnPicture(pixels, _caption(file.with_suffix(".txt"), name), mask)
 
 
-def described_pictures(samples: Iterable[Sample], name: str, most: int = MOST) -> list[OwnPicture]:
+def _scaled(own: OwnPicture, side: int | None) -> OwnPicture:
+    """The same with its shorter side at `side` pixels at most: photographs are far larger than what is trained."""
+    height, width = own.pixels.shape[:2]
+    if side is None or min(height, width) <= side:
+        return own
+    size = tuple(round(length * side / min(height, width)) for length in (width, height))
+    mask = own.mask
+    if mask is not None:
+        mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+    return own._replace(
+        pixels=np.asarray(Image.fromarray(own.pixels).resize(size, Image.Resampling.LANCZOS)), mask=mask
+    )
+
+
+def described_pictures(samples: Callable[[], Iterable[Sample]], name: str, most: int = MOST) -> list[OwnPicture]:
     """Pictures of samples in which a description has the name in it, with masks where the samples have them.
 
-    No picture comes twice; of more than `most` pictures some are taken, evenly.
+    No picture comes twice; of more than `most` pictures some are taken, evenly. The samples are gone through twice, so
+    that no more pictures than that are in memory.
     """
+    order = list(dict.fromkeys(digest for digest, _ in _described(samples(), name)))
+    step = max(1.0, len(order) / most)
+    chosen = dict.fromkeys(order[int(number * step)] for number in range(min(most, len(order))))
     found: dict[bytes, OwnPicture] = {}
+    for digest, own in _described(samples(), name):
+        if digest in chosen:
+            found.setdefault(digest, own)
+    return [found[digest] for digest in chosen]
+
+
+def _described(samples: Iterable[Sample], name: str) -> Iterator[tuple[bytes, OwnPicture]]:
+    """Each picture whose description has the name in it, and what tells it from others."""
     for sample in samples:
         number, before = -1, None
         for part in sample.parts:
             if isinstance(part, Picture):
                 number += 1
                 if isinstance(before, Text) and before.role == part.role == "assistant" and is_said(name, before.text):
-                    own = OwnPicture(part.pixels, before.text, _mask_of(sample, number, part, name))
-                    found.setdefault(part.pixels.tobytes(), own)
+                    digest = hashlib.blake2b(part.pixels.tobytes() + repr(part.pixels.shape).encode()).digest()
+                    yield digest, OwnPicture(part.pixels, before.text, _mask_of(sample, number, part, name))
             before = part
-    step = max(1.0, len(found) / most)
-    pictures = list(found.values())
-    return [pictures[int(number * step)] for number in range(min(most, len(pictures)))]
 
 
 def _mask_of(sample: Sample, number: int, picture: Picture, name: str) -> np.ndarray | None:

@@ -19,6 +19,8 @@ class Stage(nn.Module, ABC):
 
     processes: int = 1
     """How many processes share a step, for stages that sort the samples of one among themselves; the loop sets it."""
+    accumulate: int = 1
+    """In how many batches, one after the other, each of them takes its share of a step; the loop sets it."""
 
     @abstractmethod
     def batch(self, first: int, count: int) -> Any:

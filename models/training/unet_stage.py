@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from random import Random
 from typing import NamedTuple
 
@@ -144,11 +145,18 @@ class UNetStage(Stage):
 
     def _make_pool(self, number: int, span: int) -> list[list[Painting]]:
         """The pictures of `POOL` steps, sorted by size and cut into steps of as many each."""
-        made = self._paintings(self.data.pool(number, span * POOL))
+        for later in range(POOL):
+            made = self._paintings(self.data.pool(number + later, span * POOL))
+            if made:
+                break
+        else:
+            raise RecipeError(f"{POOL} times {span * POOL} samples of the data have no picture: the UNet needs some.")
         rng = Random(f"pool/{self.seed}/{number}")
         rng.shuffle(made)
         made.sort(key=lambda one: one.pixels.shape)
-        steps = [made[n * len(made) // POOL : (n + 1) * len(made) // POOL] for n in range(POOL)]
+        ends = [n * len(made) // POOL for n in range(POOL + 1)]
+        # Samples without pictures leave fewer; no step goes without.
+        steps = [made[begin:end] or [made[begin % len(made)]] for begin, end in pairwise(ends)]
         rng.shuffle(steps)
         return steps
 
@@ -167,10 +175,13 @@ class UNetStage(Stage):
         return made
 
     def batch(self, first: int, count: int) -> tuple[Group, ...]:
+        # Samples are pooled by whole steps, so that it makes no difference how a step is cut into batches.
         span = count * self.processes
-        number, place = divmod(first // span, POOL)
-        made = self._pool(number, span)[place]
-        return self._groups(made, made[first % span // count :: self.processes])
+        step = span * self.accumulate
+        number, place = divmod(first // step, POOL)
+        whole = self._pool(number, step)[place]
+        made = whole[first % step // span :: self.accumulate]
+        return self._groups(made or whole[:1], made[first % span // count :: self.processes])
 
     def _groups(self, made: Sequence[Painting], own: Sequence[Painting] | None = None) -> tuple[Group, ...]:
         """One group for each size among `made`, with those that are `own`; default all of them."""
@@ -324,7 +335,9 @@ class UNetStage(Stage):
         group = self._group(made)
         features, latents = self._encode(Group(*(value.to(self.sigmas.device) for value in group)))
         decoder = self.decoder()
-        painted = decoder.paint(features, torch.randn(latents.shape), 20, self.config.guidance_scale)
+        halved = next(self.unet.parameters()).dtype != torch.float32  # a base in 16 or 8 bits
+        with torch.autocast(self.sigmas.device.type, torch.bfloat16, enabled=halved):
+            painted = decoder.paint(features, torch.randn(latents.shape), 20, self.config.guidance_scale)
         return grid_sheet([group.pixels, decoder.decode(painted).permute(0, 3, 1, 2) * 2 - 1])
 
 

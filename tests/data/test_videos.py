@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +29,17 @@ from comfyui_wegen.models.data.diic.rocket_films import SCALE, sample_rocket_fil
 from comfyui_wegen.models.data.diic.run import LocalEngine, annotate_videos  # noqa: E402
 from comfyui_wegen.models.data.diic.selecting import SelectFrames  # noqa: E402
 from comfyui_wegen.models.data.diic.store import read_records  # noqa: E402
+from comfyui_wegen.models.data.diic.video import Video  # noqa: E402
 from film_truth import cut_f1, judge_changes, track_ious  # noqa: E402
+
+
+class OwnStage:
+    """As users bring them."""
+
+    name = "name"
+
+    def __init__(self, words=None, names=()):
+        self.words, self.names = words, names
 
 
 def cut(path: Path) -> list[Clip]:
@@ -187,6 +198,25 @@ def test_a_stopped_run_goes_on_and_gives_the_same(films, folder, tmp_path):
     assert not (out / "work").exists()
 
 
+def test_a_run_goes_on_where_its_videos_are_now(films, folder, tmp_path):
+    """They may have moved since; while they are away nothing is rejected for it."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    for path in films:
+        for beside in path.parent.glob(f"{path.stem}*"):
+            shutil.copy(beside, before / beside.name)
+    out, names = tmp_path / "out", [path.name for path in films]
+    with pytest.raises(KeyboardInterrupt):
+        annotate_videos([before / name for name in names], out, truth_pipeline(), _Stopped(1))
+    before.rename(after)
+    with pytest.raises(FileNotFoundError):
+        annotate_videos([before / name for name in names], out, truth_pipeline())
+    counts = annotate_videos([after / name for name in names], out, truth_pipeline())
+    assert counts["rejected"] == 0 and counts["samples"] == sum(count for _, count in read_index(folder))
+    with pytest.raises(StageError, match="no longer there"):
+        Video(before / names[0])
+
+
 def test_an_error_costs_one_clip(annotated):
     class Fails:
         name = "pair"
@@ -197,19 +227,35 @@ def test_an_error_costs_one_clip(annotated):
                     raise IndexError("broken\nclip")
             return clips
 
+    class OpenCVError(Exception):
+        """As OpenCV's and PyAV's own, of no built-in kind."""
+
+    class FailsInItsOwnWay(Fails):
+        def __call__(self, clips):
+            try:
+                return super().__call__(clips)
+            except IndexError:
+                raise OpenCVError("bad") from None
+
+    for stage in (Fails(), FailsInItsOwnWay()):
+        clips = run_stage(stage, annotated[0])
+        assert [clip.rejection and clip.rejection.reason for clip in clips] == [None, "stage_failed"]
     clips = run_stage(Fails(), annotated[0])
-    assert [clip.rejection and clip.rejection.reason for clip in clips] == [None, "stage_failed"]
     assert "IndexError: broken clip (test_videos.py" in clips[1].rejection.detail
     assert run_stage(Fails(), clips)[1] is clips[1]
 
     class OutOfMemory:
         name = "pair"
 
-        def __call__(self, clips):
-            raise RuntimeError("CUDA out of memory")
+        def __init__(self, error):
+            self.error = error
 
-    with pytest.raises(RuntimeError, match="memory"):
-        run_stage(OutOfMemory(), clips)
+        def __call__(self, clips):
+            raise self.error
+
+    for error in (RuntimeError("CUDA out of memory"), MemoryError("memory")):
+        with pytest.raises(type(error), match="memory"):
+            run_stage(OutOfMemory(error), clips)
 
 
 def test_a_stage_that_always_fails_stops_the_run(annotated):
@@ -456,6 +502,17 @@ def test_settings_are_checked():
     ):
         with pytest.raises(StageError, match=message):
             pipeline.changed(settings)
+    settings = {"describe": {"options": {"thresholds": {"moved": 0.1}}}}
+    assert pipeline.changed(settings).stages[6].build().thresholds.moved == 0.1
+    for name, number, options, message in (
+        ("describe", 6, {"thresholds": {"speed": 1}}, "has no 'speed'"),
+        ("track", 4, {"segmenter": {"a": 1}}, "is an object"),
+    ):
+        with pytest.raises(StageError, match=message):
+            pipeline.changed({name: {"options": options}}).stages[number].build()
+    own = {"kind": f"{__name__}:OwnStage", "options": {"words": {"a": "b"}, "names": ["x"]}}
+    made = pipeline.changed({"name": own}).stages[2].build()
+    assert made.words == {"a": "b"} and made.names == ("x",)
     with pytest.raises(StageError, match="no option 'speed'"):
         pipeline.changed({"decode": {"options": {"speed": 2}}}).stages[0].build()
     with pytest.raises(StageError, match="words"):

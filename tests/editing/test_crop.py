@@ -108,7 +108,7 @@ def test_opacity_goes_along():
 
 def test_what_does_not_fit_is_refused():
     before, change = picture(300, 300), mask(300, 300, (100, 150), (100, 150))
-    with pytest.raises(WeGenError, match="Bad mask size: expected 40x30, got 300x300"):
+    with pytest.raises(WeGenError, match="The mask has 300x300 pixels, the picture 40x30"):
         plan_crop(change, 30, 40, 128 * 128, 8)
     with pytest.raises(WeGenError, match="cannot be painted"):
         plan_crop(change, 300, 300, 0, 8)

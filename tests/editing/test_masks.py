@@ -206,6 +206,11 @@ def test_masks_that_are_both_given(before):
     edit[:, 40:] = 1
     keep_mask[:, 60:] = 1
     assert change_mask(edit, keep_mask, HEIGHT, WIDTH).sum() == HEIGHT * 20
+    with pytest.raises(WeGenError, match="no pixel that may change"):
+        change_mask(torch.zeros(8, 8), None, HEIGHT, WIDTH)
+    assert not change_mask(torch.zeros(8, 8), None, HEIGHT, WIDTH, some=False).any()
+    with pytest.raises(WeGenError, match=r"4 were given\. Set batch_size to 1"):
+        change_mask(torch.ones(4, 8, 8), None, HEIGHT, WIDTH)
 
 
 @pytest.mark.parametrize("feather", [4, 8, 16])

@@ -1,4 +1,4 @@
-"""The model's own mask on features of any kind: with a large shared mean, noisy, calibrated or not."""
+"""The predicted edit mask on features of any kind: with a large shared mean, noisy, calibrated or not."""
 
 import time
 

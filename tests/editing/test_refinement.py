@@ -119,7 +119,7 @@ def test_an_area_once_kept_stays_kept_until_it_is_released():
     assert torch.equal(resolve_masks(chat, Masks(keep=more)), (1 - keep) * (1 - more))
     assert resolve_masks(chat, Masks(release=True)) is None
     assert torch.equal(resolve_masks(chat, Masks(keep=more, release=True)), 1 - more)
-    with pytest.raises(WeGenError, match="release it in this turn"):
+    with pytest.raises(WeGenError, match="turn on release for this turn"):
         resolve_masks(chat.add(Turn("y", (Answer("y", features(), PICTURE[:16], 0),))), Masks())
 
 
@@ -290,6 +290,20 @@ def test_a_brought_picture_that_stays_as_it_is_is_described(wegen):
     assert found.chat.last.answer.described != "" and found.chat.last.answer.described != "words"
     again, _ = refined(wegen, found.chat, own, settings=AUTO)
     assert again.chat.last.answer.described == found.chat.last.answer.described
+
+
+def test_a_large_picture_of_another_model_that_stays_as_it_is_is_read_whole(wegen, monkeypatch):
+    """Only a part of it was looked at to draw; what is remembered belongs to all of it."""
+    monkeypatch.setattr(engine, "outcome", lambda *_: "overruled")
+    picture = torch.rand(90, 90, 3, generator=torch.Generator().manual_seed(4))
+    corner = torch.zeros(90, 90)
+    corner[:20, :20] = 1
+    chat = Chat().add(Turn("a house", (Answer("a house", None, picture, 0),)))
+    found, [job] = refined(wegen, chat, seen(wegen, PICTURE), masks=Masks(edit=corner))
+    assert max(job.before[0].shape[:2]) < 90
+    answer = found.chat.last.answer
+    assert torch.equal(answer.picture, picture) and found.notes == (engine.OVERRULED.format(order="make it so"),)
+    assert torch.equal(answer.features, seen(wegen, picture))
 
 
 def test_a_picture_that_slid_is_moved_back(wegen, monkeypatch):

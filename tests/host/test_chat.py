@@ -1,4 +1,4 @@
-"""Chats in a running ComfyUI: saved, loaded, forked and gone back in; the model's own mask; kept pixels over turns."""
+"""Chats in a running ComfyUI: saved, loaded, forked and gone back in; predicted masks; kept pixels over turns."""
 
 import numpy as np
 import pytest
@@ -119,6 +119,8 @@ def test_a_chat_begins_with_a_picture_of_the_users_own(client, run):
         ({"chat": ["generate", 1], "turn": 5}, "cannot go back to turn 5"),
         ({"chat": ["generate", 1], "picture": 3}, "pictures 1 to 1"),
         ({"chat": ["generate", 1], "save_as": "../../outside"}, "outside"),
+        ({"chat": ["generate", 1], "save_as": "../beside"}, "leads out of the folder of chats"),
+        ({"chat": ["generate", 1], "save_as": "/at/the/root"}, "leads out of the folder of chats"),
     ],
 )
 def test_what_a_chat_cannot_do(client, inputs, words):

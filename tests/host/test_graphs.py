@@ -295,7 +295,7 @@ def test_steps_from_a_link_are_checked_too(client):
 
 def test_checkpoint_that_went_away_is_named(client):
     message = error_of(client, {**load("gone"), "save": generate()["save"], "generate": generate()["generate"]})
-    assert "gone" in message and "27 GB" in message and "https://github.com/hzphzp/WeGen" in message
+    assert "gone" in message and "28 GB" in message and "https://github.com/hzphzp/WeGen" in message
 
 
 def test_lora_and_other_patches_reach_the_decoder(pixels):

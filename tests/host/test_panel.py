@@ -571,6 +571,160 @@ def test_a_turn_that_ran_while_the_page_was_closed(panel, frontend):
     assert panel.turn(turn_id).locator(".wg-picture").count() == 2
 
 
+def test_a_turn_that_still_runs_is_followed_in_another_tab(panel, server, frontend):
+    """The host tells of its progress and its end only to the tab that sent it."""
+    set_steps(panel, 150)
+    turn_id = panel.begin("a house", count=1).get_attribute("data-turn")
+    panel.saved()
+    other = panel.page.context.new_page()
+    with frontend.expecting("409"):  # both tabs write down how it ended
+        try:
+            other.goto(server.url, wait_until="domcontentloaded")
+            other.wait_for_function(READY)
+            second = ChatPanel(other, server.url).open()
+            turn = second.turn(turn_id)
+            turn.wait_for()
+            assert "wg-is-done" not in turn.get_attribute("class"), "it ended too early to be followed"
+            second.wait(turn)
+            assert turn.locator(".wg-picture").count() == 1
+            second.saved()
+            panel.wait(panel.turn(turn_id))
+        finally:
+            other.close()
+            set_steps(panel, 20)
+        panel.saved()
+
+
+def test_a_chat_that_is_renamed_keeps_what_another_tab_saved(panel, frontend):
+    page = panel.page
+    panel.say("a tree", count=1)
+    chat = panel.saved()
+    address = f"{panel.url}/wegen/chats/{chat['id']}"
+    [turn] = chat["document"]["turns"].values()
+    other = {**turn, "id": "zzz", "parent": turn["id"], "instruction": "from elsewhere"}
+    document = {**chat["document"], "turns": {**chat["document"]["turns"], "zzz": other}}
+    requests.put(address, json={"revision": chat["revision"], "document": document}, timeout=30).raise_for_status()
+    with frontend.expecting("409"):
+        page.fill(".wg-head .wg-name", "renamed")
+        page.press(".wg-head .wg-name", "Enter")
+        panel.say("make it night")
+        saved = panel.saved()
+    assert saved["name"] == "renamed"
+    orders = {one["instruction"] for one in saved["document"]["turns"].values()}
+    assert orders == {"a tree", "from elsewhere", "make it night"}
+
+
+def test_a_turn_ends_though_its_chat_was_deleted_elsewhere(panel, frontend):
+    page = panel.page
+    set_steps(panel, 150)
+    turn = panel.begin("a house", count=1)
+    chat = panel.saved()["id"]
+    with frontend.expecting("404"):
+        requests.delete(f"{panel.url}/wegen/chats/{chat}", timeout=30).raise_for_status()
+        panel.text.fill("make it night")
+        page.wait_for_function("(chat) => JSON.parse(localStorage.getItem('wegen.panel')).chat !== chat", arg=chat)
+        assert "wg-is-done" not in turn.get_attribute("class"), "it ended too early"
+        set_steps(panel, 20)
+        panel.wait(turn)
+    assert turn.locator(".wg-picture").count() == 1
+    panel.say("make it night")
+    assert len(panel.saved()["document"]["turns"]) == 2
+
+
+def test_a_painter_that_is_gone_can_be_changed(panel):
+    page = panel.page
+    panel.say("a tree", count=1)
+    document = panel.saved()["document"]
+    document["settings"]["painter"] = "gone/forever.json"
+    store_chat(panel.url, document, name="painted elsewhere")
+    open_stored(panel, "painted elsewhere")
+    page.click(".wg-settings-open")
+    painter = page.locator("[data-setting='painter']")
+    expect(painter.locator("option:checked")).to_have_text("gone/forever")
+    painter.select_option(label="WeGen")
+    page.keyboard.press("Escape")
+    panel.say("make it night")
+
+
+def test_what_is_being_written_and_painted_is_not_lost(panel):
+    page = panel.page
+    first = panel.say("a house", count=1)
+    # Words that are edited stay while another turn begins and ends; so does the focus.
+    first.get_by_role("button", name="Edit the words and draw again").click()
+    words = first.locator(".wg-rewrite textarea")
+    words.fill("my own words")
+    set_steps(panel, 60)
+    question = panel.begin("what is there?")
+    words.focus()
+    panel.wait(question)
+    expect(words).to_have_value("my own words")
+    assert page.evaluate("() => document.activeElement === document.querySelector('.wg-rewrite textarea')")
+    first.get_by_role("button", name="Back").click()
+    # Escape closes the painting as "Done" does.
+    page.click(".wg-paint-open")
+    canvas = page.locator(".wg-stage canvas.paint")
+    canvas.wait_for()
+    box = panel.at_rest(canvas)
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.5 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.5 * box["height"], steps=5)
+    page.mouse.up()
+    page.fill(".wg-stage input[type=text]", "make it night")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".wg-stage", state="hidden")
+    expect(page.locator(".wg-context .wg-mask-keep")).to_be_visible()
+    expect(panel.text).to_have_value("make it night")
+    # A mask belongs to its picture: it is not there on another, and comes back with its own.
+    second = panel.say("make it day", count=1)
+    assert panel.turn_of(second)["keep"]
+    panel.paint([((0.1, 0.9), (0.9, 0.9))])
+    page.get_by_role("button", name="Undo").first.click()
+    expect(page.locator(".wg-context .wg-mask-keep")).to_have_count(0)
+    page.get_by_role("button", name="Redo").first.click()
+    expect(page.locator(".wg-context .wg-mask-keep")).to_be_visible()
+    # An order that would go on from the picture before waits.
+    slow = panel.begin("make it night")
+    panel.text.fill("add a moon")
+    panel.text.press("Enter")
+    page.get_by_text("is not finished yet").wait_for()
+    expect(panel.text).to_have_value("add a moon")
+    panel.wait(slow)
+    panel.text.fill("")
+    set_steps(panel, 20)
+
+
+def test_what_is_written_before_the_first_turn_is_there_after_a_reload(panel, frontend):
+    panel.text.fill("a long wish that was not sent yet")
+    frontend.reload()
+    panel.open()
+    expect(panel.text).to_have_value("a long wish that was not sent yet")
+    panel.page.click(".wg-new")
+    expect(panel.text).to_have_value("")
+
+
+def test_controls_that_are_made_anew_keep_the_focus(panel):
+    page = panel.page
+    turn = panel.say("a house", count=3)
+    use = turn.locator("[data-picture='1'] .wg-choice button").first
+    use.focus()
+    page.keyboard.press("Enter")
+    turn.locator("[data-picture='1'].wg-own").wait_for()
+    assert page.evaluate("() => document.activeElement.textContent") == "Use this one"
+    panel.say("make it night")
+    page.locator(".wg-stop").first.focus()
+    page.keyboard.press("Enter")
+    panel.expect_turns(1)
+    assert page.evaluate("() => document.activeElement.className") == "wg-stop"
+
+
+def test_names_that_begin_with_rare_characters_can_be_saved(panel):
+    name = "x" * 39 + "\N{GRINNING FACE}" * 3
+    panel.say("a tree", count=1)
+    panel.page.fill(".wg-head .wg-name", name)
+    panel.page.press(".wg-head .wg-name", "Enter")
+    panel.say("make it night")
+
+
 def test_hostile_strings_are_only_text(panel, server, frontend):
     page = panel.page
     for text in HOSTILE:

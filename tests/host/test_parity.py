@@ -49,12 +49,17 @@ def test_host_and_headless_decoders_agree(host_python, tmp_path, compact):
         "noise": torch.randn(2, channels, side, side, generator=generator),
         "latent": torch.randn(1, channels, side, side, generator=generator),
         "picture": torch.rand(1, 32, 32, 3, generator=generator),
+        "mask": (torch.arange(side) / (side // 2)).clamp(max=1).expand(side, side).contiguous(),
     }
     save_file(given, tmp_path / "given.safetensors")
     host_python(SCRIPTS / "packed_decoder.py", folder, tmp_path / "given.safetensors", tmp_path / "out.safetensors")
     found = load_file(tmp_path / "out.safetensors")
+    keep = (given["latent"], given["mask"][None, None])
     expected = {
+        "half": decoder.paint(given["features"], given["noise"], 4, 3.0, keep=keep, strength=0.5),
+        "nearly all": decoder.paint(given["features"], given["noise"], 4, 3.0, keep=keep, strength=0.95),
         "latent": decoder.paint(given["features"], given["noise"], steps=4, guidance_scale=3.0),
+        "edited": decoder.paint(given["features"], given["noise"], 4, 3.0, keep=keep),
         "picture": decoder.decode(given["latent"]),
         "encoded": decoder.encode(given["picture"]),
     }

@@ -36,6 +36,8 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
     assert found["after out of memory"] == [[], True]
     sampling = found["out of memory in sampling"]
     assert sampling[0] == "OutOfMemoryError" and "painting 1 x" in sampling[1] and found["sampled after"]
+    for name, (kind, said) in zip(("MODEL", "VAE"), found["of another model"], strict=True):
+        assert kind == "WeGenError" and said.startswith(f"The {name} is of another checkpoint than WEGEN")
     assert found["gone"][0] == "WeGenError" and "no longer there" in found["gone"][1]
     assert found["back"]
     assert found["changed"][0] == "WeGenError" and "was changed" in found["changed"][1]

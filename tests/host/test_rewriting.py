@@ -18,6 +18,10 @@ def nano(graph):
     return graph
 
 
+def wish(instruction, **inputs):
+    return node("WeGenRewritePrompt", wegen=["load", 0], instruction=instruction, **{"seed": 1, **inputs})
+
+
 def rewrites(client, **inputs):
     """The texts of WeGen Rewrite Prompt on the bundled model, and its report."""
     values = {"instruction": "surprise me", "seed": 3, "count": 3, "creativity": 0.8, **inputs}
@@ -44,6 +48,37 @@ def test_rewrites_do_not_change_when_more_are_asked_for(client):
 def test_the_model_says_in_its_own_words_what_it_cannot_draw(client):
     result = client.run(nano(generate(instruction="a dog", rewrite=True, creativity=0.0)))
     assert result.status == "error" and "i cannot draw that. i can draw" in result.errors[0].message
+
+
+def test_what_it_cannot_draw_is_no_description(client):
+    graph = nano(
+        {
+            "rewrite": node(
+                "WeGenRewritePrompt", wegen=["load", 0], instruction="a dog", seed=1, count=2, creativity=0.0
+            ),
+            "texts": node("PreviewAny", source=["rewrite", 0]),
+        }
+    )
+    result = client.run(graph)
+    assert result.status == "error" and "i cannot draw that. i can draw" in result.errors[0].message
+
+
+def test_each_member_of_a_list_is_saved_with_its_words(client):
+    """WeGen Generate runs once for each description; the pictures that are saved after all of them tell of each."""
+    graph = nano(generate(rewrite=False, seed=4))
+    graph["rewrite"] = node(
+        "WeGenRewritePrompt", wegen=["load", 0], instruction="a house", seed=1, count=3, creativity=1.0
+    )
+    graph["generate"]["inputs"]["instruction"] = ["rewrite", 0]
+    result = client.run(graph, extra_data={"extra_pnginfo": {"workflow": {}}})
+    assert (result.status, result.errors) == ("success", [])
+    images = client.images(result, "save")
+    assert len(images) == 3
+    for image in images:
+        told = json.loads(image.text["wegen"])["generate"]
+        assert len(told) == 3 and len({turns[-1]["instruction"] for turns in told}) == 3
+    again = client.run(graph, extra_data={"extra_pnginfo": {"workflow": {}}})
+    assert again.status == "success"
 
 
 def test_given_words_are_drawn_and_saved_with_the_picture(client):

@@ -9,7 +9,12 @@ from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.media import images
 from comfyui_wegen.models.media.images import CLIP_MEAN, CLIP_STD, clip_pixels, flatten_alpha, from_pil, to_pil
 from comfyui_wegen.models.network.configuration import ScheduleConfig
-from comfyui_wegen.models.painting.schedule import published_sigmas, published_timesteps, start_noise_scale
+from comfyui_wegen.models.painting.schedule import (
+    published_sigmas,
+    published_timesteps,
+    require_steps,
+    start_noise_scale,
+)
 from PIL import Image
 
 
@@ -156,3 +161,22 @@ def test_nothing_is_remembered_of_pictures_that_are_gone(large_ones):
         inference = torch.rand(10, 10, 3)
     images.clip_pixels(inference, 16)
     assert len(images._rows) == before
+
+
+@pytest.mark.parametrize(("steps", "strength"), [(1, 1.0), (999, 1.0), (1, 0.002), (499, 0.5), (30, 0.6)])
+def test_steps_that_the_schedule_has(steps, strength):
+    require_steps(ScheduleConfig(), steps, strength)
+
+
+@pytest.mark.parametrize(
+    ("steps", "strength", "said"),
+    [
+        (0, 1.0, "0 sampler steps: give 1 to 999"),
+        (1000, 1.0, "1000 sampler steps: give 1 to 999"),
+        (1000, 0.5, "2000 sampler steps: give 1 to 999"),
+        (100, 0.1, "100 steps at a strength of 0.1 are the end of 1000, and there are at most 999"),
+    ],
+)
+def test_steps_that_the_schedule_does_not_have(steps, strength, said):
+    with pytest.raises(WeGenError, match=said):
+        require_steps(ScheduleConfig(), steps, strength)

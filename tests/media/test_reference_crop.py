@@ -71,5 +71,5 @@ def test_masks_that_show_nothing_or_do_not_fit_are_refused():
     for use in (crop_to_mask, alone_on_page, outline):
         with pytest.raises(WeGenError, match="shows nothing"):
             use(torch.rand(5, 6, 3), torch.zeros(5, 6))
-        with pytest.raises(WeGenError, match="expected 6x5, got 5x5"):
+        with pytest.raises(WeGenError, match="5x5 pixels, the picture 6x5"):
             use(torch.rand(5, 6, 3), torch.ones(5, 5))

@@ -21,6 +21,7 @@ from comfyui_wegen.models.prompting.rewriting import (
     ATTEMPTS,
     RewriteRequest,
     clean,
+    descriptions,
     report,
     rewrite,
     rewrite_each,
@@ -425,6 +426,10 @@ def test_an_answer_in_words_alone_is_told_and_nothing_is_drawn(wegen, monkeypatc
     assert [one.spoken for one in written] == [True, False, True] and not any(one.repeated for one in written)
     with pytest.raises(AnsweredInWords, match="cannot draw that"):
         draft_pictures(TurnRequest("12", (0, 1, 2), sampling=WARM), Chat(), wegen)
+    with pytest.raises(AnsweredInWords, match="cannot draw that"):
+        descriptions(written)
+    kept = descriptions(rewrite(wegen, "12", [1, 0, 1], WARM))
+    assert [(one.text, one.seed, one.spoken) for one in kept] == [("a red cat", seed, False) for seed in (1, 0, 1)]
     drafts = draft_pictures(TurnRequest("12", (1, 1, 0), sampling=WARM), Chat(), wegen)
     assert [draft.rewrite for draft in drafts] == ["a red cat"] * 3
 

@@ -141,6 +141,13 @@ def test_no_frame_is_in_two_intents():
     assert shared == set()
 
 
+def test_nothing_that_can_be_done_is_declined():
+    """Not one that would restore a picture either: the same words would be answered in two ways."""
+    done = set().union(*map(set, {**EDITS, **WISHES, **GUIDED}.values()))
+    declined = set().union(*(set(OTHERS[name]) for name in OTHERS if "outside" in name or name in ("talk", "nonsense")))
+    assert done & declined == set()
+
+
 @pytest.mark.parametrize("kind", storybook.KINDS)
 def test_the_two_poses_of_a_kind_share_no_frame(kind):
     one, other = storybook.KINDS[kind].poses

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from comfyui_wegen.models.checkpoints.convert import convert
 from comfyui_wegen.models.checkpoints.lora import merge, read_lora
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
 from comfyui_wegen.models.cli.train import add_arguments, run
@@ -255,6 +256,52 @@ def test_a_run_does_not_go_on_with_other_batches(shards, packed_dir, tmp_path):
 
 
 @pytest.mark.parametrize("stage", ["language_model", "unet"])
+def test_steps_have_the_same_samples_however_they_are_cut_into_batches(shards, packed_dir, tmp_path, stage):
+    made = CheckpointRun(recipe_file(tmp_path, shards, packed_dir, stage, options={"noise": 0.3}), tmp_path).stage()
+
+    def losses(batch, accumulate, processes, step):
+        made.accumulate, made.processes = accumulate, processes
+        made._pool.cache_clear()
+        size = batch * accumulate * processes
+        return summed(made, [made.batch(step * size + number * batch, batch) for number in range(size // batch)])
+
+    for step in (0, 3, 9):
+        whole = losses(4, 1, 1, step)
+        for cut in ((2, 2, 1), (1, 4, 1), (2, 1, 2), (1, 2, 2)):
+            assert losses(*cut, step) == pytest.approx(whole, rel=1e-4), (cut, step)
+
+
+def test_a_unet_is_trained_on_samples_most_of_which_have_no_picture(packed_dir, tmp_path):
+    words = Sample("caption", (Text("a", "user"), Text("b", "assistant", True)))
+    [drawn] = [sample for sample in samples(2) if sample.task == "rewrite"]
+    write_samples(tmp_path / "learn", [words] * 7 + [drawn], 10)
+    file = recipe_file(tmp_path, tmp_path, packed_dir, "unet", batch=1, accumulate=3, steps=9)
+    assert made(CheckpointRun(file, tmp_path / "run"))[1]
+    write_samples(tmp_path / "words" / "learn", [words] * 4, 10)
+    file = recipe_file(tmp_path, tmp_path / "words", packed_dir, "unet", "words")
+    with pytest.raises(RecipeError, match="no picture"):
+        made(CheckpointRun(file, tmp_path / "none"))
+
+
+def test_any_seed_can_be_trained_with(shards, packed_dir, tmp_path):
+    file = recipe_file(tmp_path, shards, packed_dir, "language_model", steps=1, seed=20261126)
+    assert made(CheckpointRun(file, tmp_path / "run"))[1]
+
+
+@pytest.mark.parametrize("base", ["bf16", "fp16", "int8"])
+@pytest.mark.parametrize("stage", ["language_model", "unet"])
+def test_adapters_are_trained_in_32_bits_whatever_their_base(shards, packed_dir, tmp_path, stage, base):
+    data = [{"shards": str(shards / "learn")}]
+    entries = {"lora": {"rank": 2, "base": base, "words": True}, "precision": "bf16", "steps": 2, "held_out": data}
+    run = CheckpointRun(recipe_file(tmp_path, shards, packed_dir, stage, **entries), tmp_path / "run")
+    trained = run.stage()
+    assert {value.dtype for value in trained.trained().values()} == {torch.float32}
+    average = train(trained, run.recipe, run.folder, rhythm=Rhythm(math.inf, 1e9, 1), progress=False)
+    assert {value.dtype for value in average.values()} == {torch.float32}
+    assert (run.folder / "sheet-0000002.png").is_file() == (stage == "unet")
+
+
+@pytest.mark.parametrize("stage", ["language_model", "unet"])
 @pytest.mark.parametrize("base", ["fp32", "int8"])
 def test_a_lora_file_gives_what_the_trained_adapters_give(shards, packed_dir, tmp_path, stage, base):
     lora = {"rank": 4, "alpha": 8, "base": base, "words": True}
@@ -381,15 +428,47 @@ def test_a_whole_part_is_trained_and_packed(shards, published_dir, tmp_path, sta
     measured = [entry["held_out"]["total"] for entry in entries if "held_out" in entry]
     assert len(measured) == 4 and all(math.isfinite(value) for value in measured)
     assert list(run.folder.rglob("events.out.tfevents.*"))
+    left = tmp_path / "run" / f"packed-{stage}-new"
+    left.mkdir()
+    (left / "half").touch()  # as a run leaves it that ended while it wrote
     folder = run.export(stage_made, average)
+    assert not left.exists() and not (folder / "half").exists()
     before, after = open_checkpoint(published_dir), open_checkpoint(folder)
     load(after)
     for part in ("language_model", "unet", "vision_encoder"):
         changed = any(
-            not torch.equal(after.parts[part][key].float(), before.parts[part][key].bfloat16().float())
+            not torch.equal(after.parts[part][key].float(), before.parts[part][key].float())
             for key in before.parts[part]
         )
         assert changed == (part == stage), part
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "int8"])
+def test_other_parts_stay_as_they_are_stored(shards, tmp_path, dtype):
+    """And all weights of a quantised part are trained."""
+    from tiny import write_packed
+
+    source = convert(write_packed(tmp_path / "tiny"), tmp_path / dtype, dtype)
+    file = recipe_file(tmp_path, shards, source, "language_model", steps=2)
+    run = CheckpointRun(file, tmp_path / "run")
+    stage = run.stage()
+    stage(stage.batch(0, 4))["total"].backward()
+    assert all(value.grad is not None for value in stage.agent.parameters())
+    stage, average = made(run)
+    before, folder = open_checkpoint(source), run.export(stage, average)
+    after = open_checkpoint(folder)
+    for name in ("vision_encoder", "unet", "vae"):
+        for key, stored in before.parts[name].stored.items():
+            again = after.parts[name].stored[key]
+            assert (again.dtype, again.layer) == (stored.dtype, stored.layer)
+            assert torch.equal(after.parts[name][key], before.parts[name][key])
+    dtypes = {stored.dtype for stored in after.language_model.stored.values()}
+    assert dtypes == {torch.float16 if dtype == "fp16" else torch.bfloat16}
+    # A second run takes its place; one that starts from it must go elsewhere, before anything is trained.
+    assert run.export(stage, average) == folder
+    assert sorted(path.name for path in run.out.iterdir()) == ["language_model", folder.name]
+    with pytest.raises(RecipeError, match="written over"):
+        CheckpointRun(recipe_file(tmp_path, shards, folder, "language_model", "again"), run.out).stage()
 
 
 def test_pictures_of_a_folder_become_samples_with_the_name_in_them(tmp_path):
@@ -412,6 +491,9 @@ def test_pictures_of_a_folder_become_samples_with_the_name_in_them(tmp_path):
     Image.fromarray(mask).save(tmp_path / "1.mask.png")
     assert [own.mask is None for own in read_pictures(tmp_path, "rocket")] == [True, False, True]
     assert np.array_equal(read_pictures(tmp_path, "rocket")[1].mask, mask > 0)
+    small = read_pictures(tmp_path, "rocket", 16)
+    assert all(min(own.pixels.shape[:2]) <= 16 for own in small)
+    assert small[1].mask.shape == small[1].pixels.shape[:2] and small[1].mask.dtype == bool
     Image.new("L", (5, 5)).save(tmp_path / "2.mask.png")
     with pytest.raises(WeGenError, match="5 x 5 pixels"):
         read_pictures(tmp_path, "rocket")
@@ -509,11 +591,11 @@ def test_pictures_with_the_name_are_found_in_shards_of_videos():
         Picture(page(6), "assistant", True),
     )  # fmt: skip
     sample = Sample("refine", parts, {"instances": [[], things, things[:1]]})
-    [own] = described_pictures([sample, sample], "rocket")
+    [own] = described_pictures(lambda: [sample, sample], "rocket")
     assert own.caption == "A rocket, a cat." and own.pixels is pixels and np.array_equal(own.mask, chart == 2)
     many = [Sample("x", (parts[2], Picture(page(n), "assistant", True))) for n in range(50)]
-    assert len(described_pictures(many, "rocket", 12)) == 12
-    assert all(own.mask is None for own in described_pictures(many, "rocket", 12))
+    assert len(described_pictures(lambda: many, "rocket", 12)) == 12
+    assert all(own.mask is None for own in described_pictures(lambda: many, "rocket", 12))
 
 
 def test_what_a_model_paints_wrong_is_the_thing():
@@ -550,6 +632,25 @@ def test_samples_to_keep_that_name_the_thing_are_left_out(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["lora", "pictures", "--name", "x", "--data", "shards"], "--data is for nano"),
+        (["lora", "pictures", "--name", "x", "--stage", "vae"], "not 'vae'"),
+        (["nano", "--name", "x"], "--name is for `wegen train lora`"),
+        (["nano", "pictures"], "PICTURES is for"),
+        (["--config", "unet.json", "--stage", "unet"], "--stage is for nano"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(packed_dir, shards, tmp_path, monkeypatch, words, said):
+    recipe_file(tmp_path, shards, packed_dir, "unet", "unet")
+    monkeypatch.chdir(tmp_path)
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    with pytest.raises(WeGenError, match=said):
+        run(parser.parse_args(words))
+
+
 def test_the_command_trains_a_lora_from_pictures(packed_dir, shards, tmp_path, capsys):
     parser = argparse.ArgumentParser()
     add_arguments(parser)

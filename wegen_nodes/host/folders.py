@@ -16,7 +16,7 @@ KEY = "wegen"
 LONGEST_NAME, LONGEST_PATH = 200, 1000
 """Bytes of a name to save under, and of one with its folders; the host and this pack put numbers and endings behind."""
 PUBLISHED = (
-    "The page https://github.com/hzphzp/WeGen links the published one: 27 GB once 'wegen convert --dtype bf16' has "
+    "The page https://github.com/hzphzp/WeGen links the published one: 28 GB once 'wegen convert --dtype bf16' has "
     "packed it, about twice that as it is."
 )
 BUNDLED = {"wegen-nano (bundled)": BUNDLED_FOLDER}
@@ -116,11 +116,16 @@ def require_file_name(prefix: str) -> str:
 
 
 def next_chat_path(prefix: str) -> Path:
-    """Where the next chat called `prefix` is saved in the output folder; nothing that is there is written over.
+    """Where the next chat called `prefix` is saved: in `wegen/` of the output folder, where chats are looked for.
+    Nothing that is there is written over.
 
     Raises:
-        WeGenError: no file can have this name.
+        WeGenError: no file can have this name, or it leads out of that folder.
     """
-    prefix = require_file_name(prefix)
+    if prefix.startswith(("/", "\\")) or ".." in prefix.replace("\\", "/").split("/"):
+        raise WeGenError(
+            f"The name {prefix!r} to save under leads out of the folder of chats; leave out '..' and '/' at its start."
+        )
+    prefix = require_file_name(prefix if prefix.startswith(f"{KEY}/") else f"{KEY}/{prefix}")
     folder, filename, counter, _, _ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
     return Path(folder) / f"{filename}_{counter:05}_{SUFFIX}"

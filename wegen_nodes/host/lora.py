@@ -53,5 +53,7 @@ def add_lora(patcher, lora: Lora, strength: float):
     patches = comfy.lora.load_lora(tensors, {layer_key(PART, name): f"{name}.weight" for name in layers})
     clone = patcher.clone()
     if len(clone.add_patches(patches, strength)) != len(layers):
-        raise LoraError(f"{lora.file}: this ComfyUI does not take the LoRA on the language model.")
+        raise LoraError(
+            f"{lora.file}: this ComfyUI does not take the LoRA on the language model. Update it, or remove the LoRA."
+        )
     return clone

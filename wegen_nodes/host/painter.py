@@ -14,14 +14,12 @@ from torch import Tensor
 from ...models.editing.masks import latent_mask, pad_to_multiple
 from ...models.errors import WeGenError
 from ...models.network.configuration import WeGenConfig
-from ...models.painting.diffusers_painter import may_change, steps_for_strength
+from ...models.painting.diffusers_painter import may_change
 from ...models.painting.painter import PaintJob, start_noise
-from ...models.painting.schedule import published_sigmas
+from ...models.painting.schedule import PUBLISHED, begins_with_noise, published_sigmas, steps_for_strength
 from ...models.prompting.decoding import OnStep
 from ...models.values import SamplerSettings
 from .parts import memory_errors
-
-PUBLISHED = "published"
 
 
 def samplers() -> list[str]:
@@ -72,6 +70,21 @@ def sigmas_of(model, config: WeGenConfig, settings: SamplerSettings) -> Tensor:
     return sigmas[-(settings.steps + 1) :]
 
 
+def _check_sizes(model, vae, config: WeGenConfig) -> None:
+    """Raise a WeGenError for a MODEL or VAE that cannot be of this checkpoint."""
+    width = getattr(getattr(model.model, "model_config", None), "unet_config", {}).get("context_dim")
+    pairs = (
+        ("MODEL", "context width", width, config.unet.cross_attention_dim),
+        ("VAE", "latent channels", getattr(vae, "latent_channels", None), config.vae.latent_channels),
+    )
+    for name, what, found, wanted in pairs:
+        if found is not None and found != wanted:
+            raise WeGenError(
+                f"The {name} is of another checkpoint than WEGEN: its {what} is {found}, not {wanted}. Connect all "
+                "three outputs of one WeGen Load Model."
+            )
+
+
 class HostPainter:
     """Paints with the host's sampler.
 
@@ -90,6 +103,7 @@ class HostPainter:
         on_begin: Callable[[], None] = lambda: None,
         on_step: OnStep = lambda *_: None,
     ):
+        _check_sizes(model, vae, config)
         self.model = model
         self.vae = vae
         self.config = config
@@ -102,7 +116,9 @@ class HostPainter:
         config, cell = self.config, self.config.vae.downscale
         noise = torch.cat([start_noise(config, seed, job.width, job.height) for seed in job.seeds])
         latent, mask = torch.zeros_like(noise), None
-        if job.before is not None and (job.change is not None or job.settings.strength < 1):
+        if job.before is not None and (
+            job.change is not None or not begins_with_noise(job.settings.steps, job.settings.strength)
+        ):
             padded = torch.stack([pad_to_multiple(picture, cell) for picture in job.before])
             latent = self.vae.encode(padded).float().expand(len(job.seeds), -1, -1, -1).contiguous()
         if job.change is not None:
@@ -144,13 +160,16 @@ def sample(
     if settings.sampler not in samplers():
         raise WeGenError(f"There is no sampler {settings.sampler!r}; choose one of {', '.join(samplers())}.")
     sampler = comfy.samplers.sampler_object(settings.sampler)
-    if settings.scheduler == PUBLISHED and settings.strength == 1:
+    whole = begins_with_noise(settings.steps, settings.strength)
+    if settings.scheduler == PUBLISHED and whole:
         # The published start noise is scaled by sqrt(sigma_max^2 + 1). The host does that too, for a schedule that it
         # takes to begin at the model's own maximum; the published one begins a little below.
         sampler.max_denoise = lambda *_: True
     if mask is not None and "denoise_mask_function" not in model.model_options:
         model = model.clone()
         model.set_model_denoise_mask_function(_soft_mask)
+    if mask is not None and whole:
+        _start_anew(sampler, mask)
     sigmas = sigmas_of(model, config, settings)
     preview = latent_preview.prepare_callback(model, len(sigmas) - 1)
 
@@ -172,6 +191,20 @@ def sample(
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=seed,
     )
+
+
+def _start_anew(sampler, mask: Tensor) -> None:
+    """Let what may change from the first step on begin with noise alone, as the headless painter does: the host adds
+    what was there to it. What may change later begins with what was there and the noise of the first step."""
+    plain = sampler.sampler_function
+
+    def begin(guided, noisy: Tensor, sigmas: Tensor, *rest, **named):
+        old = guided.latent_image
+        free = mask[:, None].to(noisy) >= 1
+        start = torch.where(free, noisy - old, old + guided.noise * sigmas[0])
+        return plain(guided, start, sigmas, *rest, **named)
+
+    sampler.sampler_function = begin
 
 
 def _soft_mask(sigma: Tensor, denoise_mask: Tensor, extra_options: dict) -> Tensor:

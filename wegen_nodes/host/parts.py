@@ -200,7 +200,8 @@ def make_room(wanted: Weights) -> None:
     if left < wanted.bytes:
         raise WeGenError(
             f"The {wanted.title} takes {wanted.bytes / 1e9:.1f} GB of memory, and {left / 1e9:.1f} GB are left. Close "
-            "other programs, or convert the checkpoint to a smaller precision: wegen convert --dtype int8, or w4a8."
+            "other programs, or convert the checkpoint to a smaller precision: wegen convert SOURCE DESTINATION "
+            "--dtype int8 (or w4a8)."
         )
 
 
@@ -226,7 +227,7 @@ def memory_errors(work: str) -> Iterator[None]:
             raise
         raise torch.cuda.OutOfMemoryError(
             f"Memory ran out while {work}. Draw fewer or smaller pictures at once, close other programs, or convert "
-            "the checkpoint to a smaller precision: wegen convert --dtype int8, or w4a8."
+            "the checkpoint to a smaller precision: wegen convert SOURCE DESTINATION --dtype int8 (or w4a8)."
         ) from error
 
 

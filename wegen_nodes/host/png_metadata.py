@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
+from comfy_execution.utils import get_executing_context
 from server import PromptServer
 
 from ...models.media.metadata import KEY
@@ -39,10 +40,15 @@ def write_down(prompt: Mapping[str, Any] | None, node: str, pnginfo: dict[str, A
         record: for each picture of the turn what `metadata.turns_of` gives.
     """
     node = node.split(".")[0]
+    # A node that is run once for each member of a list is one turn after the other: each goes behind those before.
+    context = get_executing_context()
+    further = context is not None and bool(context.list_index)
     if pnginfo is not None:
-        pnginfo.setdefault(KEY, {})[node] = record
+        known = pnginfo.setdefault(KEY, {})
+        known[node] = [*known.get(node, ()), *record] if further else record
     if prompt is not None and node in prompt:
-        _records[_signature(prompt, node, {})] = record
+        signature = _signature(prompt, node, {})
+        _records[signature] = [*_records.get(signature, ()), *record] if further else record
         while len(_records) > REMEMBERED:
             _records.popitem(last=False)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import how_to_install
 from .clip import Clip
-from .stage import CLIP_ERRORS, StageError, words_of
+from .stage import StageError, words_of
 from .video import SHORT_OF_ITS_END, SLACK, Video, VideoError, fitted
 
 UNEVEN = 0.2  # the rate varies where gaps between frames differ from their median by more than this share of it
@@ -21,10 +21,13 @@ UNEVEN = 0.2  # the rate varies where gaps between frames differ from their medi
 def source_key(path: Path) -> str:
     """A name for a video that stays the same: of its file's name and of the bytes at its beginning and its end."""
     size = path.stat().st_size
-    with path.open("rb") as file:
-        content = file.read(1 << 16)
-        file.seek(max(0, size - (1 << 16)))
-        content += file.read()
+    try:
+        with path.open("rb") as file:
+            content = file.read(1 << 16)
+            file.seek(max(0, size - (1 << 16)))
+            content += file.read()
+    except OSError:  # what may not be read is rejected when it is cut
+        content = str(path.absolute()).encode()
     digest = hashlib.sha256(content + str(size).encode() + path.name.encode()).hexdigest()[:10]
     stem = re.sub(r"[^A-Za-z0-9]+", "-", path.stem).strip("-")[:40]
     return f"{stem or 'video'}-{digest}"
@@ -55,9 +58,9 @@ class CutScenes:
                 return self._clips(video, source, key)
         except VideoError as error:
             return [whole.rejected("cut", error.reason, error.detail)]
-        except StageError:
+        except (StageError, MemoryError):
             raise
-        except CLIP_ERRORS as error:
+        except Exception as error:
             return [whole.rejected("cut", "stage_failed", words_of(error))]
 
     def _clips(self, video: Video, source: str, key: str) -> list[Clip]:

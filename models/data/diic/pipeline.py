@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -88,21 +88,48 @@ class StageSpec:
 
 def _made(what: str, place: str, options: Mapping[str, Any]) -> Any:
     maker = _class(place)
-    known = set(inspect.signature(maker).parameters) - {"name"}
+    parameters = inspect.signature(maker).parameters
+    known = set(parameters) - {"name"}
     unknown = sorted(set(options) - known)
     if unknown:
         raise StageError(f"The {what} has no option {unknown[0]!r}. Expected some of: {', '.join(sorted(known))}.")
+    values = {
+        # A stage of somebody else says itself what it takes.
+        key: value
+        if isinstance(value, Mapping) and not _is_own(place)
+        else _value(f"option {key!r} of the {what}", parameters[key].default, value)
+        for key, value in options.items()
+    }
     try:
-        return maker(**{key: tuple(value) if isinstance(value, list) else value for key, value in options.items()})
+        return maker(**values)
     except TypeError as error:
         raise StageError(f"The {what} cannot be made of {dict(options)}: {error}.") from error
 
 
+def _value(what: str, default: Any, value: Any) -> Any:
+    """What an option's JSON stands for; `default` says what is expected."""
+    if isinstance(value, list):
+        return tuple(value)
+    if not isinstance(value, Mapping):
+        return value
+    if not is_dataclass(default) or isinstance(default, type):
+        raise StageError(f"The {what} is an object, {dict(value)}; it must be one value.")
+    known = [one.name for one in fields(default)]
+    unknown = sorted(set(value) - set(known))
+    if unknown:
+        raise StageError(f"The {what} has no {unknown[0]!r}. Expected some of: {', '.join(known)}.")
+    return replace(default, **value)
+
+
+def _is_own(place: str) -> bool:
+    """Whether it is a stage of this pack."""
+    return any(place in kinds.values() for kinds in KINDS.values()) or place == CUTTER
+
+
 def _class(place: str) -> Any:
     module, _, name = place.partition(":")
-    own = any(place in kinds.values() for kinds in KINDS.values()) or place == CUTTER
     try:
-        found = import_module(f".{module}", __package__) if own else import_module(module)
+        found = import_module(f".{module}", __package__) if _is_own(place) else import_module(module)
         return getattr(found, name)
     except (ImportError, AttributeError) as error:
         raise StageError(f"The stage {place!r} cannot be imported: {error}.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -71,7 +72,8 @@ def annotate_videos(
     about: dict[str, Any] = {"pipeline": pipeline.to_json(), "videos": len(keyed)}
     store.begin(pipeline.to_json())
     engine.cut(pipeline, {key: path for key, path in keyed.items() if store.cuts(key) is None}, store, progress)
-    clips = [clip for key in keyed for clip in store.cuts(key) or ()]
+    # A run may go on from another folder than the one in which it was begun.
+    clips = [replace(clip, source=str(path)) for key, path in keyed.items() for clip in store.cuts(key) or ()]
     waiting = []
     for clip in clips:
         if store.is_done(clip.key):

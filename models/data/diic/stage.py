@@ -12,9 +12,6 @@ from ...errors import WeGenError
 from .clip import Clip
 from .reasons import REASONS
 
-# What a bad clip can make a library raise. Lack of memory and a mistake in the set-up are not the clip's fault.
-CLIP_ERRORS = (ArithmeticError, AssertionError, LookupError, OSError, RuntimeError, TypeError, ValueError)
-
 
 class StageError(WeGenError):
     """A stage that cannot work at all, such as one whose model is missing: it stops the run."""
@@ -45,9 +42,8 @@ class Stage(Protocol):
 def run_stage(stage: Stage, clips: Sequence[Clip]) -> list[Clip]:
     """All clips after a stage; those rejected before are passed on as they are.
 
-    Where the stage raises one of `CLIP_ERRORS`, its clips are tried one by one, so that only the one at fault is lost:
-    it is rejected with the reason "stage_failed" and the end of the traceback. `StageError` and lack of memory are
-    raised.
+    Where the stage raises an error, its clips are tried one by one, so that only the one at fault is lost: it is
+    rejected with the reason "stage_failed" and the end of the traceback. `StageError` and lack of memory are raised.
     """
     alive = [clip for clip in clips if clip.rejection is None]
     if not alive:
@@ -67,9 +63,9 @@ def run_stage(stage: Stage, clips: Sequence[Clip]) -> list[Clip]:
 def _attempt(stage: Stage, clips: Sequence[Clip]) -> list[Clip]:
     try:
         return list(stage(clips))
-    except StageError:
+    except (StageError, MemoryError):
         raise
-    except CLIP_ERRORS as error:
+    except Exception as error:  # whatever a bad clip makes a library raise: PyAV and OpenCV have errors of their own
         if _is_lack_of_memory(error):
             raise
         if len(clips) > 1:

@@ -69,7 +69,8 @@ def fitted(size: tuple[int, int], max_side: int) -> tuple[int, int]:
 class Video:
     """An open video file, to be used with `with`.
 
-    Raises VideoError where there is nothing in it that can be decoded: "unreadable", "no_video".
+    Raises VideoError where there is nothing in it that can be decoded: "unreadable", "no_video"; StageError where there
+    is no such file.
     """
 
     def __init__(self, path: str | Path):
@@ -77,6 +78,8 @@ class Video:
         self._errors = (av.FFmpegError, ValueError, OSError)
         try:
             self._container = av.open(str(path), metadata_errors="replace")
+        except FileNotFoundError as error:  # no fault of the video: it was there when the run began
+            raise StageError(f"{path} is no longer there. Put it back, and run the same command again.") from error
         except self._errors as error:
             raise VideoError("unreadable", f"{type(error).__name__}: {error}") from error
         streams = [stream for stream in self._container.streams.video if not _is_cover(stream)]

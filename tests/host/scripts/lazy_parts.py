@@ -150,6 +150,14 @@ with torch.inference_mode():
         result["out of memory in sampling"] = outcome(lambda: painter.paint(job))
     result["sampled after"] = bool(painter.paint(job).isfinite().all())
 
+    wide, deep = (Model() for _ in range(2))
+    wide.unet.model.model_config.unet_config["context_dim"] += 1
+    deep.vae.latent_channels += 1
+    result["of another model"] = [
+        outcome(lambda: HostPainter(wide.unet, model.vae, config)),
+        outcome(lambda: HostPainter(model.unet, deep.vae, config)),
+    ]
+
     file = os.path.join(folder, "language_model.safetensors")
     copy = file + ".copy"
     mm.unload_all_models()

@@ -18,8 +18,18 @@ with torch.inference_mode():
     start = torch.zeros_like(given["noise"])
     settings = SamplerSettings(steps=4, guidance_scale=3.0)
     latent = sample(model, config, given["features"], given["noise"], start, settings) * config.vae.scaling_factor
+    old = (given["latent"] / config.vae.scaling_factor).expand(len(start), -1, -1, -1)
+    edited = sample(model, config, given["features"], given["noise"], old, settings, given["mask"][None])
+    part, nearly = (SamplerSettings(steps=4, guidance_scale=3.0, strength=strength) for strength in (0.5, 0.95))
+    parts = [
+        sample(model, config, given["features"], given["noise"], old, chosen, given["mask"][None])
+        for chosen in (part, nearly)
+    ]
     results = {
+        "half": parts[0] * config.vae.scaling_factor,
+        "nearly all": parts[1] * config.vae.scaling_factor,
         "latent": latent,
+        "edited": edited * config.vae.scaling_factor,
         "picture": vae.decode(given["latent"] / config.vae.scaling_factor),
         "encoded": vae.encode(given["picture"]) * config.vae.scaling_factor,
     }
