@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from random import Random
 
 from .manners import AFTER, BEFORE
 
 TYPOS = 0.12  # share of the texts in which letters are wrong
 SHORTEST = 4  # letters of a word that is mistyped
+_BEFORE_VOWEL = re.compile(r"\ba (?=[aeio]|um)")  # "a unicorn" stays
 
 
 def uttered(text: str, rng: Random, known: frozenset[str] = frozenset()) -> str:
     """A text as somebody types it. `known`: words that no mistyped word may become."""
+    text = _BEFORE_VOWEL.sub("an ", text)  # a frame has "a" before whatever word comes
     asks = text.endswith("?")
     text = text.removesuffix("?")
     if rng.random() < 0.25:
