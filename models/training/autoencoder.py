@@ -117,7 +117,7 @@ class VAEStage(Stage):
 
     def sheet(self) -> Image.Image:
         device = next(self.vae.parameters()).device
-        pages = to_pixels([storybook.render(page(self.seed, HELD_OUT + i)) for i in range(24)]).to(device)
+        pages = to_pixels([storybook.render(self.options.page(self.seed, HELD_OUT + i)) for i in range(24)]).to(device)
         decoded = self.vae.decode(self.vae.encode(pages))
         rows = [row for pair in zip(pages.split(8), decoded.split(8), strict=True) for row in pair]
         return grid_sheet(rows)

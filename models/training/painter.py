@@ -23,7 +23,7 @@ from ..storybook import Scene
 from .loop import HELD_OUT
 from .losses import noised
 from .pagecache import PageCache
-from .pages import Mixture, page, still, thing_weights, to_clip, to_pixels
+from .pages import Mixture, still, thing_weights, to_clip, to_pixels
 from .sheets import grid_sheet
 from .stage import Stage
 from .start import PackedStart
@@ -138,7 +138,7 @@ class PainterStage(Stage):
 
     def sheet(self) -> Image.Image:
         """Pages, what the VAE makes of them, and paintings from their features without and with noise."""
-        pages = to_pixels([storybook.render(page(self.seed, HELD_OUT + i)) for i in range(10)]).to(self.sigmas.device)
+        pages = to_pixels([storybook.render(self._page(HELD_OUT + i)) for i in range(10)]).to(self.sigmas.device)
         features = pool_features(self.vision_encoder(to_clip(pages)).float(), self.config.feature_grid)
         decoder = self.decoder()
         side = self.config.size // self.config.vae.downscale
