@@ -25,6 +25,7 @@ WAYS = ("in words", "like a picture", "a picture like a picture", "words like a 
 """How a style is asked for: of the picture of a chat in words, or by a picture; of another picture, or of words."""
 OF_A_CHAT = WAYS[:2]
 CONTENT = "content"
+NOTHING = np.zeros((storybook.PICTURE_SIZE, storybook.PICTURE_SIZE, 3), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def style(evaluator: BatchEvaluator) -> Iterator[Case]:
         after = evaluator.take_turns(
             chats, [one.text for one in asked], seeds, [_named(evaluator, one) for one in given]
         )
-        pictures = [shown(chat) for chat in after]
+        pictures = [shown(chat) if chat.turns else NOTHING for chat in after]  # without a picture where it declined
         readings = evaluator.read(pictures)
         for way, one, shared, before, picture, seen in zip(ways, asked, given, chats, pictures, readings, strict=True):
             followed, kept = (seen.style or STYLES[0]) == one.style, _kept(seen, one.content)
