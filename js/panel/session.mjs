@@ -303,6 +303,7 @@ export class Session {
     this.changed();
     try {
       const id = await this.store.stored();
+      turn.chatId = id; // names the turn's files, whatever id the chat has when they are there
       this.#remember();
       const { prompt, workflow } = await this.#graphOf(turn);
       if (!this.doc.turns[turn.id]) {
@@ -344,7 +345,7 @@ export class Session {
         const turn = store.document === doc || store.id === chat ? (store.document.turns[id] ?? doc.turns[id]) : null;
         if (!turn) return;
         try {
-          if (status === "done") await this.#takeResult(turn, run.outputs, chat);
+          if (status === "done") await this.#takeResult(turn, run.outputs, turn.chatId ?? chat);
           Object.assign(turn, { status, error });
         } catch (failure) {
           Object.assign(turn, { status: "failed", error: failure.message });
@@ -494,7 +495,7 @@ export class Session {
     this.store.name = node.title ?? t("newChat");
     const base = { kind: "draw", instruction: "", count: 1, seed: 0, references: [], base: null };
     const settings = { ...this.doc.settings, painter: OWN_PAINTER };
-    const turn = addTurn(this.doc, { ...base, from: node.title ?? "", end: String(node.id), settings, prompt: uuid() });
+    const turn = addTurn(this.doc, { ...base, from: node.title ?? "", end: String(node.id), settings, prompt: uuid(), chatId: id });
     const link = (slot) => [String(node.id), slot];
     prompt.pictures = { class_type: "SaveImage", inputs: { images: link(image), filename_prefix: "wegen/chat" } };
     if (chat >= 0) {

@@ -74,7 +74,9 @@ def train(
     stage.processes, stage.accumulate = processes, recipe.accumulate
     if recipe.recompute:
         _recompute_blocks(stage)
-    parameters = stage.to(accelerator.device).trained()
+    if not recipe.shard:  # sharding brings block after block to its device, which need not hold all of them at once
+        stage.to(accelerator.device)
+    parameters = stage.trained()
     optimizers = _optimizers(stage, parameters, recipe)
     model, *optimizers = accelerator.prepare(stage, *optimizers)
     parameters = stage.trained()  # sharding puts others in their places

@@ -614,7 +614,8 @@ def test_a_chat_that_is_renamed_keeps_what_another_tab_saved(panel, frontend):
     assert orders == {"a tree", "from elsewhere", "make it night"}
 
 
-def test_a_turn_ends_though_its_chat_was_deleted_elsewhere(panel, frontend):
+@pytest.mark.parametrize("reloaded", [False, True])
+def test_a_turn_ends_though_its_chat_was_deleted_elsewhere(panel, frontend, reloaded):
     page = panel.page
     set_steps(panel, 150)
     turn = panel.begin("a house", count=1)
@@ -625,6 +626,10 @@ def test_a_turn_ends_though_its_chat_was_deleted_elsewhere(panel, frontend):
         page.wait_for_function("(chat) => JSON.parse(localStorage.getItem('wegen.panel')).chat !== chat", arg=chat)
         assert "wg-is-done" not in turn.get_attribute("class"), "it ended too early"
         set_steps(panel, 20)
+        if reloaded:
+            panel.saved()
+            frontend.reload()
+            panel.open()
         panel.wait(turn)
     assert turn.locator(".wg-picture").count() == 1
     panel.say("make it night")
