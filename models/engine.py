@@ -696,14 +696,15 @@ def _look_closer(items: Sequence[_Item], parts: Parts, progress: Progress) -> No
 
 def _paint(items: Sequence[_Item], painter: Painter) -> None:
     """Paint what may change, pictures of one size and with the same settings at once."""
-    groups: dict[tuple[tuple[int, int], SamplerSettings, bool], list[_Item]] = {}
+    groups: dict[tuple[tuple[int, int], SamplerSettings, bool, bool], list[_Item]] = {}
     for item in items:
         if item.paints:
-            groups.setdefault((item.view.padded, item.settings, item.change is None), []).append(item)
-    for ((height, width), settings, _), some in groups.items():
+            key = (item.view.padded, item.settings, item.is_edit, item.change is None)
+            groups.setdefault(key, []).append(item)
+    for ((height, width), settings, is_edit, _), some in groups.items():
         before: Tensor | None = None
         change: Tensor | None = None
-        if some[0].is_edit:
+        if is_edit:
             # Pictures of one turn begin with the same picture, which is then encoded only once.
             places = {id(item.turn): item for item in some} if len({item.view for item in some}) == 1 else {}
             shown = list(places.values()) if len(places) == 1 else some

@@ -9,7 +9,7 @@ import torch
 from comfyui_wegen.models import engine
 from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.editing.refinement import Masks
-from comfyui_wegen.models.engine import OVERRULED, TurnRequest, TurnResult, take_turn
+from comfyui_wegen.models.engine import OVERRULED, TurnRequest, TurnResult, take_turn, take_turns
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.media.images import to_pil
 from comfyui_wegen.models.options import OPTIONS
@@ -260,6 +260,16 @@ def test_the_painters_settings_never_ask_the_language_model_again(open_language,
         count = len(parts.answers)
         take_turn(other, chat, Brush(), parts)
         assert len(parts.answers) == count + 1
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_first_turns_and_later_ones_can_be_taken_together(open_language, drawn, order):
+    chats = [(Chat(), drawn)[turns] for turns in order]
+    request = TurnRequest("make it night", (3,), rewrite=False, settings=SamplerSettings(auto_mask=None))
+    brush, requests = Brush(), [request] * 2
+    results = take_turns(requests, chats, brush, open_language)
+    assert [len(result.chat.turns) for result in results] == [turns + 1 for turns in order]
+    assert [job.before is not None for job in brush.jobs] == [bool(turns) for turns in order]
 
 
 def test_drafts_for_other_painters_are_of_the_whole_picture(open_language):
