@@ -84,6 +84,8 @@ class BatchEvaluator:
         auto_mask: AutoMask | None = None,
     ) -> list[TurnResult]:
         """The same with all that the engine says of each turn. Words are the model's likeliest: nothing is checked."""
+        if not chats:
+            return []
         references = references or [References()] * len(chats)
         settings = SamplerSettings(auto_mask=auto_mask)
         requests = [

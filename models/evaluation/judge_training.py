@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import storybook
-from ..metrics.recogniser import train_recogniser, wobble
+from ..metrics.recogniser import train_recogniser, wear
 from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, ROWS, SIZES, SKIES, STYLES, Scene
 from .judge import EMPTY, WEIGHTS, Judge, to_pixels
 
@@ -54,34 +54,6 @@ def loss_of(logits: dict[str, Tensor], wanted: dict[str, Tensor]) -> Tensor:
         total = total + F.cross_entropy(logits[name][there], wanted[name][there])
     total = total + F.cross_entropy(logits["pose"][there, kinds], wanted["pose"][there])
     return total + sum(F.cross_entropy(logits[name], wanted[name]) for name in ("ground", "sky", "style"))
-
-
-def wear(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Make rendered pictures `[B, 3, H, W]` in -1..1 look as if a VAE and a sampler had made them.
-
-    Each picture gets its own mix of blur, smearing over coarse cells, wobbling lines, noise, and a shift of colour,
-    contrast and brightness; about one in six stays clean.
-    """
-    batch = len(pixels)
-
-    def draw(*shape: int) -> Tensor:
-        return torch.rand(batch, *shape, generator=generator)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(batch, *shape, generator=generator)
-
-    worn = wobble(pixels, normal(2, 8, 8) * draw(1, 1, 1) * 0.006)
-    soft = F.avg_pool2d(F.pad(worn, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    worn = torch.lerp(worn, soft, draw(1, 1, 1))
-    coarse = F.interpolate(F.avg_pool2d(worn, 2), scale_factor=2, mode="bilinear")
-    worn = torch.lerp(worn, coarse, draw(1, 1, 1) ** 2 * 0.8)
-    coarser = F.interpolate(F.avg_pool2d(worn, 4), scale_factor=4, mode="bilinear")
-    worn = torch.lerp(worn, coarser, draw(1, 1, 1) ** 3 * 0.5)
-    blotches = F.interpolate(normal(3, 16, 16), scale_factor=8, mode="bilinear")
-    worn = worn + blotches * draw(1, 1, 1) ** 2 * 0.08 + normal(*pixels.shape[1:]) * draw(1, 1, 1) ** 2 * 0.08
-    worn = worn * (1 + normal(1, 1, 1) * 0.06) + normal(1, 1, 1) * 0.05 + normal(3, 1, 1) * 0.03
-    clean = draw(1, 1, 1) < 1 / 6
-    return torch.where(clean, pixels, worn).clamp(-1, 1)
 
 
 def batch_at(seed: int, step: int) -> tuple[Tensor, dict[str, Tensor]]:

@@ -47,13 +47,14 @@ def style(evaluator: BatchEvaluator) -> Iterator[Case]:
         scenes = [_start(rng) for rng in generators]
         chats, scenes = _drawn(evaluator, scenes, ways, seeds)
         asked = [_asked(way, scene, rng) for way, scene, rng in zip(ways, scenes, generators, strict=True)]
-        given = [{name: storybook.render(scene) for name, scene in one.pictures.items()} for one in asked]
+        given, painted = _given(evaluator, asked, seeds)
         after = evaluator.take_turns(
             chats, [one.text for one in asked], seeds, [_named(evaluator, one) for one in given]
         )
         pictures = [shown(chat) if chat.turns else NOTHING for chat in after]  # without a picture where it declined
         readings = evaluator.read(pictures)
-        for way, one, shared, before, picture, seen in zip(ways, asked, given, chats, pictures, readings, strict=True):
+        cases = zip(ways, asked, given, painted, chats, pictures, readings, strict=True)
+        for way, one, shared, drew, before, picture, seen in cases:
             followed, kept = (seen.style or STYLES[0]) == one.style, _kept(seen, one.content)
             marks = {
                 "style/followed": [followed],
@@ -61,6 +62,8 @@ def style(evaluator: BatchEvaluator) -> Iterator[Case]:
                 f"style/{way}": [followed and kept],
                 f"style/to {one.style}": [followed],
             }
+            if language.LIKE in shared:
+                marks["style/shown as it is painted" if drew else "style/shown as it is rendered"] = [followed]
             sources = [shown(before)] if before.turns else []
             yield Case((*sources, *shared.values(), picture), one.text, in_words(seen), marks)
 
@@ -98,6 +101,23 @@ def _asked(way: str, scene: Scene, rng: Random) -> Asked:
         wish = language.sample_things(rng)
         things, content = wish.text, wish.named
     return Asked(language.in_style_of(language.WISHES_LIKE, rng, HELD_OUT, things), like, wanted, content)
+
+
+def _given(
+    evaluator: BatchEvaluator, asked: Sequence[Asked], seeds: Sequence[int]
+) -> tuple[list[dict[str, np.ndarray]], list[bool]]:
+    """The pictures that are mentioned, rendered; every other one that shows a style as the model itself paints it. And
+    which these are."""
+    given = [{name: storybook.render(scene) for name, scene in one.pictures.items()} for one in asked]
+    painted = [
+        language.LIKE in one.pictures and bool(seed // len(WAYS) % 2) for one, seed in zip(asked, seeds, strict=True)
+    ]
+    places = [place for place, drew in enumerate(painted) if drew]
+    texts = [storybook.full_caption(asked[place].pictures[language.LIKE]) for place in places]
+    drawn = evaluator.take_turns([Chat()] * len(places), texts, [seeds[place] for place in places])
+    for place, chat in zip(places, drawn, strict=True):
+        given[place][language.LIKE] = shown(chat)
+    return given, painted
 
 
 def _named(evaluator: BatchEvaluator, pictures: Mapping[str, np.ndarray]) -> References:

@@ -24,6 +24,7 @@ from ..data.strange_pictures import strange_picture
 from ..data.tasks import damaged
 from ..errors import WeGenError
 from ..media.conditions import CONDITIONS, DEGRADATIONS
+from ..metrics.recogniser import wear
 from ..network.configuration import WeGenConfig
 from ..network.vision_encoder import VisionEncoder, pool_features
 from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, ROWS, SIZES, SKIES, STYLES, Scene
@@ -32,7 +33,7 @@ from .loop import HELD_OUT
 from .losses import noised
 from .pages import Mixture, jittered, still, to_clip, to_pixels
 from .sheets import grid_sheet
-from .stage import Stage
+from .stage import Stage, sample_generator
 from .start import PackedStart
 
 #: what a cell is asked, and how many answers there are; where a thing is asked for, 0 is "nothing here"
@@ -60,6 +61,8 @@ class EncoderOptions(Mixture):
     """Weight of the distance from the features that the encoder it began with gives pages and strange pictures: what
     was trained to read and draw them stays of use. A page in another style is to have the features of the same page in
     the first one, shifted by what is learned for that style and is the same everywhere."""
+    worn: float = 0.0
+    """Share of the pages with jitter that are read as a VAE and a sampler would have made them."""
     told: float = 0.0
     """Weight of what pictures that tell a part of a page (edges, depth and so on), or that have suffered, are to say:
     their features are to be those of the page, as far as they tell it, and to be read alike."""
@@ -157,7 +160,9 @@ class EncoderStage(Stage):
         scenes = [self._page(index) for index in range(first, first + count)]
         moved = [jittered(s, Random(f"jitter/{self.seed}/{first + i}")) for i, s in enumerate(scenes)]
         exact = to_pixels([storybook.render(still(scene)) for scene in scenes])
-        seen = torch.cat([to_pixels([storybook.render(scene) for scene in moved]), exact[: (count + 3) // 4]])
+        rendered = to_pixels([storybook.render(scene) for scene in moved])
+        shown = [self._shown(picture[None], first + number) for number, picture in enumerate(rendered)]
+        seen = torch.cat([*shown, exact[: (count + 3) // 4]])
         plain_scenes = [replace(scene, style=STYLES[0]) for scene in moved]
         plain = to_pixels([storybook.render(scene) for scene in plain_scenes])
         answers = torch.stack([cell_answers(scene, self.config.feature_grid) for scene in scenes])
@@ -173,6 +178,12 @@ class EncoderStage(Stage):
 
     def _page(self, index: int) -> Scene:
         return self.options.page(self.seed, index, MOST_THINGS - index % 3)
+
+    def _shown(self, picture: Tensor, index: int) -> Tensor:
+        """Page `index` `[1, 3, S, S]` as it is read."""
+        generator = sample_generator(self.seed, index)
+        worn = float(torch.rand((), generator=generator)) < self.options.worn
+        return wear(picture, generator) if worn else picture
 
     def encode(self, pixels: Tensor) -> Tensor:
         return pool_features(self.vision_encoder(to_clip(pixels)).float(), self.config.feature_grid)

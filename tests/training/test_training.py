@@ -588,6 +588,15 @@ def test_an_encoder_learns_to_read_what_tells_a_part_of_a_page(trained, tmp_path
         PackedStart(tmp_path).fill_encoder(trained.vision_encoder())
 
 
+def test_pages_are_read_as_a_decoder_would_have_made_them(trained):
+    clean, worn = (EncoderStage(trained.config(), EncoderOptions(worn=share), 1).batch(0, 8) for share in (0.0, 1.0))
+    changed = (clean.seen[:8] != worn.seen[:8]).flatten(1).any(dim=1)
+    assert changed.sum() >= 4  # about one in six stays clean
+    assert torch.equal(clean.seen[8:], worn.seen[8:]) and torch.equal(clean.painted, worn.painted)
+    again = EncoderStage(trained.config(), EncoderOptions(worn=1.0), 1).batch(4, 4)
+    assert torch.equal(again.seen[:4], worn.seen[4:8])  # a page is the same in whatever batch it comes
+
+
 def test_pages_in_other_styles_have_the_features_of_the_first_one_but_for_a_shift(trained, tmp_path):
     (tmp_path / "model.json").write_text(json.dumps(TINY_MODEL))
     base = {"steps": 2, "batch": 4, "learning_rate": 1e-3, "precision": "no", "start": str(trained.pack())}
