@@ -66,9 +66,9 @@ CONTENT = "content"  # the name of a picture that is to be drawn in the style of
 GIVEN, DRAWN, FORGOTTEN = "given", "drawn", "forgotten"
 """How a picture that is spoken of came into the chat: brought by the user, asked for, or asked for and out of sight."""
 
-
-STYLED = 0.2
-"""Share of the pages that are not drawn in the first style, where a task is not about styles."""
+STYLED, STYLED_FROM_WORDS = 0.2, 0.5
+"""Share of the pages that are drawn in any style, where a task is not about styles; and where nothing but words tells
+it, which takes more practice."""
 
 
 def _user(*contents: str | Scene) -> list[Part]:
@@ -150,10 +150,10 @@ def change_question(rng: Random) -> Sample:
 
 def text_to_picture(rng: Random) -> Sample:
     """A full caption in any wording; the same in canonical words, things in the same order, and the picture."""
-    scene = _styled(storybook.sample_scene(rng), rng)
+    scene = _styled(storybook.sample_scene(rng), rng, STYLED_FROM_WORDS)
     text = storybook.full_caption(scene, rng, shuffle=False)
     if rng.random() < 0.3:
-        wish = language.sample_wish(rng, level="everything")
+        wish = language.sample_wish(rng, level="everything", styled=STYLED_FROM_WORDS)
         scene, text = wish.scene, wish.text
     parts = _user(text) + _assistant(storybook.full_caption(scene), scene)
     return Sample("text_to_picture", tuple(parts), {"scene": scene.to_json()})
@@ -163,7 +163,7 @@ def rewrite(rng: Random) -> Sample:
     """A vague wish; a full canonical description that keeps all it names, named things first; and the picture."""
     wish, scene = storybook.sample_wish(rng)
     if _in_own_words(rng):
-        wish = language.sample_wish(rng)
+        wish = language.sample_wish(rng, styled=STYLED)
         scene = wish.scene
     scene = storybook.at_home(scene, wish.named, rng)
     parts = _user(wish.text) + _assistant(storybook.full_caption(scene), scene)

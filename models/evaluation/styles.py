@@ -21,8 +21,9 @@ from .cases import Case
 from .comparison import same_things
 from .nano import as_scene, in_words
 
-WAYS = ("in words", "like a picture", "a picture like a picture", "words like a picture")
-"""How a style is asked for: of the picture of a chat in words, or by a picture; of another picture, or of words."""
+WAYS = ("in words", "like a picture", "a picture like a picture", "words like a picture", "a new picture in words")
+"""How a style is asked for: of the picture of a chat, in words or by a picture; of another picture or of words, by a
+picture; and of a new picture, all in words."""
 OF_A_CHAT = WAYS[:2]
 CONTENT = "content"
 NOTHING = np.zeros((storybook.PICTURE_SIZE, storybook.PICTURE_SIZE, 3), np.uint8)
@@ -91,6 +92,9 @@ def _asked(way: str, scene: Scene, rng: Random) -> Asked:
     if way == "in words":
         order = language.sample_order(Story((scene,)), rng, HELD_OUT, "style")
         return Asked(order.text, {}, order.after.style, Named.of(scene))
+    if way == "a new picture in words":
+        wish = language.sample_wish(rng, HELD_OUT, "some", styled=1.0)
+        return Asked(wish.text, {}, wish.scene.style, wish.named)
     wanted = rng.choice([style for style in STYLES if style != scene.style])
     like = {language.LIKE: replace(storybook.sample_scene(rng), style=wanted)}
     if way == "like a picture":
