@@ -52,14 +52,55 @@ _SAME = {
     "theater": "theatre", "airplane": "aeroplane", "mustache": "moustache", "harbor": "harbour", "armor": "armour",
     "neighbor": "neighbour", "jewelry": "jewellery", "pajamas": "pyjamas", "plow": "plough", "tire": "tyre",
 }  # fmt: skip
+# Words for the same thing, without plural endings: a description may use another one than the wish. Only what pictures
+# are made of everywhere, such as sizes, times and grounds; what is rarer is told by its own name.
+_SYNONYMS = """
+small little tiny mini miniature wee smallish
+big large huge giant enormous gigantic great
+dusk sunset sundown evening twilight
+day daytime daylight
+night nighttime midnight
+fog foggy mist misty haze hazy
+rain raining rainy
+snow snowy winter wintry
+sea ocean
+beach sand sandy seaside shore
+meadow grass grassy field
+road street
+desert dune
+happy smiling smile
+sleeping asleep sleepy sleep
+cat kitten kitty pussycat
+dog puppy doggy
+rabbit bunny
+horse pony
+bird birdie
+house cottage home hut
+boat ship sailboat
+car automobile auto
+bicycle bike
+plane aeroplane
+child kid
+flower blossom bloom
+mushroom toadstool
+umbrella parasol brolly
+red crimson scarlet
+yellow golden
+purple violet lilac
+watercolour watercolor
+middle centre
+striped stripy stripe
+spotted dotted spot dot
+"""
 
 
 @dataclass(frozen=True)
 class NamedInWish:
     """For any language: the content words of a wish come up in its rewrite.
 
-    Words are compared without case, accents, plural endings and spelling variants. A rewrite that shares no word with
-    the wish may be in another language or in other words: it is not compared, and neither is a wish with a negation.
+    Words are compared without case, accents, plural endings and spelling variants, and common words for the same thing
+    are equal ("little" and "small"). A rewrite that shares no word with the wish may be in another language or in other
+    words: it is not compared, and neither is a wish with a negation.
 
     Attributes:
         wish: what the user wrote; mentions in it are not compared.
@@ -71,14 +112,15 @@ class NamedInWish:
 
     def missing(self, rewrite: str) -> tuple[str, ...]:
         """What a rewrite does not name, in words; empty when nothing is missing, or when that cannot be told."""
-        said = _stems(rewrite)
+        stems = _stems(rewrite)
+        said = {meaning(word) for word in stems}
         # A name may hold - and _, which words do not.
-        lost = tuple(f"@{name}" for name in self.names if not set(_stems(name)) <= said)
+        lost = tuple(f"@{name}" for name in self.names if not set(_stems(name)) <= stems)
         wished = MENTION.sub(" ", self.wish)
         if _NEGATIONS & set(_words(wished)):
             return lost
         words = content_words(wished)
-        unnamed = tuple(word for word in words if stem(word) not in said)
+        unnamed = tuple(word for word in words if meaning(stem(word)) not in said)
         return lost if len(unnamed) == len(words) else (*unnamed, *lost)
 
     def settled(self, rewrite: str) -> bool:
@@ -104,6 +146,14 @@ def stem(word: str) -> str:
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
         word = word[:-1]
     return word[:-1] if len(word) > 3 and word.endswith(("se", "xe", "ze", "che", "she")) else word
+
+
+_MEANINGS = {stem(word): line.split()[0] for line in _SYNONYMS.strip().splitlines() for word in line.split()}
+
+
+def meaning(word: str) -> str:
+    """The first of the common words for what a stem says, or the stem itself."""
+    return _MEANINGS.get(word, word)
 
 
 def _words(text: str) -> Sequence[str]:

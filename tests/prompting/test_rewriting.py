@@ -239,6 +239,10 @@ def test_a_model_that_writes_nothing_gives_no_words(wegen, monkeypatch):
         ("a red rose", "a rose", ("red",)),
         ("a red cat", "a red category of things", ("cat",)),
         ("夜の猫", "a cat at night", ()),
+        ("two little boats at sunset", "on the sea at dusk, a small red boat, a small blue ship", ()),
+        ("three huge kittens on a field", "in the grass, a big black cat, a big white cat", ()),
+        ("a little dog at midnight", "a small cat at night", ("dog",)),
+        ("a ship at sunset", "a boat by day", ("sunset",)),
     ],
 )
 def test_content_words_stay(wish, said, missing):
@@ -254,6 +258,7 @@ def test_references_stay_where_words_alone_speak_of_them():
     asked = NamedInWish("the hat of @my-cat in snow", ("my-cat",))
     assert asked.missing("a hat in the snow") == ("@my-cat",)
     assert asked.missing("my cat with a hat in the snow") == ()
+    assert NamedInWish("@kitten in snow", ("kitten",)).missing("a cat in the snow") == ("@kitten",)
 
 
 @pytest.mark.parametrize(
