@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from comfyui_wegen.models import engine
 from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.editing.refinement import Masks
-from comfyui_wegen.models.engine import OVERRULED, TurnRequest, TurnResult, take_turn, take_turns
+from comfyui_wegen.models.engine import TurnRequest, TurnResult, draft_pictures, drafting, take_turn, take_turns
+from comfyui_wegen.models.engine.finishing import OVERRULED
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.media.images import to_pil
 from comfyui_wegen.models.options import OPTIONS
@@ -115,14 +115,14 @@ def scripted(monkeypatch):
 def read(monkeypatch):
     """The texts that pictures were drawn from, as the language model read them."""
     texts = []
-    prompt_of = engine.picture_prompt
+    prompt_of = drafting.picture_prompt
 
     def told(*arguments):
         prompt = prompt_of(*arguments)
         texts.append(prompt.text)
         return prompt
 
-    monkeypatch.setattr(engine, "picture_prompt", told)
+    monkeypatch.setattr(drafting, "picture_prompt", told)
     return texts
 
 
@@ -278,7 +278,7 @@ def test_drafts_for_other_painters_are_of_the_whole_picture(open_language):
     keep[20:] = 1
     chat = Chat().add(Turn("x", (Answer("x", torch.ones(64, 32), picture, 0),), keep_mask=keep))
     parts, request = Recorded(open_language), TurnRequest("make it night", rewrite=False)
-    engine.draft_pictures(request, chat, parts)
+    draft_pictures(request, chat, parts)
     take_turn(request, chat, Brush(), parts)
     drafted, taken = (question.chat for question in parts.questions)
     assert drafted == chat != taken
@@ -327,7 +327,7 @@ def test_turns_are_made_in_one_place():
     paths = [path for folder in ("models", "wegen_nodes") for path in (REPOSITORY / folder).rglob("*.py")]
     found = {str(path.relative_to(REPOSITORY)) for path in paths if makes_turns(path)}
     assert found == {
-        "models/engine.py", "models/encoding.py", "models/editing/open_turn.py", "models/media/chat_file.py",
+        "models/engine/planning.py", "models/encoding.py", "models/editing/open_turn.py", "models/media/chat_file.py",
         "models/evaluation/benchmarks.py",
     }  # fmt: skip
 

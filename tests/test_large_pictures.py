@@ -56,11 +56,11 @@ class Watched:
 
 
 def test_twelve_megapixels_are_worked_on_at_the_budget(pipeline, name, monkeypatch):
-    from comfyui_wegen.models import engine
     from comfyui_wegen.models import pipeline as pipelines
+    from comfyui_wegen.models.engine import planning
 
     # That masks overrule an order is another test's business; here something must be painted.
-    monkeypatch.setattr(engine, "outcome", lambda *_: "followed")
+    monkeypatch.setattr(planning, "outcome", lambda *_: "followed")
     watched = []
     painters = pipelines.DiffusersPainter
     monkeypatch.setattr(

@@ -8,9 +8,9 @@ import sys
 
 import numpy as np
 import pytest
-from comfyui_wegen.models import cli, engine
+from comfyui_wegen.models import cli
 from comfyui_wegen.models.cli import generate
-from comfyui_wegen.models.engine import TurnRequest
+from comfyui_wegen.models.engine import TurnRequest, planning
 from comfyui_wegen.models.media.chat_file import load_chat
 from comfyui_wegen.models.options import OPTIONS
 from comfyui_wegen.models.values import AutoMask
@@ -87,7 +87,7 @@ def test_commands_that_make_no_sense(arguments, capsys):
 @pytest.mark.slow
 def test_two_turns_with_everything(packed_dir, files, capsys, monkeypatch):
     # A model of random numbers follows no order; whatever it paints has to come through here.
-    monkeypatch.setattr(engine, "outcome", lambda *_: "followed")
+    monkeypatch.setattr(planning, "outcome", lambda *_: "followed")
     out = files / "new" / "out"
     command = [
         *("generate", "a red @cat ü €", "--model", packed_dir, "--out", out),
@@ -161,7 +161,7 @@ def test_defaults_are_those_of_the_table(packed_dir):
 
 
 def test_a_picture_of_ones_own_is_changed_and_every_turn_recorded(packed_dir, files, monkeypatch):
-    monkeypatch.setattr(engine, "outcome", lambda *_: "followed")
+    monkeypatch.setattr(planning, "outcome", lambda *_: "followed")
     Image.effect_mandelbrot((45, 30), (-3, -2.5, 2, 2.5), 100).convert("RGB").save(files / "own.png")
     keep = Image.new("L", (45, 30), 0)
     keep.paste(255, (0, 0, 45, 10))

@@ -5,12 +5,13 @@ from random import Random
 
 import pytest
 import torch
-from comfyui_wegen.models import engine
 from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.editing.predicted_mask import grow, heat_map, keep_features, predict_edit_mask, soften
 from comfyui_wegen.models.editing.refinement import Masks, outcome, resolve_masks
 from comfyui_wegen.models.encoding import begin_with
-from comfyui_wegen.models.engine import PictureDraft, TurnRequest, take_turn
+from comfyui_wegen.models.engine import PictureDraft, TurnRequest, planning, predict_masks, take_turn
+from comfyui_wegen.models.engine.drafting import Written
+from comfyui_wegen.models.engine.finishing import OVERRULED
 from comfyui_wegen.models.errors import AnsweredInWords, WeGenError
 from comfyui_wegen.models.media.images import from_pil, to_pil
 from comfyui_wegen.models.pipeline import Pipeline
@@ -182,7 +183,7 @@ class Scripted:
         return self.wegen
 
     def recall(self, question, answer):
-        return engine._Written(self.drafts)
+        return Written(self.drafts)
 
 
 class Painted:
@@ -249,10 +250,10 @@ def test_what_would_change_nothing_changes_nothing_and_is_said(wegen):
     chat = chat_with(PICTURE, own)
     found, jobs = refined(wegen, chat, own, settings=AUTO)
     assert not jobs and torch.equal(found.pictures[0], PICTURE) and found.change.sum() == 0
-    assert found.notes == (engine.NOT_UNDERSTOOD.format(order="make it so"),)
+    assert found.notes == (planning.NOT_UNDERSTOOD.format(order="make it so"),)
     assert found.chat.last.answer.described == "x" and found.chat.last.answer.rewrite == "words"
     found, _ = refined(wegen, chat, own, settings=AUTO, words="X")
-    assert found.notes == (engine.ALREADY_SO,)
+    assert found.notes == (planning.ALREADY_SO,)
 
 
 def test_what_masks_keep_back_is_said_and_not_remembered_as_done(wegen):
@@ -262,7 +263,7 @@ def test_what_masks_keep_back_is_said_and_not_remembered_as_done(wegen):
     corner[:4, :4] = 1
     found, _ = refined(wegen, chat, pointing_elsewhere(own, 62, 63), masks=Masks(edit=corner), painted=PICTURE)
     assert torch.equal(found.pictures[0], PICTURE)
-    assert found.notes == (engine.OVERRULED.format(order="make it so"),)
+    assert found.notes == (OVERRULED.format(order="make it so"),)
     assert found.reply.endswith("\nx") and found.chat.last.answer.described == "x"
 
 
@@ -278,7 +279,7 @@ def test_the_mask_that_is_shown_is_the_one_that_is_used(wegen, side, kept):
     parts = Scripted(wegen, pointing_elsewhere(own, 20, 44))
     request = TurnRequest("make it so", settings=SamplerSettings(auto_mask=how))
     used = take_turn(request, chat, Painted(torch.rand(1, 1, 3)), parts).change
-    [shown] = engine.predict_masks(request, chat, parts)
+    [shown] = predict_masks(request, chat, parts)
     assert shown.mask.shape == shown.heat.shape == (side, side) and shown.mask.any()
     assert torch.equal(shown.mask, used[0]) and not (shown.mask * keep).any()
 
@@ -294,7 +295,7 @@ def test_a_brought_picture_that_stays_as_it_is_is_described(wegen):
 
 def test_a_large_picture_of_another_model_that_stays_as_it_is_is_read_whole(wegen, monkeypatch):
     """Only a part of it was looked at to draw; what is remembered belongs to all of it."""
-    monkeypatch.setattr(engine, "outcome", lambda *_: "overruled")
+    monkeypatch.setattr(planning, "outcome", lambda *_: "overruled")
     picture = torch.rand(90, 90, 3, generator=torch.Generator().manual_seed(4))
     corner = torch.zeros(90, 90)
     corner[:20, :20] = 1
@@ -302,12 +303,12 @@ def test_a_large_picture_of_another_model_that_stays_as_it_is_is_read_whole(wege
     found, [job] = refined(wegen, chat, seen(wegen, PICTURE), masks=Masks(edit=corner))
     assert max(job.before[0].shape[:2]) < 90
     answer = found.chat.last.answer
-    assert torch.equal(answer.picture, picture) and found.notes == (engine.OVERRULED.format(order="make it so"),)
+    assert torch.equal(answer.picture, picture) and found.notes == (OVERRULED.format(order="make it so"),)
     assert torch.equal(answer.features, seen(wegen, picture))
 
 
 def test_a_picture_that_slid_is_moved_back(wegen, monkeypatch):
-    monkeypatch.setattr(engine, "outcome", lambda *_: "followed")  # features of random weights tell nothing here
+    monkeypatch.setattr(planning, "outcome", lambda *_: "followed")  # features of random weights tell nothing here
     wegen = replace(wegen, config=replace(wegen.config, size=96))
     ramp = torch.linspace(0, 12, 96)
     waves = 0.5 + 0.25 * torch.sin(ramp)[:, None] * torch.cos(1.7 * ramp)[None] + 0.2 * torch.sin(ramp * ramp / 6)[None]
@@ -343,7 +344,7 @@ def test_an_answer_keeps_its_change_mask(wegen):
 
 def test_kept_pixels_stay_over_many_turns(tiny, monkeypatch):
     # A model of random numbers follows no order; whatever it paints has to come through here.
-    monkeypatch.setattr(engine, "outcome", lambda *_: "followed")
+    monkeypatch.setattr(planning, "outcome", lambda *_: "followed")
     pipeline = Pipeline(*tiny)
     settings = SamplerSettings(steps=2)
     chat = pipeline.generate("a cat", [1], settings=settings, size=(45, 29))

@@ -47,11 +47,11 @@ def test_registration_tells_a_wrong_estimate(pipeline, monkeypatch):
 @pytest.mark.slow
 def test_kept_pixels_over_turns_and_a_file(pipeline, monkeypatch):
     # A model of random numbers follows nothing; whatever it paints has to come through here.
-    monkeypatch.setattr("comfyui_wegen.models.engine.outcome", lambda *_: "followed")
+    monkeypatch.setattr("comfyui_wegen.models.engine.planning.outcome", lambda *_: "followed")
     numbers = consistency.kept(ConsistencyEvaluator(pipeline, 3))
     assert numbers["kept/max_difference"] == 0 and numbers["kept/turns"] == numbers["kept/changed_turns"] == 3
     assert 0 < numbers["kept/untouched"] < 1
-    monkeypatch.setattr("comfyui_wegen.models.engine.put_back", lambda before, *_: 1 - before)
+    monkeypatch.setattr("comfyui_wegen.models.engine.finishing.put_back", lambda before, *_: 1 - before)
     assert consistency.kept(ConsistencyEvaluator(pipeline, 1))["kept/max_difference"] > 0
 
 

@@ -1,0 +1,173 @@
+"""From drafts to finished pictures: painted, put back into the picture before, and compared with what was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..editing.crop import plan_crop, put_back, take, take_mask
+from ..editing.registration import estimate, undo
+from ..painting.painter import Painter, PaintJob
+from ..prompting.asking import ask
+from ..values import Answer, Reference, References, SamplerSettings
+from .drafting import draw_features, positions, words_of
+from .interface import Parts, Progress
+from .planning import PlannedPicture, reading, seen_features
+
+OVERRULED = (
+    "The masks leave no room for {order!r}: what it changes lies where the picture has to stay as it is, so nothing "
+    "was changed."
+)
+PARTLY = "The masks kept a part of {order!r} from happening."
+FEATHERED_SHARE = 1 / 128
+"""Width of the soft edge inside the user's masks, as a share of the picture's shorter side."""
+
+
+def look_closer(items: Sequence[PlannedPicture], parts: Parts, progress: Progress) -> None:
+    """Draw features again for what changes, where the predicted edit mask is a small part of a large picture."""
+    config = parts.config
+    closer = []
+    for item in items:
+        if not item.is_edit or item.change is None or not item.paints:
+            continue
+        crop = plan_crop(item.change, *item.turn.size, config.size**2, config.vae.downscale)
+        if crop.height * crop.width < 0.5 * item.view.height * item.view.width:
+            closer.append((item, crop))
+    if not closer:
+        return
+    shown = seen_features([(item.turn.original, crop) for item, crop in closer], parts)
+    asked = []
+    for (item, _), seen in zip(closer, shown, strict=True):
+        turn = item.turn
+        chat = reading(turn.chat, seen)
+        words = words_of(turn, config)
+        asked.append(words._replace(chat=chat, seeds=(item.draft.seed,), overrides=(item.draft.rewrite,)))
+    rows = 2 * len(asked) if any(one.feature_guidance != 1 for one in asked) else len(asked)
+    wegen = parts.load_language(rows, max(positions(one, config, parts.tokenizer) for one in asked))
+    texts = [list(one.overrides) for one in asked]
+    features = draw_features(wegen, asked, texts, progress.on_feature)
+    for n, ((item, crop), seen) in enumerate(zip(closer, shown, strict=True)):
+        item.view, item.before_features = crop, seen
+        item.meant = features[n, texts[n][0]]
+        item.draft = replace(item.draft, features=item.meant)
+        item.keep_cells()
+
+
+def paint(items: Sequence[PlannedPicture], painter: Painter) -> None:
+    """Paint what may change, pictures of one size and with the same settings at once."""
+    groups: dict[tuple[tuple[int, int], SamplerSettings, bool, bool], list[PlannedPicture]] = {}
+    for item in items:
+        if item.paints:
+            key = (item.view.padded, item.settings, item.is_edit, item.change is None)
+            groups.setdefault(key, []).append(item)
+    for ((height, width), settings, is_edit, _), some in groups.items():
+        before: Tensor | None = None
+        change: Tensor | None = None
+        if is_edit:
+            # Pictures of one turn begin with the same picture, which is then encoded only once.
+            places = {id(item.turn): item for item in some} if len({item.view for item in some}) == 1 else {}
+            shown = list(places.values()) if len(places) == 1 else some
+            before = torch.stack([take(colours(item.turn.before.picture), item.view) for item in shown])
+            masks = [take_mask(item.change, item.view) for item in some if item.change is not None]
+            change = torch.stack(masks) if masks else None
+        features = torch.stack([item.draft.features for item in some])
+        seeds = [item.draft.seed for item in some]
+        painted = painter.paint(PaintJob(features, seeds, settings, width, height, before, change))
+        for item, picture in zip(some, painted, strict=True):
+            item.painted = picture
+
+
+def finish(items: Sequence[PlannedPicture], parts: Parts, progress: Progress) -> list[Answer]:
+    """Make answers of what was painted: kept pixels are those from before, and features and words fit the result."""
+    pictures = [_composite(item) for item in items]
+    # What was painted is only part of such a picture; the next turn has to see all of it.
+    pasted = {n: pictures[n] for n, item in enumerate(items) if item.paints and item.is_edit and _pasted(item)}
+    whole = _encode(pasted, parts)
+    limited = {n for n in pasted if items[n].turn.allowed is not None}
+    # Of a crop, what the model meant is compared with the crop.
+    cropped = {n: pasted[n][items[n].view.box] for n in limited if items[n].view.box != _whole(items[n])}
+    close = {**whole, **_encode(cropped, parts)}
+    answers = []
+    for n, item in enumerate(items):
+        order, shows = item.turn.request.instruction, None
+        if not item.paints:
+            if not item.nothing_meant:
+                item.notes.append(OVERRULED.format(order=order))
+            answers.append(_unchanged(item, parts, progress))
+            continue
+        if n in limited:
+            came = item.outcome(close[n], parts.config)
+            if came == "overruled":
+                item.notes.append(OVERRULED.format(order=order))
+                answers.append(_unchanged(item, parts, progress))
+                continue
+            if came == "partly":
+                item.notes.append(PARTLY.format(order=order))
+                shows = _description(whole[n], pictures[n], parts, progress) or item.turn.before.described
+        features = whole.get(n, item.draft.features)
+        answers.append(Answer(item.draft.rewrite, features, pictures[n], item.draft.seed, item.change, shows))
+    return answers
+
+
+def _whole(item: PlannedPicture) -> tuple[slice, slice]:
+    height, width = item.turn.size
+    return slice(0, height), slice(0, width)
+
+
+def _pasted(item: PlannedPicture) -> bool:
+    """Whether the finished picture is not what was painted, pixel by pixel."""
+    return item.change is not None or item.view.size != item.turn.size
+
+
+def _composite(item: PlannedPicture) -> Tensor:
+    """The finished picture `[H, W, 3]`; the one before where nothing was painted."""
+    if item.painted is None:
+        return item.turn.before.picture
+    if not item.is_edit:
+        return item.painted
+    before, painted, settings = colours(item.turn.before.picture), item.painted, item.settings
+    if settings.align and item.change is not None:
+        motion = estimate(take(before, item.view), painted, take_mask(item.change, item.view))
+        painted = undo(painted, motion)
+        if motion.moved:
+            item.notes.append(motion.reason)
+    feather = 0.0 if item.turn.allowed is None else round(min(item.turn.size) * FEATHERED_SHARE)
+    return put_back(before, painted, item.view, item.change, feather, settings.match_tone)
+
+
+def colours(picture: Tensor) -> Tensor:
+    """`[H, W, 3]`, the picture itself where that is what it is: what is known of it stays known."""
+    return picture if picture.shape[-1] == 3 else picture[..., :3]
+
+
+def _unchanged(item: PlannedPicture, parts: Parts, progress: Progress) -> Answer:
+    """The picture before, to the bit, with the words that belong to it; one that the user brought is described now."""
+    before = item.turn.before
+    item.change = torch.zeros(*item.turn.size)
+    features = before.features
+    if features is None:  # of another model; those that are worked with may be of a part of it
+        whole = (item.view.height, item.view.width) == item.turn.size
+        features = item.before_features if whole else _encode({0: before.picture}, parts)[0]
+    shows = before.described or _description(features, before.picture, parts, progress)
+    return Answer(item.draft.rewrite, features, before.picture, item.draft.seed, item.change, shows)
+
+
+def _encode(pictures: Mapping[int, Tensor], parts: Parts) -> dict[int, Tensor]:
+    """Features `[tokens_per_picture, D]` of pictures by their numbers."""
+    if not pictures:
+        return {}
+    found = parts.load_vision(len(pictures)).encode_pictures(list(pictures.values()))
+    return dict(zip(pictures, found.float().cpu(), strict=True))
+
+
+def _description(features: Tensor, picture: Tensor, parts: Parts, progress: Progress) -> str:
+    """What the model sees in a finished picture."""
+    config = parts.config
+    limit = config.templates.rewrite_limit
+    room = 2 * config.tokens_per_picture + len(parts.tokenizer.encode(config.templates.describe)) + limit
+    wegen = parts.load_language(1, min(room, config.language.context_length))
+    shown = References((Reference("picture", features, picture),))
+    return ask(wegen, config.templates.describe, shown, limit=limit, on_token=progress.on_token)

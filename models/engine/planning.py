@@ -1,0 +1,223 @@
+"""A turn before anything is computed: mentions, sizes and masks resolved, and the pictures that come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from ..editing.crop import Crop, plan_crop
+from ..editing.predicted_mask import PredictedMask, keep_features, predict_edit_mask
+from ..editing.refinement import Masks, Outcome, everywhere, outcome, resolve_masks
+from ..encoding import lack_features, look_at, unseen, with_features
+from ..network.configuration import WeGenConfig
+from ..painting.painter import require_size
+from ..painting.schedule import PUBLISHED, require_steps
+from ..prompting.checks import MENTION
+from ..prompting.conversation import unknown_mention
+from ..values import Answer, AutoMask, Chat, References, SamplerSettings, Turn
+from .interface import Parts, PictureDraft, TurnRequest, TurnResult
+
+NOT_UNDERSTOOD = "I did not understand {order!r}: nothing in the picture would change, so it is as it was."
+ALREADY_SO = "The picture already shows that, so nothing was changed."
+
+
+@dataclass
+class PlannedTurn:
+    """A request with its chat, and the part of the picture that is worked on."""
+
+    request: TurnRequest
+    original: Chat
+    chat: Chat
+    """As the model reads it: it ends in the picture that is worked on."""
+    size: tuple[int, int]
+    """Height and width in pixels of the finished picture."""
+    allowed: Tensor | None
+    """`[H, W]` in 0..1, where the user lets the picture change; None is everywhere."""
+    view: Crop
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_edit(self) -> bool:
+        return bool(self.original.turns)
+
+    @property
+    def before(self) -> Answer:
+        """The picture that is changed."""
+        return self.original.last.answer
+
+    @property
+    def view_features(self) -> Tensor:
+        """`[tokens_per_picture, D]` of the part of the picture that is worked on; nothing for a first picture."""
+        features = self.chat.last.answer.features if self.is_edit else None
+        return torch.empty(0) if features is None else features
+
+    def item(self, draft: PictureDraft) -> PlannedPicture:
+        return PlannedPicture(self, draft, self.view, self.view_features, draft.features)
+
+    def result(self, items: Sequence[PlannedPicture], answers: Sequence[Answer], spoken: str) -> TurnResult:
+        if spoken:
+            return TurnResult(self.original, tuple(self.notes), spoken)
+        request = self.request
+        masks = request.masks if self.is_edit else Masks()
+        turn = Turn(
+            request.instruction,
+            tuple(answers),
+            request.references,
+            masks.edit,
+            masks.keep,
+            masks.release,
+            request.settings,
+        )
+        notes = [*self.notes, *(note for item in items for note in (*item.draft.notes, *item.notes))]
+        attempts = tuple(item.draft.attempts for item in items)
+        return TurnResult(self.original.add(turn), tuple(dict.fromkeys(notes)), attempts=attempts)
+
+
+@dataclass
+class PlannedPicture:
+    """One picture of one turn on its way."""
+
+    turn: PlannedTurn
+    draft: PictureDraft
+    view: Crop
+    before_features: Tensor
+    """Of the part of the picture that is worked on, as it was; nothing for a first picture."""
+    meant: Tensor
+    """The features of the draft, before kept cells got back those of the picture before."""
+    change: Tensor | None = None
+    """`[H, W]` in 0..1 at full size; None when all of it may change."""
+    painted: Tensor | None = None
+    """`[h, w, 3]` of the view."""
+    paints: bool = True
+    """Whether anything of it may change at all."""
+    nothing_meant: bool = False
+    """Whether the model would change nothing."""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_edit(self) -> bool:
+        return self.turn.is_edit
+
+    @property
+    def settings(self) -> SamplerSettings:
+        return self.turn.request.settings
+
+    def plan_change(self, config: WeGenConfig) -> None:
+        """Decide where the picture may change. Cells that may not change get the features that they had."""
+        if not self.is_edit:
+            return
+        self.change = self.turn.allowed
+        how = self.settings.auto_mask
+        if how is not None and self.turn.request.masks.edit is None:
+            own = self.own_mask(how, config)
+            self.change = own.mask if self.turn.allowed is None else own.mask * self.turn.allowed
+            self.paints = bool(self.change.any())
+            if own.note:
+                self.notes.append(own.note)
+            self.nothing_meant = own.empty
+            if own.empty:
+                before = self.turn.before.described
+                known = bool(before) and _same_words(self.draft.rewrite, before)
+                self.notes.append(ALREADY_SO if known else NOT_UNDERSTOOD.format(order=self.turn.request.instruction))
+        self.keep_cells()
+
+    def own_mask(self, how: AutoMask, config: WeGenConfig) -> PredictedMask:
+        """The predicted edit mask at full size; the user's masks are not in it."""
+        box = self.view
+        own = predict_edit_mask(self.before_features, self.draft.features, box.height, box.width, how, config.features)
+        if (box.height, box.width) == self.turn.size:
+            return own
+        mask, heat = torch.zeros(*self.turn.size), torch.zeros(*self.turn.size)
+        mask[box.box], heat[box.box] = own.mask, own.heat
+        return own._replace(mask=mask, heat=heat)
+
+    def keep_cells(self) -> None:
+        """Give cells that may not change the features that they had."""
+        if self.change is not None:
+            part = self.change[self.view.box]
+            self.draft = replace(self.draft, features=keep_features(self.before_features, self.draft.features, part))
+
+    def outcome(self, after: Tensor, config: WeGenConfig) -> Outcome:
+        """Whether what was meant came through the user's masks; `after` are the features of the finished view."""
+        how = replace(self.settings.auto_mask or AutoMask(), grow=0, soften=0)
+        cells = config.feature_grid
+        meant = predict_edit_mask(self.before_features, self.meant, cells, cells, how, config.features).mask
+        allowed = everywhere(*self.turn.size) if self.turn.allowed is None else self.turn.allowed
+        return outcome(
+            self.before_features,
+            self.meant,
+            after,
+            meant.flatten() > 0,
+            allowed[self.view.box],
+            config.features.measured,
+        )
+
+
+def plan_turn(request: TurnRequest, chat: Chat, parts: Parts) -> PlannedTurn:
+    """Resolve mentions, sizes and masks; says what is wrong with them before anything is computed."""
+    config = parts.config
+    references, notes = _mentioned(request)
+    if lack_features(references):
+        references = with_features(parts.load_vision(1), references)
+    settings = request.settings
+    if settings.guidance_scale == 0:
+        settings = replace(settings, guidance_scale=config.guidance_scale)
+    if not chat.turns:
+        settings = replace(settings, strength=1.0)  # there is nothing to paint over
+    require_steps(config.schedule, settings.steps, settings.strength if settings.scheduler == PUBLISHED else 1.0)
+    request = replace(request, references=references, settings=settings)
+    if not chat.turns:
+        width, height = request.size or (config.size, config.size)
+        require_size(width, height)
+        whole = Crop(0, 0, height, width, (height, width), (height, width))
+        return PlannedTurn(request, chat, chat, (height, width), None, whole, notes)
+    height, width = chat.last.answer.picture.shape[:2]
+    require_size(width, height)
+    request = replace(request, masks=request.masks.fitted(height, width))
+    allowed = resolve_masks(chat, request.masks)
+    view = plan_crop(allowed, height, width, config.size**2, config.vae.downscale)
+    read = look_at(parts.load_vision(1), chat) if unseen(chat) else chat
+    if (view.height, view.width) != (height, width):
+        [seen] = seen_features([(chat, view)], parts)
+        read = reading(read, seen)
+    return PlannedTurn(request, chat, read, (height, width), allowed, view, notes)
+
+
+def _mentioned(request: TurnRequest) -> tuple[References, list[str]]:
+    """The references that the request mentions, and a sentence about those that it does not.
+
+    Raises:
+        WeGenError: one is mentioned that is not there.
+    """
+    words = " ".join((request.instruction, *request.overrides))
+    names = dict.fromkeys(MENTION.findall(words))
+    there = {reference.name: reference for reference in request.references}
+    for name in names:
+        if name not in there:
+            raise unknown_mention(name, request.references)
+    unused = [name for name in there if name not in names]
+    notes = []
+    if unused:
+        listed = ", ".join(f"@{name}" for name in unused)
+        notes.append(f"Not mentioned, so not used: {listed}.")
+    return References(tuple(there[name] for name in there if name in names)), notes
+
+
+def seen_features(views: Sequence[tuple[Chat, Crop]], parts: Parts) -> list[Tensor]:
+    """The features `[tokens_per_picture, D]` of a part of the picture that each chat goes on with."""
+    pictures = [chat.last.answer.picture[view.box] for chat, view in views]
+    found = parts.load_vision(len(pictures)).encode_pictures(pictures)
+    return list(found.float().cpu())
+
+
+def reading(chat: Chat, features: Tensor) -> Chat:
+    """The chat with these features of the picture that it goes on with."""
+    shown = replace(chat.last.answer, features=features)
+    return Chat((*chat.turns[:-1], replace(chat.last, answers=(shown,), picked=0)))
+
+
+def _same_words(one: str, other: str) -> bool:
+    return one.casefold().split() == other.casefold().split()

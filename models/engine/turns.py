@@ -1,0 +1,102 @@
+"""One turn of a chat, from words and masks to finished pictures: the only place where a turn is put together.
+
+ComfyUI's nodes, plain Python, the command line and evaluation differ in the painter and in where progress goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..editing.predicted_mask import PredictedMask
+from ..editing.refinement import Masks
+from ..errors import AnsweredInWords, WeGenError
+from ..painting.painter import Painter
+from ..values import Chat
+from .drafting import write_drafts
+from .finishing import finish, look_closer, paint
+from .interface import Parts, PictureDraft, Progress, TurnRequest, TurnResult
+from .planning import plan_turn
+
+
+def take_turn(
+    request: TurnRequest,
+    chat: Chat,
+    painter: Painter,
+    parts: Parts,
+    progress: Progress = Progress(),  # noqa: B008 - immutable
+) -> TurnResult:
+    """The next turn of a chat.
+
+    Args:
+        request: what is asked.
+        chat: the turns before; without any this is the first picture.
+        painter: paints the features.
+        parts: the checkpoint.
+        progress: of the language model; painters tell their own.
+
+    Raises:
+        WeGenError: an empty instruction, an unknown `@name`, masks that leave nothing to change, a size that cannot be
+            painted, or more tokens than the context holds.
+        AnsweredInWords: the model answers a first wish in words and draws nothing. A chat stays as it is then, and the
+            result says what it answered.
+    """
+    [result] = take_turns([request], [chat], painter, parts, progress)
+    if result.spoken and not chat.turns:
+        raise AnsweredInWords(result.spoken)
+    return result
+
+
+def take_turns(
+    requests: Sequence[TurnRequest],
+    chats: Sequence[Chat],
+    painter: Painter,
+    parts: Parts,
+    progress: Progress = Progress(),  # noqa: B008 - immutable
+) -> list[TurnResult]:
+    """The next turns of many chats in one batch: what `take_turn` gives one by one."""
+    turns = [plan_turn(request, chat, parts) for request, chat in zip(requests, chats, strict=True)]
+    written = write_drafts(turns, parts, progress)
+    items = [turn.item(draft) for turn, some in zip(turns, written, strict=True) for draft in some.drafts]
+    for item in items:
+        item.plan_change(parts.config)
+    look_closer(items, parts, progress)
+    paint(items, painter)
+    finished = list(zip(items, finish(items, parts, progress), strict=True))
+    results = []
+    for turn, some in zip(turns, written, strict=True):
+        own = [(item, answer) for item, answer in finished if item.turn is turn]
+        results.append(turn.result([item for item, _ in own], [answer for _, answer in own], some.spoken))
+    return results
+
+
+def draft_pictures(
+    request: TurnRequest,
+    chat: Chat,
+    parts: Parts,
+    progress: Progress = Progress(),  # noqa: B008 - immutable
+) -> list[PictureDraft]:
+    """The language side of `take_turn` alone: words and features, for graphs that paint with the host's own nodes."""
+    # Who paints elsewhere paints all of the picture: it is read as a whole, whatever masks keep of it.
+    [written] = write_drafts([plan_turn(replace(request, masks=Masks(release=True)), chat, parts)], parts, progress)
+    if written.spoken:
+        raise AnsweredInWords(written.spoken)
+    return written.drafts
+
+
+def predict_masks(
+    request: TurnRequest,
+    chat: Chat,
+    parts: Parts,
+    progress: Progress = Progress(),  # noqa: B008 - immutable
+) -> list[PredictedMask]:
+    """Where a refinement would change the picture by the predicted edit mask: the one that `take_turn` would use."""
+    turn = plan_turn(request, chat, parts)
+    [written] = write_drafts([turn], parts, progress)
+    if written.spoken:
+        raise AnsweredInWords(written.spoken)
+    turn.before  # noqa: B018 - says what is wrong with an empty chat
+    if request.settings.auto_mask is None:
+        raise WeGenError("The predicted edit mask is off in the settings; give an AutoMask.")
+    found = [turn.item(draft).own_mask(request.settings.auto_mask, parts.config) for draft in written.drafts]
+    return [own if turn.allowed is None else own._replace(mask=own.mask * turn.allowed) for own in found]
