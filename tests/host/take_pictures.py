@@ -21,8 +21,8 @@ from .server import ComfyServer
 
 PICTURES = REPOSITORY / "pictures"
 LARGEST = 400_000  # bytes of a picture
-WISH, ORDER, SEED = "a house by the sea", "make it night", 74
-STROKE = ((0.08, 0.56), (0.2, 0.56), (0.08, 0.64), (0.2, 0.64), (0.08, 0.71), (0.2, 0.71))
+WISH, ORDER, SEED, PICKED = "a house at the beach", "make it night", 30, 5
+STROKE = ((0.42, 0.55), (0.58, 0.55), (0.42, 0.63), (0.58, 0.63), (0.42, 0.7), (0.58, 0.7))
 """Over the house in the picture that the chat goes on with, in shares of its sides."""
 SIDEBAR = 58  # pixels of the host's own icons
 FILM = {"width": 660, "height": 680}
@@ -106,7 +106,7 @@ def film_chat(panel: ChatPanel, path: Path) -> None:
     panel.wait(turn)
     page.wait_for_timeout(1500)
     film.take(2200)
-    panel.use(turn, 1)
+    panel.use(turn, PICKED)
     page.wait_for_timeout(800)
     film.take(1000)
     page.click(".wg-paint-open")
