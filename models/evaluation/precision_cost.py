@@ -16,7 +16,14 @@ from ..painting.diffusers_painter import Decoder
 from ..painting.loading import load
 from ..prompting.decoding import Decoding
 
-TEXTS = ("a red cat on the left", "two small boats at sea, the moon above", "a yellow house in the snow")
+WISHES = ("a red cat on the left", "two small boats at sea, the moon above", "a yellow house in the snow")
+# Drawn from a wish, a rounded weight may decide what the wish leaves open, and both pictures are right.
+DESCRIPTIONS = (
+    "on a meadow by day, a big red cat facing left at the bottom left.",
+    "on the sea at night, a small blue boat facing left at the lower left, a small white boat facing right at the "
+    "lower right, a big yellow crescent moon at the top middle.",
+    "in the snow by day, a big yellow house with the lights on at the lower middle.",
+)
 STEPS = 4
 
 
@@ -88,14 +95,14 @@ def _prompt(wegen: WeGen, text: str, picture: bool) -> Tensor:
 
 
 def _features(wegen: WeGen) -> Tensor:
-    prompts = [_prompt(wegen, text, True) for text in TEXTS]
+    prompts = [_prompt(wegen, text, True) for text in DESCRIPTIONS]
     return Decoding(wegen, prompts, wegen.config.tokens_per_picture + 1).write_picture().features
 
 
 def _agreement(wegen: WeGen, exact: WeGen) -> tuple[int, int]:
     """How often the likeliest next token is the same, all along what the exact model writes; and how often asked."""
     agreed = asked = 0
-    for text in TEXTS:
+    for text in WISHES:
         [written] = Decoding(exact, [_prompt(exact, text, False)], 32).write_text(32)
         rows = [torch.cat([_prompt(one, text, False), one.embed(written)])[None] for one in (wegen, exact)]
         likeliest = [
