@@ -16,7 +16,7 @@ from ..values import Chat
 from .drafting import write_drafts
 from .finishing import finish, look_closer, paint
 from .interface import Parts, PictureDraft, Progress, TurnRequest, TurnResult
-from .planning import plan_turn
+from .planning import PlannedTurn, plan_turn
 
 
 def take_turn(
@@ -78,10 +78,7 @@ def draft_pictures(
 ) -> list[PictureDraft]:
     """The language side of `take_turn` alone: words and features, for graphs that paint with the host's own nodes."""
     # Who paints elsewhere paints all of the picture: it is read as a whole, whatever masks keep of it.
-    [written] = write_drafts([plan_turn(replace(request, masks=Masks(release=True)), chat, parts)], parts, progress)
-    if written.spoken:
-        raise AnsweredInWords(written.spoken)
-    return written.drafts
+    return _drafts_of(plan_turn(replace(request, masks=Masks(release=True)), chat, parts), parts, progress)
 
 
 def predict_masks(
@@ -92,11 +89,17 @@ def predict_masks(
 ) -> list[PredictedMask]:
     """Where a refinement would change the picture by the predicted edit mask: the one that `take_turn` would use."""
     turn = plan_turn(request, chat, parts)
-    [written] = write_drafts([turn], parts, progress)
-    if written.spoken:
-        raise AnsweredInWords(written.spoken)
+    drafts = _drafts_of(turn, parts, progress)
     turn.before  # noqa: B018 - says what is wrong with an empty chat
     if request.settings.auto_mask is None:
         raise WeGenError("The predicted edit mask is off in the settings; give an AutoMask.")
-    found = [turn.item(draft).own_mask(request.settings.auto_mask, parts.config) for draft in written.drafts]
+    found = [turn.item(draft).own_mask(request.settings.auto_mask, parts.config) for draft in drafts]
     return [own if turn.allowed is None else own._replace(mask=own.mask * turn.allowed) for own in found]
+
+
+def _drafts_of(turn: PlannedTurn, parts: Parts, progress: Progress) -> list[PictureDraft]:
+    """The drafts of one turn. Raises AnsweredInWords where the model answers in words instead."""
+    [written] = write_drafts([turn], parts, progress)
+    if written.spoken:
+        raise AnsweredInWords(written.spoken)
+    return written.drafts

@@ -48,7 +48,7 @@ _NEGATIONS = frozenset(_NEGATED.split())
 _SAME = {
     "mice": "mouse", "geese": "goose", "men": "man", "women": "woman", "children": "child", "people": "person",
     "feet": "foot", "teeth": "tooth", "leaves": "leaf", "wolves": "wolf", "knives": "knife", "oxen": "ox",
-    "gray": "grey", "color": "colour", "colored": "coloured", "colorful": "colourful", "center": "centre",
+    "gray": "grey", "color": "colour", "colored": "coloured", "colorful": "colourful", "center": "centre", "watercolor": "watercolour",
     "theater": "theatre", "airplane": "aeroplane", "mustache": "moustache", "harbor": "harbour", "armor": "armour",
     "neighbor": "neighbour", "jewelry": "jewellery", "pajamas": "pyjamas", "plow": "plough", "tire": "tyre",
 }  # fmt: skip
@@ -56,7 +56,7 @@ _SAME = {
 # are made of everywhere, such as sizes, times and grounds; what is rarer is told by its own name.
 _SYNONYMS = """
 small little tiny mini miniature wee smallish
-big large huge giant enormous gigantic great
+big large huge giant enormous gigantic
 dusk sunset sundown evening twilight
 day daytime daylight
 night nighttime midnight
@@ -87,7 +87,6 @@ umbrella parasol brolly
 red crimson scarlet
 yellow golden
 purple violet lilac
-watercolour watercolor
 middle centre
 striped stripy stripe
 spotted dotted spot dot
