@@ -48,9 +48,10 @@ _NEGATIONS = frozenset(_NEGATED.split())
 _SAME = {
     "mice": "mouse", "geese": "goose", "men": "man", "women": "woman", "children": "child", "people": "person",
     "feet": "foot", "teeth": "tooth", "leaves": "leaf", "wolves": "wolf", "knives": "knife", "oxen": "ox",
-    "gray": "grey", "color": "colour", "colored": "coloured", "colorful": "colourful", "center": "centre", "watercolor": "watercolour",
+    "gray": "grey", "color": "colour", "colored": "coloured", "colorful": "colourful", "center": "centre",
     "theater": "theatre", "airplane": "aeroplane", "mustache": "moustache", "harbor": "harbour", "armor": "armour",
     "neighbor": "neighbour", "jewelry": "jewellery", "pajamas": "pyjamas", "plow": "plough", "tire": "tyre",
+    "watercolor": "watercolour",
 }  # fmt: skip
 # Words for the same thing, without plural endings: a description may use another one than the wish. Only what pictures
 # are made of everywhere, such as sizes, times and grounds; what is rarer is told by its own name.
