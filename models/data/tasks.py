@@ -33,19 +33,20 @@ TOPIC_WEIGHTS = {"where": 3, "how_many": 3, "is_there": 3, "colour": 3, "relatio
 
 MOST_DAMAGE = 0.7  # strength of what a picture that is to be restored has suffered
 MOST_HIDDEN = 0.6  # share of a thing that a missing square hides
-DAMAGE_WEIGHTS = {"grey": 3}
-"""How often each damage is practised: colours are harder to tell from grey than all else. The rest weigh 1."""
+DAMAGE_WEIGHTS = {"grey": 3, "missing square": 2}
+"""How often each damage is practised: what is gone, colours most, is harder to tell than all else. The rest weigh 1."""
 
 OWN_WORDS = 0.75
 """Share of what people say that is in their own words; the rest is in those of the storybook's grammar."""
 IN_EDIT_BOX = 0.3
 """Share of the pages whose questions are put where an order is expected."""
 PRACTISED = (
-    "relative", "relative", "smaller", "bigger", "pose", "colour", "other colour", "replace", "swap", "vertical",
-    "remove", "remove all", "only", "several", "several", "several", "bring back", "undo",
+    "relative", "relative", "relative", "relative", "smaller", "bigger", "pose", "pose", "pose", "colour",
+    "other colour", "replace", "replace", "replace", "swap", "vertical", "remove", "remove", "remove", "remove all",
+    "only", "only", "only", "several", "several", "several", "bring back", "undo",
 )  # fmt: skip
 """Intents that are learned slowest."""
-PRACTICE = 0.4
+PRACTICE = 0.5
 """Share of the orders that have one of them, where the picture allows it."""
 LEFT_IN_VIEW = (0, 0, 1, 2, 2, 2, 2)
 """How many pictures have not left a chat: with two, the last answer is given as in use, in view of the one before."""
@@ -162,10 +163,11 @@ def text_to_picture(rng: Random) -> Sample:
 def rewrite(rng: Random) -> Sample:
     """A vague wish; a full canonical description that keeps all it names, named things first; and the picture."""
     wish, scene = storybook.sample_wish(rng)
+    absent: tuple[str, ...] = ()
     if _in_own_words(rng):
         wish = language.sample_wish(rng, styled=STYLED)
-        scene = wish.scene
-    scene = storybook.at_home(scene, wish.named, rng)
+        scene, absent = wish.scene, wish.absent
+    scene = storybook.at_home(scene, wish.named, rng, absent)
     parts = _user(wish.text) + _assistant(storybook.full_caption(scene), scene)
     return Sample("rewrite", tuple(parts), {"scene": scene.to_json(), "named": wish.named.to_json()})
 
@@ -293,7 +295,7 @@ def _asked_for(scene: Scene, rng: Random) -> tuple[Story, str]:
     if rng.random() < WISHED_FIRST:
         wish = language.sample_wish(rng)
         if wish.scene.things:
-            scene = storybook.at_home(wish.scene, wish.named, rng)
+            scene = storybook.at_home(wish.scene, wish.named, rng, wish.absent)
             return Story((scene,), scene.things[0] if len(wish.named.things) == 1 else None), wish.text
     return Story((scene,)), storybook.full_caption(scene, rng, shuffle=False)
 
@@ -334,7 +336,7 @@ def _followed(scene: Scene, wished: bool, rng: Random) -> list[Part]:
     """A wish or an order that is answered in words that a picture would follow; the scene stays as it is."""
     if wished:
         wish = language.sample_wish(rng)
-        scene = storybook.at_home(wish.scene, wish.named, rng)
+        scene = storybook.at_home(wish.scene, wish.named, rng, wish.absent)
         return [*_user(wish.text), *_assistant(storybook.full_caption(scene)), Forgotten("assistant", True)]
     said = _practised_order(Story((scene,)), rng)
     return [*_user(said.text), *_assistant(storybook.full_caption(said.after)), Forgotten("assistant", True)]
@@ -357,7 +359,7 @@ def style(rng: Random) -> Sample:
         shown = {language.LIKE: like, CONTENT: scene}
     else:
         wish = language.sample_things(rng)
-        scene = storybook.at_home(wish.scene, wish.named, rng)
+        scene = storybook.at_home(wish.scene, wish.named, rng, wish.absent)
         target, parts = replace(scene, style=target.style), []
         text, shown = language.in_style_of(language.WISHES_LIKE, rng, things=wish.text), {language.LIKE: like}
     for number, piece in enumerate(re.split(r"@(\w+)", text)):

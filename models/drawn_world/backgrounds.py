@@ -1,6 +1,7 @@
 """The page behind the things: one fixed picture for each ground, sky and style."""
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -111,12 +112,11 @@ def _fog_veil(pixels: np.ndarray) -> np.ndarray:
     return (pixels * (1 - veil[..., None]) + 228 * veil[..., None]).round().astype(np.uint8)
 
 
-@cache  # 240 pictures
-def background(ground: str, sky: str, style: str) -> np.ndarray:
-    """The empty page: uint8 [128, 128, 3], read-only, the same for the same ground, sky and style."""
+def painted(paint_ground: Callable[[Page], None], sky: str, style: str) -> np.ndarray:
+    """An empty page with this ground: uint8 [128, 128, 3], read-only."""
     page = Page(sky, flat=style == "outline")
     _draw_sky(page, sky)
-    grounds.PAINTERS[ground](page)
+    paint_ground(page)
     _draw_weather(page, sky)
     pixels = styles.PAGES[style](page.image, _SCALE)
     if sky == "fog":
@@ -126,3 +126,9 @@ def background(ground: str, sky: str, style: str) -> np.ndarray:
     pixels = pixels.copy()
     pixels.flags.writeable = False
     return pixels
+
+
+@cache  # 240 pictures
+def background(ground: str, sky: str, style: str) -> np.ndarray:
+    """The empty page: uint8 [128, 128, 3], read-only, the same for the same ground, sky and style."""
+    return painted(grounds.PAINTERS[ground], sky, style)

@@ -25,10 +25,14 @@ POSES_BEFORE = MappingProxyType({  # adjectives
     "sleeping": ("sleeping", "sleepy"), "full": ("full",), "crescent": ("crescent", "thin"), "dry": ("dry",),
     "raining": ("raining", "rainy"), "open": ("open",), "closed": ("closed", "shut"),
     "spotted": ("spotted", "dotted"), "plain": ("plain", "simple"), "striped": ("striped",),
+    "standing": ("standing",), "waving": ("waving",), "hanging": ("hanging", "drooping"),
+    "blooming": ("blooming", "flowering"), "bare": ("bare",), "whole": ("whole",), "carved": ("carved",),
+    "bitten": ("bitten",),
 })  # fmt: skip
 POSES_AFTER = MappingProxyType({
     "facing left": ("facing left", "looking left"), "facing right": ("facing right", "looking right"),
     "lit": ("with the lights on", "with light inside"), "dark": ("with the lights off", "without light"),
+    "with candles": ("with candles", "with its candles"), "without candles": ("without candles", "without its candles"),
 })  # fmt: skip
 PLACES = ("at the {row} {column}", "in the {row} {column}")
 COLUMN_PLACES = MappingProxyType({
@@ -44,13 +48,17 @@ GROUND_PLACES = MappingProxyType({
     "meadow": ("on a meadow", "in the grass", "in a field"), "beach": ("on a beach", "on the sand"),
     "snow": ("in the snow", "in winter"), "sea": ("on the sea", "on the ocean", "on the water"),
     "desert": ("in the desert", "in the dunes"), "road": ("on a road", "on a street"),
+    "forest": ("in a forest", "in the woods"), "mountains": ("in the mountains", "on a mountain"),
+    "city": ("in a city", "in a town"), "lake": ("on a lake", "at a lake"),
 })  # fmt: skip
 SKY_TIMES = MappingProxyType({
     "day": ("by day", "in the daytime"), "night": ("at night", "in the night"),
     "dusk": ("at dusk", "in the evening", "at sunset"), "fog": ("in fog", "in the mist"),
+    "rain": ("in the rain", "in a downpour"), "rainbow": ("under a rainbow", "with a rainbow"),
 })  # fmt: skip
 SKY_IS = MappingProxyType({
     "day": ("it is day",), "night": ("it is night",), "dusk": ("it is dusk", "it is evening"), "fog": ("it is foggy",),
+    "rain": ("it is pouring",), "rainbow": ("it is rainbow weather",),
 })  # fmt: skip
 STYLE_WORDS = MappingProxyType({
     "sticker": ("as stickers",), "outline": ("in outlines", "drawn in outlines"),
@@ -62,8 +70,17 @@ OPENINGS = ("", "", "", "a picture of ", "draw ", "show ", "there is ", "i see "
 JOINTS = (", ", " and ", ", and ", "; ")
 
 
-def plural(word: str) -> str:
-    return word if word == "fish" else word + "s"
+_PLURALS = {
+    "fish": "fish", "person": "people", "child": "children", "man": "men", "woman": "women", "puppy": "puppies",
+    "pony": "ponies", "bunny": "bunnies", "lady": "ladies", "birdie": "birdies", "cactus": "cacti", "bus": "buses",
+    "butterfly": "butterflies", "snowman": "snowmen",
+}  # fmt: skip
+
+
+def plural(words: str) -> str:
+    """Such as "children" of "child", "double decker buses" of "double decker bus"."""
+    *before, last = words.split(" ")
+    return " ".join([*before, _PLURALS.get(last, f"{last}s")])
 
 
 def choose(wordings: tuple[str, ...], rng: Random | None) -> str:
@@ -157,9 +174,11 @@ def describe(scene: Scene) -> str:
 
 def _lexicon() -> dict[tuple[str, ...], tuple[str, Any]]:
     entries: dict[str, tuple[str, Any]] = {}
+    poses = {pose for kind in KINDS.values() for pose in kind.poses}
     for slot, table in (("kind", KIND_WORDS), ("size", SIZE_WORDS), ("pose", POSES_BEFORE), ("pose", POSES_AFTER)):
         for value, wordings in table.items():
-            entries.update({wording: (slot, value) for wording in wordings})
+            if slot != "pose" or value in poses:
+                entries.update({wording: (slot, value) for wording in wordings})
     for kind, wordings in KIND_WORDS.items():
         entries.update({plural(wording): ("kind", kind) for wording in wordings})
     for word in ANYTHING:
@@ -168,13 +187,14 @@ def _lexicon() -> dict[tuple[str, ...], tuple[str, Any]]:
     entries.update({row: ("row", number) for number, row in enumerate(ROWS)})
     entries.update({column: ("column", number) for number, column in enumerate(COLUMNS)})
     entries["centre"] = entries["middle"]
-    for slot, table in (("ground", GROUND_PLACES), ("sky", SKY_TIMES)):
-        for value, wordings in table.items():
-            entries.update({wording.split()[-1]: (slot, value) for wording in wordings})
+    for slot, table, known in (("ground", GROUND_PLACES, GROUNDS), ("sky", SKY_TIMES, SKIES)):
+        for value in known:
+            entries.update({wording.split()[-1]: (slot, value) for wording in table[value]})
     styles = {style: None if style == STYLES[0] else style for style in STYLES}
     for style, wordings in STYLE_WORDS.items():
         entries.update({wording.split()[-1]: ("style", styles[style]) for wording in wordings})
     entries["foggy"] = entries["foggy day"] = ("sky", "fog")
+    entries.update({"pouring": ("sky", "rain"), "rainy day": ("sky", "rain")} if "rain" in SKIES else {})
     entries.update({number: ("count", value) for value, number in enumerate(NUMBERS)})
     entries.update({"quiet": ("most", 2), "calm": ("most", 2), "busy": ("fewest", 3), "lively": ("fewest", 3)})
     return {tuple(phrase.split()): meaning for phrase, meaning in entries.items()}

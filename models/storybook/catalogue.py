@@ -3,10 +3,15 @@
 Everything here can be said in a caption (see captions.py); nothing else is ever drawn, except a jitter of one pixel.
 """
 
+import os
 from dataclasses import dataclass
 from types import MappingProxyType
 
 PICTURE_SIZE = 128  # pixels, both ways
+
+WIDE = os.environ.get("WEGEN_STORYBOOK", "") == "wide"
+"""Whether the kinds, grounds and skies are drawn too that the bundled model does not know yet: with the environment
+variable WEGEN_STORYBOOK set to "wide" the next one is trained."""
 
 COLOURS = MappingProxyType(
     {
@@ -31,8 +36,8 @@ COLUMN_CENTRES = (18, 41, 64, 87, 110)  # pixels
 ROW_CENTRES = (19, 49, 79, 109)
 JITTER = 1  # pixels; a big thing at the edge still fits the picture
 
-GROUNDS = ("meadow", "beach", "snow", "sea", "desert", "road")
-SKIES = ("day", "night", "dusk", "fog")
+GROUNDS = ("meadow", "beach", "snow", "sea", "desert", "road", *(("forest", "mountains", "city", "lake") * WIDE))
+SKIES = ("day", "night", "dusk", "fog", *(("rain", "rainbow") * WIDE))
 STYLES = ("sticker", "outline", "wash", "mosaic")
 
 
@@ -51,29 +56,51 @@ class Kind:
 _UP, _LOW, _BOTTOM = (0, 1), (2, 3), (3,)
 _FACING = ("facing left", "facing right")
 
-KINDS = MappingProxyType(
-    {
-        kind.name: kind
-        for kind in (
-            Kind("house", ("red", "blue", "yellow", "green", "white"), ("lit", "dark"), _LOW, width=0.95),
-            Kind("tree", ("green", "red", "orange", "pink"), ("round", "pointed"), _LOW, width=0.8),
-            Kind("cat", ("orange", "black", "white", "brown"), _FACING, _LOW, width=0.95),
-            Kind("fish", ("orange", "blue", "red", "purple"), _FACING, _BOTTOM, height=0.7),
-            Kind("boat", ("red", "blue", "white", "green"), _FACING, _LOW),
-            Kind("car", ("red", "yellow", "blue", "green"), _FACING, _LOW, height=0.7),
-            Kind("sun", ("yellow", "orange", "red", "pink"), ("smiling", "sleeping"), _UP),
-            Kind("moon", ("yellow", "white", "orange", "blue"), ("full", "crescent"), _UP, width=0.9, height=0.9),
-            Kind("star", ("yellow", "white", "pink", "blue"), ("smiling", "sleeping"), _UP),
-            Kind("cloud", ("white", "pink", "blue", "purple"), ("dry", "raining"), _UP, height=0.85),
-            Kind("flower", ("red", "yellow", "purple", "pink", "white"), ("open", "closed"), _LOW, width=0.75),
-            Kind("mushroom", ("red", "brown", "blue", "purple"), ("spotted", "plain"), _LOW),
-            Kind("balloon", ("red", "yellow", "blue", "purple"), ("striped", "plain"), _UP, width=0.8),
-            Kind("bird", ("red", "blue", "yellow", "black"), _FACING, _UP, height=0.85),
-            Kind("lighthouse", ("red", "blue", "green", "black"), ("lit", "dark"), _LOW, width=0.8),
-            Kind("umbrella", ("red", "yellow", "blue", "pink"), ("open", "closed"), _LOW),
-        )
-    }
+_FIRST = (
+    Kind("house", ("red", "blue", "yellow", "green", "white"), ("lit", "dark"), _LOW, width=0.95),
+    Kind("tree", ("green", "red", "orange", "pink"), ("round", "pointed"), _LOW, width=0.8),
+    Kind("cat", ("orange", "black", "white", "brown"), _FACING, _LOW, width=0.95),
+    Kind("fish", ("orange", "blue", "red", "purple"), _FACING, _BOTTOM, height=0.7),
+    Kind("boat", ("red", "blue", "white", "green"), _FACING, _LOW),
+    Kind("car", ("red", "yellow", "blue", "green"), _FACING, _LOW, height=0.7),
+    Kind("sun", ("yellow", "orange", "red", "pink"), ("smiling", "sleeping"), _UP),
+    Kind("moon", ("yellow", "white", "orange", "blue"), ("full", "crescent"), _UP, width=0.9, height=0.9),
+    Kind("star", ("yellow", "white", "pink", "blue"), ("smiling", "sleeping"), _UP),
+    Kind("cloud", ("white", "pink", "blue", "purple"), ("dry", "raining"), _UP, height=0.85),
+    Kind("flower", ("red", "yellow", "purple", "pink", "white"), ("open", "closed"), _LOW, width=0.75),
+    Kind("mushroom", ("red", "brown", "blue", "purple"), ("spotted", "plain"), _LOW),
+    Kind("balloon", ("red", "yellow", "blue", "purple"), ("striped", "plain"), _UP, width=0.8),
+    Kind("bird", ("red", "blue", "yellow", "black"), _FACING, _UP, height=0.85),
+    Kind("lighthouse", ("red", "blue", "green", "black"), ("lit", "dark"), _LOW, width=0.8),
+    Kind("umbrella", ("red", "yellow", "blue", "pink"), ("open", "closed"), _LOW),
 )
+_MORE = (
+    Kind("dog", ("brown", "white", "black", "orange"), _FACING, _LOW, height=0.92),
+    Kind("rabbit", ("white", "brown", "pink", "black"), _FACING, _LOW, width=0.86),
+    Kind("horse", ("brown", "white", "black", "orange"), _FACING, _LOW),
+    Kind("duck", ("yellow", "white", "brown", "green"), _FACING, _LOW),
+    Kind("snail", ("brown", "red", "yellow", "blue"), _FACING, _LOW, height=0.8),
+    Kind("turtle", ("green", "brown", "purple", "red"), _FACING, _LOW, height=0.66),
+    Kind("butterfly", ("orange", "blue", "pink", "yellow"), _FACING, _UP, height=0.94),
+    Kind("person", ("red", "blue", "green", "purple", "yellow"), ("standing", "waving"), _LOW, width=0.72),
+    Kind("child", ("red", "yellow", "blue", "pink", "green"), ("standing", "waving"), _LOW, width=0.86),
+    Kind("snowman", ("red", "blue", "black", "green"), ("standing", "waving"), _LOW, width=0.84),
+    Kind("train", ("red", "green", "blue", "black"), _FACING, _LOW, height=0.82),
+    Kind("bus", ("red", "yellow", "blue", "green"), _FACING, _LOW, height=0.66),
+    Kind("bicycle", ("red", "blue", "green", "pink"), _FACING, _LOW, height=0.68),
+    Kind("aeroplane", ("white", "red", "blue", "yellow"), _FACING, _UP, height=0.6),
+    Kind("castle", ("white", "pink", "blue", "yellow"), ("open", "closed"), _LOW, height=0.96),
+    Kind("tower", ("red", "brown", "white", "green"), ("lit", "dark"), _LOW, width=0.5),
+    Kind("tent", ("red", "orange", "blue", "green"), ("open", "closed"), _LOW, height=0.82),
+    Kind("lamp", ("black", "green", "red", "blue"), ("lit", "dark"), _LOW, width=0.5),
+    Kind("flag", ("red", "blue", "yellow", "green"), ("waving", "hanging"), _LOW, width=0.82),
+    Kind("kite", ("red", "yellow", "blue", "purple"), _FACING, _UP, width=0.78),
+    Kind("cactus", ("green", "blue", "purple"), ("blooming", "bare"), _LOW, width=0.74),
+    Kind("pumpkin", ("orange", "white", "green"), ("whole", "carved"), _LOW, height=0.84),
+    Kind("apple", ("red", "green", "yellow"), ("whole", "bitten"), _LOW, width=0.96),
+    Kind("cake", ("pink", "brown", "yellow", "red"), ("with candles", "without candles"), _LOW, height=0.84),
+)
+KINDS = MappingProxyType({kind.name: kind for kind in (*_FIRST, *(_MORE * WIDE))})
 
 
 def box_of(kind: str, size: str) -> tuple[int, int]:

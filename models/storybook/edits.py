@@ -46,6 +46,16 @@ TURNS = {
     "spotted": ("make {it} spotted", "put spots on {it}"),
     "plain": ("make {it} plain", "make {it} simple"),
     "striped": ("make {it} striped", "put stripes on {it}"),
+    "standing": ("let {it} stand still", "stop {it} from waving"),
+    "waving": ("make {it} wave", "let {it} wave"),
+    "hanging": ("let {it} hang", "make {it} droop"),
+    "blooming": ("make {it} bloom", "put flowers on {it}"),
+    "bare": ("make {it} bare", "take the flowers off {it}"),
+    "whole": ("make {it} whole",),
+    "carved": ("carve {it}", "give {it} a face"),
+    "bitten": ("bite {it}", "take a bite of {it}"),
+    "with candles": ("put candles on {it}",),
+    "without candles": ("take the candles off {it}",),
 }
 JOINS = (" and ", ", then ", ", and ")
 KEEPS_FIRST = ("keep {kept}, but ", "keep {kept}, ", "leave {kept} as it is, ")

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ..drawn_world import styles
+from . import borrowed
 from .catalogue import COLOURS, KINDS, SIZES, STYLES, box_of
 
 Colour = tuple[int, int, int]
@@ -350,17 +351,23 @@ def sprite(kind: str, colour: str, size: str, pose: str, style: str = STYLES[0])
     Returns (colour [height, width, 3], opacity [height, width]), both uint8 and read-only, with the box of `box_of`.
     The colour is premultiplied by the opacity.
     """
-    pen = Pen(kind, size)
-    _PAINTERS[kind](pen, COLOURS[colour], pose)
-    ink = pen.canvas
+    if kind in borrowed.BORROWED:
+        ink, scale = borrowed.ink_of(kind, COLOURS[colour], pose, *box_of(kind, size)), borrowed.OVERSAMPLING
+    else:
+        pen, scale = Pen(kind, size), OVERSAMPLING
+        _PAINTERS[kind](pen, COLOURS[colour], pose)
+        ink = pen.canvas
     if pose == "facing right":
         ink = ink.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return finished(ink, COLOURS[colour], style)
+    return finished(ink, COLOURS[colour], style, scale)
 
 
-def finished(ink: Image.Image, colour: Colour, style: str = STYLES[0]) -> tuple[np.ndarray, np.ndarray]:
-    """A drawn thing of this main colour in a style, at its final size; read-only, see `sprite`."""
-    levels = styles.THINGS[style](ink, ink, colour, OVERSAMPLING)
+def finished(
+    ink: Image.Image, colour: Colour, style: str = STYLES[0], scale: int = OVERSAMPLING
+) -> tuple[np.ndarray, np.ndarray]:
+    """A thing of this main colour, drawn `scale` times too large, in a style, at its final size; read-only, see
+    `sprite`."""
+    levels = styles.THINGS[style](ink, ink, colour, scale)
     pixels, opacity = levels[..., :3].copy(), levels[..., 3].copy()
     pixels.flags.writeable = opacity.flags.writeable = False
     return pixels, opacity

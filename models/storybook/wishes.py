@@ -1,13 +1,13 @@
 """Vague wishes at several levels, each with the record of what it names, and scenes that fulfil them."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from random import Random
 from types import MappingProxyType
 
 from .captions import choose, full_caption, noun_phrase, setting_phrase
-from .catalogue import GROUNDS, KINDS, SKIES, STYLES
+from .catalogue import GROUNDS, KINDS, SKIES, STYLES, WIDE
 from .naming import Mention, Named, satisfies
 from .world import MOST_THINGS, Scene, Thing, sample_scene, sample_thing
 
@@ -18,7 +18,10 @@ SURPRISES = (
     "make a picture for a story",
 )  # fmt: skip
 MOODS = {"quiet": ("quiet", "calm"), "busy": ("busy", "lively")}
-NIGHTS = {"day": ("day",), "night": ("night",), "dusk": ("evening", "dusk"), "fog": ("foggy day",)}
+NIGHTS = {
+    "day": ("day",), "night": ("night",), "dusk": ("evening", "dusk"), "fog": ("foggy day",),
+    "rain": ("rainy day",), "rainbow": ("rainbow day",),
+}  # fmt: skip
 MOOD_FORMS = ("a {mood} {time}", "a {mood} {time} {ground}", "a {mood} picture {ground}", "a {mood} scene")
 SETTING_FORMS = ("something {setting}", "a picture {setting}", "a scene {setting}", "draw something {setting}")
 THING_FORMS = (
@@ -27,12 +30,31 @@ THING_FORMS = (
 )  # fmt: skip
 PHRASES = (SURPRISES, MOODS, NIGHTS, MOOD_FORMS, SETTING_FORMS, THING_FORMS)
 
-_LAND = tuple(ground for ground in GROUNDS if ground != "sea")
+_WATERS = ("sea", *(("lake",) * WIDE))
+_LAND = tuple(ground for ground in GROUNDS if ground not in _WATERS)
+_GREEN = tuple(ground for ground in _LAND if ground in ("meadow", "forest", "mountains"))
+_PAVED = tuple(ground for ground in _LAND if ground in ("road", "city"))
 HOMES: Mapping[str, tuple[float, tuple[str, ...]]] = MappingProxyType({
-    "boat": (0.9, ("sea",)), "fish": (0.75, ("sea",)), "lighthouse": (0.5, ("sea", "beach")),
-    **{kind: (0.8, _LAND) for kind in ("house", "tree", "car", "cat", "flower", "mushroom")},
+    "boat": (0.9, _WATERS), "fish": (0.75, _WATERS), "lighthouse": (0.5, ("sea", "beach")),
+    **{
+        kind: (0.8, _LAND)
+        for kind in (
+            "house", "tree", "car", "cat", "flower", "mushroom", "umbrella", "dog", "rabbit", "horse", "person",
+            "child", "train", "castle", "tower", "tent", "flag", "pumpkin", "apple", "cake",
+        )
+    },
+    "duck": (0.6, (*_WATERS, *_GREEN)), "turtle": (0.6, (*_WATERS, "beach")), "snail": (0.7, _GREEN),
+    "snowman": (0.8, ("snow",)), "bus": (0.7, _PAVED), "bicycle": (0.6, (*_PAVED, *_GREEN)), "lamp": (0.6, _PAVED),
+    "cactus": (0.7, ("desert",)),
 })  # fmt: skip
 """On which grounds one expects a thing, and how often it is there."""
+TIMES: Mapping[str, tuple[float, tuple[str, ...]]] = MappingProxyType({
+    "sun": (0.85, ("day", "dusk", *(("rainbow",) * WIDE))), "moon": (0.85, ("night", "night", "dusk")),
+    "star": (0.85, ("night", "dusk")),
+})  # fmt: skip
+"""Under which skies one expects a thing, and how often it is there."""
+SUITED = 0.9
+"""How often what is invented suits the ground and the sky."""
 
 _TRIES = 200
 
@@ -151,14 +173,40 @@ def sample_wish(rng: Random, level: str | None = None) -> tuple[Wish, Scene]:
     return wish, named_first(scene, wish.named)
 
 
-def at_home(scene: Scene, named: Named, rng: Random) -> Scene:
-    """The same scene, its named things first, where a wish leaves its ground open mostly on the ground on which one
-    expects them."""
-    for thing in scene.things[: len(named.things)]:
+def at_home(scene: Scene, named: Named, rng: Random, absent: Sequence[str] = ()) -> Scene:
+    """The same scene, its named things first, where a wish leaves things open mostly as one expects it: a ground and a
+    sky that suit the things that are named, and other things that suit ground and sky.
+
+    Args:
+        scene: what fulfils the wish.
+        named: what the wish names.
+        rng: chooses.
+        absent: kinds that the wish rules out.
+    """
+    count = len(named.things)
+    for thing in scene.things[:count]:
         share, grounds = HOMES.get(thing.kind, (0.0, GROUNDS))
         if named.ground is None and rng.random() < share:
-            return replace(scene, ground=rng.choice(grounds))
-    return scene
+            scene = replace(scene, ground=rng.choice(grounds))
+            break
+    for thing in scene.things[:count]:
+        share, skies = TIMES.get(thing.kind, (0.0, SKIES))
+        if named.sky is None and rng.random() < share:
+            scene = replace(scene, sky=rng.choice(skies))
+            break
+    things = list(scene.things)
+    kinds = [kind for kind in KINDS if kind not in absent and _suits(kind, scene)]
+    for number in range(count, len(things)):
+        if _suits(things[number].kind, scene) or rng.random() >= SUITED:
+            continue
+        others = things[:number] + things[number + 1 :]
+        new = [kind for kind in kinds if kind not in {other.kind for other in others}]
+        things[number] = sample_thing(rng, others, kind=rng.choice(new)) or things[number]
+    return replace(scene, things=tuple(things))
+
+
+def _suits(kind: str, scene: Scene) -> bool:
+    return scene.ground in HOMES.get(kind, (0, GROUNDS))[1] and scene.sky in TIMES.get(kind, (0, SKIES))[1]
 
 
 def named_first(scene: Scene, named: Named) -> Scene:

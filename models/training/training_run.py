@@ -195,17 +195,21 @@ class TrainingRun:
         return folder
 
     def learn_words(self) -> Tokenizer:
-        """Make the tokenizer, unless it is there already."""
+        """Make the tokenizer, or take that of the model it starts from, unless it is there already."""
         from .words import WordOptions, train_tokenizer
 
-        if (self.folder(TOKENIZER) / ADDED_FILE).is_file():
+        folder = self.folder(TOKENIZER)
+        if (folder / ADDED_FILE).is_file():
+            return self.tokenizer()
+        if start := self.start(TOKENIZER):
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in (MODEL_FILE, ADDED_FILE):
+                _replace(folder / name, (start.folder / name).read_bytes())
             return self.tokenizer()
         options = build(WordOptions, self.recipe(TOKENIZER).options, str(self.recipes / f"{TOKENIZER}.json"))
         tasks = self.recipe(AGENT).options["tasks"]
         sizes = self.sizes()
-        return train_tokenizer(
-            options, tasks, self.folder(TOKENIZER), sizes.tokens_per_picture, sizes.templates.spoken()
-        )
+        return train_tokenizer(options, tasks, folder, sizes.tokens_per_picture, sizes.templates.spoken())
 
     def measure_vae(self) -> None:
         """Write down the scale and the rough colours of the latents that the trained VAE makes."""

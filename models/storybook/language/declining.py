@@ -8,7 +8,8 @@ from random import Random
 from string import Formatter
 from types import MappingProxyType
 
-from ..catalogue import COLOURS, GROUNDS, KINDS, SKIES
+from ..captions import plural
+from ..catalogue import COLOURS, GROUNDS, KINDS, SKIES, WIDE
 from ..naming import Mention
 from ..questions import sample_question
 from ..world import MOST_THINGS, Scene
@@ -19,25 +20,29 @@ from .typing import uttered
 from .wishing import set_somewhere
 from .words import (
     COLOUR_WORDS,
+    GROUND_NAMES,
     KIND_WORDS,
     RELATIONS,
     indefinite,
     number,
-    plural_of,
     setting,
     usual,
     with_article,
 )
 
-_KINDS = [plural_of(kind) for kind in KINDS]
-CAN_DRAW = f"i can draw {', '.join(_KINDS[:-1])} and {_KINDS[-1]}."
+_KINDS = [plural(kind) for kind in KINDS]
+ALL_I_DRAW = f"i can draw {', '.join(_KINDS[:-1])} and {_KINDS[-1]}."
+_SORTS = "i can draw animals, people, vehicles, buildings, plants, food, things of the sky and some others."
+CAN_DRAW = _SORTS if WIDE else ALL_I_DRAW
+"""What is said to those who asked for something else; all of it only to those who ask what there is."""
 CANNOT_DRAW = "i cannot draw that."
 ONLY_ENGLISH = "i only understand english."
 NOT_UNDERSTOOD = "i do not understand that."
 CANNOT_DO = "i cannot do that."
 CAN_DO = "i can add, remove, replace, move, turn, resize and recolour things, and change the ground and the time."
 NO_SUCH_PLACE = "i cannot draw that place."
-PLACES = "the ground can be a meadow, a beach, snow, the sea, a desert or a road."
+_GROUNDS = [GROUND_NAMES[ground][0] for ground in GROUNDS]
+PLACES = f"the ground can be {', '.join(_GROUNDS[:-1])} or {_GROUNDS[-1]}."
 NOT_THERE = "that is not in the picture."
 WHICH = "i do not know which thing you mean."
 NO_ROOM = "there is no room for more. i draw four things at most."
@@ -50,6 +55,9 @@ BEGINNINGS = (
 
 UNKNOWN_ANSWER = f"{UNKNOWN_PICTURE} {CAN_DRAW}"
 
+_DRAWN = frozenset(word for words in KIND_WORDS.values() for word in words)
+_SEEN = frozenset(("forest", "wood", "woods", "mountain", "mountains", "city", "town", "lake", "pond", "rainbow"))
+"""Words of the grounds and skies that are drawn in the wide world alone."""
 MANY, RELATED = 0.15, 0.4
 """Shares of the unknown things that are asked for in numbers, and of those that stand in a relation to a known one."""
 WISHED, ORDERED, ASKED = "wished", "ordered", "asked"
@@ -123,8 +131,18 @@ def _setting(rng: Random) -> str:
     return setting(ground, rng.choice(SKIES) if rng.random() < 0.3 else None, rng)
 
 
+def _outside(words: Sequence[str]) -> tuple[str, ...]:
+    """Those that name nothing that can be drawn."""
+    if not WIDE:
+        return tuple(words)
+    return tuple(one for one in words if one not in _DRAWN and _SEEN.isdisjoint(one.split()))
+
+
+_THINGS, _PLACES, _WISHES = map(_outside, (outside.THINGS, outside.PLACES, outside.WISHES))
+
+
 def _thing(rng: Random, part: str) -> str:
-    noun = choose(outside.THINGS, part, rng)
+    noun = choose(_THINGS, part, rng)
     if rng.random() < 0.3:
         noun = f"{rng.choice((*COLOURS, 'small', 'big', 'little', 'huge', 'old', 'cute', 'nice'))} {noun}"
     return noun
@@ -135,7 +153,7 @@ def _declined(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str, str
     anywhere = rng.choice((WISHED, WISHED, ORDERED, ASKED))
     if kind == "thing":
         words = _thing(rng, part)
-        many = number(rng.choice((2, 2, 3, 4)), rng, plural_of(words))
+        many = number(rng.choice((2, 2, 3, 4)), rng, plural(words))
         words = many if rng.random() < MANY else with_article(words)
         return WISHED, set_somewhere(choose(wishes.THINGS, part, rng), words, _setting(rng), rng), drawing
     if kind == "things":
@@ -149,10 +167,10 @@ def _declined(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str, str
         return WISHED, text, drawing
     if kind == "place":
         inside = f"{indefinite(Mention(rng.choice(tuple(KINDS))), rng)} " if rng.random() < 0.6 else "something "
-        words = inside + choose(outside.PLACES, part, rng)
+        words = inside + choose(_PLACES, part, rng)
         return WISHED, choose(wishes.THINGS, part, rng).format(things=words), f"{NO_SUCH_PLACE} {PLACES}"
     if kind == "wish":
-        words = choose(outside.WISHES, part, rng)
+        words = choose(_WISHES, part, rng)
         return WISHED, choose(wishes.THINGS, part, rng).format(things=words), drawing
     if kind == "foreign":
         return anywhere, choose(outside.FOREIGN, part, rng), f"{ONLY_ENGLISH} {CAN_DRAW}"
@@ -162,13 +180,13 @@ def _declined(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str, str
     if kind == "talk":
         return anywhere, choose(outside.TALK, part, rng), f"{CANNOT_DO} {CAN_DRAW}"
     if kind == "can":
-        return rng.choice((WISHED, ASKED)), choose(outside.CAN, part, rng), CAN_DRAW
+        return rng.choice((WISHED, ASKED)), choose(outside.CAN, part, rng), ALL_I_DRAW
     if kind == "add":
         return ORDERED, choose(outside.ADD_FRAMES, part, rng).format(new=with_article(_thing(rng, part))), drawing
     if kind == "deed":
         return ORDERED, choose(outside.DEEDS, part, rng), f"{CANNOT_DO} {CAN_DO}"
     if kind == "ground":
-        frame, place = choose(outside.PLACE_FRAMES, part, rng), choose(outside.PLACES, part, rng)
+        frame, place = choose(outside.PLACE_FRAMES, part, rng), choose(_PLACES, part, rng)
         return ORDERED, frame.format(on=place), f"{NO_SUCH_PLACE} {PLACES}"
     return _about_picture(scene, rng, part, kind)
 
@@ -201,8 +219,8 @@ def _about_picture(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str
     present = {one.kind for one in scene.things}
     noun = usual(KIND_WORDS[rng.choice([kind for kind in KINDS if kind not in present])], rng)
     if rng.random() < 0.5:
-        noun = choose(outside.THINGS, part, rng)
-    words = {"it": f"the {noun}", "its": f"the {noun}'s", "noun": noun, "kind": noun, "kinds": plural_of(noun)}
+        noun = choose(_THINGS, part, rng)
+    words = {"it": f"the {noun}", "its": f"the {noun}'s", "noun": noun, "kind": noun, "kinds": plural(noun)}
     if kind == "question":
         topic = rng.choice(("where", "colour", "size"))
         return ASKED, choose(questions.TOPICS[topic], part, rng).format(**words), seen(scene)

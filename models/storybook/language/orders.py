@@ -8,7 +8,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Any
 
-from ..catalogue import COLUMNS, GROUNDS, KINDS, ROWS, SKIES, STYLES
+from ..catalogue import COLUMNS, GROUNDS, KINDS, ROWS, SKIES, STYLES, WIDE
 from ..edits import other_pose
 from ..naming import Mention
 from ..world import MOST_THINGS, Scene, Thing, fits, sample_thing
@@ -244,7 +244,8 @@ def _pose(speaker: _Speaker) -> _Said | None:
     frames = poses.POSES[pose]
     if pose.startswith("facing"):
         frames = (*frames, *poses.AROUND)
-    elif pose in ("raining", "dry") and sum(one.kind == "cloud" for one in speaker.scene.things) > 1:
+    elif pose in ("raining", "dry") and (WIDE or sum(one.kind == "cloud" for one in speaker.scene.things) > 1):
+        # Which cloud is meant has to be said, and where skies rain too, that a cloud is.
         frames = tuple(frame for frame in frames if "{it}" in frame)
     return speaker.changed(thing, replace(thing, pose=pose), frames)
 

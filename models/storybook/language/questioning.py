@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from .. import questions as canonical
-from ..captions import NUMBERS
+from ..captions import NUMBERS, plural
 from ..catalogue import KINDS
 from ..naming import Mention
 from ..questions import Question
@@ -14,7 +14,7 @@ from . import questions
 from .frames import TRAINED, choose
 from .referring import Reference
 from .typing import uttered
-from .words import CLEAR_RELATIONS, KIND_WORDS, indefinite, plural_of, usual
+from .words import CLEAR_RELATIONS, KIND_WORDS, indefinite, usual
 
 TOPICS = tuple(questions.TOPICS)
 _OF_THING = ("where", "colour", "size", "pose")
@@ -44,7 +44,7 @@ def _asked(scene: Scene, rng: Random, topic: str) -> tuple[dict[str, str], str]:
         absent = [kind for kind in KINDS if kind not in present]
         kind = rng.choice(present) if present and rng.random() < 0.6 else rng.choice(absent)
         named = usual(KIND_WORDS[kind], rng)
-        words = {"kind": named, "kinds": plural_of(named), "new": indefinite(Mention(kind), rng)}
+        words = {"kind": named, "kinds": plural(named), "new": indefinite(Mention(kind), rng)}
         count = sum(thing.kind == kind for thing in scene.things)
         return words, NUMBERS[count] if topic == "how_many" else "yes" if count else "no"
     return {}, canonical.sample_question(scene, rng, topic).answer

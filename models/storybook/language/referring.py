@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
+from ..captions import plural
 from ..naming import Mention
 from ..world import Scene, Thing
-from .words import KIND_WORDS, bare_noun, plural_of, usual
+from .words import KIND_WORDS, bare_noun, usual
 
 DETERMINERS = ("the", "the", "the", "the", "the", "the", "the", "the", "that", "this", "my", "our")
 PRONOUNS = ("it", "it", "it", "that", "that one", "this one")
@@ -44,7 +45,7 @@ class Reference:
         elif len(rivals) == 1 and last == rivals[0] and rng.random() < 0.6:
             it = rng.choice(("the other one", f"the other {kind}", "the other"))
             its, noun = f"the other {kind}'s", f"other {kind}"
-        return cls(it, its, noun, kind, plural_of(kind))
+        return cls(it, its, noun, kind, plural(kind))
 
 
 def _with_determiner(noun: str, rng: Random) -> str:

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, fields, replace
 from random import Random
 
+from ..captions import plural
 from ..catalogue import COLOURS, GROUNDS, KINDS, SKIES, STYLES
 from ..naming import Mention, Named
 from ..wishes import named_first, sample_scene_for
@@ -20,7 +21,6 @@ from .words import (
     STYLE_WORDS,
     bare_noun,
     indefinite,
-    plural_of,
     setting,
     several,
     usual,
@@ -86,7 +86,7 @@ def _plain(rng: Random, part: str, level: str) -> OwnWish:
         return OwnWish(level, _text(choose(wishes.THINGS, part, rng), named, rng), named, scene)
     absent = rng.choice([kind for kind in KINDS if kind not in {thing.kind for thing in scene.things}])
     word = usual(KIND_WORDS[absent], rng)
-    frame = choose(wishes.WITHOUT, part, rng).replace("{absent}", word).replace("{absents}", plural_of(word))
+    frame = choose(wishes.WITHOUT, part, rng).replace("{absent}", word).replace("{absents}", plural(word))
     return OwnWish(level, _text(frame, named, rng), named, scene, (absent,))
 
 

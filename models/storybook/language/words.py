@@ -8,11 +8,31 @@ from random import Random
 from types import MappingProxyType
 
 from ..captions import ANYTHING, GROUND_PLACES, NUMBERS, POSES_AFTER, POSES_BEFORE, SKY_TIMES, plural
-from ..catalogue import COLOURS, COLUMNS, KINDS, ROWS
+from ..catalogue import COLOURS, COLUMNS, KINDS, ROWS, WIDE
 from ..naming import Mention
 
 USUAL = 0.65  # how often a thing is called by its first name
 
+_MORE_KINDS = {
+    "dog": ("dog", "puppy", "doggy", "hound"),
+    "rabbit": ("rabbit", "bunny", "hare"),
+    "horse": ("horse", "pony"),
+    "duck": ("duck", "ducky"),
+    "turtle": ("turtle", "tortoise"),
+    "person": ("person", "man", "grown-up", "gentleman"),
+    "child": ("child", "kid", "girl", "little girl"),
+    "snowman": ("snowman", "snow man"),
+    "train": ("train", "steam engine", "locomotive", "railway engine"),
+    "bus": ("bus", "coach"),
+    "bicycle": ("bicycle", "bike", "cycle"),
+    "aeroplane": ("aeroplane", "airplane", "plane", "aircraft"),
+    "castle": ("castle", "fortress"),
+    "tower": ("tower", "clock tower"),
+    "tent": ("tent", "camping tent"),
+    "lamp": ("lamp", "street lamp", "lantern", "streetlight"),
+    "flag": ("flag", "banner"),
+    "cake": ("cake", "birthday cake"),
+}
 KIND_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     **{kind: (kind,) for kind in KINDS},
     "house": ("house", "cottage", "home", "hut"),
@@ -27,7 +47,10 @@ KIND_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "bird": ("bird", "birdie"),
     "lighthouse": ("lighthouse", "light house", "beacon"),
     "umbrella": ("umbrella", "parasol", "brolly"),
+    **(_MORE_KINDS if WIDE else {}),
 })  # fmt: skip
+CLOTHED = frozenset(("person", "child"))
+"""Kinds whose colour is that of what they wear: people say "a man in red"."""
 SIZE_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "small": ("small", "little", "tiny", "mini", "wee", "very small", "really small", "smallish"),
     "big": ("big", "large", "huge", "giant", "enormous", "very big", "really big", "great big"),
@@ -81,6 +104,10 @@ GROUND_NAMES = MappingProxyType({
     "snow": ("snow", "a snowy place", "winter", "a winter landscape"),
     "sea": ("the sea", "the ocean", "water", "the open sea"), "desert": ("a desert", "the desert", "dunes"),
     "road": ("a road", "a street", "the street"),
+    "forest": ("a forest", "the forest", "the woods", "a wood"),
+    "mountains": ("the mountains", "a mountain landscape", "mountains", "a mountain valley"),
+    "city": ("a city", "the city", "a town", "a big city"),
+    "lake": ("a lake", "the lake", "a pond", "a lakeside"),
 })  # fmt: skip
 GROUND_WORDS = MappingProxyType({
     **GROUND_PLACES,
@@ -90,16 +117,24 @@ GROUND_WORDS = MappingProxyType({
     "sea": (*GROUND_PLACES["sea"], "at sea", "on the open sea", "in the sea", "in the ocean"),
     "desert": (*GROUND_PLACES["desert"], "in a desert", "on the dunes"),
     "road": (*GROUND_PLACES["road"], "on the street", "in the street", "on the road"),
+    "forest": (*GROUND_PLACES["forest"], "in the forest", "in a wood", "among the trees of a forest"),
+    "mountains": (*GROUND_PLACES["mountains"], "among mountains", "high up in the mountains", "in a mountain valley"),
+    "city": (*GROUND_PLACES["city"], "in the city", "in town", "downtown", "among the houses of a city"),
+    "lake": (*GROUND_PLACES["lake"], "by a lake", "by the lake", "on the lake", "on a pond", "at the lakeside"),
 })  # fmt: skip
 SKY_NAMES = MappingProxyType({
     "day": ("day", "daytime", "daylight", "bright day", "morning"), "night": ("night", "nighttime", "midnight", "dark"),
     "dusk": ("dusk", "evening", "sunset", "twilight"), "fog": ("foggy", "misty", "fog", "a foggy day", "hazy"),
+    "rain": ("rainy", "pouring", "a rainy day", "wet weather", "bad weather"),
+    "rainbow": ("rainbow weather", "a day with a rainbow", "a rainbow sky"),
 })  # fmt: skip
 SKY_WORDS = MappingProxyType({
     **SKY_TIMES, "day": (*SKY_TIMES["day"], "during the day", "in daylight", "in the morning"),
     "night": (*SKY_TIMES["night"], "by night", "at midnight", "in the dark"),
     "dusk": (*SKY_TIMES["dusk"], "at twilight", "at sundown"),
     "fog": (*SKY_TIMES["fog"], "in the fog", "on a foggy day", "in mist"),
+    "rain": (*SKY_TIMES["rain"], "on a rainy day", "in rainy weather", "in pouring rain"),
+    "rainbow": (*SKY_TIMES["rainbow"], "under the rainbow", "with a rainbow in the sky", "with a rainbow above"),
 })  # fmt: skip
 STYLE_WORDS = MappingProxyType({
     "sticker": ("as stickers", "in the sticker style", "as clean stickers", "in the usual style", "as a cartoon"),
@@ -132,13 +167,6 @@ def usual(wordings: tuple[str, ...], rng: Random) -> str:
     return wordings[0] if rng.random() < USUAL else rng.choice(wordings)
 
 
-def plural_of(words: str) -> str:
-    """Such as "light houses" of "light house"."""
-    if words in KIND_WORDS["bird"][1:2]:
-        return "birdies"
-    return plural(words)
-
-
 def with_article(words: str) -> str:
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
@@ -147,12 +175,13 @@ def bare_noun(mention: Mention, rng: Random, many: bool = False, place: bool = T
     """A thing without an article, as far as the mention names it: "small red cat looking left on the left"."""
     before, after = POSES_BEFORE.get(mention.pose), POSES_AFTER.get(mention.pose)
     looks = [usual(COLOUR_WORDS[mention.colour], rng)] if mention.colour else []
+    worn = looks.pop() if looks and mention.kind in CLOTHED and rng.random() < 0.6 else ""
     if before:
         looks.append(rng.choice(before))
         rng.shuffle(looks)
     sizes = [usual(SIZE_WORDS[mention.size], rng)] if mention.size else []
     noun = usual(KIND_WORDS[mention.kind] if mention.kind else ANYTHING, rng)
-    words = [*sizes, *looks, plural_of(noun) if many else noun]
+    words = [*sizes, *looks, plural(noun) if many else noun, *(("in", worn) if worn else ())]
     if after:
         words.append(rng.choice(after))
     if place and (mention.column is not None or mention.row is not None):
