@@ -19,13 +19,13 @@ class Pen:
     Nothing is smoothed, so that a colour can be found again where it was put.
     """
 
-    def __init__(self, width: int, height: int):
-        self.canvas = Image.new("RGBA", (width * OVERSAMPLING, height * OVERSAMPLING))
+    def __init__(self, width: int, height: int, scale: int = OVERSAMPLING):
+        self.canvas = Image.new("RGBA", (width * scale, height * scale))
         self.draw = ImageDraw.Draw(self.canvas)
-        self.margin = MARGIN * OVERSAMPLING
-        self.unit = (max(width, height) - 2 * MARGIN) * OVERSAMPLING
-        self.w = (width - 2 * MARGIN) * OVERSAMPLING / self.unit
-        self.h = (height - 2 * MARGIN) * OVERSAMPLING / self.unit
+        self.margin = MARGIN * scale
+        self.unit = (max(width, height) - 2 * MARGIN) * scale
+        self.w = (width - 2 * MARGIN) * scale / self.unit
+        self.h = (height - 2 * MARGIN) * scale / self.unit
 
     def at(self, x: float, y: float) -> Point:
         return self.margin + x * self.unit, self.margin + y * self.unit

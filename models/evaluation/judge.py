@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from ..metrics import recogniser
 from ..metrics.recogniser import block
 from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, PICTURE_SIZE, ROWS, SIZES, SKIES, STYLES, Mention, Named
-from ..storybook.catalogue import COLUMN_CENTRES, ROW_CENTRES
+from ..storybook.catalogue import COLUMN_CENTRES, ROW_CENTRES, WIDE
 
-WEIGHTS = Path(__file__).with_name("judge.safetensors")
+WEIGHTS = Path(__file__).with_name("judge_wide.safetensors" if WIDE else "judge.safetensors")
 EMPTY = len(KINDS)  # the class of a place where nothing stands
 _STRIDE = 4  # pixels from one cell of the judge's map to the next
 _WINDOW = 10  # cells along one side of what is looked at around a place
+_WIDTH = 128 if WIDE else 96  # of what is kept of a place
 _KIND_NAMES, _COLOUR_NAMES, _SIZE_NAMES = tuple(KINDS), tuple(COLOURS), tuple(SIZES)
 
 
@@ -60,11 +61,13 @@ class Judge(nn.Module):
         self.trunk = nn.Sequential(
             block(3, 24, 5, stride=2), block(24, 32), block(32, 48, stride=2), block(48, 64), block(64, 64)
         )
-        self.look = nn.Sequential(block(64, 96, stride=2, padding=0), nn.Flatten(), nn.Linear(96 * 16, 96), nn.ReLU())
-        self.kind = nn.Linear(96, EMPTY + 1)
-        self.colour = nn.Linear(96, len(COLOURS))
-        self.size = nn.Linear(96, len(SIZES))
-        self.pose = nn.Linear(96, 2 * len(KINDS))
+        self.look = nn.Sequential(
+            block(64, 96, stride=2, padding=0), nn.Flatten(), nn.Linear(96 * 16, _WIDTH), nn.ReLU()
+        )
+        self.kind = nn.Linear(_WIDTH, EMPTY + 1)
+        self.colour = nn.Linear(_WIDTH, len(COLOURS))
+        self.size = nn.Linear(_WIDTH, len(SIZES))
+        self.pose = nn.Linear(_WIDTH, 2 * len(KINDS))
         self.setting = nn.Sequential(
             nn.AdaptiveAvgPool2d((8, 4)), nn.Flatten(), nn.Linear(64 * 32, 32), nn.ReLU(),
             nn.Linear(32, len(GROUNDS) + len(SKIES) + len(STYLES)),

@@ -157,6 +157,10 @@ def happened(order: Order, seen: Named) -> bool:
         return False
     if any((thing.kind, *thing.place) in there - stands for thing in order.gone()):
         return False
+    for thing, (relation, other) in order.related.items():
+        found = [one for one in seen.things if (one.kind, one.colour) == (thing.kind, thing.colour)]
+        if not any(language.in_relation((one.column, one.row), relation, other.place) for one in found):
+            return False
     wanted = _wanted(order)
     kinds = {mention.kind for mention in wanted}
     # What is asked for has to be there beside those of its kind that were there before.
@@ -165,7 +169,8 @@ def happened(order: Order, seen: Named) -> bool:
 
 
 def _wanted(order: Order) -> tuple[Mention, ...]:
-    """What must be seen of the things that changed or came: all that is asked, and kind, colour and place."""
+    """What must be seen of the things that changed or came: all that is asked, and kind, colour and place; but of a
+    thing that should have a relation to another no place."""
     left = list(order.gone())
     wanted = []
     for thing in (one for one in order.after.things if one not in order.before.things):
@@ -179,6 +184,8 @@ def _wanted(order: Order) -> tuple[Mention, ...]:
                     mention = _without(mention, name)
         elif thing not in order.open:
             mention = _without(mention, "pose")
+        if thing in order.related:
+            mention = _without(_without(mention, "column"), "row")
         wanted.append(mention)
     return tuple(wanted)
 

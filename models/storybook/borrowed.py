@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 from ..drawn_world.kinds import KINDS
-from ..drawn_world.pen import OVERSAMPLING, Pen
+from ..drawn_world.pen import Pen
 
 Colour = tuple[int, int, int]
 
@@ -24,11 +24,25 @@ BORROWED: Mapping[str, Mapping[str, str]] = MappingProxyType({
 })  # fmt: skip
 """For each kind the poses that have another name there."""
 
-__all__ = ["BORROWED", "OVERSAMPLING", "ink_of"]
+
+ROOM = 2  # pixels from the edge of the box to the ink: for outline and rim
 
 
-def ink_of(kind: str, colour: Colour, pose: str, width: int, height: int) -> Image.Image:
-    """One thing in ink, RGBA, `OVERSAMPLING` times as large as its box of `width` x `height` pixels."""
-    pen = Pen(width, height)
-    KINDS[kind].paint(pen, colour, BORROWED[kind].get(pose, pose))
-    return pen.canvas
+def ink_of(kind: str, colour: Colour, pose: str, box: tuple[int, int], scale: int) -> Image.Image:
+    """One thing in ink, RGBA, `scale` times as large as its box: width and height in pixels.
+
+    Some of the shapes stand out of their units. They are moved into the box, and drawn smaller where that is not
+    enough.
+    """
+    room = ROOM * scale
+    for share in (1.0, 0.97, 0.94, 0.91, 0.88, 0.85):
+        pen = Pen(*box, scale)
+        pen.unit *= share
+        KINDS[kind].paint(pen, colour, BORROWED[kind].get(pose, pose))
+        ink = pen.canvas
+        left, top, right, bottom = ink.getbbox()
+        if right - left <= ink.width - 2 * room and bottom - top <= ink.height - 2 * room:
+            break
+    across = min(max(left, room), ink.width - room - (right - left)) - left
+    down = min(max(top, room), ink.height - room - (bottom - top)) - top
+    return ImageChops.offset(ink, across, down)

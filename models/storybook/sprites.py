@@ -352,22 +352,19 @@ def sprite(kind: str, colour: str, size: str, pose: str, style: str = STYLES[0])
     The colour is premultiplied by the opacity.
     """
     if kind in borrowed.BORROWED:
-        ink, scale = borrowed.ink_of(kind, COLOURS[colour], pose, *box_of(kind, size)), borrowed.OVERSAMPLING
+        ink = borrowed.ink_of(kind, COLOURS[colour], pose, box_of(kind, size), OVERSAMPLING)
     else:
-        pen, scale = Pen(kind, size), OVERSAMPLING
+        pen = Pen(kind, size)
         _PAINTERS[kind](pen, COLOURS[colour], pose)
         ink = pen.canvas
     if pose == "facing right":
         ink = ink.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return finished(ink, COLOURS[colour], style, scale)
+    return finished(ink, COLOURS[colour], style)
 
 
-def finished(
-    ink: Image.Image, colour: Colour, style: str = STYLES[0], scale: int = OVERSAMPLING
-) -> tuple[np.ndarray, np.ndarray]:
-    """A thing of this main colour, drawn `scale` times too large, in a style, at its final size; read-only, see
-    `sprite`."""
-    levels = styles.THINGS[style](ink, ink, colour, scale)
+def finished(ink: Image.Image, colour: Colour, style: str = STYLES[0]) -> tuple[np.ndarray, np.ndarray]:
+    """A drawn thing of this main colour in a style, at its final size; read-only, see `sprite`."""
+    levels = styles.THINGS[style](ink, ink, colour, OVERSAMPLING)
     pixels, opacity = levels[..., :3].copy(), levels[..., 3].copy()
     pixels.flags.writeable = opacity.flags.writeable = False
     return pixels, opacity

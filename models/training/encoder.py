@@ -7,7 +7,7 @@ survive noise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import NamedTuple
@@ -63,6 +63,9 @@ class EncoderOptions(Mixture):
     the first one, shifted by what is learned for that style and is the same everywhere."""
     worn: float = 0.0
     """Share of the pages with jitter that are read as a VAE and a sampler would have made them."""
+    known: Sequence[int] = ()
+    """How many kinds, grounds and skies, the first ones each, the encoder knows that it began with: where others lie,
+    features need not stay what they were. Empty: it knows all."""
     told: float = 0.0
     """Weight of what pictures that tell a part of a page (edges, depth and so on), or that have suffered, are to say:
     their features are to be those of the page, as far as they tell it, and to be read alike."""
@@ -83,6 +86,8 @@ class PageBatch(NamedTuple):
     """`[B or 0, 3, S, S]`, one for each page with its jitter: what tells a part of it, or what it became."""
     strange: Tensor
     """`[B // 4 or 0, 3, S, S]`, pictures that are no pages."""
+    known: Tensor
+    """bool `[B, cells]`: where nothing lies that the encoder it began with does not know; see `known_cells`."""
 
 
 class CellReader(nn.Module):
@@ -140,6 +145,11 @@ class EncoderStage(Stage):
             raise WeGenError(
                 "The options 'kept' and 'told' need the encoder of a finished model: name one in the entry 'start'."
             )
+        if tuple(options.known) == (len(KINDS), len(GROUNDS), len(SKIES)):
+            raise WeGenError(
+                f"The option 'known' is {list(options.known)}, which is all that the storybook draws. Set the environment "
+                "variable WEGEN_STORYBOOK to 'wide', or leave the option out."
+            )
         self.config, self.options, self.seed = config, options, seed
         self.vision_encoder = VisionEncoder(config.vision)
         initialise(self.vision_encoder)
@@ -174,7 +184,8 @@ class EncoderStage(Stage):
             told = to_pixels([_told(scene, Random(f"told/{self.seed}/{i}")) for i, scene in pairs])
         if self.options.kept and count >= 4:
             strange = to_pixels([strange_picture(Random(f"strange/{self.seed}/{i}")) for i in numbers[: count // 4]])
-        return PageBatch(seen, exact, answers, plain, styles, told, strange)
+        known = torch.stack([known_cells(scene, self.config.feature_grid, self.options.known) for scene in moved])
+        return PageBatch(seen, exact, answers, plain, styles, told, strange, known)
 
     def _page(self, index: int) -> Scene:
         return self.options.page(self.seed, index, MOST_THINGS - index % 3)
@@ -210,10 +221,12 @@ class EncoderStage(Stage):
             seen = torch.cat([batch.plain, batch.strange])
             wanted = pool_features(self.before(to_clip(seen)).float(), self.config.feature_grid)
         unstyled = moved - self.shifts(batch.styles)[:, None]
-        parts["kept"] = F.mse_loss(torch.cat([unstyled, strange]), wanted)
+        stays = torch.cat([batch.known, batch.known.new_ones(len(strange), batch.known.shape[1])])
+        parts["kept"] = F.mse_loss(torch.cat([unstyled, strange])[stays], wanted[stays])
         total = total + options.kept * parts["kept"]
         if len(told):
-            parts["told"] = F.mse_loss(told, wanted[:count])
+            page = torch.where(batch.known[..., None], wanted[:count], unstyled.detach())
+            parts["told"] = F.mse_loss(told, page)
             parts["told_answers"] = self.reader.loss(noised(told, options.noise), _plain_answers(batch.answers))
             total = total + options.told * (parts["told"] + options.answers * parts["told_answers"])
         return {"total": total, **parts}
@@ -261,6 +274,22 @@ def initialise(encoder: VisionEncoder) -> None:
             nn.init.normal_(value, std=value[0].numel() ** -0.5)
         elif name.endswith("bias"):
             nn.init.zeros_(value)
+
+
+def known_cells(scene: Scene, side: int, known: Sequence[int]) -> Tensor:
+    """bool `[cells]`: where nothing of a page lies beyond the first `known` kinds, grounds and skies."""
+    cells = torch.ones(side, side, dtype=torch.bool)
+    if not known:
+        return cells.flatten()
+    kinds, grounds, skies = known
+    if GROUNDS.index(scene.ground) >= grounds or SKIES.index(scene.sky) >= skies:
+        return torch.zeros(side * side, dtype=torch.bool)
+    cell = storybook.PICTURE_SIZE // side
+    for thing in scene.things:
+        if list(KINDS).index(thing.kind) >= kinds:
+            left, top, right, bottom = (max(edge, 0) for edge in thing.box)
+            cells[top // cell : -(-bottom // cell), left // cell : -(-right // cell)] = False
+    return cells.flatten()
 
 
 def cell_answers(scene: Scene, side: int) -> Tensor:

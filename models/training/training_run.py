@@ -195,13 +195,15 @@ class TrainingRun:
         return folder
 
     def learn_words(self) -> Tokenizer:
-        """Make the tokenizer, or take that of the model it starts from, unless it is there already."""
+        """Make the tokenizer, unless it is there already. A recipe that starts from a model and has no options takes
+        that model's."""
         from .words import WordOptions, train_tokenizer
 
         folder = self.folder(TOKENIZER)
         if (folder / ADDED_FILE).is_file():
             return self.tokenizer()
-        if start := self.start(TOKENIZER):
+        start = self.start(TOKENIZER)
+        if start and not self.recipe(TOKENIZER).options:
             folder.mkdir(parents=True, exist_ok=True)
             for name in (MODEL_FILE, ADDED_FILE):
                 _replace(folder / name, (start.folder / name).read_bytes())

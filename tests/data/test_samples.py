@@ -98,10 +98,11 @@ def test_boats_of_open_wishes_are_on_water():
         elif boat:
             assert sample.record["scene"]["ground"] == sample.record["named"]["ground"]
     boats = {ground: count for (boat, ground), count in grounds.items() if boat}
-    assert boats["sea"] > 0.65 * sum(boats.values()) > 30  # others come with a house, which is named first
+    on_water = boats["sea"] + boats.get("lake", 0)
+    assert on_water > 0.65 * sum(boats.values()) > 20  # others come with a house, which is named first
     others = {ground: count for (boat, ground), count in grounds.items() if not boat}
     assert len(others) == len(GROUNDS)  # all come up; few houses stand on the sea
-    assert all(count > 0.04 * sum(others.values()) for count in others.values()), others
+    assert all(count > 0.24 / len(GROUNDS) * sum(others.values()) for count in others.values()), others
     assert others["sea"] < 0.25 * sum(others.values())
 
 

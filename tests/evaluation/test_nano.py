@@ -327,6 +327,28 @@ def test_an_order_that_was_followed_passes_and_one_that_was_not_fails():
             assert own_words.stayed(order, Named.of(order.before)) or order.intent in ("undo", "several"), order
 
 
+def test_next_to_a_thing_is_on_either_side_of_it():
+    """Where words leave open which of several places is meant, each of them is right; another thing's side is not."""
+    house, cat = Thing("house", "red", "small", 2, 2, "lit"), Thing("cat", "black", "small", 0, 0, "facing left")
+    page = Scene("snow", "night", (house, cat))
+    places = {}
+    for relation in ("left", "right", "above", "below", "near"):
+        after = replace(cat, column=1, row=2)
+        order = language.Order(
+            "relative", "", page, replace(page, things=(house, after)), related={after: (relation, house)}
+        )
+        moved = [replace(cat, column=column, row=row) for column in range(5) for row in range(4)]
+        seen = {one.place: Named.of(replace(page, things=(house, one))) for one in moved if one.place != house.place}
+        places[relation] = {place for place, named in seen.items() if own_words.happened(order, named)}
+    assert places == {
+        "left": {(0, 2), (1, 2)},
+        "right": {(3, 2), (4, 2)},
+        "above": {(2, 0), (2, 1)},
+        "below": {(2, 3)},
+        "near": {(0, 2), (1, 2), (3, 2), (4, 2), (2, 1), (2, 3)},
+    }
+
+
 def test_a_thing_that_came_uninvited_or_got_lost_is_seen():
     for seed in range(100):
         story, rng = _story(seed)

@@ -22,7 +22,7 @@ from comfyui_wegen.models.painting.loading import load
 from comfyui_wegen.models.prompting import conversation as inference
 from comfyui_wegen.models.storybook import ROWS
 from comfyui_wegen.models.training.conversations import conversation
-from comfyui_wegen.models.training.encoder import QUESTIONS, EncoderOptions, EncoderStage, cell_answers
+from comfyui_wegen.models.training.encoder import QUESTIONS, EncoderOptions, EncoderStage, cell_answers, known_cells
 from comfyui_wegen.models.training.loop import CHECKPOINT, Rhythm, draw_sheet, load_average, train
 from comfyui_wegen.models.training.losses import IGNORED, agent_losses, agent_outputs
 from comfyui_wegen.models.training.pagecache import PageCache
@@ -552,12 +552,35 @@ def test_a_stage_that_starts_from_a_finished_model_has_its_weights(trained, tmp_
     assert wegen.config.language.vocab_size == tokenizer.vocab_size
 
 
+def test_a_tokenizer_may_be_that_of_the_model_it_starts_from(trained, tmp_path):
+    packed = trained.pack()
+    recipe = {"stage": "tokenizer", "steps": 1, "batch": 1, "learning_rate": 0.0, "start": str(packed)}
+    for name, content in {"model": TINY_MODEL, "tokenizer": recipe, "agent": {**recipe, "stage": "agent"}}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    tokenizer = TrainingRun(tmp_path, tmp_path / "run").learn_words()
+    assert tokenizer.encode("put a red cat") == trained.tokenizer().encode("put a red cat")
+    assert tokenizer.added_tokens == trained.tokenizer().added_tokens
+
+
+def test_where_new_things_lie_features_need_not_stay_as_they_were():
+    from comfyui_wegen.models.storybook import GROUNDS, KINDS, SKIES, Scene, Thing
+
+    scene = Scene("snow", "night", (Thing("cat", "black", "big", 2, 2, "facing left"),))
+    cells = (cell_answers(scene, 8)[:, 0] > 0).tolist()
+    everything = len(KINDS), len(GROUNDS), len(SKIES)
+    assert known_cells(scene, 8, ()).all() and known_cells(scene, 8, everything).all()
+    new = ~known_cells(scene, 8, (list(KINDS).index("cat"), *everything[1:]))
+    assert all(new[number] for number, filled in enumerate(cells) if filled) and not new.all()
+    assert not known_cells(scene, 8, (len(KINDS), GROUNDS.index("snow"), len(SKIES))).any()
+    assert not known_cells(scene, 8, (len(KINDS), len(GROUNDS), SKIES.index("night"))).any()
+
+
 def test_an_encoder_learns_to_read_what_tells_a_part_of_a_page(trained, tmp_path):
     """It may have more blocks than the one it starts from, and begins as that one."""
     model = json.loads(json.dumps(TINY_MODEL))
     model["vision"]["layers"] += 2
     (tmp_path / "model.json").write_text(json.dumps(model))
-    options = {"kept": 1.0, "told": 1.0}
+    options = {"kept": 1.0, "told": 1.0, "known": [8, 6, 4]}
     recipe = {"stage": "encoder", "steps": 3, "batch": 4, "learning_rate": 1e-3, "precision": "no", "options": options}
     for stage in ("encoder", "agent"):
         written = {
@@ -580,9 +603,11 @@ def test_an_encoder_learns_to_read_what_tells_a_part_of_a_page(trained, tmp_path
     assert later.config.layers == TINY_MODEL["vision"]["layers"] + 2
     assert not later.blocks[-1].norm1.weight.eq(0).all()
     assert "told_kind" in stage.measure()
-    for option in options:
+    for option in ("kept", "told"):
         with pytest.raises(WeGenError, match="'start'"):
             EncoderStage(trained.config(), EncoderOptions(**{option: 1.0}), 1)
+    with pytest.raises(WeGenError, match=r"\[16, 6, 4\].*WEGEN_STORYBOOK"):
+        EncoderStage(trained.config(), EncoderOptions(known=[16, 6, 4]), 1)
     (tmp_path / "config.json").write_text(training_run.config().to_json())
     with pytest.raises(WeGenError, match="give it 3 or more"):
         PackedStart(tmp_path).fill_encoder(trained.vision_encoder())

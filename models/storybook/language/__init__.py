@@ -3,7 +3,7 @@
 from .declining import ASKED, ORDERED, TASK_OF, UNKNOWN_ANSWER, WISHED, Declined, is_plain, sample_declined
 from .frames import HELD_OUT, PARTS, TRAINED, is_held_out
 from .guiding import sample_conditioned, sample_restored
-from .orders import INTENTS, SEVERAL, Order, Story, sample_order
+from .orders import INTENTS, SEVERAL, Order, Story, in_relation, sample_order
 from .questioning import TOPICS, sample_changed, sample_describe, sample_question
 from .styling import LIKE, ORDERS_LIKE, WISHES_LIKE, in_style_of
 from .typing import uttered
@@ -29,6 +29,7 @@ __all__ = [
     "Order",
     "OwnWish",
     "Story",
+    "in_relation",
     "in_style_of",
     "is_held_out",
     "is_plain",

@@ -74,6 +74,7 @@ class Order:
         before, after: the picture now, and one that the order may lead to.
         open: what the words ask of those things of `after` that they leave partly open.
         last: the thing that was spoken of, as it is afterwards.
+        related: what relation to which other thing the words ask of things of `after`; see `in_relation`.
     """
 
     intent: str
@@ -82,6 +83,7 @@ class Order:
     after: Scene
     open: Mapping[Thing, Mention] = field(default_factory=dict)
     last: Thing | None = None
+    related: Mapping[Thing, tuple[str, Thing]] = field(default_factory=dict)
 
     def kept(self) -> tuple[Thing, ...]:
         """The things that stay as they are."""
@@ -106,6 +108,7 @@ class _Said:
     after: Scene
     open: Mapping[Thing, Mention] = field(default_factory=dict)
     last: Thing | None = None
+    related: Mapping[Thing, tuple[str, Thing]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -195,6 +198,19 @@ def beside(thing: Thing, other: Thing, relation: str, others: Sequence[Thing]) -
     return next((one for one in moved if fits(one, others)), None)
 
 
+def in_relation(place: tuple[int, int], relation: str, other: tuple[int, int]) -> bool:
+    """Whether a place (column, row) is where words such as "next to" put a thing beside what lies at another place:
+    on the same height or one above the other, and near within two columns or a row."""
+    across, down = place[0] - other[0], place[1] - other[1]
+    return {
+        "left": down == 0 and across < 0,
+        "right": down == 0 and across > 0,
+        "above": across == 0 and down < 0,
+        "below": across == 0 and down > 0,
+        "near": (down == 0 and 0 < abs(across) <= 2) or (across == 0 and abs(down) == 1),
+    }[relation]
+
+
 def _relative(speaker: _Speaker) -> _Said | None:
     thing, rng = speaker.some_thing(), speaker.rng
     others = speaker.others(thing)
@@ -205,7 +221,8 @@ def _relative(speaker: _Speaker) -> _Said | None:
     if after is None or after.place == thing.place:
         return None
     words = {"other": _named(speaker, other), "relation": usual(RELATIONS[relation], rng)}
-    return speaker.changed(thing, after, moves.RELATIVE, **words)
+    said = speaker.changed(thing, after, moves.RELATIVE, **words)
+    return said and replace(said, related={after: (relation, other)})
 
 
 def _named(speaker: _Speaker, thing: Thing) -> str:
@@ -267,7 +284,7 @@ def _new(speaker: _Speaker) -> _Said | None:
     if thing is None:
         return None
     mention = vague(thing, rng)
-    words = {"new": indefinite(mention, rng)}
+    words, related = {"new": indefinite(mention, rng)}, {}
     if rng.random() < 0.15 and scene.things:  # "add a cat next to the house"
         other, relation = rng.choice(scene.things), rng.choice(tuple(RELATIONS))
         placed = beside(thing, other, relation, scene.things)
@@ -275,8 +292,9 @@ def _new(speaker: _Speaker) -> _Said | None:
             thing, mention = placed, replace(mention, column=placed.column, row=placed.row)
             told = replace(mention, column=None, row=None)
             words["new"] = f"{indefinite(told, rng)} {usual(RELATIONS[relation], rng)} {_named(speaker, other)}"
+            related = {thing: (relation, other)}
     after = replace(scene, things=(*scene.things, thing))
-    return _Said(additions.NEW, words, after, {thing: mention}, thing)
+    return _Said(additions.NEW, words, after, {thing: mention}, thing, related)
 
 
 def _another(speaker: _Speaker) -> _Said | None:
@@ -449,7 +467,7 @@ def _single(speaker: _Speaker, intent: str, part: str, joined: bool = False) -> 
     if not frames:
         return None
     text = _filled(speaker.rng.choice(frames), said.words)
-    return Order(intent, text, speaker.scene, said.after, said.open, said.last)
+    return Order(intent, text, speaker.scene, said.after, said.open, said.last, said.related)
 
 
 def _filled(frame: str, words: Mapping[str, Any]) -> str:
@@ -478,7 +496,13 @@ def _several(story: Story, rng: Random, part: str) -> Order | None:
     text = _filled(choose(joining.TWO if count == 2 else joining.THREE, part, rng), names)
     after = parts[-1].after
     opened = {thing: mention for order in parts for thing, mention in order.open.items() if thing in after.things}
-    return Order(SEVERAL, text, story.now, after, opened, parts[-1].last)
+    related = {
+        thing: (relation, other)
+        for order in parts
+        for thing, (relation, other) in order.related.items()
+        if thing in after.things and other in after.things
+    }
+    return Order(SEVERAL, text, story.now, after, opened, parts[-1].last, related)
 
 
 def _clash(earlier: Order, order: Order) -> bool:
