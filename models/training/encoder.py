@@ -147,8 +147,8 @@ class EncoderStage(Stage):
             )
         if tuple(options.known) == (len(KINDS), len(GROUNDS), len(SKIES)):
             raise WeGenError(
-                f"The option 'known' is {list(options.known)}, which is all that the storybook draws. Set the environment "
-                "variable WEGEN_STORYBOOK to 'wide', or leave the option out."
+                f"The option 'known' is {list(options.known)}, which is all that the storybook draws. Set the "
+                "environment variable WEGEN_STORYBOOK to 'wide', or leave the option out."
             )
         self.config, self.options, self.seed = config, options, seed
         self.vision_encoder = VisionEncoder(config.vision)
