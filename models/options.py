@@ -41,11 +41,14 @@ class Option:
     kind: Literal["number", "text", "switch", "choice"] = "number"
 
 
+_SIDE_HELP = "In pixels. 0 takes the length of the other side; 0 for both takes the checkpoint's own size."
+
 _ALL = (
     Option(
         "seed",
         0,
-        "The same seed and inputs give the same result. Member k of a batch uses seed + k.",
+        "The same seed and inputs give the same result. The first of a batch uses the seed, the next one seed + 1, "
+        "and so on.",
         minimum=0,
         maximum=0xFFFFFFFFFFFFFFFF,
     ),
@@ -84,8 +87,8 @@ _ALL = (
         "'published' has the noise levels and the initial noise of the published inference.",
         kind="choice",
     ),
-    Option("width", 0, "In pixels. 0 takes the checkpoint's own size.", 0, 8192, 8, advanced=True),
-    Option("height", 0, "In pixels. 0 takes the checkpoint's own size.", 0, 8192, 8, advanced=True),
+    Option("width", 0, _SIDE_HELP, 0, 8192, 8, advanced=True),
+    Option("height", 0, _SIDE_HELP, 0, 8192, 8, advanced=True),
     Option(
         "feature_guidance",
         1.0,
@@ -134,8 +137,8 @@ _ALL = (
     Option(
         "grow",
         2,
-        "Of the predicted mask: how far it reaches beyond what changes. The picture has 8 x 8 cells; 16 is the width "
-        "of one.",
+        "Of the predicted mask: how far it reaches beyond what changes, in sixteenths of a cell. The picture has 8 x 8 "
+        "cells: 16 is an eighth of its width.",
         minimum=0,
         maximum=512,
         advanced=True,
@@ -143,7 +146,7 @@ _ALL = (
     Option(
         "soften",
         2,
-        "Of the predicted mask: width of its soft edge; 16 is the width of one of the 8 x 8 cells.",
+        "Of the predicted mask: width of its soft edge, in sixteenths of a cell (see grow).",
         minimum=0,
         maximum=512,
         advanced=True,

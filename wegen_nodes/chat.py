@@ -72,7 +72,9 @@ class WeGenChat(io.ComfyNode):
             outputs=[
                 ChatType.Output(display_name="chat"),
                 io.Image.Output(display_name="image", tooltip="The picture that the chat goes on with."),
-                io.String.Output(display_name="transcript", tooltip="Everything that was said, turn by turn."),
+                io.String.Output(
+                    display_name="transcript", tooltip="What was asked in each turn, and what its picture shows."
+                ),
             ],
         )
 

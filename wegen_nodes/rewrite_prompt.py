@@ -34,7 +34,7 @@ class WeGenRewritePrompt(io.ComfyNode):
                     default=1,
                     min=1,
                     max=OPTIONS["batch_size"].maximum,
-                    tooltip="How many rewrites; rewrite k uses seed + k.",
+                    tooltip="How many rewrites. The first uses the seed, the next one seed + 1.",
                 ),
                 *inputs("creativity"),
                 io.Int.Input(

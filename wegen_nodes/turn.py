@@ -230,4 +230,4 @@ class WeGenConditioning(io.ComfyNode):
         own = wegen.config.size
         notes = (note for draft in drafts for note in draft.notes)
         reply = "\n".join(dict.fromkeys((*notes, *(draft.rewrite for draft in drafts))))
-        return io.NodeOutput(*conditioning(features, width or own, height or own), reply)
+        return io.NodeOutput(*conditioning(features, width or height or own, height or width or own), reply)

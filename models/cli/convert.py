@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Write the packed form of a published (or packed) checkpoint: config.json, the tokenizer, and one safetensors\n"
         "file a part. The VAE is always stored in fp32. An interrupted conversion leaves nothing that loads.\n"
         "int8, fp8 and w4a8 quantise the layers of the transformers, in the layout that ComfyUI runs. int8 is best;\n"
-        "w4a8 takes little more than half of its memory and is clearly less accurate: see docs/full-size.md."
+        "w4a8 takes about 60 % of its memory and is less accurate: docs/full-size.md has numbers."
     )
     parser.add_argument("source", type=Path, help="the checkpoint folder to read")
     parser.add_argument("destination", type=Path, help="the folder to write; must not exist yet")

@@ -14,7 +14,7 @@ from ..errors import WeGenError
 from . import data_films, data_report, data_video
 
 SHARD_SIZE = 1000
-OWN = ("nano", "words")
+OWN = ("nano", "words", "styles", "practice")
 """Recipes of this package."""
 KEEP = "keep"
 """The mix of `training.lora_recipes`."""
@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, default=10_000, metavar="N", help="how many; default %(default)s")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the samples; default %(default)s")
     parser.add_argument("--recipe", type=Path, metavar="NAME|FILE",
-        help="of the stage 'agent', whose tasks are mixed: 'nano' (default), 'words', which the bundled model was "
-        "trained with, 'keep', for what a LoRA of it must leave as it is, or a file")  # fmt: skip
+        help="which mix of tasks: 'nano' (of version 0.1, the default), 'words', 'styles', 'practice' (the last run "
+        "of the bundled model), 'keep' (what a LoRA must leave alone), or the recipe of a stage 'agent'")  # fmt: skip
     parser.add_argument("--shard-size", type=int, default=SHARD_SIZE, metavar="N", help="samples a file; %(default)s")
     parser.set_defaults(run=run)
     others = parser.add_subparsers(title="other sources", metavar="COMMAND")

@@ -17,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size",
         default="published",
-        help="published (28 GB in bf16), 7b-lm and 1b-lm (that language model and little else), nano or tiny",
+        help="published (28 GB in bf16); 7b-lm or 1b-lm: a language model of 7 or 1 billion parameters, all else tiny; "
+        "nano; tiny",
     )
     parser.add_argument("--dtype", choices=PRECISIONS, default="bf16", help="precision to store; default %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of the weights; default %(default)s")

@@ -44,9 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("pictures", nargs="?", type=Path, metavar="PICTURES",
         help="with 'lora': a folder of pictures with captions in .txt files beside them, or of shards")  # fmt: skip
     add("--config", type=Path, metavar="FILE", help="the JSON file of one stage; the same as CONFIG")
-    add("--out", type=Path, help="folder of the run (default: ./nano-run, or ./lora-run)")
+    add("--out", type=Path, help="folder of the run; default ./lora-run with 'lora', else ./nano-run")
     add("--stage", choices=[*STAGES, *CHECKPOINT_STAGES, PACK], help="only this stage of several")
-    add("--data", type=Path, help="shards of `wegen data` to train nano's agent with; default fresh samples")
+    add(
+        "--data",
+        type=Path,
+        help="shards of `wegen data` for the language model of nano (stage 'agent'); default: fresh samples",
+    )
     add("--name", help="with 'lora': what the thing is called, in the words that prompts will use")
     add("--model", type=Path, help="with 'lora': checkpoint folder, packed or published; default the bundled nano")
     add("--keep", type=Path, action="append", default=[], metavar="SHARDS",
@@ -88,9 +92,9 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         training_run = TrainingRun(path.parent, out, arguments.data)
         stages = [read_recipe(path).stage]
-        _refuse(arguments, "stage", why="is for nano; the recipe says it here")
+        _refuse(arguments, "stage", why="is only for nano and folders of recipes; here the recipe says it")
         if stages[0] in CHECKPOINT_STAGES:
-            _refuse(arguments, "data", why="is for nano; the recipe says it here")
+            _refuse(arguments, "data", why="is only for nano and folders of recipes; here the recipe says it")
             _train_checkpoint(path, out, arguments)
             return 0
     for stage in stages:
@@ -112,7 +116,11 @@ def _train_lora(arguments: argparse.Namespace) -> int:
     from ..data.shards import INDEX
     from ..training.lora_recipes import is_small, lora_recipes, write_recipe
 
-    _refuse(arguments, "data", why="is for nano; name pictures or shards, and others with --keep")
+    _refuse(
+        arguments,
+        "data",
+        why="is only for nano and folders of recipes; name pictures or shards after 'lora', and others with --keep",
+    )
     if arguments.stage not in (None, *CHECKPOINT_STAGES):
         raise WeGenError(f"A LoRA has the stages {' and '.join(CHECKPOINT_STAGES)}, not {arguments.stage!r}.")
     if arguments.pictures is None:
