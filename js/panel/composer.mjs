@@ -1,6 +1,7 @@
 // Where the next turn is written: words, references, masks, and how many pictures.
 
-import { button, el, openMenu, setChildren } from "./dom.mjs";
+import { mentions } from "./document.mjs";
+import { button, el, keepFocus, openMenu, setChildren } from "./dom.mjs";
 import { picture, picturesOfNode, recentPictures, selectedNodes } from "./host.mjs";
 import { t } from "./strings.mjs";
 
@@ -107,13 +108,14 @@ export class Composer {
     } else if (draft.fresh) {
       parts.push(el("span", { text: t("fresh") }), button("undo", t("back"), () => session.setDraft({ fresh: false }), { class: "wg-small" }));
     }
-    this.context.replaceChildren(...parts);
+    keepFocus(this.context, () => this.context.replaceChildren(...parts), this.text);
     this.context.hidden = !parts.length;
   }
 
   #showReferences() {
-    const { references } = this.session.doc;
-    const signature = JSON.stringify(references);
+    const { draft, references } = this.session.doc;
+    const named = new Set(mentions(draft.text));
+    const signature = JSON.stringify([references, references.map(({ name }) => named.has(name))]);
     // Equal ones of another document are other objects.
     if (signature === this.shown && references === this.of) return;
     [this.shown, this.of] = [signature, references];
@@ -122,18 +124,13 @@ export class Composer {
       const options = button("ellipsis-v", t("referenceOptions", { name: reference.name }), () => this.views.editReference(reference, options), { class: "wg-small", "aria-haspopup": "dialog" });
       const use = el(
         "button",
-        { type: "button", class: "wg-ref", title: t("mention"), "aria-pressed": String(Boolean(reference.on)), on: { click: () => this.#toggle(reference) } },
+        { type: "button", class: "wg-ref", title: t("mention"), "aria-pressed": String(named.has(reference.name)), on: { click: () => this.session.mention(reference, !named.has(reference.name)) } },
         picture(reference.file, { class: "wg-thumb", small: true }),
         el("span", { text: `@${reference.name}` }),
       );
       return el("span", { class: "wg-chip-ref", role: "listitem" }, use, options);
     });
-    setChildren(this.chips, chips);
-  }
-
-  #toggle(reference) {
-    reference.on = !reference.on;
-    this.session.changed();
+    keepFocus(this.chips, () => setChildren(this.chips, chips), this.text);
   }
 
   fill(text) {
@@ -148,6 +145,7 @@ export class Composer {
     if (!this.text.value.trim()) return;
     this.#ask = null;
     this.#showNames([]);
+    this.text.focus(); // else it would be nowhere, as the button cannot be pressed again
     const sent = await this.session.send(asks).catch((error) => this.views.failed(error));
     if (sent === false) this.#ask = mode;
   }
@@ -163,6 +161,7 @@ export class Composer {
     this.session.store.touch();
     this.#grow();
     this.#showMode();
+    this.#showReferences();
     this.#complete();
   }
 
@@ -229,7 +228,7 @@ export class Composer {
       this.add,
       [
         { icon: "upload", text: t("fromFile"), run: () => views.choosePicture(add) },
-        { icon: "images", text: t("fromOutputs"), run: async () => views.pickPicture(this.add, await recentPictures(), add) },
+        { icon: "images", text: t("fromOutputs"), run: () => recentPictures().then((files) => views.pickPicture(this.add, files, add), (error) => views.failed(error)) },
         { icon: "objects-column", text: t("fromCanvas"), run: () => views.pickPicture(this.add, selectedNodes().flatMap(picturesOfNode), add, t("selectNodes")) },
       ],
       t("addReference"),

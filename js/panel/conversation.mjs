@@ -102,7 +102,13 @@ export class Conversation {
     for (const kind of ["keep", "change"]) if (turn[kind]) files.push(this.#thumb(turn[kind], t(kind === "keep" ? "keepMask" : "changeMask"), `wg-mask-${kind}`));
     const text = turn.kind === "upload" ? turn.from || t("yourPicture") : turn.like ? t("moreLike") : turn.instruction || turn.from;
     const bubble = el("div", { class: "wg-bubble", dir: "auto" }, el("div", { class: "wg-text" }, withMentions(text || "")), files.length > 0 && el("div", { class: "wg-files" }, files));
-    return el("div", { class: "wg-order" }, this.#branches(turn, index, siblings), bubble);
+    const edit = turn.prompt && turn.instruction && !turn.like && !BUSY.includes(turn.status) && button("pencil", t("editOrder"), () => this.#again(turn), { class: "wg-small wg-edit-order" });
+    return el("div", { class: "wg-order" }, this.#branches(turn, index, siblings), edit, bubble);
+  }
+
+  #again(turn) {
+    this.session.edit(turn.id);
+    this.views.composer.text.focus();
   }
 
   #thumb(file, label, extra = "") {
@@ -183,7 +189,7 @@ export class Conversation {
         kept,
       );
       const use = button("check", t("useThis"), () => session.use(turn.id, index), { wide: true, "aria-pressed": String(own) });
-      const like = button("th-large", t("moreLike"), () => session.moreLike(turn.id, index), { wide: true });
+      const like = (words || turn.instruction) && button("th-large", t("moreLike"), () => session.moreLike(turn.id, index), { wide: true });
       return el(
         "figure",
         { class: `wg-picture ${own ? "wg-own" : ""}`, "data-picture": index },
@@ -249,7 +255,7 @@ export class Conversation {
       openMenu(
         more,
         [
-          { icon: "th-large", text: t("moreLike"), run: report(() => session.moreLike(turn.id, index)) },
+          (turn.pictures[index].words || turn.instruction) && { icon: "th-large", text: t("moreLike"), run: report(() => session.moreLike(turn.id, index)) },
           turn.prompt && turn.instruction && { icon: "refresh", text: t("tryAgain"), run: report(() => session.again(turn.id)) },
           { icon: "at", text: t("useAsReference"), run: report(() => session.addReference(turn.pictures[index].file, "picture")) },
           turn.prompt && turn.instruction && { icon: "sitemap", text: t("openTurn"), run: report(() => session.openAsWorkflow(turn.id)) },

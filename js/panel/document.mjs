@@ -217,6 +217,13 @@ export function mentions(text) {
   return [...text.matchAll(/@([A-Za-z][A-Za-z0-9_-]{0,31})/g)].map((match) => match[1]);
 }
 
+/** A text in which a reference's `@name` is another one, or with `null` is taken out. */
+export function renamed(text, name, other) {
+  const there = new RegExp(`@${name}(?![A-Za-z0-9_-])`, "g");
+  if (other !== null) return text.replace(there, `@${other}`);
+  return text.replace(there, "").replace(/ {2,}/g, " ").trimStart();
+}
+
 /** A free name for a reference, made from that of a file. */
 export function freeName(wanted, references) {
   const plain = wanted.replace(/\.[^.]*$/, "").replace(/[^A-Za-z0-9_-]+/g, "_").replace(/^[^A-Za-z]+|_+$/g, "").slice(0, 24);

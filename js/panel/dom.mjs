@@ -37,8 +37,9 @@ export function setChildren(parent, children) {
   wanted.forEach((child, index) => child !== parent.childNodes[index] && parent.insertBefore(child, parent.childNodes[index] ?? null));
 }
 
-/** Change what is in a container; a control that is made anew gets the focus that the old one had, in the same turn. */
-export function keepFocus(container, change) {
+/** Change what is in a container; a control that is made anew gets the focus that the old one had, in the same turn, and
+ * `otherwise` gets it where there is none. */
+export function keepFocus(container, change, otherwise = container) {
   const held = container.contains(document.activeElement) ? document.activeElement : null;
   const named = (one) => one.getAttribute("aria-label") || one.textContent;
   const turn = held?.closest("[data-turn]")?.dataset.turn;
@@ -50,7 +51,7 @@ export function keepFocus(container, change) {
   change();
   if (!held || held.isConnected) return;
   const same = alike();
-  (same[at] ?? same.at(-1) ?? container).focus({ preventScroll: true });
+  (same[at] ?? same.at(-1) ?? otherwise).focus({ preventScroll: true });
 }
 
 /** A menu below or above its button: arrow keys move, Escape closes. */

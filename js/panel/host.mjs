@@ -7,6 +7,8 @@ import { t } from "./strings.mjs";
 
 export { api, app };
 
+/** Characters of a request that may outlive the page. */
+const LARGEST_LAST = 20_000;
 /** Milliseconds that the host's change of the view may take. */
 const GLIDE = 600;
 
@@ -14,6 +16,8 @@ const GLIDE = 600;
 export async function request(route, { method = "GET", json, body } = {}) {
   const options = { method, cache: "no-store" };
   if (json !== undefined) Object.assign(options, { body: JSON.stringify(json), headers: { "Content-Type": "application/json" } });
+  // What is saved while the page goes away still arrives; browsers allow that for little.
+  if (method === "PUT" && options.body?.length < LARGEST_LAST) options.keepalive = true;
   if (body !== undefined) options.body = body;
   const response = await api.fetchApi(route, options);
   const text = await response.text();
@@ -28,7 +32,7 @@ export async function request(route, { method = "GET", json, body } = {}) {
 }
 
 /** The sentences in an error of the host or of the pack. */
-function messageOf(answer) {
+export function messageOf(answer) {
   const nodes = Object.values(answer?.node_errors ?? {}).flatMap((node) => node.errors ?? []);
   const said = nodes.map((error) => [error.message, error.details].filter(Boolean).join(": "));
   const error = answer?.error;

@@ -65,14 +65,14 @@ export class Library {
       this.session.changed(false);
       return this.#load();
     };
-    const key = (event) => ["Enter", "Escape"].includes(event.key) && (event.preventDefault(), done(event.key === "Enter"));
+    const key = (event) => !event.isComposing && ["Enter", "Escape"].includes(event.key) && (event.preventDefault(), done(event.key === "Enter"));
     const input = el("input", { type: "text", class: "wg-input", maxlength: 100, value: chat.name, "aria-label": t("rename"), on: { keydown: key, click: (event) => event.stopPropagation() } });
     label.closest("button").replaceWith(input);
     input.select();
   }
 
   async #delete(chat) {
-    if (!(await this.views.confirm(t("deleteSure", { name: chat.name })))) return;
+    if (!(await this.views.confirm(t("deleteSure", { name: chat.name }), "delete"))) return;
     await this.session.deleteChat(chat.id).catch((error) => this.views.failed(error));
     await this.#load();
   }

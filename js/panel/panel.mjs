@@ -65,7 +65,7 @@ export class Panel {
     if (document.activeElement !== this.name) this.name.value = session.store.name;
     this.element.toggleAttribute("data-unsaved", session.unsaved);
     this.trouble.hidden = !session.trouble;
-    this.trouble.textContent = session.trouble && `${t("notSaved")} ${session.trouble}`;
+    this.trouble.textContent = session.trouble;
     for (const part of [this.conversation, this.timeline, this.composer, this.settings]) part.render();
   }
 
@@ -96,8 +96,8 @@ export class Panel {
     this.stage.paint(base).catch((error) => this.failed(error));
   }
 
-  confirm(message) {
-    return app.extensionManager.dialog.confirm({ title: "WeGen", message, type: "delete" });
+  confirm(message, type = "default") {
+    return app.extensionManager.dialog.confirm({ title: "WeGen", message, type });
   }
 
   download(url, name) {
@@ -145,8 +145,12 @@ export class Panel {
     };
     const rename = () => {
       const taken = session.doc.references.some((other) => other !== reference && other.name === name.value);
-      if (/^[A-Za-z][A-Za-z0-9_-]{0,31}$/.test(name.value) && !taken) set({ name: name.value });
-      else name.value = reference.name;
+      if (/^[A-Za-z][A-Za-z0-9_-]{0,31}$/.test(name.value) && !taken) {
+        session.renameReference(reference, name.value);
+        return;
+      }
+      toast("info", `@${name.value}`, t(taken ? "nameTaken" : "nameHow"));
+      name.value = reference.name;
     };
     const name = el("input", { type: "text", class: "wg-input", value: reference.name, pattern: "[A-Za-z][A-Za-z0-9_-]{0,31}", on: { change: rename } });
     const shown = el("output", { text: reference.weight });
@@ -184,6 +188,7 @@ export class Panel {
         // A picture of the page itself comes as its address.
         const shown = fileOfAddress(event.dataTransfer.getData("text/uri-list").split("\n")[0].trim());
         const files = shown ? [shown] : [...event.dataTransfer.files].filter((file) => file.type.startsWith("image/"));
+        if (!files.length) toast("info", label, t("notAPicture"));
         for (const file of files) Promise.resolve(take(file)).catch((error) => this.failed(error));
       });
       return element;

@@ -1,6 +1,7 @@
 // Follows prompts of the panel through the host's queue: position, progress, previews, words, results.
 
-import { api, request } from "./host.mjs";
+import { api, messageOf, request } from "./host.mjs";
+import { t } from "./strings.mjs";
 
 const LONGEST_MESSAGE = 400;
 
@@ -20,6 +21,9 @@ class Run {
   /** What nodes have said that they do: thinking or painting. */
   told = new Map();
   outputs = {};
+  /** What the host says of parts of the prompt that it does not run. */
+  refused = "";
+  cancelled = false;
 
   constructor(id, { update, finish }) {
     Object.assign(this, { id, update, finish });
@@ -77,7 +81,7 @@ export class Runs {
       extra_data: { extra_pnginfo: pnginfo, auth_token_comfy_org: api.authToken, api_key_comfy_org: api.apiKey },
     };
     try {
-      await request("/prompt", { method: "POST", json });
+      run.refused = messageOf(await request("/prompt", { method: "POST", json }));
       run.queued = true;
       this.#positions();
     } catch (error) {
@@ -95,6 +99,7 @@ export class Runs {
 
   async cancel(id) {
     const run = this.#runs.get(id);
+    if (run) run.cancelled = true;
     await request("/queue", { method: "POST", json: { delete: [id] } });
     await request("/interrupt", { method: "POST", json: { prompt_id: id } });
     // One that waited is gone without an event.
@@ -160,7 +165,7 @@ export class Runs {
       }
       const entry = (await request(`/history/${run.id}`))?.[run.id];
       if (!entry) {
-        this.#end(run, "cancelled");
+        this.#end(run, run.cancelled ? "cancelled" : "failed", run.cancelled ? "" : t("lost"));
         return;
       }
       run.outputs = entry.outputs ?? {};

@@ -2,14 +2,14 @@
 
 import * as host from "./host.mjs";
 import {
-  addTurn, baseOf, emptyDocument, emptyDraft, freeName, goTo, keptMasks, masksFor, mentions, pathTo, pick, pictureAt, redo, soundDocument,
-  undo, unfinished,
+  addTurn, baseOf, emptyDocument, emptyDraft, freeName, goTo, keptMasks, masksFor, mentions, pathTo, pick, pictureAt, redo, renamed,
+  soundDocument, undo, unfinished,
 } from "./document.mjs";
 import { chatFile, chatGraph, maskGraph, shortened, turnGraph, upstream } from "./graph.mjs";
 import { workflowOf } from "./layout.mjs";
 import { pngJson, pngTexts } from "./png.mjs";
 import { Runs } from "./runs.mjs";
-import { ChatStore, deleteChat } from "./store.mjs";
+import { ChatStore, changeChat, deleteChat } from "./store.mjs";
 import { t } from "./strings.mjs";
 
 const REMEMBERED = "wegen.panel";
@@ -48,6 +48,10 @@ export class Session {
   unsaved = false;
   #listeners = new Set();
   #pending = false;
+  /** What was written for a chat that has no turn yet; it waits there while another chat is open. */
+  #begun = null;
+  /** Turns that were cancelled before the host had them. */
+  #cancelled = new Set();
 
   constructor(painters) {
     this.painters = painters;
@@ -58,10 +62,11 @@ export class Session {
       // Not before what was remembered is read.
       begun: () => this.defaults && this.#remember(),
       unsaved: (unsaved) => this.#saving(unsaved),
-      failed: (error) => this.#troubled(error.message),
+      failed: (error) => this.#troubled(`${t("notSaved")} ${error.message}`),
     });
     this.store.document = emptyDocument();
     window.addEventListener("pagehide", () => this.store.flush());
+    window.addEventListener("beforeunload", (event) => this.unsaved && this.trouble && event.preventDefault());
     document.addEventListener("visibilitychange", () => document.hidden && this.store.flush());
   }
 
@@ -130,19 +135,21 @@ export class Session {
       locked: false,
     };
     const { chat, begun } = remembered();
+    this.#begun = begun ?? null;
+    let trouble = null;
     if (chat) {
       try {
         await this.openChat(chat);
         return;
       } catch (error) {
-        if (error.status !== 404) this.#troubled(error.message);
+        if (error.status !== 404) trouble = error.message;
       }
     }
-    await this.newChat();
-    if (!chat && begun) {
-      const { draft, references } = soundDocument(begun);
-      Object.assign(this.doc, { draft, references });
-      this.#remember();
+    await this.newChat(true);
+    if (trouble) {
+      // It may be readable the next time.
+      localStorage.setItem(REMEMBERED, JSON.stringify({ ...remembered(), chat }));
+      this.#troubled(t("notOpened", { why: trouble }));
     }
   }
 
@@ -154,10 +161,15 @@ export class Session {
     return (await this.store.flush()) || this.confirm(t("leaveUnsaved", { name: this.store.name, why: this.trouble }));
   }
 
-  async newChat() {
+  /** A chat without turns; with what was written for one already, where another chat was open meanwhile (`waiting`). */
+  async newChat(waiting = this.store.id !== null) {
     if (!(await this.#leaves())) return false;
     const { settings } = this.doc.head || !remembered().settings ? this.doc : remembered();
     await this.store.begin(t("newChat"), emptyDocument(this.#complete(settings)));
+    if (waiting && this.#begun) {
+      const { draft, references } = soundDocument(this.#begun);
+      Object.assign(this.doc, { draft, references });
+    }
     this.#remember();
     this.changed(false);
     return true;
@@ -194,8 +206,8 @@ export class Session {
   #remember() {
     const { draft, references, settings } = this.doc;
     // What is written before the first turn is kept by the browser alone: there is no chat to keep it in.
-    const begun = this.store.id === null ? { draft: { text: draft.text }, references } : null;
-    localStorage.setItem(REMEMBERED, JSON.stringify({ chat: this.store.id, settings, begun }));
+    if (this.store.id === null) this.#begun = { draft: { text: draft.text }, references };
+    localStorage.setItem(REMEMBERED, JSON.stringify({ chat: this.store.id, settings, begun: this.#begun }));
   }
 
   #resume() {
@@ -236,8 +248,7 @@ export class Session {
       host.toast("info", t("send"), t("stillDrawing"));
       return false;
     }
-    const named = new Set(mentions(instruction));
-    const references = doc.references.filter((reference) => reference.on || named.has(reference.name));
+    const references = this.#mentioned(instruction);
     const turn = {
       kind: ask ? "ask" : base ? "refine" : "draw",
       instruction,
@@ -248,10 +259,19 @@ export class Session {
     };
     if (!ask) doc.draft = { ...emptyDraft(), count: null };
     else doc.draft.text = "";
-    for (const reference of doc.references) reference.on = false;
-    if (!Object.keys(doc.turns).length && this.store.id === null) this.store.name = shortened(instruction, 48);
+    this.#called(shortened(instruction, 48));
     await this.#submit({ creativity: creativityOf(turn, settings), ...turn });
     return true;
+  }
+
+  #mentioned(text) {
+    const named = new Set(mentions(text));
+    return this.doc.references.filter((reference) => named.has(reference.name));
+  }
+
+  /** Give a chat a name that has none of its own yet. */
+  #called(name) {
+    if (this.store.id === null && this.store.name === t("newChat")) this.store.name = name;
   }
 
   #lastPicture() {
@@ -279,6 +299,11 @@ export class Session {
   async redraw(id, index, words) {
     const turn = this.doc.turns[id];
     this.doc.head = turn.parent;
+    if (!turn.instruction) {
+      // A picture from elsewhere: its words are all that there is of how it was asked for.
+      await this.#submit({ kind: "draw", instruction: words, base: null, references: [], count: 1, creativity: this.doc.settings.creativity });
+      return;
+    }
     const { kind, instruction, references, base, keep, change, release, settings } = turn;
     const seed = turn.pictures[index]?.seed ?? turn.seed;
     await this.#submit({ kind, instruction, references, base, keep, change, release, words, count: 1, seed, creativity: turn.creativity, settings });
@@ -292,6 +317,16 @@ export class Session {
     await this.#submit({ kind, instruction, references, base, keep, change, release, words, count, creativity, like });
   }
 
+  /** Put what was asked for in a turn back into the composer, to be said in another way before the same picture. */
+  edit(id) {
+    const { doc } = this;
+    const { parent, kind, instruction, base, keep, change, release, count } = doc.turns[id];
+    doc.head = parent;
+    const fresh = kind === "draw" && Boolean(baseOf(doc));
+    doc.draft = { ...emptyDraft(), text: instruction, fresh, count: kind === "ask" ? null : count, ...(base && { keep, change, release: Boolean(release), of: base }) };
+    this.changed();
+  }
+
   async #submit(values) {
     const { doc } = this;
     const settings = values.settings ?? { ...doc.settings };
@@ -302,12 +337,17 @@ export class Session {
     this.live.set(turn.id, null);
     this.changed();
     try {
+      const first = this.store.id === null;
       const id = await this.store.stored();
+      if (first) this.#begun = null; // it has its chat now
       turn.chatId = id; // names the turn's files, whatever id the chat has when they are there
       this.#remember();
       const { prompt, workflow } = await this.#graphOf(turn);
-      if (!this.doc.turns[turn.id]) {
+      this.store.touch(); // the graph's end stands in the turn
+      if (this.#cancelled.delete(turn.id)) turn.status = "cancelled";
+      if (!this.doc.turns[turn.id] || turn.status === "cancelled") {
         this.live.delete(turn.id);
+        this.changed();
         return;
       }
       const pnginfo = { workflow, wegen_panel: { chat: id, turn: turn.id } };
@@ -340,22 +380,29 @@ export class Session {
       },
       finish: async (run, status, error) => {
         this.live.delete(id);
-        // Another chat may be open by now; it is finished when its own is opened again. The one that is open may have
-        // got another id, where it was deleted elsewhere.
-        const turn = store.document === doc || store.id === chat ? (store.document.turns[id] ?? doc.turns[id]) : null;
-        if (!turn) return;
-        try {
-          if (status === "done") await this.#takeResult(turn, run.outputs, turn.chatId ?? chat);
-          Object.assign(turn, { status, error });
-        } catch (failure) {
-          Object.assign(turn, { status: "failed", error: failure.message });
+        const ended = async (turn) => {
+          try {
+            if (status === "done") await this.#takeResult(turn, run, turn.chatId ?? chat);
+            Object.assign(turn, { status, error });
+          } catch (failure) {
+            Object.assign(turn, { status: "failed", error: failure.message });
+          }
+        };
+        // The chat that is open may have got another id, where it was deleted elsewhere.
+        if (store.document === doc || store.id === chat) {
+          const turn = store.document.turns[id] ?? doc.turns[id];
+          if (!turn) return;
+          await ended(turn);
+          this.changed();
+          return;
         }
-        this.changed();
+        // Another chat is open by now. What cannot be written is looked up when its own is opened again.
+        await changeChat(chat, async (other) => other.turns[id] && ended(other.turns[id])).catch(() => {});
       },
     };
   }
 
-  async #takeResult(turn, outputs, chat) {
+  async #takeResult(turn, { outputs, refused }, chat) {
     const texts = (output) => (output?.text ?? []).flat().map(String).join("\n").trim();
     const own = (turn.settings.painter ?? OWN_PAINTER) === OWN_PAINTER;
     if (turn.kind === "ask") {
@@ -366,6 +413,7 @@ export class Session {
       ? { files: outputs.pictures?.images, reply: outputs.reply, chat: turn.kind === "upload" ? null : chatFile(chat, turn) }
       : this.painters.resultOf(turn, outputs, chat);
     const files = found.files ?? [];
+    if (!files.length && (refused || !own)) throw new Error(refused || t("noResult"));
     // The host writes into each file what is known by then: all pictures of WeGen's own turn, one of another painter's.
     const told = await Promise.all((own ? files.slice(0, 1) : files).map((file) => this.#told(file)));
     const records = own
@@ -390,6 +438,7 @@ export class Session {
 
   async cancel(id) {
     const { prompt } = this.doc.turns[id];
+    if (this.live.has(id) && !this.runs.get(prompt)) this.#cancelled.add(id);
     try {
       await this.runs.cancel(prompt);
     } catch (error) {
@@ -430,20 +479,37 @@ export class Session {
   // Pictures from elsewhere
 
   async addReference(source, name) {
-    const file = source instanceof Blob ? await host.upload(source, source.name || "pasted.png") : source;
-    const reference = { name: freeName(name ?? file.filename, this.doc.references), file, weight: 1, area: null, on: true };
+    const lasting = await lastingCopy(source);
+    const file = lasting instanceof Blob ? await host.upload(lasting, lasting.name || "pasted.png") : lasting;
+    const reference = { name: freeName(name ?? file.filename, this.doc.references), file, weight: 1, area: null };
     this.doc.references.push(reference);
-    this.changed();
+    this.mention(reference);
     return reference;
   }
 
   removeReference(reference) {
+    this.mention(reference, false);
     this.doc.references = this.doc.references.filter((one) => one !== reference);
     this.changed();
   }
 
+  renameReference(reference, name) {
+    this.doc.draft.text = renamed(this.doc.draft.text, reference.name, name);
+    reference.name = name;
+    this.changed();
+  }
+
+  /** Write the name of a reference into the next message, which makes the model use it, or take it out. */
+  mention(reference, wanted = true) {
+    const { draft } = this.doc;
+    if (!wanted) draft.text = renamed(draft.text, reference.name, null);
+    else if (!mentions(draft.text).includes(reference.name)) draft.text = `${draft.text.trimEnd()} @${reference.name} `.trimStart();
+    this.changed();
+  }
+
   /** Go on with a picture from elsewhere; one that the panel made goes on with its own chat. */
-  async continueWith(source, notes = "") {
+  async continueWith(picture, notes = "") {
+    const source = await lastingCopy(picture);
     let words = "";
     if (source instanceof Blob && source.type === "image/png") {
       const texts = pngTexts(await source.arrayBuffer());
@@ -458,7 +524,8 @@ export class Session {
     const turn = { kind: "upload", instruction: "", status: "done", picked: 0, count: 1, seed: 0, base: null, references: [] };
     Object.assign(this.doc.draft, { count: null, fresh: false });
     addTurn(this.doc, { ...turn, notes, settings: { ...this.doc.settings }, pictures: [{ file, words: String(words), seed: 0 }] });
-    if (this.store.id === null) this.store.name = t("yourPicture");
+    this.#called(t("yourPicture"));
+    if (this.store.id === null) this.#begun = null; // what is written is of the chat that begins now
     await this.store.stored();
     this.#remember();
     this.changed();
@@ -472,9 +539,12 @@ export class Session {
       return false;
     }
     const turn = this.doc.turns[mark.turn];
-    const index = turn?.pictures.findIndex((picture) => picture.file.filename === name) ?? -1;
     if (!turn?.pictures.length) return Boolean(turn);
-    this.use(turn.id, Math.max(0, index));
+    // Browsers number the files that they download twice.
+    const original = name.replace(/ \(\d+\)(?=\.[^.]*$)/, "");
+    const index = turn.pictures.findIndex(({ file }) => file.filename === name || file.filename === original);
+    if (index >= 0 || turn.pictures.length === 1) this.use(turn.id, Math.max(0, index));
+    else this.goTo(turn.id);
     return true;
   }
 
@@ -483,7 +553,9 @@ export class Session {
     const slot = (type) => (node.outputs ?? []).findIndex((output) => output.type === type);
     const [chat, image] = [slot("WEGEN_CHAT"), slot("IMAGE")];
     const shown = host.picturesOfNode(node);
-    if (!(await this.newChat())) return;
+    const begun = this.#begun;
+    if (!(await this.newChat(false))) return;
+    this.#begun = begun;
     if (chat < 0 && shown.length) {
       await this.continueWith(shown[0]);
       return;
@@ -528,8 +600,7 @@ export class Session {
 
   /** The mask that the model predicts for an order, as a file. */
   async suggestMask(instruction) {
-    const named = new Set(mentions(instruction));
-    const references = this.doc.references.filter((reference) => reference.on || named.has(reference.name));
+    const references = this.#mentioned(instruction);
     const { prompt } = maskGraph(this.doc, this.base, instruction, this.doc.settings, references);
     return new Promise((resolve, reject) => {
       const finish = (run, status, error) => {
@@ -544,6 +615,11 @@ export class Session {
   pictureFile(base) {
     return pictureAt(this.doc, base)?.file ?? null;
   }
+}
+
+/** What is shown for a moment only, as a file that can be kept; all else as it is. */
+async function lastingCopy(source) {
+  return !(source instanceof Blob) && source.type === "temp" ? host.fetched(source) : source;
 }
 
 /** Orders follow the likeliest words, unless several pictures of one are wished for. */

@@ -45,7 +45,9 @@ export class Settings {
       const change = () => {
         const value = Math.min(max, Math.max(min, Number(control.value) || min));
         control.value = value;
-        set(name, value);
+        // A seed that somebody chose is meant to stay.
+        session.setSettings({ [name]: value, ...(name === "seed" && { locked: true }) });
+        if (name === "seed") this.#build();
       };
       const control = el("input", { type: "number", "data-setting": name, min, max, step, value: settings[name], on: { change } });
       return control;

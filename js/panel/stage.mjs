@@ -56,13 +56,13 @@ export class Stage {
   }
 
   /** One picture; arrow keys go through those of its turn. */
-  look(id, index) {
+  look(id, index, pressed = null) {
     const turn = this.session.doc.turns[id];
     const { pictures } = turn;
     const at = (index + pictures.length) % pictures.length;
     const { file, words } = pictures[at];
     const image = picture(file, { class: "wg-full", alt: words || t("pictureN", { n: at + 1 }) });
-    const step = (by, name, label) => pictures.length > 1 && button(name, label, () => this.look(id, at + by));
+    const step = (by, name, label) => pictures.length > 1 && button(name, label, () => this.look(id, at + by, label));
     const use = () => {
       this.session.use(id, at);
       this.close();
@@ -76,7 +76,8 @@ export class Stage {
       const by = { ArrowLeft: -1, ArrowRight: 1 }[key];
       if (by && pictures.length > 1) this.look(id, at + by);
     };
-    this.foot.lastChild.focus();
+    const again = pressed && [...this.foot.children].find((one) => one.getAttribute("aria-label") === pressed);
+    (again || this.foot.lastChild).focus();
   }
 
   /** Two pictures on one another, with a slider between them. */
@@ -132,7 +133,7 @@ export class Stage {
     const save = () => done().catch((error) => toast("error", t("paint"), error.message));
     const free = session.kept.length > 0 && el("label", { class: "wg-row" }, release, t("release"));
     const finish = button("check", t("done"), save, { wide: true, class: "wg-main wg-done" });
-    this.#show(t("paint"), [painter.element], [words, suggest, free, el("span", { class: "wg-space" }), finish]);
+    this.#show(t("paint"), [painter.element], [words, suggest, free, el("span", { class: "wg-space" }), this.#discard(), finish]);
     this.#painter = painter;
     fit(painter.element, image);
   }
@@ -165,9 +166,13 @@ export class Stage {
     };
     const save = () => done().catch((error) => toast("error", t("area"), error.message));
     const finish = button("check", t("done"), save, { wide: true, class: "wg-main wg-done" });
-    this.#show(`${t("area")} @${reference.name}`, [el("p", { class: "wg-quiet", text: t("areaHow") }), painter.element], [el("span", { class: "wg-space" }), finish]);
+    this.#show(`${t("area")} @${reference.name}`, [el("p", { class: "wg-quiet", text: t("areaHow") }), painter.element], [el("span", { class: "wg-space" }), this.#discard(), finish]);
     this.#painter = painter;
     fit(painter.element, image);
+  }
+
+  #discard() {
+    return button("trash", t("discard"), () => this.element.close(), { wide: true });
   }
 
   #newPainter(options) {

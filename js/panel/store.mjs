@@ -9,6 +9,22 @@ const route = (id, rest = "") => `/wegen/chats/${encodeURIComponent(id)}${rest}`
 export const listChats = async () => (await request("/wegen/chats")).chats;
 export const renameChat = (id, name) => request(route(id), { method: "PATCH", json: { name } });
 export const deleteChat = (id) => request(route(id), { method: "DELETE" });
+
+/** Change a chat that is not the open one: `edit` gets its document; once more where another tab saved it meanwhile. */
+export async function changeChat(id, edit) {
+  for (let attempt = 0; ; attempt++) {
+    const { revision, document } = await request(route(id));
+    const sound = soundDocument(document);
+    await edit(sound);
+    try {
+      await request(route(id), { method: "PUT", json: { revision, document: sound } });
+      return;
+    } catch (error) {
+      if (attempt > 4 || error.status !== 409) throw error;
+    }
+  }
+}
+
 export const exportRoute = (id) => route(id, "/export");
 
 export class ChatStore {
@@ -36,6 +52,7 @@ export class ChatStore {
     Object.assign(this, { id, name, document: soundDocument(document) });
     this.#revision = revision;
     this.#dirty = false;
+    this.handlers.unsaved(false);
   }
 
   /** Begin a chat; it is stored with its first turn. */
@@ -44,6 +61,7 @@ export class ChatStore {
     await this.#created();
     Object.assign(this, { id: null, name, document });
     this.#dirty = false;
+    this.handlers.unsaved(false);
   }
 
   /** The id of the chat, which is stored now if it was not yet. */

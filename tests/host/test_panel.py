@@ -233,6 +233,10 @@ def test_a_picture_of_ones_own_is_changed(panel):
         [{"name": "own.png", "mimeType": "image/png", "buffer": png(Image.new("RGB", (128, 128), (90, 140, 200)))}]
     )
     page.wait_for_selector(".wg-upload")
+    # It has no words: nothing more like it can be asked for.
+    page.locator(".wg-turn").get_by_role("button", name="More", exact=True).click()
+    assert page.get_by_role("menuitem", name="More like this").count() == 0
+    page.keyboard.press("Escape")
     changed = panel.say("make it night")
     assert panel.turn_of(changed)["base"]["picture"] == 0
     assert changed.locator(".wg-picture").count() == 1
@@ -347,6 +351,132 @@ def test_references_are_dropped_pasted_weighed_and_cut_out(panel):
     )
     page.wait_for_function("() => document.querySelectorAll('.wg-chip-ref').length === 3")
     assert panel.saved()["document"]["references"][2]["file"] == drawn["pictures"][0]["file"]
+
+
+def drop(panel, zone: str, name: str, content: bytes) -> None:
+    panel.page.evaluate(TRANSFER, [f"[data-zone='{zone}']", "drop", name, list(content)])
+
+
+def test_a_reference_is_used_by_its_name_in_the_message(panel):
+    """Its chip writes the name and takes it out; a name that changes changes in the message too."""
+    page = panel.page
+    panel.text.fill("a house on a beach with")
+    drop(panel, "reference", "cat.png", png(page_with("cat")))
+    chip = page.locator(".wg-ref", has_text="@cat")
+    expect(chip).to_have_attribute("aria-pressed", "true")
+    expect(panel.text).to_have_value("a house on a beach with @cat ")
+    chip.click()
+    expect(panel.text).to_have_value("a house on a beach with ")
+    expect(chip).to_have_attribute("aria-pressed", "false")
+    chip.click()
+    page.get_by_role("button", name="Options of @cat").click()
+    page.get_by_role("dialog").get_by_label("Name").fill("2cats")
+    page.get_by_role("dialog").get_by_label("Name").press("Tab")
+    page.get_by_text("A letter first").first.wait_for()
+    page.get_by_role("dialog").get_by_label("Name").fill("tom")
+    page.get_by_role("dialog").get_by_label("Name").press("Enter")
+    page.keyboard.press("Escape")
+    expect(panel.text).to_have_value("a house on a beach with @tom ")
+    before = set(panel.ids())
+    page.fill(".wg-count", "1")
+    page.click(".wg-send")
+    turn = panel.new_turn(before)
+    assert page.evaluate("() => document.activeElement === document.querySelector('.wg-composer textarea')")
+    panel.wait(turn)
+    drawn = panel.turn_of(turn)
+    assert [one["name"] for one in drawn["references"]] == ["tom"] and "not used" not in drawn["notes"]
+    expect(page.locator(".wg-ref", has_text="@tom")).to_have_attribute("aria-pressed", "false")
+    page.evaluate(
+        """() => {
+            const transfer = new DataTransfer()
+            transfer.items.add(new File(["no picture"], "notes.txt", { type: "text/plain" }))
+            const zone = document.querySelector("[data-zone='reference']")
+            zone.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }))
+        }"""
+    )
+    page.get_by_text("This is not a picture").first.wait_for()
+
+
+def test_an_order_is_edited_and_sent_again(panel):
+    page = panel.page
+    first = panel.say("a house", count=1)
+    second = panel.say("make it nihgt")
+    page.fill(".wg-head .wg-name", "my chat")
+    page.press(".wg-head .wg-name", "Enter")
+    second.hover()
+    second.get_by_role("button", name="Edit and send again").click()
+    expect(panel.text).to_have_value("make it nihgt")
+    third = panel.say("make it night")
+    turns = panel.saved()["document"]["turns"]
+    ids = [one.get_attribute("data-turn") for one in (first, third)]
+    assert panel.ids() == ids and turns[ids[1]]["parent"] == ids[0] and len(turns) == 3
+    assert page.input_value(".wg-name") == "my chat"
+
+
+def test_a_chat_that_was_named_keeps_its_name(panel):
+    panel.page.fill(".wg-head .wg-name", "book cover")
+    panel.page.press(".wg-head .wg-name", "Enter")
+    panel.say("a boat", count=1)
+    assert panel.saved()["name"] == "book cover"
+
+
+def test_a_wish_waits_while_another_chat_is_looked_at(panel):
+    page = panel.page
+    panel.say("a boat", count=1)
+    name = panel.saved()["name"]
+    panel.new_chat()
+    panel.text.fill("a long wish that was not sent yet")
+    page.click(".wg-chats-open")
+    page.locator(".wg-chats li", has_text=name).first.locator(".wg-chat").click()
+    panel.expect_turns(1)
+    expect(panel.text).to_have_value("")
+    panel.new_chat()
+    expect(panel.text).to_have_value("a long wish that was not sent yet")
+
+
+def test_a_turn_ends_in_its_chat_while_another_is_open(panel):
+    page = panel.page
+    turn_id = panel.begin("a house", count=1).get_attribute("data-turn")
+    chat = panel.saved()["id"]
+    panel.new_chat()
+
+    def turn():
+        return requests.get(f"{panel.url}/wegen/chats/{chat}", timeout=30).json()["document"]["turns"][turn_id]
+
+    for _ in range(120):
+        if turn()["status"] not in ("waiting", "running"):
+            break
+        page.wait_for_timeout(500)
+    assert turn()["status"] == "done" and len(turn()["pictures"]) == 1
+
+
+def test_a_turn_of_which_the_host_knows_nothing_was_not_cancelled(panel, frontend):
+    turn_id = panel.begin("a house", count=1).get_attribute("data-turn")
+    prompt = panel.saved()["document"]["turns"][turn_id]["prompt"]
+    panel.page.goto("about:blank")
+    for _ in range(120):
+        if prompt in requests.get(f"{panel.url}/history/{prompt}", timeout=30).json():
+            break
+        time.sleep(0.5)
+    requests.post(f"{panel.url}/history", json={"delete": [prompt]}, timeout=30).raise_for_status()
+    frontend.reload()
+    panel.open()
+    panel.wait(panel.turn(turn_id), "failed")
+    assert "output/wegen" in panel.turn(turn_id).inner_text()
+    assert panel.turn(turn_id).get_by_role("button", name="Try again").count() == 1
+
+
+def test_a_painting_can_be_thrown_away(panel):
+    page = panel.page
+    panel.say("a house", count=1)
+    page.click(".wg-paint-open")
+    canvas = page.locator(".wg-stage canvas.paint")
+    canvas.wait_for()
+    canvas.focus()
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Discard").click()
+    page.wait_for_selector(".wg-stage", state="hidden")
+    expect(page.locator(".wg-context .wg-mask-keep")).to_have_count(0)
 
 
 def set_steps(panel, steps):

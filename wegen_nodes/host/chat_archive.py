@@ -127,9 +127,12 @@ def picture_path(folders: Mapping[str, Path], kind: str, subfolder: str, filenam
     if kind not in folders or "\0" in subfolder + filename:
         return None
     folder = folders[kind].resolve()
-    path = (folder / subfolder / filename).resolve()
-    inside = path.is_relative_to(folder) and path.suffix.lower() in SUFFIXES
-    return path if inside and path.is_file() else None
+    try:
+        path = (folder / subfolder / filename).resolve()
+        inside = path.is_relative_to(folder) and path.suffix.lower() in SUFFIXES
+        return path if inside and path.is_file() else None
+    except (OSError, ValueError):  # no name that a file can have
+        return None
 
 
 def _small(archive: zipfile.ZipFile, name: str) -> bytes:
