@@ -65,6 +65,8 @@ class Pipeline:
             merge(self.decoder.unet if unet else wegen.agent, lora, strength)
             if not unet and strength:
                 wegen = wegen.with_open_language()
+                if wegen.prefixes is not None:
+                    wegen.prefixes.clear()  # of other weights
         return Pipeline(wegen, self.decoder)
 
     def encode_reference(

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from comfy_api.latest import io, ui
 
+from ..models.editing.composite import with_channels
 from ..models.encoding import begin_with
 from ..models.errors import WeGenError
 from ..models.media.chat_file import load_chat, save_chat
@@ -138,7 +139,7 @@ def _begin(file: str, chat: Chat | None, image: torch.Tensor | None, wegen, kept
     if wegen is None:
         raise WeGenError("To begin a chat with an image, connect wegen too: the model has to look at it.")
     vision = wegen.load_vision(1)
-    return begin_with(vision, [one[..., :3].float().cpu() for one in image]), True
+    return begin_with(vision, [with_channels(one[..., :3], 3).cpu() for one in image]), True
 
 
 def transcript(chat: Chat) -> str:

@@ -34,10 +34,11 @@ def match_tone(before: Tensor, after: Tensor, change: Tensor, reach: int = 16) -
     box = bounding_box(change, margin=reach)
     if box is None:
         return after
+    before, after = (with_channels(picture, max(3, picture.shape[-1])) for picture in (before, after))
     matched = _toned(before[box], after[box], (change[box] > 0).numpy(), reach)
     if matched is None:
         return after
-    picture = after.to(torch.float32, copy=True)
+    picture = after.clone()
     picture[(*box, slice(3))] = matched
     return picture
 

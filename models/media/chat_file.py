@@ -81,7 +81,8 @@ def load_chat(path: str | Path) -> Chat:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             version = _version(metadata, path)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            # Copied: a mapped file cannot be replaced on Windows, and one that is cut short ends the process.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:
         raise ChatFileError(f"{path} is damaged or no chat: {error}.") from error
     if version > VERSION:

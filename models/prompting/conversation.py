@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -115,14 +115,15 @@ class Memory(NamedTuple):
     """Numbers, from 1, of the turns that are left out with all that was said; they are among `unseen`."""
 
 
-def remember(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, asked: Prompt) -> Memory:
-    """The turns before `asked`, as many as fit with room for a rewrite and a picture.
+def remember(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, asked: Prompt, written: int = 0) -> Memory:
+    """The turns before `asked`, as many as fit with room for a rewrite, of `written` tokens where that is more than the
+    model writes itself, and a picture.
 
     Where they do not, or are more than the model can look back at, the oldest pictures go first, then the oldest words.
     The last turn always stays, and so do `asked` and the references in it.
     """
     past = _all_past(config, tokenizer, chat)
-    unseen, forgotten = _left_out(config, tokenizer, past, asked)
+    unseen, forgotten = _left_out(config, tokenizer, past, asked, written)
     whole = [turn.whole for turn in past[unseen:]]
     words = [turn.words for turn in past[forgotten:unseen]]
     return Memory(sum((*words, *whole), Prompt("")), tuple(range(1, unseen + 1)), tuple(range(1, forgotten + 1)))
@@ -146,10 +147,12 @@ def _all_past(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat) -> list[_Pa
     return found
 
 
-def _left_out(config: WeGenConfig, tokenizer: Tokenizer, past: Sequence[_Past], asked: Prompt) -> tuple[int, int]:
+def _left_out(
+    config: WeGenConfig, tokenizer: Tokenizer, past: Sequence[_Past], asked: Prompt, written: int = 0
+) -> tuple[int, int]:
     """How many of the oldest turns are left out before `asked`: with their pictures, and with their words too."""
     room = config.language.context_length - asked.tokens(tokenizer)
-    room -= config.templates.rewrite_limit + config.tokens_per_picture + 2
+    room -= max(config.templates.rewrite_limit, written) + config.tokens_per_picture + 2
     unseen = _out_of_view(config, past)
     forgotten = 0
     while sum(t.whole_tokens for t in past[unseen:]) + sum(t.words_tokens for t in past[forgotten:unseen]) > room:
@@ -173,13 +176,18 @@ def _past(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, number: int, pi
     if turn.is_upload:
         return Prompt("")
     shown = references_at(chat, number, turn.references) if pictures else References()
-    instruction, rewrite = turn.instruction, turn.answer.described
-    if not pictures:
-        instruction, rewrite = (MENTION.sub(r"\1", text) for text in (instruction, rewrite))
+    # What names no reference that can be seen is a plain word; another model's instruction may have any.
+    names = {reference.name for reference in shown}
+    instruction, rewrite = (plain_mentions(text, names) for text in (turn.instruction, turn.answer.described))
     asked = opening(config, tokenizer, _begins(chat, number), instruction, shown, rewrite or None)
     if pictures:
         asked += Prompt(picture_text(config.tokens_per_picture), (turn.answer.features,))
     return asked + config.templates.joint
+
+
+def plain_mentions(text: str, names: Collection[str]) -> str:
+    """A text in which only what mentions one of these names keeps its @."""
+    return MENTION.sub(lambda match: match.group() if match.group(1) in names else match.group(1), text)
 
 
 def _begins(chat: Chat, number: int) -> bool:
@@ -236,8 +244,10 @@ def picture_prompt(
     """The whole sequence after which the next picture's features are written; ends in `<img>`."""
     number = len(chat)
     first, shown = _begins(chat, number), references_at(chat, number, references)
-    # Room is reserved as for a prompt that is not rewritten yet, so that words and picture come of the same memory.
-    memory = remember(config, tokenizer, chat, opening(config, tokenizer, first, instruction, shown))
+    # Room is reserved as for a prompt that is not rewritten yet, so that words and picture come of the same memory; a
+    # description of the user's own may be longer than any that the model writes.
+    written = len(tokenizer.encode(rewrite, begin=False)) if rewrite else 0
+    memory = remember(config, tokenizer, chat, opening(config, tokenizer, first, instruction, shown), written)
     return memory.prompt + opening(config, tokenizer, first, instruction, shown, rewrite) + PICTURE_BEGIN
 
 

@@ -20,7 +20,7 @@ from ..errors import AnsweredInWords, WeGenError
 from ..network.configuration import Templates, WeGenConfig
 from ..values import Chat, References
 from .checks import MENTION, NamedInWish
-from .conversation import rewrite_prompt
+from .conversation import plain_mentions, rewrite_prompt
 from .decoding import Decoding, OnStep
 from .text_sampling import TextSampling, seeded
 
@@ -164,8 +164,7 @@ def report(rewrites: Sequence[Rewrite]) -> str:
         sentences.append(f"{_of(empty, rewrites)} could not be written, so your own words are used as they stand.")
     if repeated := sum(rewrite.repeated for rewrite in rewrites):
         sentences.append(
-            f"{_of(repeated, rewrites)} repeat{'s' if repeated == 1 else ''} an earlier one, as did all {ATTEMPTS} "
-            "attempts; more creativity may help."
+            f"{_of(repeated, rewrites)} repeat{'s' if repeated == 1 else ''} an earlier one; more creativity may help."
         )
     if incomplete := sum(bool(rewrite.missing) for rewrite in rewrites):
         lost = ", ".join(dict.fromkeys(name for rewrite in rewrites for name in rewrite.missing))
@@ -389,12 +388,9 @@ def _to_last_phrase(text: str) -> str:
 
 def with_mentions(wegen: WeGen, text: str, references: References) -> str:
     """A rewrite as it can be read again: references as `@name`, and nothing else with an @ that looks like one."""
-    if not len(references):
-        return text
     template = wegen.config.templates.mention
     for number, reference in enumerate(references, start=1):
         if "{picture}" not in template:
             said = template.format(name=reference.name, number=number, picture="")
             text = text.replace(said, f"@{reference.name}")
-    names = {reference.name for reference in references}
-    return MENTION.sub(lambda match: match.group() if match.group(1) in names else match.group(1), text)
+    return plain_mentions(text, {reference.name for reference in references})

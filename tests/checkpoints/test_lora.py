@@ -85,7 +85,10 @@ def test_a_pipeline_takes_files_of_both_parts_and_then_any_words(packed_dir, tmp
     }
     language = pipeline.wegen.agent.get_submodule(LAYER).weight.clone()
     unet = pipeline.decoder.unet.get_submodule(attention).weight.clone()
+    assert pipeline.wegen.prefixes is not None
+    pipeline.generate("a red cat " * 40, seeds=[1])  # long enough to be remembered
     changed = pipeline.with_loras(files)
+    assert pipeline.wegen.prefixes.bytes == 0  # what was read with other weights is forgotten
     assert not torch.equal(changed.wegen.agent.get_submodule(LAYER).weight, language)
     assert not torch.equal(changed.decoder.unet.get_submodule(attention).weight, unet)
     assert changed.wegen.config.world == ""

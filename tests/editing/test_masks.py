@@ -145,6 +145,11 @@ def test_tone_of_pictures_that_agree_is_left_alone(before, after, change):
     assert match_tone(before, after, nothing_kept) is after
 
 
+def test_tone_of_grey_pictures(before, after, change):
+    grey = after.mean(dim=-1, keepdim=True)
+    torch.testing.assert_close(match_tone(before, grey, change), match_tone(before, grey.expand(-1, -1, 3), change))
+
+
 def test_tone_leaves_opacity_alone(before, after, change):
     opacity = torch.rand(HEIGHT, WIDTH, 1)
     matched = match_tone(before, torch.cat([after, opacity], dim=-1), change)

@@ -53,6 +53,11 @@ def test_files_give_what_merged_weights_give(host_python, loras, tmp_path):
         assert part["left behind"] == 0, (name, part)
 
 
+def test_clones_of_a_loaded_patcher_have_their_own_loras(host_python):
+    """Beside quantised layers; a mask makes the host clone a model that is in use."""
+    assert host_python(SCRIPTS / "side_lora_clones.py")["effects"] == [1, 1, 2, 1, 0]
+
+
 @pytest.fixture(scope="module")
 def names(server, loras):
     """The files in the server's folder, by the part's name."""

@@ -143,6 +143,16 @@ def test_the_panel_drives_turn_after_turn(client, run, pictures):
     assert (second[:, :LEFT] == before[:, :LEFT]).all() and inverted(second[:, LEFT + 8 :], first[:, LEFT + 8 :])
 
 
+def test_a_photograph_is_the_right_way_up(client, run, server):
+    """As LoadImage and the browser show it, and as masks were painted on it."""
+    photograph = Image.new("RGB", (64, 32), "red")
+    exif = photograph.getexif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    photograph.save(server.base_directory / "input" / "own_photograph.jpg", exif=exif)
+    result = run(panel_turn(instruction="x", image="own_photograph.jpg"))
+    assert picture_of(client, result, "result 1").shape[:2] == (64, 32)
+
+
 def test_a_turn_of_the_panel_counts_in_place_of_what_is_wired_in(client, run, pictures):
     record = {"instruction": "x", "image": "own_cat.png"}
     graph = {**mask(WIDTH, HEIGHT, LEFT), **begun(edit_mask=["mask", 0], turn=json.dumps(record))}

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -85,6 +86,13 @@ def test_a_saved_chat_comes_back_to_the_bit(tmp_path):
         assert after.answer.picture.dtype == torch.float32
         assert torch.equal(before.answer.picture.view(torch.int32), after.answer.picture.view(torch.int32))
     assert not [name for name in os.listdir(tmp_path / "deep") if name != "chat.safetensors"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what is mapped")
+def test_a_chat_that_was_read_lets_go_of_its_file(tmp_path):
+    """Else it could not be written again on Windows."""
+    loaded = load_chat(save_chat(chat_of(5), tmp_path / "chat"))
+    assert loaded.last and str(tmp_path) not in Path("/proc/self/maps").read_text()
 
 
 def test_pictures_of_8_bits_take_8_bits(tmp_path):

@@ -275,6 +275,27 @@ def test_a_rewrite_comes_of_the_same_memory_as_its_picture():
     assert words.features and len(words.features) == len(picture.features)
 
 
+def test_an_at_sign_of_a_turn_before_is_a_plain_word():
+    """Another model's turn may have said anything; it cannot be said anew."""
+    chat = Chat().add(turn("a poster that says follow @nasa", "a poster of @nasa", 10))
+    prompt = picture_prompt(
+        CONFIG, TOKENIZER, chat.add(turn("as @cat or @dog", "as @cat", 20, References((CAT,)))), "x", NO_REFERENCES
+    )
+    assert "a poster of nasa" in prompt.text and "cat (picture 1)" in prompt.text
+    with pytest.raises(WeGenError, match="@nasa"):
+        picture_prompt(CONFIG, TOKENIZER, chat, "follow @nasa", NO_REFERENCES)
+
+
+def test_a_long_description_of_the_users_own_makes_room_for_itself():
+    config = with_context(700)
+    words = "a large red cat " * 30
+    assert len(TOKENIZER.encode(words)) > 60
+    for turns in range(1, 9):
+        prompt = picture_prompt(config, TOKENIZER, long_chat(turns), "more", NO_REFERENCES, words)
+        assert prompt.tokens(TOKENIZER) + 64 + 1 <= 700
+        assert prompt.features  # the last turn's picture is still there
+
+
 def test_a_picture_that_the_user_brought_is_shown_with_the_next_instruction():
     own = Turn("", (Answer("", torch.full((64, 32), 7.0), torch.zeros(4, 4, 3), 0),))
     prompt = picture_prompt(CONFIG, TOKENIZER, Chat().add(own), "make it red", NO_REFERENCES)

@@ -298,7 +298,7 @@ def test_answers_lose_what_is_said_before_them(said, left):
 def test_mentions_can_be_read_again(wegen):
     cat = Reference("cat", torch.zeros(64, 32), torch.zeros(2, 2, 3))
     assert with_mentions(wegen, "cat (picture 1) and @dog", References((cat,))) == "@cat and dog"
-    assert with_mentions(wegen, "mail to a@dog or @dog", References()) == "mail to a@dog or @dog"
+    assert with_mentions(wegen, "mail to a@dog or @dog", References()) == "mail to a@dog or dog"
 
 
 # --- cleaning ---------------------------------------------------------------------------------------------------------

@@ -32,6 +32,8 @@ from .parts import PREFIXES
 
 #: turns whose words and features are kept; each holds on to its chat's pictures
 REMEMBERED = 8
+MOST_PAINTED = 64
+"""Turns painted before that are kept at most; each holds on to its chat too, and to the models that painted it."""
 LARGEST_PAINTED = 2**29
 """Bytes of pictures that are kept of turns painted before; the last turn is kept whatever its size."""
 TEXT_INTERVAL = 0.05
@@ -98,7 +100,7 @@ class WeGenBundle:
         held = 0
         for count, (_, result) in enumerate(self._painted):
             held += sum(one.picture.nbytes for one in result.chat.last.answers)
-            if count and held > LARGEST_PAINTED:
+            if count and (held > LARGEST_PAINTED or count == MOST_PAINTED):
                 self._painted = self._painted[:count]
                 break
         return found[1]

@@ -15,7 +15,7 @@ from typing import Any
 import folder_paths
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ...models.editing.masks import fit_mask
@@ -130,7 +130,7 @@ def find_file(file: object, what: str) -> Path:
 def read_picture(file: object, what: str) -> Tensor:
     """`[H, W, 3]` in 0..1."""
     with _opened(file, what) as picture:
-        return from_pil(picture)
+        return from_pil(ImageOps.exif_transpose(picture))
 
 
 def read_mask(file: object, what: str) -> Tensor:

@@ -80,6 +80,7 @@ def with_side_lora(base: type) -> type:
         def clone(self, *args, **kwargs):
             other = super().clone(*args, **kwargs)
             if isinstance(other, SideLoraPatcher):
+                other.is_injected = False  # its paths are new ones, which are in no layer yet
                 other._put_beside({key: list(patches) for key, patches in self.side_patches.items()})
             return other
 
