@@ -54,7 +54,8 @@ export class Composer {
   }
 
   get asks() {
-    return this.#ask ?? /[?？]\s*$/.test(this.text.value);
+    // Names that were put behind a question make no order of it.
+    return this.#ask ?? /[?？]\s*(@[A-Za-z][\w-]*\s*)*$/.test(this.text.value);
   }
 
   render() {
@@ -136,6 +137,13 @@ export class Composer {
   fill(text) {
     this.text.value = text;
     this.#typed();
+    this.text.focus();
+  }
+
+  /** Write down once more what was said, as a question or not. */
+  async again(turn) {
+    if (!(await this.session.edit(turn.id))) return;
+    this.#ask = turn.kind === "ask";
     this.text.focus();
   }
 

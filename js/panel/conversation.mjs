@@ -102,13 +102,8 @@ export class Conversation {
     for (const kind of ["keep", "change"]) if (turn[kind]) files.push(this.#thumb(turn[kind], t(kind === "keep" ? "keepMask" : "changeMask"), `wg-mask-${kind}`));
     const text = turn.kind === "upload" ? turn.from || t("yourPicture") : turn.like ? t("moreLike") : turn.instruction || turn.from;
     const bubble = el("div", { class: "wg-bubble", dir: "auto" }, el("div", { class: "wg-text" }, withMentions(text || "")), files.length > 0 && el("div", { class: "wg-files" }, files));
-    const edit = turn.prompt && turn.instruction && !turn.like && !BUSY.includes(turn.status) && button("pencil", t("editOrder"), () => this.#again(turn), { class: "wg-small wg-edit-order" });
+    const edit = turn.prompt && turn.instruction && !turn.like && !BUSY.includes(turn.status) && button("pencil", t("editOrder"), () => this.views.composer.again(turn), { class: "wg-small wg-edit-order" });
     return el("div", { class: "wg-order" }, this.#branches(turn, index, siblings), edit, bubble);
-  }
-
-  #again(turn) {
-    this.session.edit(turn.id);
-    this.views.composer.text.focus();
   }
 
   #thumb(file, label, extra = "") {

@@ -50,6 +50,8 @@ export class Session {
   #pending = false;
   /** What was written for a chat that has no turn yet; it waits there while another chat is open. */
   #begun = null;
+  /** The last chat, which could not be read and may be the next time; until another one is stored. */
+  #unread = null;
   /** Turns that were cancelled before the host had them. */
   #cancelled = new Set();
 
@@ -66,7 +68,7 @@ export class Session {
     });
     this.store.document = emptyDocument();
     window.addEventListener("pagehide", () => this.store.flush());
-    window.addEventListener("beforeunload", (event) => this.unsaved && this.trouble && event.preventDefault());
+    window.addEventListener("beforeunload", (event) => this.unsaved && this.trouble && this.store.id !== null && event.preventDefault());
     document.addEventListener("visibilitychange", () => document.hidden && this.store.flush());
   }
 
@@ -147,8 +149,8 @@ export class Session {
     }
     await this.newChat(true);
     if (trouble) {
-      // It may be readable the next time.
-      localStorage.setItem(REMEMBERED, JSON.stringify({ ...remembered(), chat }));
+      this.#unread = chat;
+      this.#remember();
       this.#troubled(t("notOpened", { why: trouble }));
     }
   }
@@ -192,7 +194,7 @@ export class Session {
     if (id === this.store.id) {
       // Nothing of it is to be saved, and there is nothing to ask about.
       Object.assign(this.store, { id: null, document: emptyDocument(this.doc.settings) });
-      await this.newChat();
+      await this.newChat(true);
     }
   }
 
@@ -207,7 +209,8 @@ export class Session {
     const { draft, references, settings } = this.doc;
     // What is written before the first turn is kept by the browser alone: there is no chat to keep it in.
     if (this.store.id === null) this.#begun = { draft: { text: draft.text }, references };
-    localStorage.setItem(REMEMBERED, JSON.stringify({ chat: this.store.id, settings, begun: this.#begun }));
+    else this.#unread = null;
+    localStorage.setItem(REMEMBERED, JSON.stringify({ chat: this.store.id ?? this.#unread, settings, begun: this.#begun }));
   }
 
   #resume() {
@@ -318,13 +321,18 @@ export class Session {
   }
 
   /** Put what was asked for in a turn back into the composer, to be said in another way before the same picture. */
-  edit(id) {
+  async edit(id) {
     const { doc } = this;
-    const { parent, kind, instruction, base, keep, change, release, count } = doc.turns[id];
+    const { parent, kind, instruction, base, keep, change, release, count, references } = doc.turns[id];
+    if (doc.draft.text.trim() && !(await this.confirm(t("replaceText")))) return false;
     doc.head = parent;
+    if (base && kind !== "ask") doc.turns[base.turn].picked = base.picture;
+    const there = new Set(doc.references.map((reference) => reference.name));
+    doc.references.push(...references.filter(({ name }) => !there.has(name)).map((reference) => ({ ...reference })));
     const fresh = kind === "draw" && Boolean(baseOf(doc));
     doc.draft = { ...emptyDraft(), text: instruction, fresh, count: kind === "ask" ? null : count, ...(base && { keep, change, release: Boolean(release), of: base }) };
     this.changed();
+    return true;
   }
 
   async #submit(values) {
@@ -541,7 +549,7 @@ export class Session {
     const turn = this.doc.turns[mark.turn];
     if (!turn?.pictures.length) return Boolean(turn);
     // Browsers number the files that they download twice.
-    const original = name.replace(/ \(\d+\)(?=\.[^.]*$)/, "");
+    const original = name.replace(/ ?\(\d+\)(?=\.[^.]*$)/, "");
     const index = turn.pictures.findIndex(({ file }) => file.filename === name || file.filename === original);
     if (index >= 0 || turn.pictures.length === 1) this.use(turn.id, Math.max(0, index));
     else this.goTo(turn.id);
@@ -558,6 +566,8 @@ export class Session {
     this.#begun = begun;
     if (chat < 0 && shown.length) {
       await this.continueWith(shown[0]);
+      this.#begun = begun;
+      this.#remember();
       return;
     }
     const { output } = await host.app.graphToPrompt();

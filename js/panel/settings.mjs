@@ -1,6 +1,6 @@
 // The drawer with what all further turns are made with.
 
-import { button, el, field, setChildren } from "./dom.mjs";
+import { button, el, field, icon, setChildren } from "./dom.mjs";
 import { painterName } from "./painters.mjs";
 import { OWN_PAINTER, randomSeed } from "./session.mjs";
 import { t } from "./strings.mjs";
@@ -47,7 +47,10 @@ export class Settings {
         control.value = value;
         // A seed that somebody chose is meant to stay.
         session.setSettings({ [name]: value, ...(name === "seed" && { locked: true }) });
-        if (name === "seed") this.#build();
+        // Not built anew: what is being clicked now would be gone.
+        if (name !== "seed") return;
+        lock.replaceChildren(icon("lock"));
+        lock.setAttribute("aria-pressed", "true");
       };
       const control = el("input", { type: "number", "data-setting": name, min, max, step, value: settings[name], on: { change } });
       return control;

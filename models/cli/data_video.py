@@ -65,6 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
     videos = [path.absolute() for path in find_videos(arguments.videos)]  # workers of a cluster are elsewhere
     if arguments.engine == "local" and (arguments.address or arguments.cpus):
         raise WeGenError("--address and --cpus are for --engine ray.")
+    if arguments.address and arguments.cpus:
+        raise WeGenError("--cpus is for a Ray that is started on this machine; one at --address has its own.")
     with _engine(arguments) as engine, progress_bars() as bar:
         bars = {"cut": bar("finding cuts", "video"), "annotate": bar("annotating", "clip")}
         counts = annotate_videos(

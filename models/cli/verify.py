@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..errors import WeGenError
 from .common import FAILED, OK
 
 
@@ -29,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; gives the exit code."""
     if arguments.against is not None:
+        if arguments.model is not None:
+            raise WeGenError("--model is for reference values; with --against name the checkpoint itself as FOLDER.")
         from ..evaluation import precision_cost
 
         print(precision_cost.HEADER)

@@ -17,7 +17,7 @@ from ..media.images import to_pil
 from ..painting.diffusers_painter import DiffusersPainter
 from ..painting.painter import PaintJob
 from ..pipeline import Pipeline
-from ..storybook import Named
+from ..storybook import PICTURE_SIZE, Named
 from ..values import AutoMask, Chat, Reference, References, SamplerSettings
 from .judge import Judge, bundled_judge
 
@@ -100,9 +100,12 @@ class BatchEvaluator:
         return [reading.named for reading in self.judge.read_pictures(pictures)]
 
 
+NOTHING = np.zeros((PICTURE_SIZE, PICTURE_SIZE, 3), np.uint8)
+
+
 def shown(chat: Chat) -> np.ndarray:
-    """The picture that a chat goes on with, uint8 `[H, W, 3]`."""
-    return to_bytes(chat.last.answer.picture)
+    """The picture that a chat goes on with, uint8 `[H, W, 3]`; a black one where its first wish got words alone."""
+    return NOTHING if not chat.turns else to_bytes(chat.last.answer.picture)
 
 
 def to_bytes(picture: Tensor) -> np.ndarray:

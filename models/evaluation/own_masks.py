@@ -39,7 +39,8 @@ def auto_mask(evaluator: BatchEvaluator, how: AutoMask) -> dict[str, float]:
     `objects_unchanged` that of the things themselves.
     """
     edited = edit_pages(evaluator, how)
-    masks = [one.masked.last.answer.change.numpy() > 0 for one in edited]
+    changes = [one.masked.last.answer.change for one in edited]  # None where the order got words alone
+    masks = [np.zeros_like(one.wanted) if m is None else m.numpy() > 0 for one, m in zip(edited, changes, strict=True)]
     recall, precision = overlap(masks, [one.wanted for one in edited])
     free = evaluator.read([shown(one.free) for one in edited])
     masked = evaluator.read([shown(one.masked) for one in edited])

@@ -158,7 +158,8 @@ def happened(order: Order, seen: Named) -> bool:
     if any((thing.kind, *thing.place) in there - stands for thing in order.gone()):
         return False
     for thing, (relation, other) in order.related.items():
-        found = [one for one in seen.things if (one.kind, one.colour) == (thing.kind, thing.colour)]
+        colour = order.open.get(thing, Mention.of(thing)).colour
+        found = [one for one in seen.things if one.kind == thing.kind and colour in (None, one.colour)]
         if not any(language.in_relation((one.column, one.row), relation, other.place) for one in found):
             return False
     wanted = _wanted(order)

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 
 from .. import storybook
-from ..storybook import STYLES, Named, Scene, language
+from ..storybook import STYLES, Mention, Named, Scene, language
 from ..storybook.language import HELD_OUT, Story
 from ..values import Chat, References
 from .batch_evaluator import BatchEvaluator, shown
@@ -26,7 +26,6 @@ WAYS = ("in words", "like a picture", "a picture like a picture", "words like a 
 picture; and of a new picture, all in words."""
 OF_A_CHAT = WAYS[:2]
 CONTENT = "content"
-NOTHING = np.zeros((storybook.PICTURE_SIZE, storybook.PICTURE_SIZE, 3), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,13 @@ def style(evaluator: BatchEvaluator) -> Iterator[Case]:
         after = evaluator.take_turns(
             chats, [one.text for one in asked], seeds, [_named(evaluator, one) for one in given]
         )
-        pictures = [shown(chat) if chat.turns else NOTHING for chat in after]  # without a picture where it declined
+        pictures = [shown(chat) for chat in after]
         readings = evaluator.read(pictures)
-        cases = zip(ways, asked, given, painted, chats, pictures, readings, strict=True)
-        for way, one, shared, drew, before, picture, seen in cases:
-            followed, kept = (seen.style or STYLES[0]) == one.style, _kept(seen, one.content)
+        cases = zip(ways, asked, given, painted, chats, after, pictures, readings, strict=True)
+        for way, one, shared, drew, before, now, picture, seen in cases:
+            answered = len(now) > len(before)  # by a picture, not by words alone
+            followed = answered and (seen.style or STYLES[0]) == one.style
+            kept = answered and _kept(seen, one.content)
             marks = {
                 "style/followed": [followed],
                 "style/content": [kept],
@@ -136,7 +137,8 @@ def _kept(seen: Named, wanted: Named) -> bool:
     scene."""
     if wanted.ground and wanted.sky and all(None not in vars(thing).values() for thing in wanted.things):
         return same_things(seen, wanted)
-    return storybook.covers(seen, wanted)
+    looks = (Mention(thing.kind, thing.colour, column=thing.column, row=thing.row) for thing in wanted.things)
+    return storybook.covers(seen, Named(tuple(looks)))
 
 
 BEHAVIOURS: Mapping[str, Callable[[BatchEvaluator], Iterator[Case]]] = MappingProxyType({"style": style})

@@ -73,7 +73,9 @@ JOINTS = (", ", " and ", ", and ", "; ")
 _PLURALS = {
     "fish": "fish", "person": "people", "child": "children", "man": "men", "woman": "women", "puppy": "puppies",
     "pony": "ponies", "bunny": "bunnies", "lady": "ladies", "birdie": "birdies", "cactus": "cacti", "bus": "buses",
-    "butterfly": "butterflies", "snowman": "snowmen",
+    "butterfly": "butterflies", "snowman": "snowmen", "coach": "coaches", "fortress": "fortresses",
+    "aircraft": "aircraft", "gentleman": "gentlemen", "doggy": "doggies", "ducky": "duckies", "kitty": "kitties",
+    "brolly": "brollies",
 }  # fmt: skip
 
 
@@ -255,9 +257,18 @@ def phrase_words(phrases: Any) -> set[str]:
     return set().union(*map(phrase_words, phrases))
 
 
+POSES = tuple(dict.fromkeys(pose for kind in KINDS.values() for pose in kind.poses))
+
+
+def drawn(table: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """The wordings of what this storybook draws; tables have those of the wide one too."""
+    return {name: table[name] for name in known if name in table}
+
+
 PHRASES: tuple[Any, ...] = (
-    KIND_WORDS, [plural(word) for wordings in KIND_WORDS.values() for word in wordings], SIZE_WORDS, POSES_BEFORE,
-    POSES_AFTER, PLACES, COLUMN_PLACES, ROW_PLACES, GROUND_PLACES, SKY_TIMES, SKY_IS, STYLE_WORDS, NUMBERS, ANYTHING,
+    KIND_WORDS, [plural(word) for wordings in KIND_WORDS.values() for word in wordings], SIZE_WORDS,
+    drawn(POSES_BEFORE, POSES), drawn(POSES_AFTER, POSES), PLACES, COLUMN_PLACES, ROW_PLACES,
+    drawn(GROUND_PLACES, GROUNDS), drawn(SKY_TIMES, SKIES), drawn(SKY_IS, SKIES), STYLE_WORDS, NUMBERS, ANYTHING,
     [plural(word) for word in ANYTHING], OPENINGS, JOINTS, tuple(COLOURS), COLUMNS, ROWS, GROUNDS, SKIES, tuple(SIZES),
     "a an the",
 )  # fmt: skip

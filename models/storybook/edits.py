@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from .captions import GROUND_PLACES, SKY_IS, choose, noun_phrase
+from .captions import GROUND_PLACES, POSES, SKY_IS, choose, drawn, noun_phrase
 from .catalogue import COLUMNS, GROUNDS, KINDS, ROWS, SKIES
 from .naming import Mention, place_name
 from .world import MOST_THINGS, Scene, Thing, fits, sample_thing
@@ -74,7 +74,7 @@ STATEMENTS = {
 }  # fmt: skip
 PHRASES = (
     MOVES, STEPS, tuple(WAYS.values()), GROWS, SHRINKS, COLOURINGS, APPEARINGS, LEAVINGS, GROUND_CHANGES, SKY_CHANGES,
-    TURNS, JOINS, KEEPS_FIRST, KEEPS_LAST, POLITE, tuple(STATEMENTS.values()), "it",
+    drawn(TURNS, POSES), JOINS, KEEPS_FIRST, KEEPS_LAST, POLITE, tuple(STATEMENTS.values()), "it",
 )  # fmt: skip
 
 

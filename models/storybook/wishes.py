@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from random import Random
 from types import MappingProxyType
 
-from .captions import choose, full_caption, noun_phrase, setting_phrase
+from .captions import choose, drawn, full_caption, noun_phrase, setting_phrase
 from .catalogue import GROUNDS, KINDS, SKIES, STYLES, WIDE
 from .naming import Mention, Named, satisfies
 from .world import MOST_THINGS, Scene, Thing, sample_scene, sample_thing
@@ -28,7 +28,7 @@ THING_FORMS = (
     "{things}", "something with {things}", "a picture with {things}", "draw {things}", "i want {things}",
     "please draw {things}", "show me {things}",
 )  # fmt: skip
-PHRASES = (SURPRISES, MOODS, NIGHTS, MOOD_FORMS, SETTING_FORMS, THING_FORMS)
+PHRASES = (SURPRISES, MOODS, drawn(NIGHTS, SKIES), MOOD_FORMS, SETTING_FORMS, THING_FORMS)
 
 _WATERS = ("sea", *(("lake",) * WIDE))
 _LAND = tuple(ground for ground in GROUNDS if ground not in _WATERS)

@@ -119,6 +119,7 @@ class AgentStage(Stage):
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
         """-1..1 pictures -> pooled features."""
+        pixels = pixels.to(next(self.vision_encoder.parameters()).device)
         return pool_features(self.vision_encoder(to_clip(pixels)).float(), self.config.feature_grid)
 
     def forward(self, batch: ConversationBatch) -> Mapping[str, Tensor]:
@@ -202,7 +203,7 @@ class AgentStage(Stage):
         right = to_pixels([sample.pictures()[-1].pixels for sample in samples])
         _, given = self.draw(samples, given_words=True)
         words, own = self.draw(samples)
-        rows = [right, *(self.reader.paint(features) for features in (self.encode(right), given, own))]
+        rows = [right, *(self.reader.paint(features).cpu() for features in (self.encode(right), given, own))]
         picture = grid_sheet(rows, scale=2)
         return captioned(picture, [f"{asked(sample)} -> {text}" for sample, text in zip(samples, words, strict=True)])
 

@@ -74,7 +74,8 @@ def conversation(config: WeGenConfig, tokenizer: Tokenizer, sample: Sample) -> C
                 text = " ".join(tokenizer.escape(part.text) for part in parts if isinstance(part, Text))
                 described, before = tokenizer.encode(text, begin=False), described
                 changed = _changed(before, described)
-                out.changes[begins + 1 : begins + len(described)] = changed[1:]
+                for place, one in enumerate(changed[1:], start=begins + 1):
+                    out.changes[place] |= one
             drawn = drawn or _draws(parts)
             forgotten = any(isinstance(part, Forgotten) for part in parts)
             continue

@@ -131,6 +131,7 @@ class CellReader(nn.Module):
 
     def accuracy(self, features: Tensor, answers: Tensor) -> dict[str, float]:
         """Share of the cells with a thing that are answered right, for each question."""
+        answers = answers.to(features.device)
         right = self.read(features) == answers
         shares = right[answers[..., 0] > 0].float().mean(dim=0)
         return dict(zip(QUESTIONS, shares.tolist(), strict=True))
@@ -144,11 +145,6 @@ class EncoderStage(Stage):
         if (options.kept or options.told) and not start:
             raise WeGenError(
                 "The options 'kept' and 'told' need the encoder of a finished model: name one in the entry 'start'."
-            )
-        if tuple(options.known) == (len(KINDS), len(GROUNDS), len(SKIES)):
-            raise WeGenError(
-                f"The option 'known' is {list(options.known)}, which is all that the storybook draws. Set the "
-                "environment variable WEGEN_STORYBOOK to 'wide', or leave the option out."
             )
         self.config, self.options, self.seed = config, options, seed
         self.vision_encoder = VisionEncoder(config.vision)
@@ -197,6 +193,7 @@ class EncoderStage(Stage):
         return wear(picture, generator) if worn else picture
 
     def encode(self, pixels: Tensor) -> Tensor:
+        pixels = pixels.to(next(self.vision_encoder.parameters()).device)
         return pool_features(self.vision_encoder(to_clip(pixels)).float(), self.config.feature_grid)
 
     def forward(self, batch: PageBatch) -> Mapping[str, Tensor]:
@@ -246,7 +243,7 @@ class EncoderStage(Stage):
         features = self.encode(batch.seen[:20])
         painted = [self.reader.paint(features), self.reader.paint(noised(features, self.options.noise))]
         return grid_sheet(
-            [part for i in (0, 10) for part in [batch.seen[i : i + 10], *(p[i : i + 10] for p in painted)]]
+            [part for i in (0, 10) for part in [batch.seen[i : i + 10], *(p[i : i + 10].cpu() for p in painted)]]
         )
 
 

@@ -135,14 +135,16 @@ class LanguageStage(Stage):
         step = span * self.accumulate
         number, place = divmod(first // step, POOL)
         made = self._pool(number, step)[place]
-        return self._collate(made[first % step // span :: self.accumulate], first % span // count)
+        return self._collate(made[first % step // span :: self.accumulate], first % span // count, self.processes)
 
-    def _collate(self, made: Sequence[tuple[Conversation, Drawn]], process: int = 0) -> LanguageBatch:
+    def _collate(
+        self, made: Sequence[tuple[Conversation, Drawn]], process: int = 0, processes: int = 1
+    ) -> LanguageBatch:
         """The rows of one process, of a batch that all share."""
         lengths = [len(one.ids) for one, _ in made]
         single = self.options.tokens == 0
-        rows = [[i] for i in range(len(made))] if single else pack(lengths, self.options.tokens, self.processes)
-        rows = rows[process :: self.processes]
+        rows = [[i] for i in range(len(made))] if single else pack(lengths, self.options.tokens, processes)
+        rows = rows[process::processes]
         longest = max((sum(lengths[i] for i in row) for row in rows), default=0)
         width = max(longest, 2)  # a process that has nothing must compute along with the others
 
@@ -273,7 +275,7 @@ class LanguageStage(Stage):
         if self.held_out is None:
             return {}
         made = self._written(self.held_out.pool(0, MEASURED))
-        batches = [self._collate_whole(made[n : n + 8]) for n in range(0, len(made), 8)]
+        batches = [self._collate(made[n : n + 8]) for n in range(0, len(made), 8)]
         counts = torch.stack([self.counts(batch) for batch in batches]).sum(dim=0)
         device = next(self.agent.parameters()).device
         sums: dict[str, float] = {}
@@ -282,13 +284,6 @@ class LanguageStage(Stage):
             for name, value in self(moved, counts).items():
                 sums[name] = sums.get(name, 0.0) + float(value)
         return sums
-
-    def _collate_whole(self, made: Sequence[tuple[Conversation, Drawn]]) -> LanguageBatch:
-        processes, self.processes = self.processes, 1
-        try:
-            return self._collate(made)
-        finally:
-            self.processes = processes
 
 
 def _only(batch: LanguageBatch, features: Tensor, rows: Tensor) -> tuple[LanguageBatch, Tensor]:

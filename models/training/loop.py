@@ -76,9 +76,17 @@ def train(
         _recompute_blocks(stage)
     if not recipe.shard:  # sharding brings block after block to its device, which need not hold all of them at once
         stage.to(accelerator.device)
+    by_hand = recipe.shard and processes > 1 and accelerator.device.type == "cpu"
+    if by_hand:
+        _shard_on_cpus(stage)
     parameters = stage.trained()
     optimizers = _optimizers(stage, parameters, recipe)
-    model, *optimizers = accelerator.prepare(stage, *optimizers)
+    if by_hand:
+        # Where it does not wrap the model, accelerate only sets its precision.
+        model = accelerator.prepare_model(stage, device_placement=False, evaluation_mode=True)
+        optimizers = [accelerator.prepare_optimizer(optimizer) for optimizer in optimizers]
+    else:
+        model, *optimizers = accelerator.prepare(stage, *optimizers)
     parameters = stage.trained()  # sharding puts others in their places
     average = parameters
     if recipe.average:
@@ -160,14 +168,15 @@ def train(
                     measures = take_measures(stage)
                 _write(log, {"step": done, "held_out": measures})
                 accelerator.log({f"held_out/{name}": value for name, value in measures.items()}, step=done)
+            if look:
                 drawn = time.monotonic()
         if end > start:
             save(end)
     if chief and end == recipe.steps:
         draw_losses(folder, recipe.stage)
+    whole = {name: _whole(value, chief) for name, value in average.items()}  # while the processes still talk
     accelerator.wait_for_everyone()
     accelerator.end_training()
-    whole = {name: _whole(value, chief) for name, value in average.items()}
     return {name: value for name, value in whole.items() if value is not None}
 
 
@@ -206,6 +215,18 @@ def _agreed(accelerator, *wishes: bool) -> tuple[bool, ...]:
         return wishes
     flags = torch.tensor([float(wish) for wish in wishes], device=accelerator.device)
     return tuple(bool(flag) for flag in accelerator.reduce(flags, "sum"))
+
+
+def _shard_on_cpus(stage: Stage) -> None:
+    """Spread a stage over processes on CPUs, as accelerate does it on cards alone."""
+    from torch.distributed import group
+    from torch.distributed.device_mesh import DeviceMesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = DeviceMesh.from_group(group.WORLD, "cpu")
+    for module in [one for one in stage.modules() if type(one).__name__ in stage.blocks]:
+        fully_shard(module, mesh=mesh)
+    fully_shard(stage, mesh=mesh)
 
 
 def _recompute_blocks(stage: Stage) -> None:
@@ -510,7 +531,10 @@ def _spread_state(state: dict[str, Any], optimizer) -> dict[str, Any]:
         }
         for index, entry in state["state"].items()
     }
-    return {**state, "state": spread}
+    # What the recipe says now holds, not what it said when the state was written.
+    now = ({name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups)
+    groups = [{**saved, **group} for saved, group in zip(state["param_groups"], now, strict=True)]
+    return {**state, "state": spread, "param_groups": groups}
 
 
 def _restore(

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..network.configuration import WeGenConfig
-from .recipe import LANGUAGE_MODEL, UNET
+from .recipe import LANGUAGE_MODEL, UNET, RecipeError, read_json
 
 SMALL = 512
 """Width of a language model up to which a LoRA learns fast, and the machine is taken to be a small one."""
@@ -92,7 +92,19 @@ def lora_recipes(
 
 
 def write_recipe(file: Path, recipe: Mapping[str, Any]) -> Path:
-    """Write a recipe, unless it is there already: then it may have been changed by hand."""
+    """Write a recipe, unless it is there already: then other entries may have been changed by hand.
+
+    Raises:
+        RecipeError: the one that is there is of another checkpoint, or of other data.
+    """
     if not file.exists():
         file.write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
+        return file
+    found = read_json(file)
+    for name in ("checkpoint", "data"):
+        if found.get(name) != recipe[name]:
+            raise RecipeError(
+                f"{file} was written for another {name!r} than these options ask for. Choose another --out, or give "
+                "the options that it was written with; one that was changed by hand runs with `wegen train --config`."
+            )
     return file

@@ -21,7 +21,8 @@ from ..network.agent import Agent
 from ..network.compact_vae import CompactVAE
 from ..network.configuration import WeGenConfig
 from ..network.vision_encoder import VisionEncoder
-from .loop import load_average
+from ..storybook import GROUNDS, KINDS, SKIES
+from .loop import CHECKPOINT, load_average
 from .recipe import (
     AGENT,
     ENCODER,
@@ -56,6 +57,15 @@ class TrainingRun:
     recipes: Path
     out: Path
     data: Path | None = None
+
+    def __post_init__(self):
+        """Raises RecipeError where the recipes are of a world that is not drawn now: before hours are spent on it."""
+        known = self.recipe(ENCODER).options.get("known") if self.trains(ENCODER) else None
+        if known == [len(KINDS), len(GROUNDS), len(SKIES)]:
+            raise RecipeError(
+                f"{self.recipes / f'{ENCODER}.json'}: 'known' is {known}, which is all that the storybook draws. Set "
+                "the environment variable WEGEN_STORYBOOK to 'wide', or leave the option out."
+            )
 
     def recipe(self, stage: str) -> Recipe:
         """The recipe of one stage. Raises RecipeError."""
@@ -187,7 +197,8 @@ class TrainingRun:
     def _page_cache(self, name: str, makers: Sequence[str], *options: float) -> Path:
         """Folder for what these stages as they are now make of the pages that these options ask for; what others made
         is removed."""
-        steps = [f"{stage}-{load_average(self.folder(stage))[0]}" for stage in makers]
+        written = {stage: (self.folder(stage) / CHECKPOINT).stat().st_mtime_ns for stage in makers}
+        steps = [f"{stage}-{load_average(self.folder(stage))[0]}-{time:x}" for stage, time in written.items()]
         folder = self.out / name / "-".join([*steps, *map(str, options)])
         for other in folder.parent.glob("*"):
             if other != folder:

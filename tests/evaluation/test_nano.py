@@ -281,6 +281,7 @@ def test_compositions_mention_their_references():
     text = nano.mentioning(plan)
     assert "@one" in text and "@two" in text
     assert shown(Chat().add(Turn("", (Answer("", torch.zeros(1), torch.ones(2, 2, 3), 0),)))).max() == 255
+    assert shown(Chat()).max() == 0  # its first wish got words alone
 
 
 # --- questions --------------------------------------------------------------------------------------------------------
@@ -327,6 +328,21 @@ def test_an_order_that_was_followed_passes_and_one_that_was_not_fails():
             assert own_words.stayed(order, Named.of(order.before)) or order.intent in ("undo", "several"), order
 
 
+@pytest.mark.parametrize("intent", ["relative", "add", "several"])
+def test_every_target_of_an_order_passes(intent):
+    """What a model is trained to draw is right, whatever relation was asked for."""
+    found = 0
+    for seed in range(400):
+        story, rng = _story(seed)
+        try:
+            order = language.sample_order(story, rng, HELD_OUT, intent)
+        except ValueError:
+            continue  # not in this picture
+        found += bool(order.related)
+        assert own_words.happened(order, Named.of(order.after)), order
+    assert found > 10
+
+
 def test_next_to_a_thing_is_on_either_side_of_it():
     """Where words leave open which of several places is meant, each of them is right; another thing's side is not."""
     house, cat = Thing("house", "red", "small", 2, 2, "lit"), Thing("cat", "black", "small", 0, 0, "facing left")
@@ -347,6 +363,23 @@ def test_next_to_a_thing_is_on_either_side_of_it():
         "below": {(2, 3)},
         "near": {(0, 2), (1, 2), (3, 2), (4, 2), (2, 1), (2, 3)},
     }
+
+
+def test_what_a_style_is_asked_for_with_is_kept_or_not_whatever_the_style():
+    wanted = Named((Mention("cat", "black", size="big"),), style="wash")
+    assert styles._kept(Named((Mention("cat", "black", "small", None, 0, 1),), "sea", "day"), wanted)
+    assert not styles._kept(Named((Mention("cat", "white", "big", None, 0, 1),), "sea", "day", style="wash"), wanted)
+
+
+def test_a_thing_with_a_relation_may_have_any_colour_where_none_was_asked_for():
+    house, cat = Thing("house", "red", "small", 2, 2, "lit"), Thing("cat", "black", "small", 1, 2, "facing left")
+    page = Scene("snow", "night", (house,))
+    after = replace(page, things=(house, cat))
+    seen = Named.of(replace(page, things=(house, replace(cat, colour="white"))))
+    for colour, right in ((None, True), ("black", False)):
+        mention = Mention("cat", colour, column=1, row=2)
+        order = language.Order("add", "", page, after, {cat: mention}, related={cat: ("left", house)})
+        assert own_words.happened(order, seen) is right
 
 
 def test_a_thing_that_came_uninvited_or_got_lost_is_seen():

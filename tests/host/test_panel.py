@@ -400,6 +400,13 @@ def test_a_reference_is_used_by_its_name_in_the_message(panel):
 def test_an_order_is_edited_and_sent_again(panel):
     page = panel.page
     first = panel.say("a house", count=1)
+    question = panel.say("what is there?")
+    question.hover()
+    question.get_by_role("button", name="Edit and send again").click()
+    panel.text.fill("the colour of the house")  # a question still, though nothing else says so
+    expect(page.get_by_role("button", name="Ask instead of drawing")).to_have_attribute("aria-pressed", "true")
+    asked = panel.say("the colour of the house")
+    assert panel.turn_of(asked)["kind"] == "ask"
     second = panel.say("make it nihgt")
     page.fill(".wg-head .wg-name", "my chat")
     page.press(".wg-head .wg-name", "Enter")
@@ -408,8 +415,8 @@ def test_an_order_is_edited_and_sent_again(panel):
     expect(panel.text).to_have_value("make it nihgt")
     third = panel.say("make it night")
     turns = panel.saved()["document"]["turns"]
-    ids = [one.get_attribute("data-turn") for one in (first, third)]
-    assert panel.ids() == ids and turns[ids[1]]["parent"] == ids[0] and len(turns) == 3
+    ids = [one.get_attribute("data-turn") for one in (first, asked, third)]
+    assert panel.ids() == ids and turns[ids[2]]["parent"] == ids[1] and len(turns) == 5
     assert page.input_value(".wg-name") == "my chat"
 
 

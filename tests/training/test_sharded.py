@@ -20,11 +20,18 @@ torch.set_num_threads(1)
 from comfyui_wegen.models.training import loop
 from comfyui_wegen.models.training.checkpoint_run import CheckpointRun
 from comfyui_wegen.models.training.loop import Rhythm, train
+# What is saved says whether weights were spread.
+spread = set()
+save = loop._save
+loop._save = lambda path, step, parameters, *rest: (
+    spread.update(hasattr(value, "full_tensor") for value in parameters.values()), save(path, step, parameters, *rest)
+)
 # Every step's own losses, not their running means.
 loop._smooth = lambda recent, losses: recent.update({name: float(value) for name, value in losses.items()})
 run = CheckpointRun(Path(sys.argv[1]), Path(sys.argv[2]))
 until = int(sys.argv[3]) or None
 train(run.stage(), run.recipe, run.folder, rhythm=Rhythm(math.inf, math.inf, 1), until=until, progress=False)
+assert spread == {run.recipe.shard and int(sys.argv[4]) > 1}, spread
 """
 
 
@@ -34,7 +41,7 @@ def run(file, out, processes, until=0):
     with socket.socket() as probe:  # a port that nothing listens on
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-c", SCRIPT, str(file), str(out), str(until)]
+    command = [sys.executable, "-c", SCRIPT, str(file), str(out), str(until), str(processes)]
     started = []
     for rank in range(processes):
         places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1"}

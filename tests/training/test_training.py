@@ -606,8 +606,10 @@ def test_an_encoder_learns_to_read_what_tells_a_part_of_a_page(trained, tmp_path
     for option in ("kept", "told"):
         with pytest.raises(WeGenError, match="'start'"):
             EncoderStage(trained.config(), EncoderOptions(**{option: 1.0}), 1)
+    recipe["options"] = {"known": [16, 6, 4]}
+    (tmp_path / "encoder.json").write_text(json.dumps(recipe))
     with pytest.raises(WeGenError, match=r"\[16, 6, 4\].*WEGEN_STORYBOOK"):
-        EncoderStage(trained.config(), EncoderOptions(known=[16, 6, 4]), 1)
+        TrainingRun(tmp_path, tmp_path / "run")
     (tmp_path / "config.json").write_text(training_run.config().to_json())
     with pytest.raises(WeGenError, match="give it 3 or more"):
         PackedStart(tmp_path).fill_encoder(trained.vision_encoder())
@@ -697,7 +699,9 @@ def test_the_words_that_an_order_changes_are_told_from_those_that_are_copied(tra
     made = conversation(config, tokenizer, Sample("chat", parts))
     assert len(made.changes) == len(made.ids)
     marked = [index for index, changed in zip(made.ids, made.changes, strict=True) if changed]
-    assert tokenizer.decode(marked).split() == ["a", "a", "black", "a", "blue"]
+    # What a wish leads to begins with words that decide; then only those that an order changes.
+    assert marked[:4] == tokenizer.encode("a red cat at the top, a blue car.", begin=False)[:4]
+    assert tokenizer.decode(marked[4:]).split() == ["a", "black", "a", "blue"]
     assert all(label != IGNORED for label, changed in zip(made.labels, made.changes, strict=True) if changed)
 
 

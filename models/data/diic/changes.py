@@ -103,11 +103,11 @@ def _change_of(
         place = _through(camera, track.boxes[before])
         if _outside(place, width, height):
             return None  # it stands still, and the view left it behind
-        return {"change": "goes", "side": _side(track, range(after, before, -1), width, height)}
+        return {"change": "goes", "side": _side(track, range(after, before - 1, -1), width, height)}
     inverse = np.linalg.inv(np.vstack([camera, (0, 0, 1)]))[:2]
     if _outside(_through(inverse, track.boxes[after]), width, height):
         return None
-    return {"change": "comes", "side": _side(track, range(before, after), width, height)}
+    return {"change": "comes", "side": _side(track, range(before, after + 1), width, height)}
 
 
 def _through(matrix: np.ndarray, box: Sequence[float]) -> np.ndarray:

@@ -56,6 +56,8 @@ BEGINNINGS = (
 UNKNOWN_ANSWER = f"{UNKNOWN_PICTURE} {CAN_DRAW}"
 
 _DRAWN = frozenset(word for words in KIND_WORDS.values() for word in words)
+_SAID = frozenset(("lamppost", "a girl with a balloon", "jack o' lantern"))
+"""Other words for what the wide world draws."""
 _SEEN = frozenset(("forest", "wood", "woods", "mountain", "mountains", "city", "town", "lake", "pond", "rainbow"))
 """Words of the grounds and skies that are drawn in the wide world alone."""
 MANY, RELATED = 0.15, 0.4
@@ -135,7 +137,7 @@ def _outside(words: Sequence[str]) -> tuple[str, ...]:
     """Those that name nothing that can be drawn."""
     if not WIDE:
         return tuple(words)
-    return tuple(one for one in words if one not in _DRAWN and _SEEN.isdisjoint(one.split()))
+    return tuple(one for one in words if one not in _DRAWN | _SAID and _SEEN.isdisjoint(one.split()))
 
 
 _THINGS, _PLACES, _WISHES = map(_outside, (outside.THINGS, outside.PLACES, outside.WISHES))

@@ -35,6 +35,7 @@ from .words import (
 
 UNDO, SEVERAL = "undo", "several"
 _TRIES = 60
+_NEAR = 2  # columns
 #: what an order that is one of several begins with
 _VERBS = frozenset(
     "make move put place shift bring drag take slide push pull set nudge raise lift lower let enlarge shrink scale "  # noqa: SIM905
@@ -190,7 +191,7 @@ def beside(thing: Thing, other: Thing, relation: str, others: Sequence[Thing]) -
         "above": [(other.column, row) for row in reversed(rows) if row < other.row],
         "below": [(other.column, row) for row in rows if row > other.row],
         "near": sorted(
-            ((column, other.row) for column in columns if column != other.column),
+            ((column, other.row) for column in columns if 0 < abs(column - other.column) <= _NEAR),
             key=lambda place: (abs(place[0] - other.column), abs(place[0] - thing.column), place),
         ),
     }[relation]
@@ -207,7 +208,7 @@ def in_relation(place: tuple[int, int], relation: str, other: tuple[int, int]) -
         "right": down == 0 and across > 0,
         "above": across == 0 and down < 0,
         "below": across == 0 and down > 0,
-        "near": (down == 0 and 0 < abs(across) <= 2) or (across == 0 and abs(down) == 1),
+        "near": (down == 0 and 0 < abs(across) <= _NEAR) or (across == 0 and abs(down) == 1),
     }[relation]
 
 
