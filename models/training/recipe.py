@@ -40,6 +40,9 @@ class Recipe:
         precision: "bf16" (autocast) or "no".
         optimizer: "adamw", or "muon" for hidden matrices (torch 2.9 or newer) and AdamW for the rest.
         start: a packed folder, relative to the recipe, from which this stage begins; see `PackedStart`. Empty: nothing.
+        blend: of the stage "agent": share of the trained weights in those that are packed, beside those of `start`. A
+            model that lies between the one before and the one after a short training keeps more of what the first could
+            do and has most of what the second learned (WiSE-FT, arXiv 2109.01903).
         options: what only this stage knows.
         checkpoint: for `CHECKPOINT_STAGES` the folder, packed or published, relative to the recipe. Empty: the bundled.
         data: for these stages the shards, see `DataOptions`.
@@ -67,6 +70,7 @@ class Recipe:
     precision: str = "bf16"
     optimizer: Literal["adamw", "muon"] = "adamw"
     start: str = ""
+    blend: float = 1.0
     options: Mapping[str, Any] = field(default_factory=dict)
     checkpoint: str = ""
     data: Sequence[Mapping[str, Any]] = ()
@@ -85,6 +89,10 @@ class Recipe:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise RecipeError(f"{name} is {value!r}; it must be a whole number of 1 or more.")
+        if not 0 < self.blend <= 1:
+            raise RecipeError(f"blend is {self.blend!r}; it must be above 0, and at most 1.")
+        if self.blend != 1 and (self.stage != AGENT or not self.start):
+            raise RecipeError(f"blend is {self.blend!r}, but the stage {self.stage!r} has nothing to be blended with.")
         if self.optimizer not in ("adamw", "muon"):
             raise RecipeError(f"The optimizer is {self.optimizer!r}; it must be 'adamw' or 'muon'.")
 

@@ -144,7 +144,16 @@ class TrainingRun:
         return self._filled(UNet2DConditionModel(**self.config().unet.to_diffusers()), PAINTER, "unet.")
 
     def agent(self) -> Agent:
-        return self._filled(Agent(self.config()), AGENT, "agent.")
+        """The trained language model, blended with the one it began with where the recipe says so."""
+        agent, start = self._filled(Agent(self.config()), AGENT, "agent."), self.start(AGENT)
+        share = self.recipe(AGENT).blend
+        if start and share != 1:
+            before = Agent(self.config())
+            start.fill_agent(before, self.tokenizer())
+            with torch.no_grad():
+                for now, old in zip(agent.parameters(), before.parameters(), strict=True):
+                    now.copy_(old.lerp(now, share))
+        return agent
 
     def _filled(self, module: nn.Module, stage: str, prefix: str) -> nn.Module:
         _, average = load_average(self.folder(stage))

@@ -547,6 +547,16 @@ def test_a_stage_that_starts_from_a_finished_model_has_its_weights(trained, tmp_
         rhythm=QUIET,
         progress=False,
     )
+    # Blended, the weights lie between those before and after.
+    after = training_run.agent().output_resampler.proj.weight.clone()
+    written = json.loads((recipes / "agent.json").read_text())
+    (recipes / "agent.json").write_text(json.dumps(written | {"blend": 0.25}))
+    wanted = before.output_resampler.proj.weight.lerp(after, 0.25)
+    torch.testing.assert_close(training_run.agent().output_resampler.proj.weight, wanted, atol=2e-3, rtol=2e-3)
+    (recipes / "agent.json").write_text(json.dumps(written | {"blend": 0}))
+    with pytest.raises(RecipeError, match="blend is 0"):
+        training_run.agent()
+    (recipes / "agent.json").write_text(json.dumps(written))
     wegen, _ = load(training_run.pack())
     assert wegen.config.vae.scaling_factor == trained.config().vae.scaling_factor
     assert wegen.config.language.vocab_size == tokenizer.vocab_size
