@@ -31,7 +31,7 @@ export class Composer {
       on: {
         input: () => this.#typed(),
         keydown: (event) => this.#key(event),
-        blur: () => setTimeout(() => this.#showNames([]), 150),
+        blur: () => setTimeout(() => document.activeElement !== this.text && this.#showNames([]), 150),
         paste: (event) => this.#paste(event),
       },
     });
