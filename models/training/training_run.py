@@ -206,8 +206,11 @@ class TrainingRun:
     def _page_cache(self, name: str, makers: Sequence[str], *options: float) -> Path:
         """Folder for what these stages as they are now make of the pages that these options ask for; what others made
         is removed."""
-        written = {stage: (self.folder(stage) / CHECKPOINT).stat().st_mtime_ns for stage in makers}
-        steps = [f"{stage}-{load_average(self.folder(stage))[0]}-{time:x}" for stage, time in written.items()]
+        steps = []
+        for stage in makers:
+            done, _ = load_average(self.folder(stage))
+            # One that was trained anew to as many steps is another.
+            steps.append(f"{stage}-{done}-{(self.folder(stage) / CHECKPOINT).stat().st_mtime_ns:x}")
         folder = self.out / name / "-".join([*steps, *map(str, options)])
         for other in folder.parent.glob("*"):
             if other != folder:

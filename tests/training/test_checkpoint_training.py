@@ -635,11 +635,11 @@ def test_samples_to_keep_that_name_the_thing_are_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["lora", "pictures", "--name", "x", "--data", "shards"], "--data is for nano"),
+        (["lora", "pictures", "--name", "x", "--data", "shards"], "--data is only for nano"),
         (["lora", "pictures", "--name", "x", "--stage", "vae"], "not 'vae'"),
         (["nano", "--name", "x"], "--name is for `wegen train lora`"),
         (["nano", "pictures"], "PICTURES is for"),
-        (["--config", "unet.json", "--stage", "unet"], "--stage is for nano"),
+        (["--config", "unet.json", "--stage", "unet"], "--stage is only for nano"),
     ],
 )
 def test_what_would_have_no_effect_is_refused(packed_dir, shards, tmp_path, monkeypatch, words, said):
