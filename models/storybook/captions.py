@@ -174,13 +174,24 @@ def describe(scene: Scene) -> str:
     return full_caption(scene.canonical())
 
 
+POSES = tuple(dict.fromkeys(pose for kind in KINDS.values() for pose in kind.poses))
+
+
+def drawn(table: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """The wordings of what this storybook draws; tables have those of the wide one too."""
+    return {name: table[name] for name in known if name in table}
+
+
 def _lexicon() -> dict[tuple[str, ...], tuple[str, Any]]:
     entries: dict[str, tuple[str, Any]] = {}
-    poses = {pose for kind in KINDS.values() for pose in kind.poses}
-    for slot, table in (("kind", KIND_WORDS), ("size", SIZE_WORDS), ("pose", POSES_BEFORE), ("pose", POSES_AFTER)):
+    looks = (
+        ("kind", KIND_WORDS),
+        ("size", SIZE_WORDS),
+        *(("pose", drawn(t, POSES)) for t in (POSES_BEFORE, POSES_AFTER)),
+    )
+    for slot, table in looks:
         for value, wordings in table.items():
-            if slot != "pose" or value in poses:
-                entries.update({wording: (slot, value) for wording in wordings})
+            entries.update({wording: (slot, value) for wording in wordings})
     for kind, wordings in KIND_WORDS.items():
         entries.update({plural(wording): ("kind", kind) for wording in wordings})
     for word in ANYTHING:
@@ -189,9 +200,9 @@ def _lexicon() -> dict[tuple[str, ...], tuple[str, Any]]:
     entries.update({row: ("row", number) for number, row in enumerate(ROWS)})
     entries.update({column: ("column", number) for number, column in enumerate(COLUMNS)})
     entries["centre"] = entries["middle"]
-    for slot, table, known in (("ground", GROUND_PLACES, GROUNDS), ("sky", SKY_TIMES, SKIES)):
-        for value in known:
-            entries.update({wording.split()[-1]: (slot, value) for wording in table[value]})
+    for slot, table in (("ground", drawn(GROUND_PLACES, GROUNDS)), ("sky", drawn(SKY_TIMES, SKIES))):
+        for value, wordings in table.items():
+            entries.update({wording.split()[-1]: (slot, value) for wording in wordings})
     styles = {style: None if style == STYLES[0] else style for style in STYLES}
     for style, wordings in STYLE_WORDS.items():
         entries.update({wording.split()[-1]: ("style", styles[style]) for wording in wordings})
@@ -255,14 +266,6 @@ def phrase_words(phrases: Any) -> set[str]:
     if isinstance(phrases, Mapping):
         phrases = (*phrases.keys(), *phrases.values())
     return set().union(*map(phrase_words, phrases))
-
-
-POSES = tuple(dict.fromkeys(pose for kind in KINDS.values() for pose in kind.poses))
-
-
-def drawn(table: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
-    """The wordings of what this storybook draws; tables have those of the wide one too."""
-    return {name: table[name] for name in known if name in table}
 
 
 PHRASES: tuple[Any, ...] = (
