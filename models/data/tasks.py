@@ -261,7 +261,7 @@ def _misunderstood(said: Order, story: Story, rng: Random) -> Order:
 
 def revise(rng: Random) -> Sample:
     """A picture, given or asked for, and one to three orders in people's own words, each with its new picture."""
-    scene = _styled(storybook.sample_scene(rng, rng.choice((1, 2, 2, 3, 3, 4))), rng)
+    scene = _styled(storybook.sample_scene(rng), rng)
     form = rng.choice((GIVEN, DRAWN))
     if form == GIVEN:  # nobody has named its things in another order yet
         scene = replace(scene, things=tuple(sorted(scene.things, key=lambda thing: (thing.row, thing.column))))

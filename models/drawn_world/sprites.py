@@ -41,12 +41,18 @@ def _inks(kind: str, colour: str, size: str, pose: str, pattern: str, style: str
     plain = pen.canvas
     if pose == "facing right":
         plain = plain.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return patterned(plain, COLOURS[colour], pattern, style, pen.unit), plain
+
+
+def patterned(ink: Image.Image, colour: Colour, pattern: str, style: str, unit: float) -> Image.Image:
+    """A thing in ink, `OVERSAMPLING` times too large, with a pattern on all that has its main colour.
+
+    `unit` is the thing's longest side in pixels of the ink, which stripes and dots are measured by.
+    """
     if pattern == "plain":
-        return plain, plain
-    period = max(pen.unit * _PERIOD, _SHORTEST_PERIOD.get(style, 5.5) * OVERSAMPLING)
-    return Image.fromarray(
-        _with_pattern(np.array(plain), COLOURS[colour], _mark(COLOURS[colour]), pattern, period)
-    ), plain
+        return ink
+    period = max(unit * _PERIOD, _SHORTEST_PERIOD.get(style, 5.5) * OVERSAMPLING)
+    return Image.fromarray(_with_pattern(np.array(ink), colour, _mark(colour), pattern, period))
 
 
 @lru_cache(maxsize=16384)  # all there are, some 5 KB each

@@ -11,7 +11,7 @@ from ..storybook import Mention, Named
 PLACE = ("column", "row")
 IDENTITY = ("kind", "colour", *PLACE)
 """What "the object is right" means for the thresholds."""
-EVERYTHING = ("kind", "colour", "size", "pose", *PLACE)
+EVERYTHING = ("kind", "colour", "size", "pose", "pattern", *PLACE)
 LOOKS = ("kind", "colour", "size")
 ATTRIBUTES = (*LOOKS, "place")
 

@@ -18,7 +18,20 @@ from torch import Tensor, nn
 
 from ..metrics import recogniser
 from ..metrics.recogniser import block
-from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, PICTURE_SIZE, ROWS, SIZES, SKIES, STYLES, Mention, Named
+from ..storybook import (
+    COLOURS,
+    COLUMNS,
+    GROUNDS,
+    KINDS,
+    PATTERNS,
+    PICTURE_SIZE,
+    ROWS,
+    SIZES,
+    SKIES,
+    STYLES,
+    Mention,
+    Named,
+)
 from ..storybook.catalogue import COLUMN_CENTRES, ROW_CENTRES, WIDE
 
 WEIGHTS = Path(__file__).with_name("judge_wide.safetensors" if WIDE else "judge.safetensors")
@@ -68,6 +81,7 @@ class Judge(nn.Module):
         self.colour = nn.Linear(_WIDTH, len(COLOURS))
         self.size = nn.Linear(_WIDTH, len(SIZES))
         self.pose = nn.Linear(_WIDTH, 2 * len(KINDS))
+        self.pattern = nn.Linear(_WIDTH, len(PATTERNS)) if WIDE else None
         self.setting = nn.Sequential(
             nn.AdaptiveAvgPool2d((8, 4)), nn.Flatten(), nn.Linear(64 * 32, 32), nn.ReLU(),
             nn.Linear(32, len(GROUNDS) + len(SKIES) + len(STYLES)),
@@ -81,6 +95,7 @@ class Judge(nn.Module):
 
         Returns:
             `kind`, `colour`, `size` `[B, rows, columns, classes]`; the last class of `kind` is an empty place.
+            `pattern`, of the wide storybook, likewise.
             `pose` `[B, rows, columns, kinds, 2]`: for each kind, its two poses. `ground`, `sky` and `style` are
             `[B, classes]`.
         """
@@ -97,6 +112,7 @@ class Judge(nn.Module):
             "colour": self.colour(places),
             "size": self.size(places),
             "pose": self.pose(places).unflatten(-1, (len(KINDS), 2)),
+            **({} if self.pattern is None else {"pattern": self.pattern(places)}),
             "ground": ground,
             "sky": sky,
             "style": style,
@@ -134,12 +150,15 @@ def _reading(chances: dict[str, Tensor]) -> Reading:
             kind = int(kinds[row, column])
             if kind == EMPTY:
                 continue
-            properties = (chances["colour"], chances["size"], chances["pose"][:, :, kind])
-            best = [values[row, column].max(-1) for values in properties]
-            colour, size, pose = (int(index) for _, index in best)
             name = _KIND_NAMES[kind]
+            patterned = len(KINDS[name].patterns) > 1
+            properties = [chances["colour"], chances["size"], chances["pose"][:, :, kind]]
+            properties += [chances["pattern"]] if patterned else []
+            best = [values[row, column].max(-1) for values in properties]
+            colour, size, pose, *patterns = (int(index) for _, index in best)
             look = (_COLOUR_NAMES[colour], _SIZE_NAMES[size], KINDS[name].poses[pose])
-            mentions.append(Mention(name, *look, column, row))
+            pattern = PATTERNS[patterns[0]] if any(patterns) else None
+            mentions.append(Mention(name, *look, column, row, pattern))
             confidences.append(float(sure[row, column] * torch.stack([value for value, _ in best]).prod()))
     ground, sky, style = (chances[name].max(-1) for name in ("ground", "sky", "style"))
     number = int(style.indices)

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from .. import storybook
 from ..metrics.recogniser import train_recogniser, wear
-from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, ROWS, SIZES, SKIES, STYLES, Scene
+from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, PATTERNS, ROWS, SIZES, SKIES, STYLES, Scene
+from ..storybook.catalogue import WIDE
+from ..storybook.world import MOST_THINGS
 from .judge import EMPTY, WEIGHTS, Judge, to_pixels
 
 BATCH = 32
@@ -30,7 +32,7 @@ _NONE = -1  # target of a property where nothing stands
 def targets(scenes: list[Scene]) -> dict[str, Tensor]:
     """What the judge has to say of each scene, as class indices; -1 where there is nothing to say."""
     places = (len(scenes), len(ROWS), len(COLUMNS))
-    found = {name: torch.full(places, _NONE) for name in ("colour", "size", "pose")}
+    found = {name: torch.full(places, _NONE) for name in ("colour", "size", "pose", "pattern")}
     found["kind"] = torch.full(places, EMPTY)
     for number, scene in enumerate(scenes):
         for thing in scene.things:
@@ -38,6 +40,7 @@ def targets(scenes: list[Scene]) -> dict[str, Tensor]:
             found["kind"][at] = list(KINDS).index(thing.kind)
             found["colour"][at] = list(COLOURS).index(thing.colour)
             found["size"][at] = list(SIZES).index(thing.size)
+            found["pattern"][at] = PATTERNS.index(thing.pattern)
             found["pose"][at] = KINDS[thing.kind].poses.index(thing.pose)
     found["ground"] = torch.tensor([GROUNDS.index(scene.ground) for scene in scenes])
     found["sky"] = torch.tensor([SKIES.index(scene.sky) for scene in scenes])
@@ -50,7 +53,7 @@ def loss_of(logits: dict[str, Tensor], wanted: dict[str, Tensor]) -> Tensor:
     there = wanted["kind"] != EMPTY
     kinds = wanted["kind"][there]
     total = F.cross_entropy(logits["kind"].flatten(0, 2), wanted["kind"].flatten()) * 4  # most places are empty
-    for name in ("colour", "size"):
+    for name in ("colour", "size", *(("pattern",) * WIDE)):
         total = total + F.cross_entropy(logits[name][there], wanted[name][there])
     total = total + F.cross_entropy(logits["pose"][there, kinds], wanted["pose"][there])
     return total + sum(F.cross_entropy(logits[name], wanted[name]) for name in ("ground", "sky", "style"))
@@ -59,7 +62,7 @@ def loss_of(logits: dict[str, Tensor], wanted: dict[str, Tensor]) -> Tensor:
 def batch_at(seed: int, step: int) -> tuple[Tensor, dict[str, Tensor]]:
     """The degraded pictures and targets of one training step; the same for the same seed and step."""
     rng = Random(f"judge/{seed}/{step}")
-    scenes = [storybook.sample_scene(rng, rng.choice((0, 1, 2, 3, 4, 4, 4, 4, 4, 4))) for _ in range(BATCH)]
+    scenes = [storybook.sample_scene(rng, rng.choice((*range(MOST_THINGS), *(MOST_THINGS,) * 6))) for _ in range(BATCH)]
     scenes = [replace(scene, style=rng.choice(STYLES)) if rng.random() < STYLED else scene for scene in scenes]
     pictures = to_pixels(np.stack([storybook.render(scene) for scene in scenes]))
     return wear(pictures, torch.Generator().manual_seed(seed * 1_000_003 + step)), targets(scenes)

@@ -167,7 +167,13 @@ def happened(edit: Edit, seen: Named) -> bool:
         (thing.kind, thing.column, thing.row) == (edit.before.kind, *edit.before.place) for thing in seen.things
     ):
         return False
-    asked = {"grow": ("size",), "shrink": ("size",), "turn": ("pose",), "appear": ("size",)}.get(edit.action, ())
+    asked = {
+        "grow": ("size",),
+        "shrink": ("size",),
+        "turn": ("pose",),
+        "pattern": ("pattern",),
+        "appear": ("size",),
+    }.get(edit.action, ())
     return edit.after is None or holds(seen.things, [Mention.of(edit.after)], (*IDENTITY, *asked))
 
 
@@ -270,10 +276,10 @@ def turn_seconds(pipeline: Pipeline) -> float:
 
 def in_words(named: Named) -> str:
     """What a judge saw, briefly."""
-    things = [
-        f"{thing.size} {thing.colour} {thing.kind} ({thing.pose}), {storybook.place_name(thing.column, thing.row)}"
-        for thing in named.things
-    ]
+    things = []
+    for thing in named.things:
+        look = " ".join(filter(None, (thing.size, thing.colour, thing.pattern, thing.kind)))
+        things.append(f"{look} ({thing.pose}), {storybook.place_name(thing.column, thing.row)}")
     setting = filter(None, (named.style, named.ground, named.sky))
     return "; ".join([", ".join(setting), *things])
 

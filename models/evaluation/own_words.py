@@ -5,6 +5,7 @@ Everything here is what the model does alone: its likeliest words are drawn as t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
@@ -157,10 +158,11 @@ def happened(order: Order, seen: Named) -> bool:
         return False
     if any((thing.kind, *thing.place) in there - stands for thing in order.gone()):
         return False
-    for thing, (relation, other) in order.related.items():
+    for thing, (relation, others) in order.related.items():
         colour = order.open.get(thing, Mention.of(thing)).colour
         found = [one for one in seen.things if one.kind == thing.kind and colour in (None, one.colour)]
-        if not any(language.in_relation((one.column, one.row), relation, other.place) for one in found):
+        places = [other.place for other in others]
+        if not any(language.in_relation((one.column, one.row), relation, *places) for one in found):
             return False
     wanted = _wanted(order)
     kinds = {mention.kind for mention in wanted}
@@ -180,11 +182,13 @@ def _wanted(order: Order) -> tuple[Mention, ...]:
         if same:  # one that was changed: what was not asked of it is not judged, beyond what makes it the same
             was = min(same, key=lambda one: sum(a != b for a, b in zip(_looks(one), _looks(thing), strict=True)))
             left.remove(was)
-            for name in ("size", "pose"):
+            for name in ("size", "pose", "pattern"):
                 if getattr(was, name) == getattr(thing, name):
                     mention = _without(mention, name)
+            if was.pattern != thing.pattern:
+                mention = replace(mention, pattern=thing.pattern)  # "plain" too
         elif thing not in order.open:
-            mention = _without(mention, "pose")
+            mention = _without(_without(mention, "pose"), "pattern")
         if thing in order.related:
             mention = _without(_without(mention, "column"), "row")
         wanted.append(mention)
@@ -192,7 +196,7 @@ def _wanted(order: Order) -> tuple[Mention, ...]:
 
 
 def _looks(thing: storybook.Thing) -> tuple:
-    return thing.colour, thing.size, thing.pose, thing.place
+    return thing.colour, thing.size, thing.pose, thing.pattern, thing.place
 
 
 def _without(mention: Mention, name: str) -> Mention:
@@ -255,7 +259,16 @@ def own_wishes(evaluator: BatchEvaluator) -> Iterator[Case]:
 
 
 def _fulfils(named: Named, wish: language.OwnWish) -> bool:
-    return storybook.covers(named, wish.named) and not any(thing.kind in wish.absent for thing in named.things)
+    if not storybook.covers(named, wish.named) or any(thing.kind in wish.absent for thing in named.things):
+        return False
+    return not wish.relation or _related(named.things, wish)
+
+
+def _related(things: Sequence[Mention], wish: language.OwnWish) -> bool:
+    """Whether a thing as the wish names it first stands as it should to others as the wish names them."""
+    candidates = [[one for one in things if mention.fits(one)] for mention in wish.named.things]
+    places = ([(one.column, one.row) for one in found] for found in itertools.product(*candidates))
+    return any(language.in_relation(first, wish.relation, *others) for first, *others in places)
 
 
 def own_questions(evaluator: BatchEvaluator) -> Iterator[Case]:

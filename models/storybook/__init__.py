@@ -4,7 +4,7 @@ from functools import cache
 
 from . import captions, edits, questions, references, wishes
 from .captions import describe, full_caption, parse_caption, words_of
-from .catalogue import COLOURS, COLUMNS, GROUNDS, KINDS, PICTURE_SIZE, ROWS, SIZES, SKIES, STYLES
+from .catalogue import COLOURS, COLUMNS, GROUNDS, KINDS, PATTERNS, PICTURE_SIZE, ROWS, SIZES, SKIES, STYLES
 from .conditions import condition
 from .drawing import change_mask, cutout, mask_of, render, render_with_masks
 from .edits import ACTIONS, Edit, apply, instruction, reference_to, sample_edit, sample_edits, statement, untouched
@@ -31,6 +31,7 @@ __all__ = [
     "GROUNDS",
     "KINDS",
     "LEVELS",
+    "PATTERNS",
     "PICTURE_SIZE",
     "ROWS",
     "SIZES",

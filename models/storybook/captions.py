@@ -10,7 +10,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Any
 
-from .catalogue import COLOURS, COLUMNS, GROUNDS, KINDS, ROWS, SIZES, SKIES, STYLES, WIDE
+from .catalogue import COLOURS, COLUMNS, GROUNDS, KINDS, PATTERNS, ROWS, SIZES, SKIES, STYLES, WIDE
 from .naming import Mention, Named
 from .world import Scene
 
@@ -34,6 +34,7 @@ POSES_AFTER = MappingProxyType({
     "lit": ("with the lights on", "with light inside"), "dark": ("with the lights off", "without light"),
     "with candles": ("with candles", "with its candles"), "without candles": ("without candles", "without its candles"),
 })  # fmt: skip
+PATTERN_WORDS = MappingProxyType({"striped": ("with stripes",), "dotted": ("with dots",)})
 PLACES = ("at the {row} {column}", "in the {row} {column}")
 COLUMN_PLACES = MappingProxyType({
     "far left": ("on the far left", "at the far left"), "left": ("on the left", "at the left"),
@@ -64,7 +65,7 @@ STYLE_WORDS = MappingProxyType({
     "sticker": ("as stickers",), "outline": ("in outlines", "drawn in outlines"),
     "wash": ("in watercolour", "painted in watercolour"), "mosaic": ("in mosaic", "laid in mosaic"),
 })  # fmt: skip
-NUMBERS = ("zero", "one", "two", "three", "four")
+NUMBERS = ("zero", "one", "two", "three", "four", "five")
 ANYTHING = ("thing", "object")
 OPENINGS = ("", "", "", "a picture of ", "draw ", "show ", "there is ", "i see ")
 JOINTS = (", ", " and ", ", and ", "; ")
@@ -124,8 +125,7 @@ def noun_phrase(
         words.insert(0, "an" if words[0][0] in "aeiou" else "a")
     else:
         words.insert(0, article)
-    if after:
-        words.append(choose(after, rng))
+    words += [choose(phrases, rng) for phrases in (PATTERN_WORDS.get(mention.pattern), after) if phrases]
     place = place_phrase(mention.column, mention.row, rng)
     return " ".join(filter(None, [place, *words] if place_first else [*words, place]))
 
@@ -188,6 +188,7 @@ def _lexicon() -> dict[tuple[str, ...], tuple[str, Any]]:
         ("kind", KIND_WORDS),
         ("size", SIZE_WORDS),
         *(("pose", drawn(t, POSES)) for t in (POSES_BEFORE, POSES_AFTER)),
+        ("pattern", drawn(PATTERN_WORDS, PATTERNS)),
     )
     for slot, table in looks:
         for value, wordings in table.items():
@@ -252,7 +253,12 @@ def parse_caption(text: str) -> Named:
             elif slot == "kind":
                 things.extend({"kind": value, **waiting} for _ in range(copies))
                 waiting, copies = {}, 1
-            elif slot in ("colour", "size") or value in POSES_BEFORE or len(things) == first or slot in things[-1]:
+            elif (
+                slot in ("colour", "size")
+                or (slot == "pose" and value in POSES_BEFORE)
+                or len(things) == first
+                or slot in things[-1]
+            ):
                 waiting[slot] = value
             else:
                 things[-1][slot] = value
@@ -270,7 +276,8 @@ def phrase_words(phrases: Any) -> set[str]:
 
 PHRASES: tuple[Any, ...] = (
     KIND_WORDS, [plural(word) for wordings in KIND_WORDS.values() for word in wordings], SIZE_WORDS,
-    drawn(POSES_BEFORE, POSES), drawn(POSES_AFTER, POSES), PLACES, COLUMN_PLACES, ROW_PLACES,
+    drawn(POSES_BEFORE, POSES), drawn(POSES_AFTER, POSES), drawn(PATTERN_WORDS, PATTERNS), PLACES,
+    COLUMN_PLACES, ROW_PLACES,
     drawn(GROUND_PLACES, GROUNDS), drawn(SKY_TIMES, SKIES), drawn(SKY_IS, SKIES), STYLE_WORDS, NUMBERS, ANYTHING,
     [plural(word) for word in ANYTHING], OPENINGS, JOINTS, tuple(COLOURS), COLUMNS, ROWS, GROUNDS, SKIES, tuple(SIZES),
     "a an the",

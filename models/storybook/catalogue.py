@@ -1,4 +1,4 @@
-"""What the storybook world is made of: kinds, colours, sizes, poses, places, grounds, skies and styles.
+"""What the storybook world is made of: kinds, colours, sizes, poses, patterns, places, grounds, skies and styles.
 
 Everything here can be said in a caption (see captions.py); nothing else is ever drawn, except a jitter of one pixel.
 """
@@ -39,6 +39,7 @@ JITTER = 1  # pixels; a big thing at the edge still fits the picture
 GROUNDS = ("meadow", "beach", "snow", "sea", "desert", "road", *(("forest", "mountains", "city", "lake") * WIDE))
 SKIES = ("day", "night", "dusk", "fog", *(("rain", "rainbow") * WIDE))
 STYLES = ("sticker", "outline", "wash", "mosaic")
+PATTERNS = ("plain", *(("striped", "dotted") * WIDE))
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,19 @@ class Kind:
     width: float = 1.0
     height: float = 1.0
 
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Those of PATTERNS that it may have: all where they can be told even when it is small, in every style.
 
+        A balloon's stripes and a mushroom's spots are poses.
+        """
+        return PATTERNS if self.name in _PATTERNED else PATTERNS[:1]
+
+
+_PATTERNED = frozenset((
+    "cat", "fish", "boat", "car", "star", "umbrella", "dog", "rabbit", "horse", "duck", "snail", "train",
+    "castle", "tent", "flag", "pumpkin", "apple",
+))  # fmt: skip
 _UP, _LOW, _BOTTOM = (0, 1), (2, 3), (3,)
 _FACING = ("facing left", "facing right")
 

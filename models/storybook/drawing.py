@@ -13,7 +13,7 @@ CUTOUT_GREY = 128  # what surrounds an instance that was cut out by its mask
 
 def _laid(thing: Thing, style: str) -> tuple[np.ndarray, np.ndarray, slice, slice]:
     """Pixels and opacity of a thing, see `sprite`, and the rows and columns where they lie."""
-    pixels, opacity = sprite(thing.kind, thing.colour, thing.size, thing.pose, style)
+    pixels, opacity = sprite(thing.kind, thing.colour, thing.size, thing.pose, style, thing.pattern)
     left, top, _, _ = thing.box
     if style == "mosaic":  # stones lie on one grid
         left, top = left - left % BLOCK, top - top % BLOCK

@@ -6,11 +6,11 @@ from random import Random
 from typing import Any
 
 from .captions import GROUND_PLACES, POSES, SKY_IS, choose, drawn, noun_phrase
-from .catalogue import COLUMNS, GROUNDS, KINDS, ROWS, SKIES
+from .catalogue import COLUMNS, GROUNDS, KINDS, PATTERNS, ROWS, SKIES, WIDE
 from .naming import Mention, place_name
 from .world import MOST_THINGS, Scene, Thing, fits, sample_thing
 
-ACTIONS = ("move", "grow", "shrink", "turn", "recolour", "appear", "leave", "ground", "sky")
+ACTIONS = ("move", "grow", "shrink", "turn", "recolour", *(("pattern",) * WIDE), "appear", "leave", "ground", "sky")
 _TRIES = 40
 
 MOVES = ("move {it} to the {place}", "put {it} at the {place}", "{it} should be at the {place}")
@@ -57,6 +57,11 @@ TURNS = {
     "with candles": ("put candles on {it}",),
     "without candles": ("take the candles off {it}",),
 }
+PATTERN_CHANGES = {
+    "striped": ("make {it} striped", "put stripes on {it}", "give {it} stripes"),
+    "dotted": ("make {it} dotted", "put dots on {it}", "give {it} dots"),
+    "plain": ("make {it} plain", "let {it} be plain"),
+}
 JOINS = (" and ", ", then ", ", and ")
 KEEPS_FIRST = ("keep {kept}, but ", "keep {kept}, ", "leave {kept} as it is, ")
 KEEPS_LAST = (
@@ -69,12 +74,13 @@ KEEPS_LAST = (
 POLITE = ("", "", "", "", "please ", "now ")
 STATEMENTS = {
     "move": "{it} moved to the {place}", "grow": "{it} became big", "shrink": "{it} became small",
-    "turn": "{it} is now {pose}", "recolour": "{it} became {colour}", "appear": "{new} appeared",
-    "leave": "{it} is gone", "ground": "now it is {ground}", "sky": "now {sky}",
+    "turn": "{it} is now {pose}", "pattern": "{it} is now {pattern}", "recolour": "{it} became {colour}",
+    "appear": "{new} appeared", "leave": "{it} is gone", "ground": "now it is {ground}", "sky": "now {sky}",
 }  # fmt: skip
 PHRASES = (
     MOVES, STEPS, tuple(WAYS.values()), GROWS, SHRINKS, COLOURINGS, APPEARINGS, LEAVINGS, GROUND_CHANGES, SKY_CHANGES,
-    drawn(TURNS, POSES), JOINS, KEEPS_FIRST, KEEPS_LAST, POLITE, tuple(STATEMENTS.values()), "it",
+    drawn(TURNS, POSES), drawn(PATTERN_CHANGES, PATTERNS if WIDE else ()), JOINS,
+    KEEPS_FIRST, KEEPS_LAST, POLITE, tuple(STATEMENTS.values()), "it",
 )  # fmt: skip
 
 
@@ -134,6 +140,9 @@ def other_pose(thing: Thing) -> str:
 def _changed(thing: Thing, action: str, others: Sequence[Thing], rng: Random) -> Thing | None:
     if action == "turn":
         return replace(thing, pose=other_pose(thing))
+    if action == "pattern":
+        patterns = [pattern for pattern in KINDS[thing.kind].patterns if pattern != thing.pattern]
+        return replace(thing, pattern=rng.choice(patterns)) if patterns else None
     if action == "recolour":
         return replace(thing, colour=rng.choice([c for c in KINDS[thing.kind].colours if c != thing.colour]))
     if action in ("grow", "shrink"):
@@ -222,6 +231,8 @@ def _command(scene: Scene, edit: Edit, it: str, rng: Random, new: Mention | None
         forms, words["new"] = APPEARINGS, noun_phrase(new or Mention.of(edit.after), rng)
     elif edit.action == "turn":
         forms = TURNS[edit.after.pose]
+    elif edit.action == "pattern":
+        forms = PATTERN_CHANGES[edit.after.pattern]
     elif edit.action == "move":
         step = (edit.after.column - edit.before.column, edit.after.row - edit.before.row)
         way = WAYS.get(step) if rng.random() < 0.6 else None
@@ -295,7 +306,7 @@ def statement(scene: Scene, edits: Sequence[Edit]) -> str:
         if edit.after is not None:
             words["place"] = place_name(*edit.after.place)
             words["colour"] = edit.after.colour
-            words["pose"] = edit.after.pose
+            words["pose"], words["pattern"] = edit.after.pose, edit.after.pattern
             words["new"] = noun_phrase(Mention.of(edit.after))
         if edit.value is not None:
             words["ground"], words["sky"] = GROUND_PLACES.get(edit.value, ("",))[0], SKY_IS.get(edit.value, ("",))[0]

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .catalogue import COLUMNS, ROWS, STYLES
+from .catalogue import COLUMNS, PATTERNS, ROWS, STYLES
 from .world import Scene, Thing
 
 
 @dataclass(frozen=True)
 class Mention:
-    """One thing as far as a text names it; None is what it leaves open. Column and row are indices as in `Thing`."""
+    """One thing as far as a text names it; None is what it leaves open. Column and row are indices as in `Thing`.
+
+    A `pattern` of None is left open, or is the first of PATTERNS, which mostly goes without saying.
+    """
 
     kind: str | None = None
     colour: str | None = None
@@ -18,14 +21,17 @@ class Mention:
     pose: str | None = None
     column: int | None = None
     row: int | None = None
+    pattern: str | None = None
 
     @classmethod
     def of(cls, thing: Thing) -> "Mention":
-        return cls(thing.kind, thing.colour, thing.size, thing.pose, thing.column, thing.row)
+        pattern = None if thing.pattern == PATTERNS[0] else thing.pattern
+        return cls(thing.kind, thing.colour, thing.size, thing.pose, thing.column, thing.row, pattern)
 
     def fits(self, other: "Mention") -> bool:
         """Whether all that this mention names is named alike in the other."""
-        return all(value is None or value == getattr(other, name) for name, value in vars(self).items())
+        seen = {**vars(other), "pattern": other.pattern or PATTERNS[0]}
+        return all(value is None or value == seen[name] for name, value in vars(self).items())
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,10 @@ class Named:
 
     def to_scene(self) -> Scene:
         """The scene of a complete description, without jitter. Raises ValueError where something is left open."""
-        if self.ground is None or self.sky is None or any(None in vars(mention).values() for mention in self.things):
+        looks = [{**vars(mention), "pattern": mention.pattern or PATTERNS[0]} for mention in self.things]
+        if self.ground is None or self.sky is None or any(None in look.values() for look in looks):
             raise ValueError(f"Not a complete description of a scene: {self}.")
-        things = tuple(Thing(**vars(mention)) for mention in self.things)
+        things = tuple(Thing(**look) for look in looks)
         return Scene(self.ground, self.sky, things, self.style or STYLES[0])
 
     def to_json(self) -> dict[str, Any]:

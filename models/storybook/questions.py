@@ -18,12 +18,25 @@ from .captions import (
     plural,
     words_of,
 )
-from .catalogue import KINDS
+from .catalogue import KINDS, WIDE
 from .edits import Edit, reference_to, statement
 from .naming import Mention
 from .world import Scene, Thing
 
-TOPICS = ("what", "where", "colour", "how_many", "count", "ground", "sky", "is_there", "size", "pose", "style")
+TOPICS = (
+    "what",
+    "where",
+    "colour",
+    "how_many",
+    "count",
+    "ground",
+    "sky",
+    "is_there",
+    "size",
+    "pose",
+    "style",
+    *(("pattern",) * WIDE),
+)
 
 DESCRIBE = ("describe the picture", "what does the picture show", "tell me all about this picture", "describe this")
 WHAT = ("what is there", "what do you see", "which things are in the picture", "what is in the picture")
@@ -31,6 +44,7 @@ WHERE = ("where is {it}", "in which place is {it}")
 COLOUR = ("what colour is {it}", "which colour is {it}", "what colour does {it} have")
 SIZE = ("is {it} small or big", "how big is {it}")
 POSE = ("is {it} {one} or {other}",)
+PATTERN = ("is {it} plain, striped or dotted", "which pattern does {it} have")
 HOW_MANY = ("how many {kinds} are there", "how many {kinds} do you see")
 COUNT = ("how many things are there", "how many objects do you see")
 GROUND = ("what is the ground", "where are we", "on which ground is it")
@@ -41,7 +55,23 @@ WITHOUT_THINGS = ("what", "how_many", "count", "ground", "sky", "is_there", "sty
 """Topics that a page without things has too."""
 CHANGED = ("what changed", "what is new", "what did you change", "what is different now")
 ANSWERS = ("yes", "no", "nothing")
-PHRASES = (DESCRIBE, WHAT, WHERE, COLOUR, SIZE, POSE, HOW_MANY, COUNT, GROUND, SKY, STYLE, IS_THERE, CHANGED, ANSWERS)
+PHRASES = (
+    DESCRIBE,
+    WHAT,
+    WHERE,
+    COLOUR,
+    SIZE,
+    POSE,
+    HOW_MANY,
+    COUNT,
+    GROUND,
+    SKY,
+    STYLE,
+    IS_THERE,
+    CHANGED,
+    ANSWERS,
+    *((PATTERN,) * WIDE),
+)
 
 
 @dataclass(frozen=True)
@@ -64,8 +94,11 @@ def sample_question(scene: Scene, rng: Random, topic: str | None = None) -> Ques
     """A question that the scene answers. Raises ValueError for an unknown topic."""
     topics = TOPICS if scene.things else WITHOUT_THINGS
     topic = rng.choice(topics) if topic is None else topic
-    if topic in ("where", "colour", "size", "pose"):
-        return _about_thing(scene, rng.choice(scene.things), topic, rng)
+    if topic in ("where", "colour", "size", "pose", "pattern"):
+        if topic == "pattern" and not with_patterns(scene):
+            return sample_question(scene, rng, "colour")
+        things = with_patterns(scene) if topic == "pattern" else scene.things
+        return _about_thing(scene, rng.choice(things), topic, rng)
     if topic == "what":
         things = scene.canonical().things
         answer = ", ".join(noun_phrase(Mention(thing.kind, thing.colour)) for thing in things) or "nothing"
@@ -91,6 +124,11 @@ def sample_question(scene: Scene, rng: Random, topic: str | None = None) -> Ques
     )
 
 
+def with_patterns(scene: Scene) -> tuple[Thing, ...]:
+    """The things of which one can ask what pattern they have."""
+    return tuple(thing for thing in scene.things if len(KINDS[thing.kind].patterns) > 1)
+
+
 def _ask(forms: tuple[str, ...], rng: Random, **words: str) -> str:
     return rng.choice(forms).format(**words) + "?"
 
@@ -106,6 +144,8 @@ def _about_thing(scene: Scene, thing: Thing, topic: str, rng: Random) -> Questio
         return Question(topic, _ask(COLOUR, rng, it=_by_place(thing, rng, kind_only=not rivals)), thing.colour)
     if topic == "size":
         return Question(topic, _ask(SIZE, rng, it=_by_place(thing, rng, kind_only=not rivals)), thing.size)
+    if topic == "pattern":
+        return Question(topic, _ask(PATTERN, rng, it=_by_place(thing, rng, kind_only=not rivals)), thing.pattern)
     one, other = rng.sample(KINDS[thing.kind].poses, 2)
     return Question(topic, _ask(POSE, rng, it=it, one=one, other=other), thing.pose)
 

@@ -49,7 +49,9 @@ def sample_composition(rng: Random, n_references: int | None = None) -> Composit
         chosen = tuple(rng.choice(scene.things) for scene in references)
         kept: tuple[Thing, ...] = ()
         for thing in chosen:
-            moved = sample_thing(rng, kept, kind=thing.kind, colour=thing.colour, size=thing.size, pose=thing.pose)
+            moved = sample_thing(
+                rng, kept, kind=thing.kind, colour=thing.colour, size=thing.size, pose=thing.pose, pattern=thing.pattern
+            )
             kept = kept if moved is None else (*kept, moved)
         if len(kept) == count:
             break
@@ -104,7 +106,13 @@ def sample_addition(rng: Random) -> Addition:
     while True:
         before, reference = sample_scene(rng, rng.choice((1, 2, 3))), sample_scene(rng, rng.choice((1, 1, 2)))
         chosen = rng.choice(reference.things)
-        looks = {"kind": chosen.kind, "colour": chosen.colour, "size": chosen.size, "pose": chosen.pose}
+        looks = {
+            "kind": chosen.kind,
+            "colour": chosen.colour,
+            "size": chosen.size,
+            "pose": chosen.pose,
+            "pattern": chosen.pattern,
+        }
         added = sample_thing(rng, before.things, **looks)
         if added is not None and all(thing.kind != chosen.kind for thing in before.things):
             break

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ..drawn_world import styles
+from ..drawn_world.sprites import patterned
 from . import borrowed
 from .catalogue import COLOURS, KINDS, SIZES, STYLES, box_of
 
@@ -344,8 +345,10 @@ _PAINTERS: dict[str, Callable[[Pen, Colour, str], None]] = {
 }  # fmt: skip
 
 
-@cache  # bounded by the catalogue: some 1,040 sprites of at most 34 x 34 pixels
-def sprite(kind: str, colour: str, size: str, pose: str, style: str = STYLES[0]) -> tuple[np.ndarray, np.ndarray]:
+@cache  # bounded by the catalogue: some thousand sprites of at most 34 x 34 pixels
+def sprite(
+    kind: str, colour: str, size: str, pose: str, style: str = STYLES[0], pattern: str = "plain"
+) -> tuple[np.ndarray, np.ndarray]:
     """One thing without its background.
 
     Returns (colour [height, width, 3], opacity [height, width]), both uint8 and read-only, with the box of `box_of`.
@@ -359,23 +362,28 @@ def sprite(kind: str, colour: str, size: str, pose: str, style: str = STYLES[0])
         ink = pen.canvas
     if pose == "facing right":
         ink = ink.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return finished(ink, COLOURS[colour], style)
+    marked = patterned(ink, COLOURS[colour], pattern, style, max(box_of(kind, size)) * OVERSAMPLING)
+    return finished(marked, COLOURS[colour], style, ink)
 
 
-def finished(ink: Image.Image, colour: Colour, style: str = STYLES[0]) -> tuple[np.ndarray, np.ndarray]:
-    """A drawn thing of this main colour in a style, at its final size; read-only, see `sprite`."""
-    levels = styles.THINGS[style](ink, ink, colour, OVERSAMPLING)
+def finished(
+    ink: Image.Image, colour: Colour, style: str = STYLES[0], plain: Image.Image | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """A drawn thing of this main colour in a style, at its final size; read-only, see `sprite`. `plain` is the same
+    without its pattern, where it has one."""
+    levels = styles.THINGS[style](ink, plain or ink, colour, OVERSAMPLING)
     pixels, opacity = levels[..., :3].copy(), levels[..., 3].copy()
     pixels.flags.writeable = opacity.flags.writeable = False
     return pixels, opacity
 
 
-def all_sprites() -> list[tuple[str, str, str, str]]:
-    """Every (kind, colour, size, pose) that exists."""
+def all_sprites() -> list[tuple[str, str, str, str, str, str]]:
+    """The arguments of every `sprite` of the first style."""
     return [
-        (kind.name, colour, size, pose)
+        (kind.name, colour, size, pose, STYLES[0], pattern)
         for kind in KINDS.values()
         for colour in kind.colours
         for size in SIZES
         for pose in kind.poses
+        for pattern in kind.patterns
     ]

@@ -69,6 +69,7 @@ def _edits_of(old: Thing | None, new: Thing | None) -> list[Edit]:
     for action, names in (
         ("move", ("column", "row")),
         ("turn", ("pose",)),
+        ("pattern", ("pattern",)),
         ("recolour", ("colour",)),
         ("size", ("size",)),
     ):

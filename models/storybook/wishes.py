@@ -9,7 +9,7 @@ from types import MappingProxyType
 from .captions import choose, drawn, full_caption, noun_phrase, setting_phrase
 from .catalogue import GROUNDS, KINDS, SKIES, STYLES, WIDE
 from .naming import Mention, Named, satisfies
-from .world import MOST_THINGS, Scene, Thing, sample_scene, sample_thing
+from .world import HOW_MANY, MOST_THINGS, Scene, Thing, sample_scene, sample_thing
 
 LEVELS = ("nothing", "mood", "kinds", "some", "most", "everything")
 
@@ -136,7 +136,7 @@ def sample_scene_for(named: Named, rng: Random, n_things: int | None = None) -> 
     if fewest > most:
         raise ValueError(f"The wish needs {fewest} things, but at most {most} are allowed.")
     for _ in range(_TRIES):
-        wanted = rng.choice((1, 2, 2, 3, 3, 4)) if n_things is None else n_things
+        wanted = rng.choice(HOW_MANY) if n_things is None else n_things
         wanted = min(max(wanted, fewest), most)
         things = _placed(named.things, wanted, rng)
         if things is not None:

@@ -16,10 +16,14 @@ from .catalogue import (  # fmt: skip
     SIZES,
     SKIES,
     STYLES,
+    WIDE,
     box_of,
 )
 
-MOST_THINGS = 4
+MOST_THINGS = 4 + WIDE
+HOW_MANY = (1, 2, 2, 3, 3, 4, *(range(4, MOST_THINGS + 1) if WIDE else ()))
+"""How many things there are, where that is left open: each as often as the others."""
+PLAIN = 0.6  # how often a thing has no pattern that may have one
 NATURAL_ROW = 0.7  # how often a thing stands where one expects it
 SAME_KIND = 0.12  # how often a new thing repeats a kind that is there already
 _TRIES = 60
@@ -46,12 +50,14 @@ class Thing:
     row: int
     pose: str
     jitter: tuple[int, int] = (0, 0)
+    pattern: str = "plain"
 
     def __post_init__(self):
         _check("kind", self.kind, tuple(KINDS))
         kind = KINDS[self.kind]
         _check(f"colour of a {self.kind}", self.colour, kind.colours)
         _check(f"pose of a {self.kind}", self.pose, kind.poses)
+        _check(f"pattern of a {self.kind}", self.pattern, kind.patterns)
         _check("size", self.size, tuple(SIZES))
         _check("column", self.column, range(len(COLUMNS)))
         _check("row", self.row, range(len(ROWS)))
@@ -89,8 +95,10 @@ def fits(thing: Thing, others: Sequence[Thing]) -> bool:
 
 @dataclass(frozen=True)
 class Scene:
-    """One page: a ground, a sky and up to four things that never touch, in a drawing style. The order of things has no
-    meaning."""
+    """One page: a ground, a sky and up to `MOST_THINGS` things that never touch, in a drawing style.
+
+    The order of things has no meaning.
+    """
 
     ground: str
     sky: str
@@ -141,6 +149,8 @@ def sample_thing(rng: Random, others: Sequence[Thing] = (), **fixed: Any) -> Thi
         kind = KINDS[fields["kind"]]
         fields.setdefault("colour", rng.choice(kind.colours))
         fields.setdefault("pose", rng.choice(kind.poses))
+        if "pattern" not in fields and len(kind.patterns) > 1 and rng.random() >= PLAIN:
+            fields["pattern"] = rng.choice(kind.patterns[1:])
         fields.setdefault("size", rng.choice(tuple(SIZES)))
         rows = kind.rows if rng.random() < NATURAL_ROW else range(len(ROWS))
         fields.setdefault("row", rng.choice(rows))
@@ -156,7 +166,9 @@ def sample_thing(rng: Random, others: Sequence[Thing] = (), **fixed: Any) -> Thi
 def _sample_kind(rng: Random, others: Sequence[Thing], named: Mapping[str, Any]) -> str:
     possible = [
         name for name, kind in KINDS.items()
-        if named.get("colour", kind.colours[0]) in kind.colours and named.get("pose", kind.poses[0]) in kind.poses
+        if named.get("colour", kind.colours[0]) in kind.colours
+        and named.get("pose", kind.poses[0]) in kind.poses
+        and named.get("pattern", "plain") in kind.patterns
     ]  # fmt: skip
     if not possible:
         raise ValueError(f"No kind of thing has {', '.join(f'{k} {v!r}' for k, v in named.items())}.")
@@ -168,8 +180,8 @@ def _sample_kind(rng: Random, others: Sequence[Thing], named: Mapping[str, Any])
 
 
 def sample_scene(rng: Random, n_things: int | None = None) -> Scene:
-    """A scene with `n_things` (1..4, or drawn when None); a crowded draw is thrown away and begun again."""
-    wanted = rng.choice((1, 2, 2, 3, 3, 4)) if n_things is None else n_things
+    """A scene with `n_things` (0..`MOST_THINGS`, or one of `HOW_MANY` when None); a crowded draw is begun again."""
+    wanted = rng.choice(HOW_MANY) if n_things is None else n_things
     if not 0 <= wanted <= MOST_THINGS:
         raise ValueError(f"A scene holds 0 to {MOST_THINGS} things, got {wanted}.")
     ground, sky = rng.choice(GROUNDS), rng.choice(SKIES)

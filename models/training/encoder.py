@@ -27,7 +27,7 @@ from ..media.conditions import CONDITIONS, DEGRADATIONS
 from ..metrics.recogniser import wear
 from ..network.configuration import WeGenConfig
 from ..network.vision_encoder import VisionEncoder, pool_features
-from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, ROWS, SIZES, SKIES, STYLES, Scene
+from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, PATTERNS, ROWS, SIZES, SKIES, STYLES, Scene, Thing
 from ..storybook.world import MOST_THINGS
 from .loop import HELD_OUT
 from .losses import noised
@@ -38,8 +38,9 @@ from .start import PackedStart
 
 #: what a cell is asked, and how many answers there are; where a thing is asked for, 0 is "nothing here"
 QUESTIONS = {
-    "kind": len(KINDS) + 1, "colour": len(COLOURS) + 1, "size": len(SIZES) + 1, "pose": 3, "column": len(COLUMNS) + 1,
-    "row": len(ROWS) + 1, "ground": len(GROUNDS), "sky": len(SKIES), "style": len(STYLES),
+    "kind": len(KINDS) + 1, "colour": len(COLOURS) + 1, "size": len(SIZES) + 1, "pose": 3,
+    "pattern": len(PATTERNS) + 1, "column": len(COLUMNS) + 1, "row": len(ROWS) + 1,
+    "ground": len(GROUNDS), "sky": len(SKIES), "style": len(STYLES),
 }  # fmt: skip
 LEAST_OVERLAP = 24  # pixels of a thing's box in a cell, to belong to it
 MEASURED, MEASURED_NOISE = 200, 0.3  # held-out pages that are read for a sheet, and the noise on their features
@@ -274,7 +275,7 @@ def initialise(encoder: VisionEncoder) -> None:
 
 
 def known_cells(scene: Scene, side: int, known: Sequence[int]) -> Tensor:
-    """bool `[cells]`: where nothing of a page lies beyond the first `known` kinds, grounds and skies."""
+    """bool `[cells]`: where nothing of a page lies beyond the first `known` kinds, grounds and skies; no pattern."""
     cells = torch.ones(side, side, dtype=torch.bool)
     if not known:
         return cells.flatten()
@@ -283,7 +284,7 @@ def known_cells(scene: Scene, side: int, known: Sequence[int]) -> Tensor:
         return torch.zeros(side * side, dtype=torch.bool)
     cell = storybook.PICTURE_SIZE // side
     for thing in scene.things:
-        if list(KINDS).index(thing.kind) >= kinds:
+        if list(KINDS).index(thing.kind) >= kinds or thing.pattern != PATTERNS[0]:
             left, top, right, bottom = (max(edge, 0) for edge in thing.box)
             cells[top // cell : -(-bottom // cell), left // cell : -(-right // cell)] = False
     return cells.flatten()
@@ -293,8 +294,8 @@ def cell_answers(scene: Scene, side: int) -> Tensor:
     """`[cells, questions]` int64: the right answers of every cell of the page without jitter."""
     cell = storybook.PICTURE_SIZE // side
     answers = np.zeros((side, side, len(QUESTIONS)), np.int64)
-    answers[..., 6], answers[..., 7] = GROUNDS.index(scene.ground), SKIES.index(scene.sky)
-    answers[..., 8] = STYLES.index(scene.style)
+    setting = GROUNDS.index(scene.ground), SKIES.index(scene.sky), STYLES.index(scene.style)
+    answers[..., -len(setting) :] = setting
     most = np.full((side, side), LEAST_OVERLAP - 1)
     edges = np.arange(side) * cell
     for thing in scene.things:
@@ -304,12 +305,19 @@ def cell_answers(scene: Scene, side: int) -> Tensor:
         overlap = high[:, None] * wide[None]
         inside = overlap > most
         most = np.where(inside, overlap, most)
-        answers[inside, :6] = (
-            list(KINDS).index(thing.kind) + 1,
-            list(COLOURS).index(thing.colour) + 1,
-            list(SIZES).index(thing.size) + 1,
-            KINDS[thing.kind].poses.index(thing.pose) + 1,
-            thing.column + 1,
-            thing.row + 1,
-        )
+        told = _answers_of(thing)
+        answers[inside, : len(told)] = told
     return torch.from_numpy(answers.reshape(side * side, -1))
+
+
+def _answers_of(thing: Thing) -> tuple[int, ...]:
+    """What the cells of a thing answer, without those about the page."""
+    return (
+        list(KINDS).index(thing.kind) + 1,
+        list(COLOURS).index(thing.colour) + 1,
+        list(SIZES).index(thing.size) + 1,
+        KINDS[thing.kind].poses.index(thing.pose) + 1,
+        PATTERNS.index(thing.pattern) + 1,
+        thing.column + 1,
+        thing.row + 1,
+    )

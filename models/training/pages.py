@@ -42,7 +42,7 @@ class Mixture:
     The shares are drawn each on its own.
 
     Attributes:
-        crowded: share of the pages that hold four things, the most there can be.
+        crowded: share of the pages that hold the most things there can be.
         alike: share of the pages that hold things hard to tell apart, and nothing else; see `alike_page`.
         small: share of the pages all things of which are small.
         styled: share of the pages that are not drawn in the first style.

@@ -91,7 +91,7 @@ def test_a_chat_goes_on_from_what_was_answered_wrong():
 
 def test_boats_of_open_wishes_are_on_water():
     grounds = Counter()
-    for sample in islice(generate_samples({"rewrite": 1}, 3), 1500):
+    for sample in islice(generate_samples({"rewrite": 1}, 3), 3000):
         boat = any(thing["kind"] == "boat" for thing in sample.record["named"]["things"])
         if sample.record["named"]["ground"] is None:
             grounds[boat, sample.record["scene"]["ground"]] += 1

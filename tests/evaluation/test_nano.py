@@ -351,7 +351,7 @@ def test_next_to_a_thing_is_on_either_side_of_it():
     for relation in ("left", "right", "above", "below", "near"):
         after = replace(cat, column=1, row=2)
         order = language.Order(
-            "relative", "", page, replace(page, things=(house, after)), related={after: (relation, house)}
+            "relative", "", page, replace(page, things=(house, after)), related={after: (relation, (house,))}
         )
         moved = [replace(cat, column=column, row=row) for column in range(5) for row in range(4)]
         seen = {one.place: Named.of(replace(page, things=(house, one))) for one in moved if one.place != house.place}
@@ -378,7 +378,7 @@ def test_a_thing_with_a_relation_may_have_any_colour_where_none_was_asked_for():
     seen = Named.of(replace(page, things=(house, replace(cat, colour="white"))))
     for colour, right in ((None, True), ("black", False)):
         mention = Mention("cat", colour, column=1, row=2)
-        order = language.Order("add", "", page, after, {cat: mention}, related={cat: ("left", house)})
+        order = language.Order("add", "", page, after, {cat: mention}, related={cat: ("left", (house,))})
         assert own_words.happened(order, seen) is right
 
 

@@ -26,6 +26,7 @@ from comfyui_wegen.models.storybook.language import (
     manners,
     moves,
     outside,
+    patterns,
     poses,
     questions,
     removals,
@@ -39,7 +40,7 @@ from comfyui_wegen.models.storybook.language import (
 from comfyui_wegen.models.storybook.language import several as joining
 from comfyui_wegen.models.storybook.language.declining import DECLINED
 from comfyui_wegen.models.storybook.language.frames import part_of
-from comfyui_wegen.models.storybook.language.orders import beside
+from comfyui_wegen.models.storybook.language.orders import beside, between, in_relation
 from comfyui_wegen.models.storybook.language.typing import mistyped
 from comfyui_wegen.models.storybook.language.words import GROUND_WORDS, RELATIONS, SKY_WORDS
 
@@ -53,6 +54,8 @@ EDITS = {
     "smaller": sizes.SMALLER,
     "colour": colours.NAMED,
     "pose": tuple(frame for frames in poses.POSES.values() for frame in frames),
+    "pattern": patterns.MARKED,
+    "plain": patterns.PLAIN,
     "add": additions.NEW,
     "more": (*additions.ANOTHER, *additions.MORE),
     "remove": removals.ONE,
@@ -158,7 +161,7 @@ def test_frames_are_plain_lower_case_and_have_known_slots():
     slots = {
         "it", "its", "noun", "kind", "kinds", "at", "side", "way", "away", "relation", "other", "colour", "old", "new",
         "number", "on", "ground", "time", "when", "first", "second", "third", "order", "kept", "things", "setting",
-        "absent", "absents", "one", "two", "sketch", "style", "in_style", "like",
+        "absent", "absents", "one", "two", "sketch", "style", "in_style", "like", "pattern", "marks",
     }  # fmt: skip
     for name, frames in ALL.items():
         for frame in frames:
@@ -200,7 +203,8 @@ def test_every_frame_of_an_order_renders():
     words = dict.fromkeys(
         ("it", "its", "noun", "kind", "kinds", "at", "side", "way", "away", "relation", "other", "colour", "old", "new",
          "number", "on", "ground", "time", "when", "first", "second", "third", "order", "kept", "things", "setting",
-         "absent", "absents", "one", "two", "sketch", "style", "in_style", "like"), "x")  # fmt: skip
+         "absent", "absents", "one", "two", "sketch", "style", "in_style", "like", "pattern",
+         "marks"), "x")  # fmt: skip
     for frames in ALL.values():
         for frame in frames:
             assert frame.format(**words).strip()
@@ -244,6 +248,20 @@ def test_the_nearest_free_place_beside_another_thing():
     assert beside(cat, storybook.Thing("house", "red", "small", 0, 2, "lit"), "left", []) is None
 
 
+def test_between_two_things_is_where_neither_is_passed():
+    left, right = (storybook.Thing("house", "red", "small", column, 2, "lit") for column in (0, 3))
+    cat = storybook.Thing("cat", "black", "small", 4, 0, "facing left")
+    assert between(cat, left, right, [left, right]).place == (1, 2)
+    assert in_relation((2, 2), "between", left.place, right.place)
+    assert not in_relation((4, 2), "between", left.place, right.place)
+    assert not in_relation((1, 1), "between", left.place, right.place)
+    high, low = (0, 0), (1, 3)
+    assert in_relation((1, 1), "between", high, low) and in_relation((0, 2), "between", low, high)
+    assert not in_relation((2, 1), "between", high, low) and not in_relation((1, 0), "between", high, low)
+    near = replace(left, column=1)
+    assert between(cat, left, near, [left, near]) is None
+
+
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("level", LEVELS)
 def test_wishes_are_fulfilled_by_their_scenes(part, level):
@@ -271,7 +289,10 @@ def test_questions_have_short_answers_that_do_not_stand_in_them(part, topic):
 def test_what_is_outside_gets_a_plain_answer(part, kind):
     for seed in range(20):
         rng = Random(seed)
-        said = language.sample_declined(storybook.sample_scene(rng, 4), rng, part, kind)
+        scene = storybook.sample_scene(rng, 4)
+        if kind == "pattern":
+            scene = replace(scene, things=(storybook.sample_thing(rng, kind="sun"),))
+        said = language.sample_declined(scene, rng, part, kind)
         assert said.text.strip()
         assert language.is_plain(said.answer), said
     assert not language.is_plain(storybook.describe(storybook.sample_scene(Random(1))))

@@ -5,7 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-FILES = ("storybook/test_storybook.py", "storybook/test_language.py", "data/test_samples.py")
+FILES = (
+    "storybook/test_storybook.py",
+    "storybook/test_language.py",
+    "storybook/test_wide_words.py",
+    "data/test_samples.py",
+)
 
 
 def test_all_that_holds_for_the_storybook_holds_for_the_wide_one():

@@ -8,12 +8,12 @@ from random import Random
 from string import Formatter
 from types import MappingProxyType
 
-from ..captions import plural
+from ..captions import NUMBERS, plural
 from ..catalogue import COLOURS, GROUNDS, KINDS, SKIES, WIDE
 from ..naming import Mention
 from ..questions import sample_question
-from ..world import MOST_THINGS, Scene
-from . import additions, colours, moves, outside, questions, removals, replacements, sizes, wishes
+from ..world import MOST_THINGS, Scene, Thing
+from . import additions, colours, moves, outside, patterns, questions, removals, replacements, sizes, wishes
 from .frames import TRAINED, choose
 from .referring import Reference
 from .typing import uttered
@@ -22,6 +22,8 @@ from .words import (
     COLOUR_WORDS,
     GROUND_NAMES,
     KIND_WORDS,
+    MARKS,
+    PATTERNS_BEFORE,
     RELATIONS,
     indefinite,
     number,
@@ -45,7 +47,7 @@ _GROUNDS = [GROUND_NAMES[ground][0] for ground in GROUNDS]
 PLACES = f"the ground can be {', '.join(_GROUNDS[:-1])} or {_GROUNDS[-1]}."
 NOT_THERE = "that is not in the picture."
 WHICH = "i do not know which thing you mean."
-NO_ROOM = "there is no room for more. i draw four things at most."
+NO_ROOM = f"there is no room for more. i draw {NUMBERS[MOST_THINGS]} things at most."
 UNKNOWN_PICTURE = "i do not know what this picture shows."
 #: what every plain answer begins with, one of them
 BEGINNINGS = (
@@ -68,7 +70,7 @@ TASK_OF = {WISHED: "rewrite", ORDERED: "edit_rewrite", ASKED: "ask"}
 WEIGHTS: Mapping[str, float] = MappingProxyType({
     "thing": 3, "things": 1, "place": 1, "wish": 1.2, "foreign": 1.5, "nonsense": 1, "talk": 1, "can": 0.3,
     "add": 1.4, "deed": 1, "absent": 1.4, "replace": 0.7, "colour": 1, "ground": 0.6, "question": 0.8, "full": 1.5,
-    "which": 0.8,
+    "which": 0.8, **({"pattern": 0.5} if WIDE else {}),
 })  # fmt: skip
 """What is declined, and how often people say it."""
 DECLINED = tuple(WEIGHTS)
@@ -87,14 +89,19 @@ class Declined:
 def is_plain(answer: str) -> bool:
     """Whether an answer says that something cannot be done, seen or understood."""
     answer = answer.strip().lower()
-    colour = any(answer.startswith(f"a {kind} can be") or answer.startswith(f"an {kind} can be") for kind in KINDS)
-    return colour or any(answer.startswith(beginning) for beginning in BEGINNINGS)
+    looks = (f"{with_article(kind)} {says}" for kind in KINDS for says in ("can be", "is always plain"))
+    return any(map(answer.startswith, looks)) or any(answer.startswith(beginning) for beginning in BEGINNINGS)
 
 
 def colours_of(kind: str) -> str:
     """Such as "a cat can be orange, black, white or brown."."""
     *most, last = KINDS[kind].colours
     return f"{with_article(kind)} can be {', '.join(most)} or {last}."
+
+
+def always_plain(kind: str) -> str:
+    """What is said of a kind that cannot have a pattern."""
+    return f"{with_article(kind)} is always plain."
 
 
 def seen(scene: Scene) -> str:
@@ -120,6 +127,7 @@ def sample_declined(
     if kind is None:
         left_out = {"full"} if len(scene.things) < MOST_THINGS else set()
         left_out |= {"which"} if len(scene.things) < 2 else set()
+        left_out |= set() if any(map(_has_no_pattern, scene.things)) else {"pattern"}
         possible = [name for name in DECLINED if name not in left_out]
         kind = rng.choices(possible, [weights.get(name, 1) for name in possible])[0]
     where, text, answer = _declined(scene, rng, part, kind)
@@ -205,7 +213,7 @@ def _about_picture(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str
             "way": rng.choice(("left", "right")),
         }
         return ORDERED, _with_it(frames, part, words, rng), f"{WHICH} {_seen(scene)}"
-    thing = rng.choice(scene.things)
+    thing = rng.choice([one for one in scene.things if kind != "pattern" or _has_no_pattern(one)])
     named = vars(Reference.to(thing, scene, rng))
     if kind == "replace":
         words = {**named, "new": with_article(_thing(rng, part))}
@@ -217,6 +225,10 @@ def _about_picture(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str
             colour = choose(outside.UNREAL_COLOURS, part, rng)
         words = {**named, "colour": colour, "old": usual(COLOUR_WORDS[thing.colour], rng)}
         return ORDERED, choose(colours.NAMED, part, rng).format(**words), colours_of(thing.kind)
+    if kind == "pattern":
+        pattern = rng.choice(tuple(MARKS))
+        words = {**named, "pattern": usual(PATTERNS_BEFORE[pattern], rng), "marks": usual(MARKS[pattern], rng)}
+        return ORDERED, choose(patterns.MARKED, part, rng).format(**words), always_plain(thing.kind)
     # "absent" and "question": of a thing that is not there, from this world or not
     present = {one.kind for one in scene.things}
     noun = usual(KIND_WORDS[rng.choice([kind for kind in KINDS if kind not in present])], rng)
@@ -230,6 +242,12 @@ def _about_picture(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str
     if frames is colours.NAMED:
         words["colour"] = rng.choice(tuple(COLOURS))
     return ORDERED, _with_it(frames, part, words, rng), seen(scene)
+
+
+def _has_no_pattern(thing: Thing) -> bool:
+    """Whether nothing like a pattern can be seen on things of this kind, in any pose."""
+    kind = KINDS[thing.kind]
+    return len(kind.patterns) == 1 and not {"striped", "spotted"} & {*kind.poses}
 
 
 def _with_it(frames: Sequence[str], part: str, words: Mapping[str, str], rng: Random) -> str:

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..catalogue import COLUMNS, GROUNDS, KINDS, ROWS, SKIES, STYLES, WIDE
+from ..catalogue import COLUMNS, GROUNDS, KINDS, PATTERNS, ROWS, SKIES, STYLES, WIDE
 from ..edits import other_pose
 from ..naming import Mention
 from ..world import MOST_THINGS, Scene, Thing, fits, sample_thing
-from . import additions, colours, keeping, moves, poses, removals, replacements, settings, sizes, styling, undoing
+from . import (
+    additions,
+    colours,
+    keeping,
+    moves,
+    patterns,
+    poses,
+    removals,
+    replacements,
+    settings,
+    sizes,
+    styling,
+    undoing,
+)
 from . import several as joining
 from .frames import TRAINED, choose, part_of
 from .referring import Reference
 from .typing import uttered
 from .words import (
+    BETWEEN,
     COLOUR_WORDS,
     GROUND_NAMES,
     GROUND_WORDS,
+    MARKS,
+    PATTERNS_BEFORE,
     RELATIONS,
     SKY_NAMES,
     SKY_WORDS,
@@ -36,6 +53,9 @@ from .words import (
 UNDO, SEVERAL = "undo", "several"
 _TRIES = 60
 _NEAR = 2  # columns
+_BETWEEN = 0.2  # how often a relation is one to two things, where there are two
+Relation = tuple[str, tuple[Thing, ...]]
+"""The name of a relation, and the one thing that it is to, or the two of "between"."""
 #: what an order that is one of several begins with
 _VERBS = frozenset(
     "make move put place shift bring drag take slide push pull set nudge raise lift lower let enlarge shrink scale "  # noqa: SIM905
@@ -75,7 +95,7 @@ class Order:
         before, after: the picture now, and one that the order may lead to.
         open: what the words ask of those things of `after` that they leave partly open.
         last: the thing that was spoken of, as it is afterwards.
-        related: what relation to which other thing the words ask of things of `after`; see `in_relation`.
+        related: what relation to which other things the words ask of things of `after`; see `in_relation`.
     """
 
     intent: str
@@ -84,7 +104,7 @@ class Order:
     after: Scene
     open: Mapping[Thing, Mention] = field(default_factory=dict)
     last: Thing | None = None
-    related: Mapping[Thing, tuple[str, Thing]] = field(default_factory=dict)
+    related: Mapping[Thing, Relation] = field(default_factory=dict)
 
     def kept(self) -> tuple[Thing, ...]:
         """The things that stay as they are."""
@@ -109,7 +129,7 @@ class _Said:
     after: Scene
     open: Mapping[Thing, Mention] = field(default_factory=dict)
     last: Thing | None = None
-    related: Mapping[Thing, tuple[str, Thing]] = field(default_factory=dict)
+    related: Mapping[Thing, Relation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -199,9 +219,31 @@ def beside(thing: Thing, other: Thing, relation: str, others: Sequence[Thing]) -
     return next((one for one in moved if fits(one, others)), None)
 
 
-def in_relation(place: tuple[int, int], relation: str, other: tuple[int, int]) -> bool:
+def between(thing: Thing, first: Thing, second: Thing, others: Sequence[Thing]) -> Thing | None:
+    """The thing at the free place between two others that is nearest to their middle; None where there is none."""
+    middle = (first.column + second.column) / 2, (first.row + second.row) / 2
+    places = [
+        (column, row)
+        for column in range(len(COLUMNS))
+        for row in range(len(ROWS))
+        if in_relation((column, row), "between", first.place, second.place)
+    ]
+    places.sort(key=lambda place: (math.dist(place, middle), place))
+    moved = (replace(thing, column=column, row=row) for column, row in places)
+    return next((one for one in moved if fits(one, others)), None)
+
+
+def in_relation(
+    place: tuple[int, int], relation: str, other: tuple[int, int], second: tuple[int, int] = (0, 0)
+) -> bool:
     """Whether a place (column, row) is where words such as "next to" put a thing beside what lies at another place:
-    on the same height or one above the other, and near within two columns or a row."""
+    on the same height or one above the other, and near within two columns or a row. Between two places is what lies
+    inside the box that they span, and beyond both along its longer side."""
+    if relation == "between":
+        spans = [sorted(pair) for pair in zip(other, second, strict=True)]
+        inside = all(low <= at <= high for at, (low, high) in zip(place, spans, strict=True))
+        longer = max((0, 1), key=lambda axis: spans[axis][1] - spans[axis][0])
+        return inside and spans[longer][0] < place[longer] < spans[longer][1]
     across, down = place[0] - other[0], place[1] - other[1]
     return {
         "left": down == 0 and across < 0,
@@ -213,17 +255,49 @@ def in_relation(place: tuple[int, int], relation: str, other: tuple[int, int]) -
 
 
 def _relative(speaker: _Speaker) -> _Said | None:
-    thing, rng = speaker.some_thing(), speaker.rng
+    thing = speaker.some_thing()
     others = speaker.others(thing)
     if not others:
         return None
-    other, relation = rng.choice(others), rng.choice(tuple(RELATIONS))
-    after = beside(thing, other, relation, others)
-    if after is None or after.place == thing.place:
+    related = _related(speaker, thing, others)
+    if related is None or related.placed.place == thing.place:
         return None
-    words = {"other": _named(speaker, other), "relation": usual(RELATIONS[relation], rng)}
-    said = speaker.changed(thing, after, moves.RELATIVE, **words)
-    return said and replace(said, related={after: (relation, other)})
+    after, frames = related.placed, moves.RELATIVE
+    if len(related.others) > 1:
+        frames = tuple(frame for frame in frames if "{relation} {other}" in frame)
+    said = speaker.changed(thing, after, frames, other=related.named, relation=related.relation)
+    return said and replace(said, related={after: related.asked})
+
+
+class _Related(NamedTuple):
+    """A thing where it has a relation to one other thing, or is between two."""
+
+    placed: Thing
+    asked: Relation
+    relation: str
+    """In words."""
+    named: str
+    """The others, in words."""
+
+    @property
+    def others(self) -> tuple[Thing, ...]:
+        return self.asked[1]
+
+
+def _related(speaker: _Speaker, thing: Thing, others: Sequence[Thing]) -> _Related | None:
+    """The thing at a free place that is named by others of the picture."""
+    rng = speaker.rng
+    if WIDE and len(others) > 1 and rng.random() < _BETWEEN:
+        first, second = rng.sample(others, 2)
+        placed = between(thing, first, second, others)
+        named = f"{_named(speaker, first)} and {_named(speaker, second)}"
+        return placed and _Related(placed, ("between", (first, second)), usual(BETWEEN, rng), named)
+    other, relation = rng.choice(others), rng.choice(tuple(RELATIONS))
+    placed = beside(thing, other, relation, others)
+    if placed is None:
+        return None
+    named = _named(speaker, other)
+    return _Related(placed, (relation, (other,)), usual(RELATIONS[relation], rng), named)
 
 
 def _named(speaker: _Speaker, thing: Thing) -> str:
@@ -268,13 +342,27 @@ def _pose(speaker: _Speaker) -> _Said | None:
     return speaker.changed(thing, replace(thing, pose=pose), frames)
 
 
+def _pattern(speaker: _Speaker) -> _Said | None:
+    thing, rng = speaker.some_thing(), speaker.rng
+    others = [pattern for pattern in KINDS[thing.kind].patterns if pattern != thing.pattern]
+    if not others:
+        return None
+    pattern = rng.choice(others)
+    frames, told = (patterns.PLAIN, thing.pattern) if pattern == PATTERNS[0] else (patterns.MARKED, pattern)
+    words = {"pattern": usual(PATTERNS_BEFORE[told], rng), "marks": usual(MARKS[told], rng)}
+    return speaker.changed(thing, replace(thing, pattern=pattern), frames, **words)
+
+
 def vague(thing: Thing, rng: Random) -> Mention:
     """A thing as somebody names it who does not say every detail."""
     size = thing.size if rng.random() < 0.4 else None
     colour = thing.colour if rng.random() < 0.6 else None
     pose = thing.pose if rng.random() < 0.15 else None
     column, row = thing.place if rng.random() < 0.4 else (None, None)
-    return Mention(thing.kind, colour, size, pose, column, row)
+    pattern = None
+    if len(KINDS[thing.kind].patterns) > 1 and rng.random() < (0.05 if thing.pattern == PATTERNS[0] else 0.7):
+        pattern = thing.pattern
+    return Mention(thing.kind, colour, size, pose, column, row, pattern)
 
 
 def _new(speaker: _Speaker) -> _Said | None:
@@ -287,13 +375,12 @@ def _new(speaker: _Speaker) -> _Said | None:
     mention = vague(thing, rng)
     words, related = {"new": indefinite(mention, rng)}, {}
     if rng.random() < 0.15 and scene.things:  # "add a cat next to the house"
-        other, relation = rng.choice(scene.things), rng.choice(tuple(RELATIONS))
-        placed = beside(thing, other, relation, scene.things)
-        if placed is not None:
-            thing, mention = placed, replace(mention, column=placed.column, row=placed.row)
+        found = _related(speaker, thing, scene.things)
+        if found is not None:
+            thing, mention = found.placed, replace(mention, column=found.placed.column, row=found.placed.row)
             told = replace(mention, column=None, row=None)
-            words["new"] = f"{indefinite(told, rng)} {usual(RELATIONS[relation], rng)} {_named(speaker, other)}"
-            related = {thing: (relation, other)}
+            words["new"] = f"{indefinite(told, rng)} {found.relation} {found.named}"
+            related = {thing: found.asked}
     after = replace(scene, things=(*scene.things, thing))
     return _Said(additions.NEW, words, after, {thing: mention}, thing, related)
 
@@ -431,7 +518,8 @@ _NOBODY = Thing("house", "red", "small", 0, 0, "lit", (1, 1))
 _INTENTS: Mapping[str, tuple[float, Callable[[_Speaker], _Said | None]]] = MappingProxyType({
     "to place": (2.0, _to_place), "sideways": (2.0, _sideways), "vertical": (2.0, _vertical),
     "relative": (2.5, _relative), "bigger": (1.7, _bigger), "smaller": (1.7, _smaller), "colour": (2.5, _colour),
-    "other colour": (0.7, _other_colour), "pose": (3.0, _pose), "add": (2.5, _new), "another": (0.7, _another),
+    "other colour": (0.7, _other_colour), "pose": (3.0, _pose),
+    **({"pattern": (2.5, _pattern)} if WIDE else {}), "add": (2.5, _new), "another": (0.7, _another),
     "more": (0.6, _more), "remove": (2.7, _gone), "remove all": (0.7, _all_gone), "only": (0.8, _all_but),
     "replace": (2.0, _replaced), "swap": (1.5, _swapped), "ground": (1.5, _ground), "sky": (1.5, _sky),
     "style": (1.5, _style), UNDO: (2.0, _undone), "bring back": (12.0, _brought_back),
@@ -498,10 +586,10 @@ def _several(story: Story, rng: Random, part: str) -> Order | None:
     after = parts[-1].after
     opened = {thing: mention for order in parts for thing, mention in order.open.items() if thing in after.things}
     related = {
-        thing: (relation, other)
+        thing: (relation, others)
         for order in parts
-        for thing, (relation, other) in order.related.items()
-        if thing in after.things and other in after.things
+        for thing, (relation, others) in order.related.items()
+        if {thing, *others} <= {*after.things}
     }
     return Order(SEVERAL, text, story.now, after, opened, parts[-1].last, related)
 

@@ -6,18 +6,20 @@ from random import Random
 
 from .. import questions as canonical
 from ..captions import NUMBERS, plural
-from ..catalogue import KINDS
+from ..catalogue import KINDS, WIDE
 from ..naming import Mention
 from ..questions import Question
 from ..world import Scene, Thing
 from . import questions
 from .frames import TRAINED, choose
+from .orders import in_relation
 from .referring import Reference
 from .typing import uttered
-from .words import CLEAR_RELATIONS, KIND_WORDS, indefinite, usual
+from .words import BETWEEN, CLEAR_RELATIONS, KIND_WORDS, indefinite, usual
 
-TOPICS = tuple(questions.TOPICS)
-_OF_THING = ("where", "colour", "size", "pose")
+TOPICS = tuple(topic for topic in questions.TOPICS if topic != "pattern" or WIDE)
+_OF_THING = ("where", "colour", "size", "pose", "pattern")
+_BETWEEN = 0.2  # how often a relation is one to two things, where there are two
 
 
 def sample_question(scene: Scene, rng: Random, topic: str | None = None, part: str = TRAINED) -> Question:
@@ -28,6 +30,8 @@ def sample_question(scene: Scene, rng: Random, topic: str | None = None, part: s
         raise ValueError(f"Unknown topic {topic!r} of a question. Expected one of: {', '.join(TOPICS)}.")
     if topic == "relation" and len(scene.things) < 2:
         topic = "where"
+    if topic == "pattern" and not canonical.with_patterns(scene):
+        topic = "colour"
     words, answer = _asked(scene, rng, topic)
     text = choose(questions.TOPICS[topic], part, rng).format(**words)
     return Question(topic, uttered(text, rng), answer)
@@ -36,7 +40,8 @@ def sample_question(scene: Scene, rng: Random, topic: str | None = None, part: s
 def _asked(scene: Scene, rng: Random, topic: str) -> tuple[dict[str, str], str]:
     """What fills the frame, and the answer."""
     if topic in _OF_THING:
-        return _of_thing(scene, rng.choice(scene.things), topic, rng)
+        things = canonical.with_patterns(scene) if topic == "pattern" else scene.things
+        return _of_thing(scene, rng.choice(things), topic, rng)
     if topic == "relation":
         return _relation(scene, rng)
     if topic in ("how_many", "is_there"):
@@ -64,6 +69,7 @@ def _name(scene: Scene, thing: Thing, topic: str, rng: Random) -> Reference:
         "colour": (thing.colour,),
         "size": ("big", "large", "huge", "small", "little", "tiny"),
         "where": (" at ", " on ", " in "),
+        "pattern": ("strip", "dot", "spot", "plain", "simple", "pattern"),
     }
     for _ in range(12):
         reference = Reference.to(thing, scene, rng, last=Thing("house", "red", "small", 0, 0, "lit", (1, 1)))
@@ -73,6 +79,8 @@ def _name(scene: Scene, thing: Thing, topic: str, rng: Random) -> Reference:
 
 
 def _relation(scene: Scene, rng: Random) -> tuple[dict[str, str], str]:
+    if WIDE and len(scene.things) > 2 and rng.random() < _BETWEEN:
+        return _between(scene, rng)
     thing, other = rng.sample(scene.things, 2)
     relations = ["left", "right"] if thing.column != other.column else []
     relations += ["above", "below"] if thing.row != other.row else []
@@ -85,6 +93,17 @@ def _relation(scene: Scene, rng: Random) -> tuple[dict[str, str], str]:
     }[relation]
     words = {**vars(_name(scene, thing, "", rng)), "other": _name(scene, other, "", rng).it}
     return {**words, "relation": usual(CLEAR_RELATIONS[relation], rng)}, "yes" if holds else "no"
+
+
+def _between(scene: Scene, rng: Random) -> tuple[dict[str, str], str]:
+    thing, *others = rng.sample(scene.things, 3)
+    if rng.random() < 0.6:  # by chance the answer is "no" mostly
+        first, thing, second = sorted((thing, *others), key=lambda one: one.column)
+        others = [first, second]
+    holds = in_relation(thing.place, "between", *(other.place for other in others))
+    named = " and ".join(_name(scene, other, "", rng).it for other in others)
+    words = {**vars(_name(scene, thing, "", rng)), "other": named, "relation": usual(BETWEEN, rng)}
+    return words, "yes" if holds else "no"
 
 
 def sample_describe(rng: Random, part: str = TRAINED) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from ..captions import plural
+from ..catalogue import PATTERNS
 from ..naming import Mention
 from ..world import Scene, Thing
 from .words import KIND_WORDS, bare_noun, usual
@@ -61,6 +62,8 @@ def _pronoun(thing: Thing, scene: Scene, last: Thing | None, rng: Random) -> boo
 def _telling(thing: Thing, scene: Scene, rivals: list[Thing], kind: str, rng: Random) -> str:
     """A noun that tells the thing from those of its kind; now and then more than is needed."""
     ways = [("kind",)] if rng.random() < 0.8 else []
+    if thing.pattern != PATTERNS[0] and rng.random() < 0.3:
+        ways.insert(0, ("kind", "pattern"))
     ways += [("kind", "colour"), ("kind", "size"), ("kind", "colour", "size"), ("kind", "column", "row")]
     if len(rivals) == 1 and rng.random() < 0.4:
         beside = _beside(thing, rivals[0], kind, rng)

@@ -7,15 +7,16 @@ from dataclasses import dataclass, fields, replace
 from random import Random
 
 from ..captions import plural
-from ..catalogue import COLOURS, GROUNDS, KINDS, SKIES, STYLES
+from ..catalogue import COLOURS, GROUNDS, KINDS, SKIES, STYLES, WIDE
 from ..naming import Mention, Named
 from ..wishes import named_first, sample_scene_for
 from ..world import MOST_THINGS, Scene, Thing, sample_scene, sample_thing
 from . import wishes
 from .frames import TRAINED, choose
-from .orders import beside
+from .orders import beside, between
 from .typing import uttered
 from .words import (
+    BETWEEN,
     KIND_WORDS,
     RELATIONS,
     STYLE_WORDS,
@@ -30,18 +31,24 @@ from .words import (
 LEVELS = ("anything", "setting", "quiet", "busy", "kinds", "some", "most", "everything", "group", "without", "related")
 WEIGHTS = (0.5, 1, 0.4, 0.4, 2, 2, 2, 0.5, 1, 2.4, 1.4)
 STYLED = 0.12  # share of the wishes that name a style
+BETWEEN_TWO = 0.2  # how often a relation is one to two things
+_COUNTS = (2, 2, 2, 3, 3, 4, *((4, 5) * WIDE))
 _CHANCES = {"kinds": 0.0, "some": 0.4, "most": 0.8, "everything": 1.0}
 
 
 @dataclass(frozen=True)
 class OwnWish:
-    """`text` names `named` and rules out the kinds of `absent`; `scene` fulfils both, its named things first."""
+    """`text` names `named` and rules out the kinds of `absent`; `scene` fulfils both, its named things first.
+
+    Where there is a `relation`, the first named thing has it to the other named ones; see `in_relation`.
+    """
 
     level: str
     text: str
     named: Named
     scene: Scene
     absent: tuple[str, ...] = ()
+    relation: str = ""
 
 
 def sample_wish(rng: Random, part: str = TRAINED, level: str | None = None, styled: float = STYLED) -> OwnWish:
@@ -114,7 +121,7 @@ def _of_setting(rng: Random, part: str, level: str) -> OwnWish:
 
 def _group(rng: Random, part: str) -> OwnWish:
     """Several of a kind, or of a colour: "three birds", "two red things"."""
-    count = rng.choice((2, 2, 2, 3, 3, 4))
+    count = rng.choice(_COUNTS)
     mention = Mention(kind=rng.choice(tuple(KINDS)))
     if count == 2 and rng.random() < 0.3:
         mention = Mention(colour=rng.choice([c for c in COLOURS if any(c in kind.colours for kind in KINDS.values())]))
@@ -154,30 +161,40 @@ def _thinned(mention: Mention, chance: float, rng: Random) -> Mention:
 
 
 def _related(rng: Random, part: str) -> OwnWish:
-    """A thing that has a named relation to another: "a cat under a tree"."""
-    while True:
-        other = sample_thing(rng)
-        thing = sample_thing(rng, (), kind=rng.choice([kind for kind in KINDS if kind != other.kind]))
-        relation = rng.choice(tuple(RELATIONS))
-        thing = beside(thing, other, relation, (other,))
-        if thing is not None:
-            break
-    things: tuple[Thing, ...] = (thing, other)
+    """A thing that has a named relation to another, or to two: "a cat under a tree"."""
+    thing: Thing | None = None
+    while thing is None:
+        others: tuple[Thing, ...] = (sample_thing(rng),)
+        if WIDE and rng.random() < BETWEEN_TWO:
+            second = sample_thing(rng, others)
+            if second is None or second.kind == others[0].kind:
+                continue
+            others = (*others, second)
+        absent = [kind for kind in KINDS if kind not in {one.kind for one in others}]
+        thing = sample_thing(rng, (), kind=rng.choice(absent))
+        if len(others) > 1:
+            relation, words = "between", BETWEEN
+            thing = between(thing, *others, others)
+        else:
+            relation = rng.choice(tuple(RELATIONS))
+            words, thing = RELATIONS[relation], beside(thing, *others, relation, others)
+    things = (thing, *others)
     for _ in range(rng.choice((0, 0, 1, 2))):
         more = sample_thing(rng, things) if len(things) < MOST_THINGS else None
         things = things if more is None or more.kind in {one.kind for one in things} else (*things, more)
     told = [
-        replace(_thinned(Mention.of(one), 0.3, rng), column=None, row=None, pose=None) for one in (thing, other)
+        replace(_thinned(Mention.of(one), 0.3, rng), column=None, row=None, pose=None) for one in (thing, *others)
     ]  # fmt: skip
-    words = bare_noun(told[1], rng)
+    named_others = [bare_noun(mention, rng) for mention in told[1:]]
+    definite = rng.random() < 0.3
     text = choose(wishes.RELATED, part, rng).format(
         new=indefinite(told[0], rng),
-        relation=usual(RELATIONS[relation], rng),
-        other=f"the {words}" if rng.random() < 0.3 else with_article(words),
+        relation=usual(words, rng),
+        other=" and ".join(f"the {words}" if definite else with_article(words) for words in named_others),
     )
     ground, sky = rng.choice(GROUNDS), rng.choice(SKIES)
     named = Named(tuple(told))
     if rng.random() < 0.3:
         named = replace(named, ground=ground)
         text = text.removesuffix("?") + " " + setting(ground, None, rng) + ("?" if text.endswith("?") else "")
-    return OwnWish("related", text, named, Scene(ground, sky, things))
+    return OwnWish("related", text, named, Scene(ground, sky, things), relation=relation)

@@ -67,6 +67,17 @@ COLOUR_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "black": ("black", "pitch black"),
     "white": ("white", "snow white"),
 })  # fmt: skip
+PATTERNS_BEFORE: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "striped": ("striped", "stripy", "stripey"), "dotted": ("dotted", "spotted", "spotty", "polka dot"),
+    "plain": ("plain", "simple"),
+})  # fmt: skip
+PATTERNS_AFTER: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "striped": ("with stripes", "with a striped pattern"), "dotted": ("with dots", "with spots", "with polka dots"),
+    "plain": ("without a pattern",),
+})  # fmt: skip
+MARKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"striped": ("stripes", "stripes", "lines"), "dotted": ("dots", "spots", "polka dots")}
+)
 COLUMN_WORDS = (
     ("the far left", "the very left", "the left edge", "the outer left"),
     ("the left", "the left side", "the left hand side"),
@@ -93,6 +104,8 @@ RELATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "below": ("below", "under", "underneath", "beneath", "in front of"),
     "near": ("next to", "beside", "near", "close to", "by"),
 })  # fmt: skip
+BETWEEN = ("between", "in between", "halfway between", "right between")
+"""The relation to two things."""
 #: those of which a picture tells whether they hold
 CLEAR_RELATIONS = MappingProxyType({
     "left": RELATIONS["left"], "right": RELATIONS["right"], "above": ("above", "higher than", "further up than"),
@@ -157,8 +170,7 @@ STYLE_NAMES = MappingProxyType({
     "wash": ("watercolour", "a watercolour", "a watercolor", "a watercolour painting", "a soft wash", "watercolours"),
     "mosaic": ("mosaic", "a mosaic", "pixel art", "a pixel mosaic", "a tile mosaic", "a picture of little stones"),
 })  # fmt: skip
-NUMBER_WORDS = ("zero", "one", "two", "three", "four")
-DIGITS = ("0", "1", "2", "3", "4")
+DIGITS = ("0", "1", "2", "3", "4", "5")
 COUPLE = ("a couple of", "a pair of")
 
 
@@ -176,12 +188,16 @@ def bare_noun(mention: Mention, rng: Random, many: bool = False, place: bool = T
     before, after = POSES_BEFORE.get(mention.pose), POSES_AFTER.get(mention.pose)
     looks = [usual(COLOUR_WORDS[mention.colour], rng)] if mention.colour else []
     worn = looks.pop() if looks and mention.kind in CLOTHED and rng.random() < 0.6 else ""
-    if before:
-        looks.append(rng.choice(before))
+    adjective = mention.pattern is not None and rng.random() < 0.7
+    if before or adjective:
+        looks += [rng.choice(before)] if before else []
+        looks += [usual(PATTERNS_BEFORE[mention.pattern], rng)] if adjective else []
         rng.shuffle(looks)
     sizes = [usual(SIZE_WORDS[mention.size], rng)] if mention.size else []
     noun = usual(KIND_WORDS[mention.kind] if mention.kind else ANYTHING, rng)
     words = [*sizes, *looks, plural(noun) if many else noun, *(("in", worn) if worn else ())]
+    if mention.pattern and not adjective:
+        words.append(usual(PATTERNS_AFTER[mention.pattern], rng))
     if after:
         words.append(rng.choice(after))
     if place and (mention.column is not None or mention.row is not None):

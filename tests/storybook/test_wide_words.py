@@ -1,0 +1,104 @@
+"""What can be said in the wide storybook alone: patterns, five things, and what lies between two others.
+
+Run by test_wide.py, with the environment variable that turns it on.
+"""
+
+from collections import Counter
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+import pytest
+from comfyui_wegen.models import storybook
+from comfyui_wegen.models.evaluation.own_words import happened
+from comfyui_wegen.models.storybook import KINDS, PATTERNS, STYLES, Mention, Named, Scene, Thing, language
+from comfyui_wegen.models.storybook.catalogue import WIDE
+from comfyui_wegen.models.storybook.language import PARTS, Story
+from comfyui_wegen.models.storybook.language.orders import in_relation
+
+pytestmark = pytest.mark.skipif(not WIDE, reason="run by test_wide.py")
+
+CAT = Thing("cat", "orange", "big", 1, 2, "facing left")
+STRIPED = [kind for kind in KINDS.values() if len(kind.patterns) > 1]
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_pattern_is_seen_on_small_things_too_and_changes_no_outline(style):
+    for kind in STRIPED:
+        plain = Thing(kind.name, kind.colours[0], "small", 2, 2, kind.poses[0])
+        pages = [storybook.render(Scene("meadow", "day", (replace(plain, pattern=p),), style)) for p in PATTERNS]
+        masks = [storybook.mask_of(replace(plain, pattern=p), style) for p in PATTERNS]
+        for number, page in enumerate(pages):
+            assert all(np.abs(page.astype(int) - other).sum() > 800 for other in pages[:number]), kind
+            assert (masks[number] == masks[0]).all()
+
+
+def test_patterns_are_written_and_read():
+    for seed in range(300):
+        scene = storybook.sample_scene(Random(seed))
+        text = storybook.describe(scene)
+        assert storybook.parse_caption(text).to_scene() == scene.canonical(), text
+        assert ("with stripes" in text) == any(thing.pattern == "striped" for thing in scene.things)
+        assert Scene.from_json(scene.to_json()) == scene
+    with pytest.raises(ValueError, match="pattern of a sun"):
+        Thing("sun", "yellow", "big", 2, 0, "smiling", pattern="striped")
+
+
+def test_a_plain_thing_is_asked_for_only_where_it_is_named():
+    striped = Mention.of(replace(CAT, pattern="striped"))
+    assert Mention("cat").fits(striped) and not Mention("cat", pattern="plain").fits(striped)
+    assert Mention("cat", pattern="plain").fits(Mention.of(CAT)) and not striped.fits(Mention.of(CAT))
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_an_order_changes_the_pattern_and_nothing_else(part):
+    asked = Counter()
+    for seed in range(80):
+        rng = Random(seed)
+        scene = Scene("meadow", "day", (replace(CAT, pattern=rng.choice(PATTERNS)),))
+        order = language.sample_order(Story((scene,)), rng, part, "pattern")
+        (thing,) = order.after.things
+        assert replace(thing, pattern=scene.things[0].pattern) == scene.things[0] != thing
+        assert happened(order, Named.of(order.after)) and not happened(order, Named.of(scene)), order.text
+        asked[thing.pattern] += 1
+    assert set(asked) == set(PATTERNS)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_what_is_between_two_things_is_placed_there_and_judged(part):
+    found = 0
+    for seed in range(400):
+        rng = Random(seed)
+        scene = storybook.sample_scene(rng, 4)
+        order = language.sample_order(
+            Story((scene,)), rng, part, rng.choice(("relative", "add")) if seed % 2 else "add"
+        )
+        for thing, (relation, others) in order.related.items():
+            if relation == "between":
+                found += 1
+                assert in_relation(thing.place, relation, *(other.place for other in others))
+                assert happened(order, Named.of(order.after))
+                far = [place for place in ((0, 0), (4, 0), (0, 3), (4, 3)) if place != thing.place]
+                wrong = [replace(Mention.of(thing), column=c, row=r) for c, r in far]
+                rest = [Mention.of(other) for other in order.after.things if other != thing]
+                assert not all(happened(order, replace(Named.of(scene), things=(*rest, one))) for one in wrong)
+    assert found > 5
+
+
+def test_five_things_are_drawn_and_counted():
+    counts = Counter(len(storybook.sample_scene(Random(seed)).things) for seed in range(400))
+    assert counts[5] > 20
+    wishes = [language.sample_wish(Random(seed), level="group") for seed in range(200)]
+    assert any(len(wish.named.things) == 5 and "five" in wish.text for wish in wishes)
+    full = storybook.sample_scene(Random(3), 5)
+    said = language.sample_declined(full, Random(0), kind="full")
+    assert "five things at most" in said.answer
+    assert storybook.sample_question(full, Random(0), "count").answer == "five"
+
+
+def test_a_thing_without_patterns_is_always_plain():
+    page = Scene("meadow", "night", (Thing("moon", "yellow", "big", 1, 0, "full"),))
+    said = language.sample_declined(page, Random(0), kind="pattern")
+    assert said.answer == "a moon is always plain." and language.is_plain(said.answer)
+    kinds = {language.sample_declined(replace(page, things=(CAT,)), Random(seed)).kind for seed in range(500)}
+    assert "pattern" not in kinds
