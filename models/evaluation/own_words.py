@@ -20,6 +20,7 @@ from ..encoding import begin_with
 from ..media.images import from_pil, to_pil
 from ..prompting.asking import ask
 from ..storybook import STYLES, Mention, Named, Scene, language
+from ..storybook.catalogue import larger
 from ..storybook.language import HELD_OUT, INTENTS, SEVERAL, Order, Story
 from ..values import Chat, References
 from .batch_evaluator import BatchEvaluator, shown
@@ -164,14 +165,14 @@ def happened(order: Order, seen: Named) -> bool:
         places = [other.place for other in others]
         if not any(language.in_relation((one.column, one.row), relation, *places) for one in found):
             return False
-    wanted = _wanted(order)
+    wanted = _wanted(order, seen)
     kinds = {mention.kind for mention in wanted}
     # What is asked for has to be there beside those of its kind that were there before.
     rest = tuple(Mention(thing.kind) for thing in order.kept() if thing.kind in kinds)
     return storybook.covers(Named(seen.things), Named((*wanted, *rest)))
 
 
-def _wanted(order: Order) -> tuple[Mention, ...]:
+def _wanted(order: Order, seen: Named) -> tuple[Mention, ...]:
     """What must be seen of the things that changed or came: all that is asked, and kind, colour and place; but of a
     thing that should have a relation to another no place."""
     left = list(order.gone())
@@ -185,6 +186,8 @@ def _wanted(order: Order) -> tuple[Mention, ...]:
             for name in ("size", "pose", "pattern"):
                 if getattr(was, name) == getattr(thing, name):
                     mention = _without(mention, name)
+            if mention.size is None and was.size != thing.size:
+                mention = replace(mention, size=_nearest_size(was, thing, seen))
             if was.pattern != thing.pattern:
                 mention = replace(mention, pattern=thing.pattern)  # "plain" too
         elif thing not in order.open:
@@ -193,6 +196,15 @@ def _wanted(order: Order) -> tuple[Mention, ...]:
             mention = _without(_without(mention, "column"), "row")
         wanted.append(mention)
     return tuple(wanted)
+
+
+def _nearest_size(was: storybook.Thing, wanted: storybook.Thing, seen: Named) -> str:
+    """The size that a thing has now that was to be bigger, or smaller, by as much as one likes; the wanted one where it
+    has become neither."""
+    grown = larger(wanted.size, was.size)
+    there = (one.size for one in seen.things if (one.kind, one.column, one.row) == (wanted.kind, *wanted.place))
+    right = (size for size in there if (larger(size, was.size) if grown else larger(was.size, size)))
+    return next(right, wanted.size)
 
 
 def _looks(thing: storybook.Thing) -> tuple:

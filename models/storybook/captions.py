@@ -19,7 +19,9 @@ KIND_WORDS = MappingProxyType({
     **{kind: (kind,) for kind in KINDS}, "house": ("house", "cottage"), "cat": ("cat", "kitten"),
     "boat": ("boat", "ship"), "mushroom": ("mushroom", "toadstool"), "flower": ("flower", "blossom"),
 })  # fmt: skip
-SIZE_WORDS = MappingProxyType({"small": ("small", "little", "tiny"), "big": ("big", "large", "huge")})
+SIZE_WORDS = MappingProxyType({
+    "small": ("small", "little", "tiny"), "medium": ("medium", "middle sized"), "big": ("big", "large", "huge"),
+})  # fmt: skip
 POSES_BEFORE = MappingProxyType({  # adjectives
     "round": ("round", "leafy"), "pointed": ("pointed", "pointy"), "smiling": ("smiling", "happy"),
     "sleeping": ("sleeping", "sleepy"), "full": ("full",), "crescent": ("crescent", "thin"), "dry": ("dry",),
@@ -186,7 +188,7 @@ def _lexicon() -> dict[tuple[str, ...], tuple[str, Any]]:
     entries: dict[str, tuple[str, Any]] = {}
     looks = (
         ("kind", KIND_WORDS),
-        ("size", SIZE_WORDS),
+        ("size", drawn(SIZE_WORDS, SIZES)),
         *(("pose", drawn(t, POSES)) for t in (POSES_BEFORE, POSES_AFTER)),
         ("pattern", drawn(PATTERN_WORDS, PATTERNS)),
     )
@@ -275,7 +277,8 @@ def phrase_words(phrases: Any) -> set[str]:
 
 
 PHRASES: tuple[Any, ...] = (
-    KIND_WORDS, [plural(word) for wordings in KIND_WORDS.values() for word in wordings], SIZE_WORDS,
+    KIND_WORDS, [plural(word) for wordings in KIND_WORDS.values() for word in wordings],
+    drawn(SIZE_WORDS, SIZES),
     drawn(POSES_BEFORE, POSES), drawn(POSES_AFTER, POSES), drawn(PATTERN_WORDS, PATTERNS), PLACES,
     COLUMN_PLACES, ROW_PLACES,
     drawn(GROUND_PLACES, GROUNDS), drawn(SKY_TIMES, SKIES), drawn(SKY_IS, SKIES), STYLE_WORDS, NUMBERS, ANYTHING,

@@ -28,7 +28,9 @@ COLOURS = MappingProxyType(
     }
 )
 
-SIZES = MappingProxyType({"small": 22, "big": 34})  # longest side of the box, pixels
+SIZES = MappingProxyType(
+    {"small": 22, **({"medium": 28} if WIDE else {}), "big": 34}
+)  # longest side of the box, pixels
 
 COLUMNS = ("far left", "left", "middle", "right", "far right")
 ROWS = ("top", "upper", "lower", "bottom")
@@ -114,6 +116,11 @@ _MORE = (
     Kind("cake", ("pink", "brown", "yellow", "red"), ("with candles", "without candles"), _LOW, height=0.84),
 )
 KINDS = MappingProxyType({kind.name: kind for kind in (*_FIRST, *(_MORE * WIDE))})
+
+
+def larger(size: str, other: str) -> bool:
+    """Whether one size is larger than another."""
+    return SIZES[size] > SIZES[other]
 
 
 def box_of(kind: str, size: str) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from .captions import GROUND_PLACES, POSES, SKY_IS, choose, drawn, noun_phrase
-from .catalogue import COLUMNS, GROUNDS, KINDS, PATTERNS, ROWS, SKIES, WIDE
+from .catalogue import COLUMNS, GROUNDS, KINDS, PATTERNS, ROWS, SIZES, SKIES, WIDE, larger
 from .naming import Mention, place_name
 from .world import MOST_THINGS, Scene, Thing, fits, sample_thing
 
@@ -16,8 +16,9 @@ _TRIES = 40
 MOVES = ("move {it} to the {place}", "put {it} at the {place}", "{it} should be at the {place}")
 STEPS = ("move {it} one step {way}", "move {it} a bit to the {way}")
 WAYS = {(-1, 0): "left", (1, 0): "right", (0, -1): "up", (0, 1): "down"}
-GROWS = ("make {it} bigger", "make {it} big", "{it} should be larger", "let {it} grow")
-SHRINKS = ("make {it} smaller", "make {it} small", "{it} should be smaller", "let {it} shrink")
+GROWS = ("make {it} bigger", "{it} should be larger", "let {it} grow")
+SHRINKS = ("make {it} smaller", "{it} should be smaller", "let {it} shrink")
+RESIZES = ("make {it} {size}",)
 COLOURINGS = ("make {it} {colour}", "paint {it} {colour}", "change {it} to {colour}", "{it} should be {colour}")
 APPEARINGS = ("add {new}", "also draw {new}", "put in {new}", "let {new} appear")
 LEAVINGS = ("remove {it}", "take away {it}", "delete {it}", "{it} should go")
@@ -73,13 +74,13 @@ KEEPS_LAST = (
 )
 POLITE = ("", "", "", "", "please ", "now ")
 STATEMENTS = {
-    "move": "{it} moved to the {place}", "grow": "{it} became big", "shrink": "{it} became small",
+    "move": "{it} moved to the {place}", "grow": "{it} became {size}", "shrink": "{it} became {size}",
     "turn": "{it} is now {pose}", "pattern": "{it} is now {pattern}", "recolour": "{it} became {colour}",
     "appear": "{new} appeared", "leave": "{it} is gone", "ground": "now it is {ground}", "sky": "now {sky}",
 }  # fmt: skip
 PHRASES = (
-    MOVES, STEPS, tuple(WAYS.values()), GROWS, SHRINKS, COLOURINGS, APPEARINGS, LEAVINGS, GROUND_CHANGES, SKY_CHANGES,
-    drawn(TURNS, POSES), drawn(PATTERN_CHANGES, PATTERNS if WIDE else ()), JOINS,
+    MOVES, STEPS, tuple(WAYS.values()), GROWS, SHRINKS, RESIZES, COLOURINGS, APPEARINGS, LEAVINGS, GROUND_CHANGES,
+    SKY_CHANGES,    drawn(TURNS, POSES), drawn(PATTERN_CHANGES, PATTERNS if WIDE else ()), JOINS,
     KEEPS_FIRST, KEEPS_LAST, POLITE, tuple(STATEMENTS.values()), "it",
 )  # fmt: skip
 
@@ -146,9 +147,9 @@ def _changed(thing: Thing, action: str, others: Sequence[Thing], rng: Random) ->
     if action == "recolour":
         return replace(thing, colour=rng.choice([c for c in KINDS[thing.kind].colours if c != thing.colour]))
     if action in ("grow", "shrink"):
-        size = "big" if action == "grow" else "small"
-        after = replace(thing, size=size)
-        return after if size != thing.size and fits(after, others) else None
+        sizes = [size for size in SIZES if (larger(size, thing.size) if action == "grow" else larger(thing.size, size))]
+        grown = [after for after in (replace(thing, size=size) for size in sizes) if fits(after, others)]
+        return rng.choice(grown) if grown else None
     places = [(column, row) for column in range(len(COLUMNS)) for row in range(len(ROWS))]
     moved = [replace(thing, column=column, row=row) for column, row in places if (column, row) != thing.place]
     free = [after for after in moved if fits(after, others)]
@@ -243,8 +244,13 @@ def _command(scene: Scene, edit: Edit, it: str, rng: Random, new: Mention | None
             words["way"] = way
     elif edit.action == "recolour":
         forms, words["colour"] = COLOURINGS, edit.after.colour
+    elif edit.action == "leave":
+        forms = LEAVINGS
     else:
-        forms = {"grow": GROWS, "shrink": SHRINKS, "leave": LEAVINGS}[edit.action]
+        forms, words["size"] = RESIZES, edit.after.size
+        order = list(SIZES)
+        if abs(order.index(edit.after.size) - order.index(edit.before.size)) == 1:  # "bigger" is the next size
+            forms += GROWS if edit.action == "grow" else SHRINKS
     return rng.choice(forms).format(**words)
 
 
@@ -305,7 +311,7 @@ def statement(scene: Scene, edits: Sequence[Edit]) -> str:
             words["it"] = reference_to(_first(edits, edit), scene)
         if edit.after is not None:
             words["place"] = place_name(*edit.after.place)
-            words["colour"] = edit.after.colour
+            words["colour"], words["size"] = edit.after.colour, edit.after.size
             words["pose"], words["pattern"] = edit.after.pose, edit.after.pattern
             words["new"] = noun_phrase(Mention.of(edit.after))
         if edit.value is not None:

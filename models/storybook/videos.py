@@ -5,6 +5,7 @@ from random import Random
 
 import numpy as np
 
+from .catalogue import larger
 from .drawing import mask_of, render
 from .edits import ACTIONS, Edit, sample_edit
 from .world import Scene, Thing, fits, sample_scene
@@ -75,7 +76,7 @@ def _edits_of(old: Thing | None, new: Thing | None) -> list[Edit]:
     ):
         after = replace(old, **{name: getattr(new, name) for name in names})
         if after != old:
-            action = {"size": "grow" if new.size == "big" else "shrink"}.get(action, action)
+            action = {"size": "grow" if larger(new.size, old.size) else "shrink"}.get(action, action)
             edits.append(Edit(action, old, after))
             old = after
     return edits

@@ -114,7 +114,7 @@ def test_poses_and_sizes_are_clearly_visible():
             for size in SIZES:
                 first, second = (sprite(kind.name, colour, size, pose)[0].astype(int) for pose in kind.poses)
                 changed = (np.abs(first - second).max(-1) > 60).sum()
-                assert changed >= (8 if size == "small" else 25), (kind.name, colour, size, changed)
+                assert changed >= {"small": 8, "medium": 14, "big": 25}[size], (kind.name, colour, size, changed)
             small, big = ((sprite(kind.name, colour, size, kind.poses[0])[1] > 0).sum() for size in ("small", "big"))
             assert big > 1.8 * small
 

@@ -13,10 +13,11 @@ from comfyui_wegen.models import storybook
 from comfyui_wegen.models.evaluation.own_words import happened
 from comfyui_wegen.models.storybook import KINDS, PATTERNS, STYLES, Mention, Named, Scene, Thing, language
 from comfyui_wegen.models.storybook.catalogue import WIDE
-from comfyui_wegen.models.storybook.language import PARTS, Story
+from comfyui_wegen.models.storybook.language import PARTS, Story, sizes
 from comfyui_wegen.models.storybook.language.orders import in_relation
 
-pytestmark = pytest.mark.skipif(not WIDE, reason="run by test_wide.py")
+if not WIDE:
+    pytest.skip("run by test_wide.py", allow_module_level=True)
 
 CAT = Thing("cat", "orange", "big", 1, 2, "facing left")
 STRIPED = [kind for kind in KINDS.values() if len(kind.patterns) > 1]
@@ -74,7 +75,7 @@ def test_what_is_between_two_things_is_placed_there_and_judged(part):
             Story((scene,)), rng, part, rng.choice(("relative", "add")) if seed % 2 else "add"
         )
         for thing, (relation, others) in order.related.items():
-            if relation == "between":
+            if relation == "between" and sum(one.kind == thing.kind for one in order.after.things) == 1:
                 found += 1
                 assert in_relation(thing.place, relation, *(other.place for other in others))
                 assert happened(order, Named.of(order.after))
@@ -83,6 +84,26 @@ def test_what_is_between_two_things_is_placed_there_and_judged(part):
                 rest = [Mention.of(other) for other in order.after.things if other != thing]
                 assert not all(happened(order, replace(Named.of(scene), things=(*rest, one))) for one in wrong)
     assert found > 5
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_bigger_is_the_next_size_and_huge_the_last(part):
+    small = Scene("meadow", "day", (replace(CAT, size="small"),))
+    reached = Counter()
+    for seed in range(150):
+        order = language.sample_order(Story((small,)), Random(seed), part, "bigger")
+        (thing,) = order.after.things
+        reached[thing.size] += 1
+        assert happened(order, Named.of(order.after)) and not happened(order, Named.of(small))
+        big = replace(small, things=(replace(thing, size="big"),))
+        assert happened(order, Named.of(big)), order.text  # bigger than asked for is bigger
+        if "huge" in order.text:
+            assert thing.size == "big"
+    assert set(reached) == {"medium", "big"}
+    medium = Scene("meadow", "day", (replace(CAT, size="medium"),))
+    order = language.sample_order(Story((medium,)), Random(0), part, "smaller")
+    assert order.after.things[0].size == "small" and not happened(order, Named.of(medium))
+    assert set(sizes.BIGGER) > sizes.BIG and set(sizes.SMALLER) > sizes.SMALL
 
 
 def test_five_things_are_drawn_and_counted():

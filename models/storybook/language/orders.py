@@ -9,7 +9,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ..catalogue import COLUMNS, GROUNDS, KINDS, PATTERNS, ROWS, SKIES, STYLES, WIDE
+from ..catalogue import COLUMNS, GROUNDS, KINDS, PATTERNS, ROWS, SIZES, SKIES, STYLES, WIDE
 from ..edits import other_pose
 from ..naming import Mention
 from ..world import MOST_THINGS, Scene, Thing, fits, sample_thing
@@ -306,13 +306,27 @@ def _named(speaker: _Speaker, thing: Thing) -> str:
 
 
 def _bigger(speaker: _Speaker) -> _Said | None:
-    thing = speaker.some_thing()
-    return None if thing.size == "big" else speaker.changed(thing, replace(thing, size="big"), sizes.BIGGER)
+    return _resized(speaker, list(SIZES), sizes.BIGGER, sizes.BIG)
 
 
 def _smaller(speaker: _Speaker) -> _Said | None:
+    return _resized(speaker, list(reversed(SIZES)), sizes.SMALLER, sizes.SMALL)
+
+
+def _resized(speaker: _Speaker, order: list[str], frames: Sequence[str], far: frozenset[str]) -> _Said | None:
+    """A step towards the last size of `order`; or all the way, where the words say so: those of `far`."""
     thing = speaker.some_thing()
-    return None if thing.size == "small" else speaker.changed(thing, replace(thing, size="small"), sizes.SMALLER)
+    now = order.index(thing.size)
+    steps = len(order) - 1 - now
+    if not steps:
+        return None
+    if steps == 1:  # the next size is the last
+        return speaker.changed(thing, replace(thing, size=order[-1]), frames)
+    step = speaker.rng.random() < 0.6
+    chosen = tuple(frame for frame in frames if (frame in far) != step)
+    after = replace(thing, size=order[now + 1] if step else order[-1])
+    said = speaker.changed(thing, after, chosen)
+    return replace(said, open={after: replace(Mention.of(after), size=None)}) if said and step else said
 
 
 def _colour(speaker: _Speaker) -> _Said | None:
@@ -355,7 +369,7 @@ def _pattern(speaker: _Speaker) -> _Said | None:
 
 def vague(thing: Thing, rng: Random) -> Mention:
     """A thing as somebody names it who does not say every detail."""
-    size = thing.size if rng.random() < 0.4 else None
+    size = thing.size if rng.random() < (0.15 if thing.size == "medium" else 0.4) else None
     colour = thing.colour if rng.random() < 0.6 else None
     pose = thing.pose if rng.random() < 0.15 else None
     column, row = thing.place if rng.random() < 0.4 else (None, None)

@@ -67,7 +67,7 @@ def _name(scene: Scene, thing: Thing, topic: str, rng: Random) -> Reference:
     """A name that does not give the answer away, as far as there is one."""
     hints = {
         "colour": (thing.colour,),
-        "size": ("big", "large", "huge", "small", "little", "tiny"),
+        "size": ("big", "large", "huge", "small", "little", "tiny", "medium", "middle sized", "mid sized"),
         "where": (" at ", " on ", " in "),
         "pattern": ("strip", "dot", "spot", "plain", "simple", "pattern"),
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from ..captions import plural
-from ..catalogue import PATTERNS
+from ..catalogue import PATTERNS, larger
 from ..naming import Mention
 from ..world import Scene, Thing
 from .words import KIND_WORDS, bare_noun, usual
@@ -88,5 +88,5 @@ def _beside(thing: Thing, rival: Thing, kind: str, rng: Random) -> str:
         way = "upper" if thing.row < rival.row else "lower"
         ways += [f"{way} {kind}", f"{'higher' if way == 'upper' else 'lower'} {kind}"]
     if thing.size != rival.size:
-        ways.append(f"{'bigger' if thing.size == 'big' else 'smaller'} {kind}")
+        ways.append(f"{'bigger' if larger(thing.size, rival.size) else 'smaller'} {kind}")
     return rng.choice(ways) if ways else ""

@@ -257,3 +257,20 @@ SMALLER = (
     "make {it} half as big",
     "make {it} not quite as big",
 )
+
+BIG = frozenset((
+    "make {it} big", "make {it} large", "make {it} much bigger", "make {it} a lot bigger", "make {it} way bigger",
+    "make {it} huge", "make {it} enormous", "make {it} giant", "{it} should be big", "{it} should be a lot larger",
+    "{it} is much too small", "can {it} be a lot bigger?", "turn {it} into a big one",
+    "change the size of {it} to big", "change {it} to a big one", "double the size of {it}",
+    "make {it} twice as big",
+))  # fmt: skip
+"""Those of BIGGER that ask for the last size, not for the next."""
+SMALL = frozenset((
+    "make {it} small", "make {it} little", "make {it} tiny", "make {it} much smaller", "make {it} a lot smaller",
+    "make {it} way smaller", "make {it} mini", "{it} should be small", "{it} should be a lot smaller",
+    "{it} is much too big", "i'd like {it} to be tiny", "can you make {it} tiny?", "can {it} be a lot smaller?",
+    "what about a tiny {noun}?", "turn {it} into a small one", "change the size of {it} to small",
+    "change {it} to a small one", "give me a tiny {noun}", "halve the size of {it}", "make {it} half as big",
+))  # fmt: skip
+"""Those of SMALLER that ask for the last size, not for the next."""
