@@ -219,7 +219,7 @@ RESTORED_FROM = {
 def sample_conditioned(scene: Scene, name: str, rng: Random, part: str = TRAINED) -> str:
     """What is asked with the picture that `condition(scene, name)` makes: it names all that the picture may not tell,
     and leaves out where things are."""
-    mentions = [Mention(kind=thing.kind, colour=thing.colour) for thing in scene.things]
+    mentions = [Mention(thing.kind, thing.colour, pattern=Mention.of(thing).pattern) for thing in scene.things]
     rng.shuffle(mentions)
     things = rng.choice((" and ", ", ", " with ")).join(indefinite(mention, rng) for mention in mentions)
     words = f"{things}{rng.choice((' ', ', '))}{setting(scene.ground, scene.sky, rng)}"
