@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import permutations
 
 from ..storybook import Mention, Named
 
@@ -39,11 +38,20 @@ def attribute_hits(seen: Named, wanted: Named) -> dict[str, list[bool]]:
     Returns:
         One entry for each wanted thing under each of ATTRIBUTES, and one under "ground".
     """
-    partners: list[Mention | None] = [*seen.things, *[None] * len(wanted.things)]
-    pairings = (zip(some, wanted.things, strict=True) for some in permutations(partners, len(wanted.things)))
-    best = max(([_hits(*pair) for pair in pairing] for pairing in pairings), key=lambda rows: sum(map(sum, rows)))
+    best = _paired(seen.things, wanted.things)
     hits = {name: [row[number] for row in best] for number, name in enumerate(ATTRIBUTES)}
     return {**hits, "ground": [seen.ground == wanted.ground]}
+
+
+def _paired(seen: Sequence[Mention], wanted: Sequence[Mention]) -> list[tuple[bool, ...]]:
+    """The hits of each wanted thing, in the pairing that has the most of them."""
+    if not wanted:
+        return []
+    thing, *others = wanted
+    pairings = [[_hits(None, thing), *_paired(seen, others)]]
+    for number, partner in enumerate(seen):
+        pairings.append([_hits(partner, thing), *_paired([*seen[:number], *seen[number + 1 :]], others)])
+    return max(pairings, key=lambda rows: sum(map(sum, rows)))
 
 
 def _hits(partner: Mention | None, thing: Mention) -> tuple[bool, ...]:
