@@ -4,6 +4,7 @@ Everything here can be said in a caption (see captions.py); nothing else is ever
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -42,6 +43,13 @@ GROUNDS = ("meadow", "beach", "snow", "sea", "desert", "road", *(("forest", "mou
 SKIES = ("day", "night", "dusk", "fog", *(("rain", "rainbow") * WIDE))
 STYLES = ("sticker", "outline", "wash", "mosaic")
 PATTERNS = ("plain", *(("striped", "dotted") * WIDE))
+
+SHOWN_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"forest": ("tree",), "city": ("house", "tower"), "desert": ("cactus",), "night": ("star",)}
+)
+"""Kinds that a ground or a sky shows a little of: whether there are any is not to be asked there."""
+KIN: Mapping[str, str] = MappingProxyType({"person": "child", "child": "person", "bird": "duck", "duck": "bird"})
+"""Kinds that people call by one word, now and then."""
 
 
 @dataclass(frozen=True)

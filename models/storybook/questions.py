@@ -21,7 +21,7 @@ from .captions import (
 from .catalogue import KINDS, WIDE
 from .edits import Edit, reference_to, statement
 from .naming import Mention
-from .world import Scene, Thing
+from .world import Scene, Thing, can_be_counted, is_clearly_absent
 
 TOPICS = (
     "what",
@@ -42,13 +42,14 @@ DESCRIBE = ("describe the picture", "what does the picture show", "tell me all a
 WHAT = ("what is there", "what do you see", "which things are in the picture", "what is in the picture")
 WHERE = ("where is {it}", "in which place is {it}")
 COLOUR = ("what colour is {it}", "which colour is {it}", "what colour does {it} have")
-SIZE = ("is {it} small or big", "how big is {it}")
+SIZE = ("how big is {it}", "is {it} small or big")
 POSE = ("is {it} {one} or {other}",)
 PATTERN = ("is {it} plain, striped or dotted", "which pattern does {it} have")
 HOW_MANY = ("how many {kinds} are there", "how many {kinds} do you see")
 COUNT = ("how many things are there", "how many objects do you see")
 GROUND = ("what is the ground", "where are we", "on which ground is it")
-SKY = ("what time is it", "how is the sky", "is it day or night")
+SKY = ("what time is it", "how is the sky")
+DAY_OR_NIGHT = ("is it day or night",)
 STYLE = ("which style is it", "how is it drawn")
 IS_THERE = ("is there {kind}", "do you see {kind}")
 WITHOUT_THINGS = ("what", "how_many", "count", "ground", "sky", "is_there", "style")
@@ -66,6 +67,7 @@ PHRASES = (
     COUNT,
     GROUND,
     SKY,
+    DAY_OR_NIGHT,
     STYLE,
     IS_THERE,
     CHANGED,
@@ -108,20 +110,26 @@ def sample_question(scene: Scene, rng: Random, topic: str | None = None) -> Ques
     if topic == "ground":
         return Question(topic, _ask(GROUND, rng), GROUND_PLACES[scene.ground][0])
     if topic == "sky":
-        return Question(topic, _ask(SKY, rng), SKY_IS[scene.sky][0])
+        asked = (*SKY, *DAY_OR_NIGHT) if scene.sky in ("day", "night") else SKY
+        return Question(topic, _ask(asked, rng), SKY_IS[scene.sky][0])
     if topic == "style":
         return Question(topic, _ask(STYLE, rng), STYLE_WORDS[scene.style][0])
     if topic not in TOPICS:
         raise ValueError(f"Unknown topic {topic!r} of a question. Expected one of: {', '.join(TOPICS)}.")
-    present = {thing.kind for thing in scene.things}
-    absent = [kind for kind in KINDS if kind not in present]
-    kind = rng.choice(sorted(present)) if present and rng.random() < 0.6 else rng.choice(absent)
+    present, absent = askable(scene)
+    kind = rng.choice(present) if present and rng.random() < 0.6 else rng.choice(absent)
     if topic == "how_many":
         number = sum(thing.kind == kind for thing in scene.things)
         return Question(topic, _ask(HOW_MANY, rng, kinds=plural(choose(KIND_WORDS[kind], rng))), NUMBERS[number])
     return Question(
         topic, _ask(IS_THERE, rng, kind=noun_phrase(Mention(kind), rng)), "yes" if kind in present else "no"
     )
+
+
+def askable(scene: Scene) -> tuple[list[str], list[str]]:
+    """Kinds whose things everybody would count alike: those that are there, and those that are not."""
+    present = sorted({thing.kind for thing in scene.things if can_be_counted(thing.kind, scene)})
+    return present, [kind for kind in KINDS if is_clearly_absent(kind, scene)]
 
 
 def with_patterns(scene: Scene) -> tuple[Thing, ...]:
@@ -143,7 +151,11 @@ def _about_thing(scene: Scene, thing: Thing, topic: str, rng: Random) -> Questio
     if topic == "colour":
         return Question(topic, _ask(COLOUR, rng, it=_by_place(thing, rng, kind_only=not rivals)), thing.colour)
     if topic == "size":
-        return Question(topic, _ask(SIZE, rng, it=_by_place(thing, rng, kind_only=not rivals)), thing.size)
+        return Question(
+            topic,
+            _ask(SIZE[:1] if thing.size == "medium" else SIZE, rng, it=_by_place(thing, rng, kind_only=not rivals)),
+            thing.size,
+        )
     if topic == "pattern":
         return Question(topic, _ask(PATTERN, rng, it=_by_place(thing, rng, kind_only=not rivals)), thing.pattern)
     one, other = rng.sample(KINDS[thing.kind].poses, 2)

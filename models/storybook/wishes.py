@@ -141,7 +141,7 @@ def sample_scene_for(named: Named, rng: Random, n_things: int | None = None) -> 
         things = _placed(named.things, wanted, rng)
         if things is not None:
             setting = named.ground or rng.choice(GROUNDS), named.sky or rng.choice(SKIES)
-            scene = Scene(*setting, things, named.style or STYLES[0])
+            scene = nothing_alike(Scene(*setting, things, named.style or STYLES[0]), named)
             if satisfies(scene, named):
                 return scene
     raise ValueError(f"No scene found that satisfies {named}.")
@@ -170,7 +170,7 @@ def sample_wish(rng: Random, level: str | None = None) -> tuple[Wish, Scene]:
         return wish, sample_scene_for(wish.named, rng)
     scene = sample_scene(rng)
     wish = partial_caption(scene, rng, level)
-    return wish, named_first(scene, wish.named)
+    return wish, nothing_alike(named_first(scene, wish.named), wish.named)
 
 
 def at_home(scene: Scene, named: Named, rng: Random, absent: Sequence[str] = ()) -> Scene:
@@ -202,22 +202,33 @@ def at_home(scene: Scene, named: Named, rng: Random, absent: Sequence[str] = ())
         others = things[:number] + things[number + 1 :]
         new = [kind for kind in kinds if kind not in {other.kind for other in others}]
         things[number] = sample_thing(rng, others, kind=rng.choice(new)) or things[number]
-    return replace(scene, things=tuple(things))
+    return nothing_alike(replace(scene, things=tuple(things)), named)
 
 
 def _suits(kind: str, scene: Scene) -> bool:
     return scene.ground in HOMES.get(kind, (0, GROUNDS))[1] and scene.sky in TIMES.get(kind, (0, SKIES))[1]
 
 
+def nothing_alike(scene: Scene, named: Named) -> Scene:
+    """The same scene, its named things first, without others that fit a name too: "two boats" are not three."""
+    count = len(named.things)
+    others = (thing for thing in scene.things[count:] if not any(one.fits(Mention.of(thing)) for one in named.things))
+    return replace(scene, things=(*scene.things[:count], *others))
+
+
 def named_first(scene: Scene, named: Named) -> Scene:
     """The same scene with its things in the order in which they are named, the others after them."""
-    left = list(scene.things)
-    first: list[Thing] = []
-    for mention in sorted(named.things, key=lambda m: sum(v is None for v in vars(m).values())):
-        match = next((thing for thing in left if mention.fits(Mention.of(thing))), None)
-        if match is not None:
-            left.remove(match)
-            first.append(match)
-    order = {mention: number for number, mention in reversed(list(enumerate(named.things)))}
-    first.sort(key=lambda t: min((n for m, n in order.items() if m.fits(Mention.of(t))), default=len(order)))
-    return replace(scene, things=(*first, *left))
+    first = _named_by(named.things, scene.things) or []
+    return replace(scene, things=(*first, *(thing for thing in scene.things if thing not in first)))
+
+
+def _named_by(mentions: Sequence[Mention], things: Sequence[Thing]) -> list[Thing] | None:
+    """A thing of its own for each mention, in their order; None where there are not enough."""
+    if not mentions:
+        return []
+    for number, thing in enumerate(things):
+        if mentions[0].fits(Mention.of(thing)):
+            others = _named_by(mentions[1:], [*things[:number], *things[number + 1 :]])
+            if others is not None:
+                return [thing, *others]
+    return None

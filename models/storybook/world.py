@@ -10,9 +10,11 @@ from .catalogue import (  # fmt: skip
     COLUMNS,
     GROUNDS,
     JITTER,
+    KIN,
     KINDS,
     ROW_CENTRES,
     ROWS,
+    SHOWN_BY,
     SIZES,
     SKIES,
     STYLES,
@@ -132,6 +134,17 @@ class Scene:
         return cls(record["ground"], record["sky"], things, record.get("style", STYLES[0]))
 
 
+def is_clearly_absent(kind: str, scene: Scene) -> bool:
+    """Whether nobody would say that a picture shows a thing of this kind, or something like it."""
+    shown = (*SHOWN_BY.get(scene.ground, ()), *SHOWN_BY.get(scene.sky, ()))
+    return kind not in shown and not {kind, KIN.get(kind)} & {thing.kind for thing in scene.things}
+
+
+def can_be_counted(kind: str, scene: Scene) -> bool:
+    """Whether everybody would find as many things of this kind."""
+    return is_clearly_absent(kind, replace(scene, things=tuple(one for one in scene.things if one.kind != kind)))
+
+
 def sample_jitter(rng: Random) -> tuple[int, int]:
     return rng.randint(-JITTER, JITTER), rng.randint(-JITTER, JITTER)
 
@@ -158,7 +171,7 @@ def sample_thing(rng: Random, others: Sequence[Thing] = (), **fixed: Any) -> Thi
         fields.setdefault("jitter", sample_jitter(rng))
         thing = Thing(**fields)
         twin = any((o.kind, o.colour, o.size) == (thing.kind, thing.colour, thing.size) for o in others)
-        if fits(thing, others) and (not twin or {"colour", "size"} <= named.keys()):
+        if fits(thing, others) and (not twin or "colour" in named):
             return thing
     return None
 

@@ -372,3 +372,40 @@ def test_words_with_a_picture_to_draw_after_name_all_that_it_may_not_tell():
     for name, frames in guiding.RESTORED_FROM.items():
         assert {language.sample_restored(name, Random(seed), HELD_OUT) for seed in range(20)}
         assert any(map(is_held_out, frames))
+
+
+def test_only_means_nothing_else_and_two_are_not_three():
+    alone = counted = 0
+    for seed in range(1500):
+        wish = language.sample_wish(Random(seed))
+        words = set(wish.text.split())
+        if {"only", "just"} & words and wish.named.things:
+            alone += 1
+            assert len(wish.scene.things) == len(wish.named.things) == wish.named.most, wish.text
+        for mention in wish.named.things:
+            named = sum(one == mention for one in wish.named.things)
+            if named > 1:
+                counted += 1
+                assert sum(mention.fits(storybook.Mention.of(thing)) for thing in wish.scene.things) == named, wish.text
+    assert alone > 20 and counted > 20
+
+
+def test_an_order_for_what_is_so_already_is_not_given():
+    for seed in range(400):
+        rng = Random(seed)
+        try:
+            order = language.sample_order(Story((storybook.sample_scene(rng, 3),)), rng, intent="relative")
+        except ValueError:
+            continue
+        [(relation, others)] = order.related.values()
+        [before] = [one for one in order.before.things if one not in order.after.things]
+        assert not in_relation(before.place, relation, *(one.place for one in others)), order.text
+
+
+@pytest.mark.parametrize("kind", ["tree", "star"])
+def test_what_a_ground_or_a_sky_shows_is_not_asked_for(kind):
+    ground, sky = ("forest", "day") if kind == "tree" and "forest" in storybook.GROUNDS else ("meadow", "night")
+    scene = storybook.Scene(ground, sky)
+    asked = [language.sample_question(scene, Random(seed), "is_there").text for seed in range(300)]
+    if kind == "star" or ground == "forest":
+        assert not any(f"{kind}?" in text or f"{kind} " in text for text in asked)

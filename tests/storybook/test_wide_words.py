@@ -3,6 +3,7 @@
 Run by test_wide.py, with the environment variable that turns it on.
 """
 
+import re
 from collections import Counter
 from dataclasses import replace
 from random import Random
@@ -96,7 +97,8 @@ def test_bigger_is_the_next_size_and_huge_the_last(part):
         reached[thing.size] += 1
         assert happened(order, Named.of(order.after)) and not happened(order, Named.of(small))
         big = replace(small, things=(replace(thing, size="big"),))
-        assert happened(order, Named.of(big)), order.text  # bigger than asked for is bigger
+        # Bigger than asked for is bigger, unless a size was named.
+        assert happened(order, Named.of(big)) == (thing in order.open or thing.size == "big"), order.text
         if "huge" in order.text:
             assert thing.size == "big"
     assert set(reached) == {"medium", "big"}
@@ -104,6 +106,30 @@ def test_bigger_is_the_next_size_and_huge_the_last(part):
     order = language.sample_order(Story((medium,)), Random(0), part, "smaller")
     assert order.after.things[0].size == "small" and not happened(order, Named.of(medium))
     assert set(sizes.BIGGER) > sizes.BIG and set(sizes.SMALLER) > sizes.SMALL
+
+
+def test_whether_a_thing_is_between_others_is_asked_only_where_it_is_clear():
+    answers = Counter()
+    for seed in range(3000):
+        rng = Random(seed)
+        scene = storybook.sample_scene(rng, rng.choice((3, 4, 5)))
+        item = language.sample_question(scene, rng, "relation")
+        if " between " in item.text:
+            answers[item.answer] += 1
+    assert answers["yes"] > 100 and 0.3 < answers["yes"] / answers.total() < 0.7
+
+
+def test_a_question_that_names_answers_names_the_right_one():
+    for seed in range(1500):
+        rng = Random(seed)
+        scene = replace(storybook.sample_scene(rng, 3), sky=rng.choice(("rain", "rainbow", "day")))
+        size, sky = (language.sample_question(scene, Random(seed), topic) for topic in ("size", "sky"))
+        if size.answer == "medium":
+            assert not re.search(
+                r"\b(big|small|large|little|tiny|huge) or (rather )?(big|small|large|huge)", size.text
+            ), size
+        if scene.sky != "day":
+            assert " or night" not in sky.text and "day or" not in sky.text, sky
 
 
 def test_five_things_are_drawn_and_counted():

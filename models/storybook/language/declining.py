@@ -12,7 +12,7 @@ from ..captions import NUMBERS, plural
 from ..catalogue import COLOURS, GROUNDS, KINDS, SKIES, WIDE
 from ..naming import Mention
 from ..questions import sample_question
-from ..world import MOST_THINGS, Scene, Thing
+from ..world import MOST_THINGS, Scene, Thing, is_clearly_absent
 from . import additions, colours, moves, outside, patterns, questions, removals, replacements, sizes, wishes
 from .frames import TRAINED, choose
 from .referring import Reference
@@ -41,7 +41,12 @@ CANNOT_DRAW = "i cannot draw that."
 ONLY_ENGLISH = "i only understand english."
 NOT_UNDERSTOOD = "i do not understand that."
 CANNOT_DO = "i cannot do that."
-CAN_DO = "i can add, remove, replace, move, turn, resize and recolour things, and change the ground and the time."
+CAN_DO = (
+    "i can add, remove, replace, move, turn, resize and recolour things, give them stripes or dots, and change the "
+    "ground, the weather and the style."
+    if WIDE
+    else "i can add, remove, replace, move, turn, resize and recolour things, and change the ground and the time."
+)
 NO_SUCH_PLACE = "i cannot draw that place."
 _GROUNDS = [GROUND_NAMES[ground][0] for ground in GROUNDS]
 PLACES = f"the ground can be {', '.join(_GROUNDS[:-1])} or {_GROUNDS[-1]}."
@@ -58,10 +63,12 @@ BEGINNINGS = (
 UNKNOWN_ANSWER = f"{UNKNOWN_PICTURE} {CAN_DRAW}"
 
 _DRAWN = frozenset(word for words in KIND_WORDS.values() for word in words)
-_SAID = frozenset(("lamppost", "a girl with a balloon", "jack o' lantern"))
+_SAID = frozenset(("lamppost", "a girl with a balloon", "jack o' lantern", "woman", "boy", "lady", "baby"))
 """Other words for what the wide world draws."""
 _SEEN = frozenset(("forest", "wood", "woods", "mountain", "mountains", "city", "town", "lake", "pond", "rainbow"))
 """Words of the grounds and skies that are drawn in the wide world alone."""
+_MARKED = frozenset(("lighthouse", "butterfly", "turtle", "kite", "tower"))
+"""Kinds that are drawn with something like stripes, dots or lines on them."""
 MANY, RELATED = 0.15, 0.4
 """Shares of the unknown things that are asked for in numbers, and of those that stand in a relation to a known one."""
 WISHED, ORDERED, ASKED = "wished", "ordered", "asked"
@@ -149,6 +156,7 @@ def _outside(words: Sequence[str]) -> tuple[str, ...]:
 
 
 _THINGS, _PLACES, _WISHES = map(_outside, (outside.THINGS, outside.PLACES, outside.WISHES))
+_PLACES = tuple(place for place in _PLACES if not (WIDE and place.removeprefix("on ").split(" ")[-1] in _DRAWN))
 
 
 def _thing(rng: Random, part: str) -> str:
@@ -230,8 +238,7 @@ def _about_picture(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str
         words = {**named, "pattern": usual(PATTERNS_BEFORE[pattern], rng), "marks": usual(MARKS[pattern], rng)}
         return ORDERED, choose(patterns.MARKED, part, rng).format(**words), always_plain(thing.kind)
     # "absent" and "question": of a thing that is not there, from this world or not
-    present = {one.kind for one in scene.things}
-    noun = usual(KIND_WORDS[rng.choice([kind for kind in KINDS if kind not in present])], rng)
+    noun = usual(KIND_WORDS[rng.choice([kind for kind in KINDS if is_clearly_absent(kind, scene)])], rng)
     if rng.random() < 0.5:
         noun = choose(_THINGS, part, rng)
     words = {"it": f"the {noun}", "its": f"the {noun}'s", "noun": noun, "kind": noun, "kinds": plural(noun)}
@@ -247,7 +254,7 @@ def _about_picture(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str
 def _has_no_pattern(thing: Thing) -> bool:
     """Whether nothing like a pattern can be seen on things of this kind, in any pose."""
     kind = KINDS[thing.kind]
-    return len(kind.patterns) == 1 and not {"striped", "spotted"} & {*kind.poses}
+    return len(kind.patterns) == 1 and thing.kind not in _MARKED and not {"striped", "spotted"} & {*kind.poses}
 
 
 def _with_it(frames: Sequence[str], part: str, words: Mapping[str, str], rng: Random) -> str:

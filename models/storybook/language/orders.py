@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -54,6 +55,7 @@ UNDO, SEVERAL = "undo", "several"
 _TRIES = 60
 _NEAR = 2  # columns
 _BETWEEN = 0.2  # how often a relation is one to two things, where there are two
+_SAID_OF = {"(un)?fold": ("umbrella", "tent"), "(window|home|inside)": ("house", "tower", "castle")}
 Relation = tuple[str, tuple[Thing, ...]]
 """The name of a relation, and the one thing that it is to, or the two of "between"."""
 #: what an order that is one of several begins with
@@ -210,6 +212,7 @@ def beside(thing: Thing, other: Thing, relation: str, others: Sequence[Thing]) -
         "right": [(column, other.row) for column in columns if column > other.column],
         "above": [(other.column, row) for row in reversed(rows) if row < other.row],
         "below": [(other.column, row) for row in rows if row > other.row],
+        "on": [(other.column, other.row - 1)] if other.row else [],
         "near": sorted(
             ((column, other.row) for column in columns if 0 < abs(column - other.column) <= _NEAR),
             key=lambda place: (abs(place[0] - other.column), abs(place[0] - thing.column), place),
@@ -250,6 +253,7 @@ def in_relation(
         "right": down == 0 and across > 0,
         "above": across == 0 and down < 0,
         "below": across == 0 and down > 0,
+        "on": across == 0 and down == -1,
         "near": (down == 0 and 0 < abs(across) <= _NEAR) or (across == 0 and abs(down) == 1),
     }[relation]
 
@@ -260,8 +264,11 @@ def _relative(speaker: _Speaker) -> _Said | None:
     if not others:
         return None
     related = _related(speaker, thing, others)
-    if related is None or related.placed.place == thing.place:
+    if related is None:
         return None
+    relation, asked = related.asked
+    if in_relation(thing.place, relation, *(one.place for one in asked)):
+        return None  # that is so already
     after, frames = related.placed, moves.RELATIVE
     if len(related.others) > 1:
         frames = tuple(frame for frame in frames if "{relation} {other}" in frame)
@@ -322,6 +329,8 @@ def _resized(speaker: _Speaker, order: list[str], frames: Sequence[str], far: fr
         return None
     if steps == 1:  # the next size is the last
         return speaker.changed(thing, replace(thing, size=order[-1]), frames)
+    if speaker.rng.random() < 0.15:
+        return speaker.changed(thing, replace(thing, size=order[now + 1]), sizes.MEDIUM)
     step = speaker.rng.random() < 0.6
     chosen = tuple(frame for frame in frames if (frame in far) != step)
     after = replace(thing, size=order[now + 1] if step else order[-1])
@@ -353,7 +362,13 @@ def _pose(speaker: _Speaker) -> _Said | None:
     elif pose in ("raining", "dry") and (WIDE or sum(one.kind == "cloud" for one in speaker.scene.things) > 1):
         # Which cloud is meant has to be said, and where skies rain too, that a cloud is.
         frames = tuple(frame for frame in frames if "{it}" in frame)
+    frames = tuple(frame for frame in frames if _suits(frame, thing.kind))
     return speaker.changed(thing, replace(thing, pose=pose), frames)
+
+
+def _suits(frame: str, kind: str) -> bool:
+    """Whether people would say this of a thing of this kind."""
+    return all(kind in kinds for word, kinds in _SAID_OF.items() if re.search(rf"\b{word}", frame))
 
 
 def _pattern(speaker: _Speaker) -> _Said | None:
@@ -363,8 +378,12 @@ def _pattern(speaker: _Speaker) -> _Said | None:
         return None
     pattern = rng.choice(others)
     frames, told = (patterns.PLAIN, thing.pattern) if pattern == PATTERNS[0] else (patterns.MARKED, pattern)
+    if thing.pattern != PATTERNS[0]:
+        frames = tuple(frame for frame in frames if "too plain" not in frame and "boring" not in frame)
     words = {"pattern": usual(PATTERNS_BEFORE[told], rng), "marks": usual(MARKS[told], rng)}
-    return speaker.changed(thing, replace(thing, pattern=pattern), frames, **words)
+    said = speaker.changed(thing, replace(thing, pattern=pattern), frames, **words)
+    # Its name may tell the pattern that it has, which would not go with the new one.
+    return said and replace(said, words={**said.words, "noun": said.words["kind"]})
 
 
 def vague(thing: Thing, rng: Random) -> Mention:
@@ -472,7 +491,8 @@ def _swapped(speaker: _Speaker) -> _Said | None:
     first = replace(thing, column=other.column, row=other.row)
     second = replace(other, column=thing.column, row=thing.row)
     rest = [one for one in others if one != other]
-    if not (fits(first, [*rest, second]) and fits(second, rest)):
+    alike = (thing.kind, thing.colour) == (other.kind, other.colour)  # nobody would see that they are swapped
+    if alike or not (fits(first, [*rest, second]) and fits(second, rest)):
         return None
     changed = {thing: first, other: second}
     after = replace(speaker.scene, things=tuple(changed.get(one, one) for one in speaker.scene.things))
@@ -599,12 +619,15 @@ def _several(story: Story, rng: Random, part: str) -> Order | None:
     text = _filled(choose(joining.TWO if count == 2 else joining.THREE, part, rng), names)
     after = parts[-1].after
     opened = {thing: mention for order in parts for thing, mention in order.open.items() if thing in after.things}
-    related = {
-        thing: (relation, others)
-        for order in parts
-        for thing, (relation, others) in order.related.items()
-        if {thing, *others} <= {*after.things}
-    }
+    there = {
+        (thing.kind, thing.place): thing for thing in after.things
+    }  # what became of a thing that was changed later
+    related = {}
+    for order in parts:
+        for thing, (relation, others) in order.related.items():
+            now_there = tuple(there.get((one.kind, one.place)) for one in others)
+            if thing in after.things and None not in now_there:
+                related[thing] = (relation, now_there)
     return Order(SEVERAL, text, story.now, after, opened, parts[-1].last, related)
 
 

@@ -290,6 +290,10 @@ TOPICS = MappingProxyType(
         ),
         "size": (
             "is {it} small or big?",
+            "is {it} small, medium or big?",
+            "is {it} big, medium or small?",
+            "tell me if {it} is small, medium or big",
+            "which is it for {it}, small, medium or big?",
             "is {it} big or small?",
             "is {it} large or small?",
             "is {it} little or large?",

@@ -258,6 +258,35 @@ SMALLER = (
     "make {it} not quite as big",
 )
 
+MEDIUM = (
+    "make {it} medium sized",
+    "make {it} medium",
+    "make {it} middle sized",
+    "make {it} a medium one",
+    "make {it} a normal size",
+    "make {it} neither small nor big",
+    "give {it} a medium size",
+    "change the size of {it} to medium",
+    "set {it} to a medium size",
+    "turn {it} into a medium one",
+    "{it} should be medium sized",
+    "{it} should be of medium size",
+    "{it} in medium size",
+    "{it} in a medium size please",
+    "a medium {kind} instead",
+    "a medium sized {kind} would be nicer",
+    "i want {it} medium sized",
+    "i want {it} in a middle size",
+    "i'd like {it} medium",
+    "i'd like {it} of a normal size",
+    "can {it} be medium sized?",
+    "can you make {it} medium?",
+    "could {it} have a medium size?",
+    "could you make {it} middle sized?",
+    "how about a medium {kind}?",
+    "what about {it} in medium?",
+)
+"""Those that ask for the size between the others."""
 BIG = frozenset((
     "make {it} big", "make {it} large", "make {it} much bigger", "make {it} a lot bigger", "make {it} way bigger",
     "make {it} huge", "make {it} enormous", "make {it} giant", "{it} should be big", "{it} should be a lot larger",
@@ -269,7 +298,8 @@ BIG = frozenset((
 SMALL = frozenset((
     "make {it} small", "make {it} little", "make {it} tiny", "make {it} much smaller", "make {it} a lot smaller",
     "make {it} way smaller", "make {it} mini", "{it} should be small", "{it} should be a lot smaller",
-    "{it} is much too big", "i'd like {it} to be tiny", "can you make {it} tiny?", "can {it} be a lot smaller?",
+    "{it} is much too big", "minimise {it}", "i'd like {it} to be tiny",
+    "can you make {it} tiny?", "can {it} be a lot smaller?",
     "what about a tiny {noun}?", "turn {it} into a small one", "change the size of {it} to small",
     "change {it} to a small one", "give me a tiny {noun}", "halve the size of {it}", "make {it} half as big",
 ))  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, fields, replace
 from random import Random
@@ -9,8 +10,8 @@ from random import Random
 from ..captions import plural
 from ..catalogue import COLOURS, GROUNDS, KINDS, SKIES, STYLES, WIDE
 from ..naming import Mention, Named
-from ..wishes import named_first, sample_scene_for
-from ..world import MOST_THINGS, Scene, Thing, sample_scene, sample_thing
+from ..wishes import named_first, nothing_alike, sample_scene_for
+from ..world import MOST_THINGS, Scene, Thing, is_clearly_absent, sample_scene, sample_thing
 from . import wishes
 from .frames import TRAINED, choose
 from .orders import beside, between
@@ -59,7 +60,18 @@ def sample_wish(rng: Random, part: str = TRAINED, level: str | None = None, styl
     wish = _related(rng, part) if level == "related" else _plain(rng, part, level)
     if rng.random() < styled:
         wish = _styled(wish, rng)
-    return replace(wish, text=uttered(wish.text, rng))
+    wish = replace(wish, text=uttered(wish.text, rng), scene=nothing_alike(wish.scene, wish.named))
+    return _alone(wish) if re.search(r"\b(only|just|simply|nothing else|nothing but)\b", wish.text) else wish
+
+
+def _alone(wish: OwnWish) -> OwnWish:
+    """The same wish for nothing but what it names."""
+    count = len(wish.named.things)
+    if not count:
+        return wish
+    return replace(
+        wish, named=replace(wish.named, most=count), scene=replace(wish.scene, things=wish.scene.things[:count])
+    )
 
 
 def _styled(wish: OwnWish, rng: Random) -> OwnWish:
@@ -91,7 +103,7 @@ def _plain(rng: Random, part: str, level: str) -> OwnWish:
     scene = named_first(scene, named)
     if level != "without":
         return OwnWish(level, _text(choose(wishes.THINGS, part, rng), named, rng), named, scene)
-    absent = rng.choice([kind for kind in KINDS if kind not in {thing.kind for thing in scene.things}])
+    absent = rng.choice([kind for kind in KINDS if is_clearly_absent(kind, scene)])
     word = usual(KIND_WORDS[absent], rng)
     frame = choose(wishes.WITHOUT, part, rng).replace("{absent}", word).replace("{absents}", plural(word))
     return OwnWish(level, _text(frame, named, rng), named, scene, (absent,))

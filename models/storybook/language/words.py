@@ -53,7 +53,7 @@ CLOTHED = frozenset(("person", "child"))
 """Kinds whose colour is that of what they wear: people say "a man in red"."""
 SIZE_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "small": ("small", "little", "tiny", "mini", "wee", "very small", "really small", "smallish"),
-    "medium": ("medium", "medium sized", "middle sized", "mid sized", "medium size", "not too big"),
+    "medium": ("medium", "medium sized", "middle sized", "mid sized", "medium size"),
     "big": ("big", "large", "huge", "giant", "enormous", "very big", "really big", "great big"),
 })  # fmt: skip
 COLOUR_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType({
@@ -101,9 +101,10 @@ CORNERS = MappingProxyType({
 RELATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "left": ("to the left of", "left of", "on the left of", "on the left side of"),
     "right": ("to the right of", "right of", "on the right of", "on the right side of"),
-    "above": ("above", "over", "behind", *(("on top of", "on") * WIDE)),
+    "above": ("above", "over", "behind"),
     "below": ("below", "under", "underneath", "beneath", "in front of"),
     "near": ("next to", "beside", "near", "close to", "by"),
+    **({"on": ("on top of", "on")} if WIDE else {}),
 })  # fmt: skip
 BETWEEN = ("between", "in between", "halfway between", "right between")
 """The relation to two things."""
