@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
+LARGEST_SEED = 2**64 - 1
 CREATIVITY = 0.95
 """Of a first turn. At 0.8 the unlikely tail was cut so early that half of the grounds never came up."""
 REFINE_CREATIVITY = 0.0
@@ -50,7 +51,7 @@ _ALL = (
         "The same seed and inputs give the same result. The first of a batch uses the seed, the next one seed + 1, "
         "and so on.",
         minimum=0,
-        maximum=0xFFFFFFFFFFFFFFFF,
+        maximum=LARGEST_SEED,
     ),
     Option("batch_size", 1, "Pictures at once, with seeds counting up.", minimum=1, maximum=64),
     Option(

@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .checkpoints.lora import merge, read_lora
+from .checkpoints.lora import check_strength, merge, read_lora
 from .checkpoints.wegen import WeGen
 from .editing.refinement import Masks
 from .encoding import begin_with, encode_reference
 from .engine import Progress, TurnRequest, TurnResult, take_turn
-from .errors import AnsweredInWords
+from .errors import AnsweredInWords, WeGenError
 from .media.images import flatten_alpha, from_pil
 from .painting.diffusers_painter import Decoder, DiffusersPainter
 from .painting.loading import load
@@ -43,11 +43,20 @@ class Pipeline:
     def from_folder(
         cls, folder: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
     ) -> Pipeline:
-        """Load a packed or published checkpoint folder."""
+        """Load a packed or published checkpoint folder.
+
+        Raises:
+            WeGenError: no such checkpoint, one that cannot be used, or a device that this machine does not have.
+        """
+        try:
+            torch.zeros(1, device=device).item()  # "meta" computes nothing
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise WeGenError(f"The device {str(device)!r} cannot be used: {reason}") from error
         return cls(*load(folder, device, dtype))
 
     def with_loras(self, files: Mapping[str | Path, float]) -> Pipeline:
-        """The same pipeline with LoRA files added to its weights, for good.
+        """This pipeline with LoRA files added to its own weights, for good; or unchanged, where one cannot be added.
 
         With one of the language model it takes any words, as one of open language: what a closed world knows says
         nothing about what was learned since.
@@ -59,11 +68,13 @@ class Pipeline:
             WeGenError: a file that cannot be read or is of another model, or a strength out of range.
         """
         wegen = self.wegen
-        for file, strength in files.items():
-            lora = read_lora(file)
-            unet = lora.part == "unet"
-            merge(self.decoder.unet if unet else wegen.agent, lora, strength)
-            if not unet and strength:
+        loras = [(read_lora(file), check_strength(strength)) for file, strength in files.items()]
+        parts = {"unet": self.decoder.unet, "language_model": wegen.agent}
+        for lora, _ in loras:
+            lora.by_layer(parts[lora.part])  # raises before the first of them is added
+        for lora, strength in loras:
+            merge(parts[lora.part], lora, strength)
+            if lora.part != "unet" and strength:
                 wegen = wegen.with_open_language()
                 if wegen.prefixes is not None:
                     wegen.prefixes.clear()  # of other weights
@@ -129,6 +140,8 @@ class Pipeline:
             size: width and height in pixels; default the checkpoint's own.
             progress, on_step: see the class.
             options: `rewrite`, `creativity`, `sampling` and `prompt_override` of `engine.TurnRequest`.
+
+        `take_turn` gives the same chat, and beside it what there is to say of it: `TurnResult.notes`.
         """
         request = TurnRequest(
             instruction,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
@@ -155,6 +156,12 @@ class SamplerSettings:
     def __post_init__(self):
         if not 0 < self.strength <= 1:
             raise WeGenError(f"The strength is {self.strength}; it must be above 0 and at most 1.")
+        named = {"steps": self.steps, "cfg": self.guidance_scale, "feature_guidance": self.feature_guidance}
+        for name, value in named.items():
+            least, most = OPTIONS[name].minimum or 0, OPTIONS[name].maximum or math.inf
+            if not least <= value <= most:
+                title = name.replace("cfg", "guidance scale").replace("_", " ")
+                raise WeGenError(f"The {title} is {value}; it must be from {least:g} to {most:g}.")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -6,14 +6,21 @@ What a command needs is imported when it runs, so that `wegen --help` answers at
 from __future__ import annotations
 
 import argparse
+import errno
 import io
+import os
 import sys
 from collections.abc import Sequence
 
 from ..errors import WeGenError
 from . import ask, bench, calibrate, convert, data, demo, doctor, evaluate, generate, make_random, train, verify
-from .common import INTERRUPTED, USER_ERROR, package_version
+from .common import INTERRUPTED, PIPE_CLOSED, USER_ERROR, package_version
 
+_CODES = (
+    "exit codes: 0 done, 1 values out of tolerance (verify), 2 something to put right, 3 answered in words (generate), "
+    "130 interrupted"
+)
+_OF_FILES = (errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EPERM, errno.EROFS)
 _FORMAT = argparse.RawDescriptionHelpFormatter
 _COMMANDS = {
     "demo": (demo, "the whole story on the bundled model"),
@@ -35,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code.
 
     0: done. 1: `verify` found a value out of tolerance. 2: something users can put right, said in one line on stderr.
-    130: interrupted. Anything else that goes wrong is a defect and shows its traceback.
+    3: `generate` was answered in words in a turn. 130: interrupted. 141: nobody reads what is printed. Whatever else
+    goes wrong is a defect and shows its traceback.
     """
     # Not all terminals can show all words, and names of files can hold bytes that are no text.
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -49,10 +57,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("wegen: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        # Python would write what is left when it ends, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except OSError as error:
+        if error.filename is None and error.errno not in _OF_FILES:
+            raise
+        print(f"wegen: {error.filename or 'A file'}: {error.strerror}.", file=sys.stderr)
+        return USER_ERROR
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="wegen", description="WeGen, the design copilot, without ComfyUI.")
+    parser = argparse.ArgumentParser(
+        prog="wegen", description="WeGen, the design copilot, without ComfyUI.", epilog=_CODES
+    )
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, (command, help_text) in _COMMANDS.items():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..pipeline import Pipeline
 
-OK, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, USER_ERROR, ANSWERED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 3, 130, 141
 PRECISIONS = ("fp32", "fp16", "bf16")
 
 
@@ -49,7 +51,7 @@ def add_lora_option(parser: argparse.ArgumentParser) -> None:
 
 def _lora(text: str) -> tuple[Path, float]:
     file, equals, strength = text.rpartition("=")
-    if not equals:
+    if not equals or Path(text).is_file():
         return Path(text), 1.0
     try:
         return Path(file), float(strength)
@@ -65,18 +67,16 @@ def load_pipeline(arguments: argparse.Namespace) -> Pipeline:
 
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     types = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-    try:
-        precision = arguments.precision or ("fp32" if torch.device(device).type == "cpu" else "fp16")
-        torch.zeros(1, device=device).item()  # "meta" computes nothing
-    except (RuntimeError, AssertionError) as error:
-        raise WeGenError(f"The device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    precision = arguments.precision or ("fp32" if device.startswith("cpu") else "fp16")
     return Pipeline.from_folder(arguments.model, device, types[precision]).with_loras(dict(arguments.lora))
 
 
 def writable_folder(folder: Path) -> Path:
-    """The folder, made where it is missing."""
+    """The folder, made where it is missing, after a try whether a file can be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise WeGenError(f"Cannot write to {folder}: {error.strerror}.") from error
     return folder
@@ -105,15 +105,40 @@ def read_picture(file: Path) -> Image.Image:
 
 
 def read_mask(file: Path | None) -> Tensor | None:
-    """A mask file's grey values, `[H, W]` in 0..1; transparent parts count as white, as in ComfyUI."""
+    """A mask file's grey values, `[H, W]` in 0..1; transparent parts count as white.
+
+    Raises:
+        WeGenError: the file cannot be read, or is white on transparency, where nothing of the mask would be left.
+    """
+    from PIL import Image
+
     from ..media.images import from_pil
 
-    return None if file is None else from_pil(read_picture(file)).mean(dim=-1)
+    if file is None:
+        return None
+    mask = from_pil(read_picture(file)).mean(dim=-1)
+    if float(mask.min()) == 1:
+        with Image.open(file) as opened:
+            alpha = opened.convert("RGBA").getchannel("A").getextrema()
+        if alpha[0] < 255:
+            raise WeGenError(
+                f"The mask {file} is white everywhere, as transparent parts count as white. Put it on black, and save "
+                "it without transparency."
+            )
+    return mask
+
+
+def is_terminal() -> bool:
+    """Whether somebody is looking at stderr."""
+    return sys.stderr.isatty()
 
 
 @contextmanager
 def progress_bars() -> Iterator[Callable[..., Callable[..., None]]]:
-    """Gives a maker of `on_...` callbacks, each of which shows a bar on stderr from its first step on."""
+    """Gives a maker of `on_...` callbacks, each of which shows a bar on stderr from its first step on.
+
+    Nothing is shown where stderr is no terminal: bars would fill a log.
+    """
     from tqdm import tqdm
 
     bar: tqdm | None = None
@@ -127,6 +152,8 @@ def progress_bars() -> Iterator[Callable[..., Callable[..., None]]]:
     def callback(label: str, unit: str = "it") -> Callable[..., None]:
         def show(done: int, total: int, *_) -> None:
             nonlocal bar
+            if not is_terminal():
+                return
             if bar is None or bar.desc != label or done <= bar.n:
                 close()
                 bar = tqdm(total=total, desc=label, unit=unit, unit_scale=unit == "B", unit_divisor=1024)

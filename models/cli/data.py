@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..errors import WeGenError
 from . import data_films, data_report, data_video
+from .common import count
 
 SHARD_SIZE = 1000
 OWN = ("nano", "words", "styles", "practice")
@@ -32,12 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model reads and writes them. `wegen train ... --data DIR` trains with them in place of fresh ones."
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="a new folder")
-    parser.add_argument("--samples", type=int, default=10_000, metavar="N", help="how many; default %(default)s")
+    parser.add_argument("--samples", type=count, default=10_000, metavar="N", help="how many; default %(default)s")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the samples; default %(default)s")
     parser.add_argument("--recipe", type=Path, metavar="NAME|FILE",
         help="which mix of tasks: 'nano' (of version 0.1, the default), 'words', 'styles', 'practice' (the last run "
         "of the bundled model), 'keep' (what a LoRA must leave alone), or the recipe of a stage 'agent'")  # fmt: skip
-    parser.add_argument("--shard-size", type=int, default=SHARD_SIZE, metavar="N", help="samples a file; %(default)s")
+    parser.add_argument("--shard-size", type=count, default=SHARD_SIZE, metavar="N", help="samples a file; %(default)s")
     parser.set_defaults(run=run)
     others = parser.add_subparsers(title="other sources", metavar="COMMAND")
     for name, (command, help_text) in _OTHERS.items():
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the shards; 0 when all went well.
 
     Raises:
-        WeGenError: no folder, fewer than 1 sample, a recipe without tasks, or a folder that holds shards already.
+        WeGenError: no folder, a recipe without tasks, or a folder with anything but the shards of an unfinished run.
     """
     if arguments.out is None:
         raise WeGenError("Say where the samples go: --out DIR.")
@@ -58,13 +59,11 @@ def run(arguments: argparse.Namespace) -> int:
     from ..data import generate_samples, write_samples
     from ..training.lora_recipes import KEPT_TASKS
 
-    if arguments.samples < 1:
-        raise WeGenError(f"{arguments.samples} samples were asked for; give 1 or more.")
     path = arguments.recipe or Path(OWN[0])
     tasks = KEPT_TASKS if str(path) == KEEP and not path.is_file() else _tasks(path)
     samples = islice(generate_samples(tasks, arguments.seed), arguments.samples)
     about = {"task_mix": dict(tasks), "seed": arguments.seed, "count": arguments.samples}
-    bar = tqdm(samples, total=arguments.samples, unit="sample", mininterval=1.0)
+    bar = tqdm(samples, total=arguments.samples, unit="sample", mininterval=1.0, disable=None)
     shards = write_samples(arguments.out, bar, arguments.shard_size, about)
     print(f"{arguments.samples} samples in {len(shards)} shards: {arguments.out}")
     return 0

@@ -8,15 +8,17 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import WeGenError
 from ..options import OPTIONS, Option
 from .common import (
+    ANSWERED,
     OK,
     add_model_options,
+    count,
     load_pipeline,
     named_file,
     package_version,
@@ -36,17 +38,21 @@ _OTHERS = ("batch_size", "cfg", "width", "height", "sampler_name", "scheduler", 
 _OPTIONS = tuple(name for name in OPTIONS if name not in _OTHERS)
 
 
+#: options that belong to one turn, and what they are where they are left out
+_OF_A_TURN = MappingProxyType({"keep_mask": None, "edit_mask": None, "pick": None})
+
+
 class _Refine(argparse.Action):
-    """Starts a further turn; the mask options that follow belong to it."""
+    """Starts a further turn; the options of a turn that follow belong to it."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        namespace.refine = [*namespace.refine, {"instruction": values, "keep_mask": None, "edit_mask": None}]
+        namespace.refine = [*namespace.refine, {"instruction": values, **_OF_A_TURN}]
 
 
-class _Mask(argparse.Action):
+class _OfATurn(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None):
         turns = namespace.refine
-        # Before any --refine a mask belongs to the instruction itself.
+        # Before any --refine it belongs to the instruction itself.
         turn = turns[-1] if turns else dict(namespace.first)
         if turn[self.dest] is not None:
             named = turn.get("instruction", "of the instruction")
@@ -60,7 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `wegen generate`."""
     parser.description = (
         "Draw pictures of an instruction, then change them turn by turn. Every picture is saved as a PNG that says in\n"
-        "its text chunks what it was made from. Further turns go on with the first picture of the turn before."
+        "its text chunks what it was made from. Further turns go on with the first picture of the turn before, unless\n"
+        "--pick names another. Put the instruction in quotes. Where the model answers a turn in words and paints\n"
+        "nothing, the exit code is 3."
     )
     add = parser.add_argument
     add("instruction", help="what to draw, or to change in a picture of --begin-with; @name stands for a reference")
@@ -70,29 +78,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--begin-with", type=Path, metavar="PICTURE", help="a picture of your own that the instruction changes")
     add("--refine", action=_Refine, default=[], metavar="INSTRUCTION",
         help="a further turn: change the picture; may be repeated")  # fmt: skip
-    add("--keep-mask", action=_Mask, type=Path, metavar="FILE", default=argparse.SUPPRESS,
+    add("--keep-mask", action=_OfATurn, type=Path, metavar="FILE", default=argparse.SUPPRESS,
         help="for the --refine before it, or the instruction itself: white stays as it is to the bit")  # fmt: skip
-    add("--edit-mask", action=_Mask, type=Path, metavar="FILE", default=argparse.SUPPRESS,
+    add("--edit-mask", action=_OfATurn, type=Path, metavar="FILE", default=argparse.SUPPRESS,
         help="for the --refine before it, or the instruction itself: white may change")  # fmt: skip
+    pictures = _number(OPTIONS["batch_size"])
+    add("--pick", action=_OfATurn, type=pictures, metavar="N", default=argparse.SUPPRESS,
+        help="for the --refine before it, or the instruction itself: go on with its picture N")  # fmt: skip
     add("--chat", type=Path, metavar="FILE", help="go on with a saved chat: the instruction changes its last picture")
+    add("--turn", type=count, metavar="N", help="go back to turn N of the --chat first; default the last")
+    add("--picture", type=pictures, metavar="N", help="of that turn; default the one picked when it was saved")
     add("--save-chat", type=Path, metavar="FILE", help="save the chat with all its turns")
     add(
         "--json",
         type=Path,
         metavar="FILE",
-        help="write a JSON report: instruction, prompts, descriptions and seconds of each turn",
+        help="write a JSON report: instruction, prompts, descriptions, files and seconds of each turn; - for stdout",
     )
     add("--count", type=_number(OPTIONS["batch_size"]), default=OPTIONS["batch_size"].default, dest="batch_size",
         metavar="N", help="pictures a turn; default %(default)s")  # fmt: skip
     add("--size", type=_size, metavar="N or WxH", help="pixels; default the checkpoint's own")
-    add("--guidance-scale", type=float, metavar="SCALE", default=OPTIONS["cfg"].default, dest="cfg",
+    add("--guidance-scale", type=_number(OPTIONS["cfg"]), metavar="SCALE", default=OPTIONS["cfg"].default, dest="cfg",
         help=OPTIONS["cfg"].help)  # fmt: skip
     add("--temperature", type=float, help="of the rewrite, in place of the creativity; 0 takes the likeliest words")
     add("--top-p", type=float, help="of the rewrite, in place of the creativity; below 1 cuts off unlikely words")
     for name in _OPTIONS:
         _add_option(parser, OPTIONS[name])
     add_model_options(parser)
-    parser.set_defaults(run=run, first={"keep_mask": None, "edit_mask": None})
+    parser.set_defaults(run=run, first=dict(_OF_A_TURN))
 
 
 def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
@@ -140,54 +153,152 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; gives the exit code."""
     from ..encoding import begin_with
     from ..engine import Progress
-    from ..media.chat_file import load_chat, save_chat
+    from ..errors import AnsweredInWords
+    from ..media.chat_file import load_chat
     from ..media.images import from_pil
-    from ..values import Chat, References
+    from ..values import Chat, Reference, References
 
     # Whatever can be wrong with the command is found before the model is loaded.
     pictures = [(name, read_picture(file)) for name, file in arguments.reference]
     own = None if arguments.begin_with is None else read_picture(arguments.begin_with)
     turns = [{"instruction": arguments.instruction, **arguments.first}, *arguments.refine]
-    turns = [{**turn, **{key: read_mask(turn[key]) for key in ("keep_mask", "edit_mask")}} for turn in turns]
-    chat = Chat() if arguments.chat is None else load_chat(arguments.chat)
+    masks = [{key: read_mask(turn[key]) for key in ("keep_mask", "edit_mask")} for turn in turns]
+    picks = [turn["pick"] for turn in turns]
+    turns = [{**turn, **read} for turn, read in zip(turns, masks, strict=True)]
+    chat = Chat() if arguments.chat is None else _entered(load_chat(arguments.chat), arguments)
+    if arguments.chat is None and (arguments.turn or arguments.picture):
+        raise WeGenError("--turn and --picture say where to go on in a chat: give it with --chat.")
     if own is not None and chat.turns:
         raise WeGenError("--begin-with and --chat do not go together: a chat has pictures of its own.")
     if (own is not None or chat.turns) and arguments.size is not None:
         raise WeGenError("--size goes with new pictures only: others keep the size that they have.")
-    if (
-        own is None
-        and not chat.turns
-        and any(mask is not None for mask in (turns[0]["keep_mask"], turns[0]["edit_mask"]))
-    ):
+    if own is None and not chat.turns and any(mask is not None for mask in masks[0].values()):
         raise WeGenError("A mask needs a picture that is changed: write it after a --refine, or give --begin-with.")
+    for pick in picks:
+        if pick and pick > arguments.batch_size:
+            raise WeGenError(f"--pick is {pick}, but --count gives pictures 1 to {arguments.batch_size}.")
+    named = References()
+    for name, picture in pictures:  # raises for a name that cannot be one, or is given twice
+        named = named.add(Reference(name, None, from_pil(picture)))
     requests = [_request(arguments, turn) for turn in turns]
+    _check_mentions(requests, [name for name, _ in pictures])
     writable_folder(arguments.out)
+    outputs = _Outputs(arguments.save_chat, arguments.json)
     pipeline = load_pipeline(arguments)
     if own is not None:
         chat = begin_with(pipeline.wegen, [from_pil(own)])
     references = References()
     for name, picture in pictures:
         references = references.add(pipeline.encode_reference(name, picture))
-    records: list[dict[str, Any]] = []
+    outcome = OK
     with progress_bars() as bars:
         progress = Progress(bars("words"), bars("features"))
-        for request in requests:
+        for request, pick in zip(requests, picks, strict=True):
             request = _with_references(request, references)
             began, before = time.perf_counter(), chat
-            result = pipeline.take_turn(request, chat, progress, bars("painting"))
-            records.append(_record(request, before, result, pipeline, time.perf_counter() - began))
+            try:
+                result = pipeline.take_turn(request, chat, progress, bars("painting"))
+            except AnsweredInWords as answer:  # a first wish: there is no picture to go on with
+                print(answer, file=sys.stderr)
+                outputs.keep(chat, _refused(request, str(answer), time.perf_counter() - began))
+                return ANSWERED
+            record = _record(request, before, result, pipeline, time.perf_counter() - began)
             for note in result.notes:
                 print(note, file=sys.stderr)
             if result.spoken:
-                print(result.spoken)
+                print(result.spoken, file=sys.stderr)
+                outputs.keep(chat, record)
+                outcome = ANSWERED
                 continue
-            chat = result.chat
-            _save(chat, pipeline, arguments.out)
-    if arguments.save_chat is not None:
-        print(save_chat(chat, arguments.save_chat))
-    if arguments.json is not None:
-        _write_json(arguments.json, records)
-    return OK
+            chat = result.chat.pick(pick - 1) if pick else result.chat
+            files = _save(chat, pipeline, arguments.out)
+            for entry, file in zip(record["pictures"], files, strict=True):
+                entry["file"] = str(file)
+            outputs.keep(chat, record)
+            for file, answer in zip(files, chat.last.answers, strict=True):
+                outputs.say(f"{file}: {answer.described}")
+    outputs.finish()
+    return outcome
+
+
+def _entered(chat: Chat, arguments: argparse.Namespace) -> Chat:
+    """A saved chat at the turn and the picture from which it goes on."""
+    if arguments.turn:
+        chat = chat.rewind(arguments.turn)
+    count = len(chat.last.answers)
+    if arguments.picture and arguments.picture > count:
+        raise WeGenError(f"--picture is {arguments.picture}, but turn {len(chat)} has pictures 1 to {count}.")
+    return chat.pick(arguments.picture - 1) if arguments.picture else chat
+
+
+def _check_mentions(requests: Sequence[TurnRequest], names: Sequence[str]) -> None:
+    """Raise for an @name that no --reference gives; say which references no turn mentions."""
+    from ..prompting.checks import MENTION
+
+    mentioned = {name for request in requests for name in MENTION.findall(request.instruction)}
+    for name in sorted(mentioned - {*names}):
+        known = ", ".join(f"@{name}" for name in names) or "none"
+        raise WeGenError(f"There is no reference @{name}; give it with --reference {name}=FILE. Known are: {known}.")
+    unused = [name for name in names if name not in mentioned]
+    if unused:
+        listed, first = ", ".join(f"@{name}" for name in unused), unused[0]
+        print(f"Not mentioned in any turn, so not used: {listed}. Write @{first} in the instruction.", file=sys.stderr)
+
+
+class _Outputs:
+    """The chat and the report, which are written after each turn: what is finished is never lost.
+
+    Raises:
+        WeGenError: one of them cannot be written, or would replace a file that is something else.
+    """
+
+    def __init__(self, chat_file: Path | None, report: Path | None):
+        from ..media.chat_file import chat_file_path
+
+        self.chat_file = None if chat_file is None else chat_file_path(chat_file)
+        self.report, self.to_stdout = report, str(report) == "-"
+        self.turns: list[dict[str, Any]] = []
+        if self.chat_file is not None:
+            writable_folder(self.chat_file.parent)
+        if report is not None and not self.to_stdout:
+            if not report.name or report.is_dir():
+                raise WeGenError(f"--json {str(report)!r} names no file.")
+            if report.exists() and not _is_report(report):
+                raise WeGenError(f"{report} is there already and is no report of this command; choose another name.")
+            writable_folder(report.parent)
+
+    def keep(self, chat: Chat, record: dict[str, Any]) -> None:
+        from ..media.chat_file import save_chat
+
+        self.turns.append(record)
+        if self.chat_file is not None and chat.turns:
+            save_chat(chat, self.chat_file)
+        if self.report is not None and not self.to_stdout:
+            try:
+                self.report.write_text(self._text(), encoding="utf-8")
+            except OSError as error:
+                raise WeGenError(f"Cannot write {self.report}: {error.strerror}.") from error
+
+    def say(self, line: str) -> None:
+        """A line for people: on stdout, unless the report goes there."""
+        print(line, file=sys.stderr if self.to_stdout else sys.stdout, flush=True)
+
+    def finish(self) -> None:
+        if self.chat_file is not None:
+            self.say(str(self.chat_file))
+        if self.to_stdout:
+            print(self._text(), end="")
+
+    def _text(self) -> str:
+        report = {"turns": self.turns, "chat": None if self.chat_file is None else str(self.chat_file)}
+        return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+
+
+def _is_report(file: Path) -> bool:
+    try:
+        return "turns" in json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _request(arguments: argparse.Namespace, turn: Mapping[str, Any]) -> TurnRequest:
@@ -210,16 +321,25 @@ def _request(arguments: argparse.Namespace, turn: Mapping[str, Any]) -> TurnRequ
 
 
 def _with_references(request: TurnRequest, references: References) -> TurnRequest:
-    """The request with those of the references that it mentions; all of them where it mentions one that is missing."""
+    """The request with those of the references that it mentions."""
     from dataclasses import replace
 
     from ..prompting.checks import MENTION
     from ..values import References
 
     names = set(MENTION.findall(request.instruction))
-    if names - {reference.name for reference in references}:
-        return replace(request, references=references)
     return replace(request, references=References(tuple(one for one in references if one.name in names)))
+
+
+def _refused(request: TurnRequest, answer: str, seconds: float) -> dict[str, Any]:
+    """What there is to say of a first turn that was answered in words."""
+    return {
+        "instruction": request.instruction,
+        "notes": [],
+        "seconds": round(seconds, 3),
+        "answered_in_words": answer,
+        "pictures": [],
+    }
 
 
 def _record(
@@ -262,17 +382,10 @@ def _readable(prompt: str) -> str:
     return re.sub(r"<img>(?:<img_\d+>)+</img>", "<img>...</img>", prompt)
 
 
-def _write_json(file: Path, records: Sequence[dict[str, Any]]) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({"turns": list(records)}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise WeGenError(f"Cannot write {file}: {error.strerror}.") from error
-
-
-def _save(chat: Chat, pipeline: Pipeline, folder: Path) -> None:
-    """Save the pictures of the last turn, each with what it was made from, and print their names."""
+def _save(chat: Chat, pipeline: Pipeline, folder: Path) -> list[Path]:
+    """Save the pictures of the last turn, each with what it was made from; gives their files."""
     import dataclasses
+    import io
 
     from PIL.PngImagePlugin import PngInfo
 
@@ -282,6 +395,7 @@ def _save(chat: Chat, pipeline: Pipeline, folder: Path) -> None:
 
     number, turn = len(chat), chat.last
     before = Chat(chat.turns[:-1])
+    files = []
     for answer in turn.answers:
         texts = {
             "instruction": turn.instruction,
@@ -297,20 +411,23 @@ def _save(chat: Chat, pipeline: Pipeline, folder: Path) -> None:
         info = PngInfo()
         for key, text in texts.items():
             info.add_itxt(key, text)
-        with _new_file(folder, f"turn{number}_seed{answer.seed}") as file:
-            to_pil(answer.picture).save(file, format="png", pnginfo=info)
-        print(f"{file.name}: {answer.described}", flush=True)
+        content = io.BytesIO()
+        to_pil(answer.picture).save(content, format="png", pnginfo=info)
+        files.append(_write_new(folder, f"turn{number}_seed{answer.seed}", content.getvalue()))
+    return files
 
 
-@contextmanager
-def _new_file(folder: Path, stem: str):
+def _write_new(folder: Path, stem: str, content: bytes) -> Path:
     """A new PNG file called `stem`, or `stem` with a number where that is taken; nothing is ever overwritten."""
     copy = 1
     while True:
         path = folder / (f"{stem}.png" if copy == 1 else f"{stem}_{copy}.png")
         try:
             with path.open("xb") as file:
-                yield file
-            return
+                file.write(content)
+            return path
         except FileExistsError:
             copy += 1
+        except OSError:
+            path.unlink(missing_ok=True)  # a part of a picture is of no use
+            raise

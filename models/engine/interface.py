@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+import operator
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -14,7 +15,7 @@ from ..checkpoints.wegen import WeGen
 from ..editing.refinement import Masks, everywhere
 from ..errors import WeGenError
 from ..network.configuration import WeGenConfig
-from ..options import CREATIVITY, OPTIONS, REFINE_CREATIVITY
+from ..options import CREATIVITY, LARGEST_SEED, OPTIONS, REFINE_CREATIVITY
 from ..prompting.decoding import OnStep
 from ..prompting.rewriting import OnText
 from ..prompting.text_sampling import TextSampling
@@ -52,7 +53,7 @@ class TurnRequest(Value):
 
     def __post_init__(self):
         object.__setattr__(self, "instruction", whole_text(self.instruction).strip())
-        object.__setattr__(self, "seeds", tuple(self.seeds))
+        object.__setattr__(self, "seeds", _seeds(self.seeds))
         if not self.instruction:
             raise WeGenError("The instruction is empty. Say what to draw, or what to change.")
         if not self.seeds:
@@ -97,7 +98,7 @@ class TurnRequest(Value):
         width, height = value["width"], value["height"]
         return cls(
             instruction,
-            tuple(value["seed"] + number for number in range(value["batch_size"])),
+            tuple((value["seed"] + number) % (LARGEST_SEED + 1) for number in range(value["batch_size"])),
             references or References(),
             value["rewrite"],
             # Without a word of the user's the default depends on the turn.
@@ -123,6 +124,17 @@ class TurnRequest(Value):
             return self.sampling
         default = REFINE_CREATIVITY if turns_before else CREATIVITY
         return TextSampling.from_creativity(default if self.creativity is None else self.creativity)
+
+
+def _seeds(given: Iterable[int]) -> tuple[int, ...]:
+    try:
+        seeds = tuple(map(operator.index, given))
+    except TypeError:
+        raise WeGenError(f"The seeds are {given!r}; give whole numbers, one for each picture: [1, 2].") from None
+    for seed in seeds:
+        if not 0 <= seed <= LARGEST_SEED:
+            raise WeGenError(f"The seed is {seed}; it must be from 0 to {LARGEST_SEED}.")
+    return seeds
 
 
 @dataclass(frozen=True, eq=False)

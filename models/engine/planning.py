@@ -12,6 +12,7 @@ from ..editing.crop import Crop, plan_crop
 from ..editing.predicted_mask import PredictedMask, keep_features, predict_edit_mask
 from ..editing.refinement import Masks, Outcome, everywhere, outcome, resolve_masks
 from ..encoding import lack_features, look_at, unseen, with_features
+from ..errors import WeGenError
 from ..network.configuration import WeGenConfig
 from ..painting.painter import require_size
 from ..painting.schedule import PUBLISHED, require_steps
@@ -170,6 +171,8 @@ def plan_turn(request: TurnRequest, chat: Chat, parts: Parts) -> PlannedTurn:
     require_steps(config.schedule, settings.steps, settings.strength if settings.scheduler == PUBLISHED else 1.0)
     request = replace(request, references=references, settings=settings)
     if not chat.turns:
+        if request.masks.edit is not None or request.masks.keep is not None:
+            raise WeGenError("A mask needs a picture that is changed, and this is the first of the chat.")
         width, height = request.size or (config.size, config.size)
         require_size(width, height)
         whole = Crop(0, 0, height, width, (height, width), (height, width))

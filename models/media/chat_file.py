@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,16 +29,12 @@ class ChatFileError(WeGenError):
 
 
 def save_chat(chat: Chat, path: str | Path) -> Path:
-    """Write a chat; a file that was there before is replaced at once and in whole, or stays as it is.
+    """Write a chat; one that was there before is replaced at once and in whole, or stays as it is.
 
     Raises:
-        ChatFileError: the chat is empty, or the folder cannot be written to.
+        ChatFileError: the chat is empty, the folder cannot be written to, or a file of this name is no chat.
     """
-    path = Path(path)
-    if not path.name:
-        raise ChatFileError(f"{str(path)!r} names no file for the chat; give one such as 'chat{SUFFIX}'.")
-    if path.suffix != SUFFIX:
-        path = path.with_name(path.name + SUFFIX)
+    path = chat_file_path(path)
     if not chat.turns:
         raise ChatFileError(f"The chat has no turns yet, so {path} was not written.")
     tensors: dict[str, Tensor] = {}
@@ -52,16 +49,41 @@ def save_chat(chat: Chat, path: str | Path) -> Path:
     return path
 
 
+def chat_file_path(path: str | Path) -> Path:
+    """Where a chat is written that is called so, with the ending of chats.
+
+    Raises:
+        ChatFileError: it names no file, or one that is there and is no chat.
+    """
+    path = Path(path)
+    if not path.name:
+        raise ChatFileError(f"{str(path)!r} names no file for the chat; give one such as 'chat{SUFFIX}'.")
+    if path.suffix != SUFFIX:
+        path = path.with_name(path.name + SUFFIX)
+    if path.exists() and not _is_chat(path):
+        raise ChatFileError(f"{path} is there already and is no chat; choose another name.")
+    return path
+
+
+def _is_chat(path: Path) -> bool:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (SafetensorError, OSError):
+        return False
+
+
 def _replace(path: Path, content: bytes) -> None:
-    """Through a file beside it that is on the disk before it takes the old one's name."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    partial = Path(name)
+    """Through a file beside it that is on the disk before it takes the old one's name, and its permissions."""
+    partial = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        partial.chmod(0o644)
+        if path.exists():
+            partial.chmod(stat.S_IMODE(path.stat().st_mode))
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -69,15 +91,18 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def load_chat(path: str | Path) -> Chat:
-    """Read a chat back, equal to the one that was saved.
+    """Read a chat back, equal to the one that was saved; its name may lack the ending.
 
     Raises:
         ChatFileError: there is no such file, it is damaged, it is no chat, or a newer version wrote it.
     """
     path = Path(path)
+    with_ending = path.with_name(path.name + SUFFIX) if path.name else path
+    if not path.exists() and with_ending.is_file():
+        path = with_ending
     try:
         if not path.is_file():
-            raise ChatFileError(f"There is no chat {path}.")
+            raise ChatFileError(f"{path} is a folder, not a chat." if path.is_dir() else f"There is no chat {path}.")
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             version = _version(metadata, path)
@@ -88,13 +113,16 @@ def load_chat(path: str | Path) -> Chat:
     if version > VERSION:
         raise ChatFileError(f"{path} is of version {version}; this WeGen reads up to {VERSION}. Update the pack.")
     try:
-        return _Reader(tensors).chat(json.loads(metadata["chat"]))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        chat = _Reader(tensors).chat(json.loads(metadata["chat"]))
+        if not chat.turns:
+            raise ValueError("it has no turns")
+        return chat
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
         raise ChatFileError(f"{path} is damaged: what it holds of a chat is incomplete or wrong ({error}).") from error
 
 
 def _version(metadata: Mapping[str, str], path: Path) -> int:
-    if metadata.get("format") != FORMAT or not metadata.get("version", "").isdigit():
+    if metadata.get("format") != FORMAT or not metadata.get("version", "").isdecimal():
         raise ChatFileError(f"{path} is not a chat that WeGen saved.")
     return int(metadata["version"])
 

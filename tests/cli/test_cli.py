@@ -1,6 +1,7 @@
 """The command line: exit codes, errors in one line, and pictures that say what they were made from."""
 
 import argparse
+import errno
 import json
 import os
 import subprocess
@@ -9,10 +10,12 @@ import sys
 import numpy as np
 import pytest
 from comfyui_wegen.models import cli
-from comfyui_wegen.models.cli import generate
+from comfyui_wegen.models.cli import common, generate
 from comfyui_wegen.models.engine import TurnRequest, planning
+from comfyui_wegen.models.errors import AnsweredInWords
 from comfyui_wegen.models.media.chat_file import load_chat
 from comfyui_wegen.models.options import OPTIONS
+from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.values import AutoMask
 from PIL import Image
 
@@ -28,6 +31,12 @@ def files(tmp_path):
 
 def run(*arguments):
     return cli.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """As if stderr were one, so that progress bars are shown."""
+    monkeypatch.setattr(common, "is_terminal", lambda: True)
 
 
 def refused(capsys, *arguments):
@@ -74,6 +83,9 @@ def test_version(capsys):
         ["generate", "--model", "m", "x", "--seed", "some"],
         ["generate", "--model", "m", "x", "--refine", "y", "--keep-mask", "a.png", "--keep-mask", "b.png"],
         ["generate", "--model", "m", "x", "--collection", "both"],
+        ["generate", "--model", "m", "x", "--guidance-scale", "inf"],
+        ["generate", "--model", "m", "x", "--guidance-scale", "-1"],
+        ["data", "--out", "d", "--samples", "0"],
         ["convert", "a", "b", "--dtype", "int3"],
     ],
 )
@@ -85,7 +97,7 @@ def test_commands_that_make_no_sense(arguments, capsys):
 
 
 @pytest.mark.slow
-def test_two_turns_with_everything(packed_dir, files, capsys, monkeypatch):
+def test_two_turns_with_everything(packed_dir, files, capsys, monkeypatch, terminal):
     # A model of random numbers follows no order; whatever it paints has to come through here.
     monkeypatch.setattr(planning, "outcome", lambda *_: "followed")
     out = files / "new" / "out"
@@ -145,6 +157,120 @@ def test_a_chat_goes_on_where_it_was_saved(packed_dir, tmp_path, capsys):
     assert before.last.settings.auto_mask == AutoMask() and after.last.settings.auto_mask is None
     assert cli.main(["generate", "a boat", "--size", "64", *arguments, *common]) == 2
     assert "--size goes with new pictures only" in capsys.readouterr().err
+
+
+def test_finished_turns_are_kept_whatever_happens_after_them(packed_dir, tmp_path, monkeypatch):
+    turns = iter(range(5))
+    take_turn = Pipeline.take_turn
+
+    def interrupted(*arguments):
+        if next(turns) == 2:
+            raise KeyboardInterrupt
+        return take_turn(*arguments)
+
+    monkeypatch.setattr(Pipeline, "take_turn", interrupted)
+    chat, report = tmp_path / "chat.safetensors", tmp_path / "report.json"
+    command = ["generate", "a cat", "--refine", "a moon", "--refine", "a boat", "--count", 2, "--pick", 2]
+    kept = ["--save-chat", chat, "--json", report, "--no-auto-mask"]
+    assert run(*command, *kept, "--model", packed_dir, "--out", tmp_path / "out", "--steps", 1) == 130
+    assert [turn.instruction for turn in load_chat(chat).turns] == ["a cat", "a moon"]
+    assert load_chat(chat).last.picked == 0
+    record = json.loads(report.read_text("utf-8"))
+    assert record["chat"] == str(chat)
+    files = [picture["file"] for turn in record["turns"] for picture in turn["pictures"]]
+    assert len(files) == 4 and all(Image.open(file).size == (32, 32) for file in files)
+
+
+def test_pictures_are_picked_and_turns_gone_back_to(packed_dir, tmp_path, capsys):
+    chat = tmp_path / "story"
+    common = ["--model", packed_dir, "--out", tmp_path, "--steps", 1, "--no-auto-mask", "--save-chat"]
+    assert run("generate", "a cat", "--count", 3, "--pick", 2, "--refine", "a moon", "--pick", 3, *common, chat) == 0
+    assert [turn.picked for turn in load_chat(chat).turns] == [1, 2]
+    assert run("generate", "a boat", "--chat", chat, "--turn", 1, "--picture", 3, *common, tmp_path / "b") == 0
+    assert [turn.picked for turn in load_chat(tmp_path / "b").turns] == [2, 0]
+    draw = ["generate", "x", "--model", packed_dir, "--out", tmp_path]
+    capsys.readouterr()
+    assert "pictures 1 to 3" in refused(capsys, *draw, "--chat", chat, "--picture", 4)
+    assert "give it with --chat" in refused(capsys, *draw, "--turn", 1)
+    assert "--count gives pictures 1 to 2" in refused(capsys, *draw, "--count", 2, "--pick", 3)
+    assert "There is no chat" in refused(capsys, *draw, "--chat", tmp_path / "none")
+    assert "is a folder" in refused(capsys, *draw, "--chat", tmp_path)
+    assert run("ask", "what is there?", "--chat", chat, "--model", packed_dir) == 0
+
+
+def test_other_files_are_not_written_over(packed_dir, files, capsys):
+    draw = ["generate", "x", "--model", packed_dir, "--out", files]
+    weights, text = packed_dir / "vae.safetensors", files / "notes.txt"
+    text.write_text("mine")
+    before = weights.read_bytes()
+    assert "is no chat" in refused(capsys, *draw, "--save-chat", weights)
+    assert "is no report" in refused(capsys, *draw, "--json", text)
+    assert "names no file" in refused(capsys, *draw, "--json", files)
+    assert (weights.read_bytes(), text.read_text()) == (before, "mine")
+
+
+def test_a_chat_is_as_private_as_its_file_and_the_user_want(packed_dir, tmp_path):
+    chat = tmp_path / "chat.safetensors"
+    draw = ["generate", "x", "--model", packed_dir, "--out", tmp_path, "--steps", 1, "--save-chat", chat]
+    before = os.umask(0o077)
+    try:
+        assert run(*draw) == 0 and chat.stat().st_mode & 0o777 == 0o600
+        chat.chmod(0o640)
+        assert run(*draw) == 0 and chat.stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)
+
+
+def test_a_report_goes_to_stdout(packed_dir, tmp_path, capsys):
+    assert run("generate", "x", "--model", packed_dir, "--out", tmp_path, "--steps", 1, "--json", "-") == 0
+    captured = capsys.readouterr()
+    [picture] = json.loads(captured.out)["turns"][0]["pictures"]
+    assert picture["file"] in captured.err
+
+
+def test_an_answer_in_words_has_a_code_of_its_own(packed_dir, tmp_path, capsys, monkeypatch):
+    def answer(*_):
+        raise AnsweredInWords("i cannot draw that.")
+
+    monkeypatch.setattr(Pipeline, "take_turn", answer)
+    report = tmp_path / "report.json"
+    command = ["generate", "a spaceship", "--model", packed_dir, "--out", tmp_path, "--json", report]
+    assert run(*command, "--refine", "make it night") == 3
+    assert capsys.readouterr().err == "i cannot draw that.\n"
+    [turn] = json.loads(report.read_text())["turns"]
+    assert (turn["instruction"], turn["answered_in_words"]) == ("a spaceship", "i cannot draw that.")
+
+
+def test_what_cannot_be_written_is_said_in_one_line(packed_dir, tmp_path, capsys, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "x.png"))
+
+    monkeypatch.setattr(generate, "_write_new", full)
+    error = refused(capsys, "generate", "x", "--model", packed_dir, "--out", tmp_path, "--steps", 1)
+    assert "x.png: No space left on device" in error
+
+
+def test_nobody_has_to_read_to_the_end(packed_dir, tmp_path):
+    command = [
+        sys.executable,
+        "-c",
+        "import sys\nfrom comfyui_wegen.models import cli\nsys.exit(cli.main(sys.argv[1:]))",
+    ]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    with subprocess.Popen(
+        [*command, "doctor", "--table"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_a_mask_that_was_painted_on_nothing_is_refused(packed_dir, files, capsys):
+    mask = Image.new("RGBA", (32, 32), (0, 0, 0, 0))
+    mask.paste((255, 255, 255, 255), (8, 8, 16, 16))
+    mask.save(files / "white.png")
+    own = ["--begin-with", files / "cat.png", "--edit-mask", files / "white.png"]
+    assert "white everywhere" in refused(capsys, "generate", "x", *own, "--model", packed_dir, "--out", files)
 
 
 def test_defaults_are_those_of_the_table(packed_dir):
@@ -230,7 +356,7 @@ def test_what_the_user_can_mend_is_said_in_one_line(packed_dir, files, capsys):
     assert "text.png" in refused(capsys, *draw, "x", "--reference", f"cat={files / 'text.png'}")
     assert "top_p" in refused(capsys, *draw, "x", "--rewrite", "--top-p", "2")
     assert "@dog" in refused(capsys, *draw, "@dog", "--reference", cat)
-    assert "'cat'" in refused(capsys, *draw, "x", "--reference", cat, "--reference", cat)
+    assert "'cat'" in refused(capsys, *draw, "@cat", "--reference", cat, "--reference", cat)
     assert "'7'" in refused(capsys, *draw, "x", "--reference", f"7={files / 'cat.png'}")
     assert "A mask needs a picture" in refused(capsys, *draw, "x", "--keep-mask", files / "keep.png")
     own = ["--begin-with", files / "cat.png"]
@@ -246,7 +372,7 @@ def test_a_question_is_answered(packed_dir, files, capsys):
     assert capsys.readouterr().out.endswith("\n")
 
 
-def test_convert(packed_dir, tmp_path, capsys):
+def test_convert(packed_dir, tmp_path, capsys, terminal):
     assert run("convert", packed_dir, tmp_path / "out", "--dtype", "bf16") == 0
     captured = capsys.readouterr()
     assert captured.out.strip() == str(tmp_path / "out")
