@@ -7,7 +7,7 @@ import { loadTexts, t } from "./panel/strings.mjs";
 const WIDGET = "wegen_result";
 /** The front end's own widget for words while a node runs. */
 const PROGRESS = "$$node-text-preview";
-/** Milliseconds until the front end has put its last preview away. */
+/** Milliseconds until the front end has put a preview away that it was asked to. */
 const PREVIEW_GONE = 600;
 const SIZE = { text: [44, 150], picks: 62 };
 
@@ -109,32 +109,44 @@ function nodeAt(id) {
   return graph?.getNodeById(path.at(-1));
 }
 
-let last = null;
-let finished = 0;
 /** Ids of nodes of which the front end shows a preview. */
 const previewed = new Set();
-const repeated = new WeakSet();
 
-/**
- * The front end shows the sampler's last preview in the place of the finished pictures. It only lets go of previews when
- * it hears of a node that begins; so it hears of this one again, and then of what is really going on. Only then does it
- * look at the finished pictures, when it is told of them once more.
- */
+/** What the front end knows of pictures and previews; it has no other way to put away the preview of one node. */
+function pictureStore() {
+  return document.querySelector("#vue-app")?.__vue_app__?.config.globalProperties.$pinia?._s.get("nodeOutput");
+}
+
+/** The front end would go on to show the sampler's last preview in the place of the finished pictures. */
 function endPreview(detail) {
-  const id = detail.display_node ?? detail.node;
+  const id = String(detail.display_node ?? detail.node);
   const node = nodeAt(id);
-  if (repeated.has(detail) || !previewed.delete(String(id)) || !node?.comfyClass?.startsWith("WeGen")) return;
-  const again = { value: 0, max: 1, state: "running", node_id: id, display_node_id: id, prompt_id: `wegen ${++finished}` };
-  const going = last;
-  api.dispatchCustomEvent("progress_state", { prompt_id: again.prompt_id, nodes: { [id]: again } });
-  if (going) api.dispatchCustomEvent("progress_state", going);
+  if (!previewed.delete(id) || !node?.comfyClass?.startsWith("WeGen")) return;
+  const path = id.split(":");
+  const ids = path.map((_, index) => path.slice(0, index + 1).join(":"));
+  const shown = ids.map(nodeAt);
+  for (const one of ids) pictureStore()?.revokePreviewsByExecutionId?.(one);
   setTimeout(() => {
-    const again = structuredClone(detail);
-    repeated.add(again);
-    api.dispatchCustomEvent("executed", again);
-    node.images = null;
-    node.graph?.setDirtyCanvas(true, true);
+    // The same outputs again, which makes it look at the pictures.
+    pictureStore()?.setNodeOutputsByExecutionId?.(id, structuredClone(detail.output));
+    for (const one of shown) if (one) one.images = null;
+    app.canvas?.setDirty(true, true);
   }, PREVIEW_GONE);
+}
+
+/** All nodes of a graph and of the subgraphs in it, each with the name that the front end keeps its outputs under. */
+function* located(graph, prefix = "") {
+  for (const node of graph?.nodes ?? []) {
+    yield [`${prefix}${node.id}`, node];
+    if (node.subgraph) yield* located(node.subgraph, `${node.subgraph.id}:`);
+  }
+}
+
+/** Nodes are made anew when a workflow is opened, and with each undo: what they showed is shown again. */
+function showAgain() {
+  for (const [name, node] of located(app.rootGraph ?? app.graph)) {
+    if (node.comfyClass?.startsWith("WeGen") && app.nodeOutputs?.[name]) showResult(node, app.nodeOutputs[name]);
+  }
 }
 
 app.registerExtension({
@@ -142,9 +154,12 @@ app.registerExtension({
   setup() {
     loadTexts().catch((error) => console.warn("WeGen's texts cannot be loaded:", error));
     document.head.append(make("style", { textContent: STYLE }));
-    api.addEventListener("progress_state", ({ detail }) => (last = detail));
     api.addEventListener("b_preview_with_metadata", ({ detail }) => previewed.add(String(detail?.displayNodeId)));
     api.addEventListener("executed", ({ detail }) => detail?.output?.images?.length && endPreview(detail));
+  },
+  afterConfigureGraph() {
+    // Outputs come back after the nodes.
+    requestAnimationFrame(() => requestAnimationFrame(showAgain));
   },
   beforeRegisterNodeDef(_, definition) {
     if (definition.name !== "WeGenChat") return;

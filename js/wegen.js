@@ -12,7 +12,10 @@ function thePanel() {
     const style = loadStyle(new URL("./panel/style.css", import.meta.url).href);
     const [{ Panel }] = await Promise.all([import("./panel/panel.mjs"), style, loadTexts()]);
     return new Panel();
-  })();
+  })().catch((error) => {
+    loading = null; // the next time may do better
+    throw error;
+  });
   return loading;
 }
 
@@ -27,7 +30,7 @@ async function show() {
   const tabs = app.extensionManager.sidebarTab;
   if (tabs.activeSidebarTabId !== TAB) await app.extensionManager.command.execute(`Workspace.ToggleSidebarTab.${TAB}`);
   const panel = await thePanel();
-  await panel.ready;
+  await panel.start();
   return panel;
 }
 
@@ -59,6 +62,7 @@ app.registerExtension({
         report(
           thePanel().then((panel) => {
             if (panel.element.parentNode !== element) element.replaceChildren(panel.element);
+            panel.start();
             panel.render();
             panel.conversation.restore();
           }),

@@ -11,7 +11,7 @@ from comfy_api.latest import io, ui
 from ..models.editing.composite import with_channels
 from ..models.encoding import begin_with
 from ..models.errors import WeGenError
-from ..models.media.chat_file import load_chat, save_chat
+from ..models.media.chat_file import compacted, load_chat, save_chat
 from ..models.media.contact_sheet import filmstrip
 from ..models.values import Chat
 from .host import folders
@@ -69,6 +69,14 @@ class WeGenChat(io.ComfyNode):
                     tooltip="Keep the chat that comes in under this name, e.g. story. With nothing wired in, go on "
                     "with the one that was kept under it last.",
                 ),
+                io.Boolean.Input(
+                    "compact",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Save a much smaller file: pictures in 8 bits a channel, as in a PNG, and of earlier turns "
+                    "only the picked one.",
+                ),
             ],
             outputs=[
                 ChatType.Output(display_name="chat"),
@@ -91,18 +99,32 @@ class WeGenChat(io.ComfyNode):
         return status.st_mtime_ns, status.st_size
 
     @classmethod
+    def validate_inputs(cls, file=NO_FILE) -> bool | str:
+        """Says what to do about a chat that is not there, before anything runs."""
+        if file in (NO_FILE, None):
+            return True
+        try:
+            folders.require_chat(file)
+        except WeGenError as error:
+            return str(error)
+        return True
+
+    @classmethod
     def check_lazy_status(cls, file=NO_FILE, **inputs) -> list[str]:
         """With a file, what is wired in is not even computed."""
         return [] if file != NO_FILE else [name for name in SOCKETS if name in inputs and inputs[name] is None]
 
     @classmethod
-    def execute(cls, turn, picture, file, save_as, chat=None, image=None, wegen=None, name="") -> io.NodeOutput:
+    def execute(
+        cls, turn, picture, file, save_as, chat=None, image=None, wegen=None, name="", compact=False
+    ) -> io.NodeOutput:
         name = name.strip()
         kept = folders.kept_chat_path(name) if name else None
         chat, is_new = _begin(file, chat, image, wegen, kept)
         saved = []
+        small = compacted if compact else lambda whole: whole
         if kept is not None and is_new:
-            saved.append(save_chat(chat, kept))
+            saved.append(save_chat(small(chat), kept))
         if turn:
             chat = chat.rewind(turn)
         if picture:
@@ -112,12 +134,15 @@ class WeGenChat(io.ComfyNode):
             chat = chat.pick(picture - 1)
         text = transcript(chat)
         if save_as.strip():
-            saved.append(save_chat(chat, folders.next_chat_path(save_as.strip())))
+            saved.append(save_chat(small(chat), folders.next_chat_path(save_as.strip())))
             text += f"\nSaved as {saved[-1].name}."
         strip = torch.from_numpy(np.array(filmstrip(chat))).float()[None] / 255
         shown = {**ui.PreviewImage(strip, cls=cls).as_dict(), **ui.PreviewText(text).as_dict()}
+        if saved:
+            folders.forget_listed()
         # For the lists of files in front ends that were loaded before.
-        shown["chats"] = tuple(map(folders.chat_name, saved))
+        names = map(folders.chat_name, saved)
+        shown["chats"] = tuple(name for name in names if not name.startswith(f"{folders.PANEL}/"))
         return io.NodeOutput(chat, chat.last.answer.picture[None], text, ui=shown)
 
 

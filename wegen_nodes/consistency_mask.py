@@ -50,5 +50,6 @@ class WeGenConsistencyMask(io.ComfyNode):
         maps = torch.stack([heat_map(before, one.heat, one.mask) for one in found])
         masks = torch.stack([one.mask for one in found])
         notes = "\n".join(dict.fromkeys(one.note for one in found if one.note))
-        shown = ui.PreviewImage(maps, cls=cls).as_dict()
-        return io.NodeOutput(masks, maps, ui={**shown, **ui.PreviewText(notes).as_dict()} if notes else shown)
+        # Of lists the host shows what the first run shows: words too where it has none.
+        shown = {**ui.PreviewImage(maps, cls=cls).as_dict(), **ui.PreviewText(notes).as_dict()}
+        return io.NodeOutput(masks, maps, ui=shown)

@@ -25,12 +25,13 @@ class WeGenKeep(io.ComfyNode):
             is_output_node=True,
             search_aliases=["paste back", "composite", "align", "inpaint stitch", "registration", "seam"],
             inputs=[
-                io.Image.Input("before", tooltip="The picture as it was: one, or one for each picture after."),
+                # First, so that a bypassed node hands on the edited picture.
                 io.Image.Input(
                     "after",
                     tooltip="The edited picture, from any model. Another size is resized; its proportions "
                     "may differ by up to 10 %.",
                 ),
+                io.Image.Input("before", tooltip="The picture as it was: one, or one for each picture after."),
                 io.Mask.Input("edit_mask", optional=True, tooltip="White may change."),
                 io.Mask.Input("keep_mask", optional=True, tooltip="White stays as it is, to the bit."),
                 *pasting(optional=True, advanced=True),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..models.errors import WeGenError
+from ..models.errors import AnsweredInWords, WeGenError
 from ..models.options import OPTIONS
 from ..models.prompting.conversation import rewrite_prompt
 from ..models.prompting.rewriting import descriptions, report, rewrite, rows_needed
 from ..models.prompting.text_sampling import TextSampling
 from .host.bundle import progress
+from .host.messages import NOTHING, answered_in_words
 from .host.parts import memory_errors
 from .inputs import inputs, instruction, references, seed, wegen
 from .sockets import CATEGORY, ChatType
@@ -112,6 +113,9 @@ class WeGenRewritePrompt(io.ComfyNode):
                 limit,
                 progress(),
             )
-        texts = [one.text or instruction.strip() for one in descriptions(written)]
+        try:
+            texts = [one.text or instruction.strip() for one in descriptions(written)]
+        except AnsweredInWords as answer:
+            return answered_in_words(answer, [NOTHING], str(answer))
         said = report([one for one in written if not one.spoken])
         return io.NodeOutput(texts, said, ui=ui.PreviewText("\n\n".join(filter(None, [said, *texts]))))

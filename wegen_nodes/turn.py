@@ -10,12 +10,13 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..models.engine import TurnRequest, TurnResult, draft_pictures, take_turn
-from ..models.errors import WeGenError
+from ..models.errors import AnsweredInWords, WeGenError
 from ..models.media.metadata import turns_of
 from ..models.options import OPTIONS
 from ..models.values import Chat, References
 from .host import png_metadata
 from .host.bundle import counted, language_progress, tell_phase
+from .host.messages import NOTHING, answered_in_words
 from .host.painter import HostPainter, conditioning
 from .host.parts import memory_errors
 from .inputs import inputs, instruction, references, wegen
@@ -66,12 +67,9 @@ def models_of(chat: Chat, **given: Any) -> Models:
 def _take_turn(cls: type[io.ComfyNode], models: Models, chat: Chat, picked: int, asked: dict[str, Any]) -> TurnResult:
     """A turn with the host's sampler, its words written into the pictures that are saved after it.
 
-    Raises:
-        WeGenError: a picture is picked that the turn does not have.
+    A picture is picked that the turn does not have where fewer are painted than before: then it is the first.
     """
     request = request_of(**asked)
-    if picked > len(request.seeds):
-        raise WeGenError(f"Picture {picked} is picked, but this turn has pictures 1 to {len(request.seeds)}.")
     node = str(cls.hidden.unique_id)
     wegen = models.wegen
 
@@ -86,8 +84,13 @@ def _take_turn(cls: type[io.ComfyNode], models: Models, chat: Chat, picked: int,
     before = Chat(result.chat.turns[:-1])
     record = [turns_of(before, last.instruction, answer) for answer in result.answers]
     png_metadata.write_down(cls.hidden.prompt, node, cls.hidden.extra_pnginfo, record)
-    told = result.chat if result.spoken or not picked else result.chat.pick(picked - 1)
-    return result._replace(chat=replace(told, painted_by=models))
+    chat, count = result.chat, len(request.seeds)
+    if picked > count:
+        note = f"Picture {picked} was picked, but this turn has pictures 1 to {count}: the chat goes on with the first."
+        result = result._replace(notes=(*result.notes, note))
+    elif picked and not result.spoken:
+        chat = chat.pick(picked - 1)
+    return result._replace(chat=replace(chat, painted_by=models))
 
 
 def _shown(cls: type[io.ComfyNode], result: TurnResult) -> dict[str, Any]:
@@ -147,7 +150,10 @@ class WeGenGenerate(io.ComfyNode):
 
     @classmethod
     def execute(cls, wegen, model, vae, picked=0, **asked) -> io.NodeOutput:
-        result = _take_turn(cls, Models(wegen, model, vae), Chat(), picked, asked)
+        try:
+            result = _take_turn(cls, Models(wegen, model, vae), Chat(), picked, asked)
+        except AnsweredInWords as answer:
+            return answered_in_words(answer, NOTHING, NOTHING, str(answer))
         return io.NodeOutput(result.pictures, result.chat, result.reply, ui=_shown(cls, result))
 
 
@@ -224,8 +230,11 @@ class WeGenConditioning(io.ComfyNode):
     @classmethod
     def execute(cls, wegen, chat=None, width=0, height=0, **asked) -> io.NodeOutput:
         request = request_of(**asked)
-        with memory_errors("writing pictures"):
-            drafts = draft_pictures(request, chat or Chat(), wegen, language_progress(cls.hidden.unique_id))
+        try:
+            with memory_errors("writing pictures"):
+                drafts = draft_pictures(request, chat or Chat(), wegen, language_progress(cls.hidden.unique_id))
+        except AnsweredInWords as answer:
+            return answered_in_words(answer, NOTHING, NOTHING, str(answer))
         features = torch.stack([draft.features for draft in drafts])
         own = wegen.config.size
         notes = (note for draft in drafts for note in draft.notes)

@@ -109,16 +109,16 @@ export function turnGraph(doc, turn, { id, name }) {
   const node = addTurn(graph, sockets, turn, chat, "", 2, turn.kind === "draw" ? "New picture" : "Change");
   graph.add("pictures", 3, "SaveImage", { images: node(0), filename_prefix: picturePrefix(name) }, "Pictures");
   graph.add("reply", 3, "PreviewAny", { source: node(turn.kind === "draw" ? 2 : 3) }, "Reply");
-  const saved = { turn: 0, picture: 0, file: "none", save_as: chatPrefix(id, turn), chat: node(1) };
+  const saved = { turn: 0, picture: 0, file: "none", save_as: chatPrefix(id, turn), chat: node(1), compact: true };
   graph.add("saved", 3, "WeGenChat", saved, "Chat after this turn");
   return graph;
 }
 
-/** The graph of all turns that led to a picture, which needs none of the chat's files. */
-export function chatGraph(doc, base, { name }) {
+/** The graph of all turns that led to a picture, and of the one after it if there is one; it needs none of the chat's files. */
+export function chatGraph(doc, base, { name }, next = null) {
   const graph = new Graph();
   const line = lineage(doc, base);
-  const sockets = loadModel(graph, doc.turns[base.turn].settings);
+  const sockets = loadModel(graph, (next ?? doc.turns[base.turn]).settings);
   let chat;
   line.forEach(({ turn: id, picture }, index) => {
     const turn = doc.turns[id];
@@ -138,6 +138,11 @@ export function chatGraph(doc, base, { name }) {
       chat = graph.add(`${prefix}pick`, column + 1, "WeGenChat", inputs, `Picture ${picture + 1} of turn ${index + 1}`)(0);
     }
   });
+  if (next) {
+    const [number, column] = [line.length + 1, 3 * line.length + 2];
+    const node = addTurn(graph, sockets, next, chat, `${number}_`, column, `Turn ${number}`);
+    graph.add(`${number}_pictures`, column + 1, "SaveImage", { images: node(0), filename_prefix: picturePrefix(name) }, `Pictures of turn ${number}`);
+  }
   return graph;
 }
 

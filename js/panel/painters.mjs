@@ -1,7 +1,7 @@
 // Other painters: the user's own workflows that hold a WeGen Turn and a WeGen Result.
 
 import { keptMasks, pictureAt } from "./document.mjs";
-import { chatFile, chatPrefix } from "./graph.mjs";
+import { chatFile, chatPrefix, upstream } from "./graph.mjs";
 import { app, request } from "./host.mjs";
 import { t } from "./strings.mjs";
 
@@ -88,7 +88,9 @@ export class Painters {
     if (!begin || !end) throw new Error(t("workflowGone", { name: painterName(path) }));
     const painted = downstream(output, begin);
     const prompt = {};
-    for (const [id, node] of Object.entries(output)) if (!painted.has(id)) prompt[id] = node;
+    // What the turn needs, and nothing else that stands on the canvas.
+    const needed = Object.assign({}, ...[...painted].map((id) => upstream(output, id)));
+    for (const [id, node] of Object.entries(needed)) if (!painted.has(id)) prompt[id] = node;
     const record = recordOf(doc, turn);
     for (let index = 0; index < turn.count; index++) {
       const named = (id) => (painted.has(id) ? `${id}_${index + 1}` : id);
@@ -100,7 +102,7 @@ export class Painters {
       inputs.turn = JSON.stringify({ ...record, seed: turn.seed + index });
       const result = prompt[named(end)];
       result.inputs.filename_prefix ||= "wegen/turn";
-      const saved = { turn: 0, picture: 0, file: "none", save_as: chatPrefix(store.id, { id: `${turn.id}-${index + 1}` }), chat: [named(end), 1] };
+      const saved = { turn: 0, picture: 0, file: "none", save_as: chatPrefix(store.id, { id: `${turn.id}-${index + 1}` }), chat: [named(end), 1], compact: true };
       prompt[`saved_${index + 1}`] = { class_type: "WeGenChat", inputs: saved };
     }
     for (const node of nodesOf(workflow)) {

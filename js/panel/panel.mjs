@@ -3,7 +3,7 @@
 import { Composer } from "./composer.mjs";
 import { Conversation } from "./conversation.mjs";
 import { button, el, field } from "./dom.mjs";
-import { app, fetched, fileOfAddress, picture, toast } from "./host.mjs";
+import { api, app, fetched, fileOfAddress, picture, toast } from "./host.mjs";
 import { Library } from "./library.mjs";
 import { Painters } from "./painters.mjs";
 import { Session } from "./session.mjs";
@@ -57,7 +57,17 @@ export class Panel {
     for (const type of ["keyup", "paste", "copy", "cut"]) this.element.addEventListener(type, (event) => event.stopPropagation());
     session.confirm = (message) => this.confirm(message);
     session.onChange(() => this.render());
-    this.ready = session.start().catch((error) => this.failed(error));
+    api.addEventListener("reconnected", () => this.start());
+    this.start();
+  }
+
+  /** Find out what the host offers; once more where that failed the last time. */
+  start() {
+    this.ready ??= this.session.start().catch((error) => {
+      this.ready = null;
+      this.failed(error);
+    });
+    return this.ready;
   }
 
   render() {

@@ -2,7 +2,7 @@
 
 import * as host from "./host.mjs";
 import {
-  addTurn, baseOf, emptyDocument, emptyDraft, freeName, goTo, keptMasks, masksFor, mentions, pathTo, pick, pictureAt, redo, renamed,
+  addTurn, baseOf, emptyDocument, emptyDraft, freeName, goTo, keptMasks, lineage, masksFor, mentions, pathTo, pick, pictureAt, redo, renamed,
   soundDocument, undo, unfinished,
 } from "./document.mjs";
 import { chatFile, chatGraph, maskGraph, shortened, turnGraph, upstream } from "./graph.mjs";
@@ -242,6 +242,7 @@ export class Session {
 
   /** Send the draft as an order or, with `ask`, as a question; false when it has to wait. */
   async send(ask = false) {
+    if (!this.defaults) throw new Error(t("notReady"));
     const { doc, base } = this;
     const { draft, settings } = doc;
     const instruction = draft.text.trim();
@@ -372,8 +373,9 @@ export class Session {
     const painter = turn.settings.painter ?? OWN_PAINTER;
     if (painter !== OWN_PAINTER && turn.kind !== "ask") return this.painters.graphOf(painter, this.doc, turn, this.store);
     const graph = turnGraph(this.doc, turn, this.store);
-    const definitions = await host.definitionsOf(Object.values(graph.prompt).map((node) => node.class_type));
-    return { prompt: graph.prompt, workflow: workflowOf(graph, definitions) };
+    // What the pictures carry is the chat up to them: of this machine it needs no files but pictures that were given.
+    const carried = canBeShared(this.doc, turn) ? chatGraph(this.doc, turn.base, this.store, turn) : graph;
+    return { prompt: graph.prompt, workflow: await workflow(carried) };
   }
 
   #handlers({ id }) {
@@ -581,7 +583,7 @@ export class Session {
     const link = (slot) => [String(node.id), slot];
     prompt.pictures = { class_type: "SaveImage", inputs: { images: link(image), filename_prefix: "wegen/chat" } };
     if (chat >= 0) {
-      const saved = { turn: 0, picture: 0, file: "none", save_as: chatFile(id, turn).replace(/_00001_.*/, ""), chat: link(chat) };
+      const saved = { turn: 0, picture: 0, file: "none", save_as: chatFile(id, turn).replace(/_00001_.*/, ""), chat: link(chat), compact: true };
       prompt.saved = { class_type: "WeGenChat", inputs: saved };
       if (image < 0) prompt.pictures.inputs.images = ["saved", 1];
     } else {
@@ -598,14 +600,14 @@ export class Session {
   // Workflows
 
   async openAsWorkflow(id) {
-    const { workflow } = await this.#graphOf(this.doc.turns[id]);
-    await host.openWorkflow(workflow, this.store.name);
+    const turn = this.doc.turns[id];
+    const own = (turn.settings.painter ?? OWN_PAINTER) === OWN_PAINTER || turn.kind === "ask";
+    const opened = own ? await workflow(turnGraph(this.doc, turn, this.store)) : (await this.#graphOf(turn)).workflow;
+    await host.openWorkflow(opened, this.store.name);
   }
 
   async openChatAsWorkflow(base) {
-    const graph = chatGraph(this.doc, base, this.store);
-    const definitions = await host.definitionsOf(Object.values(graph.prompt).map((node) => node.class_type));
-    await host.openWorkflow(workflowOf(graph, definitions), this.store.name);
+    await host.openWorkflow(await workflow(chatGraph(this.doc, base, this.store)), this.store.name);
   }
 
   /** The mask that the model predicts for an order, as a file. */
@@ -625,6 +627,17 @@ export class Session {
   pictureFile(base) {
     return pictureAt(this.doc, base)?.file ?? null;
   }
+}
+
+/** A graph as a workflow of the canvas. */
+async function workflow(graph) {
+  return workflowOf(graph, await host.definitionsOf(Object.values(graph.prompt).map((node) => node.class_type)));
+}
+
+/** Whether the whole chat before a turn can be made again from what was asked for. */
+function canBeShared(doc, turn) {
+  const before = lineage(doc, turn.base).map((one) => doc.turns[one.turn]);
+  return turn.kind !== "ask" && [...before, turn].every(({ kind, instruction, settings }) => kind === "upload" || (instruction && (settings.painter ?? OWN_PAINTER) === OWN_PAINTER));
 }
 
 /** What is shown for a moment only, as a file that can be kept; all else as it is. */

@@ -3,7 +3,7 @@
 import { LABELS, MaskPainter, readMask } from "../mask_painter.js";
 import { pathTo, pictureAt } from "./document.mjs";
 import { button, el } from "./dom.mjs";
-import { picture, toast, upload, viewUrl } from "./host.mjs";
+import { picture, upload, viewUrl } from "./host.mjs";
 import { t } from "./strings.mjs";
 
 const PAINTER_LABELS = Object.keys(LABELS);
@@ -12,6 +12,7 @@ export class Stage {
   #painter = null;
   /** Keeps what was painted, and closes; null where there is nothing to lose. */
   #keep = null;
+  #finishing = false;
 
   constructor(session) {
     this.session = session;
@@ -19,7 +20,9 @@ export class Stage {
     this.body = el("div", { class: "wg-stage-body" });
     this.foot = el("div", { class: "wg-row wg-stage-foot" });
     const head = el("header", { class: "wg-row" }, this.title, el("span", { class: "wg-space" }), button("times", t("close"), () => this.close()));
-    this.element = el("dialog", { class: "wg-stage wg-root", "aria-labelledby": "wg-stage-title" }, head, this.body, this.foot);
+    // The host's own messages would be behind the dialog.
+    this.notice = el("p", { class: "wg-trouble", role: "alert", hidden: true });
+    this.element = el("dialog", { class: "wg-stage wg-root", "aria-labelledby": "wg-stage-title" }, head, this.body, this.notice, this.foot);
     this.element.addEventListener("close", () => this.#clear());
     this.element.addEventListener("cancel", (event) => {
       event.preventDefault();
@@ -29,18 +32,36 @@ export class Stage {
     for (const type of ["keydown", "keyup", "paste"]) this.element.addEventListener(type, (event) => event.stopPropagation());
   }
 
-  /** Close; what was painted or written is kept, as with "Done". Where keeping failed, the second time leaves. */
+  /** Close; what was painted or written is kept, as with "Done". Where that fails, it stays until it is discarded. */
   close() {
-    const keep = this.#keep;
-    this.#keep = null;
-    if (keep) keep();
+    if (this.#keep) this.#keep();
     else this.element.close();
+  }
+
+  /** Keep what was painted, and close; says what went wrong and stays open where it did. */
+  async #finish(done) {
+    if (this.#finishing) return;
+    this.#finishing = true;
+    try {
+      await done();
+      this.element.close();
+    } catch (error) {
+      this.#say(error.message);
+    } finally {
+      this.#finishing = false;
+    }
+  }
+
+  #say(message) {
+    this.notice.textContent = message;
+    this.notice.hidden = !message;
   }
 
   #clear() {
     this.#painter?.destroy();
     this.#painter = null;
     this.#keep = null;
+    this.#say("");
     this.element.onkeydown = null;
     this.body.replaceChildren();
     this.foot.replaceChildren();
@@ -128,9 +149,8 @@ export class Stage {
       const file = (kind) => masks[kind] && upload(masks[kind], `${name}-${kind}.png`);
       const [newKeep, newChange] = await Promise.all([file("keep"), file("change")]);
       session.setDraft({ keep: newKeep, change: newChange, release: release.checked, of: base, text: words.value });
-      this.element.close();
     };
-    const save = () => done().catch((error) => toast("error", t("paint"), error.message));
+    const save = () => this.#finish(done);
     const free = session.kept.length > 0 && el("label", { class: "wg-row" }, release, t("release"));
     const finish = button("check", t("done"), save, { wide: true, class: "wg-main wg-done" });
     this.#show(t("paint"), [painter.element], [words, suggest, free, el("span", { class: "wg-space" }), this.#discard(), finish]);
@@ -140,14 +160,15 @@ export class Stage {
 
   async #suggest(painter, instruction, control, image) {
     if (!instruction) {
-      toast("info", t("suggest"), t("suggestHow"));
+      this.#say(t("suggestHow"));
       return;
     }
     control.disabled = true;
+    this.#say("");
     try {
       painter.setSuggestion(await maskOf(await this.session.suggestMask(instruction), image));
     } catch (error) {
-      toast("error", t("suggest"), error.message);
+      this.#say(error.message);
     } finally {
       control.disabled = false;
     }
@@ -162,9 +183,8 @@ export class Stage {
     const done = async () => {
       const masks = await painter.toMaskBlobs();
       take(masks.change && (await upload(masks.change, `wegen-area-${Date.now().toString(36)}.png`)));
-      this.element.close();
     };
-    const save = () => done().catch((error) => toast("error", t("area"), error.message));
+    const save = () => this.#finish(done);
     const finish = button("check", t("done"), save, { wide: true, class: "wg-main wg-done" });
     this.#show(`${t("area")} @${reference.name}`, [el("p", { class: "wg-quiet", text: t("areaHow") }), painter.element], [el("span", { class: "wg-space" }), this.#discard(), finish]);
     this.#painter = painter;

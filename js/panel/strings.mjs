@@ -14,6 +14,9 @@ export function loadTexts() {
     // Kinds of a language that have no texts of their own, such as zh-TW, take those of the language.
     const own = languages[locale]?.[KEY] ?? languages[locale.split("-")[0]]?.[KEY];
     texts = { ...languages.en?.[KEY], ...own };
+  }).catch((error) => {
+    loading = null; // the next time may do better
+    throw error;
   });
   return loading;
 }

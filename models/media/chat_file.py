@@ -49,6 +49,23 @@ def save_chat(chat: Chat, path: str | Path) -> Path:
     return path
 
 
+def compacted(chat: Chat) -> Chat:
+    """The same chat for a small file: pictures in 8 bits, as a PNG has them, and of earlier turns the picked one alone.
+
+    What no turn was allowed to change stays so: a mask is never rounded to 0.
+    """
+    earlier = (dataclasses.replace(turn, answers=(turn.answer,), picked=0) for turn in chat.turns[:-1])
+    turns = (*earlier, *chat.turns[-1:])
+    small = (dataclasses.replace(turn, answers=tuple(map(_compacted, turn.answers))) for turn in turns)
+    return dataclasses.replace(chat, turns=tuple(small))
+
+
+def _compacted(answer: Answer) -> Answer:
+    change = None if answer.change is None else (answer.change.clamp(0, 1) * _LEVELS).ceil() / _LEVELS
+    picture = (answer.picture.clamp(0, 1) * _LEVELS).round() / _LEVELS
+    return dataclasses.replace(answer, picture=picture, change=change)
+
+
 def chat_file_path(path: str | Path) -> Path:
     """Where a chat is written that is called so, with the ending of chats.
 

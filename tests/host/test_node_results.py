@@ -140,4 +140,4 @@ def test_words_pictures_and_a_click_that_picks(page, frontend, server, client):
         "() => window.app.graph.serialize().nodes.map((node) => [node.type, node.widgets_values.length])"
     )
     # What a run shows is no part of the workflow.
-    assert dict(saved) == {"WeGenLoadModel": 2, "WeGenGenerate": 16, "WeGenChat": 5, "WeGenAsk": 1}
+    assert dict(saved) == {"WeGenLoadModel": 2, "WeGenGenerate": 16, "WeGenChat": 6, "WeGenAsk": 1}

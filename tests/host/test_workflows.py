@@ -86,7 +86,11 @@ def opened(frontend, stand_in):
 
     @cache
     def open_template(path) -> dict[str, dict]:
-        prompt = frontend.api_prompt(json.loads(path.read_text()))
+        workflow = json.loads(path.read_text())
+        if path.stem == OWN_THING:
+            for node in workflow["nodes"]:
+                node["mode"] = 0  # as somebody does who has the LoRAs
+        prompt = frontend.api_prompt(workflow)
         for node in prompt.values() if path.stem == OWN_THING else ():
             if node["class_type"] == "WeGenGenerate":
                 # With random numbers in place of a trained LoRA the model says that it cannot draw a rocket.
@@ -287,3 +291,15 @@ def test_more_steps_do_not_ask_the_language_model_again(client, opened, name, pa
     if painter.startswith("WeGen"):
         assert 64 in counted[0]
     assert 64 not in counted[1]
+
+
+def test_without_its_loras_the_model_says_that_it_does_not_know_the_thing(client, frontend, stand_in):
+    if stand_in:
+        pytest.skip("random weights know nothing")
+    prompt = frontend.api_prompt(json.loads(template(OWN_THING).read_text()))
+    assert not nodes_of(prompt, "WeGenLoadLoRA")
+    result = client.run(prompt)
+    assert (result.status, result.errors) == ("success", [])
+    [generate] = nodes_of(prompt, "WeGenGenerate")
+    assert "i cannot draw that" in result.outputs[generate]["text"][0]
+    assert "images" not in result.outputs[generate] and not {*savers(prompt)} & {*result.outputs}

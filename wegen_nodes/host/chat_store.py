@@ -152,7 +152,7 @@ class ChatStore:
         return entry
 
     def delete(self, chat_id: str) -> None:
-        """Delete a chat; its pictures stay where the host keeps them."""
+        """Delete a chat; its files stay where the host keeps them."""
         path = self._path(chat_id)
         with self._writing():
             path.with_suffix(_UNFINISHED).unlink(missing_ok=True)
@@ -160,6 +160,11 @@ class ChatStore:
                 path.unlink()
             except FileNotFoundError:
                 raise _missing() from None
+
+    def mentioned(self, text: str) -> bool:
+        """Whether a text, such as the name of a folder, is in the document of any chat."""
+        quoted = json.dumps(text)[1:-1]
+        return any(quoted in path.read_text("ascii", "replace") for path in self.folder.glob(f"*{_SUFFIX}"))
 
     def export(self, chat_id: str) -> tuple[ChatEntry, str]:
         """A chat and the text of a file that `import_chat` reads."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import time
 import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import folder_paths
@@ -11,8 +15,11 @@ from ...models.bundled import BUNDLED as BUNDLED_FOLDER
 from ...models.checkpoints.reader import checkpoint_kind
 from ...models.errors import WeGenError
 from ...models.media.chat_file import SUFFIX
+from .routes import PANEL
 
 KEY = "wegen"
+LISTED_FOR = 2.0
+"""Seconds."""
 LONGEST_NAME, LONGEST_PATH = 200, 1000
 """Bytes of a name to save under, and of one with its folders; the host and this pack put numbers and endings behind."""
 PUBLISHED = (
@@ -64,12 +71,36 @@ def list_chats() -> list[str]:
     """Saved chats as the host writes names of files: `wegen/chat_00001_.safetensors [output]`.
 
     Those that WeGen Chat saved are below the output folder's `wegen`; those of others belong into the input folder.
+    Those of the panel's turns are left out. The host asks several times a run, and folders may be large: what was found
+    counts for a moment.
     """
+    now = time.monotonic()
+    if now - _listed.at > LISTED_FOR:
+        _listed.names, _listed.at = _find_chats(), now
+    return list(_listed.names)
+
+
+@dataclass
+class _Listed:
+    at: float = -math.inf
+    names: Sequence[str] = ()
+
+
+_listed = _Listed()
+
+
+def forget_listed() -> None:
+    """Look again the next time: a chat was saved."""
+    _listed.at = -math.inf
+
+
+def _find_chats() -> list[str]:
     places = ((folder_paths.get_output_directory(), KEY, "output"), (folder_paths.get_input_directory(), "", "input"))
     return [
         f"{path.relative_to(root).as_posix()} [{kind}]"
         for root, below, kind in places
         for path in sorted(Path(root, below).glob(f"**/*{SUFFIX}"))
+        if not path.is_relative_to(Path(root, PANEL))
     ]
 
 
@@ -80,6 +111,21 @@ def chat_path(name: str) -> Path:
         ValueError: a name that leads out of the host's folders (workflows come from strangers).
     """
     return Path(folder_paths.get_annotated_filepath(name))
+
+
+def require_chat(name: str) -> None:
+    """Raise for a chat that is not there.
+
+    Raises:
+        WeGenError: says where it belongs.
+    """
+    try:
+        found = chat_path(name).is_file()
+    except ValueError as error:
+        raise WeGenError(str(error)) from error
+    if not found:
+        mine = "It is on the machine of whoever made this workflow: ask for the file, or for the chat's workflow."
+        raise WeGenError(f"There is no chat {name!r}. {mine} Chats that you got belong into ComfyUI's input folder.")
 
 
 def kept_chat_path(name: str) -> Path:

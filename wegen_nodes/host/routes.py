@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -22,6 +23,8 @@ from .chat_store import LARGEST_BODY, ChatStore, StoreError, parse_json
 
 ZIP = b"PK\x03\x04"
 """How a ZIP begins."""
+PANEL = "wegen/panel"
+"""Where the chats of the panel's turns are, in the output folder: a folder each, called by the id of its chat."""
 PART = 2**18
 """Bytes that are read and written at once."""
 
@@ -49,6 +52,14 @@ def register() -> None:
 
     for route in chat_routes(store_of, folders):
         server.routes.route(route.method, route.path)(route.handler)
+    server.app.on_response_prepare.append(_checked_modules)
+
+
+async def _checked_modules(request: web.Request, response: web.StreamResponse) -> None:
+    """Let browsers ask whether they have the newest of this pack's modules, as the host does for what ends in .js: else
+    an update would be run together with old ones."""
+    if request.path.startswith("/extensions/") and request.path.endswith(".mjs"):
+        response.headers.setdefault("Cache-Control", "no-cache")
 
 
 def chat_routes(
@@ -126,7 +137,16 @@ def chat_routes(
     @routes.delete("/wegen/chats/{id}")
     @_plain_errors
     async def delete(request: web.Request) -> web.Response:
-        await asyncio.to_thread(store_of(request).delete, request.match_info["id"])
+        store, chat_id = store_of(request), request.match_info["id"]
+
+        def work():
+            store.delete(chat_id)
+            # The chats after each turn, which nobody looks at without the panel; its pictures stay.
+            turns = f"{PANEL}/{chat_id}"
+            if not store.mentioned(f"{turns}/"):
+                shutil.rmtree(folders()["output"] / turns, ignore_errors=True)
+
+        await asyncio.to_thread(work)
         return web.json_response({})
 
     @routes.get("/wegen/chats/{id}/export")
