@@ -74,8 +74,8 @@ class WeGenChat(io.ComfyNode):
                     default=False,
                     optional=True,
                     advanced=True,
-                    tooltip="Save a much smaller file: pictures in 8 bits a channel, as in a PNG, and of earlier turns "
-                    "only the picked one.",
+                    tooltip="Save a smaller file: of the turns before the last one only the picked picture, in 8 bits "
+                    "a channel. What comes next is the same.",
                 ),
             ],
             outputs=[

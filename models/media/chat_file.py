@@ -50,19 +50,18 @@ def save_chat(chat: Chat, path: str | Path) -> Path:
 
 
 def compacted(chat: Chat) -> Chat:
-    """The same chat for a small file: pictures in 8 bits, as a PNG has them, and of earlier turns the picked one alone.
+    """The same chat for a smaller file: of the turns before the last one only the picked picture, in 8 bits a channel.
 
-    What no turn was allowed to change stays so: a mask is never rounded to 0.
+    What comes next is the same to the bit, as it is painted over the last picture alone.
     """
-    earlier = (dataclasses.replace(turn, answers=(turn.answer,), picked=0) for turn in chat.turns[:-1])
-    turns = (*earlier, *chat.turns[-1:])
-    small = (dataclasses.replace(turn, answers=tuple(map(_compacted, turn.answers))) for turn in turns)
-    return dataclasses.replace(chat, turns=tuple(small))
+    earlier = (dataclasses.replace(turn, answers=(_compacted(turn.answer),), picked=0) for turn in chat.turns[:-1])
+    return dataclasses.replace(chat, turns=(*earlier, *chat.turns[-1:]))
 
 
 def _compacted(answer: Answer) -> Answer:
+    # Rounded up: what was not allowed to change stays so, and so does what was.
     change = None if answer.change is None else (answer.change.clamp(0, 1) * _LEVELS).ceil() / _LEVELS
-    picture = (answer.picture.clamp(0, 1) * _LEVELS).round() / _LEVELS
+    picture = (answer.picture.clamp(0, 1) * _LEVELS).floor() / _LEVELS  # ComfyUI's Save Image rounds down too
     return dataclasses.replace(answer, picture=picture, change=change)
 
 

@@ -104,3 +104,28 @@ def test_each_user_has_their_own_and_keeps_them_over_a_restart(restarted):
     url = restarted()
     assert ask("GET", f"/{made['id']}", anna).json()["document"] == document
     assert [chat["name"] for chat in ask("GET", "", anna).json()["chats"]] == ["a chat"]
+
+
+def test_what_a_deleted_chat_kept_of_its_turns_goes_unless_another_chat_needs_it(server, client):
+    def made():
+        chat = requests.post(f"{server.url}/wegen/chats", json={"name": "short"}, timeout=HANGS).json()["id"]
+        folder = server.base_directory / "output" / "wegen" / "panel" / chat
+        folder.mkdir(parents=True)
+        (folder / "turn_00001_.safetensors").write_bytes(b"x")
+        return chat, folder
+
+    (first, kept), (second, own) = made(), made()
+    address = f"{server.url}/wegen/chats"
+    document = {"turns": {"t": {"chat": f"wegen/panel/{first}/turn_00001_.safetensors [output]"}}}
+    requests.put(f"{address}/{second}", json={"revision": 1, "document": document}, timeout=HANGS).raise_for_status()
+    requests.delete(f"{address}/{first}", timeout=HANGS).raise_for_status()
+    assert kept.is_dir()
+    requests.delete(f"{address}/{second}", timeout=HANGS).raise_for_status()
+    assert not own.exists()
+    assert requests.delete(f"{address}/../../output", timeout=HANGS).status_code in (403, 404, 405)
+
+
+def test_browsers_ask_for_the_newest_modules(server, client):
+    pack = next(path for path in client.get("/extensions").json() if path.endswith("/wegen.js")).rsplit("/", 1)[0]
+    answer = client.get(f"{pack}/panel/panel.mjs")
+    assert answer.headers["Cache-Control"] == "no-cache" and "ETag" in answer.headers

@@ -11,8 +11,9 @@ from random import Random
 import pytest
 import torch
 from comfyui_wegen.models.errors import WeGenError
-from comfyui_wegen.models.media.chat_file import VERSION, ChatFileError, load_chat, save_chat
+from comfyui_wegen.models.media.chat_file import VERSION, ChatFileError, compacted, load_chat, save_chat
 from comfyui_wegen.models.values import Answer, AutoMask, Chat, Reference, References, SamplerSettings, Turn
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 
@@ -192,3 +193,46 @@ def test_the_words_can_be_read_without_us(tmp_path):
     with safe_open(save_chat(chat_of(2), tmp_path / "chat"), framework="pt") as file:
         record = json.loads(file.metadata()["chat"])
     assert [turn["instruction"] for turn in record["turns"]] == ["a wish, \u00e4 \N{CAT}", "turn 1"]
+
+
+def test_a_compact_chat_goes_on_as_the_whole_one_and_is_smaller(tmp_path):
+    chat = chat_of(5)
+    small = compacted(chat)
+    assert small.last == chat.last
+    assert [len(turn.answers) for turn in small.turns] == [1] * 5
+    for before, after in zip(chat.turns, small.turns, strict=True):
+        assert (after.answer.rewrite, after.answer.seed) == (before.answer.rewrite, before.answer.seed)
+        assert torch.equal(after.answer.features, before.answer.features)
+        # As ComfyUI saves both.
+        assert torch.equal((after.answer.picture * 255).byte(), (before.answer.picture * 255).byte())
+        if before.answer.change is not None:
+            assert torch.equal(after.answer.change > 0, before.answer.change > 0)
+    assert torch.equal(small.kept(), chat.kept()) and torch.equal(small.origins(), chat.origins())
+    sizes = [save_chat(one, tmp_path / name).stat().st_size for name, one in (("a", chat), ("b", small))]
+    assert sizes[1] < 0.9 * sizes[0]
+    assert load_chat(tmp_path / "b") == small
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda chat: {**chat, "turns": []}, "no turns"),
+        (lambda chat: {**chat, "turns": {}}, "no turns"),
+        (lambda chat: {**chat, "turns": [{**chat["turns"][0], "instruction": None}]}, "damaged"),
+    ],
+)
+def test_a_chat_with_a_damaged_record_says_so(tmp_path, harm, said):
+    path = save_chat(chat_of(2), tmp_path / "chat")
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    metadata["chat"] = json.dumps(harm(json.loads(metadata["chat"])))
+    save_file(load_file(path), path, metadata=metadata)
+    with pytest.raises(ChatFileError, match=said):
+        load_chat(path)
+
+
+def test_a_version_that_is_no_number_is_no_chat(tmp_path):
+    path = save_chat(chat_of(1), tmp_path / "chat")
+    save_file(load_file(path), path, metadata={"format": "wegen_chat", "version": "\u00b2", "chat": "{}"})
+    with pytest.raises(ChatFileError, match="not a chat"):
+        load_chat(path)
