@@ -73,8 +73,8 @@ def write_samples(
 ) -> list[Path]:
     """Write all samples as shards of `shard_size` (the last may be smaller); returns the shards' paths.
 
-    `about` is JSON that is kept in the index. The index is written last: a folder without one was not finished, and the
-    shards in it are replaced. Raises ShardError where the folder holds anything else, or an index.
+    `about` is JSON that is kept in the index. The index is written last: a folder without one was not finished. Raises
+    ShardError where the folder already holds an index.
     """
     return write_sample_files(out_dir, map(sample_files, samples), shard_size, about)
 
@@ -92,12 +92,6 @@ def write_sample_files(
     if (folder / INDEX).exists():
         raise ShardError(f"{folder} already holds finished shards. Choose another folder or remove it first.")
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = sorted(folder.glob("wegen-*.tar"))
-    other = next((path for path in sorted(folder.iterdir()) if path not in unfinished), None)
-    if other is not None:
-        raise ShardError(f"{folder} holds other files ({other.name}). Choose a new folder for the shards.")
-    for path in unfinished:
-        path.unlink()
     source, shards, written = iter(samples), [], 0
     while (first := next(source, None)) is not None:
         path, number = folder / f"wegen-{len(shards):06d}.tar", written

@@ -396,3 +396,14 @@ def test_a_defect_shows_its_traceback(packed_dir, tmp_path, monkeypatch):
     monkeypatch.setattr("comfyui_wegen.models.checkpoints.convert.convert", broken)
     with pytest.raises(RuntimeError, match="a defect"):
         run("convert", packed_dir, tmp_path / "out")
+
+
+def test_samples_are_not_written_among_other_files(tmp_path, capsys):
+    (tmp_path / "photo.png").write_bytes(b"mine")
+    (tmp_path / "wegen-000000.tar").write_bytes(b"mine")
+    assert "it holds photo.png" in refused(capsys, "data", "--out", tmp_path, "--samples", 2)
+    assert (tmp_path / "wegen-000000.tar").read_bytes() == b"mine"
+    (tmp_path / "photo.png").unlink()
+    (tmp_path / "wegen-000007.tar").write_bytes(b"of a longer run that was stopped")
+    assert run("data", "--out", tmp_path, "--samples", 2) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index.json", "wegen-000000.tar"]
