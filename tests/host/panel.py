@@ -126,6 +126,11 @@ class ChatPanel:
     def turn_of(self, turn: Locator) -> dict[str, Any]:
         return self.saved()["document"]["turns"][turn.get_attribute("data-turn")]
 
+    def told(self, file: dict[str, str], key: str) -> str:
+        """What a PNG file says under a key."""
+        content = requests.get(f"{self.url}/view", params=file, timeout=30).content
+        return Image.open(io.BytesIO(content)).text[key]
+
     def pixels(self, file: dict[str, str], mode: str = "RGB") -> np.ndarray:
         """A file as the host serves it, `[H, W, 3]` or `[H, W]`."""
         content = requests.get(f"{self.url}/view", params=file, timeout=30).content

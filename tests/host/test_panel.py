@@ -115,6 +115,12 @@ def test_the_whole_story(panel, frontend):
     assert difference[kept].max() == 0
     assert night.locator(".wg-kept").count() == 1
 
+    # The picture carries the whole chat, which is made anew anywhere: no file of this chat is read.
+    carried = json.loads(panel.told(after["file"], "workflow"))["nodes"]
+    assert {"WeGenGenerate", "WeGenRefine"} <= {node["type"] for node in carried}
+    chats = [node["widgets_values"] for node in carried if node["type"] == "WeGenChat"]
+    assert len(chats) == 1 and "none" in chats[0] and 3 in chats[0]  # picks the third picture
+
     # What was kept once stays kept in later turns.
     day = panel.say("make it day")
     [later] = panel.turn_of(day)["pictures"]
