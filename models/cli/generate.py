@@ -201,7 +201,8 @@ def run(arguments: argparse.Namespace) -> int:
             except AnsweredInWords as answer:  # a first wish: there is no picture to go on with
                 print(answer, file=sys.stderr)
                 outputs.keep(chat, _refused(request, str(answer), time.perf_counter() - began))
-                return ANSWERED
+                outcome = ANSWERED
+                break
             record = _record(request, before, result, pipeline, time.perf_counter() - began)
             for note in result.notes:
                 print(note, file=sys.stderr)
@@ -258,6 +259,7 @@ class _Outputs:
         self.chat_file = None if chat_file is None else chat_file_path(chat_file)
         self.report, self.to_stdout = report, str(report) == "-"
         self.turns: list[dict[str, Any]] = []
+        self.saved: Path | None = None
         if self.chat_file is not None:
             writable_folder(self.chat_file.parent)
         if report is not None and not self.to_stdout:
@@ -272,7 +274,7 @@ class _Outputs:
 
         self.turns.append(record)
         if self.chat_file is not None and chat.turns:
-            save_chat(chat, self.chat_file)
+            self.saved = save_chat(chat, self.chat_file)
         if self.report is not None and not self.to_stdout:
             try:
                 self.report.write_text(self._text(), encoding="utf-8")
@@ -284,13 +286,13 @@ class _Outputs:
         print(line, file=sys.stderr if self.to_stdout else sys.stdout, flush=True)
 
     def finish(self) -> None:
-        if self.chat_file is not None:
-            self.say(str(self.chat_file))
+        if self.saved is not None:
+            self.say(str(self.saved))
         if self.to_stdout:
             print(self._text(), end="")
 
     def _text(self) -> str:
-        report = {"turns": self.turns, "chat": None if self.chat_file is None else str(self.chat_file)}
+        report = {"turns": self.turns, "chat": None if self.saved is None else str(self.saved)}
         return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -59,7 +59,7 @@ def compacted(chat: Chat) -> Chat:
 
 
 def _compacted(answer: Answer) -> Answer:
-    # Rounded up: what was not allowed to change stays so, and so does what was.
+    # Rounded up, so that 0 stands only where nothing was allowed to change.
     change = None if answer.change is None else (answer.change.clamp(0, 1) * _LEVELS).ceil() / _LEVELS
     picture = (answer.picture.clamp(0, 1) * _LEVELS).floor() / _LEVELS  # ComfyUI's Save Image rounds down too
     return dataclasses.replace(answer, picture=picture, change=change)

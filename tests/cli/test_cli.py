@@ -239,6 +239,10 @@ def test_an_answer_in_words_has_a_code_of_its_own(packed_dir, tmp_path, capsys, 
     assert capsys.readouterr().err == "i cannot draw that.\n"
     [turn] = json.loads(report.read_text())["turns"]
     assert (turn["instruction"], turn["answered_in_words"]) == ("a spaceship", "i cannot draw that.")
+    chat = tmp_path / "chat.safetensors"
+    assert run(*command[:-1], "-", "--save-chat", chat) == 3
+    told = json.loads(capsys.readouterr().out)
+    assert told["chat"] is None and len(told["turns"]) == 1 and not chat.exists()
 
 
 def test_what_cannot_be_written_is_said_in_one_line(packed_dir, tmp_path, capsys, monkeypatch):

@@ -124,8 +124,10 @@ def require_chat(name: str) -> None:
     except ValueError as error:
         raise WeGenError(str(error)) from error
     if not found:
-        mine = "It is on the machine of whoever made this workflow: ask for the file, or for the chat's workflow."
-        raise WeGenError(f"There is no chat {name!r}. {mine} Chats that you got belong into ComfyUI's input folder.")
+        raise WeGenError(
+            f"There is no chat {name!r}. If the workflow is somebody else's, the file is on their machine: ask for it, or "
+            "for the workflow of the whole chat. Chats that you got belong into ComfyUI's input folder."
+        )
 
 
 def kept_chat_path(name: str) -> Path:
