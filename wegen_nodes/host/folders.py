@@ -125,8 +125,8 @@ def require_chat(name: str) -> None:
         raise WeGenError(str(error)) from error
     if not found:
         raise WeGenError(
-            f"There is no chat {name!r}. If the workflow is somebody else's, the file is on their machine: ask for it, or "
-            "for the workflow of the whole chat. Chats that you got belong into ComfyUI's input folder."
+            f"There is no chat {name!r}. If the workflow is somebody else's, the file is on their machine: ask for it, "
+            "or for the workflow of the whole chat. Chats that you got belong into ComfyUI's input folder."
         )
 
 
