@@ -156,8 +156,8 @@ class SamplerSettings:
     def __post_init__(self):
         if not 0 < self.strength <= 1:
             raise WeGenError(f"The strength is {self.strength}; it must be above 0 and at most 1.")
-        named = {"steps": self.steps, "cfg": self.guidance_scale, "feature_guidance": self.feature_guidance}
-        for name, value in named.items():
+        # How many steps there can be depends on the schedule; see `require_steps`.
+        for name, value in {"cfg": self.guidance_scale, "feature_guidance": self.feature_guidance}.items():
             least, most = OPTIONS[name].minimum or 0, OPTIONS[name].maximum or math.inf
             if not least <= value <= most:
                 title = name.replace("cfg", "guidance scale").replace("_", " ")

@@ -50,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     arguments = _parser().parse_args(argv)
     try:
-        return arguments.run(arguments)
+        code = arguments.run(arguments)
+        sys.stdout.flush()  # what cannot be written fails here, not when Python ends
+        return code
     except WeGenError as error:
         print(f"wegen: {' '.join(str(error).split())}", file=sys.stderr)
         return USER_ERROR
