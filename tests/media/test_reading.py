@@ -52,7 +52,9 @@ def test_print_colours_grey_palettes_and_alpha(tmp_path):
     indexed.putpalette(range(12))
     indexed.save(tmp_path / "indexed.png", transparency=3)
     assert read_picture(tmp_path / "indexed.png").getpixel((0, 0)) == (255, 255, 255)
-    assert read_mask(tmp_path / "indexed.png").eq(1).all()
+    with pytest.raises(WeGenError, match="white everywhere"):  # nothing of a mask is left
+        read_mask(tmp_path / "indexed.png")
+    assert read_mask(tmp_path / "line.png").eq(1).all()
 
 
 @pytest.mark.parametrize("mode", ["La", "RGBa", "RGBX", "HSV", "F", "I", "I;16B", "PA"])
