@@ -67,7 +67,7 @@ def models_of(chat: Chat, **given: Any) -> Models:
 def _take_turn(cls: type[io.ComfyNode], models: Models, chat: Chat, picked: int, asked: dict[str, Any]) -> TurnResult:
     """A turn with the host's sampler, its words written into the pictures that are saved after it.
 
-    A picture is picked that the turn does not have where fewer are painted than before: then it is the first.
+    A pick beyond the turn's pictures, as when fewer are painted than before, counts as the first.
     """
     request = request_of(**asked)
     node = str(cls.hidden.unique_id)

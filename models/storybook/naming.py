@@ -87,16 +87,23 @@ def covers(described: Named, wanted: Named) -> bool:
     count = len(described.things)
     if not (wanted.fewest or 0) <= count <= (count if wanted.most is None else wanted.most):
         return False
-    return _matched(wanted.things, described.things)
+    return matched(wanted.things, described.things) is not None
 
 
-def _matched(wanted: Sequence[Mention], offered: Sequence[Mention]) -> bool:
-    if not wanted:
-        return True
-    return any(
-        wanted[0].fits(candidate) and _matched(wanted[1:], [*offered[:number], *offered[number + 1 :]])
-        for number, candidate in enumerate(offered)
-    )
+def matched(wanted: Sequence[Mention], offered: Sequence[Mention]) -> list[int] | None:
+    """Which of `offered` fits each of `wanted`, another one each; None where there are not enough."""
+
+    def rest(at: int, left: Sequence[int]) -> list[int] | None:
+        if at == len(wanted):
+            return []
+        for number in left:
+            if wanted[at].fits(offered[number]):
+                others = rest(at + 1, [one for one in left if one != number])
+                if others is not None:
+                    return [number, *others]
+        return None
+
+    return rest(0, range(len(offered)))
 
 
 def satisfies(scene: Scene, named: Named) -> bool:

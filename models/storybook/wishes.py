@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from .captions import choose, drawn, full_caption, noun_phrase, setting_phrase
 from .catalogue import GROUNDS, KINDS, SKIES, STYLES, WIDE
-from .naming import Mention, Named, satisfies
+from .naming import Mention, Named, matched, satisfies
 from .world import HOW_MANY, MOST_THINGS, Scene, Thing, sample_scene, sample_thing
 
 LEVELS = ("nothing", "mood", "kinds", "some", "most", "everything")
@@ -218,17 +218,6 @@ def nothing_alike(scene: Scene, named: Named) -> Scene:
 
 def named_first(scene: Scene, named: Named) -> Scene:
     """The same scene with its things in the order in which they are named, the others after them."""
-    first = _named_by(named.things, scene.things) or []
+    found = matched(named.things, [Mention.of(thing) for thing in scene.things]) or []
+    first = [scene.things[number] for number in found]
     return replace(scene, things=(*first, *(thing for thing in scene.things if thing not in first)))
-
-
-def _named_by(mentions: Sequence[Mention], things: Sequence[Thing]) -> list[Thing] | None:
-    """A thing of its own for each mention, in their order; None where there are not enough."""
-    if not mentions:
-        return []
-    for number, thing in enumerate(things):
-        if mentions[0].fits(Mention.of(thing)):
-            others = _named_by(mentions[1:], [*things[:number], *things[number + 1 :]])
-            if others is not None:
-                return [thing, *others]
-    return None
