@@ -41,17 +41,18 @@ def _inks(kind: str, colour: str, size: str, pose: str, pattern: str, style: str
     plain = pen.canvas
     if pose == "facing right":
         plain = plain.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return patterned(plain, COLOURS[colour], pattern, style, pen.unit), plain
+    return patterned(plain, COLOURS[colour], pattern, style, pen.unit, OVERSAMPLING), plain
 
 
-def patterned(ink: Image.Image, colour: Colour, pattern: str, style: str, unit: float) -> Image.Image:
-    """A thing in ink, `OVERSAMPLING` times too large, with a pattern on all that has its main colour.
+def patterned(ink: Image.Image, colour: Colour, pattern: str, style: str, unit: float, scale: int) -> Image.Image:
+    """A thing in ink, `scale` times too large, with a pattern on all that has its main colour.
 
-    `unit` is the thing's longest side in pixels of the ink, which stripes and dots are measured by.
+    `unit` is the thing's longest side in pixels of the ink, which stripes and dots are measured by; they are no finer
+    than what can be told once the ink is `scale` times smaller.
     """
     if pattern == "plain":
         return ink
-    period = max(unit * _PERIOD, _SHORTEST_PERIOD.get(style, 5.5) * OVERSAMPLING)
+    period = max(unit * _PERIOD, _SHORTEST_PERIOD.get(style, 5.5) * scale)
     return Image.fromarray(_with_pattern(np.array(ink), colour, _mark(colour), pattern, period))
 
 

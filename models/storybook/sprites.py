@@ -362,7 +362,8 @@ def sprite(
         ink = pen.canvas
     if pose == "facing right":
         ink = ink.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    marked = patterned(ink, COLOURS[colour], pattern, style, max(box_of(kind, size)) * OVERSAMPLING)
+    unit = max(box_of(kind, size)) * OVERSAMPLING
+    marked = patterned(ink, COLOURS[colour], pattern, style, unit, OVERSAMPLING)
     return finished(marked, COLOURS[colour], style, ink)
 
 

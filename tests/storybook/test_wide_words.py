@@ -11,11 +11,13 @@ from random import Random
 import numpy as np
 import pytest
 from comfyui_wegen.models import storybook
+from comfyui_wegen.models.drawn_world.sprites import patterned
 from comfyui_wegen.models.evaluation.own_words import happened
-from comfyui_wegen.models.storybook import KINDS, PATTERNS, STYLES, Mention, Named, Scene, Thing, language
+from comfyui_wegen.models.storybook import COLOURS, KINDS, PATTERNS, STYLES, Mention, Named, Scene, Thing, language
 from comfyui_wegen.models.storybook.catalogue import WIDE
 from comfyui_wegen.models.storybook.language import PARTS, Story, sizes
 from comfyui_wegen.models.storybook.language.orders import in_relation
+from PIL import Image
 
 if not WIDE:
     pytest.skip("run by test_wide.py", allow_module_level=True)
@@ -33,6 +35,15 @@ def test_a_pattern_is_seen_on_small_things_too_and_changes_no_outline(style):
         for number, page in enumerate(pages):
             assert all(np.abs(page.astype(int) - other).sum() > 800 for other in pages[:number]), kind
             assert (masks[number] == masks[0]).all()
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_stripes_are_wide_enough_to_be_told_once_small(style):
+    scale, wide = 8, 8.0 if style == "mosaic" else 5.5  # pixels of the finished picture
+    ink = Image.new("RGBA", (40 * scale, 4), (*COLOURS["red"], 255))
+    striped = np.asarray(patterned(ink, COLOURS["red"], "striped", style, 20 * scale, scale))[0]
+    stripes = np.count_nonzero(np.any(striped[1:] != striped[:-1], axis=-1)) / 2
+    assert stripes == pytest.approx(40 / wide, abs=1)
 
 
 def test_patterns_are_written_and_read():
