@@ -15,7 +15,6 @@ import numpy as np
 from .. import storybook
 from ..media.conditions import CONDITIONS, DEGRADATIONS, MISSING, degrade
 from ..storybook import STYLES, Edit, Question, Scene, Thing, language
-from ..storybook.catalogue import WIDE
 from ..storybook.language import Order, Story
 from ..storybook.world import MOST_THINGS
 from .annotator import Annotator, StorybookAnnotator, order
@@ -44,7 +43,7 @@ IN_EDIT_BOX = 0.3
 PRACTISED = (
     "relative", "relative", "relative", "relative", "smaller", "bigger", "pose", "pose", "pose", "colour",
     "other colour", "replace", "replace", "replace", "swap", "vertical", "remove", "remove", "remove", "remove all",
-    "only", "only", "only", "several", "several", "several", "bring back", "undo", *(("pattern", "pattern") * WIDE),
+    "only", "only", "only", "several", "several", "several", "bring back", "undo", "pattern", "pattern",
 )  # fmt: skip
 """Intents that are learned slowest."""
 PRACTICE = 0.5

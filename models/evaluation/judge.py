@@ -32,13 +32,13 @@ from ..storybook import (
     Mention,
     Named,
 )
-from ..storybook.catalogue import COLUMN_CENTRES, ROW_CENTRES, WIDE
+from ..storybook.catalogue import COLUMN_CENTRES, ROW_CENTRES
 
-WEIGHTS = Path(__file__).with_name("judge_wide.safetensors" if WIDE else "judge.safetensors")
+WEIGHTS = Path(__file__).with_name("judge.safetensors")
 EMPTY = len(KINDS)  # the class of a place where nothing stands
 _STRIDE = 4  # pixels from one cell of the judge's map to the next
 _WINDOW = 10  # cells along one side of what is looked at around a place
-_WIDTH = 128 if WIDE else 96  # of what is kept of a place
+_WIDTH = 128  # of what is kept of a place
 _KIND_NAMES, _COLOUR_NAMES, _SIZE_NAMES = tuple(KINDS), tuple(COLOURS), tuple(SIZES)
 
 
@@ -81,7 +81,7 @@ class Judge(nn.Module):
         self.colour = nn.Linear(_WIDTH, len(COLOURS))
         self.size = nn.Linear(_WIDTH, len(SIZES))
         self.pose = nn.Linear(_WIDTH, 2 * len(KINDS))
-        self.pattern = nn.Linear(_WIDTH, len(PATTERNS)) if WIDE else None
+        self.pattern = nn.Linear(_WIDTH, len(PATTERNS))
         self.setting = nn.Sequential(
             nn.AdaptiveAvgPool2d((8, 4)), nn.Flatten(), nn.Linear(64 * 32, 32), nn.ReLU(),
             nn.Linear(32, len(GROUNDS) + len(SKIES) + len(STYLES)),

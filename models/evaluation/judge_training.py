@@ -18,7 +18,6 @@ from torch import Tensor
 from .. import storybook
 from ..metrics.recogniser import train_recogniser, wear
 from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, PATTERNS, ROWS, SIZES, SKIES, STYLES, Scene
-from ..storybook.catalogue import WIDE
 from ..storybook.world import MOST_THINGS
 from .judge import EMPTY, WEIGHTS, Judge, to_pixels
 
@@ -53,7 +52,7 @@ def loss_of(logits: dict[str, Tensor], wanted: dict[str, Tensor]) -> Tensor:
     there = wanted["kind"] != EMPTY
     kinds = wanted["kind"][there]
     total = F.cross_entropy(logits["kind"].flatten(0, 2), wanted["kind"].flatten()) * 4  # most places are empty
-    for name in ("colour", "size", *(("pattern",) * WIDE)):
+    for name in ("colour", "size", "pattern"):
         total = total + F.cross_entropy(logits[name][there], wanted[name][there])
     total = total + F.cross_entropy(logits["pose"][there, kinds], wanted["pose"][there])
     return total + sum(F.cross_entropy(logits[name], wanted[name]) for name in ("ground", "sky", "style"))

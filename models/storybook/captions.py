@@ -10,7 +10,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Any
 
-from .catalogue import COLOURS, COLUMNS, GROUNDS, KINDS, PATTERNS, ROWS, SIZES, SKIES, STYLES, WIDE
+from .catalogue import COLOURS, COLUMNS, GROUNDS, KINDS, PATTERNS, ROWS, SIZES, SKIES, STYLES
 from .naming import Mention, Named
 from .world import Scene
 
@@ -210,8 +210,7 @@ def _lexicon() -> dict[tuple[str, ...], tuple[str, Any]]:
     for style, wordings in STYLE_WORDS.items():
         entries.update({wording.split()[-1]: ("style", styles[style]) for wording in wordings})
     entries["foggy"] = entries["foggy day"] = ("sky", "fog")
-    if WIDE:
-        entries.update({"pouring": ("sky", "rain"), "rainy day": ("sky", "rain"), "rainbow day": ("sky", "rainbow")})
+    entries.update({"pouring": ("sky", "rain"), "rainy day": ("sky", "rain"), "rainbow day": ("sky", "rainbow")})
     entries.update({number: ("count", value) for value, number in enumerate(NUMBERS)})
     entries.update({"quiet": ("most", 2), "calm": ("most", 2), "busy": ("fewest", 3), "lively": ("fewest", 3)})
     return {tuple(phrase.split()): meaning for phrase, meaning in entries.items()}

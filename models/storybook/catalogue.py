@@ -3,16 +3,11 @@
 Everything here can be said in a caption (see captions.py); nothing else is ever drawn, except a jitter of one pixel.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 PICTURE_SIZE = 128  # pixels, both ways
-
-WIDE = os.environ.get("WEGEN_STORYBOOK", "") == "wide"
-"""Whether the kinds, grounds and skies are drawn too that the bundled model does not know yet: with the environment
-variable WEGEN_STORYBOOK set to "wide" the next one is trained."""
 
 COLOURS = MappingProxyType(
     {
@@ -29,9 +24,7 @@ COLOURS = MappingProxyType(
     }
 )
 
-SIZES = MappingProxyType(
-    {"small": 22, **({"medium": 28} if WIDE else {}), "big": 34}
-)  # longest side of the box, pixels
+SIZES = MappingProxyType({"small": 22, "medium": 28, "big": 34})  # longest side of the box, pixels
 
 COLUMNS = ("far left", "left", "middle", "right", "far right")
 ROWS = ("top", "upper", "lower", "bottom")
@@ -39,10 +32,10 @@ COLUMN_CENTRES = (18, 41, 64, 87, 110)  # pixels
 ROW_CENTRES = (19, 49, 79, 109)
 JITTER = 1  # pixels; a big thing at the edge still fits the picture
 
-GROUNDS = ("meadow", "beach", "snow", "sea", "desert", "road", *(("forest", "mountains", "city", "lake") * WIDE))
-SKIES = ("day", "night", "dusk", "fog", *(("rain", "rainbow") * WIDE))
+GROUNDS = ("meadow", "beach", "snow", "sea", "desert", "road", "forest", "mountains", "city", "lake")
+SKIES = ("day", "night", "dusk", "fog", "rain", "rainbow")
 STYLES = ("sticker", "outline", "wash", "mosaic")
-PATTERNS = ("plain", *(("striped", "dotted") * WIDE))
+PATTERNS = ("plain", "striped", "dotted")
 
 SHOWN_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"forest": ("tree",), "city": ("house", "tower"), "desert": ("cactus",), "night": ("star",)}
@@ -79,7 +72,7 @@ _PATTERNED = frozenset((
 _UP, _LOW, _BOTTOM = (0, 1), (2, 3), (3,)
 _FACING = ("facing left", "facing right")
 
-_FIRST = (
+_KINDS = (
     Kind("house", ("red", "blue", "yellow", "green", "white"), ("lit", "dark"), _LOW, width=0.95),
     Kind("tree", ("green", "red", "orange", "pink"), ("round", "pointed"), _LOW, width=0.8),
     Kind("cat", ("orange", "black", "white", "brown"), _FACING, _LOW, width=0.95),
@@ -96,8 +89,6 @@ _FIRST = (
     Kind("bird", ("red", "blue", "yellow", "black"), _FACING, _UP, height=0.85),
     Kind("lighthouse", ("red", "blue", "green", "black"), ("lit", "dark"), _LOW, width=0.8),
     Kind("umbrella", ("red", "yellow", "blue", "pink"), ("open", "closed"), _LOW),
-)
-_MORE = (
     Kind("dog", ("brown", "white", "black", "orange"), _FACING, _LOW, height=0.92),
     Kind("rabbit", ("white", "brown", "pink", "black"), _FACING, _LOW, width=0.86),
     Kind("horse", ("brown", "white", "black", "orange"), _FACING, _LOW),
@@ -123,7 +114,7 @@ _MORE = (
     Kind("apple", ("red", "green", "yellow"), ("whole", "bitten"), _LOW, width=0.96),
     Kind("cake", ("pink", "brown", "yellow", "red"), ("with candles", "without candles"), _LOW, height=0.84),
 )
-KINDS = MappingProxyType({kind.name: kind for kind in (*_FIRST, *(_MORE * WIDE))})
+KINDS = MappingProxyType({kind.name: kind for kind in _KINDS})
 
 
 def larger(size: str, other: str) -> bool:

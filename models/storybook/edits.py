@@ -6,11 +6,11 @@ from random import Random
 from typing import Any
 
 from .captions import GROUND_PLACES, POSES, SKY_IS, choose, drawn, noun_phrase
-from .catalogue import COLUMNS, GROUNDS, KINDS, PATTERNS, ROWS, SIZES, SKIES, WIDE, larger
+from .catalogue import COLUMNS, GROUNDS, KINDS, PATTERNS, ROWS, SIZES, SKIES, larger
 from .naming import Mention, place_name
 from .world import MOST_THINGS, Scene, Thing, fits, sample_thing
 
-ACTIONS = ("move", "grow", "shrink", "turn", "recolour", *(("pattern",) * WIDE), "appear", "leave", "ground", "sky")
+ACTIONS = ("move", "grow", "shrink", "turn", "recolour", "pattern", "appear", "leave", "ground", "sky")
 _TRIES = 40
 
 MOVES = ("move {it} to the {place}", "put {it} at the {place}", "{it} should be at the {place}")
@@ -80,7 +80,7 @@ STATEMENTS = {
 }  # fmt: skip
 PHRASES = (
     MOVES, STEPS, tuple(WAYS.values()), GROWS, SHRINKS, RESIZES, COLOURINGS, APPEARINGS, LEAVINGS, GROUND_CHANGES,
-    SKY_CHANGES,    drawn(TURNS, POSES), drawn(PATTERN_CHANGES, PATTERNS if WIDE else ()), JOINS,
+    SKY_CHANGES,    drawn(TURNS, POSES), drawn(PATTERN_CHANGES, PATTERNS), JOINS,
     KEEPS_FIRST, KEEPS_LAST, POLITE, tuple(STATEMENTS.values()), "it",
 )  # fmt: skip
 

@@ -18,7 +18,7 @@ from .captions import (
     plural,
     words_of,
 )
-from .catalogue import KINDS, WIDE
+from .catalogue import KINDS
 from .edits import Edit, reference_to, statement
 from .naming import Mention
 from .world import Scene, Thing, can_be_counted, is_clearly_absent
@@ -35,7 +35,7 @@ TOPICS = (
     "size",
     "pose",
     "style",
-    *(("pattern",) * WIDE),
+    "pattern",
 )
 
 DESCRIBE = ("describe the picture", "what does the picture show", "tell me all about this picture", "describe this")
@@ -72,7 +72,7 @@ PHRASES = (
     IS_THERE,
     CHANGED,
     ANSWERS,
-    *((PATTERN,) * WIDE),
+    PATTERN,
 )
 
 

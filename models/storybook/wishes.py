@@ -7,7 +7,7 @@ from random import Random
 from types import MappingProxyType
 
 from .captions import choose, drawn, full_caption, noun_phrase, setting_phrase
-from .catalogue import GROUNDS, KINDS, SKIES, STYLES, WIDE
+from .catalogue import GROUNDS, KINDS, SKIES, STYLES
 from .naming import Mention, Named, matched, satisfies
 from .world import HOW_MANY, MOST_THINGS, Scene, Thing, sample_scene, sample_thing
 
@@ -30,7 +30,7 @@ THING_FORMS = (
 )  # fmt: skip
 PHRASES = (SURPRISES, MOODS, drawn(NIGHTS, SKIES), MOOD_FORMS, SETTING_FORMS, THING_FORMS)
 
-_WATERS = ("sea", *(("lake",) * WIDE))
+_WATERS = ("sea", "lake")
 _LAND = tuple(ground for ground in GROUNDS if ground not in _WATERS)
 _GREEN = tuple(ground for ground in _LAND if ground in ("meadow", "forest", "mountains"))
 _PAVED = tuple(ground for ground in _LAND if ground in ("road", "city"))
@@ -49,7 +49,7 @@ HOMES: Mapping[str, tuple[float, tuple[str, ...]]] = MappingProxyType({
 })  # fmt: skip
 """On which grounds one expects a thing, and how often it is there."""
 TIMES: Mapping[str, tuple[float, tuple[str, ...]]] = MappingProxyType({
-    "sun": (0.85, ("day", "dusk", *(("rainbow",) * WIDE))), "moon": (0.85, ("night", "night", "dusk")),
+    "sun": (0.85, ("day", "dusk", "rainbow")), "moon": (0.85, ("night", "night", "dusk")),
     "star": (0.85, ("night", "dusk")),
 })  # fmt: skip
 """Under which skies one expects a thing, and how often it is there."""

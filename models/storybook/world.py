@@ -18,12 +18,11 @@ from .catalogue import (  # fmt: skip
     SIZES,
     SKIES,
     STYLES,
-    WIDE,
     box_of,
 )
 
-MOST_THINGS = 4 + WIDE
-HOW_MANY = (1, 2, 2, 3, 3, 4, *(range(4, MOST_THINGS + 1) if WIDE else ()))
+MOST_THINGS = 5
+HOW_MANY = (1, 2, 2, 3, 3, 4, 4, 5)
 """How many things there are, where that is left open: each as often as the others."""
 PLAIN = 0.6  # how often a thing has no pattern that may have one
 NATURAL_ROW = 0.7  # how often a thing stands where one expects it

@@ -59,12 +59,12 @@ class TrainingRun:
     data: Path | None = None
 
     def __post_init__(self):
-        """Raises RecipeError where the recipes are of a world that is not drawn now: before hours are spent on it."""
+        """Raises RecipeError where the encoder is said to know all there is: nothing would be new to it."""
         known = self.recipe(ENCODER).options.get("known") if self.trains(ENCODER) else None
         if known == [len(KINDS), len(GROUNDS), len(SKIES)]:
             raise RecipeError(
-                f"{self.recipes / f'{ENCODER}.json'}: 'known' is {known}, which is all that the storybook draws. Set "
-                "the environment variable WEGEN_STORYBOOK to 'wide', or leave the option out."
+                f"{self.recipes / f'{ENCODER}.json'}: 'known' is {known}, which is all that the storybook draws. Leave "
+                "the option out."
             )
 
     def recipe(self, stage: str) -> Recipe:

@@ -616,9 +616,9 @@ def test_an_encoder_learns_to_read_what_tells_a_part_of_a_page(trained, tmp_path
     for option in ("kept", "told"):
         with pytest.raises(WeGenError, match="'start'"):
             EncoderStage(trained.config(), EncoderOptions(**{option: 1.0}), 1)
-    recipe["options"] = {"known": [16, 6, 4]}
+    recipe["options"] = {"known": [40, 10, 6]}
     (tmp_path / "encoder.json").write_text(json.dumps(recipe))
-    with pytest.raises(WeGenError, match=r"\[16, 6, 4\].*WEGEN_STORYBOOK"):
+    with pytest.raises(WeGenError, match=r"\[40, 10, 6\].*Leave"):
         TrainingRun(tmp_path, tmp_path / "run")
     (tmp_path / "config.json").write_text(training_run.config().to_json())
     with pytest.raises(WeGenError, match="give it 3 or more"):

@@ -9,7 +9,7 @@ from string import Formatter
 from types import MappingProxyType
 
 from ..captions import NUMBERS, plural
-from ..catalogue import COLOURS, GROUNDS, KINDS, SKIES, WIDE
+from ..catalogue import COLOURS, GROUNDS, KINDS, SKIES
 from ..naming import Mention
 from ..questions import sample_question
 from ..world import MOST_THINGS, Scene, Thing, is_clearly_absent
@@ -34,8 +34,7 @@ from .words import (
 
 _KINDS = [plural(kind) for kind in KINDS]
 ALL_I_DRAW = f"i can draw {', '.join(_KINDS[:-1])} and {_KINDS[-1]}."
-_SORTS = "i can draw animals, people, vehicles, buildings, plants, food, things of the sky and some others."
-CAN_DRAW = _SORTS if WIDE else ALL_I_DRAW
+CAN_DRAW = "i can draw animals, people, vehicles, buildings, plants, food, things of the sky and some others."
 """What is said to those who asked for something else; all of it only to those who ask what there is."""
 CANNOT_DRAW = "i cannot draw that."
 ONLY_ENGLISH = "i only understand english."
@@ -44,8 +43,6 @@ CANNOT_DO = "i cannot do that."
 CAN_DO = (
     "i can add, remove, replace, move, turn, resize and recolour things, give them stripes or dots, and change the "
     "ground, the weather and the style."
-    if WIDE
-    else "i can add, remove, replace, move, turn, resize and recolour things, and change the ground and the time."
 )
 NO_SUCH_PLACE = "i cannot draw that place."
 _GROUNDS = [GROUND_NAMES[ground][0] for ground in GROUNDS]
@@ -77,7 +74,7 @@ TASK_OF = {WISHED: "rewrite", ORDERED: "edit_rewrite", ASKED: "ask"}
 WEIGHTS: Mapping[str, float] = MappingProxyType({
     "thing": 3, "things": 1, "place": 1, "wish": 1.2, "foreign": 1.5, "nonsense": 1, "talk": 1, "can": 0.3,
     "add": 1.4, "deed": 1, "absent": 1.4, "replace": 0.7, "colour": 1, "ground": 0.6, "question": 0.8, "full": 1.5,
-    "which": 0.8, **({"pattern": 0.5} if WIDE else {}),
+    "which": 0.8, "pattern": 0.5,
 })  # fmt: skip
 """What is declined, and how often people say it."""
 DECLINED = tuple(WEIGHTS)
@@ -150,13 +147,11 @@ def _setting(rng: Random) -> str:
 
 def _outside(words: Sequence[str]) -> tuple[str, ...]:
     """Those that name nothing that can be drawn."""
-    if not WIDE:
-        return tuple(words)
     return tuple(one for one in words if one not in _DRAWN | _SAID and _SEEN.isdisjoint(one.split()))
 
 
 _THINGS, _PLACES, _WISHES = map(_outside, (outside.THINGS, outside.PLACES, outside.WISHES))
-_PLACES = tuple(place for place in _PLACES if not (WIDE and place.removeprefix("on ").split(" ")[-1] in _DRAWN))
+_PLACES = tuple(place for place in _PLACES if place.removeprefix("on ").split(" ")[-1] not in _DRAWN)
 
 
 def _thing(rng: Random, part: str) -> str:

@@ -10,7 +10,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ..catalogue import COLUMNS, GROUNDS, KINDS, PATTERNS, ROWS, SIZES, SKIES, STYLES, WIDE
+from ..catalogue import COLUMNS, GROUNDS, KINDS, PATTERNS, ROWS, SIZES, SKIES, STYLES
 from ..edits import other_pose
 from ..naming import Mention
 from ..world import MOST_THINGS, Scene, Thing, fits, sample_thing
@@ -294,7 +294,7 @@ class _Related(NamedTuple):
 def _related(speaker: _Speaker, thing: Thing, others: Sequence[Thing]) -> _Related | None:
     """The thing at a free place that is named by others of the picture."""
     rng = speaker.rng
-    if WIDE and len(others) > 1 and rng.random() < _BETWEEN:
+    if len(others) > 1 and rng.random() < _BETWEEN:
         first, second = rng.sample(others, 2)
         placed = between(thing, first, second, others)
         named = f"{_named(speaker, first)} and {_named(speaker, second)}"
@@ -359,7 +359,7 @@ def _pose(speaker: _Speaker) -> _Said | None:
     frames = poses.POSES[pose]
     if pose.startswith("facing"):
         frames = (*frames, *poses.AROUND)
-    elif pose in ("raining", "dry") and (WIDE or sum(one.kind == "cloud" for one in speaker.scene.things) > 1):
+    elif pose in ("raining", "dry"):
         # Which cloud is meant has to be said, and where skies rain too, that a cloud is.
         frames = tuple(frame for frame in frames if "{it}" in frame)
     frames = tuple(frame for frame in frames if _suits(frame, thing.kind))
@@ -553,7 +553,7 @@ _INTENTS: Mapping[str, tuple[float, Callable[[_Speaker], _Said | None]]] = Mappi
     "to place": (2.0, _to_place), "sideways": (2.0, _sideways), "vertical": (2.0, _vertical),
     "relative": (2.5, _relative), "bigger": (1.7, _bigger), "smaller": (1.7, _smaller), "colour": (2.5, _colour),
     "other colour": (0.7, _other_colour), "pose": (3.0, _pose),
-    **({"pattern": (2.5, _pattern)} if WIDE else {}), "add": (2.5, _new), "another": (0.7, _another),
+    "pattern": (2.5, _pattern), "add": (2.5, _new), "another": (0.7, _another),
     "more": (0.6, _more), "remove": (2.7, _gone), "remove all": (0.7, _all_gone), "only": (0.8, _all_but),
     "replace": (2.0, _replaced), "swap": (1.5, _swapped), "ground": (1.5, _ground), "sky": (1.5, _sky),
     "style": (1.5, _style), UNDO: (2.0, _undone), "bring back": (12.0, _brought_back),

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import questions as canonical
 from ..captions import NUMBERS, plural
-from ..catalogue import KINDS, WIDE
+from ..catalogue import KINDS
 from ..naming import Mention
 from ..questions import Question
 from ..world import Scene, Thing
@@ -21,7 +21,7 @@ from .referring import Reference
 from .typing import uttered
 from .words import BETWEEN, CLEAR_RELATIONS, KIND_WORDS, indefinite, usual
 
-TOPICS = tuple(topic for topic in questions.TOPICS if topic != "pattern" or WIDE)
+TOPICS = tuple(questions.TOPICS)
 _OF_THING = ("where", "colour", "size", "pose", "pattern")
 _BETWEEN = 0.2  # how often a relation is one to two things, where there are two
 _ON_THE_LINE, _BESIDE_THE_LINE = 0.75, 1.5  # places from the line between two things
@@ -95,7 +95,7 @@ def _name(scene: Scene, thing: Thing, topic: str, rng: Random) -> Reference:
 
 
 def _relation(scene: Scene, rng: Random) -> tuple[dict[str, str], str]:
-    if WIDE and len(scene.things) > 2 and rng.random() < _BETWEEN and _clear_triples(scene):
+    if len(scene.things) > 2 and rng.random() < _BETWEEN and _clear_triples(scene):
         return _between(scene, rng)
     thing, other = rng.sample(scene.things, 2)
     relations = ["left", "right"] if thing.column != other.column else []

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from random import Random
 
 from ..captions import plural
-from ..catalogue import COLOURS, GROUNDS, KINDS, SKIES, STYLES, WIDE
+from ..catalogue import COLOURS, GROUNDS, KINDS, SKIES, STYLES
 from ..naming import Mention, Named
 from ..wishes import named_first, nothing_alike, sample_scene_for
 from ..world import MOST_THINGS, Scene, Thing, is_clearly_absent, sample_scene, sample_thing
@@ -33,7 +33,7 @@ LEVELS = ("anything", "setting", "quiet", "busy", "kinds", "some", "most", "ever
 WEIGHTS = (0.5, 1, 0.4, 0.4, 2, 2, 2, 0.5, 1, 2.4, 1.4)
 STYLED = 0.12  # share of the wishes that name a style
 BETWEEN_TWO = 0.2  # how often a relation is one to two things
-_COUNTS = (2, 2, 2, 3, 3, 4, *((4, 5) * WIDE))
+_COUNTS = (2, 2, 2, 3, 3, 4, 4, 5)
 _CHANCES = {"kinds": 0.0, "some": 0.4, "most": 0.8, "everything": 1.0}
 
 
@@ -177,7 +177,7 @@ def _related(rng: Random, part: str) -> OwnWish:
     thing: Thing | None = None
     while thing is None:
         others: tuple[Thing, ...] = (sample_thing(rng),)
-        if WIDE and rng.random() < BETWEEN_TWO:
+        if rng.random() < BETWEEN_TWO:
             second = sample_thing(rng, others)
             if second is None or second.kind == others[0].kind:
                 continue

@@ -8,12 +8,25 @@ from random import Random
 from types import MappingProxyType
 
 from ..captions import ANYTHING, GROUND_PLACES, NUMBERS, POSES_AFTER, POSES_BEFORE, SKY_TIMES, plural
-from ..catalogue import COLOURS, COLUMNS, KINDS, ROWS, WIDE
+from ..catalogue import COLOURS, COLUMNS, KINDS, ROWS
 from ..naming import Mention
 
 USUAL = 0.65  # how often a thing is called by its first name
 
-_MORE_KINDS = {
+KIND_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    **{kind: (kind,) for kind in KINDS},
+    "house": ("house", "cottage", "home", "hut"),
+    "tree": ("tree",),
+    "cat": ("cat", "kitten", "kitty", "pussycat"),
+    "fish": ("fish",),
+    "boat": ("boat", "ship", "sailboat", "sailing boat"),
+    "car": ("car", "automobile", "auto"),
+    "flower": ("flower", "blossom", "bloom"),
+    "mushroom": ("mushroom", "toadstool"),
+    "balloon": ("balloon", "hot air balloon"),
+    "bird": ("bird", "birdie"),
+    "lighthouse": ("lighthouse", "light house", "beacon"),
+    "umbrella": ("umbrella", "parasol", "brolly"),
     "dog": ("dog", "puppy", "doggy", "hound"),
     "rabbit": ("rabbit", "bunny", "hare"),
     "horse": ("horse", "pony"),
@@ -32,22 +45,6 @@ _MORE_KINDS = {
     "lamp": ("lamp", "street lamp", "lantern", "streetlight"),
     "flag": ("flag", "banner"),
     "cake": ("cake", "birthday cake"),
-}
-KIND_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType({
-    **{kind: (kind,) for kind in KINDS},
-    "house": ("house", "cottage", "home", "hut"),
-    "tree": ("tree",),
-    "cat": ("cat", "kitten", "kitty", "pussycat"),
-    "fish": ("fish",),
-    "boat": ("boat", "ship", "sailboat", "sailing boat"),
-    "car": ("car", "automobile", "auto"),
-    "flower": ("flower", "blossom", "bloom"),
-    "mushroom": ("mushroom", "toadstool"),
-    "balloon": ("balloon", "hot air balloon"),
-    "bird": ("bird", "birdie"),
-    "lighthouse": ("lighthouse", "light house", "beacon"),
-    "umbrella": ("umbrella", "parasol", "brolly"),
-    **(_MORE_KINDS if WIDE else {}),
 })  # fmt: skip
 CLOTHED = frozenset(("person", "child"))
 """Kinds whose colour is that of what they wear: people say "a man in red"."""
@@ -104,7 +101,7 @@ RELATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "above": ("above", "over", "behind"),
     "below": ("below", "under", "underneath", "beneath", "in front of"),
     "near": ("next to", "beside", "near", "close to", "by"),
-    **({"on": ("on top of", "on")} if WIDE else {}),
+    "on": ("on top of", "on"),
 })  # fmt: skip
 BETWEEN = ("between", "in between", "halfway between", "right between")
 """The relation to two things."""

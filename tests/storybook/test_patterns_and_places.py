@@ -1,7 +1,4 @@
-"""What can be said in the wide storybook alone: patterns, five things, and what lies between two others.
-
-Run by test_wide.py, with the environment variable that turns it on.
-"""
+"""Patterns, three sizes, five things, and what lies between two others."""
 
 import re
 from collections import Counter
@@ -14,13 +11,9 @@ from comfyui_wegen.models import storybook
 from comfyui_wegen.models.drawn_world.sprites import patterned
 from comfyui_wegen.models.evaluation.own_words import happened
 from comfyui_wegen.models.storybook import COLOURS, KINDS, PATTERNS, STYLES, Mention, Named, Scene, Thing, language
-from comfyui_wegen.models.storybook.catalogue import WIDE
 from comfyui_wegen.models.storybook.language import PARTS, Story, sizes
 from comfyui_wegen.models.storybook.language.orders import in_relation
 from PIL import Image
-
-if not WIDE:
-    pytest.skip("run by test_wide.py", allow_module_level=True)
 
 CAT = Thing("cat", "orange", "big", 1, 2, "facing left")
 STRIPED = [kind for kind in KINDS.values() if len(kind.patterns) > 1]
