@@ -94,8 +94,8 @@ class Judge(nn.Module):
         """Pictures `[B, 3, 128, 128]` in -1..1 -> logits.
 
         Returns:
-            `kind`, `colour`, `size` `[B, rows, columns, classes]`; the last class of `kind` is an empty place.
-            `pattern`, of the wide storybook, likewise.
+            `kind`, `colour`, `size`, `pattern` `[B, rows, columns, classes]`; the last class of `kind` is an empty
+            place.
             `pose` `[B, rows, columns, kinds, 2]`: for each kind, its two poses. `ground`, `sky` and `style` are
             `[B, classes]`.
         """
@@ -112,7 +112,7 @@ class Judge(nn.Module):
             "colour": self.colour(places),
             "size": self.size(places),
             "pose": self.pose(places).unflatten(-1, (len(KINDS), 2)),
-            **({} if self.pattern is None else {"pattern": self.pattern(places)}),
+            "pattern": self.pattern(places),
             "ground": ground,
             "sky": sky,
             "style": style,

@@ -46,7 +46,7 @@ def test_rewrites_do_not_change_when_more_are_asked_for(client):
 
 
 def test_the_model_says_in_its_own_words_what_it_cannot_draw(client):
-    graph = nano(generate(instruction="a dog", rewrite=True, creativity=0.0))
+    graph = nano(generate(instruction="a spaceship", rewrite=True, creativity=0.0))
     graph["reply"] = node("PreviewAny", source=["generate", 2])
     result = client.run(graph)
     assert (result.status, result.errors) == ("success", [])
@@ -59,7 +59,7 @@ def test_what_it_cannot_draw_is_no_description(client):
     graph = nano(
         {
             "rewrite": node(
-                "WeGenRewritePrompt", wegen=["load", 0], instruction="a dog", seed=1, count=2, creativity=0.0
+                "WeGenRewritePrompt", wegen=["load", 0], instruction="a spaceship", seed=1, count=2, creativity=0.0
             ),
             "texts": node("PreviewAny", source=["rewrite", 0]),
         }

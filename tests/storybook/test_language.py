@@ -42,7 +42,7 @@ from comfyui_wegen.models.storybook.language.declining import DECLINED
 from comfyui_wegen.models.storybook.language.frames import part_of
 from comfyui_wegen.models.storybook.language.orders import beside, between, in_relation
 from comfyui_wegen.models.storybook.language.typing import mistyped
-from comfyui_wegen.models.storybook.language.words import GROUND_WORDS, RELATIONS, SKY_WORDS
+from comfyui_wegen.models.storybook.language.words import GROUND_WORDS, KIND_WORDS, RELATIONS, SKY_WORDS
 
 EDITS = {
     "to place": moves.TO_PLACE,
@@ -107,6 +107,14 @@ def test_there_is_enough_outside_the_world():
     tables = (outside.THINGS, outside.PLACES, outside.WISHES, outside.DEEDS, outside.TALK, outside.FOREIGN)
     assert len(set().union(*map(set, tables))) >= 600
     assert len(outside.FOREIGN) >= 100
+
+
+def test_nothing_that_is_drawn_is_outside_the_world():
+    drawn = {word for words in KIND_WORDS.values() for word in words}
+    assert not drawn & {*outside.THINGS, *outside.WISHES}
+    assert not drawn & {place.split()[-1] for place in outside.PLACES}
+    settings = {"forest", "wood", "woods", "mountain", "mountains", "city", "town", "lake", "pond", "rainbow"}
+    assert settings.isdisjoint(word for place in outside.PLACES for word in place.split())
 
 
 @pytest.mark.parametrize("name", ALL)

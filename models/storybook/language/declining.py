@@ -59,11 +59,6 @@ BEGINNINGS = (
 
 UNKNOWN_ANSWER = f"{UNKNOWN_PICTURE} {CAN_DRAW}"
 
-_DRAWN = frozenset(word for words in KIND_WORDS.values() for word in words)
-_SAID = frozenset(("lamppost", "a girl with a balloon", "jack o' lantern", "woman", "boy", "lady", "baby"))
-"""Other words for what the wide world draws."""
-_SEEN = frozenset(("forest", "wood", "woods", "mountain", "mountains", "city", "town", "lake", "pond", "rainbow"))
-"""Words of the grounds and skies that are drawn in the wide world alone."""
 _MARKED = frozenset(("lighthouse", "butterfly", "turtle", "kite", "tower"))
 """Kinds that are drawn with something like stripes, dots or lines on them."""
 MANY, RELATED = 0.15, 0.4
@@ -145,17 +140,8 @@ def _setting(rng: Random) -> str:
     return setting(ground, rng.choice(SKIES) if rng.random() < 0.3 else None, rng)
 
 
-def _outside(words: Sequence[str]) -> tuple[str, ...]:
-    """Those that name nothing that can be drawn."""
-    return tuple(one for one in words if one not in _DRAWN | _SAID and _SEEN.isdisjoint(one.split()))
-
-
-_THINGS, _PLACES, _WISHES = map(_outside, (outside.THINGS, outside.PLACES, outside.WISHES))
-_PLACES = tuple(place for place in _PLACES if place.removeprefix("on ").split(" ")[-1] not in _DRAWN)
-
-
 def _thing(rng: Random, part: str) -> str:
-    noun = choose(_THINGS, part, rng)
+    noun = choose(outside.THINGS, part, rng)
     if rng.random() < 0.3:
         noun = f"{rng.choice((*COLOURS, 'small', 'big', 'little', 'huge', 'old', 'cute', 'nice'))} {noun}"
     return noun
@@ -180,10 +166,10 @@ def _declined(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str, str
         return WISHED, text, drawing
     if kind == "place":
         inside = f"{indefinite(Mention(rng.choice(tuple(KINDS))), rng)} " if rng.random() < 0.6 else "something "
-        words = inside + choose(_PLACES, part, rng)
+        words = inside + choose(outside.PLACES, part, rng)
         return WISHED, choose(wishes.THINGS, part, rng).format(things=words), f"{NO_SUCH_PLACE} {PLACES}"
     if kind == "wish":
-        words = choose(_WISHES, part, rng)
+        words = choose(outside.WISHES, part, rng)
         return WISHED, choose(wishes.THINGS, part, rng).format(things=words), drawing
     if kind == "foreign":
         return anywhere, choose(outside.FOREIGN, part, rng), f"{ONLY_ENGLISH} {CAN_DRAW}"
@@ -199,7 +185,7 @@ def _declined(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str, str
     if kind == "deed":
         return ORDERED, choose(outside.DEEDS, part, rng), f"{CANNOT_DO} {CAN_DO}"
     if kind == "ground":
-        frame, place = choose(outside.PLACE_FRAMES, part, rng), choose(_PLACES, part, rng)
+        frame, place = choose(outside.PLACE_FRAMES, part, rng), choose(outside.PLACES, part, rng)
         return ORDERED, frame.format(on=place), f"{NO_SUCH_PLACE} {PLACES}"
     return _about_picture(scene, rng, part, kind)
 
@@ -235,7 +221,7 @@ def _about_picture(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str
     # "absent" and "question": of a thing that is not there, from this world or not
     noun = usual(KIND_WORDS[rng.choice([kind for kind in KINDS if is_clearly_absent(kind, scene)])], rng)
     if rng.random() < 0.5:
-        noun = choose(_THINGS, part, rng)
+        noun = choose(outside.THINGS, part, rng)
     words = {"it": f"the {noun}", "its": f"the {noun}'s", "noun": noun, "kind": noun, "kinds": plural(noun)}
     if kind == "question":
         topic = rng.choice(("where", "colour", "size"))
