@@ -613,6 +613,10 @@ def test_an_encoder_learns_to_read_what_tells_a_part_of_a_page(trained, tmp_path
     assert later.config.layers == TINY_MODEL["vision"]["layers"] + 2
     assert not later.blocks[-1].norm1.weight.eq(0).all()
     assert "told_kind" in stage.measure()
+    half = EncoderStage(training_run.config(), EncoderOptions(told=1.0, told_share=0.5), 1, PackedStart(trained.pack()))
+    batch = half.batch(0, 4)
+    assert len(batch.told) == 2 and len(batch.painted) == 4
+    assert half(batch)["told_answers"] > 0 and "told_kind" in half.measure()
     for option in ("kept", "told"):
         with pytest.raises(WeGenError, match="'start'"):
             EncoderStage(trained.config(), EncoderOptions(**{option: 1.0}), 1)
