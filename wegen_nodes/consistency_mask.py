@@ -7,7 +7,9 @@ from comfy_api.latest import io, ui
 
 from ..models.editing.predicted_mask import heat_map
 from ..models.engine import predict_masks
+from ..models.errors import AnsweredInWords
 from .host.bundle import language_progress
+from .host.messages import NOTHING, answered_in_words
 from .host.parts import memory_errors
 from .inputs import inputs, instruction, references, wegen
 from .sockets import CATEGORY, ChatType
@@ -44,8 +46,11 @@ class WeGenConsistencyMask(io.ComfyNode):
     @classmethod
     def execute(cls, chat, wegen=None, **asked) -> io.NodeOutput:
         wegen = models_of(chat, wegen=wegen).wegen
-        with memory_errors("writing what would change"):
-            found = predict_masks(request_of(**asked), chat, wegen, language_progress(cls.hidden.unique_id))
+        try:
+            with memory_errors("writing what would change"):
+                found = predict_masks(request_of(**asked), chat, wegen, language_progress(cls.hidden.unique_id))
+        except AnsweredInWords as answer:
+            return answered_in_words(answer, NOTHING, NOTHING)
         before = chat.last.answer.picture
         maps = torch.stack([heat_map(before, one.heat, one.mask) for one in found])
         masks = torch.stack([one.mask for one in found])

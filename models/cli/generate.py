@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
 import time
@@ -29,6 +30,9 @@ from .common import (
 )
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
     from ..engine import TurnRequest, TurnResult
     from ..pipeline import Pipeline
     from ..values import Chat, References
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
 #: said in other ways here, or of ComfyUI only
 _OTHERS = ("batch_size", "cfg", "width", "height", "sampler_name", "scheduler", "rewritten")
 _OPTIONS = tuple(name for name in OPTIONS if name not in _OTHERS)
+_MOST_STRETCHED = 0.03  # of the logarithm of a mask's proportions: a pixel or two of small masks
 
 
 #: options that belong to one turn, and what they are where they are left out
@@ -164,7 +169,6 @@ def run(arguments: argparse.Namespace) -> int:
     turns = [{"instruction": arguments.instruction, **arguments.first}, *arguments.refine]
     masks = [{key: read_mask(turn[key]) for key in ("keep_mask", "edit_mask")} for turn in turns]
     picks = [turn["pick"] for turn in turns]
-    turns = [{**turn, **read} for turn, read in zip(turns, masks, strict=True)]
     chat = Chat() if arguments.chat is None else _entered(load_chat(arguments.chat), arguments)
     if arguments.chat is None and (arguments.turn or arguments.picture):
         raise WeGenError("--turn and --picture say where to go on in a chat: give it with --chat.")
@@ -174,6 +178,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise WeGenError("--size goes with new pictures only: others keep the size that they have.")
     if own is None and not chat.turns and any(mask is not None for mask in masks[0].values()):
         raise WeGenError("A mask needs a picture that is changed: write it after a --refine, or give --begin-with.")
+    height, width = _size_of_pictures(own, chat, arguments)
+    for turn, read in zip(turns, masks, strict=True):
+        _check_proportions({turn[key]: mask for key, mask in read.items() if mask is not None}, height, width)
+    turns = [{**turn, **read} for turn, read in zip(turns, masks, strict=True)]
     for pick in picks:
         if pick and pick > arguments.batch_size:
             raise WeGenError(f"--pick is {pick}, but --count gives pictures 1 to {arguments.batch_size}.")
@@ -301,6 +309,28 @@ def _is_report(file: Path) -> bool:
         return "turns" in json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return False
+
+
+def _size_of_pictures(own: Image | None, chat: Chat, arguments: argparse.Namespace) -> tuple[int, int]:
+    """Height and width of the pictures that will be changed, or their proportions where the model decides: a square."""
+    if own is not None:
+        return own.height, own.width
+    if chat.turns:
+        height, width = chat.last.answer.picture.shape[:2]
+        return height, width
+    width, height = arguments.size or (1, 1)
+    return height, width
+
+
+def _check_proportions(masks: Mapping[Path, Tensor], height: int, width: int) -> None:
+    """Raises WeGenError where a mask would have to be stretched to fit the picture."""
+    for file, mask in masks.items():
+        if abs(math.log(mask.shape[1] * height / (mask.shape[0] * width))) > _MOST_STRETCHED:
+            picture = "square" if width == height == 1 else f"{width} x {height}"
+            raise WeGenError(
+                f"The mask {file} is {mask.shape[1]} x {mask.shape[0]} pixels, and the picture is {picture}: save the "
+                "mask with the proportions of the picture, at any size."
+            )
 
 
 def _request(arguments: argparse.Namespace, turn: Mapping[str, Any]) -> TurnRequest:

@@ -70,6 +70,8 @@ class EncoderOptions(Mixture):
     told: float = 0.0
     """Weight of what pictures that tell a part of a page (edges, depth and so on), or that have suffered, are to say:
     their features are to be those of the page, as far as they tell it, and to be read alike."""
+    told_share: float = 1.0
+    """Share of the pages, the first ones of a batch, beside which there is such a picture."""
 
 
 class PageBatch(NamedTuple):
@@ -84,7 +86,8 @@ class PageBatch(NamedTuple):
     styles: Tensor
     """`[B]`: the numbers of the styles in which they are drawn."""
     told: Tensor
-    """`[B or 0, 3, S, S]`, one for each page with its jitter: what tells a part of it, or what it became."""
+    """`[B' <= B, 3, S, S]`, one for each of the first pages with its jitter: what tells a part of it, or what it
+    became."""
     strange: Tensor
     """`[B // 4 or 0, 3, S, S]`, pictures that are no pages."""
     known: Tensor
@@ -177,7 +180,7 @@ class EncoderStage(Stage):
         numbers = range(first, first + count)
         told = strange = seen[:0]
         if self.options.told:
-            pairs = zip(numbers, plain_scenes, strict=True)
+            pairs = list(zip(numbers, plain_scenes, strict=True))[: round(count * self.options.told_share)]
             told = to_pixels([_told(scene, Random(f"told/{self.seed}/{i}")) for i, scene in pairs])
         if self.options.kept and count >= 4:
             strange = to_pixels([strange_picture(Random(f"strange/{self.seed}/{i}")) for i in numbers[: count // 4]])
@@ -223,9 +226,10 @@ class EncoderStage(Stage):
         parts["kept"] = F.mse_loss(torch.cat([unstyled, strange])[stays], wanted[stays])
         total = total + options.kept * parts["kept"]
         if len(told):
-            page = torch.where(batch.known[..., None], wanted[:count], unstyled.detach())
+            page = torch.where(batch.known[..., None], wanted[:count], unstyled.detach())[: len(told)]
             parts["told"] = F.mse_loss(told, page)
-            parts["told_answers"] = self.reader.loss(noised(told, options.noise), _plain_answers(batch.answers))
+            answered = _plain_answers(batch.answers[: len(told)])
+            parts["told_answers"] = self.reader.loss(noised(told, options.noise), answered)
             total = total + options.told * (parts["told"] + options.answers * parts["told_answers"])
         return {"total": total, **parts}
 
@@ -236,7 +240,7 @@ class EncoderStage(Stage):
         if not len(batch.told):
             return shares
         read = noised(self.encode(batch.told), MEASURED_NOISE)
-        told = self.reader.accuracy(read, _plain_answers(batch.answers))
+        told = self.reader.accuracy(read, _plain_answers(batch.answers[: len(read)]))
         return {**shares, **{f"told_{name}": share for name, share in told.items()}}
 
     def sheet(self) -> Image.Image:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from einops import repeat
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -20,6 +23,7 @@ from ..network.vision_encoder import VisionEncoder
 TABLES = ("llm.model.embed_tokens.weight", "llm.lm_head.weight")
 
 LAYERS = "llm.model.layers."
+KERNELS, POSITIONS = "patch_embed.proj.weight", "pos_embed"
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,13 @@ class PackedStart:
         module.load_state_dict(self.weights(part))
 
     def fill_encoder(self, encoder: VisionEncoder) -> None:
-        """Give a vision encoder the weights of one with as many blocks or fewer: those beyond give back what they get,
-        until they are trained.
+        """Give a vision encoder the weights of one with as many blocks or fewer, and patches as large or larger.
+
+        Blocks beyond give back what they get, until they are trained. Where patches were larger, each of the smaller
+        ones is seen as if it filled the whole, and stands where the whole stood.
 
         Raises:
-            WeGenError: it has fewer blocks.
+            WeGenError: it has fewer blocks, or patches that those of the start cannot be divided into.
         """
         state, layers = encoder.state_dict(), self.config().vision.layers
         if encoder.config.layers < layers:
@@ -56,7 +62,17 @@ class PackedStart:
             for norm in ("norm1", "norm2"):
                 state[f"blocks.{number}.{norm}.weight"].zero_()
                 state[f"blocks.{number}.{norm}.bias"].zero_()
-        encoder.load_state_dict({**state, **self.weights("vision_encoder")})
+        weights = self.weights("vision_encoder")
+        parts, rest = divmod(self.config().vision.patch_size, encoder.config.patch_size)
+        if rest or not parts:
+            raise WeGenError(
+                f"The vision encoder has patches of {encoder.config.patch_size} pixels, and the one in {self.folder} "
+                f"that it starts from of {self.config().vision.patch_size}: 'vision.patch_size' must divide that."
+            )
+        if parts > 1:
+            weights[KERNELS] = F.avg_pool2d(weights[KERNELS], parts) * parts**2
+            weights[POSITIONS] = _divided(weights[POSITIONS], parts)
+        encoder.load_state_dict({**state, **weights})
 
     def fill_agent(self, agent: Agent, tokenizer: Tokenizer) -> None:
         """Give an agent the weights of one with another vocabulary, and with as many layers or fewer.
@@ -75,6 +91,13 @@ class PackedStart:
         for name in TABLES:
             weights[name] = torch.stack([weights[name][list(ids)].mean(dim=0) for ids in spelled])
         agent.load_state_dict(weights)
+
+
+def _divided(positions: Tensor, parts: int) -> Tensor:
+    """Positions `[1, 1 + grid^2, D]`, the first of the class token, for patches divided both ways: each has its own."""
+    grid = math.isqrt(positions.shape[1] - 1)
+    cells = repeat(positions[:, 1:], "b (h w) d -> b (h y w x) d", h=grid, y=parts, x=parts)
+    return torch.cat([positions[:, :1], cells], dim=1)
 
 
 def _spread(weights: dict[str, Tensor], old: int, new: int, folder: Path) -> dict[str, Tensor]:

@@ -269,6 +269,17 @@ def test_nobody_has_to_read_to_the_end(packed_dir, tmp_path):
     assert process.returncode == 141
 
 
+def test_a_mask_of_other_proportions_is_refused(packed_dir, files, capsys):
+    Image.new("L", (40, 20), 255).save(files / "wide.png")
+    draw = ["generate", "--model", packed_dir, "make it night", "--out", files]
+    wide = ("--edit-mask", files / "wide.png")
+    with Image.open(files / "cat.png") as cat:
+        said = f"wide.png is 40 x 20 pixels, and the picture is {cat.width} x {cat.height}"
+    assert said in refused(capsys, *draw, "--begin-with", files / "cat.png", *wide)
+    assert "the picture is square" in refused(capsys, *draw, "--refine", "make it day", *wide)
+    assert "the picture is 64 x 48" in refused(capsys, *draw, "--size", "64x48", "--refine", "make it day", *wide)
+
+
 def test_a_mask_that_was_painted_on_nothing_is_refused(packed_dir, files, capsys):
     mask = Image.new("RGBA", (32, 32), (0, 0, 0, 0))
     mask.paste((255, 255, 255, 255), (8, 8, 16, 16))

@@ -70,6 +70,20 @@ def test_what_it_cannot_draw_is_no_description(client):
     assert "texts" not in result.outputs
 
 
+def test_where_the_model_answers_in_words_there_is_no_own_mask(client):
+    turn = {"instruction": "add a spaceship", "seed": 50, "batch_size": 1, "rewrite": True, "creativity": 0.0}
+    graph = {
+        **generate(rewrite=False, seed=49),
+        "own": node("WeGenConsistencyMask", chat=["generate", 1], **turn),
+        "as image": node("MaskToImage", mask=["own", 0]),
+        "save own": node("SaveImage", images=["as image", 0], filename_prefix="own mask"),
+    }
+    result = client.run(nano(graph))
+    assert (result.status, result.errors) == ("success", [])
+    assert "i cannot draw that" in result.outputs["own"]["text"][0]
+    assert "save own" not in result.outputs and "images" in result.outputs["save"]
+
+
 def test_each_member_of_a_list_is_saved_with_its_words(client):
     """WeGen Generate runs once for each description; the pictures that are saved after all of them tell of each."""
     graph = nano(generate(rewrite=False, seed=4))

@@ -11,19 +11,20 @@ from random import Random
 
 import pytest
 import torch
+import torch.nn.functional as F
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
 from comfyui_wegen.models.cli import data as data_command
 from comfyui_wegen.models.cli.train import add_arguments, run, run_stage
 from comfyui_wegen.models.data import TASKS, Forgotten, Picture, Sample, Text, stream
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network.agent import Agent
-from comfyui_wegen.models.network.vision_encoder import pool_features
+from comfyui_wegen.models.network.vision_encoder import VisionEncoder, pool_features
 from comfyui_wegen.models.painting.loading import load
 from comfyui_wegen.models.prompting import conversation as inference
 from comfyui_wegen.models.storybook import ROWS
 from comfyui_wegen.models.training.conversations import conversation
 from comfyui_wegen.models.training.encoder import QUESTIONS, EncoderOptions, EncoderStage, cell_answers, known_cells
-from comfyui_wegen.models.training.loop import CHECKPOINT, Rhythm, draw_sheet, load_average, train
+from comfyui_wegen.models.training.loop import CHECKPOINT, Rhythm, _attention, draw_sheet, load_average, train
 from comfyui_wegen.models.training.losses import IGNORED, agent_losses, agent_outputs
 from comfyui_wegen.models.training.pagecache import PageCache
 from comfyui_wegen.models.training.pages import ALIKE, Mixture, alike_page, page
@@ -613,6 +614,10 @@ def test_an_encoder_learns_to_read_what_tells_a_part_of_a_page(trained, tmp_path
     assert later.config.layers == TINY_MODEL["vision"]["layers"] + 2
     assert not later.blocks[-1].norm1.weight.eq(0).all()
     assert "told_kind" in stage.measure()
+    half = EncoderStage(training_run.config(), EncoderOptions(told=1.0, told_share=0.5), 1, PackedStart(trained.pack()))
+    batch = half.batch(0, 4)
+    assert len(batch.told) == 2 and len(batch.painted) == 4
+    assert half(batch)["told_answers"] > 0 and "told_kind" in half.measure()
     for option in ("kept", "told"):
         with pytest.raises(WeGenError, match="'start'"):
             EncoderStage(trained.config(), EncoderOptions(**{option: 1.0}), 1)
@@ -623,6 +628,25 @@ def test_an_encoder_learns_to_read_what_tells_a_part_of_a_page(trained, tmp_path
     (tmp_path / "config.json").write_text(training_run.config().to_json())
     with pytest.raises(WeGenError, match="give it 3 or more"):
         PackedStart(tmp_path).fill_encoder(trained.vision_encoder())
+
+
+def test_an_encoder_may_have_smaller_patches_than_the_one_it_starts_from(trained):
+    start = PackedStart(trained.pack())
+    old = trained.vision_encoder()
+    size = old.config.patch_size
+    half = VisionEncoder(dataclasses.replace(old.config, patch_size=size // 2))
+    other = VisionEncoder(dataclasses.replace(old.config, patch_size=size - 1, image_size=size - 1))
+    start.fill_encoder(half)
+    plain = torch.full((1, 3, old.config.image_size, old.config.image_size), 0.3)
+    with torch.no_grad():
+        seen, finer = old.patch_embed(plain), half.patch_embed(plain)
+    torch.testing.assert_close(finer[:, :1].expand_as(seen), seen, rtol=1e-3, atol=1e-3)
+    grid = old.config.grid
+    positions = half.pos_embed[0, 1:].unflatten(0, (2 * grid, 2 * grid))
+    assert positions[2 * grid - 1, 1].equal(positions[2 * grid - 2, 0])
+    assert torch.allclose(positions[::2, ::2].flatten(0, 1), old.pos_embed[0, 1:], atol=1e-3)
+    with pytest.raises(WeGenError, match="must divide"):
+        start.fill_encoder(other)
 
 
 def test_pages_are_read_as_a_decoder_would_have_made_them(trained):
@@ -734,3 +758,21 @@ def test_words_weigh_what_they_are_told(trained):
     given = (stage.agent, batch.ids, batch.labels, batch.inputs, batch.targets, features)
     plain, same = agent_outputs(*given), agent_outputs(*given, word_weights=torch.full(batch.ids.shape, 3.0))
     torch.testing.assert_close(plain.text, same.text)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("halved", [True, False])
+def test_attention_in_training_is_that_of_pytorch(causal, halved):
+    generator = torch.Generator().manual_seed(1)
+    given = [torch.randn(2, 3, 450, 16, generator=generator, requires_grad=True) for _ in range(3)]
+    kind = {"is_causal": True} if causal else {}
+    wanted = F.scaled_dot_product_attention(*given, **kind)
+    gradients = torch.autograd.grad(wanted.square().sum(), given)
+    with _attention(torch.device("cpu")), torch.autocast("cpu", torch.bfloat16, enabled=halved):
+        got = F.scaled_dot_product_attention(*given, **kind)
+    assert got.dtype == (torch.bfloat16 if halved else torch.float32)
+    apart = 0.03 if halved else 1e-4
+    for one, other in zip(
+        (got, *torch.autograd.grad(got.float().square().sum(), given)), (wanted, *gradients), strict=True
+    ):
+        assert (one - other).norm() < apart * other.norm()
