@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import re
 import sys
 import time
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 #: said in other ways here, or of ComfyUI only
 _OTHERS = ("batch_size", "cfg", "width", "height", "sampler_name", "scheduler", "rewritten")
 _OPTIONS = tuple(name for name in OPTIONS if name not in _OTHERS)
-_MOST_STRETCHED = 0.03  # of the logarithm of a mask's proportions: a pixel or two of small masks
+_MOST_STRETCHED = 1.03  # a mask against its picture: a pixel or two of small ones
 
 
 #: options that belong to one turn, and what they are where they are left out
@@ -178,9 +177,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise WeGenError("--size goes with new pictures only: others keep the size that they have.")
     if own is None and not chat.turns and any(mask is not None for mask in masks[0].values()):
         raise WeGenError("A mask needs a picture that is changed: write it after a --refine, or give --begin-with.")
-    height, width = _size_of_pictures(own, chat, arguments)
+    size = _size_of_pictures(own, chat, arguments)
     for turn, read in zip(turns, masks, strict=True):
-        _check_proportions({turn[key]: mask for key, mask in read.items() if mask is not None}, height, width)
+        for key, mask in read.items():
+            if mask is not None:
+                _check_proportions(turn[key], mask, size)
     turns = [{**turn, **read} for turn, read in zip(turns, masks, strict=True)]
     for pick in picks:
         if pick and pick > arguments.batch_size:
@@ -311,26 +312,27 @@ def _is_report(file: Path) -> bool:
         return False
 
 
-def _size_of_pictures(own: Image | None, chat: Chat, arguments: argparse.Namespace) -> tuple[int, int]:
-    """Height and width of the pictures that will be changed, or their proportions where the model decides: a square."""
+def _size_of_pictures(own: Image | None, chat: Chat, arguments: argparse.Namespace) -> tuple[int, int] | None:
+    """Width and height of the pictures that will be changed; None where the checkpoint decides: they are square."""
     if own is not None:
-        return own.height, own.width
+        return own.size
     if chat.turns:
         height, width = chat.last.answer.picture.shape[:2]
-        return height, width
-    width, height = arguments.size or (1, 1)
-    return height, width
+        return width, height
+    return arguments.size
 
 
-def _check_proportions(masks: Mapping[Path, Tensor], height: int, width: int) -> None:
-    """Raises WeGenError where a mask would have to be stretched to fit the picture."""
-    for file, mask in masks.items():
-        if abs(math.log(mask.shape[1] * height / (mask.shape[0] * width))) > _MOST_STRETCHED:
-            picture = "square" if width == height == 1 else f"{width} x {height}"
-            raise WeGenError(
-                f"The mask {file} is {mask.shape[1]} x {mask.shape[0]} pixels, and the picture is {picture}: save the "
-                "mask with the proportions of the picture, at any size."
-            )
+def _check_proportions(file: Path, mask: Tensor, size: tuple[int, int] | None) -> None:
+    """Raises WeGenError where a mask would have to be stretched to fit pictures of this size."""
+    from ..media.images import stretch
+
+    height, width = mask.shape
+    if stretch((width, height), size or (1, 1)) > _MOST_STRETCHED:
+        picture = f"{size[0]} x {size[1]}" if size else "square"
+        raise WeGenError(
+            f"The mask {file} is {width} x {height} pixels, and the picture is {picture}: save the mask with the "
+            "proportions of the picture, at any size."
+        )
 
 
 def _request(arguments: argparse.Namespace, turn: Mapping[str, Any]) -> TurnRequest:

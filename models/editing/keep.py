@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import WeGenError
-from ..media.images import check_picture
+from ..media.images import check_picture, stretch
 from .composite import match_tone, paste
 from .masks import feathered
 from .registration import estimate, undo
@@ -71,11 +71,11 @@ def _fitted(after: Tensor, before: Tensor) -> tuple[Tensor, list[str]]:
     (height, width), (has_height, has_width) = before.shape[:2], after.shape[:2]
     if (has_height, has_width) == (height, width):
         return after, []
-    stretch = (has_width / has_height) / (width / height)
-    if not 1 / LARGEST_STRETCH <= stretch <= LARGEST_STRETCH:
+    stretched = stretch((width, height), (has_width, has_height))
+    if stretched > LARGEST_STRETCH:
         raise WeGenError(
             f"The pictures are {width}x{height} and {has_width}x{has_height} pixels: their proportions differ by "
-            f"{max(stretch, 1 / stretch) - 1:.0%}, at most {LARGEST_STRETCH - 1:.0%} can be resized. "
+            f"{stretched - 1:.0%}, at most {LARGEST_STRETCH - 1:.0%} can be resized. "
             "Crop or pad the new picture to the proportions of the old one first."
         )
     return resized(after, height, width), [f"Resized from {has_width}x{has_height} to {width}x{height}."]

@@ -91,6 +91,12 @@ def check_picture(image: Tensor) -> None:
         )
 
 
+def stretch(size: tuple[int, int], other: tuple[int, int]) -> float:
+    """How much the proportions of two sizes (width, height) differ: 1 where they are equal, 1.1 for 10 %."""
+    ratio = size[0] * other[1] / (size[1] * other[0])
+    return max(ratio, 1 / ratio)
+
+
 def to_pil(image: Tensor) -> Image.Image:
     """One picture `[H, W, 1, 3 or 4]` in 0..1 -> 8-bit RGB; transparent parts are laid on white.
 

@@ -180,8 +180,8 @@ class EncoderStage(Stage):
         numbers = range(first, first + count)
         told = strange = seen[:0]
         if self.options.told:
-            pairs = list(zip(numbers, plain_scenes, strict=True))[: round(count * self.options.told_share)]
-            told = to_pixels([_told(scene, Random(f"told/{self.seed}/{i}")) for i, scene in pairs])
+            first_ones = enumerate(plain_scenes[: round(count * self.options.told_share)], first)
+            told = to_pixels([_told(scene, Random(f"told/{self.seed}/{i}")) for i, scene in first_ones])
         if self.options.kept and count >= 4:
             strange = to_pixels([strange_picture(Random(f"strange/{self.seed}/{i}")) for i in numbers[: count // 4]])
         known = torch.stack([known_cells(scene, self.config.feature_grid, self.options.known) for scene in moved])

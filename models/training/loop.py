@@ -259,7 +259,7 @@ def _local(value: Tensor) -> Tensor:
     return value.to_local() if hasattr(value, "to_local") else value
 
 
-class _BlockAttention(TorchFunctionMode):
+class _PlainAttention(TorchFunctionMode):
     """Attention by plain matrix products; causal one in a few blocks of queries, each with the keys up to its own end.
 
     On a CPU with bfloat16 products that takes half the time of PyTorch's own kernel, most of all on the way back.
@@ -276,13 +276,13 @@ class _BlockAttention(TorchFunctionMode):
         query, key, value = args
         halved = torch.is_autocast_enabled("cpu")
         with torch.autocast("cpu", enabled=False):
-            causal = kwargs.get("is_causal")
-            simple = (causal and not kwargs.get("enable_gqa")) or not kwargs
-            if not simple or not (causal or halved) or not torch.is_grad_enabled():
+            in_blocks = kwargs.get("is_causal") and not kwargs.get("enable_gqa")
+            by_products = in_blocks or (halved and not kwargs)
+            if not (by_products and torch.is_grad_enabled()):
                 return function(query.float(), key.float(), value.float(), **kwargs)
             if halved:
                 query, key, value = query.bfloat16(), key.bfloat16(), value.bfloat16()
-            if causal:
+            if in_blocks:
                 return _causal_attention(query, key, value, self.BLOCK)
             return (query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)).softmax(-1) @ value
 
@@ -301,7 +301,7 @@ def _causal_attention(query: Tensor, key: Tensor, value: Tensor, block: int) -> 
 
 
 def _attention(device: torch.device):
-    return _BlockAttention() if device.type == "cpu" else nullcontext()
+    return _PlainAttention() if device.type == "cpu" else nullcontext()
 
 
 def _make_accelerator(stage: Stage, recipe: Recipe, folder: Path):
