@@ -154,6 +154,6 @@ def draw_features(
         prompts = [picture_prompt(config, tokenizer, *_asked(asked[n]), text).embeddings(wegen) for n, text in places]
         # The picture's features and its end follow the prompt.
         decoding = Decoding(wegen, prompts, config.tokens_per_picture + 1, guided=guidance != 1.0)
-        features = decoding.write_picture(guidance, collection, on_feature).features.cpu()
+        features = decoding.write_picture(guidance, collection, on_feature, final=True).features.cpu()
         found |= dict(zip(places, features, strict=True))
     return found

@@ -174,7 +174,7 @@ def write_picture(wegen: WeGen, rows: int = 1, guidance_scale: float = 1.0) -> T
     tokens = wegen.config.tokens_per_picture
     prompt = wegen.embed([wegen.tokenizer.begin_id] * PROMPT)
     decoding = Decoding(wegen, [prompt] * rows, room=tokens + 1, guided=guidance_scale != 1)
-    return decoding.write_picture(guidance_scale).features
+    return decoding.write_picture(guidance_scale, final=True).features
 
 
 def generate(model: nn.Module, tokens: int) -> Tensor:

@@ -96,7 +96,7 @@ def _prompt(wegen: WeGen, text: str, picture: bool) -> Tensor:
 
 def _features(wegen: WeGen) -> Tensor:
     prompts = [_prompt(wegen, text, True) for text in DESCRIPTIONS]
-    return Decoding(wegen, prompts, wegen.config.tokens_per_picture + 1).write_picture().features
+    return Decoding(wegen, prompts, wegen.config.tokens_per_picture + 1).write_picture(final=True).features
 
 
 def _agreement(wegen: WeGen, exact: WeGen) -> tuple[int, int]:

@@ -132,7 +132,11 @@ class Decoding:
 
     @torch.inference_mode()
     def write_picture(
-        self, guidance_scale: float = 1.0, collection: Collection = "aligned", on_feature: OnStep | None = None
+        self,
+        guidance_scale: float = 1.0,
+        collection: Collection = "aligned",
+        on_feature: OnStep | None = None,
+        final: bool = False,
     ) -> Picture:
         """Write one picture in every sequence; each must have `<img>` as its last token.
 
@@ -141,6 +145,8 @@ class Decoding:
             collection: "aligned" takes each feature where training put its target (the position before it);
                 "released" takes them one position later and unguided, as the published inference does.
             on_feature: called after each of the steps.
+            final: nothing is written after this. What only that would need is not computed, and the decoding itself
+                is of no use any more.
         """
         wegen, agent = self.wegen, self.wegen.agent
         guided = guidance_scale != 1.0
@@ -154,16 +160,18 @@ class Decoding:
             hidden = unconditional + guidance_scale * (self.hidden - unconditional) if guided else self.hidden
             feature = agent.read_features(hidden)
             embedding = agent.embed_features(feature)
-            states = agent.llm(torch.cat([embedding] * 2 if guided else [embedding])[:, None], context)[:, 0]
-            self.hidden, unconditional = states[: self.batch], states[-self.batch :]
-            features.append(feature if collection == "aligned" else agent.read_features(self.hidden))
             fed.append(embedding)
+            if not final or collection == "released" or step + 1 < count:
+                states = agent.llm(torch.cat([embedding] * 2 if guided else [embedding])[:, None], context)[:, 0]
+                self.hidden, unconditional = states[: self.batch], states[-self.batch :]
+            features.append(feature if collection == "aligned" else agent.read_features(self.hidden))
             if on_feature is not None:
                 on_feature(step + 1, count)
-        if guided:
-            self.cache.advance(count)
-        end = torch.full((self.batch,), wegen.tokenizer.picture_end_id, device=self.hidden.device)
-        self.hidden = self._feed(agent.llm.embed(end))
+        if not final:
+            if guided:
+                self.cache.advance(count)
+            end = torch.full((self.batch,), wegen.tokenizer.picture_end_id, device=self.hidden.device)
+            self.hidden = self._feed(agent.llm.embed(end))
         with torch.inference_mode(False):  # tensors that may be trained with and changed in place
             return Picture(torch.stack(features, dim=1).float(), torch.stack(fed, dim=1))
 

@@ -161,7 +161,9 @@ class AgentStage(Stage):
         prompts = [self._prompt(sample, given_words) for sample in samples]
         decoding = Decoding(self.wegen(), prompts, room=limit + self.config.tokens_per_picture + 4)
         written = [[] for _ in samples] if given_words else decoding.write_text(limit)
-        return [self.tokenizer.decode(ids, skip_special=True) for ids in written], decoding.write_picture().features
+        return [self.tokenizer.decode(ids, skip_special=True) for ids in written], decoding.write_picture(
+            final=True
+        ).features
 
     def describe(self, samples: Sequence[Sample]) -> list[str]:
         """The last answers of samples that are answered in words, written anew."""

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.network import language_model
 from comfyui_wegen.models.network.configuration import LanguageConfig
 from comfyui_wegen.models.network.language_model import LanguageModel
 
@@ -60,14 +61,23 @@ def test_rows_of_different_lengths_are_as_if_alone(model, lengths):
         torch.testing.assert_close(second[b], alone[lengths[b] :], **CLOSE)
 
 
-def test_rows_are_looked_at_in_groups_of_their_length(model):
+def test_rows_are_looked_at_in_groups_of_their_length(model, monkeypatch):
     """On a CPU at one token: without a mask, and nothing is computed that would be hidden by one."""
+    monkeypatch.setattr(language_model, "APART", 0)
     cache = cache_for(model, 4)
     model(embeddings(4, 6), cache, [6, 6, 2, 2])
     step = cache.step(1)
     assert step.groups == [(0, 2, 7), (2, 4, 3)] and step.mask is None
     model(embeddings(4, 1), cache, [1, 0, 1, 1])
     assert not cache.step(1).groups and cache.step(1).mask is not None  # three lengths: all at once is faster
+
+
+def test_rows_that_see_nearly_the_same_are_looked_at_together(model):
+    cache = cache_for(model, 2)
+    model(embeddings(2, 6), cache, [6, 2])
+    step = cache.step(1)
+    assert not step.groups and step.window == 7
+    assert step.mask is not None and step.mask.isinf().sum(-1).flatten().tolist() == [0, 4]
 
 
 def test_a_row_can_pause(model):

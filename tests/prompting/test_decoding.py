@@ -55,6 +55,26 @@ def test_a_picture_is_what_the_plain_loop_gives(wegen, scale):
     assert not torch.allclose(again.features[0], aligned, atol=1e-2)
 
 
+@pytest.mark.parametrize("collection", ["aligned", "released"])
+@pytest.mark.parametrize("scale", [1.0, 2.5])
+def test_a_final_picture_is_the_same_for_fewer_passes(wegen, scale, collection, monkeypatch):
+    forward, passes = type(wegen.agent.llm).forward, []
+    monkeypatch.setattr(type(wegen.agent.llm), "forward", lambda *a, **k: passes.append(1) or forward(*a, **k))
+
+    def write(final):
+        steps = []
+        decoding = Decoding(wegen, [prompt(wegen)], room=80, guided=scale != 1)
+        passes.clear()
+        picture = decoding.write_picture(scale, collection, lambda *step: steps.append(step), final)
+        return picture, len(passes), steps
+
+    whole, many, steps = write(False)
+    final, fewer, steps_of_final = write(True)
+    assert torch.equal(final.features, whole.features) and torch.equal(final.fed_back, whole.fed_back)
+    assert many - fewer == (2 if collection == "aligned" else 1)
+    assert steps == steps_of_final
+
+
 @pytest.mark.slow
 def test_a_batch_of_different_prompts_is_as_if_each_were_alone(wegen):
     texts = ["a cat <img>", "put the second picture on the left side <img>", "<img>"]
