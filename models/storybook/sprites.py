@@ -169,13 +169,13 @@ def _boat(pen: Pen, colour: Colour, pose: str):
 
 def _car(pen: Pen, colour: Colour, pose: str):
     base = pen.h
-    pen.polygon([(0.22, base - 0.36), (0.36, 0.0), (0.74, 0.0), (0.90, base - 0.36)], colour)
-    pen.polygon([(0.30, base - 0.38), (0.40, 0.07), (0.53, 0.07), (0.53, base - 0.38)], GLASS)
-    pen.polygon([(0.58, base - 0.38), (0.58, 0.07), (0.71, 0.07), (0.81, base - 0.38)], GLASS)
+    pen.polygon([(0.34, base - 0.36), (0.46, 0.0), (0.84, 0.0), (0.97, base - 0.36)], colour)
+    pen.polygon([(0.42, base - 0.38), (0.50, 0.07), (0.62, 0.07), (0.62, base - 0.38)], GLASS)
+    pen.polygon([(0.67, base - 0.38), (0.67, 0.07), (0.81, 0.07), (0.89, base - 0.38)], GLASS)
     pen.box(0.0, base - 0.42, 1.0, base - 0.12, colour, 0.10)
     pen.box(0.0, base - 0.20, 1.0, base - 0.12, darker(colour, 0.3), 0.03)
-    pen.box(0.0, base - 0.36, 0.09, base - 0.25, LAMP, 0.03)
-    pen.box(0.94, base - 0.36, 1.0, base - 0.25, BLUSH, 0.02)
+    pen.box(0.0, base - 0.38, 0.13, base - 0.24, LAMP, 0.03)
+    pen.box(0.95, base - 0.36, 1.0, base - 0.25, BLUSH, 0.02)
     for x in (0.24, 0.76):
         pen.circle(x, base - 0.14, 0.14, INK)
         pen.circle(x, base - 0.14, 0.065, CREAM)

@@ -29,7 +29,8 @@ def _person(pen: Pen, colour: Colour, pose: str):
     middle = pen.w / 2
     _legs(pen, middle, 0.62, 0.17 if pose == "walking" else 0.08, 0.12, 0.04 if pose == "walking" else 0.0)
     for side in (-1, 1):
-        _arm(pen, middle + side * 0.11, 0.36, side, pose == "waving" and side > 0, 0.24, colour, 0.085)
+        up = pose == "waving" and side > 0
+        _arm(pen, middle + side * 0.11, 0.36, side, up, 0.38 if up else 0.24, colour, 0.085)
     pen.blob([(middle - 0.13, 0.32), (middle, 0.29), (middle + 0.13, 0.32), (middle + 0.13, 0.50),
               (middle + 0.15, 0.66),
               (middle - 0.15, 0.66), (middle - 0.13, 0.50)], colour)
@@ -46,10 +47,14 @@ def _child(pen: Pen, colour: Colour, pose: str):
     middle = pen.w / 2
     up = pose == "jumping"
     for side in (-1, 1):
-        foot = (middle + side * 0.20, 0.92) if up else (middle + side * 0.10, 0.96)
+        foot = (middle + side * 0.26, 0.90) if up else (middle + side * 0.10, 0.96)
         pen.line([(middle + side * 0.08, 0.78), foot], SKIN, 0.10)
         pen.oval(foot[0] - 0.02, foot[1], 0.09, 0.04, SHOES)
-        _arm(pen, middle + side * 0.10, 0.58, side, up, 0.24, colour, 0.10)
+        if up:
+            pen.line([(middle + side * 0.10, 0.60), (middle + side * 0.33, 0.50)], colour, 0.10)
+            pen.circle(middle + side * 0.36, 0.48, 0.07, SKIN)
+        else:
+            _arm(pen, middle + side * 0.10, 0.58, side, False, 0.24, colour, 0.10)
         pen.circle(middle + side * 0.29, 0.20, 0.11, HAIR)
     pen.polygon([(middle - 0.12, 0.52), (middle + 0.12, 0.52), (middle + 0.27, 0.86), (middle - 0.27, 0.86)], colour)
     pen.circle(middle, 0.27, 0.25, SKIN)
@@ -88,9 +93,9 @@ def _robot(pen: Pen, colour: Colour, pose: str):
 def _snowman(pen: Pen, colour: Colour, pose: str):
     middle, snow = pen.w / 2, (246, 250, 254)
     for side in (-1, 1):
-        tip = (middle + side * 0.40, 0.32 if pose == "waving" and side > 0 else 0.50)
-        pen.line([(middle + side * 0.16, 0.54), tip], WOOD, 0.045)
-        pen.line([(middle + side * 0.33, (tip[1] * 3 + 0.54) / 4), (tip[0], tip[1] - 0.08)], WOOD, 0.035)
+        mitten = (middle + side * 0.35, 0.22 if pose == "waving" and side > 0 else 0.62)
+        pen.line([(middle + side * 0.14, 0.46), mitten], WOOD, 0.05)
+        pen.circle(*mitten, 0.07, colour)
     pen.circle(middle, 0.76, 0.245, snow)
     pen.circle(middle, 0.49, 0.19, snow)
     pen.circle(middle, 0.27, 0.15, snow)

@@ -20,15 +20,16 @@ def _car(pen: Pen, colour: Colour, pose: str):
 
 
 def _bus(pen: Pen, colour: Colour, pose: str):
+    """With its engine in front, so that one sees from afar where it goes."""
     base, shade = pen.h, shaded(colour, 0.3)
-    pen.box(0.0, 0.0, 1.0, base - 0.10, colour, 0.09)
-    pen.box(0.0, base - 0.22, 1.0, base - 0.10, shade, 0.04)
-    for x in (0.24, 0.43, 0.62, 0.81):
-        pen.box(x, 0.10, x + 0.15, 0.31, GLASS, 0.02)
-    pen.box(0.03, 0.10, 0.19, base - 0.14, GLASS, 0.02)
-    pen.line([(0.11, 0.10), (0.11, base - 0.15)], shade, 0.025)
-    pen.circle(0.03, base - 0.20, 0.035, LAMP)
-    for x in (0.30, 0.76):
+    pen.box(0.20, 0.0, 1.0, base - 0.10, colour, 0.08)
+    pen.box(0.0, base - 0.36, 0.40, base - 0.10, colour, 0.07)
+    pen.box(0.0, base - 0.20, 1.0, base - 0.10, shade, 0.04)
+    pen.box(0.20, 0.09, 0.32, 0.31, GLASS, 0.02)
+    for x in (0.39, 0.59, 0.79):
+        pen.box(x, 0.09, x + 0.15, 0.29, GLASS, 0.02)
+    pen.circle(0.05, base - 0.26, 0.055, LAMP)
+    for x in (0.22, 0.78):
         pen.wheel(x, base - 0.12, 0.12, STEEL)
 
 
@@ -63,8 +64,10 @@ def _bicycle(pen: Pen, colour: Colour, pose: str):
     pen.line([(0.33, 0.16), (r, base - r)], colour, frame)
     pen.line([(0.30, 0.24), hub, (1 - r, base - r), (0.62, 0.22), (0.32, 0.24)], colour, frame)
     pen.line([(0.60, 0.14), hub], colour, frame)
-    pen.curve([(0.20, 0.12), (0.26, 0.04), (0.35, 0.07), (0.34, 0.16)], INK, 0.05)
-    pen.blob([(0.50, 0.11), (0.62, 0.07), (0.74, 0.08), (0.72, 0.16), (0.60, 0.16)], INK)
+    pen.curve([(0.26, 0.09), (0.30, 0.03), (0.38, 0.05), (0.36, 0.16)], INK, 0.05)
+    pen.blob([(0.50, 0.13), (0.62, 0.10), (0.73, 0.11), (0.70, 0.18), (0.60, 0.18)], INK)
+    pen.polygon([(0.0, 0.06), (0.27, 0.06), (0.23, 0.30), (0.04, 0.30)], CREAM)  # a basket shows the front from afar
+    pen.line([(0.01, 0.07), (0.26, 0.07)], WOOD, 0.03)
 
 
 def _tractor(pen: Pen, colour: Colour, pose: str):
@@ -145,7 +148,7 @@ def _balloon(pen: Pen, colour: Colour, pose: str):
 ALL = (
     Kind("car", _car, ("red", "yellow", "blue", "green"), FACING, PATTERNS, height=0.7, top=(0.06, 0.40, 0.74),
          grounds=("city",)),
-    Kind("bus", _bus, ("red", "yellow", "blue", "green"), FACING, height=0.66, top=(0.05, 0.10, 0.90),
+    Kind("bus", _bus, ("red", "yellow", "blue", "green"), FACING, height=0.66, top=(0.05, 0.28, 0.92),
          grounds=("city",)),
     Kind("train", _train, ("red", "green", "blue", "black"), FACING, height=0.82, grounds=("field", "mountains")),
     Kind("bicycle", _bicycle, ("red", "blue", "green", "pink"), FACING, height=0.68, grounds=("city",)),
