@@ -104,7 +104,7 @@ class ChatPanel:
             mouse.move(box["x"] + to_x * box["width"], box["y"] + to_y * box["height"], steps=12)
             mouse.up()
         if text:
-            self.page.fill(".wg-stage input[type=text]", text)
+            self.page.fill(".wg-stage textarea", text)
         self.page.click(".wg-done")
         self.page.wait_for_selector(".wg-stage", state="hidden")
 
