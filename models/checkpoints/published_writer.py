@@ -60,6 +60,8 @@ def write_published(
         (VISION_FILE, list(layouts["vision_encoder"].entries), ("vision_encoder",)),
     ]
     partial = partial_folder(destination)
+    if partial.exists():
+        raise WeGenError(f"{partial} is in the way, such as of an earlier run that was stopped. Remove it.")
     destination.parent.mkdir(parents=True, exist_ok=True)
     check_space(destination.parent, sum(torch_file_bytes(entries) for _, entries, _ in files))
     done, total = 0, sum(layout.tensor_bytes for layout in layouts.values())

@@ -179,7 +179,10 @@ def _read(entry: StoredTensor) -> Tensor:
         raise
     except FileNotFoundError as error:
         raise CheckpointError(f"{entry.file} is no longer there. Put it back, and load the model again.") from error
-    except (SafetensorError, OSError, ValueError) as error:
+    # A RuntimeError is what comes of scales whose shape does not fit their weight.
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
         raise CheckpointError(f"{entry.file}: cannot read {entry.key!r}: {error}") from error
 
 
@@ -423,6 +426,8 @@ def _open_packed(folder: Path) -> Checkpoint:
         config = WeGenConfig.from_json(path.read_text(encoding="utf-8"), str(path))
     except CheckpointError:
         raise
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path} is not a text in UTF-8: {error}. Save it in that encoding.") from error
     except WeGenError as error:
         raise CheckpointError(str(error)) from error
     return Checkpoint(

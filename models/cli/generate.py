@@ -150,6 +150,9 @@ def _size(text: str) -> tuple[int, int]:
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number of pixels nor WIDTHxHEIGHT")
     width, height = match.group(1), match.group(2) or match.group(1)
+    most = max(OPTIONS["width"].maximum, OPTIONS["height"].maximum)
+    if not all(16 <= int(side) <= most for side in (width, height)):
+        raise argparse.ArgumentTypeError(f"{text!r}: sides are 16 to {most} pixels")
     return int(width), int(height)
 
 
@@ -272,6 +275,8 @@ class _Outputs:
         if self.chat_file is not None:
             writable_folder(self.chat_file.parent)
         if report is not None and not self.to_stdout:
+            if self.chat_file is not None and report.resolve() == self.chat_file.resolve():
+                raise WeGenError(f"--json and --save-chat both name {report}; give one of them another name.")
             if not report.name or report.is_dir():
                 raise WeGenError(f"--json {str(report)!r} names no file.")
             if report.exists() and not _is_report(report):
@@ -286,7 +291,9 @@ class _Outputs:
             self.saved = save_chat(chat, self.chat_file)
         if self.report is not None and not self.to_stdout:
             try:
-                self.report.write_text(self._text(), encoding="utf-8")
+                beside = self.report.with_name(self.report.name + ".partial")
+                beside.write_text(self._text(), encoding="utf-8")
+                beside.replace(self.report)
             except OSError as error:
                 raise WeGenError(f"Cannot write {self.report}: {error.strerror}.") from error
 
@@ -301,8 +308,11 @@ class _Outputs:
             print(self._text(), end="")
 
     def _text(self) -> str:
+        from ..values import whole_text
+
         report = {"turns": self.turns, "chat": None if self.saved is None else str(self.saved)}
-        return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+        # A terminal or pipe may take fewer characters than a file.
+        return whole_text(json.dumps(report, indent=2, ensure_ascii=self.to_stdout) + "\n")
 
 
 def _is_report(file: Path) -> bool:
