@@ -44,3 +44,10 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
     assert found["loaded anew"] and not found["mapped"]
     if sys.platform == "linux":
         assert found["given back"] > 300e6
+
+
+def test_the_unet_is_held_as_it_was_asked_for(host_python, tmp_path):
+    """Under DynamicVRAM, which is usual on cards, the host's layers have no weights before they are loaded."""
+    found = host_python(SCRIPTS / "unet_weights.py", make_random(tmp_path / "made", "tiny"))
+    assert found.pop("dynamic", [True, True]) == [True, True]
+    assert found == {"fp32": ["torch.float32"], "fp16": ["torch.float16"], "bf16": ["torch.bfloat16"]}
