@@ -216,9 +216,9 @@ export class Session {
     // What is written before the first turn is kept by the browser alone: there is no chat to keep it in.
     if (this.store.id === null) this.#begun = { draft: { text: draft.text }, references };
     else this.#unread = null;
-    const remembered = JSON.stringify({ chat: this.store.id ?? this.#unread, settings, begun: this.#begun });
+    const values = { chat: this.store.id ?? this.#unread, settings, begun: this.#begun };
     try {
-      localStorage.setItem(REMEMBERED, remembered);
+      localStorage.setItem(REMEMBERED, JSON.stringify(values));
     } catch (error) {
       // The browser has no room, or keeps nothing at all; what has turns is on the host.
       console.warn("WeGen", error);

@@ -179,10 +179,7 @@ def _read(entry: StoredTensor) -> Tensor:
         raise
     except FileNotFoundError as error:
         raise CheckpointError(f"{entry.file} is no longer there. Put it back, and load the model again.") from error
-    # A RuntimeError is what comes of scales whose shape does not fit their weight.
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
+    except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{entry.file}: cannot read {entry.key!r}: {error}") from error
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 #: said in other ways here, or of ComfyUI only
 _OTHERS = ("batch_size", "cfg", "width", "height", "sampler_name", "scheduler", "rewritten")
 _OPTIONS = tuple(name for name in OPTIONS if name not in _OTHERS)
+_SMALLEST_SIDE = 16
 _MOST_STRETCHED = 1.03  # a mask against its picture: a pixel or two of small ones
 
 
@@ -150,9 +151,9 @@ def _size(text: str) -> tuple[int, int]:
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number of pixels nor WIDTHxHEIGHT")
     width, height = match.group(1), match.group(2) or match.group(1)
-    most = max(OPTIONS["width"].maximum, OPTIONS["height"].maximum)
-    if not all(16 <= int(side) <= most for side in (width, height)):
-        raise argparse.ArgumentTypeError(f"{text!r}: sides are 16 to {most} pixels")
+    most = int(OPTIONS["width"].maximum or 0)
+    if not all(_SMALLEST_SIDE <= int(side) <= most for side in (width, height)):
+        raise argparse.ArgumentTypeError(f"{text!r}: sides are {_SMALLEST_SIDE} to {most} pixels")
     return int(width), int(height)
 
 
@@ -292,8 +293,11 @@ class _Outputs:
         if self.report is not None and not self.to_stdout:
             try:
                 beside = self.report.with_name(self.report.name + ".partial")
-                beside.write_text(self._text(), encoding="utf-8")
-                beside.replace(self.report)
+                try:
+                    beside.write_text(self._text(), encoding="utf-8")
+                    beside.replace(self.report)
+                finally:
+                    beside.unlink(missing_ok=True)
             except OSError as error:
                 raise WeGenError(f"Cannot write {self.report}: {error.strerror}.") from error
 

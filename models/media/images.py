@@ -80,8 +80,8 @@ def read_picture(path: str | Path) -> Image.Image:
         raise WeGenError(f"Cannot read {path}: it is not a picture, or of a format that is not known here.") from error
     except WeGenError as error:
         raise WeGenError(f"Cannot read the picture {path}: {error}") from error
-    # What Pillow raises on damaged files.
-    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error, TypeError) as error:
+    # What Pillow and its readers of single formats raise on damaged files.
+    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, struct.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise WeGenError(f"Cannot read the picture {path}: {reason}.") from error
 

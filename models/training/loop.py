@@ -160,7 +160,7 @@ def train(
                 raise KeyboardInterrupt
             if due:
                 save(done)
-                saved = time.monotonic()  # as long as saving may take, as long is trained in between
+                saved = time.monotonic()  # from its end on, or saving that takes long would follow on itself
             if look and (chief or recipe.shard):
                 with averaged(parameters, average):
                     if not recipe.shard:  # drawing asks parts for themselves, which sharded ones cannot give

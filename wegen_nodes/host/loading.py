@@ -146,9 +146,8 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
 
         def network(device) -> nn.Module:
             # The model's own copy of the sizes, which has the type of the weights too.
-            made = (
-                UNetModel(**model_config.unet_config, device=device, operations=operations).eval().requires_grad_(False)
-            )
+            made = UNetModel(**model_config.unet_config, device=device, operations=operations)
+            made.eval().requires_grad_(False)
             comfy.model_management.archive_model_dtypes(made)
             return made
 
