@@ -26,6 +26,7 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
     assert all(found["same"]), found["same"]
     assert found["patched"] > 0 and found["unpatched"]
     assert found["little room"] == ["unet"]
+    assert found["listed"] == ["language"]
     assert found["both"] == found["both again"] == ["language", "unet"]
     assert found["neither"] == ["vision"]
     assert found["no room"][0] == "WeGenError" and "wegen convert" in found["no room"][1]
@@ -42,6 +43,9 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
     assert found["back"]
     assert found["changed"][0] == "WeGenError" and "was changed" in found["changed"][1]
     assert found["loaded anew"] and not found["mapped"]
+    assert found["saved"]
+    assert found["remembered"] == [10, 9]
+    assert found["prefixes"][0] and found["prefixes"][1] == 0
     if sys.platform == "linux":
         assert found["given back"] > 300e6
 

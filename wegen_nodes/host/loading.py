@@ -156,13 +156,21 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
     return patcher
 
 
+class _ReadVAE(comfy.sd.VAE):
+    """The host's VAE, whose weights may have to be read before they are saved."""
+
+    def get_sd(self):
+        self.patcher.read()
+        return super().get_sd()
+
+
 def load_vae(folder: str) -> comfy.sd.VAE:
     """The decoder's VAE as a native VAE: it batches, tiles and moves like any other."""
     checkpoint = open_checkpoint(folder)
     config = checkpoint.config.vae
     # The host's class reads the weights when it is made, so it gets a minimal network, which is then replaced.
     parameters = _host_vae_parameters(32, [1], 1, config.latent_channels)
-    vae = comfy.sd.VAE(sd=AutoencoderKL(**parameters).state_dict(), config={"params": parameters})
+    vae = _ReadVAE(sd=AutoencoderKL(**parameters).state_dict(), config={"params": parameters})
     build, names = (_compact_vae if config.patch > 1 else _published_vae)(checkpoint)
 
     def network(device) -> nn.Module:
