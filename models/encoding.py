@@ -67,8 +67,11 @@ def with_features(wegen: WeGen, references: References) -> References:
 def look_at(wegen: WeGen, chat: Chat) -> Chat:
     """The chat as `wegen` can read it: with features for the pictures that other models painted or were given.
 
-    Turns that are too long ago to fit into its context stay as they are.
+    It is the same chat where all have been looked at. Turns that are too long ago to fit into its context stay as they
+    are.
     """
+    if not unseen(chat):
+        return chat
     config = wegen.config
     fitting = config.language.context_length // config.tokens_per_picture
     in_view = min(fitting, config.turns_in_view or fitting) + 1  # a picture of the user's own comes along with a turn

@@ -13,7 +13,7 @@ from torch import Tensor
 from .checkpoints.lora import check_strength, merge, read_lora
 from .checkpoints.wegen import WeGen
 from .editing.refinement import Masks
-from .encoding import begin_with, encode_reference
+from .encoding import begin_with, encode_reference, look_at, with_features
 from .engine import Progress, TurnRequest, TurnResult, take_turn
 from .errors import AnsweredInWords, WeGenError
 from .media.images import flatten_alpha, from_pil
@@ -104,9 +104,8 @@ class Pipeline:
         Raises:
             AnsweredInWords: the model answers in words that it draws nothing.
         """
-        written = rewrite(
-            self.wegen, instruction, seeds, sampling, references or References(), chat or Chat(), on_token=on_token
-        )
+        chat, references = look_at(self.wegen, chat or Chat()), with_features(self.wegen, references or References())
+        written = rewrite(self.wegen, instruction, seeds, sampling, references, chat, on_token=on_token)
         return [one.text for one in descriptions(written)]
 
     def take_turn(

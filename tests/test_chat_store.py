@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 import time
 import types
@@ -159,6 +160,14 @@ def exported(document) -> dict:
     return {"wegen_chat": 1, "name": "a chat", "document": document}
 
 
+def test_files_from_before_1980_are_packed(folders):
+    """Copies from some systems have no date; a ZIP has no earlier one than that."""
+    os.utime(folders["output"] / "wegen" / "a.png", (0, 0))
+    file = {"filename": "a.png", "subfolder": "wegen", "type": "output"}
+    with zipfile.ZipFile(archive_of(exported({"file": file}), folders)) as archive:
+        assert archive.read("files/00000.png") == b"output a.png"
+
+
 def test_an_archive_takes_the_files_along(folders, tmp_path):
     from wegen_host.chat_archive import unpacked
 
@@ -216,9 +225,18 @@ def evil_archive(export, files, entries, compression=zipfile.ZIP_STORED) -> io.B
     return target
 
 
+def damaged_archive() -> io.BytesIO:
+    """Packed smaller, with bytes of its first file turned over."""
+    content = bytearray(evil_archive(exported("b" * 5000), {}, {}, zipfile.ZIP_DEFLATED).getvalue())
+    begin = 30 + len("chat.json")
+    content[begin : begin + 4] = bytes(255 - byte for byte in content[begin : begin + 4])
+    return io.BytesIO(bytes(content))
+
+
 @pytest.mark.parametrize(
     "archive",
     [
+        damaged_archive,
         lambda: io.BytesIO(b"PK\x03\x04" + bytes(500)),
         lambda: evil_archive([], {}, {}),
         lambda: evil_archive(exported({}), [], {}),

@@ -40,7 +40,9 @@ class WeGenLoadLoRA(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, wegen, lora_name: str, strength: float):
+    def fingerprint_inputs(cls, wegen, lora_name: str | None, strength: float | None):
+        if lora_name is None:  # it comes from another node
+            return None
         status = lora_path(lora_name).stat()
         return status.st_size, status.st_mtime_ns
 

@@ -43,12 +43,15 @@ class WeGenLoadModel(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, model: str, precision: str = "default"):
-        return checkpoint_stamp(checkpoint_folder(model))
+    def fingerprint_inputs(cls, model: str | None, precision: str | None = "default"):
+        # What comes from another node is not known yet.
+        return None if model is None else checkpoint_stamp(checkpoint_folder(model))
 
     @classmethod
-    def validate_inputs(cls, model: str) -> bool | str:
+    def validate_inputs(cls, model: str | None) -> bool | str:
         """Says where a checkpoint that is not there can be had, before anything runs."""
+        if model is None:  # it comes from another node
+            return True
         try:
             checkpoint_folder(model)
         except WeGenError as error:

@@ -1,7 +1,7 @@
 // Where the next turn is written: words, references, masks, and how many pictures.
 
 import { mentions } from "./document.mjs";
-import { button, el, keepFocus, openMenu, setChildren } from "./dom.mjs";
+import { button, composing, el, keepFocus, openMenu, setChildren } from "./dom.mjs";
 import { picture, picturesOfNode, recentPictures, selectedNodes } from "./host.mjs";
 import { t } from "./strings.mjs";
 
@@ -181,7 +181,7 @@ export class Composer {
   }
 
   #key(event) {
-    if (event.isComposing) return;
+    if (composing(event)) return;
     const open = this.#matches.length > 0;
     if (open && ["ArrowDown", "ArrowUp"].includes(event.key)) {
       const by = event.key === "ArrowDown" ? 1 : -1;

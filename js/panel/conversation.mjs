@@ -1,7 +1,7 @@
 // What was said and drawn, turn by turn, up to the one that the chat stands at.
 
 import { children, mentions, pathTo, pictureAt, tipOf } from "./document.mjs";
-import { button, el, icon, keepFocus, openMenu, setChildren } from "./dom.mjs";
+import { button, composing, el, icon, keepFocus, openMenu, setChildren } from "./dom.mjs";
 import { picture, viewUrl } from "./host.mjs";
 import { t } from "./strings.mjs";
 
@@ -233,6 +233,7 @@ export class Conversation {
       this.session.redraw(turn.id, index, given).catch((error) => this.views.failed(error));
     };
     words.addEventListener("keydown", (event) => {
+      if (composing(event)) return;
       if (event.key === "Escape") show();
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) draw();
     });

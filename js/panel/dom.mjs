@@ -13,6 +13,9 @@ export function el(tag, props = {}, ...children) {
   return element;
 }
 
+/** Whether a key belongs to a word that is still being put together. Safari ends that before it tells of the key. */
+export const composing = (event) => event.isComposing || event.keyCode === 229;
+
 export function icon(name) {
   return el("i", { class: `pi pi-${name}`, "aria-hidden": "true" });
 }
@@ -54,9 +57,15 @@ export function keepFocus(container, change, otherwise = container) {
   (same[at] ?? same.at(-1) ?? otherwise).focus({ preventScroll: true });
 }
 
-/** A menu below or above its button: arrow keys move, Escape closes. */
+let closeOpenMenu = null;
+
+/** A menu below or above its button: arrow keys move, Escape and another click on the button close. */
 export function openMenu(anchor, items, label) {
+  const again = anchor.getAttribute("aria-expanded") === "true";
+  closeOpenMenu?.();
+  if (again) return;
   const close = () => {
+    if (closeOpenMenu === close) closeOpenMenu = null;
     if (!menu.isConnected) return;
     menu.remove();
     document.removeEventListener("pointerdown", outside, true);
@@ -103,6 +112,7 @@ export function openMenu(anchor, items, label) {
   menu.style.left = `${Math.max(8, left)}px`;
   menu.style.top = `${below + menu.offsetHeight > frame.height && above > 0 ? above : below}px`;
   anchor.setAttribute("aria-expanded", "true");
+  closeOpenMenu = close;
   document.addEventListener("pointerdown", outside, true);
   entries[0]?.focus();
 }

@@ -111,9 +111,32 @@ export async function openWorkflow(workflow, name) {
   }, GLIDE);
 }
 
+/** Where an output of a node comes from in a prompt, `[path, slot]`: of a subgraph it is a node within. */
+function sourceOf(node, slot, path) {
+  if (!node.subgraph) return [path, slot];
+  const link = node.subgraph.getLink(node.subgraph.outputs[slot]?.linkIds[0]);
+  const inner = link && node.subgraph.getNodeById(link.origin_id);
+  return inner ? sourceOf(inner, link.origin_slot, `${path}:${inner.id}`) : [path, slot];
+}
+
+const isInner = (node) => Boolean(node.graph) && node.graph !== (app.rootGraph ?? app.graph);
+
+/** The prompt of the open graph, and where in it outputs of a node come from: `{output, sources: [[id, slot], ...]}`.
+ * @throws {Error} the node is not in it, being muted or bypassed, or in a subgraph that is there several times. */
+export async function promptOf(node, slots) {
+  const { output } = await app.graphToPrompt();
+  const sources = slots.map((slot) => {
+    const [path, at] = sourceOf(node, slot, String(node.id));
+    const found = Object.keys(output).filter((id) => (isInner(node) ? id.endsWith(`:${path}`) : id === path));
+    if (found.length !== 1) throw new Error(t("nodeNotInGraph"));
+    return [found[0], at];
+  });
+  return { output, sources };
+}
+
 /** Pictures that a node of the canvas shows, as files. */
 export function picturesOfNode(node) {
-  const output = app.nodeOutputs?.[node.id];
+  const output = app.nodeOutputs?.[isInner(node) ? `${node.graph.id}:${node.id}` : node.id];
   const files = [...(output?.images ?? [])].filter((file) => file?.filename);
   if (files.length) return files.map(({ filename, subfolder, type }) => ({ filename, subfolder: subfolder ?? "", type: type ?? "output" }));
   return (node.imgs ?? []).map((image) => fileOfAddress(image.src)).filter(Boolean);

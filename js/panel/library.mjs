@@ -1,6 +1,6 @@
 // The list of kept chats: open, rename, delete, export, import.
 
-import { button, el, openMenu } from "./dom.mjs";
+import { button, composing, el, openMenu } from "./dom.mjs";
 import { api, picture, request } from "./host.mjs";
 import { exportRoute, listChats, renameChat } from "./store.mjs";
 import { t } from "./strings.mjs";
@@ -23,7 +23,7 @@ export class Library {
   }
 
   toggle(open = this.element.hidden) {
-    this.element.hidden = !open;
+    this.views.drawerOpens(this.element, open);
     if (open) this.#load().catch((error) => this.views.failed(error));
   }
 
@@ -65,7 +65,7 @@ export class Library {
       this.session.changed(false);
       return this.#load();
     };
-    const key = (event) => !event.isComposing && ["Enter", "Escape"].includes(event.key) && (event.preventDefault(), done(event.key === "Enter"));
+    const key = (event) => !composing(event) && ["Enter", "Escape"].includes(event.key) && (event.preventDefault(), done(event.key === "Enter"));
     const input = el("input", { type: "text", class: "wg-input", maxlength: 100, value: chat.name, "aria-label": t("rename"), on: { keydown: key, click: (event) => event.stopPropagation() } });
     label.closest("button").replaceWith(input);
     input.select();

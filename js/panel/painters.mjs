@@ -114,13 +114,17 @@ export class Painters {
 
   /** What a turn gave: its files in order, what was reported, and the chat of each. */
   resultOf(turn, outputs, id) {
-    const names = Array.from({ length: turn.count }, (_, index) => `${turn.end}_${index + 1}`);
-    const ends = names.map((name) => outputs[name] ?? {});
+    const ends = Array.from({ length: turn.count }, (_, index) => {
+      const name = `${turn.end}_${index + 1}`;
+      return { name, output: outputs[name] ?? {}, chat: chatFile(id, { id: `${turn.id}-${index + 1}` }) };
+    });
+    // One that gave no picture is left out with all that belongs to it.
+    const given = ends.filter(({ output }) => output.images?.length);
     return {
-      ends: names,
-      files: ends.flatMap((output) => (output.images ?? []).slice(0, 1)),
-      chats: ends.map((_, index) => chatFile(id, { id: `${turn.id}-${index + 1}` })),
-      reply: { text: [...new Set(ends.flatMap((output) => output.text ?? []))] },
+      ends: given.map(({ name }) => name),
+      files: given.map(({ output }) => output.images[0]),
+      chats: given.map(({ chat }) => chat),
+      reply: { text: [...new Set(ends.flatMap(({ output }) => output.text ?? []))] },
     };
   }
 }

@@ -2,7 +2,7 @@
 
 import { Composer } from "./composer.mjs";
 import { Conversation } from "./conversation.mjs";
-import { button, el, field } from "./dom.mjs";
+import { button, composing, el, field } from "./dom.mjs";
 import { api, app, fetched, fileOfAddress, picture, toast } from "./host.mjs";
 import { Library } from "./library.mjs";
 import { Painters } from "./painters.mjs";
@@ -49,8 +49,15 @@ export class Panel {
     this.element.addEventListener("dragleave", (event) => {
       if (!this.element.contains(event.relatedTarget)) this.element.classList.remove("wg-dragging");
     });
+    // Beside the zones: nothing is meant, and the host would open the picture's workflow.
+    this.element.addEventListener("drop", (event) => {
+      if (!this.element.classList.contains("wg-dragging")) return;
+      event.preventDefault();
+      event.stopPropagation();
+      this.element.classList.remove("wg-dragging");
+    });
     const keys = (event) => {
-      if (event.key === "Escape" && !event.defaultPrevented) [this.settings, this.library].forEach((one) => one.element.hidden || one.toggle(false));
+      if (event.key === "Escape" && !event.defaultPrevented && !composing(event)) [this.settings, this.library].forEach((one) => one.element.hidden || one.toggle(false));
       event.stopPropagation();
     };
     this.element.addEventListener("keydown", keys);
@@ -83,6 +90,14 @@ export class Panel {
     const name = this.name.value.trim();
     if (name) this.session.store.rename(name).catch((error) => this.failed(error));
     else this.name.value = this.session.store.name;
+  }
+
+  /** Show or hide a drawer. What it covers is out of reach meanwhile, and who was in it comes back to the panel. */
+  drawerOpens(drawer, open) {
+    const held = drawer.contains(document.activeElement);
+    drawer.hidden = !open;
+    this.conversation.element.inert = [this.settings, this.library].some((one) => !one.element.hidden);
+    if (held && !open) this.element.querySelector(drawer === this.library.element ? ".wg-chats-open" : ".wg-settings-open").focus();
   }
 
   #drawer(which) {

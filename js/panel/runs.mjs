@@ -11,7 +11,7 @@ class Run {
   started = false;
   /** Whether the host has it: from then on it is in the queue until it has ended. */
   queued = false;
-  /** Whether another page queued it, which alone hears of its progress and its end. */
+  /** Whether some of what was said of it went by: a page before this one queued it, or the connection was gone. */
   resumed = false;
   phase = "";
   value = 0;
@@ -59,11 +59,17 @@ export class Runs {
       this.#change(run, {});
     });
     listen("b_preview_with_metadata", (run, { blob }) => this.#preview(run, blob), (detail) => detail?.jobId);
-    listen("execution_success", (run) => this.#end(run, "done"));
+    // What went by stands in the history, which has it when the queue tells that it has changed.
+    listen("execution_success", (run) => run.resumed || this.#end(run, "done"));
     listen("execution_interrupted", (run) => this.#end(run, "cancelled"));
     listen("execution_error", (run, detail) => this.#end(run, "failed", detail.exception_message));
-    api.addEventListener("status", () => this.#waiting() && this.#positions());
-    api.addEventListener("reconnected", () => this.#runs.forEach((run) => this.#recover(run)));
+    api.addEventListener("status", () => this.#runs.size && this.#positions());
+    api.addEventListener("reconnected", () =>
+      this.#runs.forEach((run) => {
+        run.resumed = true;
+        this.#recover(run);
+      }),
+    );
   }
 
   get(id) {
@@ -83,10 +89,13 @@ export class Runs {
     try {
       run.refused = messageOf(await request("/prompt", { method: "POST", json }));
       run.queued = true;
-      this.#positions();
     } catch (error) {
-      this.#end(run, "failed", error.message);
+      this.#end(run, run.cancelled ? "cancelled" : "failed", run.cancelled ? "" : error.message);
+      return run;
     }
+    // Cancelled before the host had it: then there was nothing that could be taken out of the queue.
+    if (run.cancelled) await this.cancel(id).catch((error) => this.#change(run, { said: error.message }));
+    else this.#positions();
     return run;
   }
 
@@ -133,10 +142,6 @@ export class Runs {
     run.finish(run, status, shortened(String(error ?? "").trim()));
   }
 
-  #waiting() {
-    return [...this.#runs.values()].some((run) => !run.started || run.resumed);
-  }
-
   async #positions() {
     let queue;
     try {
@@ -149,13 +154,14 @@ export class Runs {
       const at = pending.findIndex((item) => item[1] === run.id);
       const runs = queue.queue_running.some((item) => item[1] === run.id);
       const position = at < 0 ? null : at + queue.queue_running.length;
-      if (run.queued && at < 0 && !runs && (run.resumed || !run.started)) this.#recover(run);
+      if (at < 0 && !runs) this.#recover(run);
       else if (position !== run.position || (runs && !run.started)) this.#change(run, { position, started: run.started || runs });
     }
   }
 
   /** What became of a run while nobody listened. */
   async #recover(run) {
+    if (!run.queued) return;
     try {
       // In this order: the host moves a run from the queue into the history at once.
       const queue = await request("/queue");

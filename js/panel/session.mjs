@@ -48,6 +48,7 @@ export class Session {
   unsaved = false;
   #listeners = new Set();
   #pending = false;
+  #started = false;
   /** What was written for a chat that has no turn yet; it waits there while another chat is open. */
   #begun = null;
   /** The last chat, which could not be read and may be the next time; until another one is stored. */
@@ -61,8 +62,8 @@ export class Session {
     this.store = new ChatStore({
       changed: () => (this.#resume(), this.changed(false)),
       stored: () => this.#remember(),
-      // Not before what was remembered is read.
-      begun: () => this.defaults && this.#remember(),
+      // Not before what was remembered is there again.
+      begun: () => this.#started && this.#remember(),
       unsaved: (unsaved) => this.#saving(unsaved),
       failed: (error) => this.#troubled(`${t("notSaved")} ${error.message}`),
     });
@@ -138,16 +139,21 @@ export class Session {
     };
     const { chat, begun } = remembered();
     this.#begun = begun ?? null;
+    const empty = this.doc;
     let trouble = null;
+    let opened = false;
     if (chat) {
       try {
-        await this.openChat(chat);
-        return;
+        opened = await this.openChat(chat);
       } catch (error) {
         if (error.status !== 404) trouble = error.message;
       }
     }
-    await this.newChat(true);
+    if (!opened && this.store.id === null) await this.newChat(true);
+    this.#started = true;
+    // What was written before the host had answered.
+    const { text } = empty.draft;
+    if (text && !this.doc.draft.text.endsWith(text)) this.setDraft({ text: [this.doc.draft.text, text].filter(Boolean).join("\n") });
     if (trouble) {
       this.#unread = chat;
       this.#remember();
@@ -167,7 +173,7 @@ export class Session {
   async newChat(waiting = this.store.id !== null) {
     if (!(await this.#leaves())) return false;
     const { settings } = this.doc.head || !remembered().settings ? this.doc : remembered();
-    await this.store.begin(t("newChat"), emptyDocument(this.#complete(settings)));
+    if (!(await this.store.begin(t("newChat"), emptyDocument(this.#complete(settings))))) return false;
     if (waiting && this.#begun) {
       const { draft, references } = soundDocument(this.#begun);
       Object.assign(this.doc, { draft, references });
@@ -180,7 +186,7 @@ export class Session {
   /** Whether it is open now. */
   async openChat(id) {
     if (!(await this.#leaves())) return false;
-    await this.store.open(id);
+    if (!(await this.store.open(id))) return false;
     this.doc.settings = this.#complete(this.doc.settings);
     this.#remember();
     this.#resume();
@@ -210,7 +216,13 @@ export class Session {
     // What is written before the first turn is kept by the browser alone: there is no chat to keep it in.
     if (this.store.id === null) this.#begun = { draft: { text: draft.text }, references };
     else this.#unread = null;
-    localStorage.setItem(REMEMBERED, JSON.stringify({ chat: this.store.id ?? this.#unread, settings, begun: this.#begun }));
+    const values = { chat: this.store.id ?? this.#unread, settings, begun: this.#begun };
+    try {
+      localStorage.setItem(REMEMBERED, JSON.stringify(values));
+    } catch (error) {
+      // The browser has no room, or keeps nothing at all; what has turns is on the host.
+      console.warn("WeGen", error);
+    }
   }
 
   #resume() {
@@ -338,6 +350,7 @@ export class Session {
 
   async #submit(values) {
     const { doc } = this;
+    let chat = { id: this.store.id, name: this.store.name };
     const settings = values.settings ?? { ...doc.settings };
     const seed = values.seed ?? (doc.settings.locked ? doc.settings.seed : randomSeed());
     if (values.seed === undefined) doc.settings.seed = seed;
@@ -351,36 +364,55 @@ export class Session {
       if (first) this.#begun = null; // it has its chat now
       turn.chatId = id; // names the turn's files, whatever id the chat has when they are there
       this.#remember();
-      const { prompt, workflow } = await this.#graphOf(turn);
-      this.store.touch(); // the graph's end stands in the turn
+      chat = { id, name: this.store.name };
+      const { prompt, workflow } = await this.#graphOf(turn, doc, chat);
+      const { end } = turn;
       if (this.#cancelled.delete(turn.id)) turn.status = "cancelled";
-      if (!this.doc.turns[turn.id] || turn.status === "cancelled") {
+      // The graph's end stands in the turn.
+      await this.#change(doc, chat, (one) => one.turns[turn.id] && Object.assign(one.turns[turn.id], { end, status: turn.status }));
+      if (!doc.turns[turn.id] || turn.status === "cancelled") {
         this.live.delete(turn.id);
-        this.changed();
+        this.changed(false);
         return;
       }
       const pnginfo = { workflow, wegen_panel: { chat: id, turn: turn.id } };
       // Both at once: the first words come the sooner.
-      await Promise.all([this.store.flush(), this.runs.submit(turn.prompt, prompt, pnginfo, this.#handlers(turn))]);
+      await Promise.all([this.store.flush(), this.runs.submit(turn.prompt, prompt, pnginfo, this.#handlers(turn, doc, id))]);
     } catch (error) {
       this.live.delete(turn.id);
-      Object.assign(turn, { status: "failed", error: error.message });
-      this.changed();
+      const failed = { status: "failed", error: error.message };
+      Object.assign(turn, failed);
+      await this.#change(doc, chat, (one) => one.turns[turn.id] && Object.assign(one.turns[turn.id], failed)).catch(() => {});
     }
   }
 
-  async #graphOf(turn) {
+  /** Change a chat that was open when this began: where another one is by now, on the host. */
+  async #change(doc, chat, edit) {
+    if (this.doc === doc || (chat.id !== null && this.store.id === chat.id)) {
+      edit(this.doc);
+      this.changed();
+    } else if (chat.id !== null) {
+      await changeChat(chat.id, edit);
+    } else {
+      // It has no turn, and waits until a new chat is begun.
+      const begun = soundDocument(this.#begun);
+      edit(begun);
+      this.#begun = { draft: { text: begun.draft.text }, references: begun.references };
+      this.#remember();
+    }
+  }
+
+  async #graphOf(turn, doc = this.doc, chat = this.store) {
     const painter = turn.settings.painter ?? OWN_PAINTER;
-    if (painter !== OWN_PAINTER && turn.kind !== "ask") return this.painters.graphOf(painter, this.doc, turn, this.store);
-    const graph = turnGraph(this.doc, turn, this.store);
+    if (painter !== OWN_PAINTER && turn.kind !== "ask") return this.painters.graphOf(painter, doc, turn, chat);
+    const graph = turnGraph(doc, turn, chat);
     // What the pictures carry is the chat up to them: of this machine it needs no files but pictures that were given.
-    const carried = canBeShared(this.doc, turn) ? chatGraph(this.doc, turn.base, this.store, turn) : graph;
+    const carried = canBeShared(doc, turn) ? chatGraph(doc, turn.base, chat, turn) : graph;
     return { prompt: graph.prompt, workflow: await workflow(carried) };
   }
 
-  #handlers({ id }) {
-    const { store, doc } = this;
-    const chat = store.id;
+  #handlers({ id }, doc = this.doc, chat = this.store.id) {
+    const { store } = this;
     return {
       update: (run) => {
         const turn = this.doc.turns[id];
@@ -489,12 +521,15 @@ export class Session {
   // Pictures from elsewhere
 
   async addReference(source, name) {
+    const { doc } = this;
+    const chat = { id: this.store.id };
     const lasting = await lastingCopy(source);
     const file = lasting instanceof Blob ? await host.upload(lasting, lasting.name || "pasted.png") : lasting;
-    const reference = { name: freeName(name ?? file.filename, this.doc.references), file, weight: 1, area: null };
-    this.doc.references.push(reference);
-    this.mention(reference);
-    return reference;
+    await this.#change(doc, chat, (one) => {
+      const reference = { name: freeName(name ?? file.filename, one.references), file, weight: 1, area: null };
+      one.references.push(reference);
+      mention(one.draft, reference);
+    });
   }
 
   removeReference(reference) {
@@ -513,12 +548,14 @@ export class Session {
   mention(reference, wanted = true) {
     const { draft } = this.doc;
     if (!wanted) draft.text = renamed(draft.text, reference.name, null);
-    else if (!mentions(draft.text).includes(reference.name)) draft.text = `${draft.text.trimEnd()} @${reference.name} `.trimStart();
+    else mention(draft, reference);
     this.changed();
   }
 
   /** Go on with a picture from elsewhere; one that the panel made goes on with its own chat. */
   async continueWith(picture, notes = "") {
+    const { doc } = this;
+    const chat = { id: this.store.id };
     const source = await lastingCopy(picture);
     let words = "";
     if (source instanceof Blob && source.type === "image/png") {
@@ -532,8 +569,16 @@ export class Session {
     }
     const file = source instanceof Blob ? await host.upload(source, source.name || "pasted.png") : source;
     const turn = { kind: "upload", instruction: "", status: "done", picked: 0, count: 1, seed: 0, base: null, references: [] };
-    Object.assign(this.doc.draft, { count: null, fresh: false });
-    addTurn(this.doc, { ...turn, notes, settings: { ...this.doc.settings }, pictures: [{ file, words: String(words), seed: 0 }] });
+    const begin = (one) => {
+      Object.assign(one.draft, { count: null, fresh: false });
+      addTurn(one, { ...turn, notes, settings: { ...one.settings }, pictures: [{ file, words: String(words), seed: 0 }] });
+    };
+    if (this.doc !== doc) {
+      if (chat.id === null) throw new Error(t("leftChat"));
+      await this.#change(doc, chat, begin);
+      return;
+    }
+    begin(doc);
     this.#called(t("yourPicture"));
     if (this.store.id === null) this.#begun = null; // what is written is of the chat that begins now
     await this.store.stored();
@@ -563,27 +608,26 @@ export class Session {
     const slot = (type) => (node.outputs ?? []).findIndex((output) => output.type === type);
     const [chat, image] = [slot("WEGEN_CHAT"), slot("IMAGE")];
     const shown = host.picturesOfNode(node);
+    const asked = chat < 0 && shown.length ? null : await host.promptOf(node, [chat, image].filter((one) => one >= 0));
     const begun = this.#begun;
     if (!(await this.newChat(false))) return;
     this.#begun = begun;
-    if (chat < 0 && shown.length) {
+    if (!asked) {
       await this.continueWith(shown[0]);
       this.#begun = begun;
       this.#remember();
       return;
     }
-    const { output } = await host.app.graphToPrompt();
-    const prompt = upstream(output, node.id);
-    if (!prompt[node.id]) throw new Error(t("nodeNotInGraph"));
+    const [first, last] = [asked.sources[0], asked.sources.at(-1)];
+    const prompt = { ...upstream(asked.output, first[0]), ...upstream(asked.output, last[0]) };
     const id = await this.store.stored();
     this.store.name = node.title ?? t("newChat");
     const base = { kind: "draw", instruction: "", count: 1, seed: 0, references: [], base: null };
     const settings = { ...this.doc.settings, painter: OWN_PAINTER };
-    const turn = addTurn(this.doc, { ...base, from: node.title ?? "", end: String(node.id), settings, prompt: uuid(), chatId: id });
-    const link = (slot) => [String(node.id), slot];
-    prompt.pictures = { class_type: "SaveImage", inputs: { images: link(image), filename_prefix: "wegen/chat" } };
+    const turn = addTurn(this.doc, { ...base, from: node.title ?? "", end: first[0], settings, prompt: uuid(), chatId: id });
+    prompt.pictures = { class_type: "SaveImage", inputs: { images: last, filename_prefix: "wegen/chat" } };
     if (chat >= 0) {
-      const saved = { turn: 0, picture: 0, file: "none", save_as: chatFile(id, turn).replace(/_00001_.*/, ""), chat: link(chat), compact: true };
+      const saved = { turn: 0, picture: 0, file: "none", save_as: chatFile(id, turn).replace(/_00001_.*/, ""), chat: first, compact: true };
       prompt.saved = { class_type: "WeGenChat", inputs: saved };
       if (image < 0) prompt.pictures.inputs.images = ["saved", 1];
     } else {
@@ -627,6 +671,11 @@ export class Session {
   pictureFile(base) {
     return pictureAt(this.doc, base)?.file ?? null;
   }
+}
+
+/** Write the name of a reference into a message that does not have it. */
+function mention(draft, { name }) {
+  if (!mentions(draft.text).includes(name)) draft.text = `${draft.text.trimEnd()} @${name} `.trimStart();
 }
 
 /** A graph as a workflow of the canvas. */

@@ -15,12 +15,12 @@ export class Settings {
   }
 
   toggle(open = this.element.hidden) {
-    this.element.hidden = !open;
+    this.views.drawerOpens(this.element, open);
     if (!open) return;
     this.#build();
     this.element.querySelector("select, input")?.focus();
     this.session.painters.list().then(
-      () => !this.element.hidden && this.#build(),
+      () => this.element.hidden || this.#renewPainter(),
       (error) => this.views.failed(error),
     );
   }
@@ -36,11 +36,6 @@ export class Settings {
     this.signature = JSON.stringify(settings);
     const focused = document.activeElement?.dataset?.setting;
     const set = (name, value) => session.setSettings({ [name]: value });
-    const select = (name, options) => {
-      const control = el("select", { "data-setting": name, on: { change: () => set(name, options[control.selectedIndex][0]) } }, options.map(([, text]) => el("option", { text })));
-      control.selectedIndex = Math.max(0, options.findIndex(([value]) => value === settings[name]));
-      return control;
-    };
     const number = (name, min, max, step) => {
       const change = () => {
         const value = Math.min(max, Math.max(min, Number(control.value) || min));
@@ -67,18 +62,16 @@ export class Settings {
     };
     const sides = (name) => {
       const known = SIDES.includes(settings[name]) ? SIDES : [...SIDES, settings[name]];
-      return select(name, known.map((side) => [side, side ? String(side) : t("ownSize")]));
+      return this.#select(name, known.map((side) => [side, side ? String(side) : t("ownSize")]));
     };
-    const painters = [[OWN_PAINTER, t("ownPainter")], ...session.painters.known.map(({ path, name }) => [path, name])];
-    // One that is gone is shown, so that another can be chosen.
-    if (settings.painter && !painters.some(([path]) => path === settings.painter)) painters.push([settings.painter, painterName(settings.painter)]);
+    this.painter = this.#painter();
     const lock = button(settings.locked ? "lock" : "lock-open", t("lockSeed"), () => (set("locked", !settings.locked), this.#build()), { "aria-pressed": String(settings.locked), "data-setting": "lock", class: "wg-small" });
     const dice = button("sync", t("newSeed"), () => (set("seed", randomSeed()), this.#build()), { "data-setting": "dice", class: "wg-small" });
     const models = session.models.map((model) => [model, model]);
     setChildren(this.element, [
       el("div", { class: "wg-row" }, el("h3", { text: t("settings") }), el("span", { class: "wg-space" }), button("times", t("close"), () => this.toggle(false))),
-      field(t("painter"), select("painter", painters), painters.length > 1 ? "" : t("painterHow")),
-      field(t("model"), select("model", models)),
+      this.painter,
+      field(t("model"), this.#select("model", models)),
       el("div", { class: "wg-pair" }, field(t("width"), sides("width")), field(t("height"), sides("height"))),
       el("div", { class: "wg-pair" }, field(t("steps"), number("steps", 1, 999, 1)), field(t("variants"), number("variants", 1, 16, 1))),
       field(t("seed"), el("span", { class: "wg-row" }, number("seed", 0, Number.MAX_SAFE_INTEGER, 1), lock, dice)),
@@ -86,5 +79,32 @@ export class Settings {
       el("label", { class: "wg-row wg-check" }, toggle("rewrite"), t("rewrite")),
     ]);
     if (focused) this.element.querySelector(`[data-setting="${focused}"]`)?.focus();
+  }
+
+  #select(name, options) {
+    const { session } = this;
+    const change = () => session.setSettings({ [name]: options[control.selectedIndex][0] });
+    const control = el("select", { "data-setting": name, on: { change } }, options.map(([, text]) => el("option", { text })));
+    control.selectedIndex = Math.max(0, options.findIndex(([value]) => value === session.doc.settings[name]));
+    return control;
+  }
+
+  #painter() {
+    const { painter } = this.session.doc.settings;
+    const painters = [[OWN_PAINTER, t("ownPainter")], ...this.session.painters.known.map(({ path, name }) => [path, name])];
+    // One that is gone is shown, so that another can be chosen.
+    if (painter && !painters.some(([path]) => path === painter)) painters.push([painter, painterName(painter)]);
+    return field(t("painter"), this.#select("painter", painters), painters.length > 1 ? "" : t("painterHow"));
+  }
+
+  /** Painters are known later than all else: only their list is changed, and who is in it stays in it. */
+  #renewPainter() {
+    const before = this.painter;
+    const after = this.#painter();
+    if (after.isEqualNode(before)) return;
+    const held = before.contains(document.activeElement);
+    before.replaceWith(after);
+    this.painter = after;
+    if (held) this.painter.querySelector("select").focus();
   }
 }

@@ -2,7 +2,7 @@
 
 import { LABELS, MaskPainter, readMask } from "../mask_painter.js";
 import { pathTo, pictureAt } from "./document.mjs";
-import { button, el } from "./dom.mjs";
+import { button, composing, el } from "./dom.mjs";
 import { picture, upload, viewUrl } from "./host.mjs";
 import { t } from "./strings.mjs";
 
@@ -23,8 +23,22 @@ export class Stage {
     // The host's own messages would be behind the dialog.
     this.notice = el("p", { class: "wg-trouble", role: "alert", hidden: true });
     this.element = el("dialog", { class: "wg-stage wg-root", "aria-labelledby": "wg-stage-title" }, head, this.body, this.notice, this.foot);
-    this.element.addEventListener("close", () => this.#clear());
+    this.element.addEventListener("close", () => {
+      if (!this.#keep) {
+        this.#clear();
+        return;
+      }
+      // The browser closed it, without the key: what was painted is not lost with that.
+      this.element.showModal();
+      this.#keep();
+    });
     this.element.addEventListener("cancel", (event) => {
+      event.preventDefault();
+      this.close();
+    });
+    // Of two `cancel` in a row browsers let only the first be prevented.
+    this.element.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || event.defaultPrevented || composing(event)) return;
       event.preventDefault();
       this.close();
     });
@@ -44,12 +58,18 @@ export class Stage {
     this.#finishing = true;
     try {
       await done();
-      this.element.close();
+      this.#leave();
     } catch (error) {
       this.#say(error.message);
     } finally {
       this.#finishing = false;
     }
+  }
+
+  /** Close without keeping anything more. */
+  #leave() {
+    this.#keep = null;
+    this.element.close();
   }
 
   #say(message) {
@@ -137,10 +157,13 @@ export class Stage {
     const { draft } = session.doc;
     const image = await load(session.pictureFile(base));
     const { masks } = session;
-    const [keep, change, ...kept] = await Promise.all([masks.keep, masks.change, ...session.kept].map((file) => file && maskOf(file, image)));
+    // The file of a mask may be gone; the others can still be painted on.
+    let gone = false;
+    const read = (file) => file && maskOf(file, image).catch(() => ((gone = true), null));
+    const [keep, change, ...kept] = await Promise.all([masks.keep, masks.change, ...session.kept].map(read));
     const touched = () => (this.#keep = save);
-    const painter = this.#newPainter({ image, keep, change, kept: unionOf(kept), onChange: ({ canUndo }) => canUndo && touched() });
-    const words = el("input", { on: { input: touched }, type: "text", class: "wg-input", value: draft.text, placeholder: t("changeHint"), "aria-label": t("say"), dir: "auto" });
+    const painter = this.#newPainter({ image, keep, change, kept: unionOf(kept.filter(Boolean)), onChange: ({ canUndo }) => canUndo && touched() });
+    const words = el("textarea", { on: { input: touched }, rows: 1, value: draft.text, placeholder: t("changeHint"), "aria-label": t("say"), dir: "auto" });
     const suggest = button("sparkles", t("suggest"), () => this.#suggest(painter, words.value.trim(), suggest, image), { wide: true, title: t("suggestHow") });
     const release = el("input", { type: "checkbox", checked: Boolean(masks.release), on: { change: touched } });
     const done = async () => {
@@ -154,6 +177,7 @@ export class Stage {
     const free = session.kept.length > 0 && el("label", { class: "wg-row" }, release, t("release"));
     const finish = button("check", t("done"), save, { wide: true, class: "wg-main wg-done" });
     this.#show(t("paint"), [painter.element], [words, suggest, free, el("span", { class: "wg-space" }), this.#discard(), finish]);
+    if (gone) this.#say(t("maskGone"));
     this.#painter = painter;
     fit(painter.element, image);
   }
@@ -192,7 +216,7 @@ export class Stage {
   }
 
   #discard() {
-    return button("trash", t("discard"), () => this.element.close(), { wide: true });
+    return button("trash", t("discard"), () => this.#leave(), { wide: true });
   }
 
   #newPainter(options) {

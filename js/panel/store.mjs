@@ -35,6 +35,8 @@ export class ChatStore {
   #timer = 0;
   #dirty = false;
   #saving = null;
+  /** Counts what was to be opened; the last that was asked for is opened, however fast its answer comes. */
+  #asked = 0;
 
   /**
    * @param {{changed: Function, failed: Function, unsaved: Function, stored: Function, begun: Function}} handlers `changed`
@@ -45,23 +47,31 @@ export class ChatStore {
     this.handlers = handlers;
   }
 
+  /** Whether it is open now: not where another one was asked for meanwhile. */
   async open(id) {
+    const asked = ++this.#asked;
     await this.flush();
     await this.#created();
     const { name, revision, document } = await request(route(id));
+    if (this.#dirty) await this.flush(); // written while this one was on its way
+    if (asked !== this.#asked) return false;
     Object.assign(this, { id, name, document: soundDocument(document) });
     this.#revision = revision;
     this.#dirty = false;
     this.handlers.unsaved(false);
+    return true;
   }
 
-  /** Begin a chat; it is stored with its first turn. */
+  /** Begin a chat, which is stored with its first turn; whether it is open now. */
   async begin(name, document) {
+    const asked = ++this.#asked;
     await this.flush();
     await this.#created();
+    if (asked !== this.#asked) return false;
     Object.assign(this, { id: null, name, document });
     this.#dirty = false;
     this.handlers.unsaved(false);
+    return true;
   }
 
   /** The id of the chat, which is stored now if it was not yet. */

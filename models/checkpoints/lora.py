@@ -73,9 +73,9 @@ class Lora:
         names = {layer_key(self.part, name): name for name, _ in module.named_modules()}
         for key, change in self.changes.items():
             weight = None if key not in names else getattr(module.get_submodule(names[key]), "weight", None)
-            if key not in names:
+            if weight is None:
                 raise LoraError(f"{self.file}: the model has no layer {key!r}. The LoRA is for another model.")
-            if weight is not None and not change.fits(weight.shape):
+            if not change.fits(weight.shape):
                 raise LoraError(
                     f"{self.file}: {key!r} changes a weight of {len(change.up)} x {change.down[0].numel()} numbers, "
                     f"the model's is {' x '.join(map(str, weight.shape))}. The LoRA is for another model."
@@ -122,6 +122,10 @@ def read_lora(file: str | Path) -> Lora:
                 f"{file}: {key!r} has factors of {list(up.shape)} and {list(down.shape)} numbers. The file is damaged."
             )
         alpha = tensors.get(key + ALPHA)
+        if alpha is not None and alpha.numel() != 1:
+            raise LoraError(
+                f"{file}: {key + ALPHA!r} has {alpha.numel()} numbers in place of one. The file is damaged."
+            )
         changes[key] = LowRank(down, up, 1.0 if alpha is None else float(alpha) / len(down))
     return Lora(file, parts.pop(), changes, about)
 

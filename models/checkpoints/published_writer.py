@@ -25,7 +25,7 @@ from .reader import (
 )
 from .tokenizer import ADDED_FILE, MODEL_FILE, Tokenizer
 from .torch_file import torch_file_bytes, write_torch_file
-from .writer import Entry, PartLayout, check_space, partial_folder, raise_full_disk
+from .writer import Entry, PartLayout, check_space, partial_folder, raise_full_disk, remove_left_over
 
 UNET_PREFIX, VAE_PREFIX = "adapter.unet.", "adapter.vae."
 
@@ -60,11 +60,13 @@ def write_published(
         (VISION_FILE, list(layouts["vision_encoder"].entries), ("vision_encoder",)),
     ]
     partial = partial_folder(destination)
+    small = _small_files(config, tokenizer)
+    remove_left_over(partial, {path.as_posix() for path in (*small, *(path for path, *_ in files))})
     destination.parent.mkdir(parents=True, exist_ok=True)
     check_space(destination.parent, sum(torch_file_bytes(entries) for _, entries, _ in files))
     done, total = 0, sum(layout.tensor_bytes for layout in layouts.values())
     try:
-        for path, content in _small_files(config, tokenizer).items():
+        for path, content in small.items():
             (partial / path).parent.mkdir(parents=True, exist_ok=True)
             (partial / path).write_bytes(content)
         for path, entries, parts in files:

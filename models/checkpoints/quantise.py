@@ -156,18 +156,28 @@ class WholeNumbers(NamedTuple):
 
 
 def whole_numbers(pieces: Mapping[str, Tensor], layer: Mapping[str, Any]) -> WholeNumbers | None:
-    """A weight in 8-bit whole numbers; None where its format has others."""
+    """A weight in 8-bit whole numbers; None where its format has others.
+
+    Raises:
+        ValueError: scales do not fit the weight.
+    """
     if layer["format"] == FP8:
         return None
     group = int(layer.get("convrot_groupsize", GROUPS[0]))
     stored = pieces[WEIGHT]
     if layer["format"] == INT8:
-        scale = pieces[SCALE].float().reshape(-1).expand(len(stored)).contiguous()
+        scale = pieces[SCALE].float().reshape(-1)
+        if len(scale) not in (1, len(stored)):
+            raise ValueError(f"it has {len(scale)} scales for {len(stored)} rows.")
+        scale = scale.expand(len(stored)).contiguous()
         return WholeNumbers(stored, scale, group if layer.get("convrot") else 0)
     bits = stored.view(torch.uint8)
     codes = torch.stack([bits & 15, bits >> 4], dim=-1).view(len(stored), -1, int(layer.get("group_size", SCALED)))
     values = torch.empty(codes.shape, dtype=torch.int8)
     levels, scales = pieces[CODEBOOK].float(), pieces[GROUP_SCALES]
+    if scales.shape != codes.shape[:2] or pieces[ROW_SCALES].shape != stored.shape[:1]:
+        found = [list(pieces[name].shape) for name in (GROUP_SCALES, ROW_SCALES)]
+        raise ValueError(f"its scales are of {found[0]} and {found[1]} numbers, for {list(codes.shape)} weights.")
     rows = max(1, _CHUNK // codes[0].numel())
     for some in range(0, len(codes), rows):  # as float32 all of it would take four times its memory
         part = slice(some, some + rows)

@@ -423,6 +423,8 @@ def _open_packed(folder: Path) -> Checkpoint:
         config = WeGenConfig.from_json(path.read_text(encoding="utf-8"), str(path))
     except CheckpointError:
         raise
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path} is not a text in UTF-8: {error}. Save it in that encoding.") from error
     except WeGenError as error:
         raise CheckpointError(str(error)) from error
     return Checkpoint(

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -100,7 +100,7 @@ def write_folder(
         WeGenError: the disk is too full.
     """
     partial = partial_folder(destination)
-    _remove_left_over(partial)
+    remove_left_over(partial, {MODEL_FILE, ADDED_FILE, CONFIG_FILE, *map(part_file, PARTS)})
     destination.parent.mkdir(parents=True, exist_ok=True)
     check_space(destination.parent, sum(layout.file_bytes for layout in layouts.values()))
     done, total = 0, sum(layout.tensor_bytes for layout in layouts.values())
@@ -149,12 +149,20 @@ def check_space(folder: Path, needed: int) -> None:
         raise WeGenError(f"The model takes {needed / 1e9:.2f} GB, and {folder} has {free / 1e9:.2f} GB left.")
 
 
-def _remove_left_over(partial: Path) -> None:
-    """Remove what an earlier conversion left behind, and only that."""
+def remove_left_over(partial: Path, written: Set[str]) -> None:
+    """Remove what an earlier run left behind that was stopped, and only that.
+
+    Args:
+        partial: the folder.
+        written: paths within it of all files that such a run writes.
+
+    Raises:
+        WeGenError: it holds something else.
+    """
     if not partial.exists():
         return
-    written = {MODEL_FILE, ADDED_FILE, CONFIG_FILE, *(part_file(part) for part in PARTS)}
-    if not partial.is_dir() or {entry.name for entry in partial.iterdir()} - written:
+    found = {entry.relative_to(partial).as_posix() for entry in partial.rglob("*") if not entry.is_dir()}
+    if not partial.is_dir() or found - written:
         raise WeGenError(f"{partial} is in the way, and is not what an earlier conversion left. Remove it.")
     shutil.rmtree(partial)
 

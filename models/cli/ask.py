@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; gives the exit code."""
+    from ..encoding import look_at
     from ..media.chat_file import load_chat
     from ..prompting.asking import ask
     from ..values import Chat, References
@@ -28,6 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     chat = Chat() if arguments.chat is None else load_chat(arguments.chat)
     pictures = [(name, read_picture(file)) for name, file in arguments.reference]
     pipeline = load_pipeline(arguments)
+    chat = look_at(pipeline.wegen, chat)
     references = References()
     for name, picture in pictures:
         references = references.add(pipeline.encode_reference(name, picture))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import WeGenError
-from .common import PRECISIONS, count, progress_bars
+from .common import PRECISIONS, count, positive, progress_bars
 
 if TYPE_CHECKING:
     from ..data.diic.pipeline import Pipeline
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     models.add_argument("--device", default="cpu", help="of the models, such as cuda; default %(default)s")
     models.add_argument("--precision", choices=PRECISIONS, help="of the models; default fp32 on the CPU, else bf16")
     what = parser.add_argument_group("what is taken")
-    what.add_argument("--rate", type=float, metavar="N", help="frames a second that are looked at; default 4")
+    what.add_argument("--rate", type=positive, metavar="N", help="frames a second that are looked at; default 4")
     what.add_argument("--side", type=count, metavar="N", help="pixels of the longer side at most; default 768")
     what.add_argument("--distances", metavar="S,S", help="seconds between the frames of a pair; default 0.5,1,2,4")
     what.add_argument("--pairs", type=count, metavar="N", help="pairs of a clip at most; default 6")
@@ -137,6 +138,6 @@ def _seconds(text: str | None) -> list[float] | None:
         values = [float(one) for one in text.split(",")]
     except ValueError:
         values = []
-    if not values or min(values) <= 0:
+    if not values or not all(math.isfinite(one) and one > 0 for one in values):
         raise WeGenError(f"--distances are seconds above 0 with commas between them, such as 0.5,1,2; got {text!r}.")
     return values

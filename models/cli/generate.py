@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 #: said in other ways here, or of ComfyUI only
 _OTHERS = ("batch_size", "cfg", "width", "height", "sampler_name", "scheduler", "rewritten")
 _OPTIONS = tuple(name for name in OPTIONS if name not in _OTHERS)
+_SMALLEST_SIDE = 16
 _MOST_STRETCHED = 1.03  # a mask against its picture: a pixel or two of small ones
 
 
@@ -150,6 +151,9 @@ def _size(text: str) -> tuple[int, int]:
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number of pixels nor WIDTHxHEIGHT")
     width, height = match.group(1), match.group(2) or match.group(1)
+    most = int(OPTIONS["width"].maximum or 0)
+    if not all(_SMALLEST_SIDE <= int(side) <= most for side in (width, height)):
+        raise argparse.ArgumentTypeError(f"{text!r}: sides are {_SMALLEST_SIDE} to {most} pixels")
     return int(width), int(height)
 
 
@@ -272,6 +276,8 @@ class _Outputs:
         if self.chat_file is not None:
             writable_folder(self.chat_file.parent)
         if report is not None and not self.to_stdout:
+            if self.chat_file is not None and report.resolve() == self.chat_file.resolve():
+                raise WeGenError(f"--json and --save-chat both name {report}; give one of them another name.")
             if not report.name or report.is_dir():
                 raise WeGenError(f"--json {str(report)!r} names no file.")
             if report.exists() and not _is_report(report):
@@ -286,7 +292,12 @@ class _Outputs:
             self.saved = save_chat(chat, self.chat_file)
         if self.report is not None and not self.to_stdout:
             try:
-                self.report.write_text(self._text(), encoding="utf-8")
+                beside = self.report.with_name(self.report.name + ".partial")
+                try:
+                    beside.write_text(self._text(), encoding="utf-8")
+                    beside.replace(self.report)
+                finally:
+                    beside.unlink(missing_ok=True)
             except OSError as error:
                 raise WeGenError(f"Cannot write {self.report}: {error.strerror}.") from error
 
@@ -301,8 +312,11 @@ class _Outputs:
             print(self._text(), end="")
 
     def _text(self) -> str:
+        from ..values import whole_text
+
         report = {"turns": self.turns, "chat": None if self.saved is None else str(self.saved)}
-        return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+        # A terminal or pipe may take fewer characters than a file.
+        return whole_text(json.dumps(report, indent=2, ensure_ascii=self.to_stdout) + "\n")
 
 
 def _is_report(file: Path) -> bool:

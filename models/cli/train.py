@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import WeGenError, how_to_install
 from ..training.recipe import CHECKPOINT_STAGES, STAGES, TOKENIZER, UNET, VAE, read_recipe
+from .common import count
 
 if TYPE_CHECKING:
     from ..training.own_pictures import OwnPicture
@@ -56,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--keep", type=Path, action="append", default=[], metavar="SHARDS",
         help="with 'lora': samples on which the model must stay as it is; may be repeated")  # fmt: skip
     add("--resume", action="store_true", help="go on where an earlier run in this folder stopped")
-    add("--threads", type=int, help="CPU threads (default: PyTorch's choice)")
-    add("--until", type=int, help="stop after this many steps of the stage, to go on another time")
+    add("--threads", type=count, help="CPU threads (default: PyTorch's choice)")
+    add("--until", type=count, help="stop after this many steps of the stage, to go on another time")
     parser.set_defaults(run=run)
 
 

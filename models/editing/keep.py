@@ -51,13 +51,14 @@ def keep(
     before, after = before.detach().cpu(), after.detach().cpu()
     check_picture(before)
     check_picture(after)
+    after = after.clamp(0, 1)
     weight = feathered(change, feather)
     after, said = _fitted(after, before)
     if align:
         motion = estimate(before, after, change)
         after = undo(after, motion)
         said.append(motion.reason)
-    if tone:
+    if tone and (change > 0).any():
         matched = match_tone(before, after, change)
         shift = (matched - after)[..., :3].abs()[change > 0].max()
         said.append(f"Colours shifted by up to {255 * float(shift):.1f} of 255.")

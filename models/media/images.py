@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from einops import rearrange
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -43,6 +45,14 @@ class _Rows(NamedTuple):
 _rows: MutableMapping[Tensor, _Rows] = WeakTensorKeyDictionary()
 
 
+_TURNS = MappingProxyType({
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+})  # fmt: skip
+"""By what Exif says of which side is up: how the picture is turned to stand upright."""
+
+
 def read_picture(path: str | Path) -> Image.Image:
     """A picture file as 8-bit RGB, the right side up; transparent parts are laid on white.
 
@@ -58,7 +68,9 @@ def read_picture(path: str | Path) -> Image.Image:
                 if picture.width * picture.height > LARGEST_PICTURE:
                     raise Image.DecompressionBombError
                 picture.load()
-                return flatten_alpha(ImageOps.exif_transpose(picture))
+                # Pillow's own way also writes what the file says of itself anew, and fails on what cameras get wrong.
+                turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
+                return flatten_alpha(picture if turn is None else picture.transpose(turn))
     except Image.DecompressionBombError as error:
         raise WeGenError(
             f"The picture {path} is too large: at most {LARGEST_PICTURE / 1e6:.0f} megapixels are read. "
@@ -68,7 +80,8 @@ def read_picture(path: str | Path) -> Image.Image:
         raise WeGenError(f"Cannot read {path}: it is not a picture, or of a format that is not known here.") from error
     except WeGenError as error:
         raise WeGenError(f"Cannot read the picture {path}: {error}") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises on damaged files
+    # What Pillow and its readers of single formats raise on damaged files.
+    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, struct.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise WeGenError(f"Cannot read the picture {path}: {reason}.") from error
 

@@ -153,9 +153,12 @@ def _add_answer(out: Conversation, tokenizer: Tokenizer, parts: Sequence[Part]) 
         stop = "" if _draws(parts) else END
         _add(out, tokenizer, text + stop, learned=any(part.target for part in parts))
         return
+    said = any(part.target for part in parts if isinstance(part, Text))
     for part in pictures:
         learned = part.target
-        _add(out, tokenizer, text + PICTURE_BEGIN, learned=learned)
+        if text:
+            _add(out, tokenizer, text, learned=said)
+        _add(out, tokenizer, PICTURE_BEGIN, learned=learned)
         inside, end = tokenizer.picture_ids[1:-1], tokenizer.picture_end_id
         out.ids.extend((*inside, end))
         out.labels.extend([IGNORED] * (len(inside) + 1))

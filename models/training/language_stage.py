@@ -89,7 +89,7 @@ class LanguageStage(Stage):
         held_out: what the losses are measured on; None measures nothing.
     """
 
-    blocks = ("Layer",)
+    blocks = ("Layer", "Block")  # of the language model, and of the vision encoder
 
     def __init__(
         self,

@@ -160,12 +160,13 @@ def train(
                 raise KeyboardInterrupt
             if due:
                 save(done)
-                saved = now
+                saved = time.monotonic()  # from its end on, or saving that takes long would follow on itself
             if look and (chief or recipe.shard):
                 with averaged(parameters, average):
                     if not recipe.shard:  # drawing asks parts for themselves, which sharded ones cannot give
                         draw_sheet(stage, folder, done)
-                    measures = take_measures(stage)
+                    with accelerator.autocast() if recipe.shard else nullcontext():
+                        measures = take_measures(stage)
                 _write(log, {"step": done, "held_out": measures})
                 accelerator.log({f"held_out/{name}": value for name, value in measures.items()}, step=done)
             if look:
@@ -188,7 +189,8 @@ def _add_gradients(accelerator, model, stage: Stage, batches: Sequence[Any]) -> 
         last = number == len(batches) - 1
         with nullcontext() if last else accelerator.no_sync(model), _attention(accelerator.device):
             batch = _to(batch, accelerator.device)
-            losses = model(batch) if counts is None else model(batch, counts)
+            with accelerator.autocast():  # which accelerate sets by itself but for what it spreads
+                losses = model(batch) if counts is None else model(batch, counts)
             total = losses["total"]
             accelerator.backward(total if counts is not None or (last and not number) else total / len(batches))
         share = 1 / len(batches) if counts is None else 1.0
@@ -308,20 +310,13 @@ def _make_accelerator(stage: Stage, recipe: Recipe, folder: Path):
     try:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
-        from accelerate.utils import FullyShardedDataParallelPlugin
     except ImportError as error:
         raise WeGenError(f"Training needs the package accelerate: {how_to_install('train')}.") from error
     # What an earlier stage in this process was trained with would hold for all others too.
     AcceleratorState._reset_state()
     plugin = None
     if recipe.shard:
-        plugin = FullyShardedDataParallelPlugin(
-            fsdp_version=2,
-            reshard_after_forward=True,
-            auto_wrap_policy="transformer_based_wrap",
-            transformer_cls_names_to_wrap=[name for name in stage.blocks if _has(stage, name)],
-            cpu_ram_efficient_loading=False,
-        )
+        plugin = sharding(stage)
     made = Accelerator(
         mixed_precision=recipe.precision,
         cpu=not torch.cuda.is_available(),
@@ -332,6 +327,25 @@ def _make_accelerator(stage: Stage, recipe: Recipe, folder: Path):
     if recipe.tracker:
         made.init_trackers(recipe.name or recipe.stage)
     return made
+
+
+def sharding(stage: Stage):
+    """How accelerate spreads a stage over devices: block by block, and gradients are summed in float32.
+
+    Weights stay in the precision that they have, and so does what goes in: `accelerator.autocast` chooses for each
+    operation, as it does on one device.
+    """
+    from accelerate.utils import FullyShardedDataParallelPlugin
+    from torch.distributed.fsdp import MixedPrecisionPolicy
+
+    return FullyShardedDataParallelPlugin(
+        fsdp_version=2,
+        reshard_after_forward=True,
+        auto_wrap_policy="transformer_based_wrap",
+        transformer_cls_names_to_wrap=[name for name in stage.blocks if _has(stage, name)],
+        cpu_ram_efficient_loading=False,
+        mixed_precision_policy=MixedPrecisionPolicy(reduce_dtype=torch.float32, cast_forward_inputs=False),
+    )
 
 
 def _has(stage: Stage, name: str) -> bool:

@@ -160,7 +160,7 @@ def _caption(file: Path, name: str) -> str:
         text = " ".join(file.read_text(encoding="utf-8").split())
     except (OSError, UnicodeDecodeError) as error:
         raise WeGenError(f"Cannot read the caption {file}: {error}") from error
-    return text if name.lower() in text.lower() else f"{_article(name)} {name}, {text}".rstrip(", ")
+    return text if is_said(name, text) else f"{_article(name)} {name}, {text}".rstrip(", ")
 
 
 def _article(name: str) -> str:
@@ -319,7 +319,7 @@ def _parts(caption: str) -> list[str]:
 def _wish(caption: str, name: str, rng: Random) -> str:
     """What somebody may write who wants this picture: the thing alone, or some of what the caption says with it."""
     parts = _parts(caption)
-    named = [part for part in parts if name.lower() in part.lower()]
+    named = [part for part in parts if is_said(name, part)]
     others = [part for part in parts if part not in named]
     words = rng.choice(WISHES).format(thing=name, a=_article(name))
     if rng.random() < 0.25 and named:

@@ -73,7 +73,7 @@ class PainterStage(Stage):
         self.config, self.options, self.seed = config, options, seed
         self.unet = UNet2DConditionModel(**config.unet.to_diffusers())
         if start:
-            start.fill(self.unet, "unet")
+            start.fill_unet(self.unet)
         self.vision_encoder = vision_encoder.eval().requires_grad_(False)
         self.vae = vae.eval().requires_grad_(False)
         self.register_buffer("sigmas", training_sigmas(config.schedule), persistent=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
 from einops import repeat
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -73,6 +74,36 @@ class PackedStart:
             weights[KERNELS] = F.avg_pool2d(weights[KERNELS], parts) * parts**2
             weights[POSITIONS] = _divided(weights[POSITIONS], parts)
         encoder.load_state_dict({**state, **weights})
+
+    def fill_unet(self, unet: UNet2DConditionModel) -> None:
+        """Give a UNet the weights of one with as many layers in each block or fewer.
+
+        Layers beyond give back what they get, until they are trained.
+
+        Raises:
+            WeGenError: it has fewer layers.
+        """
+        old, new = self.config().unet.layers_per_block, unet.config["layers_per_block"]
+        if new < old:
+            raise WeGenError(
+                f"The UNet has {new} layers in each block, fewer than the one in {self.folder} that it starts from: "
+                f"give it {old} or more in 'unet.layers_per_block'."
+            )
+        state = unet.state_dict()
+        # The new ones stand where what goes up meets the picture of the last layer that went down, or of a new one.
+        places = {"down_blocks": range(old), "up_blocks": [0, *range(new - old + 1, new + 1)]}
+        kept = {}
+        for name, value in self.weights("unet").items():
+            blocks, *rest = name.split(".")
+            if blocks in places and rest[1] in ("resnets", "attentions"):
+                rest[2] = str(places[blocks][int(rest[2])])
+            kept[".".join([blocks, *rest])] = value
+        for name in state.keys() - kept.keys():
+            if ".conv2." in name or (".attentions." in name and ".proj_out." in name):
+                state[name].zero_()
+            elif ".conv_shortcut." in name:  # of what comes from below and what is put beside it, the first goes on
+                torch.nn.init.dirac_(state[name]) if name.endswith("weight") else state[name].zero_()
+        unet.load_state_dict({**state, **kept})
 
     def fill_agent(self, agent: Agent, tokenizer: Tokenizer) -> None:
         """Give an agent the weights of one with another vocabulary, and with as many layers or fewer.

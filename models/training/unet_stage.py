@@ -113,7 +113,7 @@ class UNetStage(Stage):
         held_out: what is measured and shown; None is nothing.
     """
 
-    blocks = ("BasicTransformerBlock", "ResnetBlock2D")
+    blocks = ("BasicTransformerBlock", "ResnetBlock2D", "Block")  # of the UNet, and of the vision encoder
 
     def __init__(
         self,

@@ -74,6 +74,14 @@ def test_files_that_are_no_lora_of_this_model_are_refused(tmp_path):
     missing = write_lora(tmp_path / "missing.safetensors", "language_model", {"llm.model.layers.9.x": change()}, {})
     with pytest.raises(LoraError, match="no layer"):
         read_lora(missing).by_layer(agent)
+    # A block has a name, but no weight that could be changed.
+    block = write_lora(tmp_path / "block.safetensors", "language_model", {"llm.model.layers.0": change()}, {})
+    with pytest.raises(LoraError, match="no layer"):
+        read_lora(block).by_layer(agent)
+    factors = {f"{layer_key('unet', 'x')}.lora_{way}.weight": torch.zeros(2, 2) for way in ("up", "down")}
+    save_file(factors | {f"{layer_key('unet', 'x')}.alpha": torch.ones(3)}, tmp_path / "alpha.safetensors")
+    with pytest.raises(LoraError, match="3 numbers"):
+        read_lora(tmp_path / "alpha.safetensors")
 
 
 def test_a_pipeline_takes_files_of_both_parts_and_then_any_words(packed_dir, tmp_path):

@@ -9,7 +9,10 @@ from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.checkpoints.convert import convert
 from comfyui_wegen.models.checkpoints.loading import load_wegen
 from comfyui_wegen.models.checkpoints.quantise import (
+    GROUP_SCALES,
     HEADER_KEY,
+    ROW_SCALES,
+    SCALE,
     dequantise,
     hadamard,
     layout,
@@ -129,3 +132,11 @@ def test_damaged_or_foreign_quantisation_is_named(quantised, tmp_path):
         save_file(state, file, metadata)
         with pytest.raises(CheckpointError, match=message):
             open_checkpoint(folder)
+
+
+@pytest.mark.parametrize(("precision", "scales"), [("int8", SCALE), ("w4a8", ROW_SCALES), ("w4a8", GROUP_SCALES)])
+def test_scales_that_do_not_fit_their_weight_are_refused(precision, scales):
+    layer = quantised_format(LANGUAGE, (512, 256), precision)
+    pieces = quantise(torch.randn(512, 256), layer)
+    with pytest.raises(ValueError, match="scales"):
+        dequantise({**pieces, scales: pieces[scales][:7]}, layer)

@@ -42,6 +42,11 @@ def test_the_published_layout_holds_the_same(tmp_path):
         assert all(torch.equal(part[key], other[key]) for key in part), name
     whole = torch.load(tmp_path / "published" / "pytorch_model.bin", weights_only=True)  # checks every record's sum
     assert torch.equal(whole["llm.lm_head.weight"], packed.language_model["llm.lm_head.weight"])
+    (tmp_path / "mine.partial").mkdir()
+    (tmp_path / "mine.partial" / "thesis.txt").write_text("precious")
+    with pytest.raises(WeGenError, match=r"mine\.partial is in the way"):
+        make_random(tmp_path / "mine", "tiny", published=True)
+    assert [file.name for file in (tmp_path / "mine.partial").iterdir()] == ["thesis.txt"]
     with pytest.raises(WeGenError, match="cannot hold this kind of VAE; leave out --published"):
         make_random(tmp_path / "nano", "nano", published=True)
 

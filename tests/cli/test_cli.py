@@ -9,11 +9,13 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from comfyui_wegen.models import cli
 from comfyui_wegen.models.cli import common, generate
+from comfyui_wegen.models.editing.open_turn import begin_unseen
 from comfyui_wegen.models.engine import TurnRequest, planning
 from comfyui_wegen.models.errors import AnsweredInWords
-from comfyui_wegen.models.media.chat_file import load_chat
+from comfyui_wegen.models.media.chat_file import load_chat, save_chat
 from comfyui_wegen.models.options import OPTIONS
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.values import AutoMask
@@ -87,6 +89,11 @@ def test_version(capsys):
         ["generate", "--model", "m", "x", "--guidance-scale", "-1"],
         ["data", "--out", "d", "--samples", "0"],
         ["convert", "a", "b", "--dtype", "int3"],
+        ["generate", "--model", "m", "x", "--size", "0"],
+        ["generate", "--model", "m", "x", "--size", "10x99999"],
+        ["train", "nano", "--threads", "-1"],
+        ["data", "video", "a", "--out", "d", "--truth", "--rate", "0"],
+        ["data", "video", "a", "--out", "d", "--truth", "--rate", "nan"],
     ],
 )
 def test_commands_that_make_no_sense(arguments, capsys):
@@ -206,6 +213,7 @@ def test_other_files_are_not_written_over(packed_dir, files, capsys):
     assert "is no chat" in refused(capsys, *draw, "--save-chat", weights)
     assert "is no report" in refused(capsys, *draw, "--json", text)
     assert "names no file" in refused(capsys, *draw, "--json", files)
+    assert "both name" in refused(capsys, *draw, "--save-chat", files / "s", "--json", files / "s.safetensors")
     assert (weights.read_bytes(), text.read_text()) == (before, "mine")
 
 
@@ -226,6 +234,9 @@ def test_a_report_goes_to_stdout(packed_dir, tmp_path, capsys):
     captured = capsys.readouterr()
     [picture] = json.loads(captured.out)["turns"][0]["pictures"]
     assert picture["file"] in captured.err
+    assert run("generate", "café 🐱", "--model", packed_dir, "--out", tmp_path, "--steps", 1, "--json", "-") == 0
+    written = capsys.readouterr().out
+    assert written.isascii() and json.loads(written)["turns"][0]["instruction"] == "café 🐱"  # for any terminal
 
 
 def test_an_answer_in_words_has_a_code_of_its_own(packed_dir, tmp_path, capsys, monkeypatch):
@@ -385,6 +396,12 @@ def test_what_the_user_can_mend_is_said_in_one_line(packed_dir, files, capsys):
 def test_a_question_is_answered(packed_dir, files, capsys):
     assert run("ask", "what is there?", "--reference", f"photo={files / 'cat.png'}", "--model", packed_dir) == 0
     assert capsys.readouterr().out.endswith("\n")
+
+
+def test_a_question_about_a_picture_that_no_wegen_has_seen_yet(packed_dir, tmp_path, capsys):
+    save_chat(begin_unseen(torch.rand(64, 64, 3)), tmp_path / "foreign")
+    chat = tmp_path / "foreign.safetensors"
+    assert run("ask", "what is there?", "--chat", chat, "--model", packed_dir) == 0
 
 
 def test_convert(packed_dir, tmp_path, capsys, terminal):

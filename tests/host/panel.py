@@ -8,6 +8,8 @@ import requests
 from PIL import Image
 from playwright.sync_api import Locator, Page
 
+Strokes = list[tuple[tuple[float, float], tuple[float, float]]]
+
 EMPTY_GRAPH = {"nodes": [], "links": [], "version": 0.4}
 
 
@@ -91,8 +93,16 @@ class ChatPanel:
     def use(self, turn: Locator, index: int) -> None:
         turn.locator(f"[data-picture='{index}'] .wg-choice button").first.click()
 
-    def paint(self, strokes: list[tuple[tuple[float, float], tuple[float, float]]], text: str = "") -> None:
-        """Paint lines (from and to as shares of the picture) of the keep brush on the picture that the chat is at."""
+    def paint(self, strokes: Strokes, text: str = "") -> None:
+        """Paint lines of the keep brush on the picture that the chat is at, and keep them."""
+        self.begin_painting(strokes)
+        if text:
+            self.page.fill(".wg-stage textarea", text)
+        self.page.click(".wg-done")
+        self.page.wait_for_selector(".wg-stage", state="hidden")
+
+    def begin_painting(self, strokes: Strokes) -> None:
+        """Open the painter, and paint lines (from and to as shares of the picture)."""
         self.page.click(".wg-paint-open")
         canvas = self.page.locator(".wg-stage canvas.paint")
         canvas.wait_for()
@@ -103,10 +113,6 @@ class ChatPanel:
             mouse.down()
             mouse.move(box["x"] + to_x * box["width"], box["y"] + to_y * box["height"], steps=12)
             mouse.up()
-        if text:
-            self.page.fill(".wg-stage input[type=text]", text)
-        self.page.click(".wg-done")
-        self.page.wait_for_selector(".wg-stage", state="hidden")
 
     def at_rest(self, element: Locator) -> dict[str, float]:
         """The box of an element that does not move any more."""

@@ -55,7 +55,9 @@ def test_files_give_what_merged_weights_give(host_python, loras, tmp_path):
 
 def test_clones_of_a_loaded_patcher_have_their_own_loras(host_python):
     """Beside quantised layers; a mask makes the host clone a model that is in use."""
-    assert host_python(SCRIPTS / "side_lora_clones.py")["effects"] == [1, 1, 2, 1, 0]
+    found = host_python(SCRIPTS / "side_lora_clones.py")
+    assert found["effects"] == [1, 1, 2, 1, 0, 2, 2, 3]
+    assert found["in weights"] and found["weights as before"]
 
 
 @pytest.fixture(scope="module")

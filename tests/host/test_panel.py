@@ -662,7 +662,7 @@ def test_the_model_suggests_a_mask(panel):
     panel.say("a red car on a road at night", count=1)
     page.click(".wg-paint-open")
     page.locator(".wg-stage canvas.paint").wait_for()
-    page.fill(".wg-stage input[type=text]", "make the car blue")
+    page.fill(".wg-stage textarea", "make the car blue")
     page.get_by_role("button", name="Suggest").click()
     take = page.locator(".wg-stage input[type=button][value='Use the suggested mask']:enabled")
     take.wait_for()
@@ -814,15 +814,8 @@ def test_what_is_being_written_and_painted_is_not_lost(panel):
     assert page.evaluate("() => document.activeElement === document.querySelector('.wg-rewrite textarea')")
     first.get_by_role("button", name="Back").click()
     # Escape closes the painting as "Done" does.
-    page.click(".wg-paint-open")
-    canvas = page.locator(".wg-stage canvas.paint")
-    canvas.wait_for()
-    box = panel.at_rest(canvas)
-    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.5 * box["height"])
-    page.mouse.down()
-    page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.5 * box["height"], steps=5)
-    page.mouse.up()
-    page.fill(".wg-stage input[type=text]", "make it night")
+    panel.begin_painting([((0.2, 0.5), (0.8, 0.5))])
+    page.fill(".wg-stage textarea", "make it night")
     page.keyboard.press("Escape")
     page.wait_for_selector(".wg-stage", state="hidden")
     expect(page.locator(".wg-context .wg-mask-keep")).to_be_visible()
@@ -1013,3 +1006,127 @@ def test_chats_are_listed_renamed_and_deleted(panel):
     assert "night sky" not in names
     assert json.dumps(names)
     page.keyboard.press("Escape")
+
+
+def test_a_painting_stays_open_until_it_could_be_kept(panel, frontend):
+    """Of two Escapes in a row, browsers let only the first be prevented."""
+    page = panel.page
+    panel.say("a house", count=1)
+    panel.begin_painting([((0.2, 0.5), (0.8, 0.5))])
+    page.locator(".wg-stage textarea").press_sequentially("make it night")
+    page.locator(".wg-stage textarea").press("Enter")
+    page.locator(".wg-stage textarea").press_sequentially("add a moon")
+    page.route("**/upload/image", lambda route: route.fulfill(status=413, json={"error": "too large"}))
+    page.keyboard.press("Escape")
+    page.locator(".wg-stage .wg-trouble", has_text="too large").wait_for()
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(300)
+    expect(page.locator(".wg-stage[open] canvas.paint")).to_be_visible()
+    page.unroute("**/upload/image")
+    frontend.errors[:] = [error for error in frontend.errors if "413" not in error]  # Chromium tells of the two
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".wg-stage", state="hidden")
+    expect(page.locator(".wg-context .wg-mask-keep")).to_be_visible()
+    expect(panel.text).to_have_value("make it night\nadd a moon")
+    panel.text.fill("")
+    dragged = page.evaluate(
+        """() => {
+            const transfer = new DataTransfer()
+            transfer.items.add(new File(['x'], 'x.png', { type: 'image/png' }))
+            const zones = document.querySelector('.wg-zones')
+            const send = (type) => {
+                const event = new DragEvent(type, { dataTransfer: transfer, bubbles: true, cancelable: true })
+                zones.dispatchEvent(event)
+                return event.defaultPrevented
+            }
+            send('dragenter')
+            const shown = document.querySelector('.wg-dragging') !== null
+            return [shown, send('drop'), document.querySelector('.wg-dragging') !== null]
+        }"""
+    )
+    assert dragged == [True, True, False]
+
+
+def test_what_is_typed_while_the_panel_starts_is_there_when_it_has(panel, frontend):
+    page = panel.page
+    frontend.reload()
+    page.evaluate(
+        """async () => {
+            const { api } = await import('/scripts/api.js')
+            const real = api.fetchApi.bind(api)
+            const open = new Promise((resolve) => { window.answer = resolve })
+            api.fetchApi = async (route, ...rest) => {
+                if (route.startsWith('/object_info/WeGen')) await open
+                return real(route, ...rest)
+            }
+            window.app.extensionManager.command.execute('WeGen.ShowPanel')
+        }"""
+    )
+    panel.text.fill("typed early")
+    page.evaluate("() => window.answer()")
+    page.wait_for_function("() => localStorage.getItem('wegen.panel')?.includes('typed early')")
+    expect(panel.text).to_have_value("typed early")
+    panel.text.fill("")
+
+
+def test_of_two_chats_the_one_that_was_clicked_last_opens(panel):
+    page = panel.page
+    panel.say("a house", count=1)
+    first = page.evaluate("() => JSON.parse(localStorage.getItem('wegen.panel')).chat")
+    page.fill(".wg-name", "slow one")
+    page.press(".wg-name", "Tab")
+    panel.new_chat()
+    panel.say("a boat", count=1)
+    page.fill(".wg-name", "fast one")
+    page.press(".wg-name", "Tab")
+    panel.new_chat()
+    page.click(".wg-chats-open")
+    page.locator(".wg-chat", has_text="slow one").wait_for()
+    held = []
+    page.route(f"**/wegen/chats/{first}", lambda route: held.append(route))
+    page.locator(".wg-chat", has_text="slow one").click()
+    page.wait_for_timeout(300)
+    page.locator(".wg-chat", has_text="fast one").click()
+    page.wait_for_function("() => document.querySelector('.wg-name').value === 'fast one'")
+    for route in held:
+        route.continue_()
+    page.wait_for_timeout(500)
+    page.unroute(f"**/wegen/chats/{first}")
+    expect(page.locator(".wg-name")).to_have_value("fast one")
+    assert held
+
+
+def test_a_browser_without_room_still_draws(panel):
+    page = panel.page
+    page.evaluate(
+        """() => {
+            Storage.prototype.kept = Storage.prototype.setItem
+            Storage.prototype.setItem = () => { throw new Error('full') }
+        }"""
+    )
+    try:
+        panel.new_chat()
+        panel.say("a house", count=1)
+    finally:
+        page.evaluate("() => { Storage.prototype.setItem = Storage.prototype.kept }")
+
+
+def test_a_subgraph_of_the_canvas_goes_on_as_a_chat(panel):
+    page = panel.page
+    page.evaluate(
+        """async () => {
+            const graph = { last_node_id: 2, last_link_id: 1, version: 0.4, links: [[1, 1, 0, 2, 0, 'IMAGE']], nodes: [
+                { id: 1, type: 'EmptyImage', pos: [0, 0], size: [300, 150], inputs: [],
+                  outputs: [{ name: 'IMAGE', type: 'IMAGE', links: [1] }], widgets_values: [48, 64, 1, 255] },
+                { id: 2, type: 'PreviewImage', pos: [400, 0], size: [300, 150],
+                  inputs: [{ name: 'images', type: 'IMAGE', link: 1 }], outputs: [] }] }
+            await window.app.loadGraphData(graph)
+            const [node] = window.app.graph.nodes.filter((one) => one.type === 'EmptyImage')
+            const { node: outer } = window.app.graph.convertToSubgraph(new Set([node]))
+            const [item] = window.app.collectNodeMenuItems(outer).filter((one) => /WeGen/.test(one.content))
+            item.callback()
+        }"""
+    )
+    page.wait_for_selector(".wg-turn .wg-picture")
+    [turn] = panel.saved()["document"]["turns"].values()
+    assert panel.pixels(turn["pictures"][0]["file"]).shape == (64, 48, 3)

@@ -26,6 +26,7 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
     assert all(found["same"]), found["same"]
     assert found["patched"] > 0 and found["unpatched"]
     assert found["little room"] == ["unet"]
+    assert found["listed"] == ["language"]
     assert found["both"] == found["both again"] == ["language", "unet"]
     assert found["neither"] == ["vision"]
     assert found["no room"][0] == "WeGenError" and "wegen convert" in found["no room"][1]
@@ -42,5 +43,15 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
     assert found["back"]
     assert found["changed"][0] == "WeGenError" and "was changed" in found["changed"][1]
     assert found["loaded anew"] and not found["mapped"]
+    assert found["saved"]
+    assert found["remembered"] == [10, 9]
+    assert found["prefixes"][0] and found["prefixes"][1] == 0
     if sys.platform == "linux":
         assert found["given back"] > 300e6
+
+
+def test_the_unet_is_held_as_it_was_asked_for(host_python, tmp_path):
+    """Under DynamicVRAM, which is usual on cards, the host's layers have no weights before they are loaded."""
+    found = host_python(SCRIPTS / "unet_weights.py", make_random(tmp_path / "made", "tiny"))
+    assert found.pop("dynamic", [True, True]) == [True, True]
+    assert found == {"fp32": ["torch.float32"], "fp16": ["torch.float16"], "bf16": ["torch.bfloat16"]}

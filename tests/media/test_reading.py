@@ -1,6 +1,7 @@
 """Picture files of every kind: turned, transparent, indexed, deep, for print, broken, far too large."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -86,6 +87,14 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
         (tmp_path / "half.png").write_bytes(written.getvalue()[:cut])
         with pytest.raises(WeGenError, match=r"half\.png"):
             read_picture(tmp_path / "half.png")
+
+
+def test_a_photograph_whose_camera_wrote_odd_data_is_read(tmp_path):
+    """Orientation 6, and a unit as a fraction, which Pillow cannot write anew."""
+    tags = struct.pack("<H", 2) + struct.pack("<HHII", 0x112, 3, 1, 6) + struct.pack("<HHII", 0x128, 5, 1, 38)
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + tags + bytes(4) + struct.pack("<II", 72, 1)
+    Image.new("RGB", (64, 32), "red").save(tmp_path / "odd.jpg", exif=exif)
+    assert read_picture(tmp_path / "odd.jpg").size == (32, 64)
 
 
 def test_pictures_that_would_fill_the_memory_are_not_unpacked(tmp_path):

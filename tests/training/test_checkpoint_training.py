@@ -19,6 +19,7 @@ from comfyui_wegen.models.painting.loading import load
 from comfyui_wegen.models.training.adapters import LoraOptions, add_adapters, fill_frozen, without_adapters
 from comfyui_wegen.models.training.buckets import bucket_sizes, fit, nearest_bucket
 from comfyui_wegen.models.training.checkpoint_run import CheckpointRun
+from comfyui_wegen.models.training.conversations import conversation
 from comfyui_wegen.models.training.loop import CHECKPOINT, Rhythm, train
 from comfyui_wegen.models.training.losses import IGNORED
 from comfyui_wegen.models.training.own_pictures import (
@@ -681,3 +682,21 @@ def test_recipes_say_what_is_not_for_them(tmp_path):
         run(parser.parse_args([]))
     with pytest.raises(WeGenError, match="where the pictures are"):
         run(parser.parse_args(["lora"]))
+
+
+def test_a_name_within_another_word_is_not_said(tmp_path):
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("a scarlet racer on a road")
+    [picture] = read_pictures(tmp_path, "car")
+    assert picture.caption == "a car, a scarlet racer on a road"
+
+
+@pytest.mark.parametrize(("text", "picture"), [(True, False), (False, True), (True, True)])
+def test_words_and_picture_of_one_answer_are_learned_apart(packed_dir, text, picture):
+    checkpoint = open_checkpoint(packed_dir)
+    answer = (Text("a red car", "assistant", text), Picture(np.zeros((64, 64, 3), np.uint8), "assistant", picture))
+    sample = Sample("text_to_picture", (Text("draw a car", "user"), *answer))
+    found = conversation(checkpoint.config, checkpoint.tokenizer, sample)
+    begin = found.ids.index(checkpoint.tokenizer.picture_begin_id)
+    assert (found.labels[begin - 1] != IGNORED) == text
+    assert (found.labels[begin] != IGNORED) == picture

@@ -34,6 +34,37 @@ train(run.stage(), run.recipe, run.folder, rhythm=Rhythm(math.inf, math.inf, 1),
 assert spread == {run.recipe.shard and int(sys.argv[4]) > 1}, spread
 """
 
+# What accelerate does on cards, which is not what it does on CPUs: one process suffices to see that numbers fit.
+CARDS = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+import torch
+import torch.distributed as dist
+from accelerate.utils.fsdp_utils import fsdp2_prepare_model
+from comfyui_wegen.models.training.checkpoint_run import CheckpointRun
+from comfyui_wegen.models.training.loop import sharding
+dist.init_process_group("gloo")
+stage = CheckpointRun(Path(sys.argv[1]), Path(sys.argv[2])).stage()
+batch = stage.batch(0, 2)
+plugin = sharding(stage)
+plugin.set_mixed_precision("bf16")
+device = torch.device("cpu")
+accelerator = SimpleNamespace(
+    state=SimpleNamespace(fsdp_plugin=plugin), mixed_precision="bf16", is_main_process=True, device=device,
+    torch_device_mesh=None,
+)
+model = fsdp2_prepare_model(accelerator, stage)
+with torch.autocast("cpu", torch.bfloat16):
+    losses = model(batch, stage.counts(batch).float())
+losses["total"].backward()
+gradients = [value.grad for value in model.parameters() if value.requires_grad and value.grad is not None]
+assert gradients and all(one.dtype == torch.float32 for one in gradients)
+assert all(one.full_tensor().isfinite().all() for one in gradients)
+blocks = {type(module).__name__ for module in model.modules() if type(module).__name__.startswith("FSDP")}
+assert {f"FSDP{name}" for name in stage.blocks if name != "Block"} & blocks and "FSDPBlock" in blocks, blocks
+"""
+
 
 def run(file, out, processes, until=0):
     """Train in processes of their own; gives the logged losses of each step."""
@@ -80,3 +111,20 @@ def test_two_processes_equal_one(packed_dir, tmp_path, stage):
     begun = run(two, tmp_path / "begun", 2, until=STEPS // 2)
     rest = run(one, tmp_path / "begun", 1)[len(begun) :]
     assert len(rest) == STEPS - STEPS // 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lora", [None, {"rank": 2, "base": "bf16"}])
+@pytest.mark.parametrize("stage", ["language_model", "unet"])
+def test_a_step_on_cards_computes_in_types_that_fit(packed_dir, tmp_path, stage, lora):
+    write_samples(tmp_path / "learn", samples(4), 10)
+    file = recipe_file(
+        tmp_path, tmp_path, packed_dir, stage, "cards", batch=2, shard=True, steps=1, lora=lora, precision="bf16"
+    )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    places = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    command = [sys.executable, "-c", CARDS, str(file), str(tmp_path / "out")]
+    done = subprocess.run(command, env=os.environ | places, stderr=subprocess.PIPE, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr

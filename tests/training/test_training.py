@@ -33,6 +33,7 @@ from comfyui_wegen.models.training.stage import Stage
 from comfyui_wegen.models.training.start import PackedStart
 from comfyui_wegen.models.training.training_run import STAGES, TrainingRun
 from comfyui_wegen.models.values import Answer, Chat, Reference, References, Turn
+from diffusers import UNet2DConditionModel
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -647,6 +648,34 @@ def test_an_encoder_may_have_smaller_patches_than_the_one_it_starts_from(trained
     assert torch.allclose(positions[::2, ::2].flatten(0, 1), old.pos_embed[0, 1:], atol=1e-3)
     with pytest.raises(WeGenError, match="must divide"):
         start.fill_encoder(other)
+
+
+def test_a_unet_may_have_more_layers_than_the_one_it_starts_from(trained, tmp_path):
+    start = PackedStart(trained.pack())
+    config = start.config().unet
+    layers = config.layers_per_block
+    old, deeper, deepest = (
+        UNet2DConditionModel(**dataclasses.replace(config, layers_per_block=layers + more).to_diffusers())
+        for more in (0, 1, 2)
+    )
+    shape = (2, config.in_channels, config.sample_size, config.sample_size)
+    sample, features = torch.randn(shape), torch.randn(2, 4, config.cross_attention_dim)
+    added = {"text_embeds": features.mean(dim=1), "time_ids": torch.ones(2, 6)}
+    said = []
+    for unet in (old, deeper, deepest):
+        start.fill_unet(unet)
+        with torch.no_grad():
+            said.append(unet(sample, 30, encoder_hidden_states=features, added_cond_kwargs=added).sample)
+    assert said[0].abs().max() > 0.01
+    torch.testing.assert_close(said[1], said[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(said[2], said[0], rtol=1e-4, atol=1e-5)
+    deeper(sample, 30, encoder_hidden_states=features, added_cond_kwargs=added).sample.square().mean().backward()
+    for block in (deeper.down_blocks[0], deeper.up_blocks[1]):
+        assert block.resnets[1].conv2.weight.grad.abs().max() > 0
+    whole = dataclasses.replace(start.config(), unet=dataclasses.replace(config, layers_per_block=3))
+    (tmp_path / "config.json").write_text(whole.to_json())
+    with pytest.raises(WeGenError, match="give it 3 or more"):
+        PackedStart(tmp_path).fill_unet(old)
 
 
 def test_pages_are_read_as_a_decoder_would_have_made_them(trained):

@@ -35,7 +35,7 @@ REMEMBERED = 8
 MOST_PAINTED = 64
 """Turns painted before that are kept at most; each holds on to its chat too, and to the models that painted it."""
 LARGEST_PAINTED = 2**29
-"""Bytes of pictures that are kept of turns painted before; the last turn is kept whatever its size."""
+"""Bytes of pictures that are kept with turns painted before; the last turn is kept whatever its size."""
 TEXT_INTERVAL = 0.05
 """Seconds between two events with words."""
 
@@ -53,7 +53,8 @@ class WeGenBundle:
         self.vision_patcher = load_part(str(folder), "vision_encoder", precision)
         self.patcher = load_part(str(folder), "language_model", precision)
         self.patcher.set_attachments(PREFIXES, prefixes := PrefixCache(_prefix_bytes(self.patcher.load_device)))
-        self.patcher.add_callback(CallbacksMP.ON_DETACH, lambda *_: prefixes.clear())
+        # The host also detaches what it loads again, and then leaves it where it is.
+        self.patcher.add_callback(CallbacksMP.ON_DETACH, lambda _, unpatch_all: unpatch_all and prefixes.clear())
         self._answers: OrderedDict[Hashable, Any] = OrderedDict()
         self._painted: list[tuple[Hashable, TurnResult]] = []
         self._read: tuple[Chat, Chat] | None = None  # the last chat with pictures of other models, and as it was read
@@ -97,10 +98,11 @@ class WeGenBundle:
         if found is None:
             found = question, answer()
         self._painted = [found, *(entry for entry in self._painted if entry is not found)]
-        held = 0
+        held: dict[int, int] = {}  # turns of one chat share the pictures before them
         for count, (_, result) in enumerate(self._painted):
-            held += sum(one.picture.nbytes for one in result.chat.last.answers)
-            if count and (held > LARGEST_PAINTED or count == MOST_PAINTED):
+            pictures = [answer.picture for turn in result.chat.turns for answer in turn.answers]
+            held.update((picture.data_ptr(), picture.nbytes) for picture in pictures)
+            if count and (sum(held.values()) > LARGEST_PAINTED or count == MOST_PAINTED):
                 self._painted = self._painted[:count]
                 break
         return found[1]
@@ -217,7 +219,7 @@ def counted(node: str | None, phase: str) -> OnStep:
 def _tell(node: str | None, text: str) -> None:
     server = getattr(PromptServer, "instance", None)
     if server is not None and node is not None:
-        server.send_progress_text(text, node)
+        server.send_progress_text(text, node, server.client_id)
 
 
 def _begun(on_step: OnStep, node: str | None, phase: str, count: OnStep | None = None) -> OnStep:

@@ -10,6 +10,7 @@ import re
 import shutil
 import uuid
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +40,7 @@ def pack(export: str, folders: Mapping[str, Path], target: BinaryIO) -> int:
         target: where the ZIP goes, not compressed: pictures are already.
     """
     packed: dict[str, str] = {}
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED, strict_timestamps=False) as archive:
         archive.writestr(HEAD, export)
         for _, _, name in _mentions(json.loads(export)["document"]):
             path = picture_path(folders, *json.loads(name))
@@ -69,7 +70,7 @@ def unpacked(source: BinaryIO, output: Path) -> Iterator[dict[str, Any]]:
     try:
         with zipfile.ZipFile(source) as archive:
             yield _unpack(archive, folder, subfolder)
-    except (zipfile.BadZipFile, NotImplementedError, KeyError, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, KeyError, EOFError, RuntimeError) as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise StoreError("This archive is damaged or not one of WeGen's.") from error
     except BaseException:

@@ -164,7 +164,13 @@ class ChatStore:
     def mentioned(self, text: str) -> bool:
         """Whether a text, such as the name of a folder, is in the document of any chat."""
         quoted = json.dumps(text)[1:-1]
-        return any(quoted in path.read_text("ascii", "replace") for path in self.folder.glob(f"*{_SUFFIX}"))
+        for path in self.folder.glob(f"*{_SUFFIX}"):
+            try:
+                if quoted in path.read_text("ascii", "replace"):
+                    return True
+            except FileNotFoundError:  # deleted meanwhile
+                continue
+        return False
 
     def export(self, chat_id: str) -> tuple[ChatEntry, str]:
         """A chat and the text of a file that `import_chat` reads."""

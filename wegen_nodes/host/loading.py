@@ -34,6 +34,15 @@ PRECISIONS = {"default": None, "fp32": torch.float32, "bf16": torch.bfloat16, "f
 SMALL_PART = 2 * 1024**3
 
 
+class _WithWeights(comfy.ops.manual_cast):
+    """Operations whose layers have their weights from the beginning: under DynamicVRAM the host's own get them when
+    they are loaded, but for layers that load in a way of their own."""
+
+    class Linear(comfy.ops.manual_cast.Linear):
+        def _load_from_state_dict(self, *arguments, **named):
+            return nn.Linear._load_from_state_dict(self, *arguments, **named)
+
+
 def load_part(folder: str, part: str, precision: str = "default", disable_dynamic: bool = False):
     """The vision encoder or the language model of a checkpoint folder, in a patcher of its own.
 
@@ -115,7 +124,7 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
     model = model_config.get_model({}, "", device=None if on_demand else torch.device("meta"))
     # The host only logs what is missing or of another shape: a wrong file must not give a picture.
     # Asked of a plain one, since layers that may be quantised have no weights before they are loaded.
-    plain = UNetModel(**unet_config, device="meta", operations=comfy.ops.manual_cast)
+    plain = UNetModel(**unet_config, device="meta", operations=_WithWeights)
     own = {name: tuple(value.shape) for name, value in plain.state_dict().items()}
     names: dict[str, str] = {}
     for theirs, ours in comfy.utils.unet_to_diffusers(unet_config).items():
@@ -136,7 +145,9 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
         model.device = offload_device
 
         def network(device) -> nn.Module:
-            made = UNetModel(**unet_config, device=device, operations=operations).eval().requires_grad_(False)
+            # The model's own copy of the sizes, which has the type of the weights too.
+            made = UNetModel(**model_config.unet_config, device=device, operations=operations)
+            made.eval().requires_grad_(False)
             comfy.model_management.archive_model_dtypes(made)
             return made
 
@@ -145,13 +156,21 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
     return patcher
 
 
+class _ReadVAE(comfy.sd.VAE):
+    """The host's VAE, whose weights may have to be read before they are saved."""
+
+    def get_sd(self):
+        self.patcher.read()
+        return super().get_sd()
+
+
 def load_vae(folder: str) -> comfy.sd.VAE:
     """The decoder's VAE as a native VAE: it batches, tiles and moves like any other."""
     checkpoint = open_checkpoint(folder)
     config = checkpoint.config.vae
     # The host's class reads the weights when it is made, so it gets a minimal network, which is then replaced.
     parameters = _host_vae_parameters(32, [1], 1, config.latent_channels)
-    vae = comfy.sd.VAE(sd=AutoencoderKL(**parameters).state_dict(), config={"params": parameters})
+    vae = _ReadVAE(sd=AutoencoderKL(**parameters).state_dict(), config={"params": parameters})
     build, names = (_compact_vae if config.patch > 1 else _published_vae)(checkpoint)
 
     def network(device) -> nn.Module:

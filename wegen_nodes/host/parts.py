@@ -246,10 +246,10 @@ def _part_patcher(base: type) -> type:
             """Make sure that the weights are in memory."""
             self.weights.read(network_of(self.model))
 
-        def model_patches_models(self):
-            # The host asks this of all models of a call before it loads the first of them.
+        def current_loaded_device(self):
+            # The host asks this of all models of a call before it loads the first of them, and at no other time.
             self.weights.load_call = _load_call
-            return super().model_patches_models()
+            return super().current_loaded_device()
 
         def load(self, *args, **kwargs):
             self.read()

@@ -143,7 +143,7 @@ def chat_routes(
             store.delete(chat_id)
             # The chats after each turn, which nobody looks at without the panel; its pictures stay.
             turns = f"{PANEL}/{chat_id}"
-            if not store.mentioned(f"{turns}/"):
+            if not store.mentioned(turns):
                 shutil.rmtree(folders()["output"] / turns, ignore_errors=True)
 
         await asyncio.to_thread(work)

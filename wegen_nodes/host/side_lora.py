@@ -59,6 +59,10 @@ def _factors(strength: float, adapter: LoRAAdapter, device: torch.device, dtype:
     return down.flatten(1).to(device, dtype), (up.flatten(1).float() * scale).to(device, dtype)
 
 
+def _joined(first: dict[str, list[tuple]], second: dict[str, list[tuple]]) -> dict[str, list[tuple]]:
+    return {key: [*first.get(key, []), *second.get(key, [])] for key in [*first, *(set(second) - set(first))]}
+
+
 def _goes_beside(layer: nn.Module | None, patch: Any) -> bool:
     """Whether a patch is low-rank and nothing else, and the layer a quantised one."""
     if layer is None or getattr(layer, "layout_type", None) is None or not isinstance(patch, LoRAAdapter):
@@ -76,11 +80,13 @@ def with_side_lora(base: type) -> type:
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
             self.side_patches: dict[str, list[tuple]] = {}
+            self._inside: dict[str, list[tuple]] = {}  # those of them that are in the weights, for a file
 
         def clone(self, *args, **kwargs):
             other = super().clone(*args, **kwargs)
             if isinstance(other, SideLoraPatcher):
                 other.is_injected = False  # its paths are new ones, which are in no layer yet
+                other._inside = self._inside
                 other._put_beside({key: list(patches) for key, patches in self.side_patches.items()})
             return other
 
@@ -119,13 +125,19 @@ def with_side_lora(base: type) -> type:
             return super().partially_load(*args, force_patch_weights=force_patch_weights, **kwargs)
 
         def _for_good(self, wanted: bool) -> None:
-            """Let the host put everything into the weights, which it wants when it saves a model."""
-            if not (wanted and self.side_patches):
+            """Let the host put everything into the weights, which it wants when it saves a model, until the next use."""
+            if not (self.side_patches if wanted else self._inside):
                 return
             self.eject_model()
-            for key, patches in self.side_patches.items():
-                self.patches[key] = [*self.patches.get(key, []), *patches]
-            self._put_beside({})
+            if wanted:
+                self.patches, self._inside = _joined(self.patches, self.side_patches), self.side_patches
+                self._put_beside({})
+            else:
+                inside = {id(patch[1]) for patches in self._inside.values() for patch in patches}
+                left = {key: [one for one in old if id(one[1]) not in inside] for key, old in self.patches.items()}
+                self.patches = {key: patches for key, patches in left.items() if patches}
+                beside, self._inside = _joined(self._inside, self.side_patches), {}
+                self._put_beside(beside)
             self.patches_uuid = uuid.uuid4()
 
         def _put_beside(self, patches: dict[str, list[tuple]]) -> None:

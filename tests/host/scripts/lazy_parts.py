@@ -10,10 +10,14 @@ from unittest import mock
 import comfy.model_management as mm
 import psutil
 import torch
+from comfyui_wegen.models.engine import TurnResult
 from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.network.language_model import KVCache
+from comfyui_wegen.models.network.prefixes import BLOCK
 from comfyui_wegen.models.painting.painter import PaintJob
 from comfyui_wegen.models.prompting.decoding import Decoding
-from comfyui_wegen.models.values import SamplerSettings
+from comfyui_wegen.models.values import Answer, Chat, SamplerSettings, Turn
+from comfyui_wegen.wegen_nodes.host import bundle as bundle_module
 from comfyui_wegen.wegen_nodes.host import painter as painter_module
 from comfyui_wegen.wegen_nodes.host import parts
 from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
@@ -75,6 +79,18 @@ def with_memory(available, work):
         return work()
 
 
+def remembered(entries):
+    """How many turns the chats have that are kept with painted turns, when each chat was read anew, as the panel's are:
+    there is room for 20 pictures."""
+    limit, bundle_module.LARGEST_PAINTED = bundle_module.LARGEST_PAINTED, 20 * 4 * 64 * 64 * 3
+    bundle = WeGenBundle(folder)
+    for count in range(entries):
+        turns = [Turn("a star", (Answer("a star", None, torch.zeros(64, 64, 3), 0),)) for _ in range(count + 1)]
+        bundle.recall_painted(count, lambda turns=tuple(turns): TurnResult(Chat(turns), ()))
+    bundle_module.LARGEST_PAINTED = limit
+    return [len(one.chat.turns) for _, one in bundle._painted]
+
+
 result = {}
 with torch.inference_mode():
     model = Model()
@@ -115,6 +131,10 @@ with torch.inference_mode():
     model.write()
     with_memory(spare + model.unet.weights.bytes - 1, model.paint)
     result["little room"] = model.present()
+    # The host lists what a prompt uses before it loads the first of them, which is no call to load.
+    model.unet.model_patches_models()
+    with_memory(spare + model.wegen.patcher.weights.bytes - 1, model.write)
+    result["listed"] = model.present()
     # In one call both are wanted: neither makes room for the other.
     mm.unload_all_models()
     model.see()
@@ -170,6 +190,17 @@ with torch.inference_mode():
     os.utime(file)
     result["changed"] = outcome(model.write)
     result["loaded anew"] = torch.equal(Model().write(), before)
+    result["saved"] = not any(value.is_meta for value in load_vae(folder).get_sd().values())
+    result["remembered"] = remembered(10)
+    # Loading what is loaded does not forget what was read before.
+    model = Model()
+    model.write()
+    prefixes = model.wegen.patcher.get_attachment(parts.PREFIXES)
+    prefixes._remember(b"name", KVCache(model.wegen.config.language, 1, BLOCK, torch.float32, "cpu"), slice(0, BLOCK))
+    model.wegen.load_language(1, 200)
+    kept = prefixes.bytes
+    mm.unload_all_models()
+    result["prefixes"] = [kept > 0, prefixes.bytes]
     process = psutil.Process()
     # Pieces as small as those of a UNet, behind one that made the C library keep pieces of that size to itself.
     torch.zeros(2**23)

@@ -32,9 +32,9 @@ patch = {"layer.weight": LoRAAdapter(set(), weights)}
 before, added = model(x), x @ (weights[0] @ weights[1]).T
 
 
-def effect(patcher):
+def effect(patcher, for_good=False):
     """How many times the LoRA is added."""
-    comfy.model_management.load_models_gpu([patcher])
+    comfy.model_management.load_models_gpu([patcher], force_patch_weights=for_good)
     return round(float(((model(x) - before) * added).sum() / added.square().sum()), 4)
 
 
@@ -48,4 +48,13 @@ twice.add_patches(patch)
 effects.append(effect(twice))
 del again
 effects += [effect(once), effect(plain)]
-print(json.dumps({"effects": effects}))
+
+# A model is saved with everything in its weights, and the next turn has them as they were.
+loaded = model.layer.weight.clone()
+effects.append(effect(twice, for_good=True))
+turned = bool((model.layer.weight != loaded).any())
+further = twice.clone()
+further.add_patches(patch)
+effects += [effect(twice), effect(further)]
+same = bool((model.layer.weight == loaded).all())
+print(json.dumps({"effects": effects, "in weights": turned, "weights as before": same}))
