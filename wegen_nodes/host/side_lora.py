@@ -125,7 +125,7 @@ def with_side_lora(base: type) -> type:
             return super().partially_load(*args, force_patch_weights=force_patch_weights, **kwargs)
 
         def _for_good(self, wanted: bool) -> None:
-            """Let the host put everything into the weights, which it wants when it saves a model, until the next use."""
+            """Let the host put all into the weights, which it wants for a saved model, and back for the next use."""
             if not (self.side_patches if wanted else self._inside):
                 return
             self.eject_model()
