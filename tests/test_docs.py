@@ -47,7 +47,7 @@ def test_the_way_from_three_clips_to_a_lora(tmp_path, monkeypatch, capsys):
         pytest.importorskip(package, reason=f"{NOT_RUN}the page of LoRAs, the package {package} is not installed")
     page, rest = TEACH.read_text(encoding="utf-8").split("## The published weights")
     run_all(page, tmp_path, monkeypatch)
-    assert "60 samples of 9 clips, 0 clips rejected (3 videos)" in capsys.readouterr().out
+    assert "57 samples of 9 clips, 0 clips rejected (3 videos)" in capsys.readouterr().out
     for made in ("world/report.html", "sheets/rocket.png", "again/rocket_unet.safetensors"):
         assert (tmp_path / made).is_file(), made
     for folder in ("rocket-lora", "pictures-lora"):

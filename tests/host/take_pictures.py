@@ -1,10 +1,13 @@
-"""Takes the README's pictures of the chat panel: `cd tests && python -m host.take_pictures`.
+"""Takes the README's pictures of the chat panel and the thumbnails of the templates: `python -m host.take_pictures` in
+`tests`.
 
-A real ComfyUI runs a short chat with the bundled model in a headless browser; see `install.py` for where it is found.
-Look at what came out before it is committed: models draw what they like.
+A real ComfyUI runs a short chat with the bundled model in a headless browser, and each template; see `install.py` for
+where it is found. Look at what came out before it is committed: models draw what they like.
 """
 
 import io
+import json
+import math
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +17,7 @@ from PIL import Image
 from playwright.sync_api import Page
 from support import REPOSITORY
 
+from .client import ComfyClient
 from .frontend import FrontEnd
 from .install import HostInstall
 from .panel import ChatPanel
@@ -27,6 +31,18 @@ STROKE = ((0.42, 0.55), (0.58, 0.55), (0.42, 0.63), (0.58, 0.63), (0.42, 0.7), (
 SIDEBAR = 58  # pixels of the host's own icons
 FILM = {"width": 660, "height": 680}
 COMMON, RARE = 108, 36  # colours of the film
+
+TEMPLATES = REPOSITORY / "workflows"
+OF_THE_STOCK = ("10 ", "11 ", "12 ")
+"""Templates that the bundled model alone does not draw: they paint with another model, or with a LoRA of a user's own."""
+SHOWN = {
+    "13 draw from edges": ("PreviewImage", "SaveImage"),
+    "14 restore a picture": ("PreviewImage", "SaveImage"),
+    "15 eight turns": ("WeGenGenerate", "WeGenRefine"),
+    "16 in the style of a picture": ("PreviewImage", "SaveImage"),
+}
+"""Nodes whose pictures are in a thumbnail, where they are not those that it saves."""
+THUMBNAIL = 512  # pixels of the longer side
 
 PANEL_WIDTH = """
 (width) => {
@@ -147,6 +163,33 @@ def film_chat(panel: ChatPanel, path: Path) -> None:
     film.save(path)
 
 
+def thumbnail(pictures: list[Image.Image]) -> Image.Image:
+    """The pictures side by side: up to three in a row, four and nine as a square, eight in two rows."""
+    columns = len(pictures) if len(pictures) < 4 else math.ceil(len(pictures) / math.isqrt(len(pictures)))
+    side = THUMBNAIL // columns
+    sheet = Image.new("RGB", (columns * side, math.ceil(len(pictures) / columns) * side))
+    for number, picture in enumerate(pictures):
+        small = picture.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
+        sheet.paste(small, (number % columns * side, number // columns * side))
+    return sheet
+
+
+def take_thumbnails(frontend: FrontEnd, client: ComfyClient) -> None:
+    for path in sorted(TEMPLATES.glob("*.json")):
+        if path.name.startswith(OF_THE_STOCK):
+            continue
+        prompt = frontend.api_prompt(json.loads(path.read_text(encoding="utf-8")))
+        shown = SHOWN.get(path.stem, ("SaveImage",))
+        names = sorted((name for name, one in prompt.items() if one["class_type"] in shown), key=int)
+        for name in names if "SaveImage" not in shown else ():
+            prompt[f"{name}0000"] = {"class_type": "PreviewImage", "inputs": {"images": [name, 0]}}
+        result = client.run(prompt)
+        assert (result.status, result.errors) == ("success", []), path
+        ends = names if "SaveImage" in shown else [f"{name}0000" for name in names]
+        pictures = [image for end in ends for image in client.images(result, end)]
+        thumbnail(pictures).save(path.with_suffix(".jpg"), quality=88)
+
+
 def main() -> int:
     install, browser = HostInstall.from_environment(), find_browser()
     if install.problem or not browser:
@@ -174,6 +217,7 @@ def main() -> int:
         page.click(".wg-paint-open")
         panel.at_rest(page.locator(".wg-stage canvas.paint"))
         save_jpeg(page, PICTURES / "mask-painter-dark.jpg", 1000)
+        take_thumbnails(frontend, ComfyClient(server.url))
     for path in sorted(PICTURES.iterdir()):
         print(f"{path.name}: {path.stat().st_size:,} bytes")
         assert path.stat().st_size <= LARGEST, f"{path.name} is too large for the README."

@@ -51,7 +51,7 @@ def test_the_model_says_in_its_own_words_what_it_cannot_draw(client):
     result = client.run(graph)
     assert (result.status, result.errors) == ("success", [])
     for shown in ("generate", "reply"):
-        assert "i cannot draw that. i can draw" in result.outputs[shown]["text"][0]
+        assert "i cannot draw that" in result.outputs[shown]["text"][0]
     assert "save" not in result.outputs  # there is no picture, and nothing behind one runs
 
 
@@ -66,7 +66,7 @@ def test_what_it_cannot_draw_is_no_description(client):
     )
     result = client.run(graph)
     assert (result.status, result.errors) == ("success", [])
-    assert "i cannot draw that. i can draw" in result.outputs["rewrite"]["text"][0]
+    assert "i cannot draw that" in result.outputs["rewrite"]["text"][0]
     assert "texts" not in result.outputs
 
 
