@@ -34,7 +34,7 @@ COMMON, RARE = 108, 36  # colours of the film
 
 TEMPLATES = REPOSITORY / "workflows"
 OF_THE_STOCK = ("10 ", "11 ", "12 ")
-"""Templates that the bundled model alone does not draw: they paint with another model, or with a LoRA of a user's own."""
+"""Templates that paint with another model than the bundled one, or with a LoRA of a user's own."""
 SHOWN = {
     "13 draw from edges": ("PreviewImage", "SaveImage"),
     "14 restore a picture": ("PreviewImage", "SaveImage"),
