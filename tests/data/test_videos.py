@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -285,10 +286,15 @@ def test_a_clip_goes_through_bytes(annotated):
 # Videos of all kinds.
 
 
-def write_video(path: Path, frames: np.ndarray, rate: int = 24) -> Path:
+def write_video(
+    path: Path, frames: np.ndarray, rate: int = 24, codec: str = "libx264", apart: int = 250, aspect: Fraction | int = 1
+) -> Path:
+    """`apart`: frames from one that needs no other to the next; `aspect`: of a pixel."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "20"})
+        stream = container.add_stream(codec, rate=rate, options={"crf": "20"} if codec == "libx264" else {})
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
+        stream.codec_context.gop_size = apart
+        stream.codec_context.sample_aspect_ratio = Fraction(aspect)
         for picture in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
@@ -403,6 +409,48 @@ def test_a_clip_late_in_a_video_is_decoded_as_it_was_cut(films):
         number = film.frame_at(seconds)
         errors = [np.abs(frame.astype(int) - film.render(number + off)[0]).mean() for off in (-1, 0, 1)]
         assert film.shot_at(number)[0] == 1 and min(errors) == pytest.approx(errors[1], abs=0.3)
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("ts", "libx264"), ("mpg", "mpeg2video"), ("mkv", "libx264")])
+def test_no_frame_is_missed_where_a_file_is_searched_roughly(tmp_path, suffix, codec):
+    """In some containers a place that is looked for is found too late, behind the frame that the next ones need."""
+    digits = np.stack([np.arange(400) // 8**place % 8 for place in range(3)], axis=-1)
+    pictures = np.repeat(np.repeat(digits * 30, 32, axis=1)[:, None], 96, axis=1)
+    frames = np.repeat(pictures[..., None], 3, axis=-1).astype(np.uint8)
+    path = write_video(tmp_path / f"long.{suffix}", frames, rate=25, codec=codec, apart=200)
+    with Video(path) as video:
+        assert sum(1 for _ in video.frames()) == 400
+        offset = video.offset
+    for seconds in (0.0, 7.0, 9.0, 15.0):
+        with Video(path) as video:
+            found = list(video.frames_from(seconds, offset))
+        assert found[0].seconds <= seconds + 1e-3
+        for frame in found[:: len(found) // 8]:
+            shown = frame.pixels(96, 96)[48, 16::32, 0] / 30
+            assert shown.round() @ (1, 8, 64) == round(frame.seconds * 25)
+
+
+def test_pixels_that_are_not_square_are_shown_as_wide_as_they_are(tmp_path):
+    path = write_video(tmp_path / "wide.mp4", film_frames(30)[:, :, :180], aspect=Fraction(64, 45))
+    [clip] = run_stage(DecodeFrames(), cut(path))
+    assert clip.frames.shape[1:3] == (224, 256)
+
+
+def test_a_video_is_not_shorter_for_its_longer_sound(tmp_path):
+    path = tmp_path / "sound.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=24)
+        sound = container.add_stream("aac", rate=16000, layout="mono")
+        stream.height, stream.width, stream.pix_fmt = 224, 320, "yuv420p"
+        for picture in film_frames(48):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        for number in range(80):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 16000, number * 1024
+            container.mux(sound.encode(frame))
+        container.mux([*stream.encode(None), *sound.encode(None)])
+    [clip] = cut(path)
+    assert clip.rejection is None and clip.end == pytest.approx(2.0, abs=0.1)
 
 
 def test_long_scenes_are_divided_and_blurred_frames_left_out(tmp_path):

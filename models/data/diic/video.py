@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".ogv", ".gif")
 SHORT_OF_ITS_END = 0.9  # a video breaks off where less than this share of the stated duration can be decoded
+EXACT = 1e-4  # seconds within which two times are the same
 SLACK = 0.35  # seconds that durations stated by containers may be wrong by
+BACK = (0, 1, 4, 16, 64)  # seconds before a place from which it is looked for: some formats are searched roughly
 
 
 class VideoError(ValueError):
@@ -39,12 +43,14 @@ def pyav():
 
 @dataclass(frozen=True)
 class Frame:
-    """`number` counts from 0 in the order of display; `seconds` are from the first frame on; `turned` is clockwise."""
+    """`number` counts from 0 in the order of display; `seconds` are from the first frame on; `turned` is clockwise;
+    `aspect` is how many times as wide as high a pixel is shown, before it is turned."""
 
     number: int
     seconds: float
     raw: av.VideoFrame
     turned: int
+    aspect: float = 1.0
 
     def pixels(self, width: int, height: int) -> np.ndarray:
         """uint8 `[H, W, 3]`, RGB, upright, scaled to the given size (of the upright picture)."""
@@ -54,8 +60,8 @@ class Frame:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height, upright."""
-        width, height = self.raw.width, self.raw.height
+        """Width and height as it is shown, upright."""
+        width, height = round(self.raw.width * self.aspect), self.raw.height
         return (height, width) if self.turned % 180 else (width, height)
 
 
@@ -74,12 +80,20 @@ class Video:
     """
 
     def __init__(self, path: str | Path):
-        av = pyav()
-        self._errors = (av.FFmpegError, ValueError, OSError)
+        self._path = path
+        self._errors = (pyav().FFmpegError, ValueError, OSError)
+        self.offset = 0.0
+        """Seconds at which the container shows the first frame, known when `frames` has begun."""
+        self.broken = ""
+        """The words of the error at which decoding stopped, after `frames` has ended."""
+        self._open()
+
+    def _open(self) -> None:
         try:
-            self._container = av.open(str(path), metadata_errors="replace")
+            self._container = pyav().open(str(self._path), metadata_errors="replace")
         except FileNotFoundError as error:  # no fault of the video: it was there when the run began
-            raise StageError(f"{path} is no longer there. Put it back, and run the same command again.") from error
+            gone = f"{self._path} is no longer there. Put it back, and run the same command again."
+            raise StageError(gone) from error
         except self._errors as error:
             raise VideoError("unreadable", f"{type(error).__name__}: {error}") from error
         streams = [stream for stream in self._container.streams.video if not _is_cover(stream)]
@@ -89,10 +103,7 @@ class Video:
             raise VideoError("no_video", f"it holds {', '.join(kinds) or 'nothing'}")
         self._stream = streams[0]
         self._stream.thread_type = "NONE"  # as many processes as there are cores read videos already
-        self.offset = 0.0
-        """Seconds at which the container shows the first frame, known when `frames` has begun."""
-        self.broken = ""
-        """The words of the error at which decoding stopped, after `frames` has ended."""
+        self._aspect = float(self._stream.sample_aspect_ratio or 1)
 
     def __enter__(self) -> Video:
         return self
@@ -102,10 +113,12 @@ class Video:
 
     @property
     def stated_seconds(self) -> float | None:
-        """How long the container says that the video is."""
+        """How long the container says that the video is; None where it says that of all of its streams together."""
         if self._stream.duration is not None:
             return float(self._stream.duration * self._stream.time_base)
-        if self._container.duration is not None:
+        if tag := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", self._stream.metadata.get("DURATION", "")):
+            return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
+        if self._container.duration is not None and len(self._container.streams) == 1:
             return self._container.duration / 1_000_000
         return None
 
@@ -116,33 +129,43 @@ class Video:
 
     def frames(self) -> Iterator[Frame]:
         """All frames from the beginning, in the order of display, until the end or the first that is damaged."""
-        number, last = 0, -1.0
-        try:
-            for raw in self._container.decode(self._stream):
-                time = raw.time if raw.time is not None else number / self.stated_rate
-                self.offset = time if number == 0 else self.offset
-                last = max(time - self.offset, last)
-                yield Frame(number, last, raw, -round(raw.rotation / 90) * 90 % 360)
-                number += 1
-        except self._errors as error:
-            self.broken = f"{type(error).__name__}: {error}"
+        last = -1.0
+        for frame in self._decoded():
+            self.offset = frame.seconds if frame.number == 0 else self.offset
+            last = max(frame.seconds - self.offset, last)
+            yield replace(frame, seconds=last)
 
     def frames_from(self, seconds: float, offset: float) -> Iterator[Frame]:
         """Frames from about `seconds` on, some before it; all of them where the file cannot be searched.
 
         `offset` is what `frames` found. Numbers are those since the place that was found.
         """
+        self.offset = offset
+        for frame in self._found(seconds + offset):
+            yield replace(frame, seconds=frame.seconds - offset)
+
+    def _found(self, time: float) -> Iterator[Frame]:
+        """Frames of which the first is not later than a time of the container, or all."""
+        for back in BACK:
+            try:
+                self._container.seek(int((time - back) / self._stream.time_base), stream=self._stream, backward=True)
+            except self._errors:
+                break
+            frames = self._decoded()
+            first = next(frames, None)
+            if first is not None and first.seconds <= time + EXACT:
+                return chain([first], frames)
+        self._container.close()
+        self._open()
+        return self._decoded()
+
+    def _decoded(self) -> Iterator[Frame]:
+        """Frames from where the file is read, with the seconds that the container gives them."""
+        self.broken = ""
         try:
-            goal = int((seconds + offset) / self._stream.time_base)
-            self._container.seek(goal, stream=self._stream, backward=True)
-        except self._errors:
-            self._container.seek(0)
-        self.offset, number = offset, 0
-        try:
-            for raw in self._container.decode(self._stream):
+            for number, raw in enumerate(self._container.decode(self._stream)):
                 time = raw.time if raw.time is not None else number / self.stated_rate
-                yield Frame(number, time - offset, raw, -round(raw.rotation / 90) * 90 % 360)
-                number += 1
+                yield Frame(number, time, raw, -round(raw.rotation / 90) * 90 % 360, self._aspect)
         except self._errors as error:
             self.broken = f"{type(error).__name__}: {error}"
 
