@@ -8,6 +8,7 @@ samples. Equal samples give equal bytes.
 
 import io
 import json
+import os
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
@@ -92,6 +93,8 @@ def write_sample_files(
     if (folder / INDEX).exists():
         raise ShardError(f"{folder} already holds finished shards. Choose another folder or remove it first.")
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob("wegen-[0-9][0-9][0-9][0-9][0-9][0-9].tar"):  # without an index they were never finished
+        left.unlink()
     source, shards, written = iter(samples), [], 0
     while (first := next(source, None)) is not None:
         path, number = folder / f"wegen-{len(shards):06d}.tar", written
@@ -102,7 +105,9 @@ def write_sample_files(
         shards.append({"name": path.name, "samples": number + 1 - written})
         written = number + 1
     index = {"format": FORMAT, "shards": shards, "about": dict(about or {})}
-    (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n")
+    partial = folder / f"{INDEX}.partial"
+    partial.write_text(json.dumps(index, indent=1) + "\n")
+    os.replace(partial, folder / INDEX)
     return [folder / shard["name"] for shard in shards]
 
 
