@@ -9,6 +9,7 @@ samples. Equal samples give equal bytes.
 import io
 import json
 import os
+import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
@@ -24,6 +25,7 @@ from .samples import Forgotten, Part, Picture, Sample, Text
 from .tasks import generate_samples
 
 INDEX = "index.json"
+PARTIAL = f"{INDEX}.partial"
 FORMAT = 1
 
 
@@ -93,7 +95,7 @@ def write_sample_files(
     if (folder / INDEX).exists():
         raise ShardError(f"{folder} already holds finished shards. Choose another folder or remove it first.")
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob("wegen-[0-9][0-9][0-9][0-9][0-9][0-9].tar"):  # without an index they were never finished
+    for left in unfinished_shards(folder):
         left.unlink()
     source, shards, written = iter(samples), [], 0
     while (first := next(source, None)) is not None:
@@ -105,10 +107,15 @@ def write_sample_files(
         shards.append({"name": path.name, "samples": number + 1 - written})
         written = number + 1
     index = {"format": FORMAT, "shards": shards, "about": dict(about or {})}
-    partial = folder / f"{INDEX}.partial"
+    partial = folder / PARTIAL
     partial.write_text(json.dumps(index, indent=1) + "\n")
     os.replace(partial, folder / INDEX)
     return [folder / shard["name"] for shard in shards]
+
+
+def unfinished_shards(folder: Path) -> list[Path]:
+    """What a writer that was stopped left behind in a folder without an index."""
+    return sorted(path for path in folder.iterdir() if re.fullmatch(rf"wegen-\d{{6}}\.tar|{PARTIAL}", path.name))
 
 
 def write_shards(
