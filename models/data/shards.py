@@ -126,6 +126,12 @@ def write_shards(
     return write_samples(out_dir, islice(generate_samples(task_mix, seed), count), shard_size, about)
 
 
+def read_about(shard_dir: str | Path) -> dict[str, Any]:
+    """What the writer of a finished shard folder wrote about it."""
+    read_index(shard_dir)
+    return json.loads((Path(shard_dir) / INDEX).read_text()).get("about", {})
+
+
 def read_index(shard_dir: str | Path) -> list[tuple[Path, int]]:
     """Path and number of samples of each shard. Raises ShardError for a folder that is not a finished shard folder."""
     path = Path(shard_dir) / INDEX

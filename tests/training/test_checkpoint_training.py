@@ -684,6 +684,8 @@ def test_the_command_trains_a_lora_from_pictures(packed_dir, shards, tmp_path, c
     for part in ("unet", "language_model"):
         values = json.loads((out / f"{part}.json").read_text()) | {"steps": 2}
         (out / f"{part}.json").write_text(json.dumps(values))
+    with pytest.raises(WeGenError, match="was begun with the name 'blue cat', not 'red cat'"):
+        run(parser.parse_args([*command[:-1], "red cat", "--resume"]))
     run(parser.parse_args([*command, "--resume"]))
     assert recipe["data"][1]["keep"] is True
     assert "blue_cat_unet.safetensors" in capsys.readouterr().out
