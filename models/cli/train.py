@@ -215,8 +215,8 @@ def _refuse_others(samples: Path, given: Path, name: str) -> None:
     for entry, word, now in (("of", "the pictures in", str(given.resolve())), ("thing", "the name", name)):
         if about.get(entry, now) != now:
             raise WeGenError(
-                f"{samples.parent} was begun with {word} {about[entry]!r}, not {now!r}. Choose another --out, or give what "
-                "it was begun with."
+                f"{samples.parent} was begun with {word} {about[entry]!r}, not {now!r}. Choose another --out, or give "
+                "what it was begun with."
             )
 
 
