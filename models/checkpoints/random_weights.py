@@ -87,10 +87,11 @@ def make_random(
         kind = torch.float32 if name == "vae" else TYPES[dtype]
         shapes = {key: tuple(value.shape) for key, value in modules[name].state_dict().items()}
         layouts[name] = PartLayout([Entry(key, kind, shapes[key]) for key in sorted(shapes)])
-    block = torch.randn(BLOCK, generator=torch.Generator().manual_seed(seed))
+    block = torch.randn(BLOCK, generator=torch.Generator().manual_seed(seed % 2**63))
 
     def tensors(part: str) -> Iterator[Tensor]:
-        generator = torch.Generator().manual_seed(seed * len(PARTS) + PARTS.index(part))  # the same in either layout
+        own = (seed * len(PARTS) + PARTS.index(part)) % 2**63  # the same in either layout
+        generator = torch.Generator().manual_seed(own)
         for entry in layouts[part].entries:
             yield random_tensor(entry, block, generator)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from .common import OK, count
+from .common import OK, count, output_file, output_picture, write_numbers
 
 NAMES = ("256x6", "1024x8", "sampling", "rewriting", "chat", "precisions", "load", "convert")
 
@@ -28,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--repeats", type=count, default=5, help="pairs behind each median; default %(default)s")
     add("--threads", type=count, default=1, help="of the CPU; default %(default)s")
     add("--comfyui", type=Path, default=Path("~/ComfyUI"), help="its folder, for decode; default %(default)s")
-    add("--json", type=Path, metavar="FILE", help="write the numbers there too")
-    add("--plot", type=Path, metavar="FILE", help="draw how far each number is from what is promised")
+    add("--json", type=output_file, metavar="FILE", help="write the numbers there too")
+    add("--plot", type=output_picture, metavar="FILE", help="draw how far each number is from what is promised")
     parser.set_defaults(run=run)
 
 
@@ -46,7 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
         found[measured.name] = measured.value
         shown.append(measured)
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_numbers(arguments.json, found)
     if arguments.plot is not None:
+        arguments.plot.parent.mkdir(parents=True, exist_ok=True)
         benchmarks.plot(shown).save(arguments.plot)
     return OK

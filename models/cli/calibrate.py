@@ -34,8 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
     from ..evaluation.calibration import calibrate_folder
 
     try:
-        torch.empty(0, device=arguments.device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=arguments.device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise WeGenError(f"The device {arguments.device!r} cannot be used: {reason}") from error
     files = _picture_files(arguments.pictures, arguments.most)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
+import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..bundled import BUNDLED
 from ..errors import WeGenError
@@ -81,6 +83,30 @@ def writable_folder(folder: Path) -> Path:
     except OSError as error:
         raise WeGenError(f"Cannot write to {folder}: {error.strerror}.") from error
     return folder
+
+
+def output_file(text: str) -> Path:
+    """A file that an option says to write at the end, seen to be possible before the work begins."""
+    path = Path(text).expanduser()
+    there = next(one for one in path.absolute().parents if one.exists())
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a folder; give a file")
+    if not there.is_dir() or not os.access(path if path.exists() else there, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{path} cannot be written; choose another place")
+    return path
+
+
+def output_picture(text: str) -> Path:
+    """The same of a PNG file."""
+    if Path(text).suffix.lower() != ".png":
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .png")
+    return output_file(text)
+
+
+def write_numbers(path: Path, numbers: Mapping[str, Any]) -> None:
+    """Write numbers by name as JSON, and the folders around the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
 
 
 def named_file(text: str) -> tuple[str, Path]:

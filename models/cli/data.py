@@ -6,7 +6,6 @@ What making samples needs is imported when it begins, so that the command line's
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
@@ -60,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..data import generate_samples, write_samples
     from ..training.lora_recipes import KEPT_TASKS
 
-    _remove_unfinished(arguments.out)
+    _refuse_other_files(arguments.out)
     path = arguments.recipe or Path(OWN[0])
     tasks = KEPT_TASKS if str(path) == KEEP and not path.is_file() else _tasks(path)
     samples = islice(generate_samples(tasks, arguments.seed), arguments.samples)
@@ -71,19 +70,16 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _remove_unfinished(folder: Path) -> None:
-    """Make way in a folder of shards that were not finished. Raises WeGenError for one that holds anything else."""
-    from ..data.shards import INDEX
+def _refuse_other_files(folder: Path) -> None:
+    """Raises WeGenError for a folder that holds anything but shards."""
+    from ..data.shards import INDEX, unfinished_shards
 
     there = sorted(folder.iterdir()) if folder.is_dir() else []
     if folder / INDEX in there:
         return  # finished ones, which the writer refuses
-    shards = [path for path in there if re.fullmatch(r"wegen-\d{6}\.tar", path.name)]
-    other = next((path.name for path in there if path not in shards), None)
+    other = next((path.name for path in there if path not in unfinished_shards(folder)), None)
     if other is not None:
         raise WeGenError(f"{folder} is not empty: it holds {other}. Give a new folder with --out.")
-    for path in shards:
-        path.unlink()
 
 
 def _tasks(path: Path) -> Mapping[str, float]:

@@ -6,7 +6,6 @@ What measuring needs is imported when it runs, so that the command line's help a
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from types import MappingProxyType
 
 from ..bundled import BUNDLED
 from ..errors import WeGenError
+from .common import output_file, output_picture, write_numbers
 
 MEASURED = ("kept", "auto_mask", "registration", "seam", "stock", "references")
 """The groups of numbers, in the order in which they are measured."""
@@ -62,12 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Measure what stays of a picture: kept pixels over many turns, shift and zoom that are found and undone,\n"
         "seams, and for comparison what a latent noise mask without a paste leaves (the stock way)."
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file")
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="write the numbers to this file")
     parser.add_argument("--cases", type=int, default=200, metavar="N", help="how many of each; default %(default)s")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all cases; default %(default)s")
     parser.add_argument("--model", type=Path, default=BUNDLED, metavar="DIR", help="a packed folder")
     parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw the predicted mask's recall and precision as PNG"
+        "--plot", type=output_picture, metavar="FILE", help="draw the predicted mask's recall and precision as PNG"
     )
     parser.add_argument("--only", nargs="+", choices=MEASURED, metavar="GROUP", help="; ".join(MEASURED))
     parser.set_defaults(run=run)
@@ -77,8 +77,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, print and write; gives the exit code 0, whatever the numbers are.
 
     Raises:
-        WeGenError: there is no model, or no cases were asked for.
+        WeGenError: there is no model, no cases were asked for, or a plot of what is not measured.
     """
+    if arguments.plot is not None and "auto_mask" not in (arguments.only or MEASURED):
+        raise WeGenError("A plot needs the group auto_mask; leave out --only, or name it there.")
     from ..evaluation.consistency import GROUPS, ConsistencyEvaluator
     from ..pipeline import Pipeline
 
@@ -89,20 +91,15 @@ def run(arguments: argparse.Namespace) -> int:
         found = GROUPS[name](evaluator)
         numbers.update(found)
         print_table(found, f"{name}: {time.perf_counter() - began:.0f} s")
+    if arguments.json is not None:
+        write_numbers(arguments.json, numbers)
     if arguments.plot is not None:
         draw_trade_off(numbers, arguments.plot)
-    if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
 def draw_trade_off(numbers: Mapping[str, float], path: Path) -> None:
-    """Draw recall and precision over the predicted mask's threshold.
-
-    Raises:
-        WeGenError: they were not measured.
-    """
+    """Draw recall and precision over the predicted mask's threshold."""
     from ..evaluation.own_masks import PRECISION_AT, RECALL_AT
     from ..media.plots import trade_off_plot
 
@@ -110,8 +107,6 @@ def draw_trade_off(numbers: Mapping[str, float], path: Path) -> None:
         {float(name.removeprefix(start)): value for name, value in numbers.items() if name.startswith(start)}
         for start in (RECALL_AT, PRECISION_AT)
     ]
-    if not all(curves):
-        raise WeGenError("A plot needs the group auto_mask; leave out --only, or name it there.")
     path.parent.mkdir(parents=True, exist_ok=True)
     trade_off_plot(*curves).save(path)
 

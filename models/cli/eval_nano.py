@@ -6,7 +6,6 @@ What measuring needs is imported when it runs, so that the command line's help a
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import sys
 import time
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..bundled import BUNDLED
 from ..evaluation.thresholds import JUDGE, MEASURED, SECONDS, THRESHOLDS, TURN
-from .common import add_lora_option
+from .common import add_lora_option, output_file, write_numbers
 
 if TYPE_CHECKING:
     from ..evaluation.cases import Case
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `wegen eval nano`."""
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file")
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="write the numbers to this file")
     parser.add_argument("--cases", type=int, default=200, metavar="N", help="how many of each behaviour")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all cases")
     parser.add_argument("--model", type=Path, default=BUNDLED, metavar="DIR", help="a packed folder")
@@ -80,8 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_table({SECONDS: numbers[SECONDS]}, f"{TURN}: {where}")
     print_table(promised(numbers), "all together")
     if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(promised(numbers), indent=2) + "\n", encoding="utf-8")
+        write_numbers(arguments.json, promised(numbers))
     return 0
 
 

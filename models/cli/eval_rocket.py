@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bundled import BUNDLED
 from ..errors import WeGenError
-from .common import OK, add_lora_option, count
+from .common import OK, add_lora_option, count, output_file, write_numbers
 
 if TYPE_CHECKING:
     from ..evaluation.batch_evaluator import BatchEvaluator
@@ -38,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "of all else that the bundled model can do. What is in DIR already is not made or measured again."
     )
     add = parser.add_argument
-    add("--json", type=Path, metavar="FILE", help="write the numbers to this file")
+    add("--json", type=output_file, metavar="FILE", help="write the numbers to this file")
     add("--cases", type=count, default=100, metavar="N",
         help="wishes, half of which name it, and half as many orders to add it; default %(default)s")  # fmt: skip
     add("--others", type=int, default=0, metavar="N",
@@ -76,8 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name, value, promise, kept in gates:
         print(f"  {name:36} {value:8.1%}  {promise:14} {'ok' if kept else 'MISSED'}")
     if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+        write_numbers(arguments.json, numbers)
     return OK
 
 

@@ -6,10 +6,10 @@ What training needs is imported when it begins, so that the command line's help 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import WeGenError, how_to_install
 from ..training.recipe import CHECKPOINT_STAGES, STAGES, TOKENIZER, UNET, VAE, read_recipe
@@ -138,11 +138,14 @@ def _train_lora(arguments: argparse.Namespace) -> int:
     said, exchanged = out / SAID, out / EXCHANGED
     if name:
         samples = out / SAMPLES
-        if not ((arguments.resume or arguments.stage) and (samples / INDEX).is_file()):
+        if (arguments.resume or arguments.stage) and (samples / INDEX).is_file():
+            _refuse_others(samples, given, name)
+        else:
             pictures = _own_pictures(given, are_shards, name, round(COVERED * config.size))
             if is_small(config) and keep:
                 pictures = _with_masks(pictures, checkpoint)
-            _write_lora_samples(pictures, name, keep, samples, said, exchanged)
+            about = {"pictures": len(pictures), "of": str(given.resolve()), "thing": name}
+            _write_lora_samples(pictures, about, keep, samples, said, exchanged)
         learned[samples.resolve()] = 1.0
     title = "_".join((name or given.name).split())
     more = [folder.resolve() if (folder / INDEX).is_file() else None for folder in (said, exchanged)]
@@ -204,8 +207,26 @@ def _with_masks(pictures: Sequence[OwnPicture], checkpoint: Path) -> list[OwnPic
     return masked
 
 
+def _refuse_others(samples: Path, given: Path, name: str) -> None:
+    """Raises WeGenError where a run that is to go on was begun with other pictures or another name."""
+    from ..data.shards import read_about
+
+    about = read_about(samples)
+    for entry, word, now in (("of", "the pictures in", str(given.resolve())), ("thing", "the name", name)):
+        if about.get(entry, now) != now:
+            raise WeGenError(
+                f"{samples.parent} was begun with {word} {about[entry]!r}, not {now!r}. Choose another --out, or give "
+                "what it was begun with."
+            )
+
+
 def _write_lora_samples(
-    pictures: Sequence[OwnPicture], name: str, keep: Sequence[Path], samples: Path, said: Path, exchanged: Path
+    pictures: Sequence[OwnPicture],
+    about: Mapping[str, Any],
+    keep: Sequence[Path],
+    samples: Path,
+    said: Path,
+    exchanged: Path,
 ) -> None:
     """Samples of the pictures, and of the thing beside what samples to keep show, where there are any."""
     from itertools import chain, islice
@@ -217,13 +238,15 @@ def _write_lora_samples(
     some = [min(sum(count for _, count in read_index(one)), OTHERS // len(keep)) for one in keep]
     others = [sample for one, count in zip(keep, some, strict=True) for sample in islice(stream(one, None), count)]
     for folder, made in (
-        (said, mention_samples(pictures, name, others)),
+        (said, mention_samples(pictures, about["thing"], others)),
         (exchanged, exchanged_samples(pictures, others)),
     ):
         first = next(made, None)
-        if first is not None and not (folder / INDEX).is_file():
-            write_samples(folder, chain([first], made), about={"thing": name})
-    write_samples(samples, make_samples(pictures, name), about={"pictures": len(pictures)})
+        if not (samples / INDEX).exists():
+            (folder / INDEX).unlink(missing_ok=True)  # of a run that got no further, perhaps with other pictures
+        if first is not None:
+            write_samples(folder, chain([first], made), about=about)
+    write_samples(samples, make_samples(pictures, about["thing"]), about=about)
 
 
 def _train_checkpoint(file: Path, out: Path, arguments: argparse.Namespace) -> None:

@@ -8,6 +8,8 @@ samples. Equal samples give equal bytes.
 
 import io
 import json
+import os
+import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
@@ -23,6 +25,7 @@ from .samples import Forgotten, Part, Picture, Sample, Text
 from .tasks import generate_samples
 
 INDEX = "index.json"
+PARTIAL = f"{INDEX}.partial"
 FORMAT = 1
 
 
@@ -92,6 +95,8 @@ def write_sample_files(
     if (folder / INDEX).exists():
         raise ShardError(f"{folder} already holds finished shards. Choose another folder or remove it first.")
     folder.mkdir(parents=True, exist_ok=True)
+    for left in unfinished_shards(folder):
+        left.unlink()
     source, shards, written = iter(samples), [], 0
     while (first := next(source, None)) is not None:
         path, number = folder / f"wegen-{len(shards):06d}.tar", written
@@ -102,8 +107,15 @@ def write_sample_files(
         shards.append({"name": path.name, "samples": number + 1 - written})
         written = number + 1
     index = {"format": FORMAT, "shards": shards, "about": dict(about or {})}
-    (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n")
+    partial = folder / PARTIAL
+    partial.write_text(json.dumps(index, indent=1) + "\n")
+    os.replace(partial, folder / INDEX)
     return [folder / shard["name"] for shard in shards]
+
+
+def unfinished_shards(folder: Path) -> list[Path]:
+    """What a writer that was stopped left behind in a folder without an index."""
+    return sorted(path for path in folder.iterdir() if re.fullmatch(rf"wegen-\d{{6}}\.tar|{PARTIAL}", path.name))
 
 
 def write_shards(
@@ -112,6 +124,12 @@ def write_shards(
     """Write the first `count` samples of `generate_samples(task_mix, seed)`; returns the shards' paths."""
     about = {"task_mix": dict(task_mix), "seed": seed, "count": count}
     return write_samples(out_dir, islice(generate_samples(task_mix, seed), count), shard_size, about)
+
+
+def read_about(shard_dir: str | Path) -> dict[str, Any]:
+    """What the writer of a finished shard folder wrote about it."""
+    read_index(shard_dir)
+    return json.loads((Path(shard_dir) / INDEX).read_text()).get("about", {})
 
 
 def read_index(shard_dir: str | Path) -> list[tuple[Path, int]]:

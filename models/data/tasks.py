@@ -43,7 +43,8 @@ IN_EDIT_BOX = 0.3
 PRACTISED = (
     "relative", "relative", "relative", "relative", "smaller", "bigger", "pose", "pose", "pose", "colour",
     "other colour", "replace", "replace", "replace", "swap", "vertical", "remove", "remove", "remove", "remove all",
-    "only", "only", "only", "several", "several", "several", "bring back", "undo", "pattern", "pattern",
+    "only", "only", "only", "several", "several", "several", "bring back", "undo", "pattern", "pattern", "pattern",
+    "colour", "colour", "colour", "other colour", "other colour", "smaller", "swap",
 )  # fmt: skip
 """Intents that are learned slowest."""
 PRACTICE = 0.5

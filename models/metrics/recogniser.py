@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -143,7 +144,9 @@ def train_recogniser(
             speed = (step + 1 - first) / (time.monotonic() - began)
             print(f"step {step + 1} of {steps}: loss {loss.item():.3f}, {speed:.2f} steps a second", flush=True)
         if (step + 1) % SAVE_EVERY == 0:
-            torch.save({"step": step + 1, **{name: part.state_dict() for name, part in parts.items()}}, state_file)
+            partial = state_file.with_suffix(".partial")
+            torch.save({"step": step + 1, **{name: part.state_dict() for name, part in parts.items()}}, partial)
+            os.replace(partial, state_file)
             recogniser.eval()
             on_save()
             recogniser.train()

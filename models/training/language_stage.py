@@ -5,6 +5,7 @@ All weights are trained, or a LoRA beside frozen ones; the vision encoder is alw
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,6 +33,8 @@ from .stage import Stage, sample_generator
 
 POOL = 8
 """Steps whose samples are sorted by length together."""
+LONG = 0.1
+"""Share of samples that do not fit the model from which on it is said."""
 MEASURED = 64
 """Samples of the held-out shards that the losses are measured on."""
 
@@ -120,13 +123,30 @@ class LanguageStage(Stage):
         return steps
 
     def _written(self, drawn: Sequence[Drawn]) -> list[tuple[Conversation, Drawn]]:
-        made = []
+        """The samples that fit the model's context.
+
+        Raises:
+            RecipeError: none does.
+        """
+        made, lengths, most = [], [], self.config.language.context_length
         for one in drawn:
             rng = Random(f"direct/{self.seed}/{one.number}")
             sample = one.sample.without_rewrites() if rng.random() < self.options.direct else one.sample
             written = conversation(self.config, self.tokenizer, sample)
-            if len(written.ids) <= self.config.language.context_length:  # a longer one could never be asked for
+            lengths.append(len(written.ids))
+            if lengths[-1] <= most:  # a longer one could never be asked for
                 made.append((written, one._replace(sample=sample)))
+        long = len(lengths) - len(made)
+        if lengths and not made:
+            raise RecipeError(
+                f"None of {long} samples fits the model's context of {most} tokens; the shortest has {min(lengths)}. "
+                "Give shards whose samples have fewer pictures or shorter texts."
+            )
+        if long > LONG * len(lengths):
+            warnings.warn(
+                f"{long} of {len(lengths)} samples are left out: they are longer than the context of {most} tokens.",
+                stacklevel=2,
+            )
         return made
 
     def batch(self, first: int, count: int) -> LanguageBatch:

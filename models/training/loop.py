@@ -98,6 +98,8 @@ def train(
             raise WeGenError(f"{path} exists already. Train on with --resume, or choose another --out.")
         start = _restore(path, parameters, average, optimizers, recipe, processes)
     folder.mkdir(parents=True, exist_ok=True)
+    if chief:
+        _forget_after(folder / LOG, start)
     end = recipe.steps if until is None else min(until, recipe.steps)
     span = processes * recipe.batch
 
@@ -399,6 +401,16 @@ def draw_losses(folder: Path, name: str) -> None:
     curves = {term: [max(entry[term], 1e-6) for entry in logged if term in entry] for term in terms}
     if terms and all(len(curve) == len(logged) for curve in curves.values()):
         loss_plot(f"Losses of the stage {name}", [entry["step"] for entry in logged], curves).save(folder / PLOT)
+
+
+def _forget_after(log: Path, step: int) -> None:
+    """Take out of a log what a run that was killed had written since it saved last: it is taken again."""
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+    if kept != lines:
+        partial = log.with_suffix(".partial")
+        partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        os.replace(partial, log)
 
 
 def take_measures(stage: Stage) -> dict[str, float]:

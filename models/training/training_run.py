@@ -179,7 +179,7 @@ class TrainingRun:
             from .painter import PainterOptions, PainterStage
 
             options = build(PainterOptions, recipe.options, source)
-            wanted = options.things, options.crowded, options.alike, options.small, options.styled
+            wanted = recipe.seed, options.things, options.crowded, options.alike, options.small, options.styled
             cache = self._page_cache("pages", (ENCODER, VAE), *wanted)
             parts = self.vision_encoder(), self.vae()
             return PainterStage(config, options, recipe.seed, *parts, cache, self.start(PAINTER))
@@ -188,7 +188,7 @@ class TrainingRun:
 
             options = build(VAEDecoderOptions, recipe.options, source)
             parts = self.vision_encoder(), self.unet(), self.vae()
-            wanted = options.crowded, options.alike, options.small, options.styled
+            wanted = recipe.seed, options.crowded, options.alike, options.small, options.styled
             wanted = *wanted, options.feature_noise, options.sampler_steps
             cache = self._page_cache("paintings", (ENCODER, VAE, PAINTER), *wanted)
             return VAEDecoderStage(config, options, recipe.seed, *parts, cache)

@@ -94,6 +94,10 @@ def test_version(capsys):
         ["train", "nano", "--threads", "-1"],
         ["data", "video", "a", "--out", "d", "--truth", "--rate", "0"],
         ["data", "video", "a", "--out", "d", "--truth", "--rate", "nan"],
+        ["bench", "--json", "."],
+        ["bench", "--plot", "bench.jpeg"],
+        ["eval", "nano", "--json", f"{__file__}/numbers.json"],
+        ["eval", "consistency", "--plot", "plot"],
     ],
 )
 def test_commands_that_make_no_sense(arguments, capsys):

@@ -337,6 +337,13 @@ def test_damage_is_reported_with_file_and_key(shards, tmp_path):
         stream(tmp_path / "nowhere", seed=0)
 
 
+def test_shards_that_were_never_finished_leave_nothing_behind(tmp_path):
+    (tmp_path / "wegen-000007.tar").write_bytes(b"half")
+    (tmp_path / "notes.tar").write_bytes(b"mine")
+    [path] = write_shards(tmp_path, {"caption": 1}, 2, 0)
+    assert {one.name for one in tmp_path.iterdir()} == {path.name, "index.json", "notes.tar"}
+
+
 def test_finished_shards_are_never_overwritten(shards):
     with pytest.raises(ShardError, match="already holds"):
         write_samples(shards, [Sample("caption", ())])

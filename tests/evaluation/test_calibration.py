@@ -84,6 +84,7 @@ def test_what_the_command_cannot_use_is_named(tmp_path, capsys):
         (["--pictures", str(tmp_path / "empty")], "There are no pictures"),
         (["--pictures", str(tmp_path / "missing")], "Cannot read"),
         (["--pictures", str(tmp_path / "empty"), "--device", "abacus"], "device 'abacus' cannot be used"),
+        (["--pictures", str(tmp_path / "empty"), "--device", "meta"], "device 'meta' cannot be used"),
     ):
         assert main(["calibrate", str(folder), *options]) == 2
         assert message in capsys.readouterr().err

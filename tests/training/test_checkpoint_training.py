@@ -248,6 +248,22 @@ def test_a_resumed_run_equals_one_without_a_stop(shards, packed_dir, tmp_path, s
     assert all(torch.equal(value, values[1][name]) for name, value in values[0].items())
 
 
+def test_samples_that_are_too_long_are_told(shards, packed_dir, tmp_path):
+    stage = CheckpointRun(recipe_file(tmp_path, shards, packed_dir, "language_model"), tmp_path / "run").stage()
+    language, drawn = stage.config.language, stage.data.pool(0, 8)
+    lengths = sorted(len(one.ids) for one, _ in stage._written(drawn))
+    stage.config = dataclasses.replace(
+        stage.config, language=dataclasses.replace(language, context_length=lengths[len(lengths) // 2])
+    )
+    with pytest.warns(UserWarning, match=f"of {len(drawn)} samples are left out"):
+        assert 0 < len(stage._written(drawn)) < len(drawn)
+    stage.config = dataclasses.replace(
+        stage.config, language=dataclasses.replace(language, context_length=lengths[0] - 1)
+    )
+    with pytest.raises(RecipeError, match=f"None of {len(drawn)} samples fits .* the shortest has {lengths[0]}"):
+        stage._written(drawn)
+
+
 def test_a_run_does_not_go_on_with_other_batches(shards, packed_dir, tmp_path):
     run = CheckpointRun(recipe_file(tmp_path, shards, packed_dir, "language_model", steps=2), tmp_path / "run")
     train(run.stage(), run.recipe, run.folder, rhythm=QUIET, progress=False, until=1)
@@ -668,6 +684,8 @@ def test_the_command_trains_a_lora_from_pictures(packed_dir, shards, tmp_path, c
     for part in ("unet", "language_model"):
         values = json.loads((out / f"{part}.json").read_text()) | {"steps": 2}
         (out / f"{part}.json").write_text(json.dumps(values))
+    with pytest.raises(WeGenError, match="was begun with the name 'blue cat', not 'red cat'"):
+        run(parser.parse_args([*command[:-1], "red cat", "--resume"]))
     run(parser.parse_args([*command, "--resume"]))
     assert recipe["data"][1]["keep"] is True
     assert "blue_cat_unet.safetensors" in capsys.readouterr().out

@@ -207,6 +207,19 @@ def test_a_polite_stop_saves_the_step_it_came_in(tmp_path):
     assert load_average(tmp_path)[0] == 7
 
 
+def test_the_log_of_a_run_that_was_killed_says_each_step_once(tmp_path):
+    recipe = Recipe("toy", steps=50, batch=1, learning_rate=1e-3, precision="no")
+    often = Rhythm(math.inf, math.inf, 10)
+    train(Toy(), recipe, tmp_path, rhythm=often, progress=False, until=20)
+    log = tmp_path / "log.jsonl"
+    kept = log.read_text()
+    # What was logged after it saved last, and half a line.
+    log.write_text(kept + '{"step": 30, "total": 9}\n{"step": 40, "tot')
+    train(Toy(), recipe, tmp_path, rhythm=often, progress=False)
+    assert log.read_text().startswith(kept)
+    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [10, 20, 30, 40, 50]
+
+
 @pytest.mark.slow
 def test_looking_changes_nothing_and_is_logged(tmp_path):
     recipe = Recipe("toy", steps=50, batch=1, learning_rate=1e-3, precision="no")

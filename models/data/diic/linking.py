@@ -112,6 +112,9 @@ def with_tracks(
     for label, number in enumerate(chosen, start=1):
         visible = [whole[frame] == label for frame in range(length)]
         boxes = tuple(box_of(mask) if mask.sum() >= least else None for mask in visible)
+        for mask, box, seen in zip(visible, boxes, whole, strict=True):
+            if box is None:  # so little is left behind others that it counts as hidden
+                seen[mask] = 0
         kept = tuple(float(scores[number][f]) if boxes[f] is not None else 0.0 for f in range(length))
         tracks.append(Track(names[number], boxes, kept))
     clip = replace(clip, tracks=tuple(tracks), instance_map=whole, dropped=tuple(dropped))

@@ -49,7 +49,7 @@ class Store:
                 f"{self.folder} was begun with other settings (see {path.name} in it). Give the same ones to go on, or "
                 "choose another folder."
             )
-        path.write_text(wanted)
+        _write_whole(path, wanted.encode())
 
     def cuts(self, key: str) -> list[Clip] | None:
         """The clips of a video; None where it was not cut yet."""
