@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     try:
         torch.zeros(1, device=arguments.device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise WeGenError(f"The device {arguments.device!r} cannot be used: {reason}") from error
     files = _picture_files(arguments.pictures, arguments.most)

@@ -60,7 +60,7 @@ def _factors(strength: float, adapter: LoRAAdapter, device: torch.device, dtype:
 
 
 def _joined(first: dict[str, list[tuple]], second: dict[str, list[tuple]]) -> dict[str, list[tuple]]:
-    return {key: [*first.get(key, []), *second.get(key, [])] for key in [*first, *(set(second) - set(first))]}
+    return {key: [*first.get(key, []), *second.get(key, [])] for key in {**first, **second}}
 
 
 def _goes_beside(layer: nn.Module | None, patch: Any) -> bool:
@@ -130,7 +130,8 @@ def with_side_lora(base: type) -> type:
                 return
             self.eject_model()
             if wanted:
-                self.patches, self._inside = _joined(self.patches, self.side_patches), self.side_patches
+                self.patches = _joined(self.patches, self.side_patches)
+                self._inside = _joined(self._inside, self.side_patches)
                 self._put_beside({})
             else:
                 inside = {id(patch[1]) for patches in self._inside.values() for patch in patches}
