@@ -139,7 +139,10 @@ def _described(samples: Iterable[Sample], name: str) -> Iterator[tuple[bytes, Ow
             if isinstance(part, Picture):
                 number += 1
                 if isinstance(before, Text) and before.role == part.role == "assistant" and is_said(name, before.text):
-                    yield _digest(part.pixels), OwnPicture(part.pixels, before.text, _mask_of(sample, number, part, name))
+                    yield (
+                        _digest(part.pixels),
+                        OwnPicture(part.pixels, before.text, _mask_of(sample, number, part, name)),
+                    )
             before = part
 
 
