@@ -8,7 +8,7 @@ import pytest
 from comfyui_wegen.models.checkpoints.random_weights import make_random
 
 from .client import EMPTY_RUN, Result
-from .graphs import load, node
+from .graphs import generate, load
 
 TEXT = 3
 """Number of the host's binary message with a node's progress in words (its protocol.py)."""
@@ -41,15 +41,11 @@ def words_until_the_end(socket, prompt_id):
                 return found
 
 
-def ask(model, question):
-    return {**load(model), "ask": node("WeGenAsk", wegen=["load", 0], question=question)}
-
-
 def test_words_reach_the_tab_that_queued_alone(client, model):
     mine, other = client._connect("mine"), client._connect("other")
     try:
-        assert "thinking" in words_until_the_end(mine, queue(client, ask(model, "what is there?"), "mine"))
-        queue(client, ask(model, "where is it?"))  # a script that listens to nothing
+        assert "drafting" in words_until_the_end(mine, queue(client, {**generate(), **load(model)}, "mine"))
+        queue(client, {**generate(seed=2), **load(model)})  # a script that listens to nothing
         assert words_until_the_end(other, queue(client, EMPTY_RUN, "other")) == []
     finally:
         mine.close()
