@@ -129,10 +129,6 @@ def read(monkeypatch):
 # --- orders in open language ------------------------------------------------------------------------------------------
 
 
-def test_there_are_forty_orders():
-    assert len(ORDERS) == 40
-
-
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_described_order_is_neither_refused_nor_altered(order, open_language, drawn, scripted, read):
     wegen = with_templates(open_language, edit_rewrite=EDIT_REWRITE)

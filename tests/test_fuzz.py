@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+from collections import Counter
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import pytest
@@ -18,6 +19,8 @@ from PIL import Image
 from support import HANGS, REPOSITORY
 from tiny import write_packed
 
+CODES: Counter[int] = Counter()
+"""How the command lines ended."""
 EXAMPLES = int(os.environ.get("WEGEN_FUZZ", "60"))
 LONGEST = HANGS
 """Seconds after which one command counts as hanging; most take a tenth of one."""
@@ -217,7 +220,17 @@ def test_generate_works_or_says_what_to_do(files, model, tmp_path_factory, text,
     finally:
         shutil.rmtree(out)
     event(f"exit code {code}")
+    CODES[code] += 1
     assert code in (0, 2)
     if code == 2:
         assert sum(line.startswith(LINE) or "error: " in line for line in said) == 1
         assert len(said[-1]) > len(LINE)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(EXAMPLES < 60, reason="too few command lines for some of each kind")
+def test_some_of_them_draw():
+    """It stands behind the test above, whose command lines it counts."""
+    if not CODES:
+        pytest.skip("the command lines were not run")
+    assert CODES[0] > 0 and CODES[2] > 0, CODES

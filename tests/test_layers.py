@@ -97,6 +97,12 @@ def test_every_unit_has_a_layer():
     assert {unit(one) for one in parts} - known == {"__init__"}, "Give new packages a place in LAYERS."
 
 
+def test_every_folder_is_a_package():
+    """One that is not is left out of what is installed."""
+    folders = {path.parent for root in ("models", "wegen_nodes") for path in files(root)}
+    assert not [folder for folder in folders if not (folder / "__init__.py").is_file()]
+
+
 def test_imports_go_down():
     wrong = [(path, other) for path, own, other in edges() if own != other and layer(other) >= layer(own)]
     assert not wrong, names(wrong)

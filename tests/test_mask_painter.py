@@ -223,9 +223,10 @@ def test_a_pen_presses_and_a_second_finger_gives_up(page):
 
 def test_names_for_everything_and_text_only(page):
     names = page.evaluate(
-        """() => [...document.querySelectorAll("input, canvas.paint, [role]")].map(
-            (element) => element.ariaLabel || element.labels?.[0]?.textContent || element.value || element.textContent
-                || element.role)"""
+        """() => [...document.querySelectorAll(
+            "input, canvas.paint, [role=group], [role=toolbar], [role=radiogroup]")].map((element) =>
+            (element.getAttribute("aria-label") || element.labels?.[0]?.textContent
+                || (element.type === "button" ? element.value : "")).trim())"""
     )
     assert names and all(names)
     hostile = "<img src=x onerror=alert(1)>"

@@ -44,7 +44,8 @@ export class Runs {
     listen("progress_text", (run, { nodeId, text }) => {
       // WeGen's own nodes tell their phases as events too, which are said in the user's language.
       if (!run.told.has(String(nodeId))) this.#change(run, { said: text });
-    });
+      // Not every front end says which run it is of; it comes only for what this page has queued, one after another.
+    }, (detail) => detail?.prompt_id ?? [...this.#runs.values()].find((run) => run.started)?.id);
     listen("executed", (run, { node, output }) => {
       if (output) run.outputs[node] = output;
     });

@@ -137,11 +137,11 @@ def _train_lora(arguments: argparse.Namespace) -> int:
     learned = {given.resolve(): CHATS if name else 1.0} if are_shards else {}
     said, exchanged = out / SAID, out / EXCHANGED
     if name:
-        samples = out / SAMPLES
+        samples, side = out / SAMPLES, round(COVERED * config.size)
         if (arguments.resume or arguments.stage) and (samples / INDEX).is_file():
-            _refuse_others(samples, given, name)
+            _refuse_others(samples, given, are_shards, name, side)
         else:
-            pictures = _own_pictures(given, are_shards, name, round(COVERED * config.size))
+            pictures = _own_pictures(given, are_shards, name, side)
             if is_small(config) and keep:
                 pictures = _with_masks(pictures, checkpoint)
             about = {"pictures": len(pictures), "of": str(given.resolve()), "thing": name}
@@ -207,17 +207,28 @@ def _with_masks(pictures: Sequence[OwnPicture], checkpoint: Path) -> list[OwnPic
     return masked
 
 
-def _refuse_others(samples: Path, given: Path, name: str) -> None:
-    """Raises WeGenError where a run that is to go on was begun with other pictures or another name."""
-    from ..data.shards import read_about
+def _refuse_others(samples: Path, given: Path, are_shards: bool, name: str, side: int) -> None:
+    """Raises WeGenError where a run that is to go on was begun with another name or other pictures, which may have been
+    moved since, or taken away."""
+    from itertools import islice
 
-    about = read_about(samples)
-    for entry, word, now in (("of", "the pictures in", str(given.resolve())), ("thing", "the name", name)):
-        if about.get(entry, now) != now:
-            raise WeGenError(
-                f"{samples.parent} was begun with {word} {about[entry]!r}, not {now!r}. Choose another --out, or give "
-                "what it was begun with."
-            )
+    from ..data import read_index, stream
+    from ..data.shards import read_about
+    from ..training.own_pictures import same_pictures
+
+    def refuse(word: str, before: str, now: str) -> None:
+        raise WeGenError(
+            f"{samples.parent} was begun with {word} {before!r}, not {now!r}. Choose another --out, or give what it "
+            "was begun with."
+        )
+
+    about, now = read_about(samples), str(given.resolve())
+    if (before := about.get("thing", name)) != name:
+        refuse("the name", before, name)
+    if (before := about.get("of", now)) != now:
+        made = islice(stream(samples, None), sum(count for _, count in read_index(samples)))
+        if not same_pictures(made, _own_pictures(given, are_shards, name, side)):
+            refuse("the pictures in", before, now)
 
 
 def _write_lora_samples(

@@ -139,9 +139,26 @@ def _described(samples: Iterable[Sample], name: str) -> Iterator[tuple[bytes, Ow
             if isinstance(part, Picture):
                 number += 1
                 if isinstance(before, Text) and before.role == part.role == "assistant" and is_said(name, before.text):
-                    digest = hashlib.blake2b(part.pixels.tobytes() + repr(part.pixels.shape).encode()).digest()
-                    yield digest, OwnPicture(part.pixels, before.text, _mask_of(sample, number, part, name))
+                    yield (
+                        _digest(part.pixels),
+                        OwnPicture(part.pixels, before.text, _mask_of(sample, number, part, name)),
+                    )
             before = part
+
+
+def _digest(pixels: np.ndarray) -> bytes:
+    return hashlib.blake2b(pixels.tobytes() + repr(pixels.shape).encode()).digest()
+
+
+def same_pictures(samples: Iterable[Sample], pictures: Sequence[OwnPicture]) -> bool:
+    """Whether the samples of `make_samples` were made of these pictures and captions, wherever those are now."""
+    made: dict[bytes, set[str]] = {}
+    for sample in samples:
+        words = {part.text for part in sample.parts if isinstance(part, Text)}
+        for picture in sample.pictures():
+            made.setdefault(_digest(picture.pixels), set()).update(words)
+    own = [(_digest(one.pixels), one.caption) for one in pictures]
+    return made.keys() == {digest for digest, _ in own} and all(caption in made[digest] for digest, caption in own)
 
 
 def _mask_of(sample: Sample, number: int, picture: Picture, name: str) -> np.ndarray | None:

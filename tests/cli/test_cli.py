@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from comfyui_wegen.models.errors import AnsweredInWords
 from comfyui_wegen.models.media.chat_file import load_chat, save_chat
 from comfyui_wegen.models.options import OPTIONS
 from comfyui_wegen.models.pipeline import Pipeline
-from comfyui_wegen.models.values import AutoMask
+from comfyui_wegen.models.prompting.asking import ask
+from comfyui_wegen.models.values import AutoMask, References
 from PIL import Image
 
 
@@ -59,6 +61,16 @@ def test_help_and_version_load_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert "generate" in done.stdout and "left 0" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_lora_may_have_a_strength(tmp_path):
+    odd = tmp_path / "x=1.safetensors"
+    odd.touch()
+    assert common._lora("a=0.5") == (Path("a"), 0.5)
+    assert common._lora("a") == (Path("a"), 1.0)
+    assert common._lora(str(odd)) == (odd, 1.0)
+    with pytest.raises(argparse.ArgumentTypeError, match="FILE=STRENGTH"):
+        common._lora("a=x")
 
 
 def test_version(capsys):
@@ -399,7 +411,8 @@ def test_what_the_user_can_mend_is_said_in_one_line(packed_dir, files, capsys):
 
 def test_a_question_is_answered(packed_dir, files, capsys):
     assert run("ask", "what is there?", "--reference", f"photo={files / 'cat.png'}", "--model", packed_dir) == 0
-    assert capsys.readouterr().out.endswith("\n")
+    photo = References((Pipeline.from_folder(packed_dir).encode_reference("photo", Image.open(files / "cat.png")),))
+    assert capsys.readouterr().out == f"{ask(Pipeline.from_folder(packed_dir).wegen, 'what is there?', photo)}\n"
 
 
 def test_a_question_about_a_picture_that_no_wegen_has_seen_yet(packed_dir, tmp_path, capsys):

@@ -132,4 +132,6 @@ def test_pictures_of_two_sizes_are_refused():
 
 def test_motion_is_a_value():
     motion = Motion(1.0, 2.0, 1.01, 0.9, True, "Moved.")
-    assert motion == replace(motion) and motion.moved and not Motion().moved
+    assert motion == Motion(1.0, 2.0, 1.01, 0.9, True, "Moved.") and motion.moved and not Motion().moved
+    for name, value in vars(Motion()).items():
+        assert motion != replace(motion, **{name: value}), name

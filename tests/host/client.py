@@ -17,6 +17,11 @@ from support import HANGS
 # Numbers of the host's binary messages (its protocol.py).
 PREVIEW_IMAGE_WITH_METADATA = 4
 
+EMPTY_RUN = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
+    "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+}
+
 # How a run ends, by the event that says so. Others leave it open.
 STATUS_OF_EVENT = {
     "execution_success": "success",
@@ -124,6 +129,8 @@ class ComfyClient:
     def free_memory(self) -> None:
         """Unload all models and empty the cache of node outputs, as the menu entry does."""
         self._post("/free", {"unload_models": True, "free_memory": True})
+        # The host may take up a prompt before it frees, but not the second one.
+        self.run(EMPTY_RUN)
 
     def clear_queue(self) -> None:
         """Drop what waits in the queue."""

@@ -1,6 +1,7 @@
 """LoRA files inside ComfyUI: they give what the same change of the weights gives, and nodes say what is wrong."""
 
 import io
+import os
 import shutil
 from pathlib import Path
 
@@ -99,3 +100,38 @@ def test_the_node_changes_what_is_drawn_and_strength_0_changes_nothing(client, n
 def test_a_file_of_the_unet_is_sent_to_the_stock_node(client, names):
     result, _ = generate_with(client, names["unet"], 1.0)
     assert "LoraLoaderModelOnly" in result.errors[0].message
+
+
+def linked(name, value):
+    """An input that comes from another node, as a subgraph's input or a switch gives it."""
+    return {
+        f"{name} text": node("PrimitiveString", value=value),
+        name: node("ComfySwitchNode", switch=True, on_true=[f"{name} text", 0], on_false=[f"{name} text", 0]),
+    }
+
+
+def ask_with(lora_name, **more):
+    return {
+        **more,
+        "load": node("WeGenLoadModel", model=["model", 0] if "model" in more else NANO_NAME),
+        "lora": node("WeGenLoadLoRA", wegen=["load", 0], lora_name=lora_name, strength=0.01),
+        "ask": node("WeGenAsk", wegen=["lora", 0], question="what is there?"),
+    }
+
+
+def test_names_may_come_from_other_nodes(client, names):
+    model, file = linked("model", NANO_NAME), linked("file", names["language_model"])
+    result = client.run(ask_with(["file", 0], **model, **file))
+    assert (result.status, result.errors) == ("success", [])
+    result = client.run(ask_with(["file", 0], **model, **linked("file", "gone.safetensors")))
+    assert "There is no LoRA" in result.errors[0].message
+
+
+def test_a_file_that_was_trained_again_is_read_again(client, server, names):
+    graph = ask_with(names["language_model"])
+    client.run(graph)
+    assert "lora" not in client.run(graph).executed_nodes
+    file = server.base_directory / "models" / "loras" / names["language_model"]
+    written = file.stat().st_mtime_ns
+    os.utime(file, ns=(written, written + 10**9))
+    assert {"lora", "ask"} <= set(client.run(graph).executed_nodes)

@@ -27,18 +27,18 @@ def products(request, monkeypatch):
     return request.param
 
 
-@pytest.mark.parametrize("rows", [1, 2, 5, 16, 70])
 @pytest.mark.parametrize("width", [32, 600, 2816, 5000])
 @pytest.mark.parametrize("height", [20, 500, 512])
 @pytest.mark.parametrize("bias", [False, True])
-def test_rows_are_multiplied_as_any(products, rows, width, height, bias):
+def test_rows_are_multiplied_as_any(products, width, height, bias):
     layer = cpu_layers.Linear(width, height, bias=bias).requires_grad_(False)
-    x = seeded(rows, 1, width, seed=rows)
-    found = layer(x)
-    assert found.shape == (rows, 1, height)
-    torch.testing.assert_close(found, F.linear(x, layer.weight, layer.bias))
-    strided = seeded(width, rows, seed=rows).t()
-    torch.testing.assert_close(layer(strided), F.linear(strided, layer.weight, layer.bias))
+    for rows in (1, 2, 5, 16, 70):
+        x = seeded(rows, 1, width, seed=rows)
+        found = layer(x)
+        assert found.shape == (rows, 1, height)
+        torch.testing.assert_close(found, F.linear(x, layer.weight, layer.bias))
+        strided = seeded(width, rows, seed=rows).t()
+        torch.testing.assert_close(layer(strided), F.linear(strided, layer.weight, layer.bias))
 
 
 def test_no_rows_give_none(products):

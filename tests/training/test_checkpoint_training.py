@@ -11,7 +11,7 @@ import torch
 from comfyui_wegen.models.checkpoints.convert import convert
 from comfyui_wegen.models.checkpoints.lora import merge, read_lora
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
-from comfyui_wegen.models.cli.train import add_arguments, run
+from comfyui_wegen.models.cli.train import _refuse_others, _write_lora_samples, add_arguments, run
 from comfyui_wegen.models.data import Forgotten, Picture, Sample, Text, mentions, write_samples
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network.agent import Agent
@@ -691,6 +691,32 @@ def test_the_command_trains_a_lora_from_pictures(packed_dir, shards, tmp_path, c
     assert "blue_cat_unet.safetensors" in capsys.readouterr().out
     for part in ("unet", "language_model"):
         assert read_lora(out / f"blue_cat_{part}.safetensors").part == part
+
+
+def test_a_lora_goes_on_with_the_same_pictures_from_another_folder(tmp_path):
+    before, after, samples = tmp_path / "before", tmp_path / "after", tmp_path / "out" / "samples"
+    before.mkdir()
+    for number in range(2):
+        Image.new("RGB", (80, 64), (number * 80, 10, 200)).save(before / f"{number}.png")
+        (before / f"{number}.txt").write_text(f"a cat, on shelf {number}")
+
+    def look():
+        _refuse_others(samples, after, False, "cat", 40)
+
+    pictures = read_pictures(before, "cat", 40)
+    _write_lora_samples(
+        pictures, {"of": str(before), "thing": "cat"}, [], samples, tmp_path / "said", tmp_path / "exchanged"
+    )
+    before.rename(after)
+    look()
+    (after / "0.txt").write_text("a cat, on shelf 7")
+    with pytest.raises(WeGenError, match="was begun with the pictures in"):
+        look()
+    (after / "0.txt").write_text("a cat, on shelf 0")
+    look()
+    Image.new("RGB", (80, 64), (9, 10, 200)).save(after / "0.png")
+    with pytest.raises(WeGenError, match="was begun with the pictures in"):
+        look()
 
 
 def test_recipes_say_what_is_not_for_them(tmp_path):

@@ -218,7 +218,8 @@ def counted(node: str | None, phase: str) -> OnStep:
 
 def _tell(node: str | None, text: str) -> None:
     server = getattr(PromptServer, "instance", None)
-    if server is not None and node is not None:
+    # Sent to nobody in particular it would reach every open tab.
+    if server is not None and node is not None and server.client_id is not None:
         server.send_progress_text(text, node, server.client_id)
 
 
