@@ -155,7 +155,7 @@ _ALL = (
     Option(
         "release",
         False,
-        "Give up what keep masks of earlier turns have kept.",
+        "Let areas change again that keep masks of earlier turns protect.",
         advanced=True,
         kind="switch",
     ),

@@ -51,8 +51,8 @@ class WeGenChat(io.ComfyNode):
                     "file",
                     options=[NO_FILE, *folders.list_chats()],
                     default=NO_FILE,
-                    tooltip="A saved chat; it counts in place of what is wired in. Chats that you got from others "
-                    "belong into ComfyUI's input folder.",
+                    tooltip="A saved chat; it is used instead of what is connected. Chats that you got from others "
+                    "belong in ComfyUI's input folder.",
                 ),
                 io.String.Input(
                     "save_as",

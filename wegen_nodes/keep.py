@@ -20,7 +20,7 @@ class WeGenKeep(io.ComfyNode):
             node_id="WeGenKeep",
             display_name="WeGen Keep",
             category=CATEGORY,
-            description="Moves an edited picture back into place and pastes the kept pixels over it, to the bit. "
+            description="Moves an edited picture back into place and pastes the kept pixels over it, bit for bit. "
             "For pictures of any model.",
             is_output_node=True,
             search_aliases=["paste back", "composite", "align", "inpaint stitch", "registration", "seam"],
@@ -33,12 +33,12 @@ class WeGenKeep(io.ComfyNode):
                 ),
                 io.Image.Input("before", tooltip="The picture as it was: one, or one for each picture after."),
                 io.Mask.Input("edit_mask", optional=True, tooltip="White may change."),
-                io.Mask.Input("keep_mask", optional=True, tooltip="White stays as it is, to the bit."),
+                io.Mask.Input("keep_mask", optional=True, tooltip="White stays as it is, bit for bit."),
                 *pasting(optional=True, advanced=True),
             ],
             outputs=[
                 io.Image.Output(display_name="image"),
-                io.Mask.Output(display_name="mask", tooltip="What changed: black is as before, to the bit."),
+                io.Mask.Output(display_name="mask", tooltip="What changed: black is as before, bit for bit."),
                 io.String.Output(display_name="report"),
             ],
         )

@@ -69,7 +69,7 @@ class WeGenRewritePrompt(io.ComfyNode):
                     "creativity.",
                 ),
                 references(),
-                ChatType.Input("chat", optional=True, tooltip="Earlier turns that the rewrite should fit to."),
+                ChatType.Input("chat", optional=True, tooltip="Earlier turns that the rewrite should fit."),
             ],
             outputs=[
                 io.String.Output(display_name="rewrites", is_output_list=True),

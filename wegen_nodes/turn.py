@@ -178,7 +178,7 @@ class WeGenRefine(io.ComfyNode):
                 *inputs(*_WORDS, *_SAMPLER, *_FEATURES, *_REFINE, "rewritten", "match_tone", refine=True),
                 references(),
                 io.Mask.Input("edit_mask", optional=True, tooltip="White may change."),
-                io.Mask.Input("keep_mask", optional=True, tooltip="White stays as it is, to the bit."),
+                io.Mask.Input("keep_mask", optional=True, tooltip="White stays as it is, bit for bit."),
                 _picked(),
             ],
             hidden=_HIDDEN,

@@ -59,7 +59,7 @@ class WeGenTurn(io.ComfyNode):
                     default=False,
                     optional=True,
                     advanced=True,
-                    tooltip="Give up what keep masks of earlier turns have kept.",
+                    tooltip="Let areas change again that keep masks of earlier turns protect.",
                 ),
                 *[
                     io.String.Input(
@@ -84,7 +84,7 @@ class WeGenTurn(io.ComfyNode):
                 ),
                 ChatType.Input("chat", optional=True, lazy=True, tooltip="Earlier turns, in place of an image."),
                 io.Mask.Input("edit_mask", optional=True, lazy=True, tooltip="White may change."),
-                io.Mask.Input("keep_mask", optional=True, lazy=True, tooltip="White stays as it is, to the bit."),
+                io.Mask.Input("keep_mask", optional=True, lazy=True, tooltip="White stays as it is, bit for bit."),
                 references(lazy=True),
             ],
             outputs=[
@@ -176,7 +176,7 @@ class WeGenResult(io.ComfyNode):
             display_name="WeGen Result",
             category=CATEGORY,
             description="Makes pictures of any model the answer of a turn: brought to size, moved back into place, "
-            "kept pixels pasted back to the bit, written into the chat, and saved. Needs no WeGen model.",
+            "kept pixels pasted back bit for bit, written into the chat, and saved. Needs no WeGen model.",
             search_aliases=["wegen edit any model", "own workflow", "paste back", "save image", "chat with any model"],
             is_output_node=True,
             inputs=[

@@ -146,7 +146,10 @@ def check_space(folder: Path, needed: int) -> None:
     """Raise a WeGenError when the disk of a folder has less than `needed` bytes left."""
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise WeGenError(f"The model takes {needed / 1e9:.2f} GB, and {folder} has {free / 1e9:.2f} GB left.")
+        raise WeGenError(
+            f"The model takes {needed / 1e9:.2f} GB, and {folder} has {free / 1e9:.2f} GB left. Make room, or choose "
+            "another place or a smaller precision."
+        )
 
 
 def remove_left_over(partial: Path, written: Set[str]) -> None:

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=count, default=1, help="of the CPU; default %(default)s")
     add("--comfyui", type=Path, default=Path("~/ComfyUI"), help="its folder, for decode; default %(default)s")
     add("--json", type=output_file, metavar="FILE", help="write the numbers there too")
-    add("--plot", type=output_picture, metavar="FILE", help="draw how far each number is from what is promised")
+    add("--plot", type=output_picture, metavar="FILE", help="draw each number beside its target")
     parser.set_defaults(run=run)
 
 

@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `wegen data video` understands."""
     parser.description = (
         "From videos to samples for `wegen train lora DIR` and for 'data' in a recipe: cuts are found, things named\n"
-        "and followed, frames paired at a distance, and what changes between them put into words. Every clip that is\n"
-        "not used has a reason; `wegen data report DIR` shows it all. A run that was stopped goes on when it is\n"
+        "and followed, frames paired some time apart, and what changes between them put into words. Every clip that\n"
+        "is not used has a reason; `wegen data report DIR` shows it all. A run that was stopped goes on when it is\n"
         "started again.\n\n"
         "Models are folders on this machine; nothing is downloaded."
     )

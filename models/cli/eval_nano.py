@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `wegen eval nano`."""
     parser.add_argument("--json", type=output_file, metavar="FILE", help="write the numbers to this file")
-    parser.add_argument("--cases", type=int, default=200, metavar="N", help="how many of each behaviour")
+    parser.add_argument(
+        "--cases", type=int, default=200, metavar="N", help="how many of each behaviour; default %(default)s"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all cases")
     parser.add_argument("--model", type=Path, default=BUNDLED, metavar="DIR", help="a packed folder")
     add_lora_option(parser)

@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--refine", action=_Refine, default=[], metavar="INSTRUCTION",
         help="a further turn: change the picture; may be repeated")  # fmt: skip
     add("--keep-mask", action=_OfATurn, type=Path, metavar="FILE", default=argparse.SUPPRESS,
-        help="for the --refine before it, or the instruction itself: white stays as it is to the bit")  # fmt: skip
+        help="for the --refine before it, or the instruction itself: white stays as it is bit for bit")  # fmt: skip
     add("--edit-mask", action=_OfATurn, type=Path, metavar="FILE", default=argparse.SUPPRESS,
         help="for the --refine before it, or the instruction itself: white may change")  # fmt: skip
     pictures = _number(OPTIONS["batch_size"])
@@ -279,7 +279,7 @@ class _Outputs:
             if self.chat_file is not None and report.resolve() == self.chat_file.resolve():
                 raise WeGenError(f"--json and --save-chat both name {report}; give one of them another name.")
             if not report.name or report.is_dir():
-                raise WeGenError(f"--json {str(report)!r} names no file.")
+                raise WeGenError(f"--json {str(report)!r} names no file; give one, or - for stdout.")
             if report.exists() and not _is_report(report):
                 raise WeGenError(f"{report} is there already and is no report of this command; choose another name.")
             writable_folder(report.parent)

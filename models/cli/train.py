@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `wegen train` understands."""
     parser.description = (
         "Train a LoRA from pictures (`wegen train lora PICTURES --name rocket --out rocket-lora`), a checkpoint from\n"
-        "a configuration file, one stage of a folder of recipes, or all of nano from nothing but the repository."
+        "a configuration file, one stage of a folder of recipes, or all parts of nano from scratch."
     )
     add = parser.add_argument
     add("target", nargs="?", metavar="lora|nano|FOLDER|CONFIG",

@@ -146,7 +146,7 @@ def read_index(shard_dir: str | Path) -> list[tuple[Path, int]]:
     if version != FORMAT:
         raise ShardError(f"{path} has format {version}, expected {FORMAT}. Write the shards again with this version.")
     if not sum(count for _, count in shards):
-        raise ShardError(f"{path} lists no samples.")
+        raise ShardError(f"{path} lists no samples. Write the shards again with 1 or more.")
     return shards
 
 
@@ -159,7 +159,7 @@ def read_shard(path: str | Path, expected: int | None = None, order: Iterable[in
     try:
         archive = tarfile.open(path, "r:")  # noqa: SIM115 (closed by `with` below)
     except FileNotFoundError:
-        raise ShardError(f"{path} is missing, but {INDEX} lists it.") from None
+        raise ShardError(f"{path} is missing, but {INDEX} lists it. Put it back, or write the shards again.") from None
     except tarfile.TarError as error:
         raise ShardError(f"{path} is not a readable tar file ({error}). Write the shards again.") from error
     with archive:

@@ -75,7 +75,9 @@ def combine(edit: Tensor | None, keep: Tensor | None, height: int, width: int, s
         change = change * (1 - keep)
     if some and not change.amax() > 0:
         raise WeGenError(
-            "The masks leave no pixel that may change: white in an edit mask may change, white in a keep mask must not."
+            "The masks leave no pixel that may change: white in an edit mask may change, white in a keep mask must "
+            "not. Paint more white in the edit mask or less in the keep mask; in a chat, release frees what earlier "
+            "turns keep."
         )
     return change
 

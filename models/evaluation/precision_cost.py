@@ -61,7 +61,7 @@ def precision_cost(folder: str | Path, exact: str | Path) -> Iterator[Cost]:
     (wegen, decoder), (true_wegen, true_decoder) = load(folder), load(exact)
     config, true = wegen.config, true_wegen.config
     if (config.vision, config.language, config.unet, config.vae) != (true.vision, true.language, true.unet, true.vae):
-        raise WeGenError(f"{folder} and {exact} are models of different sizes.")
+        raise WeGenError(f"{folder} and {exact} are models of different sizes; give two of the same one.")
     generator = torch.Generator().manual_seed(0)
     size = config.vision.image_size
     with torch.no_grad():

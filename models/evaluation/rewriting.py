@@ -44,8 +44,7 @@ THRESHOLDS: Mapping[str, float] = MappingProxyType(
     }
 )  # fmt: skip
 BOATS = ("a boat", "draw me a boat", "a red boat", "a big boat by day")
-WATER = "sea"
-"""Wishes whose pictures should show a boat, and on which ground."""
+"""Wishes whose pictures should show a boat, on water."""
 
 
 @dataclass(frozen=True)
@@ -214,14 +213,16 @@ def draw(pipeline: Pipeline, wish: Wish, sampling: TextSampling | None) -> Batch
 
 
 def boats_on_water(pipeline: Pipeline, sampling: TextSampling) -> float:
-    """Of pictures of boats whose wishes leave the ground open, the share that shows one, on the sea."""
+    """Of pictures of boats whose wishes leave the ground open, the share that shows one, on water."""
     from ..prompting.rewriting import rewrite
+    from ..storybook.wishes import HOMES
 
+    _, waters = HOMES["boat"]
     shown: list[Named] = []
     for wish in BOATS:
         words = [one.text or wish for one in rewrite(pipeline.wegen, wish, range(SEEDS), sampling, attempts=1)]
         shown += _painted(pipeline, wish, range(SEEDS), words)[1]
-    return _share(one.ground == WATER and any(thing.kind == "boat" for thing in one.things) for one in shown)
+    return _share(one.ground in waters and any(thing.kind == "boat" for thing in one.things) for one in shown)
 
 
 def _painted(

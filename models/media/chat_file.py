@@ -125,7 +125,7 @@ def load_chat(path: str | Path) -> Chat:
             # Copied: a mapped file cannot be replaced on Windows, and one that is cut short ends the process.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:
-        raise ChatFileError(f"{path} is damaged or no chat: {error}.") from error
+        raise ChatFileError(f"{path} is damaged or no chat: {error}. Choose another file.") from error
     if version > VERSION:
         raise ChatFileError(f"{path} is of version {version}; this WeGen reads up to {VERSION}. Update the pack.")
     try:

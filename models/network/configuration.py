@@ -463,7 +463,11 @@ def _build(cls: type, values: Mapping[str, Any], source: str = "config.json") ->
     hints, section = get_type_hints(cls), _SECTIONS.get(cls.__name__, "")
     unknown = sorted(set(values) - set(hints))
     if unknown:
-        raise WeGenError(f"{source} has keys that are unknown here: {', '.join(section + key for key in unknown)}.")
+        names = ", ".join(section + key for key in unknown)
+        raise WeGenError(
+            f"{source} has keys that are unknown here: {names}. Correct or remove them, or update the pack where a "
+            "newer one wrote the file."
+        )
     arguments = {}
     for name, value in values.items():
         hint = hints[name]

@@ -358,7 +358,7 @@ def load_average(folder: Path) -> tuple[int, dict[str, Tensor]]:
     """Step and averaged weights of a checkpoint. Raises WeGenError where there is none."""
     path = folder / CHECKPOINT
     if not path.is_file():
-        raise WeGenError(f"There is no checkpoint {path}: this stage has not been trained yet.")
+        raise WeGenError(f"There is no checkpoint {path}: this stage has not been trained yet. Train it first.")
     state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     return state["step"], state["average"]
 

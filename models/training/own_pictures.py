@@ -77,10 +77,10 @@ def read_pictures(folder: Path, name: str, side: int | None = None) -> list[OwnP
     if not name or len(name) > LONGEST_NAME:
         raise WeGenError(f"The thing is called {name!r}; give a name of 1 to {LONGEST_NAME} letters.")
     if not folder.is_dir():
-        raise WeGenError(f"There is no folder {folder} with pictures.")
+        raise WeGenError(f"There is no folder {folder}; give a folder with pictures.")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and not _is_mask(path))
     if not files:
-        raise WeGenError(f"{folder} holds no pictures ({', '.join(sorted(ENDINGS))}).")
+        raise WeGenError(f"{folder} holds no pictures; put in files that end in {', '.join(sorted(ENDINGS))}.")
     return [_scaled(_read(file, name), side) for file in files]
 
 

@@ -63,14 +63,14 @@ def checkpoint_folder(name: str) -> Path:
     places = ", ".join(folder_paths.get_folder_paths(KEY))
     raise WeGenError(
         f"There is no WeGen checkpoint {name!r}. Known are: {', '.join(list_checkpoints()) or 'none'}. "
-        f"Checkpoint folders belong into {places}. {PUBLISHED}"
+        f"Checkpoint folders belong in {places}. {PUBLISHED}"
     )
 
 
 def list_chats() -> list[str]:
     """Saved chats as the host writes names of files: `wegen/chat_00001_.safetensors [output]`.
 
-    Those that WeGen Chat saved are below the output folder's `wegen`; those of others belong into the input folder.
+    Those that WeGen Chat saved are below the output folder's `wegen`; those of others belong in the input folder.
     Those of the panel's turns are left out. The host asks several times a run, and folders may be large: what was found
     counts for a moment.
     """
@@ -126,7 +126,7 @@ def require_chat(name: str) -> None:
     if not found:
         raise WeGenError(
             f"There is no chat {name!r}. If the workflow is somebody else's, the file is on their machine: ask for it, "
-            "or for the workflow of the whole chat. Chats that you got belong into ComfyUI's input folder."
+            "or for the workflow of the whole chat. Chats that you got belong in ComfyUI's input folder."
         )
 
 

@@ -41,8 +41,8 @@ def add_lora(patcher, lora: Lora, strength: float):
     check_strength(strength)
     if lora.part != PART:
         raise LoraError(
-            f"{lora.file} is a LoRA of the UNet: load it with the stock node LoraLoaderModelOnly, on MODEL. This node "
-            "takes those of the language model."
+            f"{lora.file} is a LoRA of the UNet: load it with ComfyUI's Load LoRA (LoraLoaderModelOnly), on "
+            "MODEL. This node takes those of the language model."
         )
     layers = lora.by_layer(patcher.model)
     tensors = {}

@@ -43,7 +43,10 @@ class RayEngine:
             try:
                 self._ray.init(**options)
             except ConnectionError as error:
-                raise StageError(f"No Ray cluster answers at {address!r}: {error}") from error
+                raise StageError(
+                    f"No Ray cluster answers at {address!r}: {error}. Start one, or leave out --address to start "
+                    "Ray on this machine."
+                ) from error
 
     def close(self) -> None:
         """Stop or leave the Ray that was started or joined here."""
