@@ -31,7 +31,9 @@ def whole_text(text: str) -> str:
 
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, Tensor) or isinstance(b, Tensor):
-        return isinstance(a, Tensor) and isinstance(b, Tensor) and a.dtype == b.dtype and torch.equal(a, b)
+        if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+            return False
+        return (a.dtype, a.device) == (b.dtype, b.device) and torch.equal(a, b)
     return a == b
 
 

@@ -148,6 +148,7 @@ def test_a_photograph_is_the_right_way_up(client, run, server):
     photograph = Image.new("RGB", (64, 32), "red")
     exif = photograph.getexif()
     exif[0x0112] = 6  # to be turned by a quarter
+    exif[0x0128] = 2.5  # a unit that is none, as some cameras write it
     photograph.save(server.base_directory / "input" / "own_photograph.jpg", exif=exif)
     result = run(panel_turn(instruction="x", image="own_photograph.jpg"))
     assert picture_of(client, result, "result 1").shape[:2] == (64, 32)

@@ -50,6 +50,13 @@ def test_a_chat_is_a_value():
     assert chat != chat.rewind(2)
 
 
+def test_values_on_two_devices_are_not_the_same():
+    """With ComfyUI's --gpu-only masks of some nodes are on the card and those of others are not."""
+    one = Turn("x", (answer(1),), keep_mask=torch.ones(6, 9))
+    assert one == replace(one, keep_mask=torch.ones(6, 9))
+    assert one != replace(one, keep_mask=torch.ones(6, 9, device="meta"))
+
+
 @pytest.mark.parametrize("turns", [0, -1, 4])
 def test_a_chat_goes_back_to_turns_that_it_has(turns):
     with pytest.raises(WeGenError, match=f"turn {turns}; it has turns 1 to 3"):
