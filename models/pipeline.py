@@ -212,7 +212,7 @@ class Pipeline:
             if turn.is_upload or turn.is_foreign:
                 again = again.add(turn)
                 continue
-            height, width = turn.answer.picture.shape[:2]
+            height, width = turn.answer.size
             request = TurnRequest(
                 turn.instruction,
                 tuple(answer.seed for answer in turn.answers),

@@ -31,7 +31,9 @@ def whole_text(text: str) -> str:
 
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, Tensor) or isinstance(b, Tensor):
-        return isinstance(a, Tensor) and isinstance(b, Tensor) and a.dtype == b.dtype and torch.equal(a, b)
+        if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+            return False
+        return (a.dtype, a.device) == (b.dtype, b.device) and torch.equal(a, b)
     return a == b
 
 
@@ -179,6 +181,13 @@ class Answer(Value):
     """`[H, W]` in 0..1, 0 where the picture is that of the turn before to the bit; None where all of it is new."""
     shows: str | None = None
     """What the finished picture shows, where that is not what was drawn because masks kept it back."""
+    reduced_from: tuple[int, int] | None = None
+    """Height and width in pixels that the picture had, where only a small copy of it was kept in a file."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels that the picture had when it was made."""
+        return self.reduced_from or (self.picture.shape[0], self.picture.shape[1])
 
     @property
     def described(self) -> str:
@@ -251,10 +260,12 @@ class Chat:
         """The chat as it was after its first `turns` turns.
 
         Raises:
-            WeGenError: fewer than 1 turn, or more than there are.
+            WeGenError: fewer than 1 turn, or more than there are; or only a small copy of its picture was kept.
         """
         if not 1 <= turns <= len(self):
             raise WeGenError(f"The chat cannot go back to turn {turns}; it has turns 1 to {len(self)}.")
+        if self.turns[turns - 1].answer.reduced_from:
+            raise WeGenError(f"The chat cannot go back to turn {turns}: {only_small_copies(self)}")
         return replace(self, turns=self.turns[:turns])
 
     @property
@@ -283,6 +294,18 @@ class Chat:
 
     def __len__(self) -> int:
         return len(self.turns)
+
+
+def only_small_copies(chat: Chat) -> str:
+    """Why pictures of earlier turns are not as they were, and what to do; empty where they are."""
+    reduced = [turn.answer for turn in chat.turns if turn.answer.reduced_from]
+    if not reduced:
+        return ""
+    (height, width), small = reduced[-1].size, reduced[-1].picture.shape
+    return (
+        f"files of the chat panel keep pictures of earlier turns in {small[1]} x {small[0]} pixels, not in {width} x "
+        f"{height}. Go back in the panel, or open the whole chat as a workflow there."
+    )
 
 
 def union(one: Tensor | None, other: Tensor | None) -> Tensor | None:

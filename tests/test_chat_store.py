@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from chat_requests import COUNT, check_earlier, fill, fingerprint, new_session, race, storm
+from PIL import Image
 from support import REPOSITORY, in_a_loop_of_its_own
 from timing import measured
 
@@ -314,6 +315,64 @@ def test_a_chat_of_200_turns_is_listed_quickly(store, chat_store):
         return time.process_time() - before
 
     assert measured(seconds, 0.5)[-1] < 0.5
+
+
+@pytest.mark.parametrize("limit", ["MOST_FILES", "LARGEST_ARCHIVE"])
+def test_what_could_not_be_imported_is_not_exported(folders, refused, monkeypatch, limit):
+    from wegen_host import chat_archive
+
+    files = [{"filename": "a.png", "subfolder": "wegen", "type": kind} for kind in ("input", "output")]
+    assert len(zipfile.ZipFile(archive_of(exported({"files": files}), folders)).namelist()) == 4
+    monkeypatch.setattr(chat_archive, limit, 1)
+    error = refused(archive_of, exported({"files": files}), folders)
+    assert error.status == 413 and "more files than an archive may hold" in str(error)
+
+
+def test_small_copies_of_pictures(served, tmp_path):
+    folder = tmp_path / "output" / "wegen"
+    folder.mkdir(parents=True)
+    for name, picture in (
+        ("large.png", Image.new("RGB", (1600, 900), "red")),
+        ("clear.webp", Image.new("RGBA", (40, 30), (0, 0, 255, 0))),
+        ("deep.png", Image.new("I;16", (30, 40))),
+        ("few.png", Image.new("P", (30, 40))),
+    ):
+        picture.save(folder / name)
+    exif = Image.Exif()
+    exif[274] = 6  # turned by a quarter
+    Image.new("RGB", (1600, 900), "red").save(folder / "turned.jpg", exif=exif)
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing more")
+    (folder / "chat.safetensors").write_bytes(b"x")
+    (tmp_path / "secret.png").write_bytes((folder / "few.png").read_bytes())
+
+    async def story(session, url):
+        async def get(name, subfolder="wegen", **headers):
+            parameters = {"filename": name, "subfolder": subfolder, "type": "output", "preview": "webp"}
+            async with session.get(f"{url}/wegen/view", params=parameters, headers=headers) as response:
+                return response.status, await response.read(), response.headers
+
+        sizes = {}
+        for name in ("large.png", "clear.webp", "deep.png", "few.png", "turned.jpg"):
+            status, content, headers = await get(name)
+            picture = Image.open(io.BytesIO(content))
+            assert (status, picture.format, headers["Cache-Control"]) == (200, "WEBP", "no-cache")
+            sizes[name] = (picture.size, picture.mode)
+        assert sizes == {
+            "large.png": ((640, 360), "RGB"),
+            "clear.webp": ((40, 30), "RGBA"),
+            "deep.png": ((30, 40), "RGB"),
+            "few.png": ((30, 40), "RGB"),
+            "turned.jpg": ((360, 640), "RGB"),
+        }
+        etag = headers["ETag"]
+        assert (await get("turned.jpg", **{"If-None-Match": etag}))[:2] == (304, b"")
+        os.utime(folder / "turned.jpg", (1, 1))
+        assert (await get("turned.jpg", **{"If-None-Match": etag}))[0] == 200
+        assert (await get("broken.png"))[0] == 422
+        for name, subfolder in (("gone.png", "wegen"), ("secret.png", ".."), ("chat.safetensors", "wegen")):
+            assert (await get(name, subfolder))[0] == 404
+
+    served(story)
 
 
 @pytest.fixture

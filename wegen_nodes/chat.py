@@ -19,6 +19,8 @@ from .sockets import CATEGORY, ChatType, WeGenType
 
 NO_FILE = "none"
 SOCKETS = ("chat", "image", "wegen")
+SMALL_COPY = 256
+"""Pixels of the longer side of earlier pictures in the panel's files: more than the filmstrip shows."""
 
 
 class WeGenChat(io.ComfyNode):
@@ -122,9 +124,8 @@ class WeGenChat(io.ComfyNode):
         kept = folders.kept_chat_path(name) if name else None
         chat, is_new = _begin(file, chat, image, wegen, kept)
         saved = []
-        small = compacted if compact else lambda whole: whole
         if kept is not None and is_new:
-            saved.append(save_chat(small(chat), kept))
+            saved.append(save_chat(compacted(chat) if compact else chat, kept))
         if turn:
             chat = chat.rewind(turn)
         if picture:
@@ -134,7 +135,9 @@ class WeGenChat(io.ComfyNode):
             chat = chat.pick(picture - 1)
         text = transcript(chat)
         if save_as.strip():
-            saved.append(save_chat(small(chat), folders.next_chat_path(save_as.strip())))
+            # The panel saves a chat after each of its turns.
+            side = SMALL_COPY if save_as.strip().startswith(f"{folders.PANEL}/") else None
+            saved.append(save_chat(compacted(chat, side) if compact else chat, folders.next_chat_path(save_as.strip())))
             text += f"\nSaved as {saved[-1].name}."
         strip = torch.from_numpy(np.array(filmstrip(chat))).float()[None] / 255
         shown = {**ui.PreviewImage(strip, cls=cls).as_dict(), **ui.PreviewText(text).as_dict()}

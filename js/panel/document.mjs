@@ -192,13 +192,14 @@ export function keptMasks(doc, base) {
 
 /** Two versions of one chat in one: every turn of both, and of the same turn the one that got further. */
 export function merge(ours, theirs) {
-  const merged = soundDocument({ ...theirs, ...ours, turns: { ...theirs.turns, ...ours.turns } });
+  const turns = { ...theirs.turns, ...ours.turns };
   for (const [id, turn] of Object.entries(theirs.turns)) {
     const own = ours.turns[id];
     if (own && PROGRESS.indexOf(turn.status) > PROGRESS.indexOf(own.status)) {
-      merged.turns[id] = { ...turn, picked: own.picked ?? turn.picked };
+      turns[id] = { ...turn, picked: own.picked ?? turn.picked };
     }
   }
+  const merged = soundDocument({ ...theirs, ...ours, turns });
   const names = new Set(ours.references.map((reference) => reference.name));
   merged.references = [...ours.references, ...theirs.references.filter((reference) => !names.has(reference.name))];
   return merged;

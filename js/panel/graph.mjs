@@ -1,6 +1,6 @@
 // Turns as graphs of the pack's own nodes, in the form that the host's queue takes.
 
-import { lineage, pictureAt } from "./document.mjs";
+import { keptMasks, lineage, pictureAt } from "./document.mjs";
 
 /** What LoadImage and LoadImageMask call a file. */
 export function annotated(file) {
@@ -11,9 +11,12 @@ export function annotated(file) {
 /** The first characters of a text, none of them cut in two. */
 export const shortened = (text, most) => [...text].slice(0, most).join("");
 
+/** The host shows no file with two dots side by side in its name. */
+export const withoutDoubleDots = (name) => name.replace(/\.{2,}/g, ".");
+
 /** Where a chat's pictures are saved. */
 export function picturePrefix(name) {
-  const plain = name.replace(/[\\/:*?"<>|%\u0000-\u001f]+/g, " ").replace(/^[.\s]+|[.\s]+$/g, "");
+  const plain = withoutDoubleDots(name.replace(/[\\/:*?"<>|%\u0000-\u001f]+/g, " ")).replace(/^[.\s]+|[.\s]+$/g, "");
   return `wegen/${shortened(plain, 40).trim() || "chat"}`;
 }
 
@@ -47,16 +50,29 @@ function loadReferences(graph, wegen, references, prefix, column) {
   return chain;
 }
 
+/** What must stay: the turn's own mask, and those of earlier turns where no chat brings them along. */
+function keepMask(graph, prefix, column, turn, kept) {
+  const masks = [...kept, turn.keep].filter(Boolean).map((file, index) => loadMask(graph, `${prefix}keep${index ? `_${index + 1}` : ""}`, column, file, "Keep"));
+  return masks.reduce((all, mask, index) => {
+    const inputs = { destination: all, source: mask, x: 0, y: 0, operation: "add" };
+    return graph.add(`${prefix}kept_${index + 1}`, column, "MaskComposite", inputs, "Keep all of these")();
+  }, masks.shift());
+}
+
 function loadMask(graph, id, column, file, title) {
   return graph.add(id, column, "LoadImageMask", { image: annotated(file), channel: "red" }, title)();
 }
 
+/** The file of the chat that ends with the picture of `base`; null where there is none. */
+export function chatFileOf(doc, base) {
+  return pictureAt(doc, base)?.chat ?? doc.turns[base?.turn]?.chat ?? null;
+}
+
 /** The chat that ends with the picture of `base`: from the file of its turn, or begun with the picture itself. */
 function loadChat(graph, doc, base, wegen) {
-  const turn = doc.turns[base.turn];
   const inputs = { turn: 0, picture: 0, file: "none", save_as: "" };
   const picture = pictureAt(doc, base);
-  const file = picture.chat ?? turn.chat;
+  const file = chatFileOf(doc, base);
   if (file) {
     return graph.add("chat", 1, "WeGenChat", { ...inputs, file, picture: picture.chat ? 1 : base.picture + 1 }, "Chat so far")(0);
   }
@@ -64,8 +80,8 @@ function loadChat(graph, doc, base, wegen) {
   return graph.add("chat", 1, "WeGenChat", { ...inputs, image: image(), wegen }, "Begin with your picture")(0);
 }
 
-/** One Generate or Refine with all that leads to it. */
-function addTurn(graph, sockets, turn, chat, prefix, column, title) {
+/** One Generate or Refine with all that leads to it; `kept` are masks of earlier turns that the chat does not have. */
+function addTurn(graph, sockets, turn, chat, prefix, column, title, kept = []) {
   const { settings } = turn;
   const inputs = {
     ...sockets,
@@ -89,7 +105,7 @@ function addTurn(graph, sockets, turn, chat, prefix, column, title) {
     chat,
     release: turn.release || undefined,
     edit_mask: turn.change && loadMask(graph, `${prefix}change`, column - 1, turn.change, "May change"),
-    keep_mask: turn.keep && loadMask(graph, `${prefix}keep`, column - 1, turn.keep, "Keep"),
+    keep_mask: keepMask(graph, prefix, column - 1, turn, kept),
   });
   return graph.add(`${prefix}turn`, column, "WeGenRefine", inputs, title);
 }
@@ -106,7 +122,9 @@ export function turnGraph(doc, turn, { id, name }) {
     graph.add("reply", 3, "PreviewAny", { source: answer() }, "Answer");
     return graph;
   }
-  const node = addTurn(graph, sockets, turn, chat, "", 2, turn.kind === "draw" ? "New picture" : "Change");
+  // A chat that begins with the picture knows nothing of what was kept before.
+  const kept = turn.base && !turn.release && !chatFileOf(doc, turn.base) ? keptMasks(doc, turn.base) : [];
+  const node = addTurn(graph, sockets, turn, chat, "", 2, turn.kind === "draw" ? "New picture" : "Change", kept);
   graph.add("pictures", 3, "SaveImage", { images: node(0), filename_prefix: picturePrefix(name) }, "Pictures");
   graph.add("reply", 3, "PreviewAny", { source: node(turn.kind === "draw" ? 2 : 3) }, "Reply");
   const saved = { turn: 0, picture: 0, file: "none", save_as: chatPrefix(id, turn), chat: node(1), compact: true };

@@ -3,6 +3,7 @@
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
 import { el, icon } from "./dom.mjs";
+import { withoutDoubleDots } from "./graph.mjs";
 import { t } from "./strings.mjs";
 
 export { api, app };
@@ -40,10 +41,14 @@ export function messageOf(answer) {
   return [...new Set(said)].join("\n");
 }
 
+/** Pictures of which the pack's own route makes small copies. */
+const SHRUNK = /\.(png|jpe?g|webp)$/i;
+
 /** Where a picture is shown from; `small` asks for a light copy of it. */
 export function viewUrl(file, small = false) {
   const query = new URLSearchParams({ filename: file.filename, subfolder: file.subfolder ?? "", type: file.type ?? "output" });
-  if (small) query.set("preview", "webp;82");
+  // The host's own previews are of full size, and nothing else is answered while one is made.
+  if (small && SHRUNK.test(file.filename)) return api.apiURL(`/wegen/view?${query}`);
   return api.apiURL(`/view?${query}`);
 }
 
@@ -51,7 +56,15 @@ export function viewUrl(file, small = false) {
 export function picture(file, { small = false, alt = "", ...props } = {}) {
   const gone = () => {
     const label = [alt, t("gone")].filter(Boolean).join(": ");
-    image.replaceWith(el("span", { class: `${props.class ?? ""} wg-gone`, role: "img", title: label, "aria-label": label }, icon("image")));
+    const tile = el("span", { class: `${props.class ?? ""} wg-gone`, role: "img", title: label, "aria-label": label }, icon("image"));
+    image.replaceWith(tile);
+    // The host may only have been away.
+    const again = () => {
+      if (!tile.isConnected) return;
+      tile.replaceWith(image);
+      image.src = viewUrl(file, small);
+    };
+    api.addEventListener("reconnected", again, { once: true });
   };
   const image = el("img", { ...props, alt, src: viewUrl(file, small), on: { error: gone } });
   return image;
@@ -60,10 +73,19 @@ export function picture(file, { small = false, alt = "", ...props } = {}) {
 /** Put a picture into the host's input folder; not below it, where the host's own lists do not look. */
 export async function upload(blob, name) {
   const form = new FormData();
-  form.append("image", new File([blob], name, { type: blob.type || "image/png" }));
+  form.append("image", new File([blob], withoutDoubleDots(name), { type: blob.type || "image/png" }));
   form.append("type", "input");
   const saved = await request("/upload/image", { method: "POST", body: form });
   return { filename: saved.name, subfolder: saved.subfolder, type: saved.type };
+}
+
+/** Whether the host has a file that is written as in `annotated`; yes where that cannot be told. */
+export async function isThere(name) {
+  const [, path, type = "input"] = name.match(/^(.*?)(?: \[(input|output|temp)\])?$/s);
+  const cut = path.lastIndexOf("/");
+  const file = { filename: path.slice(cut + 1), subfolder: path.slice(0, Math.max(cut, 0)), type };
+  const response = await api.fetchApi(viewUrl(file).replace(/^.*?\/api/, ""), { method: "HEAD" });
+  return response.status !== 404;
 }
 
 const known = new Map();

@@ -5,7 +5,7 @@ import {
   addTurn, baseOf, emptyDocument, emptyDraft, freeName, goTo, keptMasks, lineage, masksFor, mentions, pathTo, pick, pictureAt, redo, renamed,
   soundDocument, undo, unfinished,
 } from "./document.mjs";
-import { chatFile, chatGraph, maskGraph, shortened, turnGraph, upstream } from "./graph.mjs";
+import { chatFile, chatFileOf, chatGraph, maskGraph, shortened, turnGraph, upstream } from "./graph.mjs";
 import { workflowOf } from "./layout.mjs";
 import { pngJson, pngTexts } from "./png.mjs";
 import { Runs } from "./runs.mjs";
@@ -365,6 +365,7 @@ export class Session {
       turn.chatId = id; // names the turn's files, whatever id the chat has when they are there
       this.#remember();
       chat = { id, name: this.store.name };
+      await this.#findLost(doc, turn);
       const { prompt, workflow } = await this.#graphOf(turn, doc, chat);
       const { end } = turn;
       if (this.#cancelled.delete(turn.id)) turn.status = "cancelled";
@@ -384,6 +385,15 @@ export class Session {
       Object.assign(turn, failed);
       await this.#change(doc, chat, (one) => one.turns[turn.id] && Object.assign(one.turns[turn.id], failed)).catch(() => {});
     }
+  }
+
+  /** Where the file of the chat that a turn goes on with is gone, it goes on with the picture alone, and says so. */
+  async #findLost(doc, turn) {
+    const file = turn.base && chatFileOf(doc, turn.base);
+    if (!file || (await host.isThere(file))) return;
+    pictureAt(doc, turn.base).chat = null;
+    doc.turns[turn.base.turn].chat = null;
+    turn.lost = true;
   }
 
   /** Change a chat that was open when this began: where another one is by now, on the host. */
@@ -467,15 +477,22 @@ export class Session {
     });
     const words = new Set(turn.pictures.map((picture) => picture.words));
     const lines = texts(found.reply).split("\n");
-    turn.notes = lines.filter((line) => line && !words.has(line) && line !== turn.instruction).join("\n");
+    const notes = lines.filter((line) => line && !words.has(line) && line !== turn.instruction);
+    turn.notes = [turn.lost && t("chatLost"), ...notes].filter(Boolean).join("\n");
     turn.chat = found.chat ?? null;
     turn.picked = turn.pictures.length === 1 ? 0 : null;
   }
 
   /** By node what a file says of the turns that led to its pictures. */
   async #told(file) {
-    const response = await host.api.fetchApi(host.viewUrl(file).replace(/^.*?\/api/, ""));
-    return pngJson(pngTexts(await response.arrayBuffer()), "wegen") ?? {};
+    try {
+      const response = await host.api.fetchApi(host.viewUrl(file).replace(/^.*?\/api/, ""));
+      return pngJson(pngTexts(await response.arrayBuffer()), "wegen") ?? {};
+    } catch (error) {
+      // The pictures are there, whatever becomes of the words in them.
+      console.warn("WeGen", error);
+      return {};
+    }
   }
 
   async cancel(id) {

@@ -201,7 +201,8 @@ export class Stage {
   /** What counts of a reference. */
   async area(reference, take) {
     const image = await load(reference.file);
-    const change = reference.area && (await maskOf(reference.area, image));
+    let gone = false;
+    const change = reference.area && (await maskOf(reference.area, image).catch(() => ((gone = true), null)));
     const painter = this.#newPainter({ image, change, onChange: ({ canUndo }) => canUndo && (this.#keep = save) });
     painter.setTool("change");
     const done = async () => {
@@ -211,6 +212,10 @@ export class Stage {
     const save = () => this.#finish(done);
     const finish = button("check", t("done"), save, { wide: true, class: "wg-main wg-done" });
     this.#show(`${t("area")} @${reference.name}`, [el("p", { class: "wg-quiet", text: t("areaHow") }), painter.element], [el("span", { class: "wg-space" }), this.#discard(), finish]);
+    if (gone) {
+      this.#say(t("maskGone"));
+      this.#keep = save; // what stands for it goes with that
+    }
     this.#painter = painter;
     fit(painter.element, image);
   }

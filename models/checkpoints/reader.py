@@ -226,9 +226,11 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
 def checkpoint_kind(folder: Path) -> str | None:
     """ "packed", "published", or None when `folder` is neither."""
     # One part is enough to know what the folder is meant to be; which others are missing is then said by name.
-    if (folder / CONFIG_FILE).is_file() and any((folder / part_file(part)).is_file() for part in PARTS):
+    # Nothing is raised for a folder that may not be read: it stands beside those that may.
+    isfile = os.path.isfile
+    if isfile(folder / CONFIG_FILE) and any(isfile(folder / part_file(part)) for part in PARTS):
         return "packed"
-    if (folder / AGENT_FILE).is_file() or (folder / PUBLISHED_NAME / AGENT_FILE).is_file():
+    if isfile(folder / AGENT_FILE) or isfile(folder / PUBLISHED_NAME / AGENT_FILE):
         return "published"
     return None
 

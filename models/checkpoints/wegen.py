@@ -59,9 +59,15 @@ class WeGen:
         return answer()
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
-        """CLIP-normalised pictures `[B, 3, S, S]` -> pooled features `[B, tokens_per_picture, D]`, float32."""
+        """CLIP-normalised pictures `[B, 3, S, S]` -> pooled features `[B, tokens_per_picture, D]`, float32.
+
+        Raises:
+            WeGenError: the vision encoder overflowed.
+        """
         patches = self.vision_encoder(pixels.to(self.device, self.dtype))
-        return pool_features(patches.float(), self.config.feature_grid)
+        features = pool_features(patches.float(), self.config.feature_grid)
+        require_finite(features, "vision encoder")
+        return features
 
     def encode_pictures(self, pictures: Sequence[Image.Image | Tensor]) -> Tensor:
         """Pictures of any size -> pooled features `[B, tokens_per_picture, D]`, float32.
@@ -101,3 +107,17 @@ class WeGen:
             inside = slice(start, start + self.config.tokens_per_picture)
             embeddings[inside] = self.agent.embed_features(picture.to(self.device, self.dtype))
         return embeddings
+
+
+def require_finite(values: Tensor, part: str) -> None:
+    """Raise where a part of the model computed what is no number: else that becomes a black picture, or none.
+
+    Raises:
+        WeGenError: naming the part and the first such value.
+    """
+    finite = values.isfinite()
+    if not finite.all():
+        raise WeGenError(
+            f"The {part} computed {float(values[~finite][0])} instead of numbers. Its precision is too low or its "
+            "weights are damaged: load it in bf16 or fp32."
+        )

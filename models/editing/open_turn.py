@@ -161,7 +161,9 @@ def answer(
     answers, reports = [], []
     for number, picture in enumerate(pictures):
         weight, report = None, "The first picture of this chat."
-        if before is not None:
+        if before is None:
+            check_picture(picture)
+        else:
             everywhere = torch.ones(before.shape[:2])
             where = everywhere if change is None else change
             kept = keep(

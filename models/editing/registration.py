@@ -119,14 +119,14 @@ def undo(picture: Tensor, motion: Motion) -> Tensor:
     offset = centre + np.array([motion.dy, motion.dx]) - motion.zoom * centre
     moved = [
         ndimage.affine_transform(channel, np.full(2, motion.zoom), offset, order=3, mode="nearest")
-        for channel in np.moveaxis(picture.detach().double().cpu().numpy(), -1, 0)
+        for channel in np.moveaxis(picture.detach().cpu().double().numpy(), -1, 0)
     ]
     return torch.from_numpy(np.stack(moved, axis=-1)).float().clamp(0, 1)
 
 
 def _colours(picture: Tensor) -> np.ndarray:
     """`[H, W, 3]` float64; what is transparent lies on middle grey, so that hidden colours do not count."""
-    picture = picture.detach().double().cpu()
+    picture = picture.detach().cpu().double().clamp(0, 1)  # some devices have no float64
     if picture.shape[-1] == 4:
         alpha = picture[..., 3:]
         picture = picture[..., :3] * alpha + 0.5 * (1 - alpha)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..editing.crop import plan_crop, put_back, take, take_mask
 from ..editing.registration import estimate, undo
+from ..media.images import check_picture
 from ..painting.painter import Painter, PaintJob
 from ..prompting.asking import ask
 from ..values import Answer, Reference, References, SamplerSettings
@@ -77,6 +78,7 @@ def paint(items: Sequence[PlannedPicture], painter: Painter) -> None:
         seeds = [item.draft.seed for item in some]
         painted = painter.paint(PaintJob(features, seeds, settings, width, height, before, change))
         for item, picture in zip(some, painted, strict=True):
+            check_picture(picture)
             item.painted = picture
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -49,16 +50,29 @@ def save_chat(chat: Chat, path: str | Path) -> Path:
     return path
 
 
-def compacted(chat: Chat) -> Chat:
+def compacted(chat: Chat, side: int | None = None) -> Chat:
     """The same chat for a smaller file: of the turns before the last one only the picked picture, in 8 bits a channel.
 
     What comes next is the same to the bit, as it is painted over the last picture alone.
+
+    Args:
+        chat: stays as it is.
+        side: pixels. Of larger pictures before the last turn only a copy is kept whose longer side has so many, where
+            the model has seen them: files of a chat that is saved after each turn take room for one more picture then,
+            not for all of them. None keeps their sizes.
     """
-    earlier = (dataclasses.replace(turn, answers=(_compacted(turn.answer),), picked=0) for turn in chat.turns[:-1])
+    earlier = (
+        dataclasses.replace(turn, answers=(_compacted(turn.answer, side),), picked=0) for turn in chat.turns[:-1]
+    )
     return dataclasses.replace(chat, turns=(*earlier, *chat.turns[-1:]))
 
 
-def _compacted(answer: Answer) -> Answer:
+def _compacted(answer: Answer, side: int | None) -> Answer:
+    height, width = answer.picture.shape[:2]
+    if side is not None and max(height, width) > side and answer.features is not None:
+        size = [max(1, round(length * side / max(height, width))) for length in (height, width)]
+        small = F.interpolate(answer.picture.movedim(-1, 0)[None], size, mode="area")[0].movedim(0, -1).contiguous()
+        answer = dataclasses.replace(answer, picture=small, change=None, reduced_from=answer.size)
     # Rounded up, so that 0 stands only where nothing was allowed to change.
     change = None if answer.change is None else (answer.change.clamp(0, 1) * _LEVELS).ceil() / _LEVELS
     picture = (answer.picture.clamp(0, 1) * _LEVELS).floor() / _LEVELS  # ComfyUI's Save Image rounds down too
@@ -167,7 +181,8 @@ class _Writer:
     def answer(self, answer: Answer) -> dict[str, Any]:
         names = ("features", "picture", "change")
         tensors = {name: self.tensor(getattr(answer, name)) for name in names}
-        return {"rewrite": answer.rewrite, "shows": answer.shows, "seed": answer.seed, **tensors}
+        record = {"rewrite": answer.rewrite, "shows": answer.shows, "seed": answer.seed, **tensors}
+        return record if answer.reduced_from is None else {**record, "reduced_from": answer.reduced_from}
 
     def reference(self, reference: Reference) -> dict[str, Any]:
         tensors = {name: self.tensor(getattr(reference, name)) for name in ("features", "picture", "mask")}
@@ -224,7 +239,9 @@ class _Reader:
     def answer(self, record: Mapping[str, Any]) -> Answer:
         tensors = {name: self.tensor(record[name]) for name in ("features", "picture", "change")}
         # Chats of version 0.1 say nothing about what masks kept back.
-        return Answer(rewrite=record["rewrite"], shows=record.get("shows"), seed=record["seed"], **tensors)
+        said = {"rewrite": record["rewrite"], "seed": record["seed"], "shows": record.get("shows")}
+        height, width = record.get("reduced_from") or (0, 0)
+        return Answer(**said, **tensors, reduced_from=(int(height), int(width)) if height else None)
 
     def reference(self, record: Mapping[str, Any]) -> Reference:
         tensors = {name: self.tensor(record[name]) for name in ("features", "picture", "mask")}

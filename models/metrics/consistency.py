@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..editing.composite import with_channels
 from ..errors import WeGenError
-from ..values import Chat
+from ..values import Chat, only_small_copies
 
 BINS = ("0", "1", "2-3", "4-7", "8-15", "16-31", "32-63", "64+")
 """Differences in levels of 255, as the shares of an `Area` count them."""
@@ -114,10 +114,12 @@ def drift(chat: Chat) -> Drift:
     """Compare every turn of a chat with its first one.
 
     Raises:
-        WeGenError: the chat has fewer than two turns, or pictures of several sizes.
+        WeGenError: the chat has fewer than two turns, or pictures of several sizes, or small copies of pictures.
     """
     if len(chat) < 2:
         raise WeGenError(f"The chat has {len(chat)} turns; drift needs 2 or more. Refine it first.")
+    if why := only_small_copies(chat):
+        raise WeGenError(f"The drift of this chat cannot be told: {why}")
     first, *later = [turn.answer for turn in chat.turns]
     touched = np.zeros(first.picture.shape[:2], bool)
     pairs = [_bytes(first.picture, answer.picture) for answer in later]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ..checkpoints.wegen import WeGen
+from ..checkpoints.wegen import WeGen, require_finite
 from ..network.prefixes import PrefixCache
 from ..values import Collection
 from .text_sampling import TextSampling, seeded
@@ -147,6 +147,9 @@ class Decoding:
             on_feature: called after each of the steps.
             final: nothing is written after this. What only that would need is not computed, and the decoding itself
                 is of no use any more.
+
+        Raises:
+            WeGenError: the language model overflowed.
         """
         wegen, agent = self.wegen, self.wegen.agent
         guided = guidance_scale != 1.0
@@ -173,7 +176,9 @@ class Decoding:
             end = torch.full((self.batch,), wegen.tokenizer.picture_end_id, device=self.hidden.device)
             self.hidden = self._feed(agent.llm.embed(end))
         with torch.inference_mode(False):  # tensors that may be trained with and changed in place
-            return Picture(torch.stack(features, dim=1).float(), torch.stack(fed, dim=1))
+            drawn = torch.stack(features, dim=1).float()
+            require_finite(drawn, "language model")
+            return Picture(drawn, torch.stack(fed, dim=1))
 
     def _feed(self, embeddings: Tensor, counts: list[int] | None = None) -> Tensor:
         return self.wegen.agent.llm(embeddings[:, None].to(self.wegen.dtype), self.cache, counts)[:, 0]

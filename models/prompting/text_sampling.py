@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checkpoints.wegen import require_finite
 from ..errors import WeGenError
 
 LEAST_TOP_P = 0.15
@@ -56,12 +57,7 @@ class TextSampling:
         Raises:
             WeGenError: the logits hold no number to choose by, because the model overflowed.
         """
-        best = logits.amax(-1, keepdim=True)
-        if not best.isfinite().all():
-            raise WeGenError(
-                f"The language model computed {float(best[~best.isfinite()][0])} instead of numbers. Its precision is "
-                "too low or its weights are damaged: load it in bf16 or fp32."
-            )
+        require_finite(logits.amax(-1), "language model")
         if self.temperature == 0:
             return logits.argmax(-1).tolist()
         # Row by row: what is computed for one stays in the processor's cache.

@@ -86,6 +86,16 @@ def test_no_folder(tmp_path):
     assert checkpoint_kind(tmp_path) is None
 
 
+def test_a_folder_that_may_not_be_read_is_no_checkpoint(tmp_path, monkeypatch):
+    """Such as `lost+found`, beside others: they are still listed."""
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert checkpoint_kind(tmp_path) is None
+
+
 PUBLISHED_FILES = [
     VISION_FILE,
     TOKENIZER_FOLDER / "tokenizer.model",

@@ -30,6 +30,11 @@ def chat() -> Chat:
     return begin_unseen(noise(1))
 
 
+def test_a_first_picture_of_no_numbers_is_refused():
+    with pytest.raises(WeGenError, match="no number"):
+        answer(OpenTurn("a cat", width=WIDTH, height=HEIGHT), torch.full((1, HEIGHT, WIDTH, 3), torch.nan))
+
+
 def test_a_first_picture_is_taken_as_it_is():
     turn = OpenTurn("  a @cat ", seed=5, width=WIDTH, height=HEIGHT)
     assert (turn.instruction, turn.words, turn.before, turn.change) == ("a @cat", "a cat", None, None)

@@ -76,6 +76,16 @@ def test_undoing_brings_kept_pixels_back():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("bad", [float("inf"), 1e30, -float("inf")])
+def test_one_endless_pixel_does_not_matter(bad):
+    before = page(2)
+    change, after = change_of(before)
+    after = moved_picture(after, Motion(3, -2, 1.0))
+    before[5, 6, 1] = bad
+    motion = estimate(before, after, change)
+    assert_close(motion, 3, -2, 1.0)
+
+
 def test_transparent_colours_do_not_count():
     picture = natural_picture(Random("alpha"), SIZE, SIZE)
     alpha = torch.ones(SIZE, SIZE, 1)

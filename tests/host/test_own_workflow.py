@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 from random import Random
 
 import numpy as np
@@ -146,8 +147,9 @@ def test_the_panel_drives_turn_after_turn(client, run, pictures):
 def test_a_photograph_is_the_right_way_up(client, run, server):
     """As LoadImage and the browser show it, and as masks were painted on it."""
     photograph = Image.new("RGB", (64, 32), "red")
-    exif = photograph.getexif()
-    exif[0x0112] = 6  # to be turned by a quarter
+    # To be turned by a quarter; and a unit as a fraction, as some cameras write it.
+    tags = struct.pack("<H", 2) + struct.pack("<HHII", 0x112, 3, 1, 6) + struct.pack("<HHII", 0x128, 5, 1, 38)
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + tags + bytes(4) + struct.pack("<II", 72, 1)
     photograph.save(server.base_directory / "input" / "own_photograph.jpg", exif=exif)
     result = run(panel_turn(instruction="x", image="own_photograph.jpg"))
     assert picture_of(client, result, "result 1").shape[:2] == (64, 32)

@@ -797,6 +797,60 @@ def test_a_turn_ends_though_its_chat_was_deleted_elsewhere(panel, frontend, relo
     assert len(panel.saved()["document"]["turns"]) == 2
 
 
+def test_a_chat_that_was_deleted_elsewhere_goes_on_with_its_picture_and_what_is_kept(panel, frontend):
+    first = panel.say("a house... on a meadow", count=1)  # pictures are called like this, and are shown
+    panel.paint([((0.1, 0.8), (0.9, 0.8)), ((0.2, 0.9), (0.8, 0.9))])
+    night = panel.say("make it night")
+    [before] = panel.turn_of(night)["pictures"]
+    assert before["words"] and ".." not in before["file"]["filename"]
+    kept = panel.pixels(panel.turn_of(night)["keep"], "L") == 255
+    assert 0.05 < kept.mean() < 0.9
+    with frontend.expecting("404"):
+        requests.delete(f"{panel.url}/wegen/chats/{panel.saved()['id']}", timeout=30).raise_for_status()
+        dusk = panel.say("make it dusk")
+        assert "no longer what was said before" in dusk.inner_text()
+        [after] = panel.turn_of(dusk)["pictures"]
+    difference = np.abs(panel.pixels(after["file"]) - panel.pixels(before["file"])).max(axis=-1)
+    assert difference[kept].max() == 0 and difference.max() > 0
+    assert panel.page.locator(".wg-gone").count() == 0 and first.locator("img").count() == 1
+    day = panel.say("make it day")  # whose chat has what was kept
+    assert "no longer what was said before" not in day.inner_text()
+    difference = np.abs(panel.pixels(panel.turn_of(day)["pictures"][0]["file"]) - panel.pixels(before["file"]))
+    assert difference.max(axis=-1)[kept].max() == 0
+
+
+def test_pictures_stay_where_their_words_cannot_be_read(panel, frontend):
+    def refuse(route):
+        return route.abort() if route.request.resource_type == "fetch" else route.continue_()
+
+    with frontend.expecting("ERR_FAILED"):
+        panel.page.route("**/view?*", refuse)
+        try:
+            turn = panel.say("a house", count=1)
+        finally:
+            panel.page.unroute("**/view?*", refuse)
+    [picture] = panel.turn_of(turn)["pictures"]
+    assert picture["words"] == "" and panel.pixels(picture["file"]).std() > 0
+
+
+def test_pictures_come_back_with_the_host(panel, frontend):
+    page = panel.page
+    panel.say("a house", count=2)
+    chat = panel.saved()["name"]
+    with frontend.expecting("ERR_FAILED"):
+        page.route("**/view?*", lambda route: route.abort())
+        try:
+            panel.new_chat()
+            open_stored(panel, chat)
+            page.locator(".wg-turn .wg-gone").first.wait_for()
+        finally:
+            page.unroute("**/view?*")
+    page.evaluate("() => import('/scripts/api.js').then(({ api }) => api.dispatchCustomEvent('reconnected'))")
+    expect(page.locator(".wg-turn .wg-gone")).to_have_count(0)
+    loaded = "() => [...document.querySelectorAll('.wg-turn .wg-picture img')].map((one) => one.naturalWidth)"
+    page.wait_for_function(f"() => ({loaded})().every((width) => width > 0)")
+
+
 def test_a_painter_that_is_gone_can_be_changed(panel):
     page = panel.page
     panel.say("a tree", count=1)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.media.chat_file import VERSION, ChatFileError, compacted, load_chat, save_chat
+from comfyui_wegen.models.metrics.consistency import drift
 from comfyui_wegen.models.values import Answer, AutoMask, Chat, Reference, References, SamplerSettings, Turn
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -47,6 +48,13 @@ def test_a_chat_is_a_value():
     assert chat.rewind(1).pick(0).last.answer.seed == 1 and chat.turns[0].picked == 1
     assert chat == Chat(tuple(replace(turn) for turn in chat.turns))
     assert chat != chat.rewind(2)
+
+
+def test_values_on_two_devices_are_not_the_same():
+    """With ComfyUI's --gpu-only masks of some nodes are on the card and those of others are not."""
+    one = Turn("x", (answer(1),), keep_mask=torch.ones(6, 9))
+    assert one == replace(one, keep_mask=torch.ones(6, 9))
+    assert one != replace(one, keep_mask=torch.ones(6, 9, device="meta"))
 
 
 @pytest.mark.parametrize("turns", [0, -1, 4])
@@ -211,6 +219,36 @@ def test_a_compact_chat_goes_on_as_the_whole_one_and_is_smaller(tmp_path):
     sizes = [save_chat(one, tmp_path / name).stat().st_size for name, one in (("a", chat), ("b", small))]
     assert sizes[1] < 0.9 * sizes[0]
     assert load_chat(tmp_path / "b") == small
+
+
+def test_files_of_the_panel_grow_by_a_small_copy_a_turn(tmp_path):
+    """What comes next hangs on the last picture, on words, features and what is kept; earlier pictures may be small."""
+    size = (60, 90)
+    chat = Chat()
+    for number in range(10):
+        keep = mask(number, number + 1, size) if number in (2, 5) else None
+        chat = chat.add(Turn(f"turn {number}", (answer(number, mask(0, 9, size), size),), keep_mask=keep))
+    # One that another model painted, and that the model has not looked at yet.
+    foreign = replace(answer(3, size=size), features=None)
+    chat = replace(chat, turns=(*chat.turns[:3], replace(chat.turns[3], answers=(foreign,)), *chat.turns[4:]))
+    small = compacted(chat, side=12)
+    assert small.last == chat.last and torch.equal(small.kept(), chat.kept())
+    for number, (before, after) in enumerate(zip(chat.turns[:-1], small.turns[:-1], strict=True)):
+        assert after.answer.size == before.answer.size == size
+        assert after.answer.picture.shape == ((60, 90, 3) if number == 3 else (8, 12, 3))
+        if number != 3:
+            assert torch.equal(after.answer.features, before.answer.features)
+            mean = before.answer.picture[:7, :7].mean() - after.answer.picture[0, 0].mean()
+            assert mean.abs() < 0.05
+    again = load_chat(save_chat(small, tmp_path / "small"))
+    assert again == small and compacted(again, side=12) == small
+    assert (tmp_path / "small.safetensors").stat().st_size < 0.3 * save_chat(chat, tmp_path / "whole").stat().st_size
+    assert compacted(chat, side=90) == compacted(chat)
+    with pytest.raises(WeGenError, match=r"cannot go back to turn 9: .* 12 x 8 pixels, not in 90 x 60"):
+        again.rewind(9)
+    assert again.rewind(10) == again and again.rewind(4).last.answer.picture.shape == (60, 90, 3)
+    with pytest.raises(WeGenError, match="drift of this chat cannot be told"):
+        drift(again)
 
 
 @pytest.mark.parametrize(

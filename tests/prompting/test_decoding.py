@@ -301,6 +301,22 @@ def test_an_overflown_model_is_reported(temperature, bad):
         TextSampling(temperature).choose(torch.stack([LOGITS, logits]), [seeded(0), seeded(1)])
 
 
+def test_features_that_are_no_numbers_are_reported(wegen):
+    """Else they become a black picture, or a turn that changes nothing."""
+    numbers = wegen.agent.output_resampler.state_dict()
+    weight = next(value for value in numbers.values() if value.is_floating_point())
+    before = weight.clone()
+    try:
+        weight.view(-1)[0] = math.nan
+        with pytest.raises(WeGenError, match="The language model computed nan instead of numbers"):
+            Decoding(wegen, [wegen.embed([wegen.tokenizer.picture_begin_id])], 70).write_picture()
+    finally:
+        weight.copy_(before)
+    size = wegen.config.vision.image_size
+    with pytest.raises(WeGenError, match="The vision encoder computed"):
+        wegen.encode_pixels(torch.full((1, 3, size, size), math.inf))
+
+
 @pytest.mark.parametrize("sampling", [TextSampling(0.0), TextSampling(0.7, 0.9), TextSampling(1.0)])
 def test_each_row_is_chosen_as_if_it_were_alone(sampling):
     logits = torch.randn(16, 700, generator=seeded(1)) * 3

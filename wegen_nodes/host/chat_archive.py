@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from .chat_store import LARGEST_BODY, StoreError, parse_json
 
-LARGEST_ARCHIVE = 2**30
+LARGEST_ARCHIVE = 2**32
 """Bytes."""
 MOST_FILES = 5000
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".safetensors"))
@@ -38,14 +38,25 @@ def pack(export: str, folders: Mapping[str, Path], target: BinaryIO) -> int:
         export: as text.
         folders: of the host by their type, "input", "output" and "temp"; no file outside of them is read.
         target: where the ZIP goes, not compressed: pictures are already.
+
+    Raises:
+        StoreError: with status 413 where it would be more than `unpacked` takes.
     """
     packed: dict[str, str] = {}
+    size = len(export)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED, strict_timestamps=False) as archive:
         archive.writestr(HEAD, export)
         for _, _, name in _mentions(json.loads(export)["document"]):
             path = picture_path(folders, *json.loads(name))
-            if name in packed or path is None or len(packed) >= MOST_FILES:
+            if name in packed or path is None:
                 continue
+            size += path.stat().st_size
+            if size > LARGEST_ARCHIVE or len(packed) >= MOST_FILES:
+                raise StoreError(
+                    f"This chat has more files than an archive may hold: {MOST_FILES}, or {LARGEST_ARCHIVE / 1e9:.1f} "
+                    "GB. Copy the host's output folder instead.",
+                    413,
+                )
             packed[name] = f"files/{len(packed):05}{path.suffix.lower()}"
             archive.write(path, packed[name])
         archive.writestr(LIST, json.dumps(packed))

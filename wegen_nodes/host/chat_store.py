@@ -37,8 +37,9 @@ _SUFFIX = ".json"
 _UNFINISHED = ".unfinished"
 _DIRECTION = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Marks that turn the direction of writing, also of what stands around them."""
-_locks: dict[Path, threading.Lock] = {}
-"""Of this process, one for each folder that was ever used."""
+_locks: dict[Path, threading.RLock] = {}
+"""Of this process, one for each folder that was ever used. Readers take it too: Windows replaces and deletes no file
+that is open."""
 
 
 class StoreError(Exception):
@@ -77,12 +78,12 @@ class ChatEntry:
 class ChatStore:
     """The chats of one user, in a folder that nothing else writes to.
 
-    Every method may be called from any thread; writers of one folder wait for each other.
+    Every method may be called from any thread; those of one folder wait for each other.
     """
 
     def __init__(self, folder: Path):
         self.folder = Path(folder).absolute()
-        self._lock = _locks.setdefault(self.folder, threading.Lock())
+        self._lock = _locks.setdefault(self.folder, threading.RLock())
 
     @classmethod
     def of_user(cls, root: Path, user: str) -> ChatStore:
@@ -93,7 +94,7 @@ class ChatStore:
 
     def entries(self) -> list[ChatEntry]:
         """All chats, the one that was written last first. Files that are no chats are left out."""
-        found = [_entry_in(path) for path in self.folder.glob(f"*{_SUFFIX}") if _ID.fullmatch(path.stem)]
+        found = [self._entry_in(path) for path in self.folder.glob(f"*{_SUFFIX}") if _ID.fullmatch(path.stem)]
         return sorted(filter(None, found), key=lambda entry: (-entry.updated, entry.id))
 
     def read(self, chat_id: str) -> tuple[ChatEntry, str]:
@@ -104,7 +105,7 @@ class ChatStore:
         """
         path = self._path(chat_id)
         try:
-            with path.open(encoding="ascii") as file:
+            with self._lock, path.open(encoding="ascii") as file:
                 head, document = file.readline(), file.read().strip()
             return _parse_head(path.stem, head), document
         except FileNotFoundError:
@@ -166,7 +167,9 @@ class ChatStore:
         quoted = json.dumps(text)[1:-1]
         for path in self.folder.glob(f"*{_SUFFIX}"):
             try:
-                if quoted in path.read_text("ascii", "replace"):
+                with self._lock:
+                    written = path.read_text("ascii", "replace")
+                if quoted in written:
                     return True
             except FileNotFoundError:  # deleted meanwhile
                 continue
@@ -191,6 +194,14 @@ class ChatStore:
         if not isinstance(chat_id, str) or not _ID.fullmatch(chat_id):
             raise _missing()
         return self.folder / f"{chat_id}{_SUFFIX}"
+
+    def _entry_in(self, path: Path) -> ChatEntry | None:
+        """The head of a chat's file; None when somebody has just deleted it, or it is damaged."""
+        try:
+            with self._lock, path.open(encoding="ascii") as file:
+                return _parse_head(path.stem, file.readline())
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -301,15 +312,6 @@ def _thumbnail(turn: dict[str, Any]) -> dict[str, str] | None:
     if not names["filename"] or not all(isinstance(name, str) and len(name) <= 1000 for name in names.values()):
         return None
     return names
-
-
-def _entry_in(path: Path) -> ChatEntry | None:
-    """The head of a chat's file; None when somebody has just deleted it, or it is damaged."""
-    try:
-        with path.open(encoding="ascii") as file:
-            return _parse_head(path.stem, file.readline())
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _parse_head(chat_id: str, line: str) -> ChatEntry:

@@ -40,12 +40,19 @@ def list_checkpoints() -> list[str]:
     found = {
         entry.name
         for root in map(Path, folder_paths.get_folder_paths(KEY))
-        if root.is_dir()
-        for entry in root.iterdir()
+        for entry in _entries(root)
         # A conversion that is still running, or was killed, stands beside its destination under such a name.
         if not entry.name.endswith(".partial") and checkpoint_kind(entry)
     }
     return names + sorted(found)
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder; nothing where it is none, or may not be read."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def checkpoint_folder(name: str) -> Path:

@@ -115,9 +115,11 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
     stored = None if quantised else weight_dtype
     cast = comfy.model_management.unet_manual_cast(stored, load_device, model_config.supported_inference_dtypes)
     model_config.set_inference_dtype(weight_dtype, cast)
-    operations = comfy.ops.pick_operations(weight_dtype, model_config.manual_cast_dtype, model_config=model_config)
+    compute = model_config.manual_cast_dtype
     if quantised:
-        operations = with_whole_numbers(operations, load_device)
+        operations = _operations(quantised, compute, load_device)
+    else:
+        operations = comfy.ops.pick_operations(weight_dtype, compute, model_config=model_config)
     model_config.custom_operations = operations
     on_demand = loads_on_demand(load_device) and not disable_dynamic
 
@@ -380,11 +382,16 @@ def _require_quantised(tensors: Part) -> bool:
     return bool(formats)
 
 
-def _operations(quantised: bool, compute: torch.dtype, device: torch.device):
+def _operations(quantised: bool, compute: torch.dtype | None, device: torch.device):
     if not quantised:
         return comfy.ops.manual_cast
-    fast = comfy.model_management.supports_fp8_compute(device)
-    disabled = set() if fast else {"float8_e4m3fn"}
+    # Cards that multiply in fp8 would round what goes into a layer to fp8 as well, with a scale of 1: a value of 2000
+    # would be cut to 448, and one of 0.001 be lost.
+    disabled = {"float8_e4m3fn", "float8_e5m2"}
+    for name in ("nvfp4", "mxfp8"):
+        supports = getattr(comfy.model_management, f"supports_{name}_compute", None)
+        if supports is None or not supports(device):
+            disabled.add(name)
     operations = comfy.ops.mixed_precision_ops({"mixed_ops": True}, compute, disabled=disabled)
     return with_whole_numbers(operations, device)
 

@@ -15,12 +15,13 @@ from typing import Any
 import folder_paths
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from ...models.editing.masks import fit_mask
 from ...models.editing.open_turn import begin_unseen
 from ...models.errors import WeGenError
+from ...models.media import images
 from ...models.media.chat_file import load_chat
 from ...models.media.images import from_pil
 from ...models.values import Reference, References, union
@@ -129,8 +130,7 @@ def find_file(file: object, what: str) -> Path:
 
 def read_picture(file: object, what: str) -> Tensor:
     """`[H, W, 3]` in 0..1."""
-    with _opened(file, what) as picture:
-        return from_pil(ImageOps.exif_transpose(picture))
+    return from_pil(images.read_picture(find_file(file, what)))
 
 
 def read_mask(file: object, what: str) -> Tensor:

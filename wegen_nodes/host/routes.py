@@ -1,4 +1,4 @@
-"""The routes through which the panel keeps its chats, each below `/wegen/chats`.
+"""The routes through which the panel keeps its chats, each below `/wegen/chats`, and `/wegen/view` for small pictures.
 
 The host is only needed to register them; `chat_routes` serves any folder, so that they are tested without it.
 """
@@ -8,15 +8,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from aiohttp import web
+from PIL import Image, ImageOps
 
 from .chat_archive import LARGEST_ARCHIVE, pack, picture_path, unpacked
 from .chat_store import LARGEST_BODY, ChatStore, StoreError, parse_json
@@ -27,6 +30,12 @@ PANEL = "wegen/panel"
 """Where the chats of the panel's turns are, in the output folder: a folder each, called by the id of its chat."""
 PART = 2**18
 """Bytes that are read and written at once."""
+SHOWN = frozenset((".png", ".jpg", ".jpeg", ".webp"))
+"""Files of which `/wegen/view` makes small copies."""
+SMALL = 640
+"""Pixels of a small copy's longer side, at most."""
+DRAWN_AT_ONCE = 2
+"""Small copies that are made at the same time: large pictures take memory."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -107,6 +116,25 @@ def chat_routes(
             entry = await asyncio.to_thread(work)
         return web.json_response({"id": entry.id, "revision": entry.revision, "name": entry.name})
 
+    drawing = asyncio.Semaphore(DRAWN_AT_ONCE)
+
+    @routes.get("/wegen/view")
+    @_plain_errors
+    async def view(request: web.Request) -> web.StreamResponse:
+        """A small copy of a picture, which is asked for as from the host's `/view`."""
+        names = (request.query.get(name, "") for name in ("subfolder", "filename"))
+        path = picture_path(folders(), request.query.get("type", "output"), *names)
+        if path is None or path.suffix.lower() not in SHOWN:
+            raise StoreError("There is no such picture.", 404)
+        status = path.stat()
+        # Of a name that was given to another picture since, browsers shall not show the old one.
+        headers = {"Cache-Control": "no-cache", "ETag": f'"{status.st_mtime_ns:x}-{status.st_size:x}"'}
+        if request.headers.get("If-None-Match") == headers["ETag"]:
+            return web.Response(status=304, headers=headers)
+        async with drawing:
+            body = await asyncio.to_thread(_small_copy, path)
+        return web.Response(body=body, content_type="image/webp", headers=headers)
+
     @routes.get("/wegen/chats/{id}")
     @_plain_errors
     async def read(request: web.Request) -> web.Response:
@@ -167,6 +195,20 @@ def chat_routes(
         return response
 
     return routes
+
+
+def _small_copy(path: Path) -> bytes:
+    """A picture as WebP with sides of at most `SMALL` pixels, upright."""
+    try:
+        with Image.open(path) as picture:
+            picture.draft("RGB", (SMALL, SMALL))  # a JPEG is read at a fraction of its size at once
+            upright = ImageOps.exif_transpose(picture)
+            upright.thumbnail((SMALL, SMALL))
+            file = BytesIO()
+            upright.convert("RGBA" if upright.has_transparency_data else "RGB").save(file, "webp", quality=82)
+            return file.getvalue()
+    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
+        raise StoreError(f"The picture {path.name} cannot be read.", 422) from error
 
 
 def _without_gone_picture(entry: dict[str, Any], folders: Mapping[str, Path]) -> dict[str, Any]:

@@ -1,0 +1,52 @@
+// Chats of the panel as plain values, and the graphs of their turns, under `node --test`.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { emptyDocument, merge, soundDocument } from "../../js/panel/document.mjs";
+import { picturePrefix, turnGraph } from "../../js/panel/graph.mjs";
+
+const file = (filename) => ({ filename, subfolder: "", type: "output" });
+const settings = { model: "m", rewrite: true, steps: 1, cfg: 0, sampler_name: "euler", scheduler: "published" };
+
+/** A document with these turns, by their ids. */
+function documentOf(turns) {
+  const entries = Object.entries(turns).map(([id, turn]) => [id, { kind: "draw", status: "done", instruction: id, settings, ...turn }]);
+  return soundDocument({ ...emptyDocument(), turns: Object.fromEntries(entries) });
+}
+
+test("merging keeps what turns go on with", () => {
+  const ours = documentOf({ a: { status: "failed" } });
+  const base = { turn: "a", picture: 0 };
+  const theirs = documentOf({ a: { pictures: [{ file: file("a.png") }], picked: 0 }, b: { kind: "refine", base, parent: "a" } });
+  const merged = merge(ours, theirs);
+  assert.deepEqual(merged.turns.b.base, base);
+  assert.equal(merged.turns.a.status, "done");
+});
+
+test("pictures are called so that the host shows them", () => {
+  assert.equal(picturePrefix("a cat... sleeping"), "wegen/a cat. sleeping");
+  assert.equal(picturePrefix("../..\\x"), "wegen/x");
+  assert.equal(picturePrefix("..."), "wegen/chat");
+});
+
+test("without its file a chat keeps what was kept", () => {
+  const keep = (name) => ({ ...file(name), type: "input" });
+  const turns = {
+    a: { pictures: [{ file: file("a.png") }], picked: 0, chat: "a.safetensors [output]" },
+    b: { kind: "refine", base: { turn: "a", picture: 0 }, keep: keep("one.png"), pictures: [{ file: file("b.png") }], picked: 0 },
+    c: { kind: "refine", base: { turn: "b", picture: 0 }, keep: keep("two.png") },
+  };
+  const graphOf = (chat, more) => {
+    const doc = documentOf({ ...turns, b: { ...turns.b, chat }, c: { ...turns.c, ...more } });
+    return turnGraph(doc, doc.turns.c, { id: "id", name: "name" }).prompt;
+  };
+  const whole = graphOf("b.safetensors [output]");
+  assert.deepEqual(whole.turn.inputs.keep_mask, ["keep", 0]);
+  assert.equal(whole.keep.inputs.image, "two.png");
+  const lost = graphOf(null);
+  assert.equal(lost[lost.turn.inputs.keep_mask[0]].class_type, "MaskComposite");
+  assert.deepEqual(Object.values(lost).filter((node) => node.class_type === "LoadImageMask").map((node) => node.inputs.image), ["one.png", "two.png"]);
+  assert.equal(graphOf(null, { release: true }).keep.inputs.image, "two.png");
+  assert.equal(graphOf(null, { keep: null }).keep.inputs.image, "one.png");
+});
