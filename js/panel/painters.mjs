@@ -66,8 +66,18 @@ export class Painters {
   /** The workflow at `path` as the front end would queue it: `{output, workflow}`. */
   async #promptOf(path) {
     if (path === OPEN) return app.graphToPrompt();
-    const [saved, Graph] = [await this.#load(path), (app.rootGraph ?? app.graph).constructor];
+    const root = app.rootGraph ?? app.graph;
+    const [saved, Graph] = [await this.#load(path), root.constructor];
     const graph = new Graph();
+    // Only the graph on the canvas makes node types of its subgraphs; they are lent to this one while it is read, and
+    // then those of the canvas stand again.
+    const types = window.LiteGraph?.registered_node_types ?? {};
+    const before = new Map();
+    graph.events?.addEventListener("subgraph-created", ({ detail }) => {
+      const { id } = detail.subgraph;
+      if (!before.has(id)) before.set(id, types[id]);
+      root.events?.dispatch("subgraph-created", detail);
+    });
     try {
       // With an id of its own: the same workflow may be open on the canvas, and would share its widgets' values.
       graph.configure({ ...saved, id: undefined });
@@ -76,6 +86,10 @@ export class Painters {
       return made;
     } finally {
       graph.clear();
+      for (const [id, type] of before) {
+        if (type) types[id] = type;
+        else delete types[id];
+      }
     }
   }
 

@@ -365,7 +365,7 @@ export class Session {
       turn.chatId = id; // names the turn's files, whatever id the chat has when they are there
       this.#remember();
       chat = { id, name: this.store.name };
-      await this.#findLost(doc, turn);
+      if (await this.#isLost(doc, turn.base)) turn.lost = true;
       const { prompt, workflow } = await this.#graphOf(turn, doc, chat);
       const { end } = turn;
       if (this.#cancelled.delete(turn.id)) turn.status = "cancelled";
@@ -387,13 +387,13 @@ export class Session {
     }
   }
 
-  /** Where the file of the chat that a turn goes on with is gone, it goes on with the picture alone, and says so. */
-  async #findLost(doc, turn) {
-    const file = turn.base && chatFileOf(doc, turn.base);
-    if (!file || (await host.isThere(file))) return;
-    pictureAt(doc, turn.base).chat = null;
-    doc.turns[turn.base.turn].chat = null;
-    turn.lost = true;
+  /** Whether the file of the chat that ends with a picture is gone; what goes on with it then begins with the picture. */
+  async #isLost(doc, base) {
+    const file = base && chatFileOf(doc, base);
+    if (!file || (await host.isThere(file))) return false;
+    pictureAt(doc, base).chat = null;
+    doc.turns[base.turn].chat = null;
+    return true;
   }
 
   /** Change a chat that was open when this began: where another one is by now, on the host. */
@@ -674,6 +674,7 @@ export class Session {
   /** The mask that the model predicts for an order, as a file. */
   async suggestMask(instruction) {
     const references = this.#mentioned(instruction);
+    await this.#isLost(this.doc, this.base);
     const { prompt } = maskGraph(this.doc, this.base, instruction, this.doc.settings, references);
     return new Promise((resolve, reject) => {
       const finish = (run, status, error) => {

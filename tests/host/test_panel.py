@@ -603,6 +603,47 @@ def test_a_workflow_of_stock_nodes_paints(panel, frontend):
         requests.delete(address, timeout=30)
 
 
+# What stands between the turn and its result becomes a subgraph.
+IN_A_SUBGRAPH = """
+async (workflow) => {
+    await window.app.loadGraphData(workflow)
+    const { graph } = window.app
+    graph.convertToSubgraph(new Set(graph.nodes.filter((node) => node.type === 'ImageInvert')))
+    return window.app.graph.serialize()
+}
+"""
+
+
+def test_a_workflow_with_a_subgraph_paints(panel, frontend):
+    page = panel.page
+    [template] = (REPOSITORY / "workflows").glob("*chat with any workflow.json")
+    workflow = page.evaluate(IN_A_SUBGRAPH, json.loads(template.read_text(encoding="utf-8")))
+    [subgraph] = workflow["definitions"]["subgraphs"]
+    assert [node["type"] for node in subgraph["nodes"]] == ["ImageInvert"]
+    address = f"{panel.url}/userdata/workflows%2Fwith a subgraph.json"
+    requests.post(address, json=workflow, timeout=30).raise_for_status()
+    frontend.reload()  # with a canvas that knows nothing of it
+    panel.open()
+    painter = page.locator("[data-setting='painter']")
+
+    def choose(name):
+        page.click(".wg-settings-open")
+        page.wait_for_function("() => document.querySelector(\"[data-setting='painter']\").options.length > 1")
+        painter.select_option(label=name)
+        page.keyboard.press("Escape")
+
+    choose("with a subgraph")
+    try:
+        panel.new_chat()
+        turn = panel.say("anything", count=1)
+        assert panel.pixels(panel.turn_of(turn)["pictures"][0]["file"]).size
+        known = "(id) => id in window.LiteGraph.registered_node_types"
+        assert not page.evaluate(known, subgraph["id"])
+    finally:
+        choose("WeGen")
+        requests.delete(address, timeout=30)
+
+
 def test_words_are_shown_while_they_are_written(panel):
     set_steps(panel, 999)
     turn = panel.begin("a house", count=1)

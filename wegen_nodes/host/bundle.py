@@ -155,7 +155,8 @@ class WeGenBundle:
     def _prefixes(self) -> PrefixCache:
         """What the language model has read before. Its patcher owns it, and forgets it when the host wants memory."""
         prefixes: PrefixCache = self.patcher.get_attachment(PREFIXES)
-        # How patches are rounded hangs on what is loaded; with none, or where weights come as they are needed, nothing.
+        # How patches are rounded depends on which layers are loaded. Weights that come as they are needed, without
+        # patches, are the same at any time.
         loads_on_demand = self.patcher.is_dynamic() and not self.patcher.patches
         prefixes.belongs_to((self.patcher.patches_uuid, None if loads_on_demand else self.patcher.loaded_size()))
         return prefixes
