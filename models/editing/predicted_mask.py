@@ -21,6 +21,16 @@ NOT_CALIBRATED = (
 )
 
 
+QUIET_CELLS = 0.25
+"""Share of the cells that stay in nearly every change."""
+FARTHER = 10.0
+"""How many times farther than those a cell must be to count as changed."""
+FINER = 4.0
+"""By how much that may be below the checkpoint's threshold."""
+BESIDE = 2
+"""Cells: as near to changed ones half the threshold is enough."""
+NEARLY_ALL, EVERYWHERE = 0.1, 5.0
+"""Where all cells but this share are farther than this part of the threshold, everything changes."""
 CELL_PARTS = 16
 """Growth and softness are counted in sixteenths of a feature cell, so that they fit pictures of any size."""
 
@@ -59,7 +69,8 @@ def predict_edit_mask(
         before, after: features `[K, D]` of the picture there is and of the one that is meant, K a square number.
         height, width: of the picture in pixels.
         how: threshold, growth and softness. Where most of the picture changes, half a threshold that is given or
-            measured counts.
+            measured counts; half a measured one also for cells beside those that changed. A measured one is lower where
+            most cells are hardly other than before.
         statistics: of the checkpoint that made the features.
 
     Raises:
@@ -68,19 +79,32 @@ def predict_edit_mask(
     if before.shape != after.shape or before.ndim != 2:
         raise WeGenError(f"Features of shapes {list(before.shape)} and {list(after.shape)} cannot be compared.")
     side = round(len(before) ** 0.5)
-    measured = statistics is not None and statistics.measured
+    measured = how.threshold is None and statistics is not None and statistics.measured
     note = ""
     if how.threshold is not None:
         distance, threshold = 1 - F.cosine_similarity(before.float(), after.float(), dim=-1), how.threshold
-    else:
+    elif measured:
         distance = distances(before, after, statistics)
-        threshold = statistics.threshold if measured else picture_threshold(distance)
-        note = "" if measured else NOT_CALIBRATED
+        # A model that repeats what stays nearly to the number can be trusted with small changes, such as of a colour.
+        quiet = float(distance.quantile(QUIET_CELLS))
+        threshold = min(max(FARTHER * quiet, statistics.threshold / FINER), statistics.threshold)
+    else:
+        distance, note = distances(before, after, statistics), NOT_CALIBRATED
+        threshold = picture_threshold(distance)
     if (measured or how.threshold is not None) and (distance > threshold).float().mean() > 0.5:
         # Most of the picture is meant to change, as with the time of day: what is left of it would show as patches.
         threshold /= 2
     cells = distance.reshape(1, 1, side, side)
-    mask = F.interpolate((cells > threshold).float(), size=(height, width), mode="nearest-exact")
+    changed = (cells > threshold)[0, 0].numpy()
+    if measured and changed.any():
+        # A thing that stands on new ground hides most of it in its own cells: beside others, less is enough.
+        near = (cells > threshold / 2)[0, 0].numpy()
+        changed = ndimage.binary_dilation(changed, np.ones((3, 3)), iterations=BESIDE, mask=near)
+    elif measured and distance.quantile(NEARLY_ALL) > max(statistics.noise, statistics.threshold / EVERYWHERE):
+        # Nothing stands out, and yet nearly everything is another: the style of drawing is meant to change.
+        changed = np.ones_like(changed)
+    chosen = torch.from_numpy(changed)[None, None].float()
+    mask = F.interpolate(chosen, size=(height, width), mode="nearest-exact")
     grown, softened = (pixels_of_cells(part / CELL_PARTS, height, width, side) for part in (how.grow, how.soften))
     mask = soften(grow(mask[0, 0], grown), softened)
     heat = F.interpolate(cells, size=(height, width), mode="bilinear", align_corners=False)

@@ -66,13 +66,55 @@ def test_what_is_the_same_or_all_new_is_found_too(ratio, noise):
     assert counts(ratio, noise, None, changed=64)[1] == CASES
 
 
+STATISTICS = FeatureStatistics(spread=1.0, noise=0.01, threshold=0.2)
+
+
+def moved(everywhere, **cells):
+    """Features before, and after with each cell at this distance; `far`, `near` and `alone` are lists of cells at .9,
+    .15 and .15."""
+    before = torch.zeros(64, 4)
+    before[:, 0] = 1
+    away = torch.full((64,), float(everywhere))
+    for name, distance in (("far", 0.9), ("near", 0.15), ("alone", 0.15)):
+        away[cells.get(name, [])] = distance
+    after = before.clone()
+    after[:, 1] = (2 * away).sqrt()
+    torch.testing.assert_close(distances(before, after, STATISTICS), away)
+    return before, after
+
+
+def marked(before, after, how=AUTOMATIC):
+    found = predict_edit_mask(before, after, 8, 8, how, STATISTICS).mask.flatten() > 0
+    return found.nonzero().flatten().tolist()
+
+
+def test_beside_what_changed_less_is_enough():
+    """Cells in which a thing hides most of the new ground differ less than those that show nothing else."""
+    change = {"far": [8, 9], "near": [10, 19], "alone": [60]}
+    assert marked(*moved(0.03, **change)) == [8, 9, 10, 19]
+    assert marked(*moved(0.03, **change), AutoMask(threshold=0.4, grow=0, soften=0)) == [8, 9]
+
+
+def test_small_changes_count_where_the_rest_is_as_it_was():
+    """As of a colour, with a model that repeats what stays nearly to the number."""
+    assert marked(*moved(0.001, alone=[60])) == [60]
+    assert marked(*moved(0.018, alone=[60])) == []
+
+
+def test_a_change_of_the_style_is_one_of_everything():
+    """No cell stands out, but all are others."""
+    assert marked(*moved(0.06)) == list(range(64))
+    assert marked(*moved(0.03)) == []
+    assert marked(*moved(0.06), AutoMask(threshold=0.4, grow=0, soften=0)) == []
+
+
 def test_a_threshold_found_from_the_picture_is_said():
     before, after, _ = simulated(0.2, 0.1, 0)
     found = predict_edit_mask(before, after, 8, 8, AUTOMATIC)
     assert found.note == NOT_CALIBRATED and 0 < found.threshold < 1
     statistics = FeatureStatistics(spread=2.0, noise=0.005, threshold=0.3)
     calibrated = predict_edit_mask(before, after, 8, 8, AUTOMATIC, statistics)
-    assert calibrated.note == "" and calibrated.threshold == 0.3
+    assert calibrated.note == "" and calibrated.threshold == pytest.approx(0.075)
     given = predict_edit_mask(before, after, 8, 8, AutoMask(0.25), statistics)
     assert given.note == "" and given.threshold == 0.25
 
