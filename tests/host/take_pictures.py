@@ -26,7 +26,7 @@ from .server import ComfyServer
 PICTURES = REPOSITORY / "pictures"
 LARGEST = 400_000  # bytes of a picture
 WISH, ORDER, SEED, PICKED = "a house at the beach", "make it night", 30, 5
-STROKE = ((0.42, 0.55), (0.58, 0.55), (0.42, 0.63), (0.58, 0.63), (0.42, 0.7), (0.58, 0.7))
+STROKE = ((0.27, 0.8), (0.37, 0.8), (0.27, 0.86), (0.37, 0.86), (0.27, 0.92), (0.37, 0.92))
 """Over the house in the picture that the chat goes on with, in shares of its sides."""
 SIDEBAR = 58  # pixels of the host's own icons
 FILM = {"width": 660, "height": 680}
@@ -129,7 +129,7 @@ def film_chat(panel: ChatPanel, path: Path) -> None:
     canvas = page.locator(".wg-stage canvas.paint")
     canvas.wait_for()
     box = panel.at_rest(canvas)
-    page.fill(".wg-stage input[type=text]", ORDER)
+    page.fill(".wg-stage textarea", ORDER)
     film.take(700)
     places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in STROKE]
     page.mouse.move(*places[0])
