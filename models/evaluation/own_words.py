@@ -22,7 +22,7 @@ from ..prompting.asking import ask
 from ..storybook import STYLES, Mention, Named, Scene, language
 from ..storybook.catalogue import larger
 from ..storybook.language import HELD_OUT, INTENTS, SEVERAL, Order, Story
-from ..values import Chat, References
+from ..values import AutoMask, Chat, References
 from .batch_evaluator import BatchEvaluator, shown
 from .cases import Case
 from .comparison import IDENTITY, project
@@ -60,7 +60,10 @@ def take_turns(
 
 
 def own_words(evaluator: BatchEvaluator) -> Iterator[Case]:
-    """Orders in people's own words on a picture that was drawn from words: what was asked happened, the rest stayed."""
+    """Orders in people's own words on a picture that was drawn from words: what was asked happened, the rest stayed.
+
+    Once where all of the picture may change, and once where the model's own mask says what may, as it is by default.
+    """
     for batch in evaluator.batches("own_words"):
         seeds = [number for number, _ in batch]
         chats, stories = _drawn_from_words(evaluator, batch)
@@ -71,8 +74,17 @@ def own_words(evaluator: BatchEvaluator) -> Iterator[Case]:
         befores = [shown(chat) for chat in chats]
         alone, replies = take_turns(evaluator, chats, texts, seeds)
         readings = evaluator.read([shown(chat) for chat in alone])
-        for order, before, chat, reply, seen in zip(orders, befores, alone, replies, readings, strict=True):
-            marks = {"own_words/answered by a picture": [reply.picture is not None], **order_marks(order, seen)}
+        masked = evaluator.take_turns(chats, texts, seeds, auto_mask=AutoMask())
+        by_mask = evaluator.read([shown(chat) for chat in masked])
+        for order, before, chat, reply, seen, within in zip(
+            orders, befores, alone, replies, readings, by_mask, strict=True
+        ):
+            marks = {
+                "own_words/answered by a picture": [reply.picture is not None],
+                **order_marks(order, seen),
+                "own_words/changed masked": [happened(order, within)],
+                "own_words/unchanged masked": [stayed(order, within)],
+            }
             answered = f"{in_words(seen)} | {reply.text}"
             yield Case((before, shown(chat)), f"[{order.intent}] {order.text}", answered, marks)
 
