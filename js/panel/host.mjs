@@ -52,6 +52,9 @@ export function viewUrl(file, small = false) {
   return api.apiURL(`/view?${query}`);
 }
 
+/** Ask for a file of the host's as it is. */
+export const fetchView = (file, options) => api.fetchApi(viewUrl(file).replace(/^.*?\/api/, ""), options);
+
 /** A picture of the host's as an element; where its file is gone, a tile that says so. */
 export function picture(file, { small = false, alt = "", ...props } = {}) {
   const gone = () => {
@@ -84,7 +87,7 @@ export async function isThere(name) {
   const [, path, type = "input"] = name.match(/^(.*?)(?: \[(input|output|temp)\])?$/s);
   const cut = path.lastIndexOf("/");
   const file = { filename: path.slice(cut + 1), subfolder: path.slice(0, Math.max(cut, 0)), type };
-  const response = await api.fetchApi(viewUrl(file).replace(/^.*?\/api/, ""), { method: "HEAD" });
+  const response = await fetchView(file, { method: "HEAD" });
   return response.status !== 404;
 }
 
@@ -177,7 +180,7 @@ export function fileOfAddress(address) {
 
 /** A file of the host's as one that a person could have dropped. */
 export async function fetched(file) {
-  const response = await api.fetchApi(viewUrl(file).replace(/^.*?\/api/, ""));
+  const response = await fetchView(file);
   if (!response.ok) throw new Error(t("gone"));
   const blob = await response.blob();
   return new File([blob], file.filename, { type: blob.type });

@@ -486,7 +486,7 @@ export class Session {
   /** By node what a file says of the turns that led to its pictures. */
   async #told(file) {
     try {
-      const response = await host.api.fetchApi(host.viewUrl(file).replace(/^.*?\/api/, ""));
+      const response = await host.fetchView(file);
       return pngJson(pngTexts(await response.arrayBuffer()), "wegen") ?? {};
     } catch (error) {
       // The pictures are there, whatever becomes of the words in them.

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from aiohttp import web
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from .chat_archive import LARGEST_ARCHIVE, pack, picture_path, unpacked
 from .chat_store import LARGEST_BODY, ChatStore, StoreError, parse_json
@@ -202,6 +202,11 @@ def _small_copy(path: Path) -> bytes:
     try:
         with Image.open(path) as picture:
             picture.draft("RGB", (SMALL, SMALL))  # a JPEG is read at a fraction of its size at once
+            # Pillow writes EXIF data anew when it turns a picture, and fails on what cameras get wrong: only which side
+            # is up is left to it.
+            exif = Image.Exif()
+            exif[ExifTags.Base.Orientation] = picture.getexif().get(ExifTags.Base.Orientation, 1)
+            picture.info["exif"] = exif.tobytes()
             upright = ImageOps.exif_transpose(picture)
             upright.thumbnail((SMALL, SMALL))
             file = BytesIO()
