@@ -13,7 +13,7 @@ from ..catalogue import COLOURS, GROUNDS, KINDS, SKIES
 from ..naming import Mention
 from ..questions import sample_question
 from ..world import MOST_THINGS, Scene, Thing, is_clearly_absent
-from . import additions, colours, moves, outside, patterns, questions, removals, replacements, sizes, wishes
+from . import additions, colours, moves, outside, patterns, questions, removals, replacements, settings, sizes, wishes
 from .frames import TRAINED, choose
 from .referring import Reference
 from .typing import uttered
@@ -57,6 +57,7 @@ BEGINNINGS = (
     "i can draw",
 )  # fmt: skip
 
+_ON_GROUND = tuple(frame for frame in settings.GROUND if "{ground}" not in frame)
 UNKNOWN_ANSWER = f"{UNKNOWN_PICTURE} {CAN_DRAW}"
 
 _MARKED = frozenset(("lighthouse", "butterfly", "turtle", "kite", "tower"))
@@ -181,12 +182,12 @@ def _declined(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str, str
     if kind == "can":
         return rng.choice((WISHED, ASKED)), choose(outside.CAN, part, rng), ALL_I_DRAW
     if kind == "add":
-        return ORDERED, choose(outside.ADD_FRAMES, part, rng).format(new=with_article(_thing(rng, part))), drawing
+        return ORDERED, choose(additions.NEW, part, rng).format(new=with_article(_thing(rng, part))), drawing
     if kind == "deed":
         return ORDERED, choose(outside.DEEDS, part, rng), f"{CANNOT_DO} {CAN_DO}"
     if kind == "ground":
-        frame, place = choose(outside.PLACE_FRAMES, part, rng), choose(outside.PLACES, part, rng)
-        return ORDERED, frame.format(on=place), f"{NO_SUCH_PLACE} {PLACES}"
+        frame = choose(_ON_GROUND, part, rng)
+        return ORDERED, frame.format(on=choose(outside.PLACES, part, rng)), f"{NO_SUCH_PLACE} {PLACES}"
     return _about_picture(scene, rng, part, kind)
 
 

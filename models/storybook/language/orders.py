@@ -346,9 +346,12 @@ def _colour(speaker: _Speaker) -> _Said | None:
 
 
 def _other_colour(speaker: _Speaker) -> _Said | None:
+    """Any other colour is right; the answer is the next one of its kind, so that one is likelier than a copy."""
     thing, rng = speaker.some_thing(), speaker.rng
-    colour = rng.choice([colour for colour in KINDS[thing.kind].colours if colour != thing.colour])
-    after = replace(thing, colour=colour)
+    possible = KINDS[thing.kind].colours
+    after = replace(thing, colour=possible[(possible.index(thing.colour) + 1) % len(possible)])
+    if after.colour == thing.colour:
+        return None
     said = speaker.changed(thing, after, colours.ANY_OTHER, old=usual(COLOUR_WORDS[thing.colour], rng))
     return said and replace(said, open={after: replace(Mention.of(after), colour=None)})
 
