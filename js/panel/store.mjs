@@ -106,9 +106,14 @@ export class ChatStore {
   async rename(name) {
     this.name = name;
     if (this.id === null) return;
-    await this.flush();
-    // Its revision is that of turns which another tab may have saved since, and this one does not have yet.
-    await renameChat(this.id, name);
+    this.handlers.unsaved(true);
+    try {
+      await this.flush();
+      // Its revision is that of turns which another tab may have saved since, and this one does not have yet.
+      await renameChat(this.id, name);
+    } finally {
+      this.handlers.unsaved(this.#dirty);
+    }
   }
 
   /** Write what is not written yet; whether nothing is left that would be lost with the page. */

@@ -20,10 +20,16 @@ BLOCK = WINDOW
 
 
 class PrefixCache:
-    """Remembers blocks, those that were used last; at most `most_bytes` of them."""
+    """Remembers blocks, those that were used last.
 
-    def __init__(self, most_bytes: int = 2**30):
+    Args:
+        most_bytes: of them.
+        device: where they are kept; None is where they were read. They come back to it bit for bit.
+    """
+
+    def __init__(self, most_bytes: int = 2**30, device: torch.device | None = None):
         self.most_bytes = most_bytes
+        self.device = device
         self.bytes = 0
         self.found = self.missed = 0
         """How many blocks were remembered, and how many had to be read."""
@@ -82,6 +88,7 @@ class PrefixCache:
     def _remember(self, name: bytes, cache: KVCache, inside: slice) -> None:
         pairs = zip(cache.keys, cache.values, strict=True)
         block = torch.stack([torch.stack([k[0, :, inside], v[0, :, inside]]) for k, v in pairs])
+        block = block if self.device is None else block.to(self.device)
         if block.nbytes > self.most_bytes:
             return
         while self.bytes + block.nbytes > self.most_bytes:

@@ -17,6 +17,7 @@ def pytest_collection_modifyitems(items):
         if here in item.path.parents:
             item.add_marker(pytest.mark.host)
             item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.xdist_group("host"))  # one server, and one browser, for all of them
             if INSTALL.problem:
                 item.add_marker(pytest.mark.skip(reason=f"{NOT_RUN}host tests, {INSTALL.problem}"))
 

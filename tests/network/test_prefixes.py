@@ -84,3 +84,11 @@ def test_other_weights_begin_anew(wegen):
     features(wegen, sequence(wegen, BLOCK + 1))
     wegen.prefixes.belongs_to("a LoRA")
     assert wegen.prefixes.bytes > 0
+
+
+def test_blocks_are_kept_on_the_device_that_is_asked_for(wegen):
+    """On "meta", which holds no numbers, as no machine has a card for this."""
+    wegen = replace(wegen, prefixes=PrefixCache(device=torch.device("meta")))
+    features(wegen, sequence(wegen, 2 * BLOCK + 1))
+    assert {block.device.type for block in wegen.prefixes._blocks.values()} == {"meta"}
+    assert wegen.prefixes.bytes > 0

@@ -52,7 +52,7 @@ class WeGenBundle:
         self.tokenizer: Tokenizer = checkpoint.tokenizer
         self.vision_patcher = load_part(str(folder), "vision_encoder", precision)
         self.patcher = load_part(str(folder), "language_model", precision)
-        self.patcher.set_attachments(PREFIXES, prefixes := PrefixCache(_prefix_bytes(self.patcher.load_device)))
+        self.patcher.set_attachments(PREFIXES, prefixes := _prefix_cache(self.patcher))
         # The host also detaches what it loads again, and then leaves it where it is.
         self.patcher.add_callback(CallbacksMP.ON_DETACH, lambda _, unpatch_all: unpatch_all and prefixes.clear())
         self._answers: OrderedDict[Hashable, Any] = OrderedDict()
@@ -162,9 +162,14 @@ class WeGenBundle:
         return prefixes
 
 
-def _prefix_bytes(device: torch.device) -> int:
-    """A sixteenth of the device's memory for what was read before, and at most a GiB."""
-    return min(2**30, comfy.model_management.get_total_memory(device) // 16)
+def _prefix_cache(patcher) -> PrefixCache:
+    """A sixteenth of a device's memory for what was read before, and at most a GiB.
+
+    The host takes weights that it loads on demand off a card piece by piece and asks for nothing else there, so beside
+    them this is kept in the machine's memory.
+    """
+    device = torch.device("cpu") if patcher.is_dynamic() else patcher.load_device
+    return PrefixCache(min(2**30, comfy.model_management.get_total_memory(device) // 16), device)
 
 
 def progress() -> OnStep:

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections import namedtuple
+from types import SimpleNamespace
 from unittest import mock
 
 import comfy.model_management as mm
@@ -201,6 +202,8 @@ with torch.inference_mode():
     kept = prefixes.bytes
     mm.unload_all_models()
     result["prefixes"] = [kept > 0, prefixes.bytes]
+    on_demand = SimpleNamespace(is_dynamic=lambda: True, load_device=torch.device("cuda"))
+    result["beside weights on demand"] = bundle_module._prefix_cache(on_demand).device.type
     process = psutil.Process()
     # Pieces as small as those of a UNet, behind one that made the C library keep pieces of that size to itself.
     torch.zeros(2**23)
