@@ -34,16 +34,6 @@ def _with_pattern(ink: np.ndarray, colour: Colour, mark: Colour, pattern: str, p
     return ink
 
 
-def _inks(kind: str, colour: str, size: str, pose: str, pattern: str, style: str) -> tuple[Image.Image, Image.Image]:
-    """The thing `OVERSAMPLING` times too large (RGBA, opacity 0 or 255), bare: with its pattern, and without."""
-    pen = Pen(*box_of(kind, size))
-    KINDS[kind].paint(pen, COLOURS[colour], pose)
-    plain = pen.canvas
-    if pose == "facing right":
-        plain = plain.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return patterned(plain, COLOURS[colour], pattern, style, pen.unit, OVERSAMPLING), plain
-
-
 def patterned(ink: Image.Image, colour: Colour, pattern: str, style: str, unit: float, scale: int) -> Image.Image:
     """A thing in ink, `scale` times too large, with a pattern on all that has its main colour.
 
@@ -56,14 +46,19 @@ def patterned(ink: Image.Image, colour: Colour, pattern: str, style: str, unit: 
     return Image.fromarray(_with_pattern(np.array(ink), colour, _mark(colour), pattern, period))
 
 
-@lru_cache(maxsize=16384)  # all there are, some 5 KB each
-def sprite(kind: str, colour: str, size: str, pose: str, pattern: str, style: str) -> tuple[np.ndarray, np.ndarray]:
+@lru_cache(maxsize=4096)  # some 5 KB each
+def sprite(kind: str, colour: str, size: str, pose: str, style: str) -> tuple[np.ndarray, np.ndarray]:
     """One thing without its background.
 
     Returns (colour [height, width, 3], opacity [height, width]), both uint8 and read-only, with the box of `box_of`.
     The colour is premultiplied by the opacity.
     """
-    levels = styles.THINGS[style](*_inks(kind, colour, size, pose, pattern, style), COLOURS[colour], OVERSAMPLING)
+    pen = Pen(*box_of(kind, size))
+    KINDS[kind].paint(pen, COLOURS[colour], pose)
+    ink = pen.canvas
+    if pose == "facing right":
+        ink = ink.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    levels = styles.THINGS[style](ink, ink, COLOURS[colour], OVERSAMPLING)
     pixels, opacity = levels[..., :3].copy(), levels[..., 3].copy()
     pixels.flags.writeable = opacity.flags.writeable = False
     return pixels, opacity

@@ -1,4 +1,4 @@
-"""Small recognisers of drawn pictures, such as the judges of the two drawn worlds: reading, loading and training."""
+"""Small recognisers of drawn pictures, such as the judge of the storybook: reading, loading and training."""
 
 from __future__ import annotations
 

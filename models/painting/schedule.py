@@ -52,8 +52,3 @@ def published_sigmas(config: ScheduleConfig, steps: int) -> Tensor:
     """Sigmas of the published inference with a final 0, falling, `[steps + 1]` float32."""
     sigmas = training_sigmas(config)[published_timesteps(config, steps)]
     return torch.cat([sigmas, sigmas.new_zeros(1)])
-
-
-def start_noise_scale(sigmas: Tensor) -> float:
-    """What the published inference multiplies unit noise with: sqrt(sigma_max^2 + 1), not sigma_max."""
-    return float((sigmas[0] ** 2 + 1) ** 0.5)

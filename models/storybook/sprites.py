@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from ..drawn_world import styles
 from ..drawn_world.sprites import patterned
 from . import borrowed
-from .catalogue import COLOURS, KINDS, SIZES, STYLES, box_of
+from .catalogue import COLOURS, STYLES, box_of
 
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
@@ -376,15 +376,3 @@ def finished(
     pixels, opacity = levels[..., :3].copy(), levels[..., 3].copy()
     pixels.flags.writeable = opacity.flags.writeable = False
     return pixels, opacity
-
-
-def all_sprites() -> list[tuple[str, str, str, str, str, str]]:
-    """The arguments of every `sprite` of the first style."""
-    return [
-        (kind.name, colour, size, pose, STYLES[0], pattern)
-        for kind in KINDS.values()
-        for colour in kind.colours
-        for size in SIZES
-        for pose in kind.poses
-        for pattern in kind.patterns
-    ]

@@ -13,7 +13,6 @@ from comfyui_wegen.models.painting.schedule import (
     published_sigmas,
     published_timesteps,
     require_steps,
-    start_noise_scale,
 )
 from PIL import Image
 
@@ -88,7 +87,6 @@ def test_the_schedule_is_that_of_diffusers(steps):
     sigmas = published_sigmas(ScheduleConfig(), steps)
     torch.testing.assert_close(sigmas, scheduler.sigmas, rtol=1e-6, atol=0)
     assert published_timesteps(ScheduleConfig(), steps).tolist() == scheduler.timesteps.tolist()
-    assert start_noise_scale(sigmas) == pytest.approx(float(scheduler.init_noise_sigma), rel=1e-6)
 
 
 @pytest.mark.parametrize("steps", [0, -1, 1000])

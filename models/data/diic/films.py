@@ -20,13 +20,15 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from ...drawn_world import COLOURS, GROUNDS, KINDS
 from ...drawn_world.backgrounds import background
-from ...drawn_world.drawing import SOLID
+from ...drawn_world.catalogue import GROUNDS
+from ...drawn_world.kinds import KINDS
+from ...drawn_world.palette import COLOURS
 from ...drawn_world.sprites import sprite
 from .stage import StageError
 from .video import pyav
 
+SOLID = 128  # opacity from which on a pixel belongs to a thing
 SCALE = 2  # pixels of a film along one of the drawn world
 TILE = 128 * SCALE
 TRUTH_SUFFIX = ".truth.json"
@@ -186,7 +188,7 @@ def _wide(ground: str, sky: str, style: str, tiles: int) -> np.ndarray:
 
 @lru_cache(maxsize=512)
 def _large(kind: str, colour: str, size: str, pose: str, style: str) -> tuple[np.ndarray, np.ndarray]:
-    pixels, opacity = sprite(kind, colour, size, pose, "plain", style)
+    pixels, opacity = sprite(kind, colour, size, pose, style)
     both = Image.fromarray(np.dstack([pixels, opacity]), "RGBa")
     both = both.resize((both.width * SCALE, both.height * SCALE), Image.Resampling.BICUBIC)
     both = np.asarray(both)

@@ -1,22 +1,11 @@
-"""All kinds of things of the drawn world, by name."""
+"""All kinds of things that there are painters of, by name."""
 
 from types import MappingProxyType
 
 from . import buildings, food, nature, people, pets, things, vehicles, wild
-from .kind import FACING, PATTERNS, PLAIN, Kind
+from .kind import FACING, Kind
 
-THEMES = MappingProxyType(
-    {
-        "pets": pets.ALL,
-        "wild animals": wild.ALL,
-        "people": people.ALL,
-        "vehicles": vehicles.ALL,
-        "buildings": buildings.ALL,
-        "nature": nature.ALL,
-        "food": food.ALL,
-        "things": things.ALL,
-    }
-)
-KINDS = MappingProxyType({kind.name: kind for kinds in THEMES.values() for kind in kinds})
+_PARTS = (pets, wild, people, vehicles, buildings, nature, food, things)
+KINDS = MappingProxyType({kind.name: kind for part in _PARTS for kind in part.ALL})
 
-__all__ = ["FACING", "KINDS", "PATTERNS", "PLAIN", "THEMES", "Kind"]
+__all__ = ["FACING", "KINDS", "Kind"]

@@ -2,7 +2,7 @@
 
 from ..palette import CREAM, GLASS, INK, LAMP, PAPER, SLATE, STEEL, WOOD, Colour, darker, shaded
 from ..pen import Pen
-from .kind import PATTERNS, Kind
+from .kind import Kind
 
 # fmt: off
 LIT = ("lit", "dark")
@@ -137,18 +137,15 @@ def _fence(pen: Pen, colour: Colour, pose: str):
 
 
 ALL = (
-    Kind("house", _house, ("red", "blue", "yellow", "green", "white"), LIT, PATTERNS, width=0.95),
+    Kind("house", _house, ("red", "blue", "yellow", "green", "white"), LIT, width=0.95),
     Kind("castle", _castle, ("grey", "pink", "blue", "yellow"),
-         ("with its gate open", "with its gate closed"), height=0.96,
-         top=(0.28, 0.38, 0.62), grounds=("mountains", "meadow")),
-    Kind("tower", _tower, ("red", "brown", "grey", "green"), LIT, width=0.5, grounds=("city",)),
-    Kind("lighthouse", _lighthouse, ("red", "blue", "green", "black"), LIT, width=0.8, grounds=("beach", "sea")),
-    Kind("windmill", _windmill, ("white", "red", "blue", "brown"), ("with its door open", "with its door closed"),
-         width=0.86, grounds=("field", "meadow")),
-    Kind("bridge", _bridge, ("grey", "red", "brown", "white"), ("with one arch", "with two arches"), height=0.6,
-         top=(0.06, 0.10, 0.90), grounds=("lake", "sea"), home="water"),
-    Kind("tent", _tent, ("red", "orange", "blue", "green"), ("open", "closed"), PATTERNS, height=0.82,
-         grounds=("meadow", "forest", "desert", "mountains")),
-    Kind("fence", _fence, ("white", "brown", "green", "blue"), ("whole", "broken"), height=0.64, top=(0.04, 0.10, 0.90),
-         grounds=("meadow", "field")),
+         ("with its gate open", "with its gate closed"), height=0.96),
+    Kind("tower", _tower, ("red", "brown", "grey", "green"), LIT, width=0.5),
+    Kind("lighthouse", _lighthouse, ("red", "blue", "green", "black"), LIT, width=0.8),
+    Kind("windmill", _windmill, ("white", "red", "blue", "brown"),
+         ("with its door open", "with its door closed"), width=0.86),
+    Kind("bridge", _bridge, ("grey", "red", "brown", "white"),
+         ("with one arch", "with two arches"), height=0.6, home="water"),
+    Kind("tent", _tent, ("red", "orange", "blue", "green"), ("open", "closed"), height=0.82),
+    Kind("fence", _fence, ("white", "brown", "green", "blue"), ("whole", "broken"), height=0.64),
 )

@@ -72,11 +72,8 @@ def _icecream(pen: Pen, colour: Colour, pose: str):
 
 
 ALL = (
-    Kind("apple", _apple, ("red", "green", "yellow"), ("whole", "bitten"), width=0.96, climbs=True),
-    Kind("cake", _cake, ("pink", "brown", "yellow", "red"),
-         ("with candles", "without candles"), height=0.84, climbs=True),
-    Kind("pumpkin", _pumpkin, ("orange", "white", "green"), ("whole", "carved"), height=0.84, climbs=True,
-         grounds=("field",)),
-    Kind("ice cream", _icecream, ("pink", "brown", "white", "green"), ("whole", "melting"), width=0.62, climbs=True,
-         grounds=("beach",)),
+    Kind("apple", _apple, ("red", "green", "yellow"), ("whole", "bitten"), width=0.96),
+    Kind("cake", _cake, ("pink", "brown", "yellow", "red"), ("with candles", "without candles"), height=0.84),
+    Kind("pumpkin", _pumpkin, ("orange", "white", "green"), ("whole", "carved"), height=0.84),
+    Kind("ice cream", _icecream, ("pink", "brown", "white", "green"), ("whole", "melting"), width=0.62),
 )

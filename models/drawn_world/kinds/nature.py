@@ -4,7 +4,7 @@ import math
 
 from ..palette import COLOURS, CREAM, LAMP, LEAF, WATER, WOOD, Colour, darker, lighter, mix, shaded
 from ..pen import Pen, star_points
-from .kind import PATTERNS, Kind
+from .kind import Kind
 
 # fmt: off
 MOODS = ("smiling", "sleeping")
@@ -135,20 +135,14 @@ def _cloud(pen: Pen, colour: Colour, pose: str):
 
 
 ALL = (
-    Kind("tree", _tree, ("green", "red", "orange", "pink"), ("round", "pointed"), width=0.8,
-         grounds=("forest", "meadow", "mountains")),
-    Kind("palm", _palm, ("green", "orange", "blue"), ("with coconuts", "without coconuts"), width=0.98,
-         shelter=(0.44, 0.1, 0.9), grounds=("beach", "desert")),
-    Kind("cactus", _cactus, ("green", "blue", "purple"), ("in bloom", "bare"), width=0.74, grounds=("desert",)),
-    Kind("flower", _flower, ("red", "yellow", "purple", "pink", "white"), ("open", "closed"), width=0.75,
-         grounds=("meadow",)),
-    Kind("mushroom", _mushroom, ("red", "brown", "blue", "purple"), MOODS, PATTERNS, top=(0.05, 0.35, 0.65),
-         grounds=("forest", "meadow")),
-    Kind("sun", _sun, ("yellow", "orange", "red", "pink"), MOODS, home="sky",
-         skies=("day", "dusk", "rainbow")),
-    Kind("moon", _moon, ("yellow", "white", "orange", "blue"), ("full", "crescent"), width=0.9, height=0.9, home="sky",
-         skies=("night", "dusk")),
-    Kind("star", _star, ("yellow", "white", "pink", "blue"), MOODS, PATTERNS, home="sky", skies=("night",)),
+    Kind("tree", _tree, ("green", "red", "orange", "pink"), ("round", "pointed"), width=0.8),
+    Kind("palm", _palm, ("green", "orange", "blue"), ("with coconuts", "without coconuts"), width=0.98),
+    Kind("cactus", _cactus, ("green", "blue", "purple"), ("in bloom", "bare"), width=0.74),
+    Kind("flower", _flower, ("red", "yellow", "purple", "pink", "white"), ("open", "closed"), width=0.75),
+    Kind("mushroom", _mushroom, ("red", "brown", "blue", "purple"), MOODS),
+    Kind("sun", _sun, ("yellow", "orange", "red", "pink"), MOODS, home="sky"),
+    Kind("moon", _moon, ("yellow", "white", "orange", "blue"), ("full", "crescent"), width=0.9, height=0.9, home="sky"),
+    Kind("star", _star, ("yellow", "white", "pink", "blue"), MOODS, home="sky"),
     Kind("cloud", _cloud, ("white", "pink", "blue", "grey"),
          ("fluffy", "raining", "with lightning"), height=0.87, home="sky"),
 )

@@ -2,7 +2,7 @@
 
 from ..palette import CREAM, INK, LAMP, SKIN, STEEL, WOOD, Colour, shaded
 from ..pen import Pen
-from .kind import PATTERNS, Kind
+from .kind import Kind
 
 # fmt: off
 TROUSERS = (70, 84, 128)
@@ -128,14 +128,10 @@ def _ghost(pen: Pen, colour: Colour, pose: str):
 
 
 ALL = (
-    Kind("person", _person, ("red", "blue", "green", "purple", "yellow"), ("standing", "walking", "waving"), PATTERNS,
-         width=0.72, climbs=True, clothes=True),
-    Kind("child", _child, ("red", "yellow", "blue", "pink", "green"), ("standing", "jumping"), PATTERNS, width=0.86,
-         climbs=True, clothes=True),
-    Kind("robot", _robot, ("red", "blue", "green", "grey", "orange"), ("switched on", "switched off"),
-         width=0.88, climbs=True, grounds=("city",)),
-    Kind("snowman", _snowman, ("red", "blue", "black", "green"), ("standing", "waving"), width=0.84, climbs=False,
-         clothes=True, grounds=("snow",)),
-    Kind("ghost", _ghost, ("white", "blue", "purple", "pink"), ("smiling", "sleeping"), width=0.82, home="air",
-         skies=("night", "fog")),
+    Kind("person", _person, ("red", "blue", "green", "purple", "yellow"),
+         ("standing", "walking", "waving"), width=0.72),
+    Kind("child", _child, ("red", "yellow", "blue", "pink", "green"), ("standing", "jumping"), width=0.86),
+    Kind("robot", _robot, ("red", "blue", "green", "grey", "orange"), ("switched on", "switched off"), width=0.88),
+    Kind("snowman", _snowman, ("red", "blue", "black", "green"), ("standing", "waving"), width=0.84),
+    Kind("ghost", _ghost, ("white", "blue", "purple", "pink"), ("smiling", "sleeping"), width=0.82, home="air"),
 )

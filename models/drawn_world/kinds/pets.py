@@ -2,7 +2,7 @@
 
 from ..palette import BLUSH, CREAM, INK, PAPER, Colour, lighter, shaded
 from ..pen import Pen
-from .kind import FACING, PATTERNS, Kind
+from .kind import FACING, Kind
 
 # fmt: off
 BEAK = (246, 150, 52)
@@ -217,17 +217,14 @@ def _mouse(pen: Pen, colour: Colour, pose: str):
 
 
 ALL = (
-    Kind("cat", _cat, ("orange", "black", "white", "brown", "grey"), (*FACING, "sleeping"), PATTERNS, climbs=True),
-    Kind("dog", _dog, ("brown", "white", "black", "orange"), (*FACING, "sleeping"), PATTERNS, height=0.92, climbs=True),
-    Kind("rabbit", _rabbit, ("white", "brown", "grey", "pink"), FACING, width=0.86, grounds=("meadow",), climbs=True),
-    Kind("horse", _horse, ("brown", "white", "black", "orange"), FACING, PATTERNS, top=(0.45, 0.42, 0.85), climbs=False,
-         grounds=("meadow", "field")),
-    Kind("sheep", _sheep, ("white", "black", "pink", "blue"), FACING, height=0.86, grounds=("meadow", "field",
-                                                                                            "mountains")),
-    Kind("cow", _cow, ("white", "brown", "black"), FACING, PATTERNS, height=0.88, grounds=("meadow", "field")),
-    Kind("pig", _pig, ("pink", "white", "brown"), FACING, PATTERNS, height=0.82, grounds=("meadow", "field")),
-    Kind("duck", _duck, ("yellow", "white", "brown", "green"), FACING, home="water", grounds=("lake", "sea"),
-         climbs=True),
-    Kind("bird", _bird, ("red", "blue", "yellow", "black"), (*FACING, "flying"), height=0.86, home="air", climbs=True),
-    Kind("mouse", _mouse, ("grey", "white", "brown"), FACING, height=0.66, climbs=True),
+    Kind("cat", _cat, ("orange", "black", "white", "brown", "grey"), (*FACING, "sleeping")),
+    Kind("dog", _dog, ("brown", "white", "black", "orange"), (*FACING, "sleeping"), height=0.92),
+    Kind("rabbit", _rabbit, ("white", "brown", "grey", "pink"), FACING, width=0.86),
+    Kind("horse", _horse, ("brown", "white", "black", "orange"), FACING),
+    Kind("sheep", _sheep, ("white", "black", "pink", "blue"), FACING, height=0.86),
+    Kind("cow", _cow, ("white", "brown", "black"), FACING, height=0.88),
+    Kind("pig", _pig, ("pink", "white", "brown"), FACING, height=0.82),
+    Kind("duck", _duck, ("yellow", "white", "brown", "green"), FACING, home="water"),
+    Kind("bird", _bird, ("red", "blue", "yellow", "black"), (*FACING, "flying"), height=0.86, home="air"),
+    Kind("mouse", _mouse, ("grey", "white", "brown"), FACING, height=0.66),
 )

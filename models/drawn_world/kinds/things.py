@@ -2,7 +2,7 @@
 
 from ..palette import CREAM, GLASS, INK, LAMP, LEAF, PAPER, SLATE, WOOD, Colour, darker, lighter, shaded
 from ..pen import Pen
-from .kind import PATTERNS, Kind
+from .kind import Kind
 
 # fmt: off
 GOLD = (250, 206, 92)
@@ -127,18 +127,13 @@ def _cup(pen: Pen, colour: Colour, pose: str):
 
 
 ALL = (
-    Kind("bench", _bench, ("brown", "red", "green", "blue"), height=0.74, top=(0.53, 0.08, 0.92), grounds=("meadow",
-                                                                                                           "city")),
-    Kind("table", _table, ("brown", "white", "red", "green"), ("bare", "laid"), height=0.72, top=(0.05, 0.05, 0.95),
-         shelter=(0.22, 0.2, 0.8)),
-    Kind("lamp", _lamp, ("black", "green", "red", "blue"), ("lit", "dark"), width=0.46, grounds=("city",)),
-    Kind("umbrella", _umbrella, ("red", "yellow", "blue", "pink"),
-         ("open", "closed"), PATTERNS, shelter=(0.54, 0.1, 0.9),
-         shelter_poses=("open",), grounds=("beach",), skies=("rain",)),
-    Kind("flag", _flag, ("red", "blue", "yellow", "green"), ("waving", "hanging"), PATTERNS, width=0.82),
-    Kind("kite", _kite, ("red", "yellow", "blue", "purple"), ("leaning left", "leaning right"), PATTERNS, width=0.78,
-         home="air", grounds=("beach", "meadow")),
-    Kind("ball", _ball, ("red", "blue", "green", "purple"), climbs=True, grounds=("beach",)),
-    Kind("present", _present, ("red", "green", "blue", "purple", "white"), ("open", "closed"), PATTERNS, climbs=True),
-    Kind("cup", _cup, ("white", "red", "blue", "green"), ("steaming", "empty"), PATTERNS, width=0.96, climbs=True),
+    Kind("bench", _bench, ("brown", "red", "green", "blue"), height=0.74),
+    Kind("table", _table, ("brown", "white", "red", "green"), ("bare", "laid"), height=0.72),
+    Kind("lamp", _lamp, ("black", "green", "red", "blue"), ("lit", "dark"), width=0.46),
+    Kind("umbrella", _umbrella, ("red", "yellow", "blue", "pink"), ("open", "closed")),
+    Kind("flag", _flag, ("red", "blue", "yellow", "green"), ("waving", "hanging"), width=0.82),
+    Kind("kite", _kite, ("red", "yellow", "blue", "purple"), ("leaning left", "leaning right"), width=0.78, home="air"),
+    Kind("ball", _ball, ("red", "blue", "green", "purple")),
+    Kind("present", _present, ("red", "green", "blue", "purple", "white"), ("open", "closed")),
+    Kind("cup", _cup, ("white", "red", "blue", "green"), ("steaming", "empty"), width=0.96),
 )

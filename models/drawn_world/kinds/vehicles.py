@@ -2,7 +2,7 @@
 
 from ..palette import BLUSH, CREAM, FLAME, GLASS, INK, LAMP, PAPER, SKIN, SLATE, STEEL, WOOD, Colour, lighter, shaded
 from ..pen import Pen
-from .kind import FACING, PATTERNS, Kind
+from .kind import FACING, Kind
 
 
 # fmt: off
@@ -146,17 +146,14 @@ def _balloon(pen: Pen, colour: Colour, pose: str):
 
 
 ALL = (
-    Kind("car", _car, ("red", "yellow", "blue", "green"), FACING, PATTERNS, height=0.7, top=(0.06, 0.40, 0.74),
-         grounds=("city",)),
-    Kind("bus", _bus, ("red", "yellow", "blue", "green"), FACING, height=0.66, top=(0.05, 0.28, 0.92),
-         grounds=("city",)),
-    Kind("train", _train, ("red", "green", "blue", "black"), FACING, height=0.82, grounds=("field", "mountains")),
-    Kind("bicycle", _bicycle, ("red", "blue", "green", "pink"), FACING, height=0.68, grounds=("city",)),
-    Kind("tractor", _tractor, ("red", "green", "blue"), FACING, height=0.86, grounds=("field", "meadow")),
-    Kind("boat", _boat, ("red", "blue", "white", "green"), ("with its sails up", "with its sails down"), PATTERNS,
-         home="water", grounds=("sea", "lake")),
-    Kind("aeroplane", _aeroplane, ("white", "red", "blue", "yellow"), FACING, PATTERNS, height=0.60, home="air"),
-    Kind("rocket", _rocket, ("red", "white", "blue", "orange"), ("standing", "flying"), PATTERNS, width=0.68),
-    Kind("balloon", _balloon, ("red", "yellow", "blue", "purple"), ("empty", "with a passenger"), PATTERNS, width=0.8,
-         home="air"),
+    Kind("car", _car, ("red", "yellow", "blue", "green"), FACING, height=0.7),
+    Kind("bus", _bus, ("red", "yellow", "blue", "green"), FACING, height=0.66),
+    Kind("train", _train, ("red", "green", "blue", "black"), FACING, height=0.82),
+    Kind("bicycle", _bicycle, ("red", "blue", "green", "pink"), FACING, height=0.68),
+    Kind("tractor", _tractor, ("red", "green", "blue"), FACING, height=0.86),
+    Kind("boat", _boat, ("red", "blue", "white", "green"), ("with its sails up", "with its sails down"), home="water"),
+    Kind("aeroplane", _aeroplane, ("white", "red", "blue", "yellow"), FACING, height=0.6, home="air"),
+    Kind("rocket", _rocket, ("red", "white", "blue", "orange"), ("standing", "flying"), width=0.68),
+    Kind("balloon", _balloon, ("red", "yellow", "blue", "purple"),
+         ("empty", "with a passenger"), width=0.8, home="air"),
 )

@@ -2,7 +2,7 @@
 
 from ..palette import BLUSH, CREAM, INK, PAPER, WATER, Colour, darker, lighter, shaded
 from ..pen import Pen
-from .kind import FACING, PATTERNS, Kind
+from .kind import FACING, Kind
 
 # fmt: off
 BEAK = (246, 150, 52)
@@ -191,22 +191,15 @@ def _giraffe(pen: Pen, colour: Colour, pose: str):
 
 
 ALL = (
-    Kind("fish", _fish, ("orange", "blue", "red", "purple"), FACING, PATTERNS, height=0.7, home="water",
-         grounds=("sea", "lake")),
-    Kind("whale", _whale, ("blue", "grey", "purple", "black"), FACING, home="water", height=0.9, grounds=("sea",)),
-    Kind("elephant", _elephant, ("grey", "pink", "blue"), FACING, PATTERNS, height=0.94, top=(0.19, 0.50, 0.86)),
-    Kind("owl", _owl, ("brown", "grey", "white", "purple"), ("awake", "sleeping"), width=0.84, climbs=True,
-         grounds=("forest",), skies=("night",)),
-    Kind("penguin", _penguin, ("black", "blue", "purple"), ("standing", "waving"), width=0.8, climbs=True,
-         grounds=("snow",)),
-    Kind("turtle", _turtle, ("green", "brown", "purple", "red"), (*FACING, "hiding"), height=0.66, climbs=True,
-         grounds=("beach", "sea", "lake")),
-    Kind("snail", _snail, ("brown", "red", "yellow", "blue"), FACING, height=0.8, climbs=True, grounds=("meadow",
-                                                                                                        "forest")),
+    Kind("fish", _fish, ("orange", "blue", "red", "purple"), FACING, height=0.7, home="water"),
+    Kind("whale", _whale, ("blue", "grey", "purple", "black"), FACING, home="water", height=0.9),
+    Kind("elephant", _elephant, ("grey", "pink", "blue"), FACING, height=0.94),
+    Kind("owl", _owl, ("brown", "grey", "white", "purple"), ("awake", "sleeping"), width=0.84),
+    Kind("penguin", _penguin, ("black", "blue", "purple"), ("standing", "waving"), width=0.8),
+    Kind("turtle", _turtle, ("green", "brown", "purple", "red"), (*FACING, "hiding"), height=0.66),
+    Kind("snail", _snail, ("brown", "red", "yellow", "blue"), FACING, height=0.8),
     Kind("butterfly", _butterfly, ("orange", "blue", "pink", "yellow"),
-         ("with open wings", "with closed wings"), PATTERNS,
-         home="air", height=0.94, grounds=("meadow", "field")),
-    Kind("frog", _frog, ("green", "blue", "orange"), ("awake", "sleeping"), PATTERNS, height=0.78, climbs=True,
-         grounds=("lake", "forest")),
-    Kind("giraffe", _giraffe, ("yellow", "orange", "brown"), FACING, PATTERNS, width=0.72),
+         ("with open wings", "with closed wings"), home="air", height=0.94),
+    Kind("frog", _frog, ("green", "blue", "orange"), ("awake", "sleeping"), height=0.78),
+    Kind("giraffe", _giraffe, ("yellow", "orange", "brown"), FACING, width=0.72),
 )
