@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -20,17 +20,35 @@ APART = 2**17
 """Numbers of a layer's keys that rows must not see, from which on that saves more time than its calls take."""
 
 
+DecodeAttention = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""Attention of one token of each row, `[B, 1, H, D]`, to keys and values `[B, L, KV, D]`, contiguous, of which the
+first `lengths` `[B]`, int32, count. Gives `[B, 1, H, D]`."""
+
+
 class KVCache:
     """Keys and values of every layer, for `batch` sequences of up to `capacity` positions, in memory of a fixed size.
 
     `lengths[b]` positions of row b are valid. New tokens of a row are written right behind them; what a shorter row of
     a padded batch leaves behind its end is never attended to and overwritten by the next tokens of that row.
+
+    Args:
+        decode: computes the attention of single tokens, where there is something better than PyTorch's. It wants the
+            heads of a position side by side in memory; `keys` and `values` are `[B, KV, L, D]` either way.
     """
 
-    def __init__(self, config: LanguageConfig, batch: int, capacity: int, dtype: torch.dtype, device: torch.device):
+    def __init__(
+        self,
+        config: LanguageConfig,
+        batch: int,
+        capacity: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        decode: DecodeAttention | None = None,
+    ):
+        self.decode = decode
         shape = (batch, config.kv_heads, capacity, config.head_width)
-        self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.layers)]
-        self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.layers)]
+        self.keys = [self._memory(shape, dtype, device) for _ in range(config.layers)]
+        self.values = [self._memory(shape, dtype, device) for _ in range(config.layers)]
         self.lengths = torch.zeros(batch, dtype=torch.long, device=device)
         self.capacity = capacity
         self.longest = 0
@@ -42,27 +60,38 @@ class KVCache:
         cos, sin = rotary_angles(self.places[None], config.head_width, config.rope_theta)
         self.cos, self.sin = cos[0].to(dtype), sin[0].to(dtype)
 
+    def _memory(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+        batch, heads, capacity, width = shape
+        if self.decode is None:
+            return torch.zeros(shape, dtype=dtype, device=device)
+        return torch.zeros(batch, capacity, heads, width, dtype=dtype, device=device).transpose(1, 2)
+
     def _count_slots(self) -> None:
         batch, heads, capacity, _ = self.keys[0].shape
-        first = torch.arange(batch * heads, device=self.places.device) * capacity
-        #: of each row and head, `[B, H, 1]`, counted through the memory of one layer
-        self.first_slots = first.view(batch, heads, 1)
+        rows, columns = (torch.arange(count, device=self.places.device) for count in (batch, heads))
+        #: how far the next position of a head is, counted through the memory of one layer
+        self.stride = 1 if self.decode is None else heads
+        #: of each row and head, `[B, H, 1]`, counted likewise
+        apart = capacity if self.decode is None else 1
+        self.first_slots = (rows[:, None] * heads * capacity + columns * apart)[..., None]
 
     def step(self, tokens: int) -> Step:
         """Where the next `tokens` of each row go, what they may attend to, and their angles."""
         positions = self.lengths[:, None] + self.places[:tokens]
         end = self.longest + tokens
-        mask = None
+        mask = lengths = None
         groups: list[Group] = []
-        if self.places.device.type == "cpu" and tokens == 1 and self.longest:
+        if self.decode is not None and tokens == 1 and self.longest:
+            window, lengths = self.capacity, (self.lengths + 1).int()
+        elif self.places.device.type == "cpu" and tokens == 1 and self.longest:
             window, groups = end, self._groups()  # a shape that changes costs a CPU nothing
         else:
             window = min(self.capacity, -(-end // WINDOW) * WINDOW)
-        if self.longest and not groups:
+        if self.longest and not groups and lengths is None:
             hidden = self.places[:window] > positions[..., None]
             mask = torch.zeros_like(hidden, dtype=self.cos.dtype).masked_fill_(hidden, -math.inf)[:, None]
-        slots = self.first_slots + positions[:, None]
-        return Step(slots.flatten(), window, mask, self.cos[positions], self.sin[positions], groups)
+        slots = self.first_slots + positions[:, None] * self.stride
+        return Step(slots.flatten(), window, mask, self.cos[positions], self.sin[positions], groups, lengths)
 
     def _groups(self) -> list[Group]:
         """Rows that stand beside each other and are equally long, counting the one token that comes; none where a mask
@@ -83,7 +112,8 @@ class KVCache:
         """Write `[B, H, T, D]` at the step's positions and return what may be attended to."""
         assert step.slots is not None, "a step of this cache"
         for memory, fresh in ((self.keys[layer], keys), (self.values[layer], values)):
-            memory.view(-1, memory.shape[-1]).index_copy_(0, step.slots, fresh.reshape(-1, fresh.shape[-1]))
+            flat = (memory if self.decode is None else memory.transpose(1, 2)).view(-1, memory.shape[-1])
+            flat.index_copy_(0, step.slots, fresh.reshape(-1, fresh.shape[-1]))
         if not self.longest:
             return keys, values
         return self.keys[layer].narrow(2, 0, step.window), self.values[layer].narrow(2, 0, step.window)
@@ -110,7 +140,7 @@ class KVCache:
         index = torch.tensor(rows, device=self.lengths.device)
 
         def selected(memory: Tensor) -> Tensor:
-            chosen = memory.new_zeros(len(rows), *memory.shape[1:])
+            chosen = self._memory((len(rows), *memory.shape[1:]), memory.dtype, memory.device)
             chosen[:, :, : self.longest] = memory[:, :, : self.longest].index_select(0, index)
             return chosen
 
@@ -160,6 +190,8 @@ class Step(NamedTuple):
     """Of the rotary embedding, `[B, T, head_width]`, in the precision of the arithmetic."""
     groups: Sequence[Group] = ()
     """Rows whose one token looks at the same positions, without a mask; empty: all rows are looked at together."""
+    lengths: Tensor | None = None
+    """`[B]`, int32: how many positions one token of each row looks at, where the cache's own function computes that."""
 
 
 def _first_places(segments: Tensor) -> Tensor:
@@ -202,6 +234,10 @@ def _look_back(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> T
     return torch.bmm(scores.transpose(1, 2).softmax(-1), v.flatten(0, 1)).view(q.shape)
 
 
+def _none(*_: Any) -> None:
+    return None
+
+
 def _separately(x: Tensor, *layers: nn.Module) -> list[Tensor]:
     return [layer(x) for layer in layers]
 
@@ -229,6 +265,11 @@ class Attention(nn.Module):
         q, k, v = turned[:, : self.heads], turned[:, self.heads :], v.transpose(1, 2)
         if cache is not None:
             k, v = cache.update(layer, k, v, step)
+        if step.lengths is not None:
+            assert cache is not None and cache.decode is not None, "a step of this cache"
+            # Queries, keys and values `[B, heads, T, D]` with their heads side by side, as they are in memory.
+            attended = cache.decode(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), step.lengths)
+            return self.o_proj(attended.reshape(batch, tokens, -1))
         if step.groups:
             parts = [
                 _look_back(q[g.begin : g.end], k[g.begin : g.end, :, : g.length], v[g.begin : g.end, :, : g.length])
@@ -296,6 +337,9 @@ class LanguageModel(nn.Module):
         self.config = config
         self.model = Transformer(config, operations, dtype=dtype, device=device)
         self.lm_head = operations.Linear(config.width, config.vocab_size, bias=False, dtype=dtype, device=device)
+        self.decode_attention: Callable[[torch.device, torch.dtype, int], DecodeAttention | None] = _none
+        """Gives what computes the attention of single tokens on a device, in a precision, for a width of heads; None
+        where that is PyTorch's own function."""
 
     def embed(self, ids: Tensor) -> Tensor:
         """Ids `[..., T]` -> embeddings `[..., T, width]`."""
@@ -308,7 +352,8 @@ class LanguageModel(nn.Module):
             WeGenError: `capacity` exceeds the context length that the weights were made for.
         """
         self.config.require_room(capacity)
-        return KVCache(self.config, batch, capacity, dtype, device)
+        decode = self.decode_attention(torch.device(device), dtype, self.config.head_width)
+        return KVCache(self.config, batch, capacity, dtype, device, decode)
 
     def forward(
         self,

@@ -56,3 +56,10 @@ def test_the_unet_is_held_as_it_was_asked_for(host_python, tmp_path):
     found = host_python(SCRIPTS / "unet_weights.py", make_random(tmp_path / "made", "tiny"))
     assert found.pop("dynamic", [True, True]) == [True, True]
     assert found == {"fp32": ["torch.float32"], "fp16": ["torch.float16"], "bf16": ["torch.bfloat16"]}
+
+
+def test_single_tokens_may_be_attended_to_by_the_hosts_own_function(host_python, tmp_path):
+    """No machine here has a card: what it is asked is seen, and that it is asked only where it can be done."""
+    found = host_python(SCRIPTS / "decode_attention.py", make_random(tmp_path / "made", "tiny"))
+    assert found == {name: True for name in found}
+    assert len(found) >= 4

@@ -1,7 +1,10 @@
 """The language model: a cache changes nothing, whatever the rows' lengths and the number of heads."""
 
+from unittest import mock
+
 import pytest
 import torch
+import torch.nn.functional as F
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network import language_model
 from comfyui_wegen.models.network.configuration import LanguageConfig
@@ -26,6 +29,16 @@ def embeddings(batch, tokens, seed=0):
 
 def cache_for(model, batch, capacity=64):
     return model.new_cache(batch, capacity, torch.float32, torch.device("cpu"))
+
+
+def decode_attention(q, k, v, lengths):
+    """What a card's function for single tokens computes, row by row."""
+    assert q.shape[1] == 1 and k.is_contiguous() and v.is_contiguous() and lengths.dtype == torch.int32
+    rows = []
+    for row, length in enumerate(lengths.tolist()):
+        seen = (one[row : row + 1, :length].transpose(1, 2) for one in (k, v))
+        rows.append(F.scaled_dot_product_attention(q[row : row + 1].transpose(1, 2), *seen, enable_gqa=True))
+    return torch.cat(rows).transpose(1, 2)
 
 
 def test_a_cache_changes_nothing(model):
@@ -144,3 +157,25 @@ def test_layers_come_from_the_injected_operations():
 
     LanguageModel(LanguageConfig(vocab_size=5, width=8, mlp_width=8, layers=1, heads=2, kv_heads=2), Operations)
     assert len(made) == 4 + 3 + 1
+
+
+def test_attention_of_the_hosts_own_changes_nothing(model, monkeypatch):
+    """Whatever is done with a cache: rows of different lengths, some of its rows, a row twice, and from the start."""
+    asked = mock.Mock(side_effect=decode_attention)
+
+    def run():
+        cache = cache_for(model, 3)
+        found = [model(embeddings(3, 6), cache, [3, 6, 5])]
+        found += [model(embeddings(3, 1, seed), cache) for seed in (1, 2)]
+        first, rest = cache.rows(slice(0, 1)), cache.rows(slice(1, 3))
+        found += [model(embeddings(1, 1, 3), first), model(embeddings(2, 2, 4), rest), model(embeddings(2, 1, 5), rest)]
+        chosen = rest.select([1, 0, 1])
+        found += [model(embeddings(3, 1, seed), chosen) for seed in (6, 7)]
+        cache.restart()
+        return [*found, model(embeddings(3, 4, 8), cache), model(embeddings(3, 1, 9), cache)]
+
+    wanted = run()
+    monkeypatch.setattr(model, "decode_attention", lambda device, dtype, width: asked)
+    for one, other in zip(run(), wanted, strict=True):
+        torch.testing.assert_close(one, other, **CLOSE)
+    assert asked.call_count == 7 * len(model.model.layers)

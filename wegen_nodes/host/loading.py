@@ -26,6 +26,7 @@ from ...models.network.agent import Agent
 from ...models.network.compact_vae import CompactVAE
 from ...models.network.configuration import UNetConfig, VAEConfig
 from ...models.network.vision_encoder import VisionEncoder
+from .decode_attention import decode_attention
 from .parts import Weights, loads_on_demand, part_patcher, placeholders, stored_names
 from .whole_numbers import with_whole_numbers
 
@@ -71,6 +72,8 @@ def load_part(folder: str, part: str, precision: str = "default", disable_dynami
 
     def network(device) -> nn.Module:
         module = build(operations=operations, dtype=weight_dtype, device=device).eval().requires_grad_(False)
+        if isinstance(module, Agent):
+            module.llm.decode_attention = decode_attention
         # Kept here, since under DynamicVRAM the weights themselves are not there to be asked.
         module.weight_dtype = weight_dtype
         comfy.model_management.archive_model_dtypes(module)
