@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from .checkpoints.loading import load_wegen
 from .checkpoints.lora import check_strength, merge, read_lora
+from .checkpoints.reader import open_checkpoint
 from .checkpoints.wegen import WeGen
 from .editing.refinement import Masks
 from .encoding import begin_with, encode_reference, look_at, with_features
@@ -18,7 +20,8 @@ from .engine import Progress, TurnRequest, TurnResult, take_turn
 from .errors import AnsweredInWords, WeGenError
 from .media.images import flatten_alpha, from_pil
 from .painting.diffusers_painter import Decoder, DiffusersPainter
-from .painting.loading import load
+from .painting.loading import open_decoder
+from .painting.painter import PaintJob
 from .prompting.decoding import OnStep
 from .prompting.rewriting import descriptions, rewrite
 from .prompting.text_sampling import TextSampling
@@ -27,23 +30,46 @@ from .values import Chat, Reference, References, SamplerSettings
 OnPaintStep = Callable[[int, int, Tensor], None]
 
 
+@dataclass(frozen=True)
+class _Painter:
+    """Paints with a pipeline's decoder, for which a turn that is answered in words has no use."""
+
+    pipeline: Pipeline
+    on_step: OnPaintStep | None
+
+    def paint(self, job: PaintJob) -> Tensor:
+        """See `Painter`."""
+        return DiffusersPainter(self.pipeline.decoder, self.on_step).paint(job)
+
+
 class Pipeline:
     """One WeGen and its decoder, headless.
 
+    The decoder of `from_folder` is read when it is first used: asking and writing do without it.
     `progress` of the methods tells how far the language model is, `on_step` is called with sampler steps done and to do
     and the current guess of the latent; whatever they raise stops the work.
     """
 
-    def __init__(self, wegen: WeGen, decoder: Decoder):
+    def __init__(self, wegen: WeGen, decoder: Decoder | Callable[[], Decoder]):
+        """`decoder` may be a function that gives it, always the same one."""
         self.wegen = wegen
-        self.decoder = decoder
         self.config = wegen.config
+        self._decoder = decoder
+
+    @property
+    def decoder(self) -> Decoder:
+        """The UNet and the VAE, read now where they were not used before.
+
+        Raises:
+            CheckpointError: its files were changed since the checkpoint was opened.
+        """
+        return self._decoder if isinstance(self._decoder, Decoder) else self._decoder()
 
     @classmethod
     def from_folder(
         cls, folder: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
     ) -> Pipeline:
-        """Load a packed or published checkpoint folder.
+        """Load a packed or published checkpoint folder. Of the decoder only names and shapes are read and checked.
 
         Raises:
             WeGenError: no such checkpoint, one that cannot be used, or a device that this machine does not have.
@@ -53,7 +79,9 @@ class Pipeline:
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise WeGenError(f"The device {str(device)!r} cannot be used: {reason}") from error
-        return cls(*load(folder, device, dtype))
+        checkpoint = open_checkpoint(folder)
+        decoder = open_decoder(checkpoint, device, dtype)
+        return cls(load_wegen(checkpoint, device, dtype), decoder)
 
     def with_loras(self, files: Mapping[str | Path, float]) -> Pipeline:
         """This pipeline with LoRA files added to its own weights, for good; or unchanged, where one cannot be added.
@@ -69,7 +97,7 @@ class Pipeline:
         """
         wegen = self.wegen
         loras = [(read_lora(file), check_strength(strength)) for file, strength in files.items()]
-        parts = {"unet": self.decoder.unet, "language_model": wegen.agent}
+        parts = {lora.part: self.decoder.unet if lora.part == "unet" else wegen.agent for lora, _ in loras}
         for lora, _ in loras:
             lora.by_layer(parts[lora.part])  # raises before the first of them is added
         for lora, strength in loras:
@@ -78,7 +106,7 @@ class Pipeline:
                 wegen = wegen.with_open_language()
                 if wegen.prefixes is not None:
                     wegen.prefixes.clear()  # of other weights
-        return Pipeline(wegen, self.decoder)
+        return Pipeline(wegen, self._decoder)
 
     def encode_reference(
         self, name: str, picture: Image.Image, mask: Tensor | None = None, weight: float = 1.0
@@ -116,7 +144,7 @@ class Pipeline:
         on_step: OnPaintStep | None = None,
     ) -> TurnResult:
         """The next turn of a chat, or the first one: `engine.take_turn` with diffusers as the painter."""
-        return take_turn(request, chat or Chat(), DiffusersPainter(self.decoder, on_step), self.wegen, progress)
+        return take_turn(request, chat or Chat(), _Painter(self, on_step), self.wegen, progress)
 
     def generate(
         self,

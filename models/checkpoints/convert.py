@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import CheckpointError, WeGenError
 from .loading import empty_parts
 from .quantise import QUANTISED, layout, quantise, quantised_format, to_header
-from .reader import PARTS, REOPEN_AFTER, Checkpoint, Part, open_checkpoint
+from .reader import PARTS, Checkpoint, Part, open_checkpoint
 from .writer import Entry, PartLayout, new_folder, partial_folder, write_folder
 
 Precision = Literal["fp16", "bf16", "fp32", "int8", "fp8", "w4a8"]
@@ -79,7 +79,7 @@ def convert(
         checkpoint.config,
         checkpoint.tokenizer,
         {name: plan.layout for name, plan in plans.items()},
-        lambda name: _converted(checkpoint.folder, name, plans[name]),
+        lambda name: _converted(checkpoint.parts[name], plans[name]),
         on_progress,
     )
 
@@ -112,16 +112,9 @@ def _check_parts(checkpoint: Checkpoint) -> None:
         part.check(modules[name])
 
 
-def _converted(folder: Path, name: str, plan: _Plan) -> Iterator[Tensor]:
-    # Pages of a mapped file that were read count as this process's memory until the mapping goes. So tensors are read
-    # from mappings of their own, which are made anew now and then.
-    left = 0
+def _converted(part: Part, plan: _Plan) -> Iterator[Tensor]:
     for key in plan.keys:
-        if left <= 0:
-            part = open_checkpoint(folder).parts[name]
-            left = REOPEN_AFTER
         value = part[key]
-        left -= value.nbytes if part.stored[key].mapped else 0
         where = f"{part.stored[key].file}: {key!r}"
         layer = plan.layers.get(key.removesuffix(".weight")) if key.endswith(".weight") else None
         if layer is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import nn
 
@@ -11,14 +13,25 @@ from ..network.configuration import WeGenConfig
 from ..network.decoder import empty_decoder
 from ..network.prefixes import PrefixCache
 from ..network.vision_encoder import VisionEncoder
-from .quantise import whole_numbers
 from .reader import Checkpoint, Part
 from .wegen import WeGen
 from .whole_numbers import Linear, fast_on_cpu
 
 
-def load_wegen(checkpoint: Checkpoint, device: str | torch.device, dtype: torch.dtype) -> WeGen:
-    """The vision encoder and the language model, without the decoder."""
+def load_wegen(
+    checkpoint: Checkpoint,
+    device: str | torch.device,
+    dtype: torch.dtype,
+    parts: Collection[str] = ("vision_encoder", "language_model"),
+) -> WeGen:
+    """The vision encoder and the language model, without the decoder.
+
+    Args:
+        checkpoint: an opened one.
+        device: where they are put.
+        dtype: their precision.
+        parts: which of the two are read; the other stays without memory, and cannot be used.
+    """
     config, device = checkpoint.config, torch.device(device)
     on_cpu = device.type == "cpu" and dtype == torch.float32
     with torch.device("meta"):
@@ -26,8 +39,12 @@ def load_wegen(checkpoint: Checkpoint, device: str | torch.device, dtype: torch.
     return WeGen(
         config=config,
         tokenizer=checkpoint.tokenizer,
-        vision_encoder=fill(vision_encoder, checkpoint.vision_encoder, device, dtype),
-        agent=fill(agent, checkpoint.language_model, device, dtype),
+        vision_encoder=(
+            fill(vision_encoder, checkpoint.vision_encoder, device, dtype)
+            if "vision_encoder" in parts
+            else vision_encoder
+        ),
+        agent=fill(agent, checkpoint.language_model, device, dtype) if "language_model" in parts else agent,
         device=device,
         dtype=dtype,
         prefixes=PrefixCache(),
@@ -58,20 +75,16 @@ def fill(module: nn.Module, part: Part, device: torch.device, dtype: torch.dtype
 
 def _fill_exact(module: nn.Module, part: Part, device: torch.device, dtype: torch.dtype) -> None:
     # Assigned tensor by tensor: beside the finished module only one tensor of the file is in memory at a time.
-    # Where a file is mapped, a tensor of the right type is copied too, so that nothing keeps pointing into it.
-    state = {key: part[key].to(device, dtype, copy=part.stored[key].mapped) for key in part}
+    state = {key: part[key].to(device, dtype) for key in part}
     module.load_state_dict(state, assign=True)
 
 
 def _fill_quantised(module: nn.Module, part: Part, dtype: torch.dtype) -> None:
     state = {}
     for key in part:
-        entry, name = part.stored[key], key.removesuffix(".weight")
-        whole = (
-            None if entry.layer is None else whole_numbers({e: p.read() for e, p in entry.pieces.items()}, entry.layer)
-        )
+        name, whole = key.removesuffix(".weight"), part.whole_numbers(key)
         if whole is None:
-            state[key] = part[key].to(dtype, copy=entry.mapped)
+            state[key] = part[key].to(dtype)
             continue
         parent, _, child = name.rpartition(".")
         bias = f"{name}.bias"

@@ -159,18 +159,21 @@ def whole_numbers(pieces: Mapping[str, Tensor], layer: Mapping[str, Any]) -> Who
     """A weight in 8-bit whole numbers; None where its format has others.
 
     Raises:
-        ValueError: scales do not fit the weight.
+        ValueError: scales or groups do not fit the weight.
     """
     if layer["format"] == FP8:
         return None
-    group = int(layer.get("convrot_groupsize", GROUPS[0]))
+    group = int(layer.get("convrot_groupsize", GROUPS[0])) if layer["format"] == W4A8 or layer.get("convrot") else 0
     stored = pieces[WEIGHT]
+    columns = whole_shape(stored.shape, layer)[-1]
+    if group and columns % group:
+        raise ValueError(f"its rows of {columns} numbers are no groups of {group}.")
     if layer["format"] == INT8:
         scale = pieces[SCALE].float().reshape(-1)
         if len(scale) not in (1, len(stored)):
             raise ValueError(f"it has {len(scale)} scales for {len(stored)} rows.")
         scale = scale.expand(len(stored)).contiguous()
-        return WholeNumbers(stored, scale, group if layer.get("convrot") else 0)
+        return WholeNumbers(stored, scale, group)
     bits = stored.view(torch.uint8)
     codes = torch.stack([bits & 15, bits >> 4], dim=-1).view(len(stored), -1, int(layer.get("group_size", SCALED)))
     values = torch.empty(codes.shape, dtype=torch.int8)
@@ -186,9 +189,15 @@ def whole_numbers(pieces: Mapping[str, Tensor], layer: Mapping[str, Any]) -> Who
 
 
 def dequantise(pieces: Mapping[str, Tensor], layer: Mapping[str, Any]) -> Tensor:
-    """The weight in float32 that `quantise` made this of, but for rounding."""
+    """The weight in float32 that `quantise` made this of, but for rounding.
+
+    Raises:
+        ValueError: scales or groups do not fit the weight.
+    """
     whole = whole_numbers(pieces, layer)
     if whole is None:
+        if pieces[SCALE].numel() != 1:
+            raise ValueError(f"it has {pieces[SCALE].numel()} scales in place of one.")
         return pieces[WEIGHT].float() * pieces[SCALE]
     weight = whole.values.float().mul_(whole.scale[:, None])
     return rotate_groups(weight, whole.group) if whole.group else weight

@@ -10,6 +10,7 @@ import pickle
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,16 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, WeGenError
 from ..network.configuration import LanguageConfig, ScheduleConfig, UNetConfig, VAEConfig, VisionConfig, WeGenConfig
-from .quantise import CONFIGURATION, dequantise, from_header, piece_names, to_tensor, whole_shape
+from .quantise import (
+    CONFIGURATION,
+    WholeNumbers,
+    dequantise,
+    from_header,
+    piece_names,
+    to_tensor,
+    whole_numbers,
+    whole_shape,
+)
 from .tokenizer import ADDED_FILE, Tokenizer
 
 PARTS = ("vision_encoder", "language_model", "unet", "vae")
@@ -48,9 +58,6 @@ UNUSED = re.compile(
     r"|(norm|fc_norm|head)\.(weight|bias)|mask_token"
 )
 
-
-REOPEN_AFTER = 256 * 2**20
-"""Bytes read from one mapping before it is let go."""
 AHEAD = 64 * 2**20
 """Bytes behind a tensor that the system is asked to read too: tensors are asked for in the order of their file."""
 TYPES = {
@@ -75,9 +82,8 @@ class StoredTensor:
     """One tensor of a file: where it stands, its shape, and how to read it.
 
     Attributes:
-        shape: of what `read` gives.
+        shape: of what `read` gives, which is in memory of its own.
         dtype: as it is stored; that of the whole numbers where it is quantised.
-        mapped: whether what `read` gives still points into the file.
         layer: how it is quantised; None where it is not. `read` gives float32 then.
         pieces: the tensors that a quantised weight is stored as, by the end of their keys behind the layer's name.
     """
@@ -87,7 +93,6 @@ class StoredTensor:
     shape: tuple[int, ...]
     read: Callable[[], Tensor]
     dtype: torch.dtype
-    mapped: bool = False
     layer: Mapping[str, Any] | None = None
     pieces: Mapping[str, StoredTensor] = field(default_factory=dict)
 
@@ -116,6 +121,18 @@ class Part(Mapping[str, Tensor]):
     def quantised(self) -> dict[str, StoredTensor]:
         """The quantised weights by the names of their layers."""
         return {key.removesuffix(".weight"): entry for key, entry in self.stored.items() if entry.layer is not None}
+
+    def whole_numbers(self, key: str) -> WholeNumbers | None:
+        """The weight `key` in 8-bit whole numbers, read now; None where it is stored otherwise.
+
+        Raises:
+            CheckpointError: naming the file and the key that cannot be read.
+        """
+        entry = self.stored[key]
+        if entry.layer is None:
+            return None
+        with _reading(entry):
+            return whole_numbers({end: piece.read() for end, piece in entry.pieces.items()}, entry.layer)
 
     def as_stored(self, key: str) -> dict[str, StoredTensor]:
         """The tensors that `key` stands for in ComfyUI's layout: itself, or the pieces of a quantised weight."""
@@ -173,8 +190,14 @@ class Part(Mapping[str, Tensor]):
 
 
 def _read(entry: StoredTensor) -> Tensor:
-    try:
+    with _reading(entry):
         return entry.read()
+
+
+@contextmanager
+def _reading(entry: StoredTensor) -> Iterator[None]:
+    try:
+        yield
     except CheckpointError:
         raise
     except FileNotFoundError as error:
@@ -264,7 +287,7 @@ def _read_json(path: Path) -> dict:
     return values
 
 
-class _SafetensorsFile:
+class _File:
     """One file. Tensors are read into memory of their own, never mapped.
 
     Pages of a mapped file count as this process's memory, and a file that is cut short while it is mapped ends the
@@ -273,6 +296,31 @@ class _SafetensorsFile:
 
     def __init__(self, path: Path):
         self.path = path
+        self.stamp = file_stamp(path)
+
+    def read(self, begin: int, count: int) -> Tensor:
+        """`count` bytes from `begin` on."""
+        memory = torch.empty(count, dtype=torch.uint8)
+        with self.path.open("rb", buffering=0) as file:
+            if file_stamp(self.path) != self.stamp:
+                raise CheckpointError(f"{self.path} was changed while it was in use; load the model again.")
+            if hasattr(os, "posix_fadvise"):  # the disk goes on while memory is made ready for what it has read
+                os.posix_fadvise(file.fileno(), begin, count + AHEAD, os.POSIX_FADV_WILLNEED)
+            file.seek(begin)
+            left = memoryview(memory.numpy())
+            while len(left):
+                got = file.readinto(left)
+                if not got:
+                    raise CheckpointError(f"{self.path} was cut short while it was in use; load the model again.")
+                left = left[got:]
+        return memory
+
+
+class _SafetensorsFile(_File):
+    """One safetensors file: what its header says, and the tensors when they are asked for."""
+
+    def __init__(self, path: Path):
+        super().__init__(path)
         with safe_open(path, framework="pt") as handle:  # checks the header
             self.layers = from_header(handle.metadata(), path)
         with path.open("rb") as file:
@@ -285,28 +333,14 @@ class _SafetensorsFile:
                 raise CheckpointError(f"{path}: {key!r} holds numbers of the unknown type {entry['dtype']!r}.")
             begin = 8 + length + entry["data_offsets"][0]
             self.entries[key] = TYPES[entry["dtype"]], tuple(entry["shape"]), begin
-        self.stamp = file_stamp(path)
 
-    def read(self, key: str) -> Tensor:
+    def tensor(self, key: str) -> Tensor:
         dtype, shape, begin = self.entries[key]
-        memory = torch.empty(math.prod(shape) * dtype.itemsize, dtype=torch.uint8)
-        with self.path.open("rb", buffering=0) as file:
-            if file_stamp(self.path) != self.stamp:
-                raise CheckpointError(f"{self.path} was changed while it was in use; load the model again.")
-            if hasattr(os, "posix_fadvise"):  # the disk goes on while memory is made ready for what it has read
-                os.posix_fadvise(file.fileno(), begin, len(memory) + AHEAD, os.POSIX_FADV_WILLNEED)
-            file.seek(begin)
-            left = memoryview(memory.numpy())
-            while len(left):
-                count = file.readinto(left)
-                if not count:
-                    raise CheckpointError(f"{self.path} was cut short while it was in use; load the model again.")
-                left = left[count:]
-        return memory.view(dtype).view(shape)
+        return self.read(begin, math.prod(shape) * dtype.itemsize).view(dtype).view(shape)
 
     def stored(self, key: str) -> StoredTensor:
         dtype, shape, _ = self.entries[key]
-        return StoredTensor(self.path, key, shape, partial(self.read, key), dtype)
+        return StoredTensor(self.path, key, shape, partial(self.tensor, key), dtype)
 
 
 def file_stamp(path: Path) -> tuple[int, int]:
@@ -337,7 +371,6 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
             whole_shape(weight.shape, layer),
             partial(_turn_back, pieces, layer),
             weight.dtype,
-            False,
             layer,
             pieces,
         )
@@ -345,31 +378,75 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
 
 
 def _turn_back(pieces: Mapping[str, StoredTensor], layer: Mapping[str, Any]) -> Tensor:
-    return dequantise({end: _read(piece) for end, piece in pieces.items()}, layer)
+    return dequantise({end: piece.read() for end, piece in pieces.items()}, layer)
 
 
 def read_pickle(path: Path) -> dict[str, StoredTensor]:
-    """Names and shapes in a pickled state dict, memory-mapped; a pickle that holds anything but tensors is refused."""
+    """Names and shapes in a pickled state dict; a pickle that holds anything but tensors is refused.
+
+    Tensors are read when they are asked for, except those of files from before PyTorch 1.6, which are read here.
+    """
     if not path.is_file():
         raise CheckpointError(f"The checkpoint needs {path}, which does not exist.")
     try:
-        # Files from before PyTorch 1.6 are no zip archives and cannot be mapped.
-        values = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        file, in_pieces = _File(path), zipfile.is_zipfile(path)
+        values = torch.load(path, map_location="cpu", weights_only=True, mmap=in_pieces)
+        records = _records(path) if in_pieces else {}
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} was not loaded: it is damaged, or holds something else than tensors, which could run code "
             f"({_first_line(error)})."
         ) from error
     # Damaged pickles make the unpickler stumble in many ways, over indices and attributes of its own among them.
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (
+        RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile,
+    ) as error:  # fmt: skip
         raise CheckpointError(f"{path} is damaged or no PyTorch file: {_first_line(error)}") from error
     if not isinstance(values, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in values.items()
+        isinstance(key, str) and isinstance(t, Tensor) and t.layout == torch.strided and not t.is_quantized
+        for key, t in values.items()
     ):
         raise CheckpointError(f"{path} does not hold a state dict (names to tensors).")
+    if not in_pieces:
+        return {key: StoredTensor(path, key, tuple(t.shape), t.detach().clone, t.dtype) for key, t in values.items()}
+    # The mapping tells where in the file each tensor is, and is let go before a page of its numbers was touched.
+    storages = [t.untyped_storage() for t in values.values()]
+    places = {storage.data_ptr(): storage.nbytes() for storage in storages if storage.nbytes()}
+    base = min(places, default=0) - min(records, default=0)
+    if any(records.get(place - base) != size for place, size in places.items()):
+        raise CheckpointError(f"{path} is damaged: its list of contents and its tensors do not agree.")
     return {
-        key: StoredTensor(path, key, tuple(t.shape), lambda t=t: t, t.dtype, mapped=True) for key, t in values.items()
+        key: StoredTensor(
+            path,
+            key,
+            tuple(t.shape),
+            partial(_read_strided, file, t.data_ptr() - base, t.dtype, tuple(t.shape), t.stride()),
+            t.dtype,
+        )
+        for key, t in values.items()
     }
+
+
+def _records(path: Path) -> dict[int, int]:
+    """Where the numbers of the tensors of a PyTorch file begin, and how many bytes of them there are."""
+    found = {}
+    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+        for record in archive.infolist():
+            if record.filename.partition("/")[2].startswith("data/") and record.compress_size:
+                file.seek(record.header_offset + 26)  # lengths of the name and of what follows it
+                lengths = file.read(4)
+                begin = record.header_offset + 30 + sum(int.from_bytes(lengths[i : i + 2], "little") for i in (0, 2))
+                found[begin] = record.compress_size
+    return found
+
+
+def _read_strided(
+    file: _File, begin: int, dtype: torch.dtype, shape: tuple[int, ...], stride: tuple[int, ...]
+) -> Tensor:
+    if 0 in shape:
+        return torch.empty(shape, dtype=dtype)
+    last = sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+    return file.read(begin, (last + 1) * dtype.itemsize).view(dtype).as_strided(shape, stride).contiguous()
 
 
 def _first_line(error: Exception) -> str:

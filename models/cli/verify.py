@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--against",
         type=Path,
         metavar="CHECKPOINT",
-        help="no reference values: show how far the checkpoint is from another precision of the same model",
+        help="no reference values: show how far the checkpoint is from another precision of the same model, part by "
+        "part in float32; one part of one of them is in memory at a time, at the published size 27 GB and about 1 GB "
+        "to work with",
     )
     parser.add_argument("--model", type=Path, help="hold another checkpoint to these values; default the folder's own")
     parser.set_defaults(run=run)

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..checkpoints.loading import load_wegen
+from ..checkpoints.reader import Checkpoint, open_checkpoint
 from ..checkpoints.wegen import WeGen
 from ..errors import WeGenError
-from ..painting.diffusers_painter import Decoder
-from ..painting.loading import load
+from ..painting.loading import load_decoder
 from ..prompting.decoding import Decoding
 
 WISHES = ("a red cat on the left", "two small boats at sea, the moon above", "a yellow house in the snow")
@@ -51,6 +52,9 @@ HEADER = f"{'':34} {'cosine':>9} {'error':>9}"
 def precision_cost(folder: str | Path, exact: str | Path) -> Iterator[Cost]:
     """Run both in float32 on the CPU on the same inputs, each part on what the exact ones before it give.
 
+    One part of one of them is in memory at a time. The VAE, which no conversion rounds, has no line of its own; each
+    folder's decodes its own pictures.
+
     Args:
         folder: the checkpoint to be judged.
         exact: what it was made from, or any other precision of the same model.
@@ -58,21 +62,18 @@ def precision_cost(folder: str | Path, exact: str | Path) -> Iterator[Cost]:
     Raises:
         WeGenError: the two are models of different sizes.
     """
-    (wegen, decoder), (true_wegen, true_decoder) = load(folder), load(exact)
-    config, true = wegen.config, true_wegen.config
-    if (config.vision, config.language, config.unet, config.vae) != (true.vision, true.language, true.unet, true.vae):
+    checked, true = open_checkpoint(folder), open_checkpoint(exact)
+    sizes = [(one.config.vision, one.config.language, one.config.unet, one.config.vae) for one in (checked, true)]
+    if sizes[0] != sizes[1]:
         raise WeGenError(f"{folder} and {exact} are models of different sizes; give two of the same one.")
-    generator = torch.Generator().manual_seed(0)
-    size = config.vision.image_size
-    with torch.no_grad():
-        pixels = torch.randn(2, 3, size, size, generator=generator)
-        yield _cost("vision_encoder/features", wegen.encode_pixels(pixels), true_wegen.encode_pixels(pixels))
-        features, true_features = _features(wegen), _features(true_wegen)
-        agreed, asked = _agreement(wegen, true_wegen)
-        extra = f"{agreed} of {asked} next tokens the same"
-        yield _cost("language_model/features", features, true_features, extra)
-        found, wanted = (_pictures(one, true_features, generator) for one in (decoder, true_decoder))
-        yield _cost("unet/pictures", found, wanted, f"PSNR {psnr(found, wanted):.1f} dB")
+    yield _cost("vision_encoder/features", _seen(checked), _seen(true))
+    exactly = _written(true)
+    written = _written(checked, exactly.texts)
+    same = written.likeliest == exactly.likeliest
+    extra = f"{int(same.sum())} of {len(same)} next tokens the same"
+    yield _cost("language_model/features", written.features, exactly.features, extra)
+    found, wanted = (_pictures(one, exactly.features) for one in (checked, true))
+    yield _cost("unet/pictures", found, wanted, f"PSNR {psnr(found, wanted):.1f} dB")
 
 
 def psnr(found: Tensor, wanted: Tensor) -> float:
@@ -94,30 +95,47 @@ def _prompt(wegen: WeGen, text: str, picture: bool) -> Tensor:
     return wegen.embed([*wegen.tokenizer.encode(words), *begin])
 
 
-def _features(wegen: WeGen) -> Tensor:
+class _Written(NamedTuple):
+    """What a language model gives.
+
+    Attributes:
+        features: of pictures of the descriptions.
+        texts: token ids that a wish is answered with.
+        likeliest: the likeliest next token everywhere in these.
+    """
+
+    features: Tensor
+    texts: list[list[int]]
+    likeliest: Tensor
+
+
+@torch.no_grad()
+def _seen(checkpoint: Checkpoint) -> Tensor:
+    size = checkpoint.config.vision.image_size
+    pixels = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    return load_wegen(checkpoint, "cpu", torch.float32, ["vision_encoder"]).encode_pixels(pixels)
+
+
+@torch.no_grad()
+def _written(checkpoint: Checkpoint, texts: list[list[int]] | None = None) -> _Written:
+    """With `texts` that another model wrote, or its own."""
+    wegen = load_wegen(checkpoint, "cpu", torch.float32, ["language_model"])
     prompts = [_prompt(wegen, text, True) for text in DESCRIPTIONS]
-    return Decoding(wegen, prompts, wegen.config.tokens_per_picture + 1).write_picture(final=True).features
+    features = Decoding(wegen, prompts, wegen.config.tokens_per_picture + 1).write_picture(final=True).features
+    wishes = [_prompt(wegen, text, False) for text in WISHES]
+    if texts is None:
+        texts = [Decoding(wegen, [wish], 32).write_text(32)[0] for wish in wishes]
+    llm = wegen.agent.llm
+    rows = [(torch.cat([wish, wegen.embed(text)])[None], text) for wish, text in zip(wishes, texts, strict=True)]
+    likeliest = [llm.logits(llm(row)[0, -len(text) - 1 :]).argmax(-1) for row, text in rows]
+    return _Written(features, texts, torch.cat(likeliest))
 
 
-def _agreement(wegen: WeGen, exact: WeGen) -> tuple[int, int]:
-    """How often the likeliest next token is the same, all along what the exact model writes; and how often asked."""
-    agreed = asked = 0
-    for text in WISHES:
-        [written] = Decoding(exact, [_prompt(exact, text, False)], 32).write_text(32)
-        rows = [torch.cat([_prompt(one, text, False), one.embed(written)])[None] for one in (wegen, exact)]
-        likeliest = [
-            one.agent.llm.logits(one.agent.llm(row)[0, -len(written) - 1 :]).argmax(-1)
-            for one, row in zip((wegen, exact), rows, strict=True)
-        ]
-        agreed += int((likeliest[0] == likeliest[1]).sum())
-        asked += len(likeliest[0])
-    return agreed, asked
-
-
-def _pictures(decoder: Decoder, features: Tensor, generator: torch.Generator) -> Tensor:
-    side = decoder.config.unet.sample_size
-    noise = torch.randn(
-        len(features), decoder.config.vae.latent_channels, side, side, generator=generator.manual_seed(1)
-    )
-    latent = decoder.paint(features, noise, STEPS, decoder.config.guidance_scale)
-    return decoder.decode(latent)
+def _pictures(checkpoint: Checkpoint, features: Tensor) -> Tensor:
+    config, side = checkpoint.config, checkpoint.config.unet.sample_size
+    shape = len(features), config.vae.latent_channels, side, side
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    unet = load_decoder(checkpoint, "cpu", torch.float32, ["unet"])
+    latent = unet.paint(features, noise, STEPS, config.guidance_scale)
+    del unet
+    return load_decoder(checkpoint, "cpu", torch.float32, ["vae"]).decode(latent)

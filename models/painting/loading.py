@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -31,14 +33,38 @@ def load(
     return load_wegen(checkpoint, device, dtype), load_decoder(checkpoint, device, dtype)
 
 
-def load_decoder(checkpoint: Checkpoint, device: str | torch.device, dtype: torch.dtype) -> Decoder:
-    """The UNet and the VAE, as diffusers' classes."""
+def open_decoder(checkpoint: Checkpoint, device: str | torch.device, dtype: torch.dtype) -> Callable[[], Decoder]:
+    """A function that gives the decoder, always the same one, and reads it when it is first called.
+
+    Raises:
+        CheckpointError: tensors are missing or of other shapes. The function raises it where files were changed since.
+    """
+    unet, vae = empty_decoder(checkpoint.config)
+    checkpoint.unet.check(unet)
+    checkpoint.vae.check(vae)
+    return cache(partial(load_decoder, checkpoint, device, dtype))
+
+
+def load_decoder(
+    checkpoint: Checkpoint,
+    device: str | torch.device,
+    dtype: torch.dtype,
+    parts: Collection[str] = ("unet", "vae"),
+) -> Decoder:
+    """The UNet and the VAE, as diffusers' classes.
+
+    Args:
+        checkpoint: an opened one.
+        device: where they are put.
+        dtype: precision of the UNet.
+        parts: which of the two are read; the other stays without memory, and cannot be used.
+    """
     config, device = checkpoint.config, torch.device(device)
     unet, vae = empty_decoder(config)
     return Decoder(
         config=config,
-        unet=fill(unet, checkpoint.unet, device, dtype),
-        vae=fill(vae, checkpoint.vae, device, torch.float32),
+        unet=fill(unet, checkpoint.unet, device, dtype) if "unet" in parts else unet,
+        vae=fill(vae, checkpoint.vae, device, torch.float32) if "vae" in parts else vae,
         device=device,
         dtype=dtype,
     )

@@ -103,11 +103,10 @@ def fill_frozen(module: nn.Module, part: Part, options: LoraOptions) -> nn.Modul
             parent, _, last = name.rpartition(".")
             setattr(module.get_submodule(parent), last, Int8Linear(part[own["weight"]].float(), bias, kind))
         elif own:
-            # Copied, so that nothing keeps pointing into the mapped file.
             # On a CPU norms compute with bf16 beside weights in 32 bits, but not beside fp16.
             exact = options.base == "fp16" and isinstance(layer, (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm))
             dtype = torch.float32 if exact else options.dtype
-            state = {key: part[full].to(dtype, copy=True) for key, full in own.items()}
+            state = {key: part[full].to(dtype) for key, full in own.items()}
             layer.load_state_dict(state, strict=False, assign=True)
     return module.eval().requires_grad_(False)
 

@@ -109,7 +109,7 @@ class CheckpointRun:
             return add_adapters(fill_frozen(module, part, lora), lora)
         # Trained weights are held in 32 bits, also those that were quantised; `precision` says what is computed in.
         part.check(module)
-        state = {key: part[key].to(torch.float32, copy=part.stored[key].mapped) for key in part}
+        state = {key: part[key].to(torch.float32) for key in part}
         module.load_state_dict(state, assign=True)
         return module.eval().requires_grad_(True)
 

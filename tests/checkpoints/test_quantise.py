@@ -2,10 +2,12 @@
 
 import json
 import re
+import shutil
 
 import pytest
 import torch
 from comfyui_wegen.models.bundled import BUNDLED
+from comfyui_wegen.models.checkpoints import loading
 from comfyui_wegen.models.checkpoints.convert import convert
 from comfyui_wegen.models.checkpoints.loading import load_wegen
 from comfyui_wegen.models.checkpoints.quantise import (
@@ -140,3 +142,35 @@ def test_scales_that_do_not_fit_their_weight_are_refused(precision, scales):
     pieces = quantise(torch.randn(512, 256), layer)
     with pytest.raises(ValueError, match="scales"):
         dequantise({**pieces, scales: pieces[scales][:7]}, layer)
+
+
+def test_a_quantised_layer_that_fits_nowhere_is_refused():
+    layer = quantised_format(LANGUAGE, (512, 256), "fp8")
+    pieces = quantise(torch.randn(512, 256), layer)
+    with pytest.raises(ValueError, match="7 scales"):
+        dequantise({**pieces, SCALE: torch.ones(7)}, layer)
+    layer = quantised_format(LANGUAGE, (512, 80), "int8")
+    pieces = quantise(torch.randn(512, 80), layer)
+    with pytest.raises(ValueError, match="rows of 80 numbers are no groups of 64"):
+        dequantise(pieces, {**layer, "convrot_groupsize": 64})
+
+
+@pytest.mark.parametrize("fast", [True, False], ids=["whole numbers", "turned back"])
+def test_a_damaged_quantised_layer_is_named_with_its_file(quantised, tmp_path, monkeypatch, fast):
+    """With and without a CPU that multiplies whole numbers, which reads layers in another way."""
+    monkeypatch.setattr(loading, "fast_on_cpu", lambda: fast)
+    folder = shutil.copytree(quantised, tmp_path / "copy")
+    file = folder / part_file("language_model")
+    checkpoint = open_checkpoint(folder)
+    file.rename(tmp_path / "elsewhere")
+    with pytest.raises(CheckpointError, match=f"{re.escape(str(file))} is no longer there"):
+        load_wegen(checkpoint, "cpu", torch.float32)
+    with safe_open(tmp_path / "elsewhere", framework="pt") as handle:
+        metadata = handle.metadata()
+    scales = {"int8": SCALE, "fp8": SCALE, "w4a8": ROW_SCALES}[quantised.name]
+    state = load_file(tmp_path / "elsewhere")
+    save_file({**state, LANGUAGE.removesuffix("weight") + scales: torch.ones(3)}, file, metadata)
+    with pytest.raises(CheckpointError) as error:
+        load_wegen(open_checkpoint(folder), "cpu", torch.float32)
+    for word in (str(file), repr(LANGUAGE), "scales"):
+        assert word in str(error.value)

@@ -2,10 +2,14 @@
 
 import json
 import os
+import re
 import shutil
+import zipfile
+from pathlib import Path
 
 import pytest
 import torch
+from comfyui_wegen.models.checkpoints import reader
 from comfyui_wegen.models.checkpoints.reader import (
     AGENT_FILE,
     LLAMA_CONFIG_FILE,
@@ -270,6 +274,73 @@ def test_a_pickle_from_before_zip_files_is_read(published):
     torch.save(state, published / AGENT_FILE, _use_new_zipfile_serialization=False)
     key = "llm.lm_head.weight"
     assert torch.equal(open_checkpoint(published).language_model[key], state[key])
+
+
+@pytest.mark.parametrize("cut", [1, 0.5, 0.01])
+def test_a_pickle_that_is_cut_short_in_use_is_named(published, cut):
+    """Were it mapped, reading behind its end would end the process."""
+    checkpoint, file = open_checkpoint(published), published / AGENT_FILE
+    key = next(reversed(list(checkpoint.language_model)))
+    os.truncate(file, int(cut * file.stat().st_size) - 1)
+    with pytest.raises(CheckpointError, match=f"{re.escape(str(file))} was changed while it was in use"):
+        checkpoint.language_model[key]
+
+
+def test_a_pickle_that_is_cut_short_while_a_tensor_is_read_is_named(published, monkeypatch):
+    checkpoint, file = open_checkpoint(published), published / AGENT_FILE
+    whole = reader.file_stamp(file)
+    monkeypatch.setattr(reader, "file_stamp", lambda path: whole)
+    os.truncate(file, 100)
+    with pytest.raises(CheckpointError, match=f"{re.escape(str(file))} was cut short"):
+        checkpoint.language_model["llm.lm_head.weight"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what is mapped")
+def test_a_pickle_is_not_mapped_and_its_tensors_are_read_one_by_one(published, monkeypatch):
+    read, counts = reader._File.read, []
+    monkeypatch.setattr(
+        reader._File, "read", lambda self, begin, count: counts.append(count) or read(self, begin, count)
+    )
+    checkpoint = open_checkpoint(published)
+    assert str(published) not in Path("/proc/self/maps").read_text() and counts == []
+    value = checkpoint.language_model["llm.lm_head.weight"]
+    assert counts == [value.nbytes]
+    assert torch.equal(value, weights()["language_model"]["llm.lm_head.weight"])
+
+
+def test_views_and_types_of_a_pickle_are_kept(tmp_path):
+    wide = torch.arange(60, dtype=torch.bfloat16).view(6, 10)
+    state = {
+        "empty": torch.empty(0, 3),
+        "turned": wide[2:4, 3:].t(),
+        "shared": wide,
+        "one": torch.tensor(7, dtype=torch.int64),
+        "yes": torch.tensor([True, False]),
+        "tuned": torch.nn.Parameter(torch.ones(3)),
+        "repeated": torch.tensor([1.5]).expand(4),
+    }
+    torch.save(state, tmp_path / "state.pt")
+    found = {key: entry.read() for key, entry in reader.read_pickle(tmp_path / "state.pt").items()}
+    assert found.keys() == state.keys()
+    for key, value in state.items():
+        assert found[key].dtype == value.dtype and torch.equal(found[key], value), key
+
+
+def test_tensors_that_are_no_plain_arrays_are_refused(tmp_path):
+    torch.save({"a": torch.eye(3).to_sparse()}, tmp_path / "state.pt")
+    with pytest.raises(CheckpointError, match="state dict"):
+        reader.read_pickle(tmp_path / "state.pt")
+
+
+def test_a_pickle_whose_contents_were_moved_is_damaged(published):
+    """Its archive lists a tensor's numbers with another size than its pickle."""
+    file = published / AGENT_FILE
+    with zipfile.ZipFile(file) as archive:
+        records = {record.filename: archive.read(record) for record in archive.infolist()}
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in records.items():
+            archive.writestr(name, content)
+    fails(published, file, "damaged")
 
 
 def test_which_file_of_a_diffusers_folder_is_read(published):

@@ -1,15 +1,18 @@
 """Two precisions side by side, and the benchmarks' bookkeeping."""
 
 import math
+import weakref
 
 import pytest
 from comfyui_wegen.models import cli
 from comfyui_wegen.models.bundled import BUNDLED
+from comfyui_wegen.models.checkpoints import loading
 from comfyui_wegen.models.checkpoints.convert import convert
 from comfyui_wegen.models.checkpoints.random_weights import make_random
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.evaluation import benchmarks
 from comfyui_wegen.models.evaluation.precision_cost import precision_cost
+from comfyui_wegen.models.painting import loading as painting
 
 
 @pytest.mark.slow
@@ -28,6 +31,23 @@ def test_nothing_is_lost_to_itself_and_sizes_must_agree(tmp_path, capsys):
     other = make_random(tmp_path / "tiny", "tiny")
     with pytest.raises(WeGenError, match="different sizes"):
         next(precision_cost(other, BUNDLED))
+
+
+def test_one_part_of_one_model_is_in_memory_at_a_time(packed_dir, tmp_path, monkeypatch):
+    fill, filled, alive, beside = loading.fill, [], weakref.WeakSet(), []
+
+    def counted(module, part, *where):
+        beside.append(list(alive))
+        filled.append(part.name)
+        alive.add(module)
+        return fill(module, part, *where)
+
+    monkeypatch.setattr(loading, "fill", counted)
+    monkeypatch.setattr(painting, "fill", counted)
+    lines = list(precision_cost(convert(packed_dir, tmp_path / "int8", "int8"), packed_dir))
+    assert [line.name for line in lines] == ["vision_encoder/features", "language_model/features", "unet/pictures"]
+    assert filled == ["vision_encoder"] * 2 + ["language_model"] * 2 + ["unet", "vae"] * 2
+    assert beside == [[]] * len(filled) and not alive
 
 
 def test_pairs_take_turns_and_give_medians(monkeypatch):

@@ -30,8 +30,6 @@ from ...models.errors import WeGenError
 from .side_lora import with_side_lora
 
 GIB = 2**30
-MAPPED = GIB
-"""Bytes read from one mapping of a published file before it is let go."""
 SPARE = GIB
 """Bytes of memory that are left to everything else when a part is read."""
 PREFIXES = "wegen_prefixes"
@@ -140,17 +138,13 @@ class Weights:
         """Every tensor in memory of its own and in the type that the network has it in."""
         names = self._open_names()
         bar = comfy.utils.ProgressBar(len(names))
-        state, mapped = {}, 0
-        for key in list(names):
+        state = {}
+        for key, stored in names.items():
             comfy.model_management.throw_exception_if_processing_interrupted()
-            # Pages of a mapped file that were read count as this process's memory until the mapping goes.
-            if mapped > MAPPED:
-                names, mapped = self._open_names(), 0
-            value = Part(self.title, {key: names[key]})[key]
-            mapped += value.nbytes if names[key].mapped else 0
+            value = Part(self.title, {key: stored})[key]
             dtype, shape = self._shapes.get(key, (value.dtype, value.shape))
             # Some 1x1 convolutions of the host are linear layers in the file.
-            state[key] = value.to(dtype, copy=names[key].mapped).view(shape)
+            state[key] = value.to(dtype).view(shape)
             bar.update(1)
         return state
 
