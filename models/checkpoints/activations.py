@@ -13,8 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ..network.agent import Agent
-from ..network.configuration import WeGenConfig
-from ..network.decoder import empty_decoder
+from ..network.configuration import VAEConfig, WeGenConfig
+from ..network.decoder import empty_decoder, make_vae
 from ..network.vision_encoder import VisionEncoder
 
 
@@ -63,8 +63,17 @@ def peak_bytes(module: nn.Module, run: Callable[[], object]) -> int:
     return live.peak
 
 
+def decoding_bytes(config: VAEConfig, cells: int) -> int:
+    """What a VAE needs beside its weights, in 32 bits, for a latent of `cells` x `cells`."""
+    with torch.device("meta"):
+        vae, painted = make_vae(config), torch.empty(1, config.latent_channels, cells, cells)
+    return peak_bytes(vae, lambda: vae.decode(painted))
+
+
 def working_bytes(config: WeGenConfig, positions: int, batch: int = 1) -> dict[str, int]:
     """What each part of a model needs beside its weights, in 16 bits and the VAE in 32.
+
+    The VAE decodes one picture after another, as ComfyUI lets it where there is no room for more.
 
     Args:
         config: of the model.
@@ -75,7 +84,7 @@ def working_bytes(config: WeGenConfig, positions: int, batch: int = 1) -> dict[s
     vision, language = config.vision, config.language
     half = {"dtype": torch.bfloat16, "device": "meta"}
     latent = config.size // config.vae.downscale
-    unet, vae = empty_decoder(config)
+    unet, _ = empty_decoder(config)
     unet = nn.Module.to(unet, torch.bfloat16)  # diffusers' own warns of layers that it does not have here
     positions = min(positions, language.context_length - config.tokens_per_picture)
     with torch.device("meta"):
@@ -89,7 +98,6 @@ def working_bytes(config: WeGenConfig, positions: int, batch: int = 1) -> dict[s
             "time_ids": torch.empty(2 * batch, 6),
         }
         time = torch.empty(2 * batch)
-        painted = torch.empty(batch, config.vae.latent_channels, latent, latent)
 
     def read() -> object:
         room = positions + config.tokens_per_picture
@@ -100,5 +108,5 @@ def working_bytes(config: WeGenConfig, positions: int, batch: int = 1) -> dict[s
         "vision_encoder": peak_bytes(encoder, lambda: encoder(pixels)),
         "language_model": peak_bytes(agent, read),
         "unet": peak_bytes(unet, lambda: unet(noisy, time, features, added_cond_kwargs=conditions)),
-        "vae": peak_bytes(vae, lambda: vae.decode(painted)),
+        "vae": decoding_bytes(config.vae, latent),
     }

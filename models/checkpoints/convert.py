@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError, WeGenError
 from .loading import empty_parts
-from .quantise import QUANTISED, layout, quantise, quantised_format, to_header
+from .quantise import GROUPS, QUANTISED, layout, quantise, quantised_format, to_header
 from .reader import PARTS, Checkpoint, Part, open_checkpoint
 from .writer import Entry, PartLayout, new_folder, partial_folder, write_folder
 
@@ -52,25 +52,34 @@ def convert(
         destination: a folder that does not exist yet.
         dtype: precision of all parts but the VAE, see `part_precision`.
         on_progress: called with bytes written and bytes to write, of tensors.
-        parts: other precisions for some parts.
+        parts: other precisions for some parts; of the VAE only "fp32".
 
     Returns:
         The folder written.
 
     Raises:
         CheckpointError: the source is incomplete, of another model, or holds a value that `dtype` cannot.
-        WeGenError: an unknown precision or part, `destination` exists, or the disk is too full.
+        WeGenError: an unknown precision or part, one of `parts` that cannot have its precision, `destination` exists,
+            or the disk is too full.
     """
     for asked in (dtype, *parts.values()):
         if asked not in CHOICES:
             raise WeGenError(f"There is no precision {asked!r}; choose one of {', '.join(CHOICES)}.")
-    for part in parts:
+    for part, asked in parts.items():
         if part not in PARTS:
             raise WeGenError(f"There is no part {part!r}; choose one of {', '.join(PARTS)}.")
+        if asked != part_precision(part, asked):
+            raise WeGenError(f"The VAE can be stored in fp32 only, not in {asked}: leave it out, or give vae=fp32.")
     destination = new_folder(destination)
     checkpoint = open_checkpoint(source)
     _check_parts(checkpoint)
     plans = {name: _Plan(part, part_precision(name, parts.get(name, dtype))) for name, part in checkpoint.parts.items()}
+    for name, asked in parts.items():
+        if asked in QUANTISED and not plans[name].layers:
+            raise WeGenError(
+                f"No layer of the {name.replace('_', ' ')} can be stored in {asked}, which is for layers of "
+                f"transformers with a multiple of {min(GROUPS)} inputs. Choose one of {', '.join(PRECISIONS)}."
+            )
     partial = partial_folder(destination)
     if checkpoint.folder.resolve().is_relative_to(partial.resolve()):
         raise WeGenError(f"{checkpoint.folder} is what this conversion would overwrite; rename it first.")

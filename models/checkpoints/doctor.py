@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 import torch
 
@@ -12,16 +13,42 @@ from .needs import GIB
 from .reader import Checkpoint
 
 
-def machine() -> tuple[float, float]:
-    """GiB of the first card's memory (0 without one) and of the machine's."""
-    card = torch.cuda.get_device_properties(0).total_memory / GIB if torch.cuda.is_available() else 0.0
+class Machine(NamedTuple):
+    """What computes, and with how much memory."""
+
+    device: str
+    """PyTorch's name of it: "cuda", "xpu", "mps" or "cpu"."""
+    card: float
+    """GiB of the first card's own memory; 0 without one, and for "mps", which uses the machine's."""
+    memory: float
+    """GiB of the machine's memory."""
+
+    def __str__(self) -> str:
+        place = "no card, so everything runs on the CPU"
+        if self.device == "mps":
+            place = "a GPU that uses the machine's memory (mps)"
+        elif self.card:
+            place = f"a card of {self.card:.0f} GB ({self.device})"
+        return f"{place}; {self.memory:.0f} GB of memory"
+
+
+def _card() -> tuple[str, float]:
+    """Name and GiB of the first card."""
+    for name, backend in (("cuda", torch.cuda), ("xpu", getattr(torch, "xpu", None))):
+        if backend is not None and backend.is_available():
+            return name, backend.get_device_properties(0).total_memory / GIB
+    return ("mps" if torch.backends.mps.is_available() else "cpu"), 0.0
+
+
+def machine() -> Machine:
+    """The one that this runs on."""
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
     except (AttributeError, ValueError, OSError):  # not on Windows
         import psutil
 
         memory = psutil.virtual_memory().total / GIB
-    return card, memory
+    return Machine(*_card(), memory)
 
 
 def examine(checkpoint: Checkpoint) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..network.configuration import WeGenConfig
-from .activations import working_bytes
+from .activations import decoding_bytes, working_bytes
 from .loading import empty_parts
 from .quantise import QUANTISED, quantised_format, stored_bytes
 
@@ -26,24 +26,33 @@ SYSTEM = 5.0
 """GiB of memory that the system, Python and ComfyUI take."""
 CONTEXT = 1024
 """Positions of a chat of some turns with pictures."""
+TILE = 64
+"""Cells along a side of the tiles in which ComfyUI decodes what a card has no room for."""
+IN_TILES = ", decoded in tiles"
 
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes of one part: `weights` by precision, `working` for activations and caches: 16 bits, the VAE's 32."""
+    """Bytes of one part: `weights` by precision, `working` for activations and caches: 16 bits, the VAE's 32.
+
+    `in_tiles` is what is left of `working` where a part can do its work in tiles, as the VAE can on a card.
+    """
 
     part: str
     weights: dict[str, int]
     working: int
+    in_tiles: int
 
 
 def needs(config: WeGenConfig, batch: int = 1) -> list[Needs]:
-    """What each part takes; working memory is that of `batch` pictures drawn at once, with guidance.
+    """What each part takes; working memory is that of `batch` pictures drawn at once, with guidance, of which the VAE
+    decodes one after another.
 
     It is counted on the real layers (see `activations`), with a chat of `CONTEXT` positions. Kernels that need room of
     their own are not in it: on a CPU, decoding took a tenth and 0.1 GB more.
     """
     working = working_bytes(config, CONTEXT, batch)
+    tile = decoding_bytes(config.vae, min(TILE, config.size // config.vae.downscale))
     found = []
     for name, module in empty_parts(config).items():
         shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
@@ -59,7 +68,7 @@ def needs(config: WeGenConfig, batch: int = 1) -> list[Needs]:
                 counts[key] * width if layer is None else stored_bytes(layer, shapes[key])
                 for key, layer in layers.items()
             )
-        found.append(Needs(name, weights, working[name]))
+        found.append(Needs(name, weights, working[name], tile if name == "vae" else working[name]))
     return found
 
 
@@ -75,29 +84,73 @@ def how_it_runs(parts: list[Needs], precision: str | Mapping[str, str], card: fl
 
     Returns:
         "all loaded", "part by part", "partly streamed" (over the bus, at each use), with ", read again" where memory is
-        too small for all parts; "too small" where the card does not hold what is computed, or memory not the largest
-        part.
+        too small for all parts, and ", decoded in tiles" where the card is too small to decode a whole picture; "too
+        small" where `what_is_missing` says why.
     """
-    chosen = {part.part: precision if isinstance(precision, str) else precision[part.part] for part in parts}
-    weights = {part.part: part.weights[chosen[part.part]] / GIB for part in parts}
-    working = max(part.working for part in parts) / GIB
-    room = card - RESERVED if card else memory - SYSTEM
-    if working >= room or max(weights.values()) > memory - SYSTEM:
+    if what_is_missing(parts, precision, card, memory) is not None:
         return "too small"
-    if sum(weights.values()) + working <= room:
-        return "all loaded"
+    weights = _weights(parts, precision)
+    room = _room(card, memory)
+    working = {part.part: _working(part, card, room) / GIB for part in parts}
+    tiles = IN_TILES if any(_working(part, card, room) < part.working for part in parts) else ""
+    if sum(weights.values()) + max(working.values()) <= room:
+        return "all loaded" + tiles
     again = "" if sum(weights.values()) <= memory - SYSTEM else ", read again"
-    if all(weights[part.part] + part.working / GIB <= room for part in parts):
-        return "part by part" + again
-    return "partly streamed" + again if card else "too small"
+    whole = all(weights[name] + working[name] <= room for name in weights)
+    return ("part by part" if whole else "partly streamed") + again + tiles
+
+
+def what_is_missing(parts: list[Needs], precision: str | Mapping[str, str], card: float, memory: float) -> str | None:
+    """Why a machine cannot run the parts in any way: the rest of a sentence, with sizes in GB; None where it can.
+
+    Args:
+        parts, precision, card, memory: as of `how_it_runs`.
+    """
+    weights = _weights(parts, precision)
+    room, held = _room(card, memory), max(0.0, memory - SYSTEM)
+    for part in parts:
+        name, own, working = _title(part), weights[part.part], _working(part, card, room) / GIB
+        if own > held:
+            return f"the {name} takes {_gb(own)} of memory, and there are {_gb(held)} for it"
+        if card and working >= room:
+            return f"the {name} computes in {_gb(working)} beside its weights, and the card has {_gb(max(0.0, room))}"
+        if not card and own + working > room:
+            return f"the {name} takes {_gb(own)} and computes in {_gb(working)}, and there are {_gb(held)} of memory"
+    return None
+
+
+def _weights(parts: list[Needs], precision: str | Mapping[str, str]) -> dict[str, float]:
+    """GiB of each part."""
+    return {
+        part.part: part.weights[precision if isinstance(precision, str) else precision[part.part]] / GIB
+        for part in parts
+    }
+
+
+def _room(card: float, memory: float) -> float:
+    """GiB for weights and what is computed."""
+    return card - RESERVED if card else memory - SYSTEM
+
+
+def _working(part: Needs, card: float, room: float) -> int:
+    """Bytes beside a part's weights. Tiles are for cards alone: ComfyUI falls back to them when one has no room."""
+    return part.in_tiles if card and part.working >= room * GIB else part.working
+
+
+def _title(part: Needs) -> str:
+    return {"unet": "UNet", "vae": "VAE"}.get(part.part) or part.part.replace("_", " ")
+
+
+def _gb(gib: float) -> str:
+    return f"{gib * GIB / 1e9:.1f} GB"
 
 
 def advice(parts: list[Needs], card: float, memory: float) -> dict[str, str]:
     """The precision to take for each part: the best with which it has room on the card and all have room in memory."""
-    room = card - RESERVED if card else memory - SYSTEM
+    room = _room(card, memory)
     chosen = {}
     for part in parts:
-        fitting = (p for p in PRECISIONS if part.weights[p] + part.working <= room * GIB)
+        fitting = (p for p in PRECISIONS if part.weights[p] + _working(part, card, room) <= room * GIB)
         chosen[part.part] = next(fitting, PRECISIONS[-1])
     while sum(part.weights[chosen[part.part]] for part in parts) > (memory - SYSTEM) * GIB:
         # The part that saves most by the next smaller precision gives way.
@@ -134,7 +187,7 @@ def table(parts: list[Needs]) -> str:
     ]
     for part in parts:
         sizes = " | ".join(f"{part.weights[p] / 1e9:.2f}" for p in COLUMNS)
-        lines.append(f"| {part.part.replace('_', ' ')} | {sizes} | {part.working / 1e9:.2f} |")
+        lines.append(f"| {_title(part)} | {sizes} | {part.working / 1e9:.2f} |")
     totals = " | ".join(f"{sum(part.weights[p] for part in parts) / 1e9:.2f}" for p in COLUMNS)
     lines += [f"| all | {totals} | {max(part.working for part in parts) / 1e9:.2f} |", ""]
     lines += ["| card | " + " | ".join(f"{p}, {m} GB RAM" for p in PRECISIONS for m in MEMORIES) + " |"]

@@ -16,7 +16,7 @@ from ..errors import WeGenError
 from ..network.configuration import LanguageConfig, UNetConfig, VAEConfig, VisionConfig, WeGenConfig
 from .loading import empty_parts
 from .published_writer import write_published
-from .reader import CONFIG_FILE, PARTS, open_checkpoint
+from .reader import CONFIG_FILE, PARTS, checkpoint_kind, open_checkpoint
 from .tokenizer import PICTURE_BEGIN, PICTURE_END, Tokenizer, picture_token
 from .writer import Entry, PartLayout, new_folder, write_folder
 
@@ -67,20 +67,20 @@ def make_random(
 
     Args:
         destination: a folder that does not exist yet.
-        size: a key of `CONFIGS`.
+        size: a key of `CONFIGS`, a `config.json`, or the folder of a checkpoint whose sizes are taken.
         dtype: a key of `TYPES`; the VAE is fp32 in any case.
         seed: the same seed makes the same files.
         on_progress: called with bytes written and bytes to write.
         published: whether it is a folder as the published one, with pickled weights, and not a packed one.
 
     Raises:
-        WeGenError: an unknown size or type, `destination` exists, or the disk is too full.
+        WeGenError: an unknown size or type, sizes that cannot be read, `destination` exists, or the disk is too full.
     """
-    for value, known in ((size, CONFIGS), (dtype, TYPES)):
-        if value not in known:
-            raise WeGenError(f"There is no {value!r} here; choose one of {', '.join(known)}.")
+    if dtype not in TYPES:
+        raise WeGenError(f"There is no {dtype!r} here; choose one of {', '.join(TYPES)}.")
+    config = config_of(size)
     destination = new_folder(destination)
-    config = dataclasses.replace(CONFIGS[size], name=destination.name)
+    config = dataclasses.replace(config, name=destination.name)
     modules = empty_parts(config)
     layouts = {}
     for name in PARTS:
@@ -98,6 +98,29 @@ def make_random(
     if published:
         return write_published(destination, config, tokenizer_of(config), layouts, tensors, on_progress)
     return write_folder(destination, config, tokenizer_of(config), layouts, tensors, on_progress)
+
+
+def config_of(size: str) -> WeGenConfig:
+    """The configuration that a name, a `config.json` or the folder of a checkpoint stands for.
+
+    Raises:
+        WeGenError: there is none.
+    """
+    if size in CONFIGS:
+        return CONFIGS[size]
+    path = Path(size).expanduser()
+    file = path / CONFIG_FILE if path.is_dir() else path
+    if path.is_dir() and (checkpoint_kind(path) == "published" or not file.is_file()):
+        return open_checkpoint(path).config
+    if not file.is_file():
+        raise WeGenError(
+            f"There is no size {size!r}; choose one of {', '.join(CONFIGS)}, a {CONFIG_FILE}, or a checkpoint's folder."
+        )
+    try:
+        text = file.read_text(encoding="utf-8")
+    except ValueError as error:
+        raise WeGenError(f"{file} is no text; give a {CONFIG_FILE}.") from error
+    return WeGenConfig.from_json(text, str(file))
 
 
 def random_tensor(entry: Entry, block: Tensor, generator: torch.Generator) -> Tensor:

@@ -17,8 +17,8 @@ from . import ask, bench, calibrate, convert, data, demo, doctor, evaluate, gene
 from .common import INTERRUPTED, PIPE_CLOSED, USER_ERROR, package_version
 
 _CODES = (
-    "exit codes: 0 done, 1 values out of tolerance (verify), 2 something to put right, 3 answered in words (generate), "
-    "130 interrupted"
+    "exit codes: 0 done, 1 values out of tolerance (verify) or a checkpoint that is not whole (doctor), 2 something to "
+    "put right, 3 answered in words (generate), 130 interrupted"
 )
 _OF_FILES = (errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EPERM, errno.EROFS)
 _FORMAT = argparse.RawDescriptionHelpFormatter
@@ -29,7 +29,7 @@ _COMMANDS = {
     "convert": (convert, "write the packed form of a checkpoint"),
     "calibrate": (calibrate, "calibrate the predicted edit mask of a checkpoint"),
     "make-random": (make_random, "write a checkpoint with random weights"),
-    "verify": (verify, "recompute reference values"),
+    "verify": (verify, "recompute reference values, or compare two precisions of a model"),
     "doctor": (doctor, "what this machine can run, and whether a checkpoint is whole"),
     "bench": (bench, "measure speed against other implementations"),
     "data": (data, "write training samples as shards"),
@@ -41,9 +41,9 @@ _COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code.
 
-    0: done. 1: `verify` found a value out of tolerance. 2: something users can put right, said in one line on stderr.
-    3: `generate` was answered in words in a turn. 130: interrupted. 141: nobody reads what is printed. Whatever else
-    goes wrong is a defect and shows its traceback.
+    0: done. 1: `verify` found a value out of tolerance, or `doctor` a checkpoint that is not whole. 2: something users
+    can put right, said in one line on stderr. 3: `generate` was answered in words in a turn. 130: interrupted. 141:
+    nobody reads what is printed. Whatever else goes wrong is a defect and shows its traceback.
     """
     # Not all terminals can show all words, and names of files can hold bytes that are no text.
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PART=DTYPE",
-        help="another precision for vision_encoder, language_model or unet; repeatable",
+        help="another precision for vision_encoder, language_model or unet (the VAE has fp32 only); repeatable",
     )
     parser.set_defaults(run=run)
 

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from .common import FAILED, OK
+from .common import FAILED, OK, count
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "measured. With a folder, also read all of it and say whether it is whole."
     )
     parser.add_argument("folder", type=Path, nargs="?", help="a checkpoint; default the published sizes")
+    parser.add_argument(
+        "--pictures", type=count, default=1, metavar="N", help="that are drawn at once; default %(default)s"
+    )
     parser.add_argument("--table", action="store_true", help="show other machines too")
     parser.set_defaults(run=run)
 
@@ -23,25 +26,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; gives the exit code."""
     from ..checkpoints.doctor import examine, machine
-    from ..checkpoints.needs import advice, command, how_it_runs, needs, table
+    from ..checkpoints.needs import advice, command, how_it_runs, needs, table, what_is_missing
     from ..checkpoints.reader import open_checkpoint
     from ..network.configuration import WeGenConfig
 
     checkpoint = None if arguments.folder is None else open_checkpoint(arguments.folder)
-    parts = needs(WeGenConfig() if checkpoint is None else checkpoint.config)
-    card, memory = machine()
+    pictures = arguments.pictures
+    parts = needs(WeGenConfig() if checkpoint is None else checkpoint.config, pictures)
+    here = machine()
+    card, memory = here.card, here.memory
     chosen = advice(parts, card, memory)
-    place = f"a card of {card:.0f} GB" if card else "no card, so everything runs on the CPU"
-    total = sum(part.weights[chosen[part.part]] for part in parts) / 1e9
-    print(f"This machine: {place}; {memory:.0f} GB of memory.")
-    print(
-        f"Take wegen convert {command(chosen)}: {total:.1f} GB, {how_it_runs(parts, chosen, card, memory)} (computed)."
-    )
+    print(f"This machine: {here}.")
+    missing = what_is_missing(parts, chosen, card, memory)
+    if missing is None:
+        total = sum(part.weights[chosen[part.part]] for part in parts) / 1e9
+        how = how_it_runs(parts, chosen, card, memory)
+        print(f"Take wegen convert {command(chosen)}: {total:.1f} GB, {how} (computed).")
+    else:
+        fewer = "" if pictures == 1 else f" Try fewer than {pictures} pictures at once."
+        print(f"This machine is too small, whatever the precision: {missing} (computed).{fewer}")
     if checkpoint is not None:
         own = [replace(one, weights={"stored": checkpoint.parts[one.part].stored_bytes()}) for one in parts]
         stored = sum(one.weights["stored"] for one in own) / 1e9
-        print(f"{checkpoint.folder} as it is: {stored:.1f} GB, {how_it_runs(own, 'stored', card, memory)} (computed).")
+        missing = what_is_missing(own, "stored", card, memory)
+        how = how_it_runs(own, "stored", card, memory) if missing is None else f"too large: {missing}"
+        print(f"{checkpoint.folder} as it is: {stored:.1f} GB, {how} (computed).")
     if arguments.table:
+        print(f"Pictures drawn at once: {pictures}.")
         print(table(parts))
     faults = [] if checkpoint is None else examine(checkpoint)
     for fault in faults:

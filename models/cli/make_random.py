@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size",
         default="published",
         help="published (28 GB in bf16); 7b-lm or 1b-lm: a language model of 7 or 1 billion parameters, all else tiny; "
-        "nano; tiny",
+        "nano; tiny; or the sizes of a config.json or a checkpoint's folder: its path",
     )
     parser.add_argument("--dtype", choices=PRECISIONS, default="bf16", help="precision to store; default %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of the weights; default %(default)s")

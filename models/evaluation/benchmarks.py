@@ -1,6 +1,7 @@
-"""Speed and memory, each number paired with what it is held against: in one process, in turns, medians of several.
+"""Speed and memory, each held against something.
 
-Ratios are what counts: other work on the machine slows both sides of a pair down alike.
+Times are paired with those of what they are held against: in turns, medians of several. Their ratios are what counts,
+since other work on the machine slows both sides of a pair down alike. Memory and likeness have no such pairs.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from ..prompting.decoding import Decoding
 from ..prompting.text_sampling import TextSampling, seeded
 from ..values import Answer, Chat, Turn
 from . import memory_benchmarks
+from .host_install import HostInstall
 from .precision_cost import precision_cost
 
 PROMPT = 32
@@ -95,6 +97,17 @@ class Measured:
         sides = f"{self.seconds:9.3f} {self.unit:2} {self.against:9.3f} {self.unit:2}"
         promised = f"{GATES[self.name]:7.3g}" if self.name in GATES else " " * 7
         return f"{self.name:38} {self.value:7.3f} {promised} {judged:6} {sides}".rstrip()
+
+
+@dataclass(frozen=True)
+class NotMeasured:
+    """A number that this machine cannot give, and why."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name:38} not measured: {self.reason}"
 
 
 def paired(
@@ -268,8 +281,13 @@ def chat(repeats: int, size: str) -> Measured:
     return Measured(f"chat/{size}_turn10_vs_turn1", ratio, tenth, first)
 
 
-def whole_numbers(repeats: int, size: str = "1024x8") -> Measured:
+def whole_numbers(repeats: int, size: str = "1024x8") -> Measured | NotMeasured:
     """Speed of one picture's features with weights in int8 against float32."""
+    measured = f"int8/{size}_vs_float32"
+    if not fast_on_cpu():
+        return NotMeasured(
+            measured, "this CPU has no instructions for int8 (VNNI), so that quantised weights are computed in float32"
+        )
     exact = random_wegen(size)
     agent = random_wegen(size).agent
     for name, module in list(agent.named_modules()):
@@ -279,15 +297,15 @@ def whole_numbers(repeats: int, size: str = "1024x8") -> Measured:
             else None
         )
         whole = None if layer is None else to_whole_numbers(quantise(module.weight, layer), layer)
-        if whole is not None and fast_on_cpu():
+        if whole is not None:
             parent, _, child = name.rpartition(".")
             setattr(agent.get_submodule(parent), child, WholeLinear(whole, None))
     quantised = replace(exact, agent=agent)
     ours, theirs, ratio = paired(lambda: write_picture(quantised), lambda: write_picture(exact), repeats)
-    return Measured(f"int8/{size}_vs_float32", 1 / ratio, ours, theirs)
+    return Measured(measured, 1 / ratio, ours, theirs)
 
 
-def precisions(repeats: int) -> Iterator[Measured]:
+def precisions(repeats: int) -> Iterator[Measured | NotMeasured]:
     """How near the bundled model's features stay when it is quantised (cosines, no times), and what int8 is worth."""
     with tempfile.TemporaryDirectory() as folder:
         for dtype in QUANTISED:
@@ -306,27 +324,40 @@ def plot(found: Sequence[Measured]) -> Image.Image:
     return promise_plot("Measured against promised, one thread of a CPU", rows)
 
 
-def run(names: Sequence[str], repeats: int, comfyui: Path = Path("~/ComfyUI")) -> Iterator[Measured]:
+def run(names: Sequence[str], repeats: int, host: HostInstall) -> Iterator[Measured | NotMeasured]:
     """The benchmarks that are asked for, one number after the other.
 
     Args:
         names: of `BENCHMARKS`.
-        repeats: pairs behind each median, at least 5.
-        comfyui: the folder of ComfyUI, for "decode"; its interpreter is that of its `.venv`.
+        repeats: pairs behind each median; fewer than 5 are for trying out.
+        host: the ComfyUI for "decode".
+
+    Raises:
+        WeGenError: before anything is measured, for an unknown name, and for "decode" without a ComfyUI.
     """
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        raise WeGenError(f"There is no benchmark {unknown[0]!r}; choose among {', '.join(BENCHMARKS)}.")
+    if "decode" in names and host.problem:
+        raise WeGenError(
+            f"The benchmark 'decode' runs inside ComfyUI, and there is {host.problem}. --comfyui and --python name "
+            "them too."
+        )
     found: list[Measured] = []
-    for name in names:
-        for measured in _one(name, repeats, comfyui.expanduser()):
-            found.append(measured)
+    for number, name in enumerate(names):
+        for measured in _one(name, repeats, host):
             yield measured
-    # Of several sizes the worst is what is promised.
-    for key in ("guidance_cost", "batch8_cost"):
-        sizes = [one for one in found if one.name.startswith("language_model/") and one.name.endswith(f"_{key}")]
-        if sizes:
+            if name in SIZES and isinstance(measured, Measured):
+                found.append(measured)
+        if name not in SIZES or SIZES.keys() & set(names[number + 1 :]):
+            continue
+        # Of several sizes the worst is what is promised.
+        for key in ("guidance_cost", "batch8_cost"):
+            sizes = [one for one in found if one.name.endswith(f"_{key}")]
             yield replace(max(sizes, key=lambda one: one.value), name=f"language_model/{key}")
 
 
-def _one(name: str, repeats: int, comfyui: Path) -> Iterator[Measured]:
+def _one(name: str, repeats: int, host: HostInstall) -> Iterator[Measured | NotMeasured]:
     if name in SIZES:
         yield from language_model(name, repeats)
     elif name == "sampling":
@@ -345,8 +376,5 @@ def _one(name: str, repeats: int, comfyui: Path) -> Iterator[Measured]:
     elif name == "convert":
         yield Measured("convert/peak_over_largest_gb", *memory_benchmarks.convert(), "GB")
     elif name == "decode":
-        python = comfyui / ".venv" / "bin" / "python"
-        found = memory_benchmarks.decode(comfyui, python, repeats, torch.get_num_threads())
-        yield Measured("decode/vs_stock", *found)
-    else:
-        raise WeGenError(f"There is no benchmark {name!r}; choose among {', '.join(BENCHMARKS)}.")
+        for key, found in memory_benchmarks.decode(host, repeats, torch.get_num_threads()).items():
+            yield NotMeasured(key, "ComfyUI's Python has no diffusers") if found is None else Measured(key, *found)

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ..bundled import BUNDLED
 from ..checkpoints.convert import CHOICES
 from ..checkpoints.random_weights import make_random
 from ..checkpoints.reader import open_checkpoint, part_file
 from ..errors import WeGenError
+from .host_install import HostInstall
 
 SIZE = "1b-lm"
 """What is loaded and converted, of `random_weights.CONFIGS`."""
@@ -33,11 +35,15 @@ def work(folder):
 """
 _READ = """
 def work(folder):
+    import os
     def read():
-        memory = bytearray(2**24)
         with open(folder + "/language_model.safetensors", "rb", buffering=0) as file:
-            while file.readinto(memory):
-                pass
+            # Fresh memory for all of it: whoever reads bytes into memory pays for that too.
+            memory = bytearray(os.fstat(file.fileno()).st_size)
+            left = memoryview(memory)
+            while left:
+                left = left[file.readinto(left[:2**24]):]
+        return memory
     return read
 """
 _CONVERT = """
@@ -69,11 +75,22 @@ def measure(folder: Path, code: str, **values: object) -> tuple[float, int]:
     _forget(folder)
     package = __name__.rsplit(".", 2)[0]
     source = (code + _MEASURE).format(package=package, threads=1, **values)
-    done = subprocess.run([sys.executable, "-c", source, str(folder)], capture_output=True, text=True)
-    if done.returncode:
-        raise WeGenError(f"The measuring process failed: {done.stderr.strip().splitlines()[-1]}")
-    seconds, memory = json.loads(done.stdout.splitlines()[-1])
+    seconds, memory = _last_line([sys.executable, "-c", source, str(folder)])
     return seconds, memory
+
+
+def _last_line(command: list[str], folder: Path | None = None) -> Any:
+    """What a process prints last, read as JSON.
+
+    Args:
+        command: of the process.
+        folder: its working directory; None is this one's.
+    """
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip() or f"it ended with {done.returncode} and said nothing"
+        raise WeGenError(f"The measuring process failed: {said.splitlines()[-1]}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 _IN_HOST = """
@@ -91,27 +108,21 @@ importlib.import_module("wegen_pack.wegen_nodes.host.decode_speed").main(folder,
 """
 
 
-def decode(comfyui: Path, python: Path, repeats: int, threads: int) -> tuple[float, float, float]:
-    """Sampling of the bundled model inside ComfyUI against a stock model of its size: the ratio, and both in seconds.
+def decode(host: HostInstall, repeats: int, threads: int) -> dict[str, tuple[float, float, float] | None]:
+    """Sampling of the bundled model inside ComfyUI against others of its size: the ratio, and both in seconds.
+
+    None stands for what that ComfyUI's Python cannot run, as diffusers is no part of ComfyUI.
 
     Args:
-        comfyui: its folder.
-        python: its interpreter.
+        host: where it is measured; it has no `problem`.
         repeats: pairs behind each median.
         threads: of the CPU.
     """
-    if not (comfyui / "main.py").is_file() or not python.is_file():
-        raise WeGenError(f"There is no ComfyUI in {comfyui} with its interpreter {python}; say where with --comfyui.")
     pack = Path(__file__).resolve().parents[2]
     with tempfile.TemporaryDirectory() as base:
-        values = [comfyui.resolve(), pack, BUNDLED, repeats, threads, base]
-        done = subprocess.run(
-            [str(python), "-c", _IN_HOST, *map(str, values)], cwd=comfyui, capture_output=True, text=True
-        )
-    if done.returncode:
-        raise WeGenError(f"The measuring process failed: {done.stderr.strip().splitlines()[-1]}")
-    ours, stock, ratio = json.loads(done.stdout.splitlines()[-1])
-    return ratio, ours, stock
+        values = [host.path, pack, BUNDLED, repeats, threads, base]
+        found = _last_line([str(host.python), "-c", _IN_HOST, *map(str, values)], host.path)
+    return {name: one and tuple(one) for name, one in found.items()}
 
 
 def _forget(folder: Path) -> None:
@@ -128,23 +139,25 @@ def _forget(folder: Path) -> None:
 
 
 def load(repeats: int, size: str = SIZE) -> dict[str, tuple[float, float, float]]:
-    """How much memory and time a part takes to load: the ratio, and what both sides were."""
+    """How much memory and time a part takes to load: the ratio, and what both sides were.
+
+    Loading it, reading the bytes of its file into memory, and loading it from the published layout run in turns.
+    """
     with tempfile.TemporaryDirectory() as place:
         folder = make_random(Path(place) / "model", size)
         part = (folder / part_file(PART)).stat().st_size
-        pairs = [(measure(folder, _LOAD), measure(folder, _READ)) for _ in range(repeats)]
-        peak = statistics.median([memory for (_, memory), _ in pairs])
-        loaded, read = (
-            statistics.median([one for (one, _), _ in pairs]),
-            statistics.median([one for _, (one, _) in pairs]),
-        )
-        ratio = statistics.median([one / other for (one, _), (other, _) in pairs])
         published = make_random(Path(place) / "published", size, published=True)
-        others = statistics.median([measure(published, _LOAD)[0] for _ in range(repeats)])
+        turns = [(measure(folder, _LOAD), measure(folder, _READ), measure(published, _LOAD)) for _ in range(repeats)]
+    peak = statistics.median(memory for (_, memory), *_ in turns)
+    loaded, read, others = (statistics.median(turn[side][0] for turn in turns) for side in range(3))
     return {
         "load/peak_vs_part": (peak / part, peak / 1e9, part / 1e9),
-        "load/time_vs_read": (ratio, loaded, read),
-        "load/packed_vs_published": (loaded / others, loaded, others),
+        "load/time_vs_read": (statistics.median(one / other for (one, _), (other, _), _ in turns), loaded, read),
+        "load/packed_vs_published": (
+            statistics.median(one / other for (one, _), _, (other, _) in turns),
+            loaded,
+            others,
+        ),
     }
 
 

@@ -1,9 +1,20 @@
 """What models need, and checkpoints that are not whole."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
-from comfyui_wegen.models.checkpoints.doctor import examine, machine
-from comfyui_wegen.models.checkpoints.needs import advice, command, how_it_runs, needs, table
+from comfyui_wegen.models import cli
+from comfyui_wegen.models.checkpoints.doctor import Machine, examine, machine
+from comfyui_wegen.models.checkpoints.needs import (
+    PRECISIONS,
+    advice,
+    command,
+    how_it_runs,
+    needs,
+    table,
+    what_is_missing,
+)
 from comfyui_wegen.models.checkpoints.random_weights import make_random
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint, part_file
 from comfyui_wegen.models.network.configuration import WeGenConfig
@@ -47,14 +58,80 @@ def test_advice_follows_the_card_and_the_memory(published):
     assert table(published).count("\n") == 14
 
 
+def test_pictures_at_once_take_memory_but_are_decoded_one_by_one(published):
+    four = needs(WeGenConfig(), 4)
+    one, more = ({part.part: part.working for part in parts} for parts in (published, four))
+    assert one["vae"] == more["vae"]
+    assert all(3.9 < more[part] / one[part] < 4.1 for part in one if part != "vae")
+    assert how_it_runs(published, "w4a8", 6, 32) == "partly streamed"
+    assert how_it_runs(four, "w4a8", 6, 32) == "too small"
+    assert table(published).splitlines()[-5].startswith("| 6 GB | too small | partly streamed")
+    assert table(four).splitlines()[-5].count("too small") == 9
+
+
+def test_what_a_card_cannot_decode_whole_is_decoded_in_tiles(published):
+    vae = published[-1]
+    assert vae.part == "vae" and 3.5 < vae.working / vae.in_tiles < 4.5  # a quarter of the picture
+    advised = advice(published, 4, 32)
+    assert how_it_runs(published, advised, 4, 32) == "partly streamed, decoded in tiles"
+    # A machine without a card does not fall back to tiles.
+    memory = 5 + (vae.working + vae.weights["bf16"]) / 2**30
+    assert what_is_missing([vae], "bf16", 0, memory + 0.01) is None
+    assert "VAE takes 0.3 GB and computes in 3.2 GB" in what_is_missing([vae], "bf16", 0, memory - 0.01)
+
+
+def test_advice_fits_wherever_anything_does(published):
+    for pictures in (1, 4):
+        parts = needs(WeGenConfig(), pictures)
+        for card in (0, 2, 3, 4, 6, 8, 12, 24):
+            for memory in (8, 10, 16, 32, 64):
+                missing = what_is_missing(parts, advice(parts, card, memory), card, memory)
+                fitting = [p for p in PRECISIONS if how_it_runs(parts, p, card, memory) != "too small"]
+                assert missing is None or not fitting, (pictures, card, memory, missing)
+
+
+def test_nothing_fits_is_said_plainly(monkeypatch, capsys):
+    monkeypatch.setattr("comfyui_wegen.models.checkpoints.doctor.machine", lambda: Machine("cuda", 6.0, 16.0))
+    assert cli.main(["doctor", "--pictures", "4"]) == 0
+    said = capsys.readouterr().out
+    assert "too small, whatever the precision: the language model computes in 5.5 GB" in said
+    assert "Try fewer than 4 pictures" in said and "Take wegen convert" not in said
+    assert cli.main(["doctor"]) == 0
+    assert "Take wegen convert --dtype w4a8" in capsys.readouterr().out
+
+
+def card_of(gib):
+    """A backend of PyTorch with one card."""
+    return SimpleNamespace(
+        is_available=lambda: True, get_device_properties=lambda index: SimpleNamespace(total_memory=gib * 2**30)
+    )
+
+
+def test_cards_of_all_kinds_are_known(monkeypatch):
+    absent = SimpleNamespace(is_available=lambda: False)
+    monkeypatch.setattr(torch, "cuda", absent)
+    monkeypatch.setattr(torch, "xpu", absent, raising=False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert machine()[:2] == ("cpu", 0) and "no card" in str(machine())
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert machine()[:2] == ("mps", 0) and "a GPU that uses the machine's memory (mps)" in str(machine())
+    monkeypatch.setattr(torch, "xpu", card_of(16), raising=False)
+    assert machine()[:2] == ("xpu", 16) and "a card of 16 GB (xpu)" in str(machine())
+    monkeypatch.setattr(torch, "cuda", card_of(24))
+    assert machine()[:2] == ("cuda", 24)
+    monkeypatch.setattr(torch, "cuda", absent)
+    monkeypatch.delattr(torch, "xpu")  # a build of PyTorch without it
+    assert machine().device == "mps"
+
+
 def test_the_command_is_what_was_advised():
     chosen = {"vision_encoder": "bf16", "language_model": "int8", "unet": "bf16", "vae": "w4a8"}
     assert command(chosen) == "--dtype bf16 --part language_model=int8"
 
 
 def test_this_machine_has_memory():
-    card, memory = machine()
-    assert card >= 0 and memory > 0.5
+    here = machine()
+    assert here.card >= 0 and here.memory > 0.5
 
 
 def test_a_checkpoint_that_is_not_whole_is_named(tmp_path):

@@ -1,14 +1,16 @@
 """Quantised checkpoints: how far off, what stays as it is, and that everything reads them."""
 
+import dataclasses
 import json
 import re
 import shutil
 
 import pytest
 import torch
+from comfyui_wegen.models import cli
 from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.checkpoints import loading
-from comfyui_wegen.models.checkpoints.convert import convert
+from comfyui_wegen.models.checkpoints.convert import CHOICES, convert
 from comfyui_wegen.models.checkpoints.loading import load_wegen
 from comfyui_wegen.models.checkpoints.quantise import (
     GROUP_SCALES,
@@ -23,6 +25,7 @@ from comfyui_wegen.models.checkpoints.quantise import (
     quantised_format,
     rotate_groups,
 )
+from comfyui_wegen.models.checkpoints.random_weights import CONFIGS, make_random
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint, part_file
 from comfyui_wegen.models.errors import CheckpointError, WeGenError
 from comfyui_wegen.models.prompting.decoding import Decoding
@@ -114,6 +117,31 @@ def test_parts_can_have_precisions_of_their_own(tmp_path):
     assert {t.dtype for t in load_file(folder / part_file("unet")).values()} == {torch.float16}
     with pytest.raises(WeGenError, match="'decoder'"):
         convert(BUNDLED, tmp_path / "no", parts={"decoder": "int8"})
+
+
+@pytest.mark.parametrize("dtype", [choice for choice in CHOICES if choice != "fp32"])
+def test_the_vae_has_one_precision(tmp_path, dtype, capsys):
+    assert cli.main(["convert", str(BUNDLED), str(tmp_path / "no"), "--part", f"vae={dtype}"]) == 2
+    assert f"The VAE can be stored in fp32 only, not in {dtype}" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    folder = convert(BUNDLED, tmp_path / "out", dtype, parts={"vae": "fp32"})
+    assert {tensor.dtype for tensor in load_file(folder / part_file("vae")).values()} == {torch.float32}
+
+
+def test_a_part_without_a_layer_for_a_precision_is_refused(tmp_path):
+    # No number of inputs is a multiple of 16, so that nothing can be rotated.
+    tiny = CONFIGS["tiny"]
+    vision = dataclasses.replace(tiny.vision, image_size=56, patch_size=7, width=40, head_width=20, mlp_width=40)
+    unet = dataclasses.replace(tiny.unet, cross_attention_dim=40, projection_class_embeddings_input_dim=40 + 6 * 256)
+    (tmp_path / "config.json").write_text(dataclasses.replace(tiny, vision=vision, unet=unet).to_json())
+    folder = make_random(tmp_path / "made", str(tmp_path / "config.json"))
+    for dtype in ("int8", "w4a8"):
+        with pytest.raises(WeGenError, match=f"No layer of the vision encoder can be stored in {dtype}.*of 16 inputs"):
+            convert(folder, tmp_path / "no", parts={"vision_encoder": dtype})
+    assert not (tmp_path / "no").exists()
+    # fp8 rotates nothing.
+    written = open_checkpoint(convert(folder, tmp_path / "out", parts={"vision_encoder": "fp8"}))
+    assert written.vision_encoder.quantised
 
 
 def test_damaged_or_foreign_quantisation_is_named(quantised, tmp_path):

@@ -75,8 +75,29 @@ def test_tensors_larger_than_the_block_and_norms():
     assert torch.equal(random_tensor(Entry("fc.bias", torch.float32, (3,)), block, generator), torch.zeros(3))
 
 
+def test_sizes_are_those_of_a_configuration_or_a_checkpoint(tmp_path):
+    tiny = CONFIGS["tiny"]
+    language = dataclasses.replace(tiny.language, layers=3)
+    (tmp_path / "config.json").write_text(dataclasses.replace(tiny, language=language).to_json())
+    made = make_random(tmp_path / "made", str(tmp_path / "config.json"))
+    assert open_checkpoint(made).config == dataclasses.replace(tiny, language=language, name="made")
+    again = make_random(tmp_path / "again", str(made), published=True)
+    # The published layout has no config.json: its sizes are read from several files.
+    third = make_random(tmp_path / "third", str(again))
+    assert open_checkpoint(third).config.language == language
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(WeGenError, match=r"config\.json is not a WeGen configuration"):
+        make_random(tmp_path / "no", str(tmp_path / "config.json"))
+    with pytest.raises(WeGenError, match=r"unet\.safetensors is no text; give a config\.json"):
+        make_random(tmp_path / "no", str(made / "unet.safetensors"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(WeGenError, match="holds no WeGen checkpoint"):
+        make_random(tmp_path / "no", str(tmp_path / "empty"))
+    assert not (tmp_path / "no").exists()
+
+
 def test_what_is_not_known_is_refused(tmp_path):
-    with pytest.raises(WeGenError, match=r"'huge'.*published"):
+    with pytest.raises(WeGenError, match=r"'huge'.*published.*config\.json"):
         make_random(tmp_path / "made", "huge")
     with pytest.raises(WeGenError, match="int9"):
         make_random(tmp_path / "made", "tiny", "int9")

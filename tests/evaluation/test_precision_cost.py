@@ -11,6 +11,7 @@ from comfyui_wegen.models.checkpoints.convert import convert
 from comfyui_wegen.models.checkpoints.random_weights import make_random
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.evaluation import benchmarks
+from comfyui_wegen.models.evaluation.host_install import HostInstall
 from comfyui_wegen.models.evaluation.precision_cost import precision_cost
 from comfyui_wegen.models.painting import loading as painting
 
@@ -77,4 +78,4 @@ def test_ours_and_transformers_compute_the_same(monkeypatch):
 
 def test_an_unknown_benchmark_is_named():
     with pytest.raises(WeGenError, match=r"'speed'.*256x6"):
-        list(benchmarks.run(["speed"], 1))
+        list(benchmarks.run(["sampling", "speed"], 1, HostInstall.find()))

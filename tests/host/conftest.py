@@ -4,11 +4,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from comfyui_wegen.models.evaluation.host_install import HostInstall
 from support import HANGS, NOT_RUN
 
-from .install import HostInstall
-
-INSTALL = HostInstall.from_environment()
+INSTALL = HostInstall.find()
 
 
 def pytest_collection_modifyitems(items):

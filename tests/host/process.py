@@ -6,9 +6,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from comfyui_wegen.models.evaluation.host_install import HostInstall
 from support import REPOSITORY
 
-from .install import HostInstall, offline_environment
+from .install import offline_environment
 
 # Makes `comfy` importable as main.py would set it up for `--cpu`, and this repository as `comfyui_wegen`. The host
 # parses sys.argv when it is imported, so its own arguments stand there first, and the script's afterwards.

@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 
 import requests
+from comfyui_wegen.models.evaluation.host_install import HostInstall
 from support import HANGS, REPOSITORY
 
-from .install import HostInstall, offline_environment
+from .install import offline_environment
 
 PACK_NAME = "ComfyUI-WeGen"
 LOG_TAIL_LINES = 60

@@ -13,13 +13,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from browser import find_browser, running
+from comfyui_wegen.models.evaluation.host_install import HostInstall
 from PIL import Image
 from playwright.sync_api import Page
 from support import REPOSITORY
 
 from .client import ComfyClient
 from .frontend import FrontEnd
-from .install import HostInstall
 from .panel import ChatPanel
 from .server import ComfyServer
 
@@ -190,7 +190,7 @@ def take_thumbnails(frontend: FrontEnd, client: ComfyClient) -> None:
 
 
 def main() -> int:
-    install, browser = HostInstall.from_environment(), find_browser()
+    install, browser = HostInstall.find(), find_browser()
     if install.problem or not browser:
         print(install.problem or "There is no Chromium; set CHROMIUM_PATH.")
         return 1

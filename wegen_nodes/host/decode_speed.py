@@ -1,10 +1,12 @@
-"""Times the native decoder's sampling against the host's own sampler on a stock model of the same size.
+"""Times the native decoder's sampling against the host's own sampler on a stock model of the same size, and against
+diffusers' sampling of the same features.
 
-`wegen bench decode --comfyui PATH` runs this file inside ComfyUI; it prints the medians of both and of their ratio.
+`wegen bench decode --comfyui PATH` runs this file inside ComfyUI; it prints the medians of both sides and of the ratio.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import statistics
 import time
@@ -16,6 +18,7 @@ import comfy.supported_models
 import torch
 
 from ...models.checkpoints.reader import open_checkpoint
+from ...models.painting.loading import load_decoder
 from ...models.values import SamplerSettings
 from .loading import host_unet_config, latent_format, load_unet
 from .painter import conditioning, sample
@@ -47,9 +50,14 @@ def stock_model(folder: str, like):
     return comfy.model_patcher.ModelPatcher(model, like.load_device, like.offload_device)
 
 
-def measure(folder: str, repeats: int) -> tuple[float, float, float]:
-    """Seconds of sampling with the pack's painter and with the host's sampler, medians, and the median of the ratio."""
-    config, ours = open_checkpoint(folder).config, load_unet(folder)
+def measure(folder: str, repeats: int) -> dict[str, tuple[float, float, float] | None]:
+    """Sampling with the pack's painter against the host's sampler, and against diffusers' at equal steps.
+
+    Returns:
+        The median of the ratios, and of the seconds of both sides; None for diffusers' where it is not installed.
+    """
+    checkpoint, ours = open_checkpoint(folder), load_unet(folder)
+    config = checkpoint.config
     theirs = stock_model(folder, ours)
     side = config.size // config.vae.downscale
     generator = torch.Generator().manual_seed(0)
@@ -67,21 +75,32 @@ def measure(folder: str, repeats: int) -> tuple[float, float, float]:
             theirs, noise, STEPS, GUIDANCE, "euler", "normal", positive, negative, start, disable_pbar=True
         )
 
+    works = {"ours": native, "decode/vs_stock": stock}
+    if importlib.util.find_spec("diffusers") is not None:
+        decoder = load_decoder(checkpoint, ours.load_device, ours.model.get_dtype())
+        works["decode/vs_diffusers"] = lambda: decoder.paint(features, noise, STEPS, GUIDANCE)
+
     clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
-    pairs = []
+    turns = []
     for _ in range(repeats + 1):
-        pair = []
-        for work in (native, stock):
+        turn = {}
+        for name, work in works.items():
             begin = clock()
             work()
-            pair.append(clock() - begin)
-        pairs.append(pair)
-    pairs = pairs[1:]
-    return (
-        statistics.median(one for one, _ in pairs),
-        statistics.median(other for _, other in pairs),
-        statistics.median(one / other for one, other in pairs),
-    )
+            turn[name] = clock() - begin
+        turns.append(turn)
+    turns = turns[1:]  # the first is for warming up
+
+    def held_against(name: str) -> tuple[float, float, float] | None:
+        if name not in works:
+            return None
+        return (
+            statistics.median(turn["ours"] / turn[name] for turn in turns),
+            statistics.median(turn["ours"] for turn in turns),
+            statistics.median(turn[name] for turn in turns),
+        )
+
+    return {name: held_against(name) for name in ("decode/vs_stock", "decode/vs_diffusers")}
 
 
 def main(folder: str, repeats: str, threads: str) -> None:
