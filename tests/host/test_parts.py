@@ -51,8 +51,25 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
         assert found["given back"] > 300e6
 
 
-def test_the_unet_is_held_as_it_was_asked_for(host_python, tmp_path):
+def test_parts_hold_their_weights_as_it_was_asked_for(host_python, tmp_path):
     """Under DynamicVRAM, which is usual on cards, the host's layers have no weights before they are loaded."""
-    found = host_python(SCRIPTS / "unet_weights.py", make_random(tmp_path / "made", "tiny"))
-    assert found.pop("dynamic", [True, True]) == [True, True]
-    assert found == {"fp32": ["torch.float32"], "fp16": ["torch.float16"], "bf16": ["torch.bfloat16"]}
+    published = make_random(tmp_path / "published", "tiny", published=True)
+    packed = [make_random(tmp_path / "bf16", "tiny")]
+    packed += [convert(packed[0], tmp_path / dtype, dtype) for dtype in ("int8", "w4a8")]
+    found = host_python(SCRIPTS / "on_demand.py", published, *packed)
+    assert found["types"] == {"fp32": ["torch.float32"], "fp16": ["torch.float16"], "bf16": ["torch.bfloat16"]}
+    if "same" not in found:  # a host without DynamicVRAM
+        return
+    for number, parts in enumerate(found["same"]):
+        assert parts.keys() == {"vision_encoder", "language_model", "unet"}
+        for name, (whole_numbers, *same) in parts.items():
+            assert (whole_numbers > 0) == (number > 1) and same == [True, True], (number, name)
+    for part in ("language_model", "unet"):
+        said = found[part]
+        assert said["cancelled"][0] == "InterruptProcessingException"
+        assert said["gone"][0] == "WeGenError" and "no longer there" in said["gone"][1]
+        assert said["unchanged"] is None
+        assert said["changed"][0] == "WeGenError" and "was changed" in said["changed"][1]
+        assert said["memory"][0] == "OutOfMemoryError"
+        assert f"reading the {part.replace('_', ' ')}" in said["memory"][1]
+    assert found["interrupted"] == ["InterruptProcessingException", "", 3]
