@@ -35,6 +35,13 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
     assert found["after cancel"] == [[], True]
     assert found["out of memory"][0] == "OutOfMemoryError" and "reading the language model" in found["out of memory"][1]
     assert found["after out of memory"] == [[], True]
+    for work, said in (
+        ("writing", {"ask": "answering a question", "rewrite": "writing rewrites", "generate": "making pictures"}),
+        ("looking", dict.fromkeys(found["out of memory in looking"], "looking at pictures")),
+    ):
+        for node, (kind, message) in found[f"out of memory in {work}"].items():
+            assert kind == "OutOfMemoryError" and f"Memory ran out while {said[node]}" in message, (work, node)
+    assert found["nodes after"] == [None, None]
     sampling = found["out of memory in sampling"]
     assert sampling[0] == "OutOfMemoryError" and "painting 1 x" in sampling[1] and found["sampled after"]
     for name, (kind, said) in zip(("MODEL", "VAE"), found["of another model"], strict=True):
