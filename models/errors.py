@@ -1,5 +1,6 @@
 """Errors whose message users read, at the node or on the command line."""
 
+import errno
 from pathlib import Path
 
 PACK = Path(__file__).resolve().parents[1]
@@ -26,3 +27,12 @@ class AnsweredInWords(WeGenError):
 
 class CheckpointError(WeGenError):
     """A checkpoint folder or file that cannot be used as it is; the message names the file and the key."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on a card or on the CPU."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    words = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory", "alloc_failed")
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(one in said for one in words))

@@ -8,7 +8,7 @@ from ..models.encoding import encode_reference
 from ..models.prompting.asking import ask
 from ..models.prompting.conversation import ask_prompt
 from .host.bundle import progress
-from .host.parts import memory_errors
+from .host.parts import LOOKING, memory_errors
 from .inputs import references, wegen
 from .sockets import CATEGORY, ChatType
 
@@ -43,15 +43,16 @@ class WeGenAsk(io.ComfyNode):
         references, chat = wegen.read_references(references), wegen.read(chat)
         subjects = [references]
         if image is not None:
-            vision = wegen.load_vision(1)
             taken = {reference.name for reference in references}
             name = next(f"picture{n or ''}" for n in range(len(taken) + 1) if f"picture{n or ''}" not in taken)
-            subjects = [references.add(encode_reference(vision, name, picture)) for picture in image]
+            with memory_errors(LOOKING):
+                vision = wegen.load_vision(1)
+                subjects = [references.add(encode_reference(vision, name, picture)) for picture in image]
         limit = wegen.config.templates.rewrite_limit
         answers = []
         for subject in subjects:
             prompt = ask_prompt(wegen.config, wegen.tokenizer, question, subject, chat)
-            model = wegen.load_language(1, prompt.tokens(wegen.tokenizer) + limit)
             with memory_errors("answering a question"):
+                model = wegen.load_language(1, prompt.tokens(wegen.tokenizer) + limit)
                 answers.append(ask(model, question, subject, chat, limit, progress()))
         return io.NodeOutput(answers, ui=ui.PreviewText("\n\n".join(answers)))

@@ -15,6 +15,7 @@ from ..models.media.chat_file import compacted, load_chat, save_chat
 from ..models.media.contact_sheet import filmstrip
 from ..models.values import Chat
 from .host import folders
+from .host.parts import LOOKING, memory_errors
 from .sockets import CATEGORY, ChatType, WeGenType
 
 NO_FILE = "none"
@@ -166,8 +167,8 @@ def _begin(file: str, chat: Chat | None, image: torch.Tensor | None, wegen, kept
         raise WeGenError(nothing)
     if wegen is None:
         raise WeGenError("To begin a chat with an image, connect wegen too: the model has to look at it.")
-    vision = wegen.load_vision(1)
-    return begin_with(vision, [with_channels(one[..., :3], 3).cpu() for one in image]), True
+    with memory_errors(LOOKING):
+        return begin_with(wegen.load_vision(1), [with_channels(one[..., :3], 3).cpu() for one in image]), True
 
 
 def transcript(chat: Chat) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 
 from ..models.metrics.diversity import compare_features, compare_pixels, draw_matrix, same_size, summary
+from .host.parts import LOOKING, memory_errors
 from .sockets import CATEGORY, WeGenType
 
 
@@ -40,8 +41,9 @@ class WeGenDiversity(io.ComfyNode):
         pictures = same_size([picture for batch in images for picture in batch])
         measures = [compare_pixels(pictures)]
         if wegen:
-            vision = wegen[0].load_vision(len(pictures))
-            measures.insert(0, compare_features(vision.encode_pictures(list(pictures))))
+            with memory_errors(LOOKING):
+                vision = wegen[0].load_vision(len(pictures))
+                measures.insert(0, compare_features(vision.encode_pictures(list(pictures))))
         matrix = draw_matrix(pictures, measures)[None]
         said = summary(measures)
         shown = {**ui.PreviewImage(matrix, cls=cls).as_dict(), **ui.PreviewText(said).as_dict()}

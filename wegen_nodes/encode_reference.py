@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from ..models.encoding import encode_reference
 from ..models.errors import WeGenError
 from ..models.values import References
+from .host.parts import LOOKING, memory_errors
 from .inputs import references, wegen
 from .sockets import CATEGORY, ReferencesType
 
@@ -45,10 +46,11 @@ class WeGenEncodeReference(io.ComfyNode):
         if mask is not None and len(mask) not in (1, len(image)):
             raise WeGenError(f"{len(mask)} masks do not fit {len(image)} pictures; give one, or one for each.")
         found = references or References()
-        model = wegen.load_vision(1)
-        for index, picture in enumerate(image):
-            # Further pictures of a batch are called name2, name3 ...
-            called = name.strip().removeprefix("@") + (str(index + 1) if index else "")
-            own_mask = None if mask is None else mask[index if len(mask) > 1 else 0]
-            found = found.add(encode_reference(model, called, picture, own_mask, weight))
+        with memory_errors(LOOKING):
+            model = wegen.load_vision(1)
+            for index, picture in enumerate(image):
+                # Further pictures of a batch are called name2, name3 ...
+                called = name.strip().removeprefix("@") + (str(index + 1) if index else "")
+                own_mask = None if mask is None else mask[index if len(mask) > 1 else 0]
+                found = found.add(encode_reference(model, called, picture, own_mask, weight))
         return io.NodeOutput(found)

@@ -32,7 +32,8 @@ class WeGenLoadModel(io.ComfyNode):
                     default="default",
                     optional=True,
                     advanced=True,
-                    tooltip="Of the weights in memory. 'default' is best nearly always.",
+                    tooltip="In memory, of the weights that are not quantised; int8, fp8 and w4a8 stay as they are. "
+                    "'default' is best nearly always.",
                 ),
             ],
             outputs=[

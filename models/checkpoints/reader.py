@@ -112,6 +112,14 @@ class Part(Mapping[str, Tensor]):
     def __getitem__(self, key: str) -> Tensor:
         return _read(self.stored[key])
 
+    def __contains__(self, key: object) -> bool:
+        return key in self.stored  # that of all mappings would read it
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return self.name.replace("_", " ")
+
     @property
     def files(self) -> list[Path]:
         """The files that it is read from."""
@@ -172,14 +180,13 @@ class Part(Mapping[str, Tensor]):
         where = " and ".join(files) or "the checkpoint"
         if missing:
             raise CheckpointError(
-                f"{where}: the {self.name.replace('_', ' ')} lacks {len(missing)} of {len(expected)} tensors, "
+                f"{where}: the {self.title} lacks {len(missing)} of {len(expected)} tensors, "
                 f"first of them {missing[0]!r}. The file is incomplete or of another model."
             )
         for key in sorted(set(self.stored) - set(expected)):
             entry = self.stored[key]
             raise CheckpointError(
-                f"{entry.file}: {entry.key!r} does not belong to a WeGen {self.name.replace('_', ' ')}. "
-                "The file is of another model."
+                f"{entry.file}: {entry.key!r} does not belong to a WeGen {self.title}. The file is of another model."
             )
         for key, shape in expected.items():
             entry = self.stored[key]

@@ -12,13 +12,18 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ..errors import WeGenError
+from ..errors import WeGenError, is_out_of_memory
 from . import ask, bench, calibrate, convert, data, demo, doctor, evaluate, generate, make_random, train, verify
 from .common import INTERRUPTED, PIPE_CLOSED, USER_ERROR, package_version
 
 _CODES = (
     "exit codes: 0 done, 1 values out of tolerance (verify) or a checkpoint that is not whole (doctor), 2 something to "
     "put right, 3 answered in words (generate), 130 interrupted"
+)
+_NO_MEMORY = (
+    "Memory ran out. Close other programs, ask for less at once (fewer or smaller pictures, smaller batches), compute "
+    "in a smaller precision where there is --precision, or convert the checkpoint to one: wegen convert SOURCE "
+    "DESTINATION --dtype int8 (or w4a8)."
 )
 _OF_FILES = (errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EPERM, errno.EROFS)
 _FORMAT = argparse.RawDescriptionHelpFormatter
@@ -63,7 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Python would write what is left when it ends, and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
-    except OSError as error:
+    except (MemoryError, RuntimeError, OSError) as error:
+        if is_out_of_memory(error):
+            print(f"wegen: {_NO_MEMORY} {' '.join(str(error).split())}".rstrip(), file=sys.stderr)
+            return USER_ERROR
+        if not isinstance(error, OSError):
+            raise
         if error.filename is None and error.errno not in _OF_FILES:
             raise
         print(f"wegen: {error.filename or 'A file'}: {error.strerror}.", file=sys.stderr)

@@ -8,6 +8,7 @@ seed k and the rewrites before it alone. Orders on a picture are never checked b
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -60,7 +61,9 @@ class Rewrite:
 
 
 OnText = Callable[[str], None]
-"""Told the first rewrite so far, after each of its tokens."""
+"""Told the first rewrite so far, every `TEXT_INTERVAL` at most."""
+TEXT_INTERVAL = 0.05
+"""Seconds between two times that words are told. Putting them together takes the longer the more there are."""
 
 
 def rewrite(
@@ -235,11 +238,14 @@ class _Author:
     def _stopped(self) -> Callable[[list[int]], bool]:
         """Tells a sequence in which the model goes on with a turn of the user's own, and tells `on_text` the first."""
         marker, tokenizer = _markers(self.wegen.config.templates), self.wegen.tokenizer
-        first: list[list[int]] = []
+        first: list[int] | None = None
+        told = -TEXT_INTERVAL
 
         def stopped(ids: list[int]) -> bool:
-            if self.on_text is not None and (not first or first[0] is ids):
-                first[:] = [ids]
+            nonlocal first, told
+            first = ids if first is None else first
+            if self.on_text is not None and ids is first and (now := time.monotonic()) - told >= TEXT_INTERVAL:
+                told = now
                 self.on_text(clean(self.wegen, ids))
             return bool(marker.search(tokenizer.decode(ids[-_LAST_TOKENS:])))
 

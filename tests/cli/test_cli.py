@@ -15,7 +15,7 @@ from comfyui_wegen.models import cli
 from comfyui_wegen.models.cli import common, generate
 from comfyui_wegen.models.editing.open_turn import begin_unseen
 from comfyui_wegen.models.engine import TurnRequest, planning
-from comfyui_wegen.models.errors import AnsweredInWords
+from comfyui_wegen.models.errors import AnsweredInWords, is_out_of_memory
 from comfyui_wegen.models.media.chat_file import load_chat, save_chat
 from comfyui_wegen.models.options import OPTIONS
 from comfyui_wegen.models.pipeline import Pipeline
@@ -445,6 +445,28 @@ def test_a_defect_shows_its_traceback(packed_dir, tmp_path, monkeypatch):
     monkeypatch.setattr("comfyui_wegen.models.checkpoints.convert.convert", broken)
     with pytest.raises(RuntimeError, match="a defect"):
         run("convert", packed_dir, tmp_path / "out")
+
+
+@pytest.mark.parametrize("place", ["language_model.LanguageModel", "vision_encoder.VisionEncoder"])
+def test_memory_that_runs_out_is_said_in_one_line(packed_dir, files, capsys, monkeypatch, place):
+    def take_all(*_, **__):
+        torch.empty(2**60, dtype=torch.uint8)
+
+    monkeypatch.setattr(f"comfyui_wegen.models.network.{place}.forward", take_all)
+    said = refused(capsys, "ask", "what?", "--reference", f"photo={files / 'cat.png'}", "--model", packed_dir)
+    assert said.startswith("wegen: Memory ran out.") and "wegen convert SOURCE DESTINATION" in said
+    assert str(2**60) in said
+
+
+def test_what_counts_as_memory_that_ran_out():
+    found = [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        torch.OutOfMemoryError("CUDA out of memory."),
+    ]
+    assert all(map(is_out_of_memory, found))
+    other = [RuntimeError("a defect"), KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left", "out of memory.png")]
+    assert not any(map(is_out_of_memory, other))
 
 
 def test_samples_are_not_written_among_other_files(tmp_path, capsys):

@@ -35,6 +35,13 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
     assert found["after cancel"] == [[], True]
     assert found["out of memory"][0] == "OutOfMemoryError" and "reading the language model" in found["out of memory"][1]
     assert found["after out of memory"] == [[], True]
+    for work, said in (
+        ("writing", {"ask": "answering a question", "rewrite": "writing rewrites", "generate": "making pictures"}),
+        ("looking", dict.fromkeys(found["out of memory in looking"], "looking at pictures")),
+    ):
+        for node, (kind, message) in found[f"out of memory in {work}"].items():
+            assert kind == "OutOfMemoryError" and f"Memory ran out while {said[node]}" in message, (work, node)
+    assert found["nodes after"] == [None, None]
     sampling = found["out of memory in sampling"]
     assert sampling[0] == "OutOfMemoryError" and "painting 1 x" in sampling[1] and found["sampled after"]
     for name, (kind, said) in zip(("MODEL", "VAE"), found["of another model"], strict=True):
@@ -51,11 +58,28 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
         assert found["given back"] > 300e6
 
 
-def test_the_unet_is_held_as_it_was_asked_for(host_python, tmp_path):
+def test_parts_hold_their_weights_as_it_was_asked_for(host_python, tmp_path):
     """Under DynamicVRAM, which is usual on cards, the host's layers have no weights before they are loaded."""
-    found = host_python(SCRIPTS / "unet_weights.py", make_random(tmp_path / "made", "tiny"))
-    assert found.pop("dynamic", [True, True]) == [True, True]
-    assert found == {"fp32": ["torch.float32"], "fp16": ["torch.float16"], "bf16": ["torch.bfloat16"]}
+    published = make_random(tmp_path / "published", "tiny", published=True)
+    packed = [make_random(tmp_path / "bf16", "tiny")]
+    packed += [convert(packed[0], tmp_path / dtype, dtype) for dtype in ("int8", "w4a8")]
+    found = host_python(SCRIPTS / "on_demand.py", published, *packed)
+    assert found["types"] == {"fp32": ["torch.float32"], "fp16": ["torch.float16"], "bf16": ["torch.bfloat16"]}
+    if "same" not in found:  # a host without DynamicVRAM
+        return
+    for number, parts in enumerate(found["same"]):
+        assert parts.keys() == {"vision_encoder", "language_model", "unet"}
+        for name, (whole_numbers, *same) in parts.items():
+            assert (whole_numbers > 0) == (number > 1) and same == [True, True], (number, name)
+    for part in ("language_model", "unet"):
+        said = found[part]
+        assert said["cancelled"][0] == "InterruptProcessingException"
+        assert said["gone"][0] == "WeGenError" and "no longer there" in said["gone"][1]
+        assert said["unchanged"] is None
+        assert said["changed"][0] == "WeGenError" and "was changed" in said["changed"][1]
+        assert said["memory"][0] == "OutOfMemoryError"
+        assert f"reading the {part.replace('_', ' ')}" in said["memory"][1]
+    assert found["interrupted"] == ["InterruptProcessingException", "", 3]
 
 
 def test_single_tokens_may_be_attended_to_by_the_hosts_own_function(host_python, tmp_path):

@@ -11,9 +11,13 @@ SCRIPTS = Path(__file__).parent / "scripts"
 def test_the_bundled_model_runs_quantised(host_python, tmp_path):
     folders = [convert(BUNDLED, tmp_path / dtype, dtype) for dtype in ("int8", "fp8", "w4a8")]
     int8, fp8, w4a8 = host_python(SCRIPTS / "quantised.py", BUNDLED, *folders)
-    for name, least in (("seen", 0.99), ("features", 0.98), ("noise", 0.99)):
-        assert int8[name] > least, (name, int8)
-        assert fp8[name] > least - 0.04, (name, fp8)
-        assert w4a8[name] > least - 0.15, (name, w4a8)
-    assert max(int8["sizes"][:2]) < 0.7, int8
-    assert max(w4a8["sizes"][:2]) < 0.5, w4a8
+    # Measured on one machine: what is lost is a fifth to a half of these.
+    for found, most in (
+        (int8, {"seen": 2e-4, "features": 1.5e-4, "noise": 1e-4}),
+        (fp8, {"seen": 1e-3, "features": 5e-4, "noise": 3e-4}),
+        (w4a8, {"seen": 7e-3, "features": 4e-3, "noise": 2e-3}),
+    ):
+        lost = {name: 1 - found[name] for name in most}
+        assert all(lost[name] < most[name] for name in most), lost
+    assert max(int8["sizes"][:2]) < 0.45 and int8["sizes"][2] < 0.8, int8
+    assert max(w4a8["sizes"][:2]) < 0.35 and w4a8["sizes"][2] < 0.75, w4a8

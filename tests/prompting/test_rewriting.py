@@ -1,9 +1,11 @@
 """Rewriting: seeds, attempts and checks on a scripted model, and cleaning."""
 
 import argparse
+import itertools
 import json
 from dataclasses import replace
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -113,6 +115,21 @@ def test_a_token_is_the_most_that_a_cancel_waits_for(wegen):
     with pytest.raises(StopError):
         rewrite(wegen, "12", [0], WARM, limit=10, on_token=stop)
     assert steps == [1, 2]
+
+
+def test_the_first_rewrite_is_told_as_it_grows_and_put_together_no_more_often(wegen, monkeypatch):
+    told, joined, ticks = [], [], itertools.count()
+
+    def join(model, ids, *rest):
+        joined.append(len(ids))
+        return clean(model, ids, *rest)
+
+    monkeypatch.setattr(rewriting, "clean", join)
+    clock = SimpleNamespace(monotonic=lambda: next(ticks) * rewriting.TEXT_INTERVAL / 3.5)
+    monkeypatch.setattr(rewriting, "time", clock)
+    [one, _] = rewrite(wegen, "12", [5, 6], WARM, limit=12, on_text=told.append, attempts=1)
+    assert joined == [1, 5, 9, 12, 12]  # the last two to know what was written
+    assert told[0] and told[0] in told[1] and told[1] in told[2] and told[2] in one.text
 
 
 @pytest.mark.parametrize(

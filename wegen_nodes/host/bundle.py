@@ -25,10 +25,11 @@ from ...models.engine import Progress, TurnResult
 from ...models.network.configuration import WeGenConfig
 from ...models.network.prefixes import PrefixCache
 from ...models.prompting.decoding import OnStep
+from ...models.prompting.rewriting import TEXT_INTERVAL
 from ...models.values import Chat, References
 from .loading import compute_dtype, load_part
 from .lora import add_lora
-from .parts import PREFIXES
+from .parts import LOOKING, PREFIXES, memory_errors
 
 #: turns whose words and features are kept; each holds on to its chat's pictures
 REMEMBERED = 8
@@ -36,8 +37,6 @@ MOST_PAINTED = 64
 """Turns painted before that are kept at most; each holds on to its chat too, and to the models that painted it."""
 LARGEST_PAINTED = 2**29
 """Bytes of pictures that are kept with turns painted before; the last turn is kept whatever its size."""
-TEXT_INTERVAL = 0.05
-"""Seconds between two events with words."""
 
 
 class WeGenBundle:
@@ -120,13 +119,17 @@ class WeGenBundle:
         if not unseen(chat):
             return chat
         if self._read is None or self._read[0] is not chat:
-            self._read = chat, look_at(self.load_vision(1), chat)
+            with memory_errors(LOOKING):
+                self._read = chat, look_at(self.load_vision(1), chat)
         return self._read[1]
 
     def read_references(self, references: References | None) -> References:
         """References as the model can read them: it looks at those that it has no features of."""
         references = references or References()
-        return with_features(self.load_vision(1), references) if lack_features(references) else references
+        if not lack_features(references):
+            return references
+        with memory_errors(LOOKING):
+            return with_features(self.load_vision(1), references)
 
     def load_language(self, rows: int, positions: int) -> WeGen:
         """The model with its language model on the device, with room for `rows` sequences of `positions` tokens.
@@ -191,17 +194,10 @@ def language_progress(node: str | None) -> Progress:
 
     Front ends get the rewrite as events `wegen.text`: `{"prompt_id", "node", "text": words so far, "index": 0}`.
     """
-    sent = 0.0
-
-    def on_text(text: str) -> None:
-        nonlocal sent
-        now = time.monotonic()
-        if now - sent >= TEXT_INTERVAL:
-            sent = now
-            _send("wegen.text", node, text=text, index=0)
-
     drafting = _begun(progress(), node, "drafting", counted(node, "drafting"))
-    return Progress(_begun(progress(), node, "thinking"), drafting, on_text)
+    return Progress(
+        _begun(progress(), node, "thinking"), drafting, lambda text: _send("wegen.text", node, text=text, index=0)
+    )
 
 
 def tell_phase(node: str | None, phase: str) -> None:

@@ -27,7 +27,18 @@ from ...models.network.compact_vae import CompactVAE
 from ...models.network.configuration import UNetConfig, VAEConfig
 from ...models.network.vision_encoder import VisionEncoder
 from .decode_attention import decode_attention
-from .parts import Weights, loads_on_demand, part_patcher, placeholders, stored_names
+from .parts import (
+    Files,
+    Weights,
+    each,
+    loads_on_demand,
+    on_demand_patcher,
+    part_patcher,
+    pieces,
+    placeholders,
+    reading_errors,
+    stored_names,
+)
 from .whole_numbers import with_whole_numbers
 
 PRECISIONS = {"default": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -80,9 +91,11 @@ def load_part(folder: str, part: str, precision: str = "default", disable_dynami
         return module
 
     if loads_on_demand(load_device) and not disable_dynamic:
-        module = network(offload_device)
-        patcher = _dynamic_patcher(module, load_device, offload_device)
-        module.load_state_dict(_read(checkpoint, part), assign=patcher.is_dynamic())
+        files = Files(tensors.files)
+        with reading_errors(tensors.title, tensors.stored_bytes()):
+            module = network(offload_device)
+            patcher = on_demand_patcher(module, files, load_device, offload_device)
+            module.load_state_dict(_read(checkpoint, part, files), assign=patcher.is_dynamic())
     else:
         names = {key: key for key in tensors}
         patcher = _lazy(folder, part, names, network, load_device, offload_device, read=disable_dynamic)
@@ -140,12 +153,14 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
         raise WeGenError(f"The UNet of {folder} has a layout that ComfyUI's own UNet does not know.")
     tensors.check_shapes({theirs: own[ours] for ours, theirs in names.items()})
     if on_demand:
-        patcher = _dynamic_patcher(model, load_device, offload_device)
-        if not comfy.model_management.is_device_cpu(offload_device):
-            model.to(offload_device)
-        state = _read(checkpoint, "unet")
-        weights = {ours: state[stored.key] for ours, stored in stored_names(tensors, names).items()}
-        model.load_model_weights(weights, "", assign=patcher.is_dynamic())
+        files = Files(tensors.files)
+        patcher = on_demand_patcher(model, files, load_device, offload_device)
+        with reading_errors(tensors.title, tensors.stored_bytes()):
+            if not comfy.model_management.is_device_cpu(offload_device):
+                model.to(offload_device)
+            state = _read(checkpoint, "unet", files)
+            weights = {ours: state[key] for ours, key, _ in pieces(tensors, names)}
+            model.load_model_weights(weights, "", assign=patcher.is_dynamic())
     else:
         model.device = offload_device
 
@@ -357,10 +372,17 @@ def _lazy(folder: str, part: str, names, network, load_device, offload_device, r
     return patcher
 
 
-def _read(checkpoint: Checkpoint, part: str) -> dict[str, torch.Tensor]:
-    """All tensors of a part for a host that loads weights on demand: its own reader maps packed files."""
+def _read(checkpoint: Checkpoint, part: str, files: Files) -> dict[str, torch.Tensor]:
+    """All tensors of a part for a host that loads weights on demand: its own reader maps packed files.
+
+    Raises:
+        WeGenError: files that are gone or were changed.
+    """
+    files.check()
+    tensors = checkpoint.parts[part]
     if checkpoint_kind(checkpoint.folder) != "packed":
-        return dict(checkpoint.parts[part])
+        return {name: tensors[name] for name in each(list(tensors))}
+    comfy.model_management.throw_exception_if_processing_interrupted()
     file = str(checkpoint.folder / part_file(part))
     state, metadata = comfy.utils.load_torch_file(file, safe_load=True, return_metadata=True)
     if HEADER_KEY in (metadata or {}):
@@ -397,11 +419,6 @@ def _operations(quantised: bool, compute: torch.dtype | None, device: torch.devi
             disabled.add(name)
     operations = comfy.ops.mixed_precision_ops({"mixed_ops": True}, compute, disabled=disabled)
     return with_whole_numbers(operations, device)
-
-
-def _dynamic_patcher(module: nn.Module, load_device, offload_device):
-    # Looked up here and now: the host puts another class in its place when it starts with DynamicVRAM.
-    return comfy.model_patcher.CoreModelPatcher(module, load_device=load_device, offload_device=offload_device)
 
 
 def _parameters(tensors: Part) -> int:

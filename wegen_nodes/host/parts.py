@@ -3,7 +3,7 @@
 A part's network is there from the start without any memory, so that LoRA, patches and the host's planning know its
 names and sizes. The host's patcher reads the weights when it loads the part; when the host unloads it, or another part
 needs the room, they are let go and read again with the next use. Where the host loads weights on demand itself
-(DynamicVRAM), this is not used.
+(DynamicVRAM), it has ways of its own for all that; here it is seen to that their files stay as they were.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import logging
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,14 @@ import torch
 from torch import Tensor, nn
 
 from ...models.checkpoints.reader import Part, StoredTensor, file_stamp
-from ...models.errors import WeGenError
+from ...models.errors import WeGenError, is_out_of_memory
 from .side_lora import with_side_lora
 
 GIB = 2**30
 SPARE = GIB
 """Bytes of memory that are left to everything else when a part is read."""
+LOOKING = "looking at pictures"
+"""What the vision encoder does, in `memory_errors`."""
 PREFIXES = "wegen_prefixes"
 """The language model's patcher keeps under this name what was read before."""
 _PLAIN = frozenset(vars(nn.Module())) - {"_parameters", "_buffers"}
@@ -40,6 +42,32 @@ _read_parts: weakref.WeakSet[Weights] = weakref.WeakSet()  # those that are in m
 
 _load_call = 0
 """The number of the host's call to load models."""
+
+
+class Files:
+    """Files as they were when a model was loaded from them.
+
+    Args:
+        paths: of the files.
+    """
+
+    def __init__(self, paths: list[Path]):
+        self.paths = paths
+        self._stamps = _stamps(paths)
+
+    def check(self) -> None:
+        """See that they are the same today.
+
+        Raises:
+            WeGenError: one is gone or was changed.
+        """
+        for path, then, now in zip(self.paths, self._stamps, _stamps(self.paths), strict=True):
+            if now is None:
+                raise WeGenError(f"{path} is no longer there. Put it back, and run this again.")
+            if now != then:
+                raise WeGenError(
+                    f"{path} was changed since the model was loaded. Run this again: it is loaded anew then."
+                )
 
 
 class Weights:
@@ -59,9 +87,8 @@ class Weights:
         network: nn.Module,
         build: Callable[[], nn.Module],
     ):
-        self.title = part.name.replace("_", " ")
-        self.files = part.files
-        self._stamp = _stamp(self.files)
+        self.title = part.title
+        self.files = Files(part.files)
         self._open_names = open_names
         self._build = build
         self._empty = [_attributes(module) for module in network.modules()]
@@ -89,10 +116,10 @@ class Weights:
         self.last_used = time.monotonic()
         if self.present:
             return
-        self._check_files()
+        self.files.check()
         make_room(self)
         logging.info(f"Reading the {self.title}: {self.bytes / 1e9:.2f} GB")
-        with memory_errors(f"reading the {self.title} ({self.bytes / 1e9:.1f} GB)"):
+        with reading_errors(self.title, self.bytes):
             fresh = self._build()
             fresh.load_state_dict(self._state(), assign=True)
         for module, source in zip(network.modules(), fresh.modules(), strict=True):
@@ -125,28 +152,25 @@ class Weights:
         if model is not None:
             self.leave(network_of(model))
 
-    def _check_files(self) -> None:
-        for file, then, now in zip(self.files, self._stamp, _stamp(self.files), strict=True):
-            if now is None:
-                raise WeGenError(f"{file} is no longer there. Put it back, and run this again.")
-            if now != then:
-                raise WeGenError(
-                    f"{file} was changed since the model was loaded. Run this again: it is loaded anew then."
-                )
-
     def _state(self) -> dict[str, Tensor]:
         """Every tensor in memory of its own and in the type that the network has it in."""
         names = self._open_names()
-        bar = comfy.utils.ProgressBar(len(names))
         state = {}
-        for key, stored in names.items():
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            value = Part(self.title, {key: stored})[key]
+        for key in each(list(names)):
+            value = Part(self.title, {key: names[key]})[key]
             dtype, shape = self._shapes.get(key, (value.dtype, value.shape))
             # Some 1x1 convolutions of the host are linear layers in the file.
             state[key] = value.to(dtype).view(shape)
-            bar.update(1)
         return state
+
+
+def each(names: Sequence[str]) -> Iterator[str]:
+    """The names of what is read one after the other, with the host's progress; the host's interrupt ends it."""
+    bar = comfy.utils.ProgressBar(len(names))
+    for name in names:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        yield name
+        bar.update(1)
 
 
 def network_of(model: nn.Module) -> nn.Module:
@@ -199,14 +223,6 @@ def make_room(wanted: Weights) -> None:
         )
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on a card or on the CPU."""
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    if isinstance(error, MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(one in str(error).lower() for one in words)
-
-
 @contextmanager
 def memory_errors(work: str) -> Iterator[None]:
     """Tell of memory that ran out in words, as the error that makes the host unload everything.
@@ -216,13 +232,18 @@ def memory_errors(work: str) -> Iterator[None]:
     """
     try:
         yield
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, OSError) as error:
         if not is_out_of_memory(error):
             raise
         raise torch.cuda.OutOfMemoryError(
             f"Memory ran out while {work}. Draw fewer or smaller pictures at once, close other programs, or convert "
             "the checkpoint to a smaller precision: wegen convert SOURCE DESTINATION --dtype int8 (or w4a8)."
         ) from error
+
+
+def reading_errors(title: str, size: int) -> AbstractContextManager[None]:
+    """`memory_errors` while a part of `size` bytes is read."""
+    return memory_errors(f"reading the {title} ({size / 1e9:.1f} GB)")
 
 
 @cache
@@ -292,24 +313,50 @@ def part_patcher(model: nn.Module, weights: Weights, load_device, offload_device
     )
 
 
+@cache
+def _on_demand_patcher(base: type) -> type:
+    """The host's patcher class for weights that it reads from their files while it computes."""
+
+    class OnDemandPatcher(base):
+        """The host's patcher of a part whose files must stay as they were."""
+
+        def load(self, *args, **kwargs):
+            self.model.part_files.check()
+            return super().load(*args, **kwargs)
+
+    return OnDemandPatcher
+
+
+def on_demand_patcher(model: nn.Module, files: Files, load_device, offload_device):
+    """A patcher of the host for a model whose weights the host itself reads when they are used."""
+    model.part_files = files
+    # Looked up here and now: the host puts another class in its place when it starts with DynamicVRAM.
+    return _on_demand_patcher(comfy.model_patcher.CoreModelPatcher)(
+        model, load_device=load_device, offload_device=offload_device
+    )
+
+
 def loads_on_demand(load_device) -> bool:
     """Whether the host itself reads weights when they are used."""
     patcher = comfy.model_patcher.CoreModelPatcher
     return patcher is not comfy.model_patcher.ModelPatcher and not comfy.model_management.is_device_cpu(load_device)
 
 
-def stored_names(part: Part, names: Mapping[str, str]) -> dict[str, StoredTensor]:
-    """Every tensor of a part as it is stored, by the network's names.
+def pieces(part: Part, names: Mapping[str, str]) -> Iterator[tuple[str, str, StoredTensor]]:
+    """Every tensor of a part as it is stored, with the network's and the part's name of it.
 
     Args:
         names: the network's name of each weight, and the checkpoint's.
     """
-    found = {}
     for ours, theirs in names.items():
         inside, outside = ours.removesuffix("weight"), theirs.removesuffix("weight")
         for key, stored in part.as_stored(theirs).items():
-            found[ours if key == theirs else inside + key.removeprefix(outside)] = stored
-    return found
+            yield ours if key == theirs else inside + key.removeprefix(outside), key, stored
+
+
+def stored_names(part: Part, names: Mapping[str, str]) -> dict[str, StoredTensor]:
+    """The same by the network's names."""
+    return {ours: stored for ours, _, stored in pieces(part, names)}
 
 
 def placeholders(names: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
@@ -322,6 +369,6 @@ def placeholders(names: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
     }
 
 
-def _stamp(files: list[Path]) -> list[tuple[int, int] | None]:
+def _stamps(paths: list[Path]) -> list[tuple[int, int] | None]:
     """Of each file what changes when it does; None where it is gone."""
-    return [file_stamp(file) if file.is_file() else None for file in files]
+    return [file_stamp(path) if path.is_file() else None for path in paths]

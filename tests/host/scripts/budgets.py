@@ -1,4 +1,7 @@
-"""Prints for each part, budget and LoRA what differs from the same fully loaded, and what the LoRA changes."""
+"""Prints for each folder, part, budget and LoRA what differs from the same fully loaded, and what the LoRA changes.
+
+The first folder is what the LoRA's changes in the others are compared with.
+"""
 
 import json
 import sys
@@ -7,10 +10,12 @@ from unittest import mock
 import comfy.lora
 import comfy.model_management as mm
 import torch
+from comfyui_wegen.models.bundled import BUNDLED
+from comfyui_wegen.models.network.prefixes import BLOCK
+from comfyui_wegen.models.prompting.decoding import Decoding
 from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
-from comfyui_wegen.wegen_nodes.host.loading import load_unet
+from comfyui_wegen.wegen_nodes.host.loading import load_unet, load_vae
 
-folder = sys.argv[1]
 BUDGETS = (0.05, 0.25, 0.5, 1.0)
 RANK = 4
 
@@ -35,7 +40,7 @@ def with_lora(patcher, marks, *strengths):
 
 
 class Parts:
-    def __init__(self):
+    def __init__(self, folder):
         self.wegen, self.unet = WeGenBundle(folder), load_unet(folder)
 
     def see(self, patcher):
@@ -50,6 +55,20 @@ class Parts:
         prompt = model.embed(model.tokenizer.encode("a red cat <img>"))
         # Of these random weights a written picture tells nothing: small differences grow with each of its features.
         return model.agent.llm(prompt[None])
+
+    def decode(self, patcher):
+        """What is read with nothing remembered, and then with a block that is."""
+        self.wegen.patcher = patcher
+        model = self.wegen.load_language(2, BLOCK + 20)
+        prompts = [model.embed([*range(BLOCK), *rest]) for rest in ([7, 8, 9], [5])]
+        found, missed = model.prefixes.found, model.prefixes.missed
+        states = []
+        for _ in range(2):
+            decoding = Decoding(model, prompts, room=8)
+            decoding.write_text(8)
+            states.append(decoding.hidden)
+        assert (model.prefixes.found - found, model.prefixes.missed - missed) == (1, 1)
+        return torch.cat(states)
 
     def denoise(self, patcher):
         config, model = self.wegen.config, patcher.model
@@ -81,13 +100,27 @@ def relative(found, wanted):
     return float((found - wanted).norm() / wanted.norm())
 
 
-result = {}
-with torch.inference_mode():
-    parts = Parts()
+def vae(folder):
+    """How much of the VAE each budget loaded, and what differs then."""
+    one = load_vae(folder)
+    side = one.downscale_ratio * 8
+    picture = torch.rand(1, side, side, 3, generator=torch.Generator().manual_seed(0))
+
+    def there_and_back(_):
+        latent = one.encode(picture)
+        return torch.cat([latent.flatten(), one.decode(latent).flatten()])
+
+    return run(one.patcher, there_and_back)[1]
+
+
+def parts(folder, changes):
+    """Of each part; `changes` holds what the LoRA changes in the first folder."""
+    model, found = Parts(folder), {}
     for name, patcher, compute, marks in (
-        ("vision_encoder", parts.wegen.vision_patcher, parts.see, ("attn.proj", "mlp.fc1")),
-        ("language_model", parts.wegen.patcher, parts.write, ("q_proj", "down_proj")),
-        ("unet", parts.unet, parts.denoise, ("to_q", "to_v")),
+        ("vision_encoder", model.wegen.vision_patcher, model.see, ("attn.proj", "mlp.fc1")),
+        ("language_model", model.wegen.patcher, model.write, ("q_proj", "down_proj")),
+        ("decoding", model.wegen.patcher, model.decode, ("q_proj", "down_proj")),
+        ("unet", model.unet, model.denoise, ("to_q", "to_v")),
     ):
         plain, without = run(patcher, compute)
         lora = with_lora(patcher, marks, 1.0)
@@ -98,12 +131,20 @@ with torch.inference_mode():
         with mock.patch.object(mm, "load_models_gpu"):
             forced = compute(lora)
         mm.unload_all_models()
-        result[name] = {
+        change = changes.setdefault(name, changed - plain)
+        found[name] = {
             "plain": without,
             "lora": with_it,
             "effect": relative(changed, plain),
             "left behind": relative(again, plain),
             "two at half": relative(twice, changed),
             "put in by force": relative(forced, plain),
+            "other change": relative(changed - plain, change),
         }
-print(json.dumps(result))
+    return found
+
+
+with torch.inference_mode():
+    changes = {}
+    result = [parts(folder, changes) for folder in sys.argv[1:]]
+    print(json.dumps([result, [vae(sys.argv[1]), vae(str(BUNDLED))]]))

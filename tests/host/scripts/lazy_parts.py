@@ -13,17 +13,24 @@ import psutil
 import torch
 from comfyui_wegen.models.engine import TurnResult
 from comfyui_wegen.models.errors import WeGenError
-from comfyui_wegen.models.network.language_model import KVCache
+from comfyui_wegen.models.network.language_model import KVCache, LanguageModel
 from comfyui_wegen.models.network.prefixes import BLOCK
+from comfyui_wegen.models.network.vision_encoder import VisionEncoder
 from comfyui_wegen.models.painting.painter import PaintJob
 from comfyui_wegen.models.prompting.decoding import Decoding
-from comfyui_wegen.models.values import Answer, Chat, SamplerSettings, Turn
+from comfyui_wegen.models.values import Answer, Chat, Reference, References, SamplerSettings, Turn
+from comfyui_wegen.wegen_nodes.ask import WeGenAsk
+from comfyui_wegen.wegen_nodes.chat import NO_FILE, WeGenChat
+from comfyui_wegen.wegen_nodes.diversity import WeGenDiversity
+from comfyui_wegen.wegen_nodes.encode_reference import WeGenEncodeReference
 from comfyui_wegen.wegen_nodes.host import bundle as bundle_module
 from comfyui_wegen.wegen_nodes.host import painter as painter_module
 from comfyui_wegen.wegen_nodes.host import parts
 from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
 from comfyui_wegen.wegen_nodes.host.loading import load_unet, load_vae
 from comfyui_wegen.wegen_nodes.host.painter import HostPainter, sample
+from comfyui_wegen.wegen_nodes.rewrite_prompt import WeGenRewritePrompt
+from comfyui_wegen.wegen_nodes.turn import WeGenGenerate
 
 folder = sys.argv[1]
 
@@ -78,6 +85,36 @@ def with_memory(available, work):
         mock.patch.object(psutil, "swap_memory", lambda: kind(0, 0, 0)),
     ):
         return work()
+
+
+def no_memory(*_, **__):
+    torch.empty(2**60, dtype=torch.uint8)
+
+
+class Generate(WeGenGenerate):
+    """The node as the host runs it."""
+
+    hidden = SimpleNamespace(unique_id="1", prompt={}, extra_pnginfo={})
+
+
+def nodes(model):
+    """What nodes do with the language model alone, and with the vision encoder."""
+    wegen, picture = model.wegen, torch.zeros(1, 64, 64, 3)
+    unseen = References((Reference("cat", None, picture[0]),))
+    write = {
+        "ask": lambda: WeGenAsk.execute(wegen, "what is there?"),
+        "rewrite": lambda: WeGenRewritePrompt.execute(wegen, "a cat", 0, 1, 0.5),
+        "generate": lambda: Generate.execute(wegen, model.unet, model.vae, instruction="a cat", seed=0, steps=1),
+    }
+    look = {
+        "encode": lambda: WeGenEncodeReference.execute(wegen, picture, "cat"),
+        "ask": lambda: WeGenAsk.execute(wegen, "what is there?", picture),
+        "chat": lambda: WeGenChat.execute(0, 0, NO_FILE, "", image=picture, wegen=wegen),
+        "diversity": lambda: WeGenDiversity.execute([picture, picture], [wegen]),
+        "rewrite": lambda: WeGenRewritePrompt.execute(wegen, "a @cat", 0, 1, 0.5, references=unseen),
+        "chat of another model": lambda: wegen.read(Chat((Turn("a cat", (Answer("", None, picture[0], 0),)),))),
+    }
+    return write, look
 
 
 def remembered(entries):
@@ -162,6 +199,12 @@ with torch.inference_mode():
     ):
         result["out of memory"] = outcome(model.write)
     result["after out of memory"] = [model.present(), torch.equal(model.write(), before)]
+
+    write, look = nodes(model)
+    for name, network, works in (("writing", LanguageModel, write), ("looking", VisionEncoder, look)):
+        with mock.patch.object(network, "forward", no_memory):
+            result[f"out of memory in {name}"] = {key: outcome(work) for key, work in works.items()}
+    result["nodes after"] = [outcome(work) for work in (write["ask"], look["encode"])]
 
     config = model.wegen.config
     painter = HostPainter(model.unet, model.vae, config)

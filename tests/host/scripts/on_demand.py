@@ -1,0 +1,174 @@
+"""How parts hold their weights: in the precision asked for, also as the host loads them under DynamicVRAM.
+
+Arguments: a folder with parts in 16 bits in the published layout, and packed ones in several precisions.
+"""
+
+import json
+import os
+import sys
+from contextlib import ExitStack, contextmanager
+from unittest import mock
+
+import comfy.memory_management
+import comfy.model_management as mm
+import comfy.model_patcher
+import comfy.utils
+import torch
+from comfyui_wegen.models.checkpoints.reader import Part
+from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.wegen_nodes.host import loading
+from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
+
+published, *packed = sys.argv[1:]
+read = comfy.utils.load_torch_file
+open_checkpoint = loading.open_checkpoint
+
+
+def read_plainly(*arguments, **named):
+    with mock.patch.object(comfy.memory_management, "aimdo_enabled", False):
+        return read(*arguments, **named)
+
+
+@contextmanager
+def on_demand():
+    """Without a card only a part of it can be set: layers without weights until some are loaded, which are those of the
+    file itself."""
+    with ExitStack() as stack:
+        for owner, name, value in (
+            (comfy.memory_management, "aimdo_enabled", True),
+            (comfy.model_patcher.ModelPatcher, "is_dynamic", lambda _: True),
+            (loading, "loads_on_demand", lambda _: True),
+            (comfy.utils, "load_torch_file", read_plainly),
+        ):
+            stack.enter_context(mock.patch.object(owner, name, value))
+        yield
+
+
+class Model:
+    def __init__(self, folder):
+        self.wegen, self.unet = WeGenBundle(folder), loading.load_unet(folder)
+        self.patchers = {
+            "vision_encoder": self.wegen.vision_patcher,
+            "language_model": self.wegen.patcher,
+            "unet": self.unet,
+        }
+
+    def weights(self):
+        mm.load_models_gpu(list(self.patchers.values()))
+        return {name: patcher.model.state_dict() for name, patcher in self.patchers.items()}
+
+    def results(self):
+        config, generator = self.wegen.config, torch.Generator().manual_seed(0)
+        size = config.vision.image_size
+        seen = self.wegen.load_vision(1).encode_pixels(torch.randn(1, 3, size, size, generator=generator))
+        model = self.wegen.load_language(1, 200)
+        written = model.agent.llm(model.embed(model.tokenizer.encode("a red cat <img>"))[None])
+        mm.load_models_gpu([self.unet])
+        kind = self.unet.model.get_dtype_inference()
+        context = torch.randn(1, 64, config.unet.cross_attention_dim, generator=generator).to(kind)
+        noise = torch.randn(1, config.unet.in_channels, 16, 16, generator=generator).to(kind)
+        sizes = self.unet.model.encode_adm(pooled_output=context.mean(1), width=128, height=128).to(kind)
+        painted = self.unet.model.diffusion_model(noise, torch.tensor([500.0]), context=context, y=sizes)
+        return dict(zip(self.patchers, (seen, written, painted), strict=True))
+
+
+def equal(a, b):
+    return torch.equal(a.float(), b.float())  # what is not quantised is held as it is stored, and cast when it is used
+
+
+def compared(folder):
+    """For each part how many of its weights are in 8 bits or less, and whether weights and results are the same."""
+    usual = Model(folder)
+    weights, results = usual.weights(), usual.results()
+    with on_demand():
+        model = Model(folder)
+    for patcher in model.patchers.values():
+        for module in patcher.model.modules():
+            if hasattr(module, "comfy_cast_weights"):
+                module.comfy_cast_weights = True  # the host does this when it loads a model on demand
+    found = {}
+    own_weights, own_results = model.weights(), model.results()
+    for name, own in own_weights.items():
+        same = own.keys() == weights[name].keys() and all(equal(own[key], weights[name][key]) for key in own)
+        whole = sum(value.dtype == torch.int8 for value in own.values())
+        found[name] = [whole, same, equal(own_results[name], results[name])]
+    mm.unload_all_models()
+    return found
+
+
+def types(precision):
+    patcher = loading.load_unet(packed[0], precision)
+    mm.load_models_gpu([patcher])
+    return sorted({str(value.dtype) for value in patcher.model.diffusion_model.state_dict().values()})
+
+
+def outcome(work):
+    try:
+        with on_demand():
+            work()
+    except (WeGenError, RuntimeError, mm.InterruptProcessingException) as error:
+        return [type(error).__name__, str(error)]
+    return None
+
+
+def without(part):
+    """Opens a checkpoint whose file then goes away."""
+
+    def opened(folder):
+        found = open_checkpoint(folder)
+        os.rename(found.parts[part].files[0], f"{folder}/away")
+        return found
+
+    return opened
+
+
+def interrupted(folder, part):
+    """What came of an interrupt in the middle of the third tensor, and how many were read."""
+    count, get = 0, Part.__getitem__
+
+    def counted(self, key):
+        nonlocal count
+        count += 1
+        if count == 3:
+            mm.interrupt_current_processing(True)
+        return get(self, key)
+
+    with mock.patch.object(Part, "__getitem__", counted):
+        return [*outcome(lambda: loading.load_part(folder, part)), count]
+
+
+def no_memory(*_, **__):
+    torch.empty(2**60, dtype=torch.uint8)
+
+
+result = {"types": {precision: types(precision) for precision in ("fp32", "fp16", "bf16")}}
+with torch.inference_mode():
+    if hasattr(comfy.memory_management, "aimdo_enabled"):
+        result["same"] = [compared(folder) for folder in (published, *packed)]
+        for part, load in (
+            ("language_model", lambda: loading.load_part(packed[0], "language_model")),
+            ("unet", lambda: loading.load_unet(packed[0])),
+        ):
+            mm.interrupt_current_processing(True)
+            cancelled = outcome(load)
+            with mock.patch.object(loading, "open_checkpoint", without(part)):
+                gone = outcome(load)
+            file = f"{packed[0]}/{part}.safetensors"
+            os.rename(f"{packed[0]}/away", file)
+            with on_demand():
+                patcher = load()
+            clone = patcher.clone()
+            before = outcome(lambda clone=clone: clone.load(clone.load_device))
+            os.utime(file)
+            changed = outcome(lambda clone=clone: mm.load_models_gpu([clone]))
+            with mock.patch.object(torch.nn.Module, "load_state_dict", no_memory):
+                memory = outcome(load)
+            result[part] = {
+                "cancelled": cancelled,
+                "gone": gone,
+                "unchanged": before,
+                "changed": changed,
+                "memory": memory,
+            }
+        result["interrupted"] = interrupted(published, "vision_encoder")
+print(json.dumps(result))
