@@ -11,10 +11,10 @@ from PIL import Image
 from ..clip import Clip, Detection
 from ..linking import without_doubles
 from ..stage import StageError
-from .loading import load
+from .loading import ModelStage, load
 
 
-class GroundNames:
+class GroundNames(ModelStage):
     """Looks for a clip's names in all of its frames.
 
     Args:
