@@ -1,8 +1,9 @@
-"""Stages as slow as a model on a device of its own, to see what more of them bring."""
+"""Stages of one's own: one as slow as a model on a device of its own, and one that cannot work."""
 
 import time
 from dataclasses import dataclass
 
+from comfyui_wegen.models.data.diic.stage import StageError
 from comfyui_wegen.models.data.diic.truth import NameFromTruth
 
 
@@ -15,3 +16,26 @@ class WaitAndName(NameFromTruth):
     def __call__(self, clips):
         time.sleep(self.seconds * len(clips))
         return super().__call__(clips)
+
+
+class Fails:
+    """A stage that cannot work, as is seen when it is "checked", "made" or "called"."""
+
+    name = "name"
+
+    def __init__(self, when="called", device="cpu"):
+        self._when = when
+        self._reach("made")
+
+    @staticmethod
+    def check(when="called", device="cpu"):
+        if when == "checked":
+            raise StageError("fails when it is checked")
+
+    def _reach(self, moment):
+        if moment == self._when:
+            raise StageError(f"fails when it is {moment}")
+
+    def __call__(self, clips):
+        self._reach("called")
+        return clips

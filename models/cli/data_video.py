@@ -35,11 +35,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     models.add_argument("--detector", type=Path, metavar="DIR", help="Grounding DINO or MM-Grounding-DINO")
     models.add_argument("--tracker", type=Path, metavar="DIR", help="SAM 2 or 3 (video); without it boxes are linked")
     models.add_argument("--names", metavar="A,B", help="things to look for in all clips, in place of the VLM's names")
-    models.add_argument("--truth", action="store_true", help="no models: read the truth of films of `wegen data films`")
+    models.add_argument(
+        "--truth",
+        action="store_true",
+        help="no models: read the truth of films of `wegen data films` and clips of `wegen demo clips`",
+    )
     models.add_argument("--device", default="cpu", help="of the models, such as cuda; default %(default)s")
     models.add_argument("--precision", choices=PRECISIONS, help="of the models; default fp32 on the CPU, else bf16")
     what = parser.add_argument_group("what is taken")
-    what.add_argument("--rate", type=positive, metavar="N", help="frames a second that are looked at; default 4")
+    what.add_argument(
+        "--rate",
+        type=positive,
+        metavar="N",
+        help="frames a second that are looked at, fewer where a clip would have more than 32; default 4",
+    )
     what.add_argument("--side", type=count, metavar="N", help="pixels of the longer side at most; default 768")
     what.add_argument("--distances", metavar="S,S", help="seconds between the frames of a pair; default 0.5,1,2,4")
     what.add_argument("--pairs", type=count, metavar="N", help="pairs of a clip at most; default 6")
@@ -113,13 +122,12 @@ def pipeline_of(arguments: argparse.Namespace) -> Pipeline:
     elif folders["detector"] is None:
         raise WeGenError(
             "Give a detector that finds things in pictures: --detector DIR, the folder of Grounding DINO or "
-            "MM-Grounding-DINO. Or --truth for films of `wegen data films`."
+            "MM-Grounding-DINO. Or --truth for films of `wegen data films` and clips of `wegen demo clips`."
         )
     else:
         names = tuple(name.strip() for name in (arguments.names or "").split(",") if name.strip())
         precision = arguments.precision or ("fp32" if arguments.device == "cpu" else "bf16")
-        far = arguments.engine == "ray"
-        paths = [str(folder.absolute() if far else folder) if folder else "" for folder in folders.values()]
+        paths = [str(folder.absolute()) if folder else "" for folder in folders.values()]
         pipeline = model_pipeline(*paths, names, arguments.device, precision, arguments.seed)
     decode = {"rate": arguments.rate, "side": arguments.side}
     pair = {"distances": _seconds(arguments.distances), "most": arguments.pairs}

@@ -1,7 +1,7 @@
 """Annotators: what is in a video and what changes in it.
 
-The storybook's annotator reads the ground truth. One for real videos would detect, segment, track and ask a captioning
-model; everything after it stays the same.
+The storybook's annotator reads the ground truth. Real videos go through the stages of `diic`, which write samples of
+the same form.
 """
 
 from collections.abc import Sequence

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from comfyui_wegen.models.data.diic.clip import Clip, Detection, Pair, Track
 from comfyui_wegen.models.data.diic.naming import NamesGiven
+from comfyui_wegen.models.data.diic.reasons import REASONS
 from comfyui_wegen.models.data.diic.stage import StageError, run_stage
 from support import NOT_RUN
 
@@ -88,6 +89,28 @@ def test_a_detector_gives_boxes_with_names(models, clip, detector):
     assert again.detections == found.detections
     [none] = run_stage(GroundNames(models[detector], threshold=1.1), [clip])
     assert none.rejection.reason == "nothing_detected"
+
+
+def test_boxes_that_are_left_out_have_a_reason(models, clip, monkeypatch):
+    stage = GroundNames(models["mm"], most=2)
+    whole, wide = Detection("sky", (0.0, 0.0, 96.0, 63.0), 0.9), Detection("red car", (20.0, 20.0, 60.0, 50.0), 0.8)
+    double = Detection("cat", (21.0, 20.0, 60.0, 50.0), 0.7)
+    others = [Detection("red car", (left, 0.0, left + 9.0, 9.0), 0.5 - left / 1000) for left in (0.0, 30.0, 60.0)]
+    monkeypatch.setattr(
+        stage, "_boxes", lambda frames, names: [[whole, wide, double, *others], *([wide] for _ in frames[1:])]
+    )
+    [found] = run_stage(stage, [replace(clip, names=("red car", "cat", "sky", "snail"))])
+    assert found.detections[0] == (wide, others[0]) and found.detections[1] == (wide,)
+    # At two of the six frames the first of a group of four is looked at.
+    assert [(one.reason, one.detail) for one in found.dropped] == [
+        ("box_too_large", "sky: 2 boxes"),
+        ("box_overlaps", "cat: 2 boxes"),
+        ("too_many_boxes", "red car: 4 boxes"),
+        ("name_not_found", "cat"),
+        ("name_not_found", "sky"),
+        ("name_not_found", "snail"),
+    ]
+    assert {one.stage for one in found.dropped} == {"ground"} and {one.reason for one in found.dropped} <= set(REASONS)
 
 
 def test_scores_go_to_the_name_whose_words_they_stand_on(models):
@@ -237,9 +260,18 @@ def test_all_stages_with_all_models_end_to_end(models, clip):
     assert isinstance(pipeline.stages[2].build(), NamesGiven)
 
 
+def test_all_models_are_seen_to_be_there(models):
+    model_pipeline(models["mm"], models["sam3"], models["vlm"]).check()
+
+
 def test_folders_without_their_model_are_told(models, tmp_path):
     with pytest.raises(StageError, match=r"no config\.json"):
         GroundNames(str(tmp_path))
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(StageError, match="no weights"):
+        GroundNames(str(tmp_path))
+    with pytest.raises(StageError, match=r"no device 'cuda:99'"):
+        GroundNames(models["mm"], "cuda:99")
     with pytest.raises(StageError, match="cannot be loaded as AutoModelForZeroShotObjectDetection"):
         GroundNames(models["vlm"])
     with pytest.raises(StageError, match="precision"):

@@ -134,7 +134,7 @@ def test_a_run_goes_on_from_one_engine_to_the_other(ray, films, local, tmp_path)
     class Stops:
         """Ray, until eight clips are done."""
 
-        cut = ray.cut
+        check, cut = ray.check, ray.cut
 
         def annotate(self, pipeline, clips, store, progress):
             ray.annotate(pipeline, clips[:8], store, progress)
@@ -142,7 +142,7 @@ def test_a_run_goes_on_from_one_engine_to_the_other(ray, films, local, tmp_path)
 
     with pytest.raises(KeyboardInterrupt):
         annotate_videos(films, tmp_path / "out", pipeline(), Stops())
-    assert len(list((tmp_path / "out" / "work" / "clips").glob("*.tar"))) == 9
+    assert len(list((tmp_path / "out" / "work" / "clips").glob("*.tar"))) == 8
     annotate_videos(films, tmp_path / "out", pipeline())
     assert same(local, tmp_path / "out")
 
@@ -163,7 +163,39 @@ def test_two_actors_are_faster_than_one(ray, films, tmp_path):
 
 
 def test_a_cluster_that_is_too_small_is_told(ray, films, tmp_path):
-    with pytest.raises(StageError, match=r"need 8.1 CPUs .* has 2"):
-        annotate_videos(films, tmp_path / "out", truth_pipeline(), ray)
-    with pytest.raises(StageError, match="cannot be imported"):
-        truth_pipeline().changed({"name": {"kind": "no_such_module:Stage"}}).stages[2].build()
+    whole = truth_pipeline().changed({spec.name: {"cpus": 1} for spec in truth_pipeline().stages})
+    with pytest.raises(StageError, match=r"need 8\.1 CPUs .* has 2"):
+        annotate_videos(films, tmp_path / "out", whole, ray)
+    on_gpu = truth_pipeline().changed({"name": {"kind": "slow_stages:Fails", "options": {"device": "cuda"}}})
+    with pytest.raises(StageError, match="cluster has 0"):
+        annotate_videos(films, tmp_path / "out", on_gpu, ray)
+    assert not (tmp_path / "out").exists()
+
+
+def test_defaults_fit_two_cores(ray, films, local, tmp_path):
+    annotate_videos(films, tmp_path / "out", truth_pipeline().changed({"cut": {"actors": 3}}), ray)
+    assert same(local, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"cut": {"options": {"speed": 1}}}, "cutting has no option 'speed'"),
+        ({"name": {"kind": "no_such_module:Stage"}}, "cannot be imported"),
+        ({"name": {"kind": "slow_stages:Fails", "options": {"when": "checked"}}}, "fails when it is checked"),
+    ],
+)
+def test_what_users_can_put_right_is_told_before_anything_is_done(ray, films, tmp_path, settings, message):
+    with pytest.raises(StageError, match=f"^[^\n]*{message}[^\n]*$"):
+        annotate_videos(films, tmp_path / "out", truth_pipeline().changed(settings), ray)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("when", ["made", "called"])
+def test_what_goes_wrong_later_is_told_in_its_own_words(ray, films, local, tmp_path, when):
+    """And the folder goes on with a stage that works."""
+    settings = {"name": {"kind": "slow_stages:Fails", "options": {"when": when}}}
+    with pytest.raises(StageError, match=f"^fails when it is {when}$"):
+        annotate_videos(films, tmp_path / "out", pipeline().changed(settings), ray)
+    annotate_videos(films, tmp_path / "out", pipeline(), ray)
+    assert same(local, tmp_path / "out")

@@ -245,18 +245,22 @@ def test_an_error_costs_one_clip(annotated):
     assert "IndexError: broken clip (test_videos.py" in clips[1].rejection.detail
     assert run_stage(Fails(), clips)[1] is clips[1]
 
-    class OutOfMemory:
-        name = "pair"
 
-        def __init__(self, error):
-            self.error = error
-
-        def __call__(self, clips):
-            raise self.error
-
-    for error in (RuntimeError("CUDA out of memory"), MemoryError("memory")):
-        with pytest.raises(type(error), match="memory"):
-            run_stage(OutOfMemory(error), clips)
+def test_doubles_and_names_without_a_box_are_recorded(films):
+    clips = run_stage(DecodeFrames(), cut(films[1])[:1])
+    [clip] = run_stage(SelectFrames(), clips)
+    stages = {spec.name: spec.build() for spec in truth_pipeline().stages}
+    [found] = run_stage(stages["ground"], run_stage(stages["name"], [clip]))
+    [none] = run_stage(stages["ground"], [replace(found, names=(*found.names, "green snail"), dropped=())])
+    assert [(one.stage, one.reason, one.detail) for one in none.dropped] == [
+        ("ground", "name_not_found", "green snail")
+    ]
+    first = found.detections[0][0]
+    doubled = ((*found.detections[0], replace(first, name="thing", score=0.1)), *found.detections[1:])
+    [tracked] = run_stage(stages["track"], [replace(found, detections=doubled)])
+    assert [(one.stage, one.reason, one.detail) for one in tracked.dropped if one.reason == "box_overlaps"] == [
+        ("track", "box_overlaps", "thing: 1 box")
+    ]
 
 
 def test_a_stage_that_always_fails_stops_the_run(annotated):
@@ -554,7 +558,7 @@ def test_settings_are_checked():
     assert pipeline.changed(settings).stages[6].build().thresholds.moved == 0.1
     for name, number, options, message in (
         ("describe", 6, {"thresholds": {"speed": 1}}, "has no 'speed'"),
-        ("track", 4, {"segmenter": {"a": 1}}, "is an object"),
+        ("track", 4, {"segmenter": {"a": 1}}, "cannot be set"),
     ):
         with pytest.raises(StageError, match=message):
             pipeline.changed({name: {"options": options}}).stages[number].build()

@@ -22,7 +22,7 @@ def camera_motion(frames: np.ndarray) -> np.ndarray:
 
     Turn, zoom and shift together. Not a number for the first frame, and where too few points can be followed.
     """
-    cv2 = _opencv()
+    cv2 = opencv()
     scale = min(_MOST_LARGER, SIDE / max(frames.shape[1:3]))
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     motion = np.full((len(frames), 2, 3), np.nan)
@@ -106,7 +106,8 @@ def _most_explained(cv2, before: np.ndarray, after: np.ndarray, guesses: list[np
     return int(votes.argmax())
 
 
-def _opencv():
+def opencv():
+    """The package `cv2`. Raises StageError with the way to get it."""
     try:
         import cv2
     except ImportError:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -18,7 +19,7 @@ _ARRAYS = ("times", "frames", "sharpness", "motion", "camera", "instance_map")
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why a clip, or one pair of its frames, is not used: a key of `reasons.REASONS`, and what was found."""
+    """Why a clip, or something in it, is not used: a key of `reasons.REASONS`, and what was found."""
 
     stage: str
     reason: str
@@ -87,7 +88,7 @@ class Clip:
         tracks, instance_map: instances; uint8 `[T, H, W]`, 0 where there is none.
         pairs: frames at a distance, see `Pair`.
         captions: a description of each frame that a pair uses, by its index.
-        dropped: pairs, names and tracks that were left out, and why; the clip itself goes on.
+        dropped: pairs, names, boxes and tracks that were left out, and why; the clip itself goes on.
         rejection: why the clip is not used; no stage sees it from then on.
         seconds: how long each stage took, of its batch's time the clip's share.
     """
@@ -127,6 +128,20 @@ class Clip:
         found = Rejection(stage, reason, f"{between}: {detail}" if detail else between)
         pairs = tuple(other for other in self.pairs if other is not pair)
         return replace(self, pairs=pairs, dropped=(*self.dropped, found))
+
+    def without_boxes(self, names: Iterable[str], stage: str, reason: str) -> Clip:
+        """The clip with a note in `dropped` on boxes that were left out, given by the name of each."""
+        counts = sorted(Counter(names).items())
+        found = tuple(
+            Rejection(stage, reason, f"{name}: {count} {'box' if count == 1 else 'boxes'}") for name, count in counts
+        )
+        return replace(self, dropped=(*self.dropped, *found))
+
+    def without_names_not_found(self, stage: str) -> Clip:
+        """The clip with a note in `dropped` on each of its names that no box has."""
+        seen = {one.name for frame in self.detections for one in frame}
+        found = tuple(Rejection(stage, "name_not_found", name) for name in self.names if name not in seen)
+        return replace(self, dropped=(*self.dropped, *found))
 
     def take(self, indices: np.ndarray) -> Clip:
         """The clip with these of its frames alone; only before there are detections and pairs."""

@@ -8,7 +8,9 @@ the store, whose folder all machines must see.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from .pipeline import Pipeline, StageSpec
 from .run import Progress
 from .stage import StageError, StageRunner
 from .store import Store
+
+KEEPS = 0.1
+"""Cores that the operator which writes clips occupies."""
 
 
 class RayEngine:
@@ -59,24 +64,39 @@ class RayEngine:
     def __exit__(self, *_) -> None:
         self.close()
 
+    def check(self, pipeline: Pipeline) -> None:
+        specs = self._shared(pipeline)
+        gpus = min((spec.gpus for spec in specs if spec.gpus), default=0.0)
+        # On the cluster: what is missing here may be there. With a GPU, or PyTorch would be shown none.
+        ask = self._ray.remote(num_cpus=min(1.0, self._there("CPU")), num_gpus=gpus, max_retries=0)(_fault)
+        if fault := self._ray.get(ask.remote(pipeline)):
+            raise StageError(fault)
+
     def cut(self, pipeline: Pipeline, videos: Mapping[str, Path], store: Store, progress: Progress) -> None:
-        rows = [{"key": key, "video": str(path)} for key, path in videos.items()]
-        self._run(rows, [self._operator(_Cut, (pipeline, store.folder), 1, pipeline.cut_actors)], "cut", progress)
+        rows = [{"key": key, "video": str(path), "error": ""} for key, path in videos.items()]
+        actors = pipeline.cut_actors
+        cpus = _rounded(min(1.0, self._there("CPU") / actors))
+        self._run(rows, [self._operator(_Cut, (pipeline, store.folder), 1, actors, cpus)], "cut", progress)
 
     def annotate(self, pipeline: Pipeline, clips: Sequence[Clip], store: Store, progress: Progress) -> None:
-        _check_room(self._ray, pipeline)
-        rows = [{"key": clip.key, "clip": clip.to_bytes(), "rejection": ""} for clip in clips]
+        rows = [{"key": clip.key, "clip": clip.to_bytes(), "rejection": "", "error": ""} for clip in clips]
         operators = [
             self._operator(_Annotate, (spec,), spec.batch, spec.actors, spec.cpus, spec.gpus)
-            for spec in pipeline.stages
+            for spec in self._shared(pipeline)
         ]
-        operators.append(self._operator(_Keep, (store.folder, pipeline.seed), 1, 1, 0.1))
+        operators.append(self._operator(_Keep, (store.folder, pipeline.seed), 1, 1, KEEPS))
         most = max(spec.batch for spec in pipeline.stages)
         self._run(rows, operators, "annotate", progress, most)
 
+    def _there(self, kind: str) -> float:
+        return self._ray.cluster_resources().get(kind, 0.0)
+
+    def _shared(self, pipeline: Pipeline) -> list[StageSpec]:
+        return with_shares(pipeline.stages, self._there("CPU"), self._there("GPU"))
+
     def _operator(self, maker, arguments, batch: int, actors: int, cpus: float = 1.0, gpus: float = 0.0):
-        return maker, {
-            "fn_constructor_args": arguments,
+        return {
+            "fn_constructor_args": (maker, arguments),
             "batch_size": batch,
             "batch_format": "numpy",
             "zero_copy_batch": True,
@@ -93,10 +113,45 @@ class RayEngine:
         if hasattr(context, "issue_detectors_config"):
             context.issue_detectors_config.detectors = []  # they warn of what is meant: actors that hold models
         dataset = self._ray.data.from_items(rows, override_num_blocks=-(-len(rows) // batch))
-        for maker, options in operators:
-            dataset = dataset.map_batches(maker, **options)
-        for done, _ in enumerate(dataset.iter_rows(), start=1):
+        for options in operators:
+            dataset = dataset.map_batches(_Telling, **options)
+        for done, row in enumerate(dataset.iter_rows(), start=1):
+            if row["error"]:
+                raise StageError(row["error"])
             progress(what, done, len(rows))
+
+
+def _fault(pipeline: Pipeline) -> str:
+    """Why a pipeline cannot work, in words; empty where it can."""
+    try:
+        pipeline.check()
+    except StageError as error:
+        return str(error)
+    return ""
+
+
+class _Telling:
+    """An operator whose StageErrors become the column "error" of its rows, and go by the operators behind it.
+
+    Ray wraps what its workers raise in errors of its own, without their cause, and tries again.
+    """
+
+    def __init__(self, maker: type, arguments: tuple):
+        self._error = ""
+        try:
+            self._operator = maker(*arguments)
+        except StageError as error:
+            self._error = str(error)
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list]:
+        error = self._error or next(filter(None, map(str, batch["error"])), "")
+        if not error:
+            try:
+                rows = self._operator(batch)
+                return {**rows, "error": [""] * len(rows["key"])}
+            except StageError as raised:
+                error = str(raised)
+        return {**{name: list(column) for name, column in batch.items()}, "error": [error] * len(batch["key"])}
 
 
 class _Cut:
@@ -113,7 +168,7 @@ class _Cut:
 
 
 class _Annotate:
-    """One stage; errors are caught in `StageRunner` and come out as the row's rejection."""
+    """One stage; a clip's errors are caught in `StageRunner` and come out as the row's rejection."""
 
     def __init__(self, spec: StageSpec):
         self._stage = StageRunner(spec.build())
@@ -141,18 +196,63 @@ class _Keep:
         return {"key": list(batch["key"]), "rejection": list(batch["rejection"])}
 
 
-def _check_room(ray, pipeline: Pipeline) -> None:
-    """Raise StageError where the cluster is too small for one actor of each stage: it would wait for ever."""
-    there = ray.cluster_resources()
-    for name, needed in (
-        ("CPU", sum(spec.cpus * spec.actors for spec in pipeline.stages) + 0.1),
-        ("GPU", sum(spec.gpus * spec.actors for spec in pipeline.stages)),
-    ):
-        if needed > there.get(name, 0) + 1e-6:
-            raise StageError(
-                f"The stages need {needed:g} {name}s for their actors, but the cluster has {there.get(name, 0):g}. "
-                'Give fewer actors, or smaller shares such as "cpus": 0.2, in the configuration file.'
-            )
+def with_shares(stages: Sequence[StageSpec], cpus: float, gpus: float) -> list[StageSpec]:
+    """Stages each of which says what its actors occupy: what is not given to some is divided among the others.
+
+    An actor gets one core and one GPU at most, and its share of a GPU is on one of them.
+
+    Raises StageError where the cluster is too small for all actors: they would wait for ever.
+    """
+    given = KEEPS + sum(spec.cpus * spec.actors for spec in stages if spec.cpus is not None)
+    sharing = sum(spec.actors for spec in stages if spec.cpus is None)
+    core = _rounded(min(1.0, (cpus - given) / max(1, sharing)))
+    if given > cpus + 1e-6 or (sharing and core <= 0):
+        raise _no_room("CPU", given, sharing, cpus)
+    used = [spec.gpus for spec in stages if spec.gpus for _ in range(spec.actors)]
+    on_gpus = [spec for spec in stages if spec.gpus is None and spec.uses_gpu]
+    sharing = sum(spec.actors for spec in on_gpus)
+    part = _share_of_gpus(used, sharing, int(gpus))
+    if part is None:
+        raise _no_room("GPU", sum(used), sharing, gpus)
+    return [
+        replace(
+            spec,
+            cpus=core if spec.cpus is None else spec.cpus,
+            gpus=part if spec in on_gpus else spec.gpus or 0.0,
+        )
+        for spec in stages
+    ]
+
+
+def _share_of_gpus(used: Sequence[float], actors: int, gpus: int) -> float | None:
+    """What each of some actors can have of GPUs, beside what is `used` by each of the others; None without room."""
+    free = [1.0] * gpus
+    for share in sorted(used, reverse=True):
+        for _ in range(max(1, math.ceil(share))):
+            place = next((n for n, left in enumerate(free) if left >= min(1.0, share) - 1e-6), None)
+            if place is None:
+                return None
+            free[place] -= min(1.0, share)
+    if not actors:
+        return 0.0
+    shares = sorted({_rounded(left / parts) for left in free for parts in range(1, actors + 1)} - {0.0}, reverse=True)
+    fitting = (one for one in shares if sum(int(left / one + 1e-6) for left in free) >= actors)
+    return next(fitting, None)
+
+
+def _rounded(share: float) -> float:
+    """Down, to what Ray counts in."""
+    return math.floor(share * 10_000 + 1e-6) / 10_000
+
+
+def _no_room(kind: str, given: float, sharing: int, there: float) -> StageError:
+    others = f" and a share of one for {sharing} others" if sharing else ""
+    setting = f'"{kind.lower()}s": 0.2'
+    advice = " With --device cpu models need none." if kind == "GPU" else ""
+    return StageError(
+        f"The stages need {given:g} {kind}s for actors whose shares are given{others}, but the cluster has {there:g}. "
+        f"Give fewer actors, or smaller shares such as {setting}, in the configuration file.{advice}"
+    )
 
 
 def _ray():

@@ -12,8 +12,8 @@ import numpy as np
 
 from ...errors import how_to_install
 from .clip import Clip
-from .stage import StageError, words_of
-from .video import SHORT_OF_ITS_END, SLACK, Video, VideoError, fitted
+from .stage import StageError, is_lack_of_memory, words_of
+from .video import SHORT_OF_ITS_END, SLACK, Video, VideoError, fitted, pyav
 
 UNEVEN = 0.2  # the rate varies where gaps between frames differ from their median by more than this share of it
 
@@ -51,6 +51,11 @@ class CutScenes:
     longest: float = 12.0
     side: int = 256
 
+    def check(self) -> None:
+        """Raise StageError where a package that videos need is missing."""
+        pyav()
+        _detector(self)
+
     def __call__(self, source: str, key: str) -> list[Clip]:
         whole = Clip(f"{key}-0000", source)
         try:
@@ -58,10 +63,11 @@ class CutScenes:
                 return self._clips(video, source, key)
         except VideoError as error:
             return [whole.rejected("cut", error.reason, error.detail)]
-        except (StageError, MemoryError):
+        except StageError:
             raise
         except Exception as error:
-            return [whole.rejected("cut", "stage_failed", words_of(error))]
+            reason = "out_of_memory" if is_lack_of_memory(error) else "stage_failed"
+            return [whole.rejected("cut", reason, words_of(error))]
 
     def _clips(self, video: Video, source: str, key: str) -> list[Clip]:
         detector, timecode = _detector(self)

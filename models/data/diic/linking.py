@@ -174,15 +174,18 @@ class LinkDetections:
 
     def _track(self, clip: Clip) -> Clip:
         tracks: list[_Open] = []
+        doubles: list[str] = []
         for frame in range(len(clip.frames)):
             detections = clip.detections[frame]
             masks = self.segmenter.segment(clip, frame, [one.box for one in detections])
             kept = different(detections, masks, self.alike)
+            doubles += [one.name for n, one in enumerate(detections) if n not in kept and masks[n].any()]
             self._link(clip, frame, tracks, [detections[n] for n in kept], [masks[n] for n in kept])
         tracks = _without_breaks(tracks)
         length = range(len(clip.frames))
         masks = [[track.masks.get(frame) for frame in length] for track in tracks]
         scores = [[track.scores.get(frame, 0.0) for frame in length] for track in tracks]
+        clip = clip.without_boxes(doubles, self.name, "box_overlaps")
         return with_tracks(clip, [track.name for track in tracks], masks, scores, self.name, self.kept)
 
     def _link(self, clip: Clip, frame: int, tracks: list[_Open], detections, masks) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib import import_module
@@ -57,7 +58,8 @@ class StageSpec:
         options: the arguments of its class, as JSON.
         batch: clips that it gets at once.
         actors: how many of it work side by side on a cluster.
-        cpus, gpus: what each of them occupies there.
+        cpus, gpus: what each of them occupies there; None for a share of what is there and not given to others, of a
+            GPU only where `device` in its options is one.
     """
 
     name: str
@@ -65,60 +67,134 @@ class StageSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     batch: int = 1
     actors: int = 1
-    cpus: float = 1.0
-    gpus: float = 0.0
+    cpus: float | None = None
+    gpus: float | None = None
 
     def __post_init__(self):
         kinds = KINDS.get(self.name)
         if kinds is None:
             raise StageError(f"There is no stage {self.name!r}. Expected one of: {', '.join(ORDER)}.")
-        if self.kind not in kinds and ":" not in self.kind:
+        if not isinstance(self.kind, str) or (self.kind not in kinds and ":" not in self.kind):
             known = ", ".join(repr(kind) for kind in kinds)
             raise StageError(f"The stage {self.name!r} has no kind {self.kind!r}. Expected one of: {known}.")
-        if self.batch < 1 or self.actors < 1 or self.cpus < 0 or self.gpus < 0:
-            raise StageError(
-                f"The stage {self.name!r} needs a batch and actors of 1 or more, and cpus and gpus of 0 or more; got "
-                f"{self.batch}, {self.actors}, {self.cpus:g} and {self.gpus:g}."
-            )
+        _check_options(f"stage {self.name!r}", self.options)
+        for setting in ("batch", "actors"):
+            _check_count(f"{setting!r} of the stage {self.name!r}", getattr(self, setting))
+        for setting in ("cpus", "gpus"):
+            value = getattr(self, setting)
+            if value is not None and not (_is_number(value) and 0 <= value < math.inf):
+                raise StageError(f"{setting!r} of the stage {self.name!r} is a number of 0 or more, got {value!r}.")
+
+    @property
+    def uses_gpu(self) -> bool:
+        """Whether it computes on a GPU, as far as its options say."""
+        return str(self.options.get("device", "cpu")).partition(":")[0] not in ("cpu", "mps")
 
     def build(self) -> Stage:
         """The stage itself; loads its model where it has one. Raises StageError for options that it does not have."""
-        return _made(f"stage {self.name!r}", KINDS[self.name].get(self.kind, self.kind), self.options)
+        return _made(f"stage {self.name!r}", self._place, self.options)
+
+    def check(self) -> None:
+        """Raise StageError where it could not be built, as far as that is seen without loading a model.
+
+        A class may have a static method `check` for that, which gets what the class is made of. This pack's others are
+        made; those of somebody else are looked for, and their options compared.
+        """
+        what = f"stage {self.name!r}"
+        maker, values = _maker(what, self._place, self.options)
+        if isinstance(inspect.getattr_static(maker, "check", None), staticmethod):
+            maker.check(**values)
+        elif _is_own(self._place):
+            _made(what, self._place, self.options)
+
+    @property
+    def _place(self) -> str:
+        return KINDS[self.name].get(self.kind, self.kind)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_count(what: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise StageError(f"{what} is a whole number of 1 or more, got {value!r}.")
+
+
+def _check_options(what: str, options: Any) -> None:
+    if not isinstance(options, Mapping):
+        raise StageError(f'"options" of the {what} must be an object, got {options!r}.')
 
 
 def _made(what: str, place: str, options: Mapping[str, Any]) -> Any:
-    maker = _class(place)
-    parameters = inspect.signature(maker).parameters
-    known = set(parameters) - {"name"}
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise StageError(f"The {what} has no option {unknown[0]!r}. Expected some of: {', '.join(sorted(known))}.")
-    values = {
-        # A stage of somebody else says itself what it takes.
-        key: value
-        if isinstance(value, Mapping) and not _is_own(place)
-        else _value(f"option {key!r} of the {what}", parameters[key].default, value)
-        for key, value in options.items()
-    }
+    maker, values = _maker(what, place, options)
     try:
         return maker(**values)
     except TypeError as error:
-        raise StageError(f"The {what} cannot be made of {dict(options)}: {error}.") from error
+        raise _not_made(what, options, error) from error
 
 
-def _value(what: str, default: Any, value: Any) -> Any:
-    """What an option's JSON stands for; `default` says what is expected."""
-    if isinstance(value, list):
-        return tuple(value)
-    if not isinstance(value, Mapping):
-        return value
+def _maker(what: str, place: str, options: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The class of a stage and what it is made of."""
+    maker = _class(place)
+    signature = inspect.signature(maker)
+    known = {name: one for name, one in signature.parameters.items() if name != "name"}
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise StageError(f"The {what} has no option {unknown[0]!r}. Expected some of: {', '.join(sorted(known))}.")
+    # A stage of somebody else says itself what it takes.
+    own = _is_own(place)
+    values = {
+        key: _value(f"option {key!r} of the {what}", known[key], value)
+        if own
+        else (tuple(value) if isinstance(value, list) else value)
+        for key, value in options.items()
+    }
+    try:
+        signature.bind(**values)
+    except TypeError as error:
+        raise _not_made(what, options, error) from error
+    return maker, values
+
+
+def _not_made(what: str, options: Mapping[str, Any], error: TypeError) -> StageError:
+    return StageError(f"The {what} cannot be made of {dict(options)}: {error}.")
+
+
+_KINDS_OF_VALUES: Mapping[str, tuple[str, Any]] = MappingProxyType(
+    {
+        "str": ("a text", lambda value: isinstance(value, str)),
+        "bool": ("true or false", lambda value: isinstance(value, bool)),
+        "int": ("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)),
+        "float": ("a number", _is_number),
+        "tuple[str, ...]": ("a list of texts", lambda value: _all(value, lambda one: isinstance(one, str))),
+        "tuple[float, ...]": ("a list of numbers", lambda value: _all(value, _is_number)),
+    }
+)
+"""What an option of a stage can be, by its type as it is written in the class."""
+
+
+def _all(value: Any, is_right: Any) -> bool:
+    return isinstance(value, list | tuple) and all(map(is_right, value))
+
+
+def _value(what: str, parameter: inspect.Parameter, value: Any) -> Any:
+    """What an option's JSON stands for."""
+    kind, is_right = _KINDS_OF_VALUES.get(str(parameter.annotation), ("", None))
+    if is_right is not None:
+        if not is_right(value):
+            raise StageError(f"The {what} must be {kind}, got {value!r}.")
+        return tuple(value) if isinstance(value, list) else value
+    default = parameter.default
     if not is_dataclass(default) or isinstance(default, type):
-        raise StageError(f"The {what} is an object, {dict(value)}; it must be one value.")
-    known = [one.name for one in fields(default)]
+        raise StageError(f"The {what} cannot be set in JSON.")
+    if not isinstance(value, Mapping):
+        raise StageError(f"The {what} must be an object, got {value!r}.")
+    known = inspect.signature(type(default)).parameters
     unknown = sorted(set(value) - set(known))
     if unknown:
         raise StageError(f"The {what} has no {unknown[0]!r}. Expected some of: {', '.join(known)}.")
-    return replace(default, **value)
+    return replace(default, **{key: _value(f"{key!r} of the {what}", known[key], one) for key, one in value.items()})
 
 
 def _is_own(place: str) -> bool:
@@ -148,20 +224,29 @@ class Pipeline:
         names = tuple(spec.name for spec in self.stages)
         if names != ORDER:
             raise StageError(f"A pipeline has the stages {', '.join(ORDER)}; got {', '.join(names)}.")
+        _check_options("cutting", self.cut)
+        _check_count("'actors' of the cutting", self.cut_actors)
 
     def cutter(self) -> CutScenes:
         return _made("cutting", CUTTER, self.cut)
 
+    def check(self) -> None:
+        """Raise StageError where it could not run: for options, packages and models; no model is loaded for it."""
+        self.cutter().check()
+        for spec in self.stages:
+            spec.check()
+
     def to_json(self) -> dict[str, Any]:
-        """What decides about the outcome: not batches and actors."""
+        """What decides about the outcome: not batches and actors, nor where and how many at once; see `outcome_of`."""
         stages = [{"name": one.name, "kind": one.kind, "options": dict(one.options)} for one in self.stages]
-        return {"cut": dict(self.cut), "stages": stages, "seed": self.seed}
+        return outcome_of({"cut": dict(self.cut), "stages": stages, "seed": self.seed})
 
     def changed(self, settings: Mapping[str, Any]) -> Pipeline:
         """With settings of a configuration file: for "cut" and for each stage an object of what is to be different.
 
         A stage's object has "options", which are added to those that are there, and any other attribute of
-        `StageSpec`. Raises StageError for what does not exist.
+        `StageSpec`. Another "kind" begins without the options and the shares of the old one. Raises StageError for
+        what does not exist, or is not of the right type.
         """
         cut = dict(self.cut)
         actors = self.cut_actors
@@ -176,16 +261,34 @@ class Pipeline:
                 raise StageError(f"There is no stage {name!r}. Expected some of: cut, {', '.join(ORDER)}.")
             if unknown:
                 raise StageError(f"{name!r} has no setting {unknown[0]!r}. Expected: {', '.join(sorted(known))}.")
+            options = values.get("options", {})
+            _check_options("cutting" if name == "cut" else f"stage {name!r}", options)
             if name == "cut":
-                cut |= values.get("options", {})
+                cut |= options
                 actors = values.get("actors", actors)
                 continue
             old = stages[name]
-            options = {**old.options, **values.get("options", {})}
-            if values.get("kind", old.kind) != old.kind:
-                options = dict(values.get("options", {}))
-            stages[name] = replace(old, **{**values, "options": options})
+            if values.get("kind", old.kind) != old.kind:  # what another kind is made of and needs is its own
+                old = replace(old, options={}, cpus=None, gpus=None)
+            stages[name] = replace(old, **{**values, "options": {**old.options, **options}})
         return replace(self, stages=tuple(stages.values()), cut=cut, cut_actors=actors)
+
+
+def outcome_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as in `Pipeline.to_json`, with what decides about the outcome alone.
+
+    Of this pack's stages the paths of models are absolute, and "device" and "at_once" are left out. Settings of earlier
+    versions, which have them, become what they would be today.
+    """
+    stages = []
+    for stage in settings["stages"]:
+        options = dict(stage["options"])
+        if ":" not in stage["kind"]:
+            options = {key: value for key, value in options.items() if key not in ("device", "at_once")}
+            if "folder" in options:
+                options["folder"] = str(Path(options["folder"]).absolute())
+        stages.append({**stage, "options": options})
+    return {**settings, "stages": stages}
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -225,21 +328,12 @@ def model_pipeline(
     if not (language_model or names):
         raise StageError("Give the things to look for (--names), or a vision-language model that names them (--vlm).")
     place = {"device": device, **({"precision": precision} if precision else {})}
-    gpus = 0.0 if device == "cpu" else 1.0
     speaker = {"folder": language_model, **place}
     specs = {
-        "name": StageSpec("name", "given", {"names": list(names)})
-        if names
-        else StageSpec("name", "model", speaker, gpus=gpus),
-        "ground": StageSpec("ground", "model", {"folder": detector, **place}, gpus=gpus),
-        "track": StageSpec("track", "sam2", {"folder": tracker, **place}, gpus=gpus)
-        if tracker
-        else StageSpec("track", "boxes"),
-        "describe": StageSpec("describe", "model", speaker, gpus=gpus)
-        if language_model
-        else StageSpec("describe", "measured"),
-        "caption": StageSpec("caption", "model", speaker, gpus=gpus)
-        if language_model
-        else StageSpec("caption", "places"),
+        "name": StageSpec("name", "given", {"names": list(names)}) if names else StageSpec("name", "model", speaker),
+        "ground": StageSpec("ground", "model", {"folder": detector, **place}),
+        "track": StageSpec("track", "sam2", {"folder": tracker, **place}) if tracker else StageSpec("track", "boxes"),
+        "describe": StageSpec("describe", "model", speaker) if language_model else StageSpec("describe", "measured"),
+        "caption": StageSpec("caption", "model", speaker) if language_model else StageSpec("caption", "places"),
     }
     return Pipeline(tuple(specs.get(name) or StageSpec(name) for name in ORDER), seed=seed)

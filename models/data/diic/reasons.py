@@ -26,6 +26,10 @@ REASONS = MappingProxyType(
         "no_caption": "A frame has no description, so pairs with it are left out.",
         # instances
         "nothing_detected": "No named thing was found in any frame.",
+        "name_not_found": "A named thing was found in no frame.",
+        "box_too_large": "Boxes covered nearly the whole frame: the scene, not a thing in it.",
+        "box_overlaps": "Boxes lay on a better one: the same thing found twice.",
+        "too_many_boxes": "Boxes were beyond the most that a frame may have, and not among the best.",
         "nothing_tracked": "No thing could be followed through enough frames.",
         "brief_track": "A thing was seen in too few frames to be followed.",
         "too_many_instances": "More things than an instance map can hold.",
@@ -40,5 +44,6 @@ REASONS = MappingProxyType(
         "no_pairs": "No pair of frames is left.",
         # what should not happen
         "stage_failed": "A stage failed with an error.",
+        "out_of_memory": "A stage had too little memory for it.",
     }
 )

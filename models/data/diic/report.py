@@ -88,7 +88,7 @@ def _page(title: str, records: Sequence[Mapping[str, Any]], about: Mapping[str, 
             "Why clips were not used", Counter(one["rejection"]["reason"] for one in rejected), "clip", sentences=True
         ),
         _bars(
-            "Why pairs, names and tracks were left out",
+            "Why pairs, names, boxes and tracks were left out",
             Counter(entry["reason"] for record in records for entry in record["dropped"]),
             "time",
             sentences=True,

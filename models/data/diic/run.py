@@ -18,7 +18,10 @@ Progress = Callable[[str, int, int], None]
 
 
 class Engine(Protocol):
-    """Where the stages run. Both methods keep each outcome in the store at once, so that a killed run loses little."""
+    """Where the stages run. What is done is kept in the store at once, so that a killed run loses little."""
+
+    def check(self, pipeline: Pipeline) -> None:
+        """Raise StageError where the stages could not work there; called before anything is done."""
 
     def cut(self, pipeline: Pipeline, videos: Mapping[str, Path], store: Store, progress: Progress) -> None:
         """Cut all videos, named by their keys."""
@@ -29,6 +32,9 @@ class Engine(Protocol):
 
 class LocalEngine:
     """A plain loop: a few clips at a time through all the stages."""
+
+    def check(self, pipeline: Pipeline) -> None:
+        pipeline.check()
 
     def cut(self, pipeline: Pipeline, videos: Mapping[str, Path], store: Store, progress: Progress) -> None:
         cutter = pipeline.cutter()
@@ -64,24 +70,21 @@ def annotate_videos(
     done twice. Copies of the same file count once.
 
     Raises ShardError for a folder that is finished or was begun with other settings; StageError for a stage that cannot
-    work at all.
+    work at all, before anything is done where that can be seen.
     """
     engine = engine or LocalEngine()
     keyed = {source_key(path): path for path in videos}
     store = Store(folder)
+    engine.check(pipeline)
     about: dict[str, Any] = {"pipeline": pipeline.to_json(), "videos": len(keyed)}
-    store.begin(pipeline.to_json())
+    store.begin(about["pipeline"])
     engine.cut(pipeline, {key: path for key, path in keyed.items() if store.cuts(key) is None}, store, progress)
     # A run may go on from another folder than the one in which it was begun.
     clips = [replace(clip, source=str(path)) for key, path in keyed.items() for clip in store.cuts(key) or ()]
-    waiting = []
-    for clip in clips:
-        if store.is_done(clip.key):
-            continue
+    waiting = [clip for clip in clips if not store.is_done(clip.key)]
+    engine.annotate(pipeline, [clip for clip in waiting if clip.rejection is None], store, progress)
+    for clip in waiting:
         if clip.rejection is not None:
             store.add_clip(clip, pipeline.seed)
-        else:
-            waiting.append(clip)
-    engine.annotate(pipeline, waiting, store, progress)
     counts = store.finish([clip.key for clip in clips], shard_size, about)
     return {"videos": len(keyed), **counts}

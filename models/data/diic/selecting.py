@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from .camera import camera_motion
+from .camera import camera_motion, opencv
 from .clip import Clip
 
 SIDE = 192  # pixels of the longer side at which frames are judged, so that numbers do not depend on the size
@@ -50,6 +51,11 @@ class SelectFrames:
     least_motion: float = 0.15
     fewest: int = 2
     name: str = "select"
+
+    @staticmethod
+    def check(**options: Any) -> None:
+        """Raise StageError where the package that measures motion is missing."""
+        opencv()
 
     def __call__(self, clips: Sequence[Clip]) -> list[Clip]:
         return [self._select(clip) for clip in clips]

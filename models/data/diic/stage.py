@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import time
 import traceback
 from collections.abc import Iterable, Sequence
@@ -43,7 +45,8 @@ def run_stage(stage: Stage, clips: Sequence[Clip]) -> list[Clip]:
     """All clips after a stage; those rejected before are passed on as they are.
 
     Where the stage raises an error, its clips are tried one by one, so that only the one at fault is lost: it is
-    rejected with the reason "stage_failed" and the end of the traceback. `StageError` and lack of memory are raised.
+    rejected with the reason "stage_failed" and the end of the traceback, or with "out_of_memory" where it lacks memory
+    a second time too, after what can be given back was given back. `StageError` is raised.
     """
     alive = [clip for clip in clips if clip.rejection is None]
     if not alive:
@@ -60,21 +63,35 @@ def run_stage(stage: Stage, clips: Sequence[Clip]) -> list[Clip]:
     return [next(timed) if clip.rejection is None else clip for clip in clips]
 
 
-def _attempt(stage: Stage, clips: Sequence[Clip]) -> list[Clip]:
+def _attempt(stage: Stage, clips: Sequence[Clip], again: bool = True) -> list[Clip]:
+    """The clips after the stage; `again`: a clip that lacks memory is tried once more."""
     try:
         return list(stage(clips))
-    except (StageError, MemoryError):
+    except StageError:
         raise
     except Exception as error:  # whatever a bad clip makes a library raise: PyAV and OpenCV have errors of their own
-        if _is_lack_of_memory(error):
-            raise
-        if len(clips) > 1:
-            return [_attempt(stage, [clip])[0] for clip in clips]
-        return [clips[0].rejected(stage.name, "stage_failed", words_of(error))]
+        short, words = is_lack_of_memory(error), words_of(error)
+    # Not among the lines above: as long as the error is there, it holds what the stage had in hand.
+    if short:
+        _free_memory()
+    if len(clips) > 1:
+        return [_attempt(stage, [clip])[0] for clip in clips]
+    if short and again:
+        return _attempt(stage, clips, again=False)
+    return [clips[0].rejected(stage.name, "out_of_memory" if short else "stage_failed", words)]
 
 
-def _is_lack_of_memory(error: BaseException) -> bool:
-    return "out of memory" in str(error).lower()
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Of the machine or of a GPU."""
+    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+
+
+def _free_memory() -> None:
+    """Give back what is no longer used, also what PyTorch keeps on GPUs where a stage uses it."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def words_of(error: BaseException) -> str:
@@ -87,7 +104,7 @@ def words_of(error: BaseException) -> str:
 class StageRunner:
     """`run_stage`, until a stage fails on `patience` clips one after the other: then the stage is at fault.
 
-    Raises StageError then, with the last error.
+    Raises StageError then, with the last error, and where memory was lacking with what to do about it.
     """
 
     def __init__(self, stage: Stage, patience: int = 20):
@@ -98,14 +115,20 @@ class StageRunner:
         for before, after in zip(clips, done, strict=True):
             if before.rejection is not None:
                 continue
-            failed = after.rejection is not None and after.rejection.reason == "stage_failed"
+            failed = after.rejection is not None and after.rejection.reason in ("stage_failed", "out_of_memory")
             self._failed = self._failed + 1 if failed else 0
             if self._failed >= self._patience:
                 raise StageError(
                     f"The stage {self._stage.name!r} failed on {self._failed} clips one after the other, at last with: "
-                    f"{after.rejection.detail}"
+                    f"{after.rejection.detail}{_MEMORY if after.rejection.reason == 'out_of_memory' else ''}"
                 )
         return done
+
+
+_MEMORY = (
+    '. Give it more memory, or let it do less at once: a smaller "at_once" or "side" in its options, a smaller model, '
+    "--precision bf16, or fewer actors that share a GPU."
+)
 
 
 def in_batches(clips: Iterable[Clip], size: int) -> Iterable[list[Clip]]:

@@ -20,10 +20,12 @@ from typing import Any
 from ..shards import INDEX, ShardError, add_file, sample_files, write_sample_files
 from .assemble import samples_of
 from .clip import Clip
+from .pipeline import outcome_of
 
 RECORDS = "clips.jsonl"
 RUN = "run.json"
 _RECORD = "clip.json"
+_DONE = {"cuts": ".json", "clips": ".tar"}  # folders of `work`, and how the files in them end
 
 
 class Store:
@@ -34,22 +36,40 @@ class Store:
         self.work = self.folder / "work"
 
     def begin(self, configuration: Mapping[str, Any]) -> None:
-        """Make the folder, or go on in it.
+        """Make the folder, or go on in it; `configuration` is that of `Pipeline.to_json`.
 
-        Raises ShardError where it is finished, and where it was begun with another configuration.
+        Raises ShardError where it is finished, and where what was done in it was done with another configuration.
         """
         if (self.folder / INDEX).exists():
             raise ShardError(f"{self.folder} already holds finished shards. Choose another folder or remove it first.")
-        for name in ("cuts", "clips"):
+        for name in _DONE:
             (self.work / name).mkdir(parents=True, exist_ok=True)
         wanted = json.dumps(configuration, indent=1, sort_keys=True) + "\n"
         path = self.folder / RUN
-        if path.exists() and path.read_text() != wanted:
+        if path.exists() and (other := self._difference(path, configuration)):
             raise ShardError(
-                f"{self.folder} was begun with other settings (see {path.name} in it). Give the same ones to go on, or "
-                "choose another folder."
+                f"{self.folder} was begun with other settings: {other} (see {path.name} in it). Give the same ones to "
+                "go on, or choose another folder."
             )
         _write_whole(path, wanted.encode())
+
+    def _difference(self, path: Path, configuration: Mapping[str, Any]) -> str:
+        """A setting that is not the one with which what is there was made, in words; empty where there is none.
+
+        Cuts depend on their own settings alone: the others count from the first clip on that is done.
+        """
+        try:
+            known = _settings(outcome_of(json.loads(path.read_text())))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ShardError(f"{path} is damaged ({error}). Choose another folder.") from error
+        wanted = _settings(json.loads(json.dumps(configuration)))
+        done = {name: any((self.work / name).glob(f"*{suffix}")) for name, suffix in _DONE.items()}
+        for name in sorted({*known, *wanted}):
+            counts = done["clips"] or (done["cuts"] and name.startswith("cut "))
+            if counts and known.get(name) != wanted.get(name):
+                said = [json.dumps(one[name]) if name in one else "not given" for one in (known, wanted)]
+                return f"{name} was {said[0]} and is now {said[1]}"
+        return ""
 
     def cuts(self, key: str) -> list[Clip] | None:
         """The clips of a video; None where it was not cut yet."""
@@ -157,6 +177,15 @@ def read_records(folder: str | Path) -> list[dict[str, Any]]:
         raise ShardError(f"There is no {RECORDS} in {folder}: no finished folder of `wegen data video`.") from None
     except ValueError as error:
         raise ShardError(f"{path} is damaged ({error}).") from error
+
+
+def _settings(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Each setting of `Pipeline.to_json` under a name for people."""
+    found = {f"cut {key!r}": value for key, value in configuration["cut"].items()}
+    for stage in configuration["stages"]:
+        found[f"{stage['name']} 'kind'"] = stage["kind"]
+        found |= {f"{stage['name']} {key!r}": value for key, value in stage["options"].items()}
+    return {**found, "the seed": configuration["seed"]}
 
 
 def _unfinished(path: Path) -> Path:

@@ -93,7 +93,7 @@ class GroundFromTruth:
             frames.append(tuple(found))
         if not any(frames):
             return clip.rejected(self.name, "nothing_detected")
-        return replace(clip, detections=tuple(frames))
+        return replace(clip, detections=tuple(frames)).without_names_not_found(self.name)
 
 
 class SegmentFromTruth:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,10 +12,10 @@ from PIL import Image
 from ..clip import Clip, Detection
 from ..linking import without_doubles
 from ..stage import StageError
-from .loading import load
+from .loading import ModelStage, load
 
 
-class GroundNames:
+class GroundNames(ModelStage):
     """Looks for a clip's names in all of its frames.
 
     Args:
@@ -50,10 +51,19 @@ class GroundNames:
                 frames = clip.frames[begin : begin + self._at_once]
                 for number, boxes in enumerate(self._boxes(frames, names), start=begin):
                     found[number] += boxes
-        detections = tuple(tuple(without_doubles(boxes)[: self._most]) for boxes in found)
-        if not any(detections):
+        height, width = clip.frames.shape[1:3]
+        things = [[one for one in boxes if _area(one) <= self._largest * width * height] for boxes in found]
+        alone = [without_doubles(boxes) for boxes in things]
+        best = [boxes[: self._most] for boxes in alone]
+        for before, after, reason in (
+            (found, things, "box_too_large"),
+            (things, alone, "box_overlaps"),
+            (alone, best, "too_many_boxes"),
+        ):
+            clip = clip.without_boxes((_names(before) - _names(after)).elements(), self.name, reason)
+        if not any(best):
             return clip.rejected(self.name, "nothing_detected", f"of {', '.join(clip.names)}"[:200])
-        return replace(clip, detections=detections)
+        return replace(clip, detections=tuple(map(tuple, best))).without_names_not_found(self.name)
 
     def _groups(self, names: Sequence[str]) -> list[list[str]]:
         """Names in groups whose text is short enough for the model."""
@@ -96,12 +106,21 @@ class GroundNames:
             x, y, w, h = places[query]
             left, right = np.clip([x - w / 2, x + w / 2], 0, 1) * width
             top, bottom = np.clip([y - h / 2, y + h / 2], 0, 1) * height
-            area = (right - left) * (bottom - top)
-            if right - left < 1 or bottom - top < 1 or area > self._largest * width * height:
+            if right - left < 1 or bottom - top < 1:
                 continue
             box = (float(left), float(top), float(right), float(bottom))
             found.append(Detection(names[best], box, float(of_names[query, best])))
         return found
+
+
+def _area(detection: Detection) -> float:
+    left, top, right, bottom = detection.box
+    return (right - left) * (bottom - top)
+
+
+def _names(frames: Iterable[Sequence[Detection]]) -> Counter[str]:
+    """How many boxes each name has in all frames together."""
+    return Counter(one.name for boxes in frames for one in boxes)
 
 
 def _text(names: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:

@@ -10,10 +10,10 @@ import numpy as np
 
 from ..clip import Clip, Detection
 from ..linking import Kept, box_iou, box_of, with_tracks
-from .loading import PRECISIONS, load
+from .loading import PRECISIONS, ModelStage, load
 
 
-class TrackInVideo:
+class TrackInVideo(ModelStage):
     """Follows what the detector found, forwards and backwards from the frame in which it was seen.
 
     The first frame with detections is looked at, then one in every `every` frames: a box there that no track covers yet

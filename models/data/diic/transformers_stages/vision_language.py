@@ -13,7 +13,7 @@ from ..changes import changes_between, frames_to_describe, instruction_of, with_
 from ..clip import Clip, Pair, Rejection
 from ..pairing import without_pairs
 from . import prompts
-from .loading import load
+from .loading import ModelStage, load
 
 
 class VisionLanguageModel:
@@ -70,7 +70,7 @@ class VisionLanguageModel:
         return picture
 
 
-class NameThings:
+class NameThings(ModelStage):
     """Asks which things a clip shows, over `shown` of its frames."""
 
     name = "name"
@@ -91,7 +91,7 @@ class NameThings:
             return clip.rejected(self.name, error.reason, error.detail)
 
 
-class DescribeWithModel:
+class DescribeWithModel(ModelStage):
     """Asks what changes between the frames of each pair, and tells the model the things, their boxes and what was
     measured."""
 
@@ -137,7 +137,7 @@ def _things(clip: Clip, frame: int) -> str:
     return "\n".join(lines) or "- nothing that was followed"
 
 
-class CaptionWithModel:
+class CaptionWithModel(ModelStage):
     """Asks for a description of each frame that a pair uses."""
 
     name = "caption"
