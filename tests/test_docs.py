@@ -6,6 +6,7 @@ import shlex
 
 import pytest
 from comfyui_wegen.models.cli import _parser, main
+from comfyui_wegen.models.cli.train import NANO_RECIPES
 from comfyui_wegen.models.data.diic.pipeline import truth_pipeline
 from comfyui_wegen.models.training.recipe import Recipe, build
 from comfyui_wegen.models.training.sources import DataOptions
@@ -78,5 +79,6 @@ def test_json_of_the_pages_is_read():
     data, recipe = (json.loads(text if text.startswith("{") else f"{{{text}}}") for text in blocks(teach, "json"))
     assert all(build(DataOptions, entry, "page") for entry in [*data["data"], *recipe["data"], *recipe["held_out"]])
     assert build(Recipe, recipe, "page").steps
+    assert recipe == json.loads((NANO_RECIPES.parent / "paper" / "stage_3.json").read_text())
     for text in blocks(videos, "json"):
         assert truth_pipeline().changed(json.loads(text))

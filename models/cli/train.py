@@ -87,12 +87,16 @@ def run(arguments: argparse.Namespace) -> int:
     out = arguments.out or Path("nano-run")
     path = NANO_RECIPES if arguments.target == NANO else Path(arguments.config or arguments.target)
     if path.is_dir():
-        training_run = TrainingRun(path, out, arguments.data)
         known = [stage for stage in STAGES if (path / f"{stage}.json").is_file()]
+        if not known:
+            raise WeGenError(
+                f"{path} has no recipe of {', '.join(STAGES)} in it. Name the recipe itself: --config FILE."
+            )
+        training_run = TrainingRun(path, out, arguments.data)
         stages = [arguments.stage] if arguments.stage else [*known, PACK]
     else:
-        training_run = TrainingRun(path.parent, out, arguments.data)
         stages = [read_recipe(path).stage]
+        training_run = TrainingRun(path.parent, out, arguments.data, {stages[0]: path})
         _refuse(arguments, "stage", why="is only for nano and folders of recipes; here the recipe says it")
         if stages[0] in CHECKPOINT_STAGES:
             _refuse(arguments, "data", why="is only for nano and folders of recipes; here the recipe says it")
@@ -268,14 +272,17 @@ def _train_checkpoint(file: Path, out: Path, arguments: argparse.Namespace) -> N
     trained = CheckpointRun(file, out)
     recipe, folder = trained.recipe, trained.folder
     stage = trained.stage()
-    if arguments.resume and (folder / CHECKPOINT).is_file() and load_average(folder)[0] >= recipe.steps:
+    if arguments.resume and (folder / CHECKPOINT).is_file() and trained.done() >= recipe.steps:
         average = load_average(folder)[1]
         print(f"{recipe.stage}: {recipe.steps} steps are done")
     else:
         rhythm = Rhythm(recipe.save_seconds, recipe.sheet_seconds)
         average = train(stage, recipe, folder, arguments.resume, rhythm, arguments.until)
     if is_chief():
-        print(f"{recipe.stage}: {trained.export(stage, average)}")
+        result, done = trained.export(stage, average), trained.done()
+        if done < recipe.steps:
+            result = f"{result or 'no packed folder yet'}, unfinished: {done} of {recipe.steps} steps. --resume goes on"
+        print(f"{recipe.stage}: {result}")
 
 
 def calibrate_on_pages(folder: Path) -> None:

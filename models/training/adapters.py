@@ -15,7 +15,7 @@ from ..checkpoints.lora import LowRank
 from ..checkpoints.quantise import QUANTISED, SCALE, WEIGHT, hadamard, quantise, quantised_format
 from ..checkpoints.reader import Part
 from ..errors import how_to_install
-from .recipe import RecipeError
+from .recipe import RecipeError, in_range
 
 ADAPTER = "default"  # peft's own name for the first one
 BASES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -43,8 +43,9 @@ class LoraOptions:
     words: bool = False
 
     def __post_init__(self):
-        if self.rank < 1:
-            raise RecipeError(f"The LoRA's rank is {self.rank}; it must be 1 or more.")
+        in_range(self, 1, None, "rank")
+        if self.alpha is not None and not self.alpha > 0:
+            raise RecipeError(f"The LoRA's alpha is {self.alpha}; it must be above 0.")
         if self.base not in (*BASES, INT8):
             raise RecipeError(f"The LoRA's base is {self.base!r}; it must be one of {', '.join((*BASES, INT8))}.")
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 from itertools import accumulate, islice
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import torch
 from PIL import Image
@@ -27,6 +28,7 @@ from .encoder import CellReader, cell_answers
 from .losses import agent_losses, agent_outputs, noised
 from .pages import to_clip, to_pixels
 from .sheets import captioned, grid_sheet
+from .sources import digest
 from .stage import Stage
 
 POOL = 8
@@ -84,6 +86,11 @@ class AgentStage(Stage):
         self.vision_encoder = vision_encoder.eval().requires_grad_(False)
         self.reader = reader.eval().requires_grad_(False)
         self._pool = lru_cache(2)(self._make_pool)
+
+    def sources(self) -> Mapping[str, Any]:
+        if self.shards is None:
+            return {"tasks": dict(self.options.tasks), "data": None}
+        return {"tasks": None, "data": digest(self.shards)}
 
     def samples(self, first: int, count: int) -> list[Sample]:
         """Samples `first` and those after it of the endless sequence."""

@@ -22,6 +22,7 @@ from ..network.decoder import empty_decoder
 from ..network.vision_encoder import VisionEncoder
 from .adapters import LoraOptions, add_adapters, changes_of, fill_frozen, has_adapters
 from .language_stage import LanguageOptions, LanguageStage
+from .loop import load_average, require_tracker
 from .recipe import CHECKPOINT_STAGES, UNET, Recipe, RecipeError, build, read_recipe
 from .sources import Mixture
 from .stage import Stage
@@ -68,6 +69,7 @@ class CheckpointRun:
     def stage(self) -> Stage:
         """The stage ready to train. Raises WeGenError."""
         recipe, checkpoint, lora = self.recipe, self.checkpoint(), self.lora()
+        require_tracker(recipe)  # before weights are read
         if lora is not None and lora.dtype != torch.float32 and recipe.precision == "no":
             raise RecipeError(
                 f'{self.file}: a base of {lora.base!r} is computed with in "precision": "bf16", not "no".'
@@ -113,12 +115,21 @@ class CheckpointRun:
         module.load_state_dict(state, assign=True)
         return module.eval().requires_grad_(True)
 
-    def export(self, stage: Stage, average: Mapping[str, Tensor]) -> Path:
-        """Write what was trained: a LoRA file, or the packed folder of the checkpoint with the new part in it.
+    def done(self) -> int:
+        """How many steps have been trained."""
+        return load_average(self.folder)[0]
+
+    def export(self, stage: Stage, average: Mapping[str, Tensor]) -> Path | None:
+        """Write what was trained: a LoRA file, which says after how many steps, or the packed folder of the checkpoint
+        with the new part in it.
 
         Args:
             stage: as it was trained.
             average: the weights that `train` gave.
+
+        Returns:
+            The file or folder; None before the last step where it would be a packed folder, which does not tell that it
+            is unfinished.
         """
         recipe = self.recipe
         attribute = ATTRIBUTES[recipe.stage]
@@ -126,10 +137,10 @@ class CheckpointRun:
         values = {name.removeprefix(f"{attribute}."): value for name, value in average.items()}
         if has_adapters(module):
             name = recipe.name or self.file.stem
-            about = {"wegen_model": self.checkpoint().config.name, "wegen_steps": str(recipe.steps)}
+            about = {"wegen_model": self.checkpoint().config.name, "wegen_steps": str(self.done())}
             file = self.out / f"{name}_{recipe.stage}.safetensors"
             return write_lora(file, recipe.stage, changes_of(module, values), about)
-        return self._pack(values)
+        return self._pack(values) if self.done() >= recipe.steps else None
 
     @property
     def _packed(self) -> Path:

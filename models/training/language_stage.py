@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from .adapters import has_adapters, without_adapters
 from .conversations import Conversation, conversation
 from .losses import IGNORED, AgentPredictions, agent_predictions
 from .packing import pack
-from .recipe import RecipeError
+from .recipe import RecipeError, in_range
 from .sources import Drawn, Mixture
 from .stage import Stage, sample_generator
 
@@ -44,7 +44,9 @@ class LanguageOptions:
     """How the language model is trained.
 
     Attributes:
-        tokens: of a row into which several samples are packed; 0 gives every sample a row of its own.
+        tokens: of a row into which several samples of a step are packed; 0 gives every sample a row of its own. A
+            longer sample makes a longer row, up to the model's context. The rows are dealt to the batches of a step: at
+            a batch of 1 there is one at a time on a device, and fewer than `accumulate` where they hold all.
         noise: largest deviation put on the features that are read.
         feature_weight: of the two feature losses; as published it is 1.
         keep_weight: of the distance from what the model does without its LoRA, on samples that are only kept.
@@ -62,6 +64,10 @@ class LanguageOptions:
     kept_changes: float = 1.0
     direct: float = 0.0
     things: float = 1.0
+
+    def __post_init__(self):
+        in_range(self, 0, None, "tokens", "noise", "feature_weight", "keep_weight", "kept_changes", "things")
+        in_range(self, 0, 1, "direct")
 
 
 class LanguageBatch(NamedTuple):
@@ -149,22 +155,34 @@ class LanguageStage(Stage):
             )
         return made
 
-    def batch(self, first: int, count: int) -> LanguageBatch:
-        # Samples are pooled by whole steps, so that it makes no difference how a step is cut into batches.
+    def sources(self) -> Mapping[str, Any]:
+        return {"data": self.data.described()}
+
+    def batch(self, first: int, count: int) -> LanguageBatch | None:
+        # Samples are pooled by whole steps, and all of a step's are packed together, so that it makes no difference how
+        # a step is cut into batches. They become no more rows than samples: no batch has more than `count`.
         span = count * self.processes
         step = span * self.accumulate
         number, place = divmod(first // step, POOL)
         made = self._pool(number, step)[place]
-        return self._collate(made[first % step // span :: self.accumulate], first % span // count, self.processes)
+        rows = self._rows(made, self.processes)
+        turn = first % step // span * self.processes
+        if turn and turn >= len(rows):  # for all processes
+            return None
+        return self._collate(made, rows[turn + first % span // count :: self.processes * self.accumulate])
+
+    def _rows(self, made: Sequence[tuple[Conversation, Drawn]], processes: int = 1) -> list[list[int]]:
+        """The numbers of the samples that stand in each row."""
+        if not self.options.tokens:
+            return [[number] for number in range(len(made))]
+        return pack([len(one.ids) for one, _ in made], self.options.tokens, processes)
 
     def _collate(
-        self, made: Sequence[tuple[Conversation, Drawn]], process: int = 0, processes: int = 1
+        self, made: Sequence[tuple[Conversation, Drawn]], rows: Sequence[Sequence[int]] | None = None
     ) -> LanguageBatch:
-        """The rows of one process, of a batch that all share."""
+        """Some rows of samples; default all."""
         lengths = [len(one.ids) for one, _ in made]
-        single = self.options.tokens == 0
-        rows = [[i] for i in range(len(made))] if single else pack(lengths, self.options.tokens, processes)
-        rows = rows[process::processes]
+        rows = self._rows(made) if rows is None else rows
         longest = max((sum(lengths[i] for i in row) for row in rows), default=0)
         width = max(longest, 2)  # a process that has nothing must compute along with the others
 
@@ -185,7 +203,7 @@ class LanguageStage(Stage):
         ]
         noise = [self._noise(made[i]) for i in order]
         shape = (0, 3, config.vision.image_size, config.vision.image_size)
-        packed = not single and any(len(row) > 1 for row in rows)
+        packed = any(len(row) > 1 for row in rows)
         return LanguageBatch(
             tensor(0, lambda i: made[i][0].ids),
             tensor(IGNORED, lambda i: made[i][0].labels),

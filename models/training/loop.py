@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tqdm import tqdm
 
 from ..errors import WeGenError, how_to_install
 from ..media.plots import loss_plot
-from .recipe import Recipe
+from .recipe import Recipe, RecipeError
 from .stage import Stage
 
 CHECKPOINT = "checkpoint.pt"
@@ -73,7 +74,7 @@ def train(
     chief, processes = accelerator.is_main_process, accelerator.num_processes
     stage.processes, stage.accumulate = processes, recipe.accumulate
     if recipe.recompute:
-        _recompute_blocks(stage)
+        _recompute_blocks(stage, accelerator.device)
     if not recipe.shard:  # sharding brings block after block to its device, which need not hold all of them at once
         stage.to(accelerator.device)
     by_hand = recipe.shard and processes > 1 and accelerator.device.type == "cpu"
@@ -92,11 +93,12 @@ def train(
     if recipe.average:
         average = {name: value.detach().clone() for name, value in parameters.items()}
     start = 0
+    sources = {"seed": recipe.seed, **stage.sources()}
     path = folder / CHECKPOINT
     if path.exists():
         if not resume:
             raise WeGenError(f"{path} exists already. Train on with --resume, or choose another --out.")
-        start = _restore(path, parameters, average, optimizers, recipe, processes)
+        start = _restore(path, parameters, average, optimizers, recipe, processes, sources)
     folder.mkdir(parents=True, exist_ok=True)
     if chief:
         _forget_after(folder / LOG, start)
@@ -105,10 +107,11 @@ def train(
 
     def make_batches(step: int) -> list[Any]:
         first = step * span * recipe.accumulate + accelerator.process_index * recipe.batch
-        return [stage.batch(first + number * span, recipe.batch) for number in range(recipe.accumulate)]
+        made = (stage.batch(first + number * span, recipe.batch) for number in range(recipe.accumulate))
+        return [batch for batch in made if batch is not None]
 
     def save(step: int) -> None:
-        _save(path, step, parameters, average, optimizers, recipe, processes, chief)
+        _save(path, step, parameters, average, optimizers, recipe, processes, chief, sources)
 
     saved = drawn = time.monotonic()
     bar = tqdm(
@@ -233,12 +236,17 @@ def _shard_on_cpus(stage: Stage) -> None:
     fully_shard(stage, mesh=mesh)
 
 
-def _recompute_blocks(stage: Stage) -> None:
+def _recompute_blocks(stage: Stage, device: torch.device) -> None:
     """Let the stage's blocks forget what is inside them until the way back."""
+
+    def contexts():
+        # PyTorch takes away what stands in for its functions on the way back; blocks must compute there what they did.
+        return nullcontext(), _attention(device)
+
     for module in stage.modules():
         if type(module).__name__ in stage.blocks:
             # Of the instance: names of parameters, and the hooks that sharding puts around a call, stay as they are.
-            module.forward = partial(checkpoint, module.forward, use_reentrant=False)
+            module.forward = partial(checkpoint, module.forward, use_reentrant=False, context_fn=contexts)
 
 
 def _whole(value: Tensor, wanted: bool) -> Tensor | None:
@@ -316,6 +324,7 @@ def _make_accelerator(stage: Stage, recipe: Recipe, folder: Path):
         raise WeGenError(f"Training needs the package accelerate: {how_to_install('train')}.") from error
     # What an earlier stage in this process was trained with would hold for all others too.
     AcceleratorState._reset_state()
+    require_tracker(recipe)
     plugin = None
     if recipe.shard:
         plugin = sharding(stage)
@@ -329,6 +338,24 @@ def _make_accelerator(stage: Stage, recipe: Recipe, folder: Path):
     if recipe.tracker:
         made.init_trackers(recipe.name or recipe.stage)
     return made
+
+
+def require_tracker(recipe: Recipe) -> None:
+    """Raises WeGenError where accelerate does not know the recipe's tracker, or lacks the package that it needs."""
+    if not recipe.tracker:
+        return
+    try:
+        from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+    except ImportError as error:
+        raise WeGenError(f"Training needs the package accelerate: {how_to_install('train')}.") from error
+    if recipe.tracker not in LOGGER_TYPE_TO_CLASS:
+        raise RecipeError(
+            f"tracker is {recipe.tracker!r}; it must be one of {', '.join(sorted(LOGGER_TYPE_TO_CLASS))}."
+        )
+    if recipe.tracker not in map(str, get_available_trackers()):
+        raise RecipeError(
+            f"tracker is {recipe.tracker!r}, whose package is missing. Install it, or leave 'tracker' out."
+        )
 
 
 def sharding(stage: Stage):
@@ -519,6 +546,7 @@ def _save(
     recipe: Recipe,
     processes: int,
     chief: bool,
+    sources: Mapping[str, Any],
 ) -> None:
     """Write beside the old checkpoint first, so that a stop at any moment leaves a whole one.
 
@@ -531,12 +559,22 @@ def _save(
         "average": model if average is parameters else {name: _whole(value, chief) for name, value in average.items()},
         "optimizers": [_whole_state(optimizer.state_dict(), chief) for optimizer in optimizers],
         "samples": _samples(step, recipe, processes),
+        "sources": dict(sources),
     }
     if not chief:
         return
     partial_path = path.with_suffix(".partial")
     torch.save(state, partial_path)
     os.replace(partial_path, path)
+
+
+def _difference(name: str, before: Any, now: Any) -> str:
+    """What is different in an entry, in words; of lists the first place at which they are."""
+    if isinstance(before, list) and isinstance(now, list):
+        pairs = enumerate(zip_longest(before, now))
+        number, (before, now) = next((number, pair) for number, pair in pairs if pair[0] != pair[1])
+        name = f"{name}[{number}]"
+    return f"{name} was {json.dumps(before)} when it was written, and is now {json.dumps(now)}"
 
 
 def _samples(step: int, recipe: Recipe, processes: int) -> int:
@@ -575,6 +613,7 @@ def _restore(
     optimizers,
     recipe: Recipe,
     processes: int,
+    sources: Mapping[str, Any],
 ) -> int:
     # Mapped, and copied tensor by tensor: several processes on one machine do not each hold a copy of all.
     state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -592,6 +631,12 @@ def _restore(
             f"{path} was written after {state['samples']} samples in {state['step']} steps; with {processes} devices, "
             f"batches of {recipe.batch} and {recipe.accumulate} of them a step it would be {samples}. Go on with as "
             "many samples a step as before, so that none comes twice, or choose another --out."
+        )
+    before = state.get("sources", {})  # earlier versions did not save any
+    for name in (name for name in sources if name in before and before[name] != sources[name]):
+        raise WeGenError(
+            f"{path}: {_difference(name, before[name], sources[name])}, so the samples from there on would be others. "
+            "Go on with what it was begun with, or choose another --out."
         )
     _copy(state["model"], parameters)
     if average is not parameters:

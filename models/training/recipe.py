@@ -8,7 +8,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType, NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ..errors import WeGenError
 from ..network.configuration import WeGenConfig
@@ -18,6 +19,13 @@ STAGES = ("tokenizer", "vae", "encoder", "painter", "vae_decoder", "agent")
 TOKENIZER, VAE, ENCODER, PAINTER, VAE_DECODER, AGENT = STAGES
 #: the stages of a finished checkpoint that is trained on, named as its parts are
 UNET, LANGUAGE_MODEL = CHECKPOINT_STAGES = ("unet", "language_model")
+PRECISIONS = ("bf16", "no")
+_OF_CHECKPOINTS = ("checkpoint", "data", "held_out", "lora", "recompute")
+#: entries of a recipe that only some stages make use of
+USED: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    **dict.fromkeys(_OF_CHECKPOINTS, CHECKPOINT_STAGES), "model": (AGENT,),
+    "start": (TOKENIZER, VAE, ENCODER, PAINTER, AGENT),
+})  # fmt: skip
 
 
 class RecipeError(WeGenError):
@@ -85,16 +93,29 @@ class Recipe:
     sheet_seconds: float = 180.0
 
     def __post_init__(self):
-        for name in ("steps", "batch", "accumulate"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise RecipeError(f"{name} is {value!r}; it must be a whole number of 1 or more.")
+        in_range(self, 1, None, "steps", "batch", "accumulate")
+        in_range(self, 0, None, "learning_rate", "warmup", "decay", "weight_decay", "save_seconds", "sheet_seconds")
+        in_range(self, 0, 1, "average")
+        if self.average == 1:
+            raise RecipeError("average is 1, which never takes in anything; it must be below.")
+        if not self.gradient_limit > 0:
+            raise RecipeError(f"gradient_limit is {self.gradient_limit!r}; it must be above 0.")
         if not 0 < self.blend <= 1:
             raise RecipeError(f"blend is {self.blend!r}; it must be above 0, and at most 1.")
         if self.blend != 1 and (self.stage != AGENT or not self.start):
             raise RecipeError(f"blend is {self.blend!r}, but the stage {self.stage!r} has nothing to be blended with.")
         if self.optimizer not in ("adamw", "muon"):
             raise RecipeError(f"The optimizer is {self.optimizer!r}; it must be 'adamw' or 'muon'.")
+        if self.precision not in PRECISIONS:
+            raise RecipeError(f"precision is {self.precision!r}; it must be one of {', '.join(map(repr, PRECISIONS))}.")
+        known = (*STAGES, *CHECKPOINT_STAGES)
+        given = [f.name for f in dataclasses.fields(self) if getattr(self, f.name) != f.default]
+        unused = [name for name in given if name in USED and self.stage in known and self.stage not in USED[name]]
+        if unused:
+            raise RecipeError(
+                f"The stage {self.stage!r} makes no use of {unused[0]!r}, which is for "
+                f"{', '.join(map(repr, USED[unused[0]]))}; leave it out."
+            )
 
     def rate(self, step: int) -> float:
         """The learning rate of step `step`, counted from 0."""
@@ -118,7 +139,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_recipe(path: Path) -> Recipe:
     """Read the recipe of one stage. Raises RecipeError, naming file and entry."""
-    return build(Recipe, read_json(path), str(path))
+    recipe: Recipe = build(Recipe, read_json(path), str(path))
+    if recipe.stage not in (known := (*STAGES, *CHECKPOINT_STAGES)):
+        raise RecipeError(f"{path}: there is no stage {recipe.stage!r}; choose one of {', '.join(known)}.")
+    return recipe
 
 
 def read_model(path: Path) -> WeGenConfig:
@@ -128,8 +152,21 @@ def read_model(path: Path) -> WeGenConfig:
     return WeGenConfig.from_json(path.read_text(encoding="utf-8"), str(path))
 
 
+def in_range(options: Any, least: float, most: float | None, *names: str) -> None:
+    """Raise RecipeError where a number among the attributes of `options` is too small or too large; None is passed."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and not (least <= value and (most is None or value <= most)):
+            limits = f"{least} or more" if most is None else f"from {least} to {most}"
+            raise RecipeError(f"{name} is {value!r}; it must be {limits}.")
+
+
 def build(cls: type, values: Mapping[str, Any], source: str) -> Any:
-    """Make a flat dataclass of `values`; unknown or missing entries raise RecipeError naming `source`."""
+    """Make a flat dataclass of values from JSON.
+
+    Raises:
+        RecipeError: an entry is unknown, missing, of another type, or has a value that is of no use; it names `source`.
+    """
     fields = dataclasses.fields(cls)
     unknown = sorted(set(values) - {f.name for f in fields})
     if unknown:
@@ -138,4 +175,55 @@ def build(cls: type, values: Mapping[str, Any], source: str) -> Any:
     missing = [name for name in needed if name not in values]
     if missing:
         raise RecipeError(f"{source} lacks {', '.join(missing)}.")
-    return cls(**values)
+    kinds = get_type_hints(cls)
+    for name, value in values.items():
+        if not _is_a(value, kinds[name]):
+            raise RecipeError(f"{source}: {name} is {value!r}; it must be {_words(kinds[name])}.")
+    try:
+        return cls(**values)
+    except RecipeError as error:
+        raise RecipeError(f"{source}: {error}") from None
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Whether a value from JSON is of the type of an entry."""
+    origin, inside = get_origin(kind), get_args(kind)
+    if origin is UnionType:
+        return any(_is_a(value, one) for one in inside)
+    if origin is Literal:
+        return value in inside
+    if origin is Mapping:
+        return isinstance(value, dict) and all(_is_a(one, inside[1]) for one in value.values())
+    if origin is Sequence:
+        return isinstance(value, (list, tuple)) and all(_is_a(one, inside[0]) for one in value)
+    if kind is Any:
+        return True
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
+def _words(kind: Any, many: bool = False) -> str:
+    """What an entry of a type must be, as one says it."""
+    origin, inside = get_origin(kind), get_args(kind)
+    if origin is UnionType:
+        return " or ".join(_words(one) for one in inside)
+    if origin is Literal:
+        return " or ".join(map(repr, inside))
+    if origin is Sequence:
+        return f"a list of {_words(inside[0], many=True)}"
+    if origin is Mapping:
+        holds = "" if inside[1] is Any else f" with {_words(inside[1], many=True)} in it"
+        return f"objects, {{...}}{holds}" if many else f"an object, {{...}}{holds}"
+    one, several = _NAMES[kind]
+    return several if many else one
+
+
+_NAMES = {
+    bool: ("true or false", "true or false"),
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    str: ("text in quotes", "texts in quotes"),
+    NoneType: ("null", "null"),
+}
+"""What types of entries are called, one of them and several."""

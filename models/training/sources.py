@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from typing import Any, NamedTuple, Protocol
 
 from ..data import Sample, mentions, read_index, stream
 from .recipe import RecipeError, build
+
+BEGINNING = 2**20
+"""Bytes of a shard by which it is told from others."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,9 @@ class DataOptions:
 class Source(Protocol):
     """An endless sequence of samples."""
 
+    def described(self) -> dict[str, Any]:
+        """JSON that is equal where all samples are."""
+
     def samples(self, first: int, count: int) -> list[Sample]:
         """Samples `first` ... `first + count - 1`, or those of them that are of use; the same at every call."""
 
@@ -52,9 +59,26 @@ class ShardSource:
     def __post_init__(self):
         read_index(self.folder)  # raises for a bad folder before anything is computed
 
+    def described(self) -> dict[str, Any]:
+        return {"content": digest(self.folder), "without": self.without}
+
     def samples(self, first: int, count: int) -> list[Sample]:
         found = islice(stream(self.folder, self.seed, first), count)
         return [sample for sample in found if not (self.without and mentions(sample, self.without))]
+
+
+def digest(folder: Path) -> str:
+    """A few letters that tell the content of one folder of shards from that of others, wherever it stands.
+
+    Sizes of all shards, and the beginning of the first one: shards may be larger than what one wants to read for that.
+    """
+    shards = read_index(folder)
+    found = hashlib.blake2b(digest_size=8)
+    with open(shards[0][0], "rb") as first:
+        found.update(first.read(BEGINNING))
+    for path, count in shards:
+        found.update(f"{path.name}/{count}/{path.stat().st_size}".encode())
+    return found.hexdigest()
 
 
 class Drawn(NamedTuple):
@@ -87,6 +111,10 @@ class Mixture:
         """The mixture that a recipe's "data" describes; folders in it are relative to `folder`."""
         options = [build(DataOptions, entry, f"{file}: data") for entry in entries]
         return cls([(ShardSource(folder / one.shards, seed, one.without), one.weight, one.keep) for one in options])
+
+    def described(self) -> list[dict[str, Any]]:
+        """Its parts, as JSON: equal where all its samples are."""
+        return [{**source.described(), "weight": weight, "keep": keep} for source, weight, keep in self.parts]
 
     def pool(self, number: int, size: int) -> list[Drawn]:
         """Pool `number` of `size` samples: every source has its share in each, as exactly as whole numbers allow.

@@ -24,7 +24,11 @@ class Stage(nn.Module, ABC):
 
     @abstractmethod
     def batch(self, first: int, count: int) -> Any:
-        """Samples `first` ... `first + count - 1` of the endless sequence, on the CPU; the same at every call."""
+        """Samples `first` ... `first + count - 1` of the endless sequence, on the CPU; the same at every call.
+
+        Stages that have `counts` may deal out the samples of a step anew, and give None to all processes where earlier
+        batches of the step hold all.
+        """
 
     def counts(self, batch: Any) -> Tensor | None:
         """How much of each kind a batch has, `[N]`, where losses are sums divided by that; None where they are means.
@@ -42,6 +46,10 @@ class Stage(nn.Module, ABC):
             batch: what `batch` made, on the device.
             counts: to divide by, for stages that have `counts`; default those of the batch itself.
         """
+
+    def sources(self) -> Mapping[str, Any]:
+        """What decides, beside the recipe's seed, which samples there are, as JSON: a run goes on with no others."""
+        return {}
 
     def sheet(self) -> Image.Image | None:
         """A picture that shows what the stage can do by now, from held-out samples; None where there is none to see."""

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -52,26 +52,32 @@ class TrainingRun:
         recipes: folder with one `<stage>.json` a stage and the model's sizes.
         out: folder of the run; each stage has a folder in it.
         data: folder of shards that the agent is trained with; None makes its samples on the way.
+        files: by the stage's name, recipes that take the place of those in the folder.
     """
 
     recipes: Path
     out: Path
     data: Path | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
 
     def __post_init__(self):
         """Raises RecipeError where the encoder is said to know all there is: nothing would be new to it."""
         known = self.recipe(ENCODER).options.get("known") if self.trains(ENCODER) else None
         if known == [len(KINDS), len(GROUNDS), len(SKIES)]:
             raise RecipeError(
-                f"{self.recipes / f'{ENCODER}.json'}: 'known' is {known}, which is all that the storybook draws. Leave "
+                f"{self.file(ENCODER)}: 'known' is {known}, which is all that the storybook draws. Leave "
                 "the option out."
             )
 
+    def file(self, stage: str) -> Path:
+        """Where the recipe of one stage stands, if there is one."""
+        return self.files.get(stage, self.recipes / f"{stage}.json")
+
     def recipe(self, stage: str) -> Recipe:
         """The recipe of one stage. Raises RecipeError."""
-        recipe = read_recipe(self.recipes / f"{stage}.json")
+        recipe = read_recipe(self.file(stage))
         if recipe.stage != stage:
-            raise RecipeError(f"{self.recipes / f'{stage}.json'} is a recipe of the stage {recipe.stage!r}.")
+            raise RecipeError(f"{self.file(stage)} is a recipe of the stage {recipe.stage!r}.")
         return recipe
 
     def folder(self, stage: str) -> Path:
@@ -110,7 +116,7 @@ class TrainingRun:
 
     def trains(self, stage: str) -> bool:
         """Whether the recipes have this stage."""
-        return (self.recipes / f"{stage}.json").is_file()
+        return self.file(stage).is_file()
 
     def vision_encoder(self) -> VisionEncoder:
         encoder, start = VisionEncoder(self.config().vision), self.start(ENCODER)
@@ -165,7 +171,7 @@ class TrainingRun:
     def stage(self, name: str) -> Stage:
         """The stage ready to train; stages before it must have been trained. Raises WeGenError."""
         recipe, config = self.recipe(name), self.config()
-        source = str(self.recipes / f"{name}.json")
+        source = f"{self.file(name)}: options"
         torch.manual_seed(recipe.seed)
         if name == VAE:
             from .autoencoder import VAEOptions, VAEStage
@@ -231,7 +237,7 @@ class TrainingRun:
             for name in (MODEL_FILE, ADDED_FILE):
                 _replace(folder / name, (start.folder / name).read_bytes())
             return self.tokenizer()
-        options = build(WordOptions, self.recipe(TOKENIZER).options, str(self.recipes / f"{TOKENIZER}.json"))
+        options = build(WordOptions, self.recipe(TOKENIZER).options, f"{self.file(TOKENIZER)}: options")
         tasks = self.recipe(AGENT).options["tasks"]
         sizes = self.sizes()
         return train_tokenizer(options, tasks, folder, sizes.tokens_per_picture, sizes.templates.spoken())

@@ -6,13 +6,14 @@ All weights are trained, or a LoRA beside frozen ones; vision encoder and VAE ar
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from ..data import Picture
+from ..data.diic.assemble import GREY
 from ..media.images import clip_pixels
 from ..network.configuration import WeGenConfig
 from ..network.vision_encoder import VisionEncoder, pool_features
@@ -28,7 +31,7 @@ from ..painting.schedule import training_sigmas
 from .adapters import has_adapters, without_adapters
 from .buckets import fit, nearest_bucket
 from .pages import to_pixels
-from .recipe import RecipeError
+from .recipe import RecipeError, in_range
 from .sheets import grid_sheet
 from .sources import Drawn, Mixture
 from .stage import Stage, sample_generator
@@ -37,6 +40,11 @@ POOL = 8
 """Steps whose pictures are sorted by size together."""
 MEASURED, SHOWN = 32, 8
 """Held-out pictures that the losses are measured on, and that a sheet shows."""
+CUT_OUT = 0.25
+"""Share of a user's picture in exactly the grey that surrounds what was cut out, from which on it is taken for that
+where nothing says what is seen in it."""
+LEFT_OUT = 0.1
+"""Share of samples none of whose pictures is of use from which on it is said."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,8 @@ class UNetOptions:
             then encoded one by one, and on one device only.
         things: how much more than the rest the cells weigh in which something is, where a picture's instance map tells:
             one small new thing is else drowned by all that is painted right already.
+        enlarged: how many times a picture's sides may be enlarged to cover its bucket; smaller pictures are left out.
+            At 2, a square picture for a size of 1,024 must have 512 pixels.
     """
 
     size: int | None = None
@@ -65,6 +75,12 @@ class UNetOptions:
     keep_weight: float = 1.0
     remember: int = 0
     things: float = 1.0
+    enlarged: float = 2.0
+
+    def __post_init__(self):
+        in_range(self, 1, None, "size", "enlarged")
+        in_range(self, 0, 1, "dropped")
+        in_range(self, 0, None, "noise", "snr_limit", "haze", "offset", "keep_weight", "remember", "things")
 
 
 class Painting(NamedTuple):
@@ -146,11 +162,19 @@ class UNetStage(Stage):
     def _make_pool(self, number: int, span: int) -> list[list[Painting]]:
         """The pictures of `POOL` steps, sorted by size and cut into steps of as many each."""
         for later in range(POOL):
-            made = self._paintings(self.data.pool(number + later, span * POOL))
-            if made:
+            drawn = self.data.pool(number + later, span * POOL)
+            made = self._paintings(drawn)
+            if not all(one.keep for one in made):
                 break
         else:
-            raise RecipeError(f"{POOL} times {span * POOL} samples of the data have no picture: the UNet needs some.")
+            raise RecipeError(self._no_use(POOL * span * POOL, [one for one in drawn if not one.keep]))
+        some = sum(bool(one.sample.pictures()) for one in drawn)
+        if some - len(made) > LEFT_OUT * some:
+            warnings.warn(
+                f"{some - len(made)} of {some} samples are left out: their pictures are cut out, or would be enlarged "
+                f"more than {self.options.enlarged:g} times.",
+                stacklevel=2,
+            )
         rng = Random(f"pool/{self.seed}/{number}")
         rng.shuffle(made)
         made.sort(key=lambda one: one.pixels.shape)
@@ -160,19 +184,45 @@ class UNetStage(Stage):
         rng.shuffle(steps)
         return steps
 
+    def _no_use(self, count: int, last: Sequence[Drawn]) -> str:
+        """Why nothing can be learned from so many samples, told by the last of them."""
+        whole = [one for sample in last for one in sample.sample.pictures() if not is_cut_out(one)]
+        if not whole:
+            return (
+                f"In {count} samples there is no picture to learn from but cut-out ones, if any: the UNet needs some."
+            )
+        needed = min(self._bucket(one)[1] for one in whole)
+        return (
+            f"The pictures of all {count} samples are too small for a size of {self.size}: the largest of the last "
+            f"would be enlarged {needed:.2g} times, and {self.options.enlarged:g} times are allowed. Give larger ones, "
+            'or set "size" or "enlarged" in the recipe\'s options.'
+        )
+
+    def _bucket(self, picture: Picture) -> tuple[tuple[int, int], float]:
+        """Width and height of a picture's bucket, and how many times its sides are enlarged to cover that."""
+        height, width = picture.pixels.shape[:2]
+        bucket = nearest_bucket(width, height, self.size, self.step)
+        return bucket, max(bucket[0] / width, bucket[1] / height)
+
+    def _is_of_use(self, picture: Picture) -> bool:
+        return self._bucket(picture)[1] <= self.options.enlarged and not is_cut_out(picture)
+
     def _paintings(self, drawn: Sequence[Drawn]) -> list[Painting]:
         made = []
         for one in drawn:
-            pictures = one.sample.pictures()
+            pictures = [picture for picture in one.sample.pictures() if self._is_of_use(picture)]
             if pictures:  # chats may have lost all of theirs
                 picture = Random(f"picture/{self.seed}/{one.number}").choice(pictures)
-                bucket = nearest_bucket(picture.pixels.shape[1], picture.pixels.shape[0], self.size, self.step)
+                bucket, _ = self._bucket(picture)
                 things = np.zeros((bucket[1], bucket[0]), bool)
                 if picture.instance_map is not None:
                     there = np.where(picture.instance_map > 0, np.uint8(255), np.uint8(0))
                     things = fit(there[..., None].repeat(3, axis=-1), bucket)[..., 0] >= 128
                 made.append(Painting(fit(picture.pixels, bucket), things, one.number, one.keep))
         return made
+
+    def sources(self) -> Mapping[str, Any]:
+        return {"data": self.data.described()}
 
     def batch(self, first: int, count: int) -> tuple[Group, ...]:
         # Samples are pooled by whole steps, so that it makes no difference how a step is cut into batches.
@@ -339,6 +389,17 @@ class UNetStage(Stage):
         with torch.autocast(self.sigmas.device.type, torch.bfloat16, enabled=halved):
             painted = decoder.paint(features, torch.randn(latents.shape), 20, self.config.guidance_scale)
         return grid_sheet([group.pixels, decoder.decode(painted).permute(0, 3, 1, 2) * 2 - 1])
+
+
+def is_cut_out(picture: Picture) -> bool:
+    """Whether a picture shows a thing without what is around it, as users bring them: nothing that is to be painted."""
+    if picture.role != "user":
+        return False
+    grey = (picture.pixels == GREY).all(axis=-1)
+    if picture.instance_map is None:
+        return float(grey.mean()) >= CUT_OUT
+    around = picture.instance_map == 0
+    return bool(around.any() and grey[around].all())
 
 
 def _key(pixels: np.ndarray) -> int:

@@ -4,14 +4,16 @@ import argparse
 import dataclasses
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from comfyui_wegen.models.checkpoints.convert import convert
 from comfyui_wegen.models.checkpoints.lora import merge, read_lora
+from comfyui_wegen.models.checkpoints.random_weights import make_random
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
-from comfyui_wegen.models.cli.train import _refuse_others, _write_lora_samples, add_arguments, run
+from comfyui_wegen.models.cli.train import NANO_RECIPES, _refuse_others, _write_lora_samples, add_arguments, run
 from comfyui_wegen.models.data import Forgotten, Picture, Sample, Text, mentions, write_samples
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network.agent import Agent
@@ -34,10 +36,12 @@ from comfyui_wegen.models.training.packing import pack
 from comfyui_wegen.models.training.recipe import Recipe, RecipeError
 from comfyui_wegen.models.training.sources import Drawn, Mixture
 from comfyui_wegen.models.training.stage import Stage
+from comfyui_wegen.models.training.unet_stage import is_cut_out
 from comfyui_wegen.models.training.unknown_things import choose, places, shrunk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors import safe_open
 from training_samples import recipe_file, samples
 
 QUIET = Rhythm(math.inf, math.inf, 1000)
@@ -227,6 +231,15 @@ def test_blocks_that_are_computed_again_give_the_same(shards, packed_dir, tmp_pa
         torch.testing.assert_close(results[1][name], value, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+@pytest.mark.parametrize("stage", ["language_model", "unet"])
+def test_blocks_compute_on_the_way_back_what_they_did(shards, tmp_path, stage, precision):
+    """Also where the loop computes attention otherwise than PyTorch: without shared keys and values, or in 16 bits."""
+    packed = make_random(tmp_path / "packed", "tiny", "fp32")
+    file = recipe_file(tmp_path, shards, packed, stage, recompute=True, precision=precision, steps=1)
+    assert made(CheckpointRun(file, tmp_path / "run"))[1]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["language_model", "unet"])
 @pytest.mark.parametrize("lora", [None, {"rank": 4, "base": "fp32", "words": True}])
@@ -273,6 +286,144 @@ def test_a_run_does_not_go_on_with_other_batches(shards, packed_dir, tmp_path):
 
 
 @pytest.mark.parametrize("stage", ["language_model", "unet"])
+def test_a_run_does_not_go_on_with_other_data(shards, packed_dir, tmp_path, stage):
+    kept, lora = shards / "keep", {"rank": 2, "base": "fp32"}
+    learned = {"shards": str(shards / "learn"), "weight": 2.0}
+    data = [learned, {"shards": str(kept), "keep": True, "without": "boat"}]
+
+    def train_to(step, **entries):
+        file = recipe_file(tmp_path, shards, packed_dir, stage, **{"lora": lora, "data": data, "steps": 4} | entries)
+        run = CheckpointRun(file, tmp_path / "run")
+        train(run.stage(), run.recipe, run.folder, rhythm=QUIET, progress=False, until=step)
+        assert run.done() == step
+
+    train_to(1)
+    for changed, said in (
+        (
+            {"data": [{**learned, "weight": 3.0}, data[1]]},
+            r'data\[0\] was {.*"weight": 2.0.*and is now {.*"weight": 3.0',
+        ),
+        ({"data": [learned, {**data[1], "without": ""}]}, r"data\[1\] was"),
+        ({"data": [{**learned, "shards": str(kept)}, data[1]]}, r"data\[0\] was"),
+        ({"data": [learned]}, r"data\[1\] was {.*and is now null"),
+        ({"seed": 5}, "seed was 1"),
+    ):
+        with pytest.raises(WeGenError, match=said):
+            train_to(2, **changed)
+    moved = tmp_path / "moved"
+    shutil.copytree(kept, moved)
+    train_to(2, data=[learned, {**data[1], "shards": str(moved)}], steps=9, decay=3, learning_rate=1e-3)
+
+
+def test_samples_of_a_step_are_packed_into_rows_one_at_a_time(shards, packed_dir, tmp_path):
+    """As the recipe of a LoRA for published weights asks for it: a batch of 1, several of them a step."""
+    file = recipe_file(
+        tmp_path, shards, packed_dir, "language_model", options={"tokens": 300}, batch=1, accumulate=8, steps=2
+    )
+    run = CheckpointRun(file, tmp_path / "run")
+    stage = run.stage()
+    stage.accumulate = 8
+    for step in range(4):
+        made = stage._pool(0, 8)[step]
+        batches = [batch for number in range(8) if (batch := stage.batch(step * 8 + number, 1)) is not None]
+        assert len(batches) < len(made) == 8
+        assert all(batch.ids.shape[0] == 1 and batch.ids.shape[1] <= 300 for batch in batches)
+        longest = max(len(one.ids) for one, _ in made)
+        stage.options = dataclasses.replace(stage.options, tokens=longest - 1)  # one that is longer makes a longer row
+        assert max(stage.batch(step * 8 + number, 1).ids.shape[1] for number in range(2)) <= longest
+        stage.options = dataclasses.replace(stage.options, tokens=300)
+        words = sum(int((batch.labels != IGNORED).sum()) for batch in batches)
+        assert words == sum(label != IGNORED for one, _ in made for label in one.labels)
+    assert train(stage, run.recipe, run.folder, rhythm=QUIET, progress=False)
+
+
+def grey_reference(instances):
+    """A thing cut out on grey, 40 x 32 pixels."""
+    pixels, there = np.full((40, 32, 3), 128, np.uint8), np.zeros((40, 32), np.uint8)
+    there[4:30, 4:30] = 2
+    pixels[there > 0] = np.random.default_rng(0).integers(0, 256, (26 * 26, 3))
+    if not instances:
+        there[:] = 0
+        pixels[14:] = 128  # so much of it that it cannot be a photograph
+    return Picture(pixels, "user", False, there if instances else None)
+
+
+@pytest.mark.parametrize("instances", [True, False])
+def test_a_unet_does_not_learn_from_cut_outs(shards, packed_dir, tmp_path, instances):
+    stage = CheckpointRun(recipe_file(tmp_path, shards, packed_dir, "unet"), tmp_path).stage()
+    cut = grey_reference(instances)
+    shown = Picture(np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8), "assistant", True)
+    assert is_cut_out(cut) and not is_cut_out(dataclasses.replace(cut, role="assistant")) and not is_cut_out(shown)
+    drawn = [Drawn(Sample("compose", (cut, shown)), number, False) for number in range(20)]
+    assert all(np.array_equal(one.pixels, shown.pixels) for one in stage._paintings(drawn))
+    assert not stage._paintings([Drawn(Sample("compose", (cut,)), 0, False)])
+
+
+def test_a_unet_does_not_learn_from_pictures_far_below_its_size(shards, packed_dir, tmp_path):
+    def stage(**options):
+        file = recipe_file(tmp_path, shards, packed_dir, "unet", "small", options=options)
+        return CheckpointRun(file, tmp_path).stage()
+
+    def used(stage, side):
+        picture = Picture(np.zeros((side, side, 3), np.uint8), "user")
+        return bool(stage._paintings([Drawn(Sample("picture", (picture,)), 0, False)]))
+
+    assert used(stage(), 16) and not used(stage(), 15) and used(stage(enlarged=3), 15)
+    larger = stage(size=128)
+    with pytest.raises(RecipeError, match=r"too small for a size of 128: .* enlarged 3\.\d times, and 2 times are"):
+        larger._pool(0, 8)
+    large = Picture(np.zeros((64, 64, 3), np.uint8), "user")
+    mixed = [Sample("picture", (large,)), *[one for one in samples(12) if one.pictures()]]
+    write_samples(tmp_path / "mixed" / "learn", mixed, 20)
+    file = recipe_file(tmp_path, tmp_path / "mixed", packed_dir, "unet", "mixed", options={"size": 128})
+    with pytest.warns(UserWarning, match="samples are left out"):
+        assert CheckpointRun(file, tmp_path).stage()._pool(0, 8)
+
+
+@pytest.mark.parametrize("lora", [{"rank": 2, "base": "fp32"}, None])
+def test_an_unfinished_result_says_so(shards, packed_dir, tmp_path, capsys, lora):
+    file = recipe_file(tmp_path, shards, packed_dir, "unet", "thing", lora=lora, steps=2)
+    out, parser = tmp_path / "run", argparse.ArgumentParser()
+    add_arguments(parser)
+    command = ["--config", str(file), "--out", str(out)]
+    run(parser.parse_args([*command, "--until", "1"]))
+    assert "unfinished: 1 of 2 steps. --resume goes on" in capsys.readouterr().out
+    result = out / ("thing_unet.safetensors" if lora else "packed-unet")
+    assert result.exists() == (lora is not None)
+
+    def written():
+        with safe_open(result, "pt") as stored:
+            return stored.metadata()["wegen_steps"]
+
+    assert lora is None or written() == "1"
+    run(parser.parse_args([*command, "--resume"]))
+    assert "unfinished:" not in capsys.readouterr().out and result.exists()
+    assert lora is None or written() == "2"
+
+
+def test_the_papers_stages_follow_one_another(packed_dir, tmp_path):
+    """The recipes of the tree with fewer steps: each stage trains what the one before has written."""
+    for name, seed in (("pictures", 1), ("captions", 2), ("chats", 3), ("held-out", 4)):
+        write_samples(tmp_path / name, samples(8, seed), 10)
+    (tmp_path / "wegen-bf16").symlink_to(packed_dir)
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    folders = [tmp_path / "wegen-bf16"]
+    for number, part in enumerate(("unet", "language_model", "language_model"), start=1):
+        recipe = json.loads((NANO_RECIPES.parent / "paper" / f"stage_{number}.json").read_text())
+        file = tmp_path / f"stage_{number}.json"
+        file.write_text(json.dumps(recipe | {"steps": 2, "warmup": 1, "learning_rate": 1e-2, "sheet_seconds": 1e9}))
+        assert (file.parent / recipe["checkpoint"]).samefile(folders[-1])
+        run(parser.parse_args(["--config", str(file), "--out", str(tmp_path / f"stage_{number}")]))
+        folders.append(tmp_path / f"stage_{number}" / f"packed-{part}")
+        before, after = (open_checkpoint(folder) for folder in folders[-2:])
+        for name in ("vision_encoder", "unet", "language_model"):
+            same = all(torch.equal(after.parts[name][key], before.parts[name][key]) for key in before.parts[name])
+            assert same == (name != part), (number, name)
+    load(open_checkpoint(folders[-1]))
+
+
+@pytest.mark.parametrize("stage", ["language_model", "unet"])
 def test_steps_have_the_same_samples_however_they_are_cut_into_batches(shards, packed_dir, tmp_path, stage):
     made = CheckpointRun(recipe_file(tmp_path, shards, packed_dir, stage, options={"noise": 0.3}), tmp_path).stage()
 
@@ -280,7 +431,8 @@ def test_steps_have_the_same_samples_however_they_are_cut_into_batches(shards, p
         made.accumulate, made.processes = accumulate, processes
         made._pool.cache_clear()
         size = batch * accumulate * processes
-        return summed(made, [made.batch(step * size + number * batch, batch) for number in range(size // batch)])
+        batches = [made.batch(step * size + number * batch, batch) for number in range(size // batch)]
+        return summed(made, [one for one in batches if one is not None])
 
     for step in (0, 3, 9):
         whole = losses(4, 1, 1, step)
@@ -423,6 +575,15 @@ def test_keeping_needs_a_lora(shards, packed_dir, tmp_path):
         ({"lora": {"base": "int8"}}, "precision"),
         ({"options": {"tokns": 1}}, "tokns"),
         ({"steps": 0}, "steps is 0"),
+        ({"options": {"tokens": "x"}}, r"recipe\.json: options: tokens is 'x'; it must be a whole number"),
+        ({"options": {"tokens": -1}}, "options: tokens is -1; it must be 0 or more"),
+        ({"options": {"direct": 2}}, "direct is 2; it must be from 0 to 1"),
+        ({"lora": {"rank": "4"}}, "lora: rank is '4'; it must be a whole number"),
+        ({"lora": {"rank": 4, "alpha": "x"}}, "lora: alpha is 'x'; it must be a number or null"),
+        ({"data": [{"shards": 3}]}, "data: shards is 3; it must be text in quotes"),
+        ({"data": {"shards": "learn"}}, "data is .* it must be a list of objects"),
+        ({"tracker": "nothere"}, "tracker is 'nothere'; it must be one of .*tensorboard"),
+        ({"start": "x"}, "makes no use of 'start'"),
         ({"checkpoint": "nowhere"}, "no checkpoint folder"),
     ],
 )
@@ -726,6 +887,8 @@ def test_recipes_say_what_is_not_for_them(tmp_path):
         run(parser.parse_args([]))
     with pytest.raises(WeGenError, match="where the pictures are"):
         run(parser.parse_args(["lora"]))
+    with pytest.raises(WeGenError, match="paper has no recipe of tokenizer"):
+        run(parser.parse_args([str(NANO_RECIPES.parent / "paper")]))
 
 
 def test_a_name_within_another_word_is_not_said(tmp_path):

@@ -3,9 +3,19 @@
 import json
 
 import pytest
+from comfyui_wegen.models.network.configuration import WeGenConfig
+from comfyui_wegen.models.training.language_stage import LanguageOptions
 from comfyui_wegen.models.training.lora_recipes import lora_recipes, write_recipe
-from comfyui_wegen.models.training.recipe import RecipeError
+from comfyui_wegen.models.training.recipe import Recipe, RecipeError, build
 from tiny import tiny_config
+
+
+def test_a_step_on_published_weights_holds_eight_samples_packed_into_rows_one_at_a_time(tmp_path):
+    recipes = lora_recipes(WeGenConfig(), "rocket", tmp_path, {tmp_path / "samples": 1.0}, [tmp_path / "kept"])
+    for recipe in recipes.values():
+        read = build(Recipe, recipe, "recipe")
+        assert (read.batch, read.accumulate, read.recompute) == (1, 8, True)
+    assert build(LanguageOptions, recipes["language_model"]["options"], "recipe").tokens == 2048
 
 
 def test_a_recipe_that_is_there_must_be_of_the_same_checkpoint_and_data(tmp_path):

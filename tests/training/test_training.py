@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
 from comfyui_wegen.models.cli import data as data_command
-from comfyui_wegen.models.cli.train import add_arguments, run, run_stage
+from comfyui_wegen.models.cli.train import NANO_RECIPES, add_arguments, run, run_stage
 from comfyui_wegen.models.data import TASKS, Forgotten, Picture, Sample, Text, stream
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network.agent import Agent
@@ -23,16 +23,23 @@ from comfyui_wegen.models.painting.loading import load
 from comfyui_wegen.models.prompting import conversation as inference
 from comfyui_wegen.models.storybook import ROWS
 from comfyui_wegen.models.storybook.world import MOST_THINGS
+from comfyui_wegen.models.training.agent import AgentOptions
+from comfyui_wegen.models.training.autoencoder import VAEOptions
 from comfyui_wegen.models.training.conversations import conversation
 from comfyui_wegen.models.training.encoder import QUESTIONS, EncoderOptions, EncoderStage, cell_answers, known_cells
+from comfyui_wegen.models.training.language_stage import LanguageOptions
 from comfyui_wegen.models.training.loop import CHECKPOINT, Rhythm, _attention, draw_sheet, load_average, train
 from comfyui_wegen.models.training.losses import IGNORED, agent_losses, agent_outputs
 from comfyui_wegen.models.training.pagecache import PageCache
 from comfyui_wegen.models.training.pages import ALIKE, Mixture, alike_page, page
-from comfyui_wegen.models.training.recipe import Recipe, RecipeError, read_recipe
+from comfyui_wegen.models.training.painter import PainterOptions
+from comfyui_wegen.models.training.recipe import Recipe, RecipeError, build, read_recipe
 from comfyui_wegen.models.training.stage import Stage
 from comfyui_wegen.models.training.start import PackedStart
 from comfyui_wegen.models.training.training_run import STAGES, TrainingRun
+from comfyui_wegen.models.training.unet_stage import UNetOptions
+from comfyui_wegen.models.training.vae_decoder import VAEDecoderOptions
+from comfyui_wegen.models.training.words import WordOptions
 from comfyui_wegen.models.values import Answer, Chat, Reference, References, Turn
 from diffusers import UNet2DConditionModel
 from PIL import Image
@@ -205,6 +212,31 @@ def test_a_polite_stop_saves_the_step_it_came_in(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(Toy(stop=6), recipe, tmp_path, rhythm=QUIET, progress=False)
     assert load_average(tmp_path)[0] == 7
+
+
+def test_a_run_goes_on_with_the_samples_that_it_was_begun_with(tmp_path):
+    recipe = Recipe("toy", steps=4, batch=1, learning_rate=1e-3, precision="no")
+
+    def go_on(stage=None, **changed):
+        train(stage or Toy(), dataclasses.replace(recipe, **changed), tmp_path, rhythm=QUIET, progress=False, until=2)
+
+    go_on()
+    with pytest.raises(WeGenError, match=r"seed was 1 when it was written, and is now 2.*another --out"):
+        go_on(seed=2)
+    go_on(steps=9, decay=3, learning_rate=1e-2)
+    path = tmp_path / CHECKPOINT
+    state = torch.load(path, weights_only=True)
+    del state["sources"]  # as earlier versions wrote it
+    torch.save(state, path)
+    go_on(seed=2)
+
+
+def test_other_tasks_or_shards_do_not_go_on_with_a_run(trained, tmp_path):
+    stage, recipe = trained.stage("agent"), trained.recipe("agent")
+    train(stage, recipe, tmp_path, until=1, rhythm=QUIET, progress=False)
+    stage.options = dataclasses.replace(stage.options, tasks=TASK_MIX | {"caption": 2})
+    with pytest.raises(WeGenError, match=r'tasks was {.*"caption": 1.* and is now {.*"caption": 2'):
+        train(stage, recipe, tmp_path, rhythm=QUIET, progress=False)
 
 
 def test_the_log_of_a_run_that_was_killed_says_each_step_once(tmp_path):
@@ -508,6 +540,85 @@ def test_bad_recipes_are_explained(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(RecipeError, match=message):
         read_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("stage", "entry", "value", "message"),
+    [
+        ("vae", "precision", "bf61", r"vae\.json: precision is 'bf61'; it must be one of 'bf16', 'no'"),
+        ("vae", "precision", "fp8", "precision is 'fp8'"),
+        ("vae", "learning_rate", "x", r"vae\.json: learning_rate is 'x'; it must be a number"),
+        ("vae", "learning_rate", -1, "learning_rate is -1; it must be 0 or more"),
+        ("vae", "learning_rate", float("nan"), "learning_rate is nan"),
+        ("vae", "warmup", "a", "warmup is 'a'; it must be a whole number"),
+        ("vae", "steps", 1.5, "steps is 1.5; it must be a whole number"),
+        ("vae", "steps", True, "steps is True; it must be a whole number"),
+        ("vae", "average", 1, "average is 1"),
+        ("vae", "gradient_limit", 0, "gradient_limit is 0"),
+        ("vae", "optimizer", "sgd", "optimizer is 'sgd'; it must be 'adamw' or 'muon'"),
+        ("vae", "options", [1], "options is .*; it must be an object"),
+        ("unet", "recompute", "yes", "recompute is 'yes'; it must be true or false"),
+        ("unet", "data", {"shards": "x"}, "data is .*; it must be a list of objects"),
+        ("unet", "data", ["x"], "data is .*; it must be a list of objects"),
+        ("unet", "lora", 16, "lora is 16; it must be an object, {...} or null"),
+        ("languagemodel", "data", [], "there is no stage 'languagemodel'; choose one of"),
+    ],
+)
+def test_entries_of_the_wrong_type_or_value_are_explained(tmp_path, stage, entry, value, message):
+    path = tmp_path / f"{stage}.json"
+    path.write_text(json.dumps({"stage": stage, "steps": 1, "batch": 1, "learning_rate": 1, entry: value}))
+    with pytest.raises(RecipeError, match=message):
+        read_recipe(path)
+
+
+@pytest.mark.parametrize("stage", [*STAGES, "unet", "language_model"])
+def test_entries_that_a_stage_makes_no_use_of_are_refused(stage):
+    given = {"checkpoint": "x", "data": [{"shards": "x"}], "held_out": [{"shards": "x"}], "lora": {}, "recompute": True}
+    given |= {"model": "other.json", "start": "x"}
+    used = {"checkpoint", "data", "held_out", "lora", "recompute"} if stage in ("unet", "language_model") else {"start"}
+    used = used | {"model"} if stage == "agent" else used - {"start"} if stage == "vae_decoder" else used
+    for name, value in given.items():
+        entries = {"stage": stage, "steps": 1, "batch": 1, "learning_rate": 0.1, name: value}
+        if name in used:
+            assert getattr(build(Recipe, entries, "page"), name) == value
+        else:
+            with pytest.raises(RecipeError, match=f"page: The stage '{stage}' makes no use of '{name}'.*leave it out"):
+                build(Recipe, entries, "page")
+
+
+OPTIONS_OF = {
+    "tokenizer": WordOptions, "vae": VAEOptions, "encoder": EncoderOptions, "painter": PainterOptions,
+    "vae_decoder": VAEDecoderOptions, "agent": AgentOptions, "unet": UNetOptions, "language_model": LanguageOptions,
+}  # fmt: skip
+
+
+def test_the_recipes_of_the_tree_are_right():
+    files = [file for file in NANO_RECIPES.parent.glob("*/*.json") if file.name != "model.json"]
+    assert len(files) > 20
+    for file in files:
+        recipe = read_recipe(file)
+        build(OPTIONS_OF[recipe.stage], recipe.options, str(file))
+
+
+def test_options_of_the_wrong_type_are_explained():
+    with pytest.raises(RecipeError, match=r"page: tasks is .* it must be an object, {...} with numbers in it"):
+        build(AgentOptions, {"tasks": {"caption": "x"}}, "page")
+    with pytest.raises(RecipeError, match=r"known is .* it must be a list of whole numbers"):
+        build(EncoderOptions, {"known": [1.5]}, "page")
+
+
+def test_the_file_that_is_named_is_the_one_that_is_trained(recipes, tmp_path):
+    """Also where another recipe of its stage stands beside it."""
+    folder = tmp_path / "recipes"
+    shutil.copytree(recipes, folder)
+    named = json.loads((folder / "encoder.json").read_text()) | {"steps": 1, "options": {"noise": 0.25}}
+    (folder / "my_encoder.json").write_text(json.dumps(named))
+    training_run = TrainingRun(folder, tmp_path, files={"encoder": folder / "my_encoder.json"})
+    assert training_run.stage("encoder").options.noise == 0.25 and training_run.recipe("vae").steps == 3
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert run(parser.parse_args(["--config", str(folder / "my_encoder.json"), "--out", str(tmp_path / "run")])) == 0
+    assert load_average(tmp_path / "run" / "encoder")[0] == 1
 
 
 def test_a_packed_model_is_calibrated(trained):
