@@ -68,6 +68,19 @@ def tiny(packed_dir):
     return load(packed_dir)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With `-n 2`: tests of a file stay together, and all of `tests/host`, which share one server and one browser."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class TogetherByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return "tests/host" if file.startswith("tests/host/") else file
+
+    return TogetherByFile(config, log)
+
+
 def pytest_terminal_summary(terminalreporter):
     """Say in red which tests did not run, and why."""
     # `longrepr` of a skipped test is (file, line, "Skipped: <reason>").

@@ -1,7 +1,6 @@
 """Fixtures of the host tests, and the skip of all of them where there is no ComfyUI."""
 
 from functools import partial
-from pathlib import Path
 
 import pytest
 from comfyui_wegen.models.evaluation.host_install import HostInstall
@@ -10,15 +9,11 @@ from support import HANGS, NOT_RUN
 INSTALL = HostInstall.find()
 
 
-def pytest_collection_modifyitems(items):
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.host)
-            item.add_marker(pytest.mark.slow)
-            item.add_marker(pytest.mark.xdist_group("host"))  # one server, and one browser, for all of them
-            if INSTALL.problem:
-                item.add_marker(pytest.mark.skip(reason=f"{NOT_RUN}host tests, {INSTALL.problem}"))
+def pytest_itemcollected(item):
+    item.add_marker(pytest.mark.host)
+    item.add_marker(pytest.mark.slow)
+    if INSTALL.problem:
+        item.add_marker(pytest.mark.skip(reason=f"{NOT_RUN}host tests, {INSTALL.problem}"))
 
 
 @pytest.fixture(scope="session")
