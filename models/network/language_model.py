@@ -234,10 +234,6 @@ def _look_back(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> T
     return torch.bmm(scores.transpose(1, 2).softmax(-1), v.flatten(0, 1)).view(q.shape)
 
 
-def _none(*_: Any) -> None:
-    return None
-
-
 def _separately(x: Tensor, *layers: nn.Module) -> list[Tensor]:
     return [layer(x) for layer in layers]
 
@@ -337,9 +333,9 @@ class LanguageModel(nn.Module):
         self.config = config
         self.model = Transformer(config, operations, dtype=dtype, device=device)
         self.lm_head = operations.Linear(config.width, config.vocab_size, bias=False, dtype=dtype, device=device)
-        self.decode_attention: Callable[[torch.device, torch.dtype, int], DecodeAttention | None] = _none
-        """Gives what computes the attention of single tokens on a device, in a precision, for a width of heads; None
-        where that is PyTorch's own function."""
+        self.decode_attention: Callable[[torch.device, torch.dtype, int], DecodeAttention | None] | None = None
+        """Gives what computes the attention of single tokens on a device, in a precision, for a width of heads; None,
+        here or given, is PyTorch's own function."""
 
     def embed(self, ids: Tensor) -> Tensor:
         """Ids `[..., T]` -> embeddings `[..., T, width]`."""
@@ -352,7 +348,7 @@ class LanguageModel(nn.Module):
             WeGenError: `capacity` exceeds the context length that the weights were made for.
         """
         self.config.require_room(capacity)
-        decode = self.decode_attention(torch.device(device), dtype, self.config.head_width)
+        decode = self.decode_attention and self.decode_attention(device, dtype, self.config.head_width)
         return KVCache(self.config, batch, capacity, dtype, device, decode)
 
     def forward(

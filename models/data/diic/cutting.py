@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import how_to_install
+from ...errors import how_to_install, is_out_of_memory
 from .clip import Clip
-from .stage import StageError, is_lack_of_memory, words_of
+from .stage import StageError, words_of
 from .video import SHORT_OF_ITS_END, SLACK, Video, VideoError, fitted, pyav
 
 UNEVEN = 0.2  # the rate varies where gaps between frames differ from their median by more than this share of it
@@ -66,7 +66,7 @@ class CutScenes:
         except StageError:
             raise
         except Exception as error:
-            reason = "out_of_memory" if is_lack_of_memory(error) else "stage_failed"
+            reason = "out_of_memory" if is_out_of_memory(error) else "stage_failed"
             return [whole.rejected("cut", reason, words_of(error))]
 
     def _clips(self, video: Video, source: str, key: str) -> list[Clip]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
-from ...errors import WeGenError
+from ...errors import WeGenError, is_out_of_memory
 from .clip import Clip
 from .reasons import REASONS
 
@@ -70,7 +70,7 @@ def _attempt(stage: Stage, clips: Sequence[Clip], again: bool = True) -> list[Cl
     except StageError:
         raise
     except Exception as error:  # whatever a bad clip makes a library raise: PyAV and OpenCV have errors of their own
-        short, words = is_lack_of_memory(error), words_of(error)
+        short, words = is_out_of_memory(error), words_of(error)
     # Not among the lines above: as long as the error is there, it holds what the stage had in hand.
     if short:
         _free_memory()
@@ -79,11 +79,6 @@ def _attempt(stage: Stage, clips: Sequence[Clip], again: bool = True) -> list[Cl
     if short and again:
         return _attempt(stage, clips, again=False)
     return [clips[0].rejected(stage.name, "out_of_memory" if short else "stage_failed", words)]
-
-
-def is_lack_of_memory(error: BaseException) -> bool:
-    """Of the machine or of a GPU."""
-    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()
 
 
 def _free_memory() -> None:
