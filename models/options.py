@@ -72,7 +72,13 @@ _ALL = (
         step=0.05,
         refine_default=REFINE_CREATIVITY,
     ),
-    Option("steps", 20, "Sampler steps.", minimum=1, maximum=999),
+    Option(
+        "steps",
+        0,
+        "Sampler steps: more of them take longer. 0 takes as many as the checkpoint needs.",
+        minimum=0,
+        maximum=999,
+    ),
     Option(
         "cfg",
         0.0,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .errors import WeGenError
+from .network.configuration import WeGenConfig
 from .options import OPTIONS
 
 Collection = Literal["aligned", "released"]
@@ -140,6 +141,7 @@ class SamplerSettings:
     """What a turn's picture was made with, beside its seed."""
 
     steps: int = OPTIONS["steps"].default
+    """Of the painter; 0 takes as many as the checkpoint needs."""
     guidance_scale: float = OPTIONS["cfg"].default
     """Of the painter; 0 takes what the checkpoint is best with."""
     feature_guidance: float = OPTIONS["feature_guidance"].default
@@ -164,6 +166,12 @@ class SamplerSettings:
             if not least <= value <= most:
                 title = name.replace("cfg", "guidance scale").replace("_", " ")
                 raise WeGenError(f"The {title} is {value}; it must be from {least:g} to {most:g}.")
+
+    def for_checkpoint(self, config: WeGenConfig) -> SamplerSettings:
+        """The same with what the checkpoint is best with, where steps or guidance scale are left to it."""
+        return replace(
+            self, steps=self.steps or config.sampler_steps, guidance_scale=self.guidance_scale or config.guidance_scale
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -258,6 +258,18 @@ def test_the_painters_settings_never_ask_the_language_model_again(open_language,
         assert len(parts.answers) == count + 1
 
 
+@pytest.mark.parametrize(
+    ("given", "taken"), [({}, (6, 3.5)), ({"steps": 4}, (4, 3.5)), ({"guidance_scale": 2}, (6, 2))]
+)
+def test_steps_and_guidance_that_are_left_open_are_the_checkpoints(open_language, given, taken):
+    parts, painter = Recorded(open_language), Brush()
+    parts.config = replace(parts.config, sampler_steps=6, guidance_scale=3.5)
+    result = take_turn(TurnRequest("a", rewrite=False, settings=SamplerSettings(**given)), Chat(), painter, parts)
+    [job] = painter.jobs
+    assert (job.settings.steps, job.settings.guidance_scale) == taken
+    assert result.chat.turns[-1].settings == job.settings  # a chat says what was done
+
+
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_first_turns_and_later_ones_can_be_taken_together(open_language, drawn, order):
     chats = [(Chat(), drawn)[turns] for turns in order]

@@ -6,19 +6,31 @@ What measuring needs is imported when it runs, so that the command line's help a
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import platform
+import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..bundled import BUNDLED
+from ..errors import WeGenError
 from ..evaluation.thresholds import JUDGE, MEASURED, SECONDS, THRESHOLDS, TURN
-from .common import add_lora_option, output_file, write_numbers
+from .common import add_lora_option, count, is_terminal, output_file, write_numbers
 
 if TYPE_CHECKING:
+    from ..evaluation.batch_evaluator import BatchEvaluator
     from ..evaluation.cases import Case
+
+LONGEST = ("chat8", "own_words", "rewriting")
+"""The behaviours that take longest to measure."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +50,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="let the model say in full what it will draw before it draws",
     )
+    parser.add_argument("--processes", type=count, metavar="N",
+        help="how many behaviours are measured side by side; default: one for each core")  # fmt: skip
     parser.set_defaults(run=run)
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """What is measured, and with what; goes to other processes."""
+
+    model: Path
+    loras: Mapping[Path, float]
+    cases: int
+    seed: int
+    rewriting: bool
+    sheets: Path | None
+
+    def evaluator(self) -> BatchEvaluator:
+        from ..evaluation.batch_evaluator import BatchEvaluator
+        from ..pipeline import Pipeline
+
+        pipeline = Pipeline.from_folder(self.model).with_loras(dict(self.loras))
+        return BatchEvaluator(pipeline, self.cases, self.seed, self.rewriting)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The numbers of one behaviour, and how long it took."""
+
+    name: str
+    numbers: Mapping[str, float]
+    cases: int
+    seconds: float
+
+    def print(self) -> None:
+        print_table(self.numbers, f"{self.name}: {self.cases} cases in {self.seconds:.0f} s")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,41 +94,97 @@ def run(arguments: argparse.Namespace) -> int:
         WeGenError: there is no model, or no cases were asked for.
     """
     import torch
-    from tqdm import tqdm
 
-    from ..evaluation.batch_evaluator import BatchEvaluator
-    from ..evaluation.cases import shares
-    from ..evaluation.guided import BEHAVIOURS as GUIDED
-    from ..evaluation.nano import BEHAVIOURS as PLAIN
     from ..evaluation.nano import turn_seconds
-    from ..evaluation.own_words import BEHAVIOURS as OWN
-    from ..evaluation.styles import BEHAVIOURS as STYLED
-    from ..pipeline import Pipeline
-    from ..values import SamplerSettings
 
-    pipeline = Pipeline.from_folder(arguments.model).with_loras(dict(arguments.lora))
-    evaluator = BatchEvaluator(pipeline, arguments.cases, arguments.seed, arguments.rewriting)
+    measuring = Measuring(
+        arguments.model,
+        dict(arguments.lora),
+        arguments.cases,
+        arguments.seed,
+        arguments.rewriting,
+        arguments.sheets,
+    )
+    evaluator = measuring.evaluator()  # here too, so that what is wrong is said once and at once
     wanted = {JUDGE, *(arguments.only or MEASURED)}  # no number without the judge's own
+    names = [name for name in MEASURED if name in wanted and name != TURN]
+    processes = min(arguments.processes or os.cpu_count() or 1, len(names))
     numbers: dict[str, float] = {}
-    for name, behaviour in {**PLAIN, **OWN, **GUIDED, **STYLED}.items():
-        if name not in wanted:
-            continue
-        began = time.perf_counter()
-        cases = list(tqdm(behaviour(evaluator), desc=name, total=evaluator.count, leave=False))
-        found = shares(cases)
-        numbers.update(found)
-        print_table(found, f"{name}: {len(cases)} cases in {time.perf_counter() - began:.0f} s")
-        if arguments.sheets is not None:
-            write_sheet(arguments.sheets / f"{name}.png", cases)
+    with contextlib.closing(_measure(measuring, evaluator, names, processes)) as measured:
+        for one in measured:
+            numbers.update(one.numbers)
+            one.print()
     if TURN in wanted:
-        numbers[SECONDS] = turn_seconds(pipeline)
-        steps = SamplerSettings().steps
+        numbers[SECONDS] = turn_seconds(evaluator.pipeline)
+        steps = evaluator.pipeline.config.sampler_steps
         where = f"{torch.get_num_threads()} threads, {steps} steps, {platform.machine()}"
         print_table({SECONDS: numbers[SECONDS]}, f"{TURN}: {where}")
     print_table(promised(numbers), "all together")
     if arguments.json is not None:
         write_numbers(arguments.json, promised(numbers))
     return 0
+
+
+def _measure(
+    measuring: Measuring, evaluator: BatchEvaluator, names: Sequence[str], processes: int
+) -> Iterator[Measured]:
+    """The numbers of these behaviours, as they come: one after the other, or side by side in so many processes."""
+    if processes == 1:
+        yield from (_behaviour(evaluator, name, measuring.sheets, is_terminal()) for name in names)
+        return
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), _begin_process, (measuring,))
+    try:
+        # The longest ones first, so that no process waits long for the last.
+        ordered = sorted(names, key=lambda name: name not in LONGEST)
+        coming = [pool.submit(_behaviour_here, name) for name in ordered]
+        yield from (one.result() for one in as_completed(coming))
+    except BaseException as error:
+        for process in active_children():  # what they are at is of no more use
+            process.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise WeGenError(
+                f"One of the {processes} processes that measured was ended from outside, as systems do when memory "
+                "runs out. --processes 1 needs the least."
+            ) from None
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _behaviour(evaluator: BatchEvaluator, name: str, sheets: Path | None, bar: bool) -> Measured:
+    from tqdm import tqdm
+
+    from ..evaluation.cases import shares
+    from ..evaluation.guided import BEHAVIOURS as GUIDED
+    from ..evaluation.nano import BEHAVIOURS as PLAIN
+    from ..evaluation.own_words import BEHAVIOURS as OWN
+    from ..evaluation.styles import BEHAVIOURS as STYLED
+
+    began = time.perf_counter()
+    behaviour = {**PLAIN, **OWN, **GUIDED, **STYLED}[name]
+    cases = list(tqdm(behaviour(evaluator), desc=name, total=evaluator.count, leave=False, disable=not bar))
+    if sheets is not None:
+        write_sheet(sheets / f"{name}.png", cases)
+    return Measured(name, shares(cases), len(cases), time.perf_counter() - began)
+
+
+_here: tuple[Measuring, BatchEvaluator] | None = None
+"""What a process of its own measures with, loaded once."""
+
+
+def _begin_process(measuring: Measuring) -> None:
+    """Of several processes each has one thread: small models gain little from more."""
+    import torch
+
+    global _here
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process hears it, and ends the others
+    torch.set_num_threads(1)
+    _here = measuring, measuring.evaluator()
+
+
+def _behaviour_here(name: str) -> Measured:
+    measuring, evaluator = _here
+    return _behaviour(evaluator, name, measuring.sheets, False)
 
 
 def promised(numbers: Mapping[str, float]) -> dict[str, float]:

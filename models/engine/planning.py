@@ -163,9 +163,7 @@ def plan_turn(request: TurnRequest, chat: Chat, parts: Parts) -> PlannedTurn:
     references, notes = _mentioned(request)
     if lack_features(references):
         references = with_features(parts.load_vision(1), references)
-    settings = request.settings
-    if settings.guidance_scale == 0:
-        settings = replace(settings, guidance_scale=config.guidance_scale)
+    settings = request.settings.for_checkpoint(config)
     if not chat.turns:
         settings = replace(settings, strength=1.0)  # there is nothing to paint over
     require_steps(config.schedule, settings.steps, settings.strength if settings.scheduler == PUBLISHED else 1.0)

@@ -60,7 +60,7 @@ class BatchEvaluator:
     def paint(self, features: Sequence[Tensor], seeds: Sequence[int]) -> Tensor:
         """New pictures `[B, H, W, 3]` in 0..1 of features `[tokens_per_picture, D]`, all in one batch."""
         config = self.pipeline.config
-        settings = SamplerSettings(guidance_scale=config.guidance_scale)
+        settings = SamplerSettings().for_checkpoint(config)
         job = PaintJob(torch.stack(list(features)), seeds, settings, config.size, config.size)
         return DiffusersPainter(self.pipeline.decoder).paint(job)
 

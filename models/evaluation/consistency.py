@@ -204,12 +204,12 @@ def stock(evaluator: ConsistencyEvaluator) -> dict[str, float]:
 
 
 def _stock_turn(pipeline: Pipeline, pictures: Tensor, change: Tensor, targets: Sequence[Scene], turn: int) -> Tensor:
-    decoder, settings = pipeline.decoder, SamplerSettings()
+    decoder, settings = pipeline.decoder, SamplerSettings().for_checkpoint(pipeline.config)
     features = pipeline.wegen.encode_pictures([Image.fromarray(storybook.render(scene)) for scene in targets])
     height, width = change.shape[1:]
     noise = torch.cat([start_noise(pipeline.config, 1000 * turn + n, width, height) for n in range(len(targets))])
     keep = (decoder.encode(pictures), latent_mask(change, pipeline.config.vae.downscale))
-    latent = decoder.paint(features, noise, settings.steps, pipeline.config.guidance_scale, keep)
+    latent = decoder.paint(features, noise, settings.steps, settings.guidance_scale, keep)
     return decoder.decode(latent)
 
 

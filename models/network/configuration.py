@@ -374,6 +374,8 @@ class WeGenConfig:
     tokens_per_picture: int = 64
     guidance_scale: float = 7.0
     """Guidance of the decoder that the checkpoint is best with."""
+    sampler_steps: int = 20
+    """Steps from noise to picture beyond which pictures of the checkpoint become no better."""
     size: int = 1024
     """Side in pixels of the square pictures that the decoder paints by default."""
     name: str = "wegen"

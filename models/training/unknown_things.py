@@ -50,7 +50,7 @@ def unknown_masks(pipeline: Pipeline, pictures: Sequence[np.ndarray]) -> list[np
 def _painted_wrong(pipeline: Pipeline, picture: Image.Image) -> np.ndarray:
     """How far what is painted from a picture's features is from it: `[size, size]`, of a channel in 0..1."""
     features = pipeline.encode_reference("it", picture).features
-    settings = SamplerSettings(guidance_scale=pipeline.config.guidance_scale)
+    settings = SamplerSettings().for_checkpoint(pipeline.config)
     job = PaintJob(features[None], (0,), settings, *picture.size)
     [painted] = DiffusersPainter(pipeline.decoder).paint(job)
     wrong = (painted - from_pil(picture)).abs().amax(dim=-1).numpy()

@@ -3,14 +3,18 @@
 import argparse
 import itertools
 import json
+from concurrent.futures import as_completed
 from dataclasses import replace
+from multiprocessing import active_children
 from random import Random
 
 import numpy as np
 import pytest
 import torch
 from comfyui_wegen.models import storybook
+from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.cli import eval_nano as command
+from comfyui_wegen.models.cli import main
 from comfyui_wegen.models.errors import CheckpointError, WeGenError
 from comfyui_wegen.models.evaluation import guided, judge_training, nano, own_words, styles
 from comfyui_wegen.models.evaluation.batch_evaluator import BatchEvaluator, shown
@@ -205,7 +209,7 @@ def evaluate(pipeline, folder, monkeypatch, *arguments):
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     file = folder / "numbers.json"
-    assert command.run(parser.parse_args(["--json", str(file), *arguments])) == 0
+    assert command.run(parser.parse_args(["--json", str(file), "--processes", "1", *arguments])) == 0
     return json.loads(file.read_text())
 
 
@@ -234,6 +238,31 @@ def test_evaluation_is_the_same_for_a_seed(pipeline, tmp_path, monkeypatch):
     assert list(some) == ["judge/scene", "questions/right"]
     with pytest.raises(WeGenError, match="0 cases"):
         BatchEvaluator(pipeline, 0)
+
+
+@pytest.mark.slow
+def test_processes_side_by_side_measure_the_same(tmp_path, capsys):
+    found = []
+    for processes in ("1", "2"):
+        file = tmp_path / f"{processes}.json"
+        options = ["--only", "describe", "outside", "--sheets", str(tmp_path / processes), "--processes", processes]
+        assert main(["eval", "nano", "--cases", "4", "--json", str(file), *options]) == 0
+        tables = capsys.readouterr().out
+        assert all(f"\n{name}: 4 cases in" in tables for name in ("judge", "describe", "outside"))
+        found.append((json.loads(file.read_text()), sorted(path.name for path in (tmp_path / processes).iterdir())))
+    assert found[0] == found[1] and "describe/objects" in found[0][0] and len(found[0][1]) == 3
+    assert not active_children()
+
+
+def test_a_process_that_is_ended_from_outside_is_told(monkeypatch, tmp_path):
+    """As systems do when memory runs out; the command waits for nothing."""
+    names = ["describe", "questions"]
+    measuring = command.Measuring(BUNDLED, {}, 4, 0, True, None)
+    coming = command._measure(measuring, None, names, 2)
+    monkeypatch.setattr(command, "as_completed", lambda coming: (active_children()[0].kill(), as_completed(coming))[1])
+    with pytest.raises(WeGenError, match=r"One of the 2 processes .* --processes 1"):
+        list(coming)
+    assert not active_children()
 
 
 @pytest.mark.slow
