@@ -36,10 +36,12 @@ export class Settings {
     this.signature = JSON.stringify(settings);
     const focused = document.activeElement?.dataset?.setting;
     const set = (name, value) => session.setSettings({ [name]: value });
-    const number = (name, min, max, step) => {
+    // With `zero` that says what 0 stands for, it is seen in place of it.
+    const number = (name, min, max, step, zero = "") => {
+      const shown = (value) => (zero && !value ? "" : value);
       const change = () => {
         const value = Math.min(max, Math.max(min, Number(control.value) || min));
-        control.value = value;
+        control.value = shown(value);
         // A seed that somebody chose is meant to stay.
         session.setSettings({ [name]: value, ...(name === "seed" && { locked: true }) });
         // Not built anew: what is being clicked now would be gone.
@@ -47,7 +49,7 @@ export class Settings {
         lock.replaceChildren(icon("lock"));
         lock.setAttribute("aria-pressed", "true");
       };
-      const control = el("input", { type: "number", "data-setting": name, min, max, step, value: settings[name], on: { change } });
+      const control = el("input", { type: "number", "data-setting": name, min, max, step, placeholder: zero, value: shown(settings[name]), on: { change } });
       return control;
     };
     const range = (name, min, max, step) => {
@@ -62,7 +64,7 @@ export class Settings {
     };
     const sides = (name) => {
       const known = SIDES.includes(settings[name]) ? SIDES : [...SIDES, settings[name]];
-      return this.#select(name, known.map((side) => [side, side ? String(side) : t("ownSize")]));
+      return this.#select(name, known.map((side) => [side, side ? String(side) : t("modelsOwn")]));
     };
     this.painter = this.#painter();
     const lock = button(settings.locked ? "lock" : "lock-open", t("lockSeed"), () => (set("locked", !settings.locked), this.#build()), { "aria-pressed": String(settings.locked), "data-setting": "lock", class: "wg-small" });
@@ -73,7 +75,7 @@ export class Settings {
       this.painter,
       field(t("model"), this.#select("model", models)),
       el("div", { class: "wg-pair" }, field(t("width"), sides("width")), field(t("height"), sides("height"))),
-      el("div", { class: "wg-pair" }, field(t("steps"), number("steps", 1, 999, 1)), field(t("variants"), number("variants", 1, 16, 1))),
+      el("div", { class: "wg-pair" }, field(t("steps"), number("steps", 0, 999, 1, t("modelsOwn"))), field(t("variants"), number("variants", 1, 16, 1))),
       field(t("seed"), el("span", { class: "wg-row" }, number("seed", 0, Number.MAX_SAFE_INTEGER, 1), lock, dice)),
       field(t("creativity"), range("creativity", 0, 1, 0.05), t("creativityHow")),
       el("label", { class: "wg-row wg-check" }, toggle("rewrite"), t("rewrite")),

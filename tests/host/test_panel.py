@@ -507,6 +507,20 @@ def set_steps(panel, steps):
     panel.page.keyboard.press("Escape")
 
 
+def test_steps_are_the_models_own_until_they_are_set(panel):
+    field = panel.page.locator("[data-setting='steps']")
+    used = []
+    for steps in (None, 12, ""):
+        if steps is not None:
+            set_steps(panel, steps)
+        panel.page.click(".wg-settings-open")
+        expect(field).to_have_value(str(steps or ""))
+        expect(field).to_have_attribute("placeholder", "The model's own")
+        panel.page.keyboard.press("Escape")
+        used.append(panel.turn_of(panel.say("a cat"))["settings"]["steps"])
+    assert used == [0, 12, 0]
+
+
 def test_cancel(panel, client):
     set_steps(panel, 999)
     turn = panel.begin("a house", count=1)
