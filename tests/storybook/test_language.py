@@ -411,6 +411,22 @@ def test_an_order_for_what_is_so_already_is_not_given():
         assert not in_relation(before.place, relation, *(one.place for one in others)), order.text
 
 
+def test_nothing_is_sent_to_the_left_from_the_far_left():
+    """Nor up to the upper part from the top: one word alone never sends a thing the other way."""
+    sent = 0
+    for seed in range(600):
+        rng = Random(seed)
+        try:
+            order = language.sample_order(Story((storybook.sample_scene(rng, 1),)), rng, intent="to place")
+        except ValueError:
+            continue
+        [before], [after] = order.before.things, order.after.things
+        if (before.column, after.column) in ((0, 1), (4, 3)) and before.row == after.row:
+            assert "far" in order.text or any(row in order.text for row in storybook.ROWS), order.text
+            sent += 1
+    assert sent
+
+
 SHOWN = [("star", "meadow", "night"), *([("tree", "forest", "day")] if "forest" in storybook.GROUNDS else [])]
 
 

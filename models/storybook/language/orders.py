@@ -180,10 +180,18 @@ def _to_place(speaker: _Speaker) -> _Said | None:
     kind = rng.random()
     named = (column, None) if kind < 0.3 else (None, row) if kind < 0.5 else (column, row)
     goal = (thing.column if named[0] is None else column, thing.row if named[1] is None else row)
-    if goal == thing.place:
+    if goal == thing.place or _lies_there(thing, *named):
         return None
     after = replace(thing, column=goal[0], row=goal[1])
     return speaker.changed(thing, after, moves.TO_PLACE, at=at_place(*named, rng), side=side(*named, rng))
+
+
+def _lies_there(thing: Thing, column: int | None, row: int | None) -> bool:
+    """Whether a thing is in the half that one word names, "the left" or "the upper part", and nobody would send it
+    there by that word."""
+    if row is None:
+        return (column, thing.column) in ((1, 0), (len(COLUMNS) - 2, len(COLUMNS) - 1))
+    return column is None and (row, thing.row) in ((1, 0), (len(ROWS) - 2, len(ROWS) - 1))
 
 
 def _sideways(speaker: _Speaker) -> _Said | None:
