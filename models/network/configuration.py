@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from ..errors import WeGenError
+from ..json_values import converted, in_words, is_a
 
 FORMAT_VERSION = 1
 WORLDS = ("", "storybook")
@@ -25,7 +24,6 @@ _SECTIONS = {
     "FeatureStatistics": "features.",
 }
 """What stands before the keys of a part of the configuration in messages: where it is in `config.json`."""
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 USER_TEMPLATES = ("text_to_picture", "edit", "rewrite", "edit_rewrite", "ask")
 
 
@@ -478,25 +476,10 @@ def _build(cls: type, values: Mapping[str, Any], source: str = "config.json") ->
                 raise WeGenError(f"{source}: {section}{name} must be an object, got {value!r}.")
             arguments[name] = _build(hint, value, source)
         else:
-            arguments[name] = _convert(value, hint, f"{source}: {section}{name}")
+            if not is_a(value, hint):
+                raise WeGenError(f"{source}: {section}{name} must be {in_words(hint)}, got {value!r}.")
+            arguments[name] = converted(value, hint)
     try:
         return cls(**arguments)
     except WeGenError as error:
         raise WeGenError(f"{source}: {error}") from error
-
-
-def _convert(value: Any, hint: Any, where: str) -> Any:
-    if get_origin(hint) is tuple:
-        if not isinstance(value, list | tuple):
-            raise WeGenError(f"{where} must be a list, got {value!r}.")
-        return tuple(_convert(item, get_args(hint)[0], where) for item in value)
-    if get_origin(hint) is UnionType:  # of one type, and None
-        if value is None:
-            return None
-        [hint] = (one for one in get_args(hint) if one is not NoneType)
-    accepted = (int, float) if hint is float else hint
-    if not isinstance(value, accepted) or isinstance(value, bool) != (hint is bool):
-        raise WeGenError(f"{where} must be {_KINDS[hint]}, got {value!r}.")
-    if hint is float and not math.isfinite(value):
-        raise WeGenError(f"{where} must be finite, got {value!r}.")
-    return hint(value)

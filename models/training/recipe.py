@@ -8,10 +8,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType, NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import MappingProxyType
+from typing import Any, Literal, get_type_hints
 
 from ..errors import WeGenError
+from ..json_values import in_words, is_a
 from ..network.configuration import WeGenConfig
 
 #: the stages of a whole training, in the order in which they need each other
@@ -177,53 +178,9 @@ def build(cls: type, values: Mapping[str, Any], source: str) -> Any:
         raise RecipeError(f"{source} lacks {', '.join(missing)}.")
     kinds = get_type_hints(cls)
     for name, value in values.items():
-        if not _is_a(value, kinds[name]):
-            raise RecipeError(f"{source}: {name} is {value!r}; it must be {_words(kinds[name])}.")
+        if not is_a(value, kinds[name]):
+            raise RecipeError(f"{source}: {name} is {value!r}; it must be {in_words(kinds[name])}.")
     try:
         return cls(**values)
     except RecipeError as error:
         raise RecipeError(f"{source}: {error}") from None
-
-
-def _is_a(value: Any, kind: Any) -> bool:
-    """Whether a value from JSON is of the type of an entry."""
-    origin, inside = get_origin(kind), get_args(kind)
-    if origin is UnionType:
-        return any(_is_a(value, one) for one in inside)
-    if origin is Literal:
-        return value in inside
-    if origin is Mapping:
-        return isinstance(value, dict) and all(_is_a(one, inside[1]) for one in value.values())
-    if origin is Sequence:
-        return isinstance(value, (list, tuple)) and all(_is_a(one, inside[0]) for one in value)
-    if kind is Any:
-        return True
-    if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-
-
-def _words(kind: Any, many: bool = False) -> str:
-    """What an entry of a type must be, as one says it."""
-    origin, inside = get_origin(kind), get_args(kind)
-    if origin is UnionType:
-        return " or ".join(_words(one) for one in inside)
-    if origin is Literal:
-        return " or ".join(map(repr, inside))
-    if origin is Sequence:
-        return f"a list of {_words(inside[0], many=True)}"
-    if origin is Mapping:
-        holds = "" if inside[1] is Any else f" with {_words(inside[1], many=True)} in it"
-        return f"objects, {{...}}{holds}" if many else f"an object, {{...}}{holds}"
-    one, several = _NAMES[kind]
-    return several if many else one
-
-
-_NAMES = {
-    bool: ("true or false", "true or false"),
-    int: ("a whole number", "whole numbers"),
-    float: ("a number", "numbers"),
-    str: ("text in quotes", "texts in quotes"),
-    NoneType: ("null", "null"),
-}
-"""What types of entries are called, one of them and several."""

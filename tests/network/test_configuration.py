@@ -57,7 +57,7 @@ def changed(path, value):
         ("vision.width", 33, "not a multiple of head_width 16"),
         ("vision.layers", 0, ": vision.layers is 0"),
         ("vision.qkv_bias", 1, "vision.qkv_bias must be true or false"),
-        ("vision.layer_norm_eps", float("nan"), "must be finite"),
+        ("vision.layer_norm_eps", float("nan"), "must be a finite number, got nan"),
         ("language.kv_heads", 3, "cannot share 3"),
         ("language.heads", 0, ": language.heads is 0"),
         ("unet.block_out_channels", 32, "must be a list"),

@@ -547,7 +547,7 @@ def test_bad_recipes_are_explained(tmp_path, text, message):
     [
         ("vae", "precision", "bf61", r"vae\.json: precision is 'bf61'; it must be one of 'bf16', 'no'"),
         ("vae", "precision", "fp8", "precision is 'fp8'"),
-        ("vae", "learning_rate", "x", r"vae\.json: learning_rate is 'x'; it must be a number"),
+        ("vae", "learning_rate", "x", r"vae\.json: learning_rate is 'x'; it must be a finite number"),
         ("vae", "learning_rate", -1, "learning_rate is -1; it must be 0 or more"),
         ("vae", "learning_rate", float("nan"), "learning_rate is nan"),
         ("vae", "warmup", "a", "warmup is 'a'; it must be a whole number"),
@@ -601,7 +601,7 @@ def test_the_recipes_of_the_tree_are_right():
 
 
 def test_options_of_the_wrong_type_are_explained():
-    with pytest.raises(RecipeError, match=r"page: tasks is .* it must be an object, {...} with numbers in it"):
+    with pytest.raises(RecipeError, match=r"page: tasks is .* it must be an object, {...} with finite numbers in it"):
         build(AgentOptions, {"tasks": {"caption": "x"}}, "page")
     with pytest.raises(RecipeError, match=r"known is .* it must be a list of whole numbers"):
         build(EncoderOptions, {"known": [1.5]}, "page")

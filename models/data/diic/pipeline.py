@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_type_hints
 
+from ...json_values import converted, in_words, is_a, is_known
 from .cutting import CutScenes
 from .stage import Stage, StageError
 
@@ -82,7 +82,7 @@ class StageSpec:
             _check_count(f"{setting!r} of the stage {self.name!r}", getattr(self, setting))
         for setting in ("cpus", "gpus"):
             value = getattr(self, setting)
-            if value is not None and not (_is_number(value) and 0 <= value < math.inf):
+            if value is not None and not (is_a(value, float) and value >= 0):
                 raise StageError(f"{setting!r} of the stage {self.name!r} is a number of 0 or more, got {value!r}.")
 
     @property
@@ -112,12 +112,8 @@ class StageSpec:
         return KINDS[self.name].get(self.kind, self.kind)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _check_count(what: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not is_a(value, int) or value < 1:
         raise StageError(f"{what} is a whole number of 1 or more, got {value!r}.")
 
 
@@ -143,13 +139,14 @@ def _maker(what: str, place: str, options: Mapping[str, Any]) -> tuple[Any, dict
     if unknown:
         raise StageError(f"The {what} has no option {unknown[0]!r}. Expected some of: {', '.join(sorted(known))}.")
     # A stage of somebody else says itself what it takes.
-    own = _is_own(place)
-    values = {
-        key: _value(f"option {key!r} of the {what}", known[key], value)
-        if own
-        else (tuple(value) if isinstance(value, list) else value)
-        for key, value in options.items()
-    }
+    if _is_own(place):
+        kinds = get_type_hints(maker if is_dataclass(maker) else maker.__init__)
+        values = {
+            key: _value(f"option {key!r} of the {what}", kinds[key], known[key].default, value)
+            for key, value in options.items()
+        }
+    else:
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
     try:
         signature.bind(**values)
     except TypeError as error:
@@ -161,40 +158,22 @@ def _not_made(what: str, options: Mapping[str, Any], error: TypeError) -> StageE
     return StageError(f"The {what} cannot be made of {dict(options)}: {error}.")
 
 
-_KINDS_OF_VALUES: Mapping[str, tuple[str, Any]] = MappingProxyType(
-    {
-        "str": ("a text", lambda value: isinstance(value, str)),
-        "bool": ("true or false", lambda value: isinstance(value, bool)),
-        "int": ("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)),
-        "float": ("a number", _is_number),
-        "tuple[str, ...]": ("a list of texts", lambda value: _all(value, lambda one: isinstance(one, str))),
-        "tuple[float, ...]": ("a list of numbers", lambda value: _all(value, _is_number)),
-    }
-)
-"""What an option of a stage can be, by its type as it is written in the class."""
-
-
-def _all(value: Any, is_right: Any) -> bool:
-    return isinstance(value, list | tuple) and all(map(is_right, value))
-
-
-def _value(what: str, parameter: inspect.Parameter, value: Any) -> Any:
-    """What an option's JSON stands for."""
-    kind, is_right = _KINDS_OF_VALUES.get(str(parameter.annotation), ("", None))
-    if is_right is not None:
-        if not is_right(value):
-            raise StageError(f"The {what} must be {kind}, got {value!r}.")
-        return tuple(value) if isinstance(value, list) else value
-    default = parameter.default
+def _value(what: str, kind: Any, default: Any, value: Any) -> Any:
+    """What an option's JSON stands for, by its type and its default."""
+    if is_known(kind):
+        if not is_a(value, kind):
+            raise StageError(f"The {what} must be {in_words(kind)}, got {value!r}.")
+        return converted(value, kind)
     if not is_dataclass(default) or isinstance(default, type):
         raise StageError(f"The {what} cannot be set in JSON.")
     if not isinstance(value, Mapping):
         raise StageError(f"The {what} must be an object, got {value!r}.")
-    known = inspect.signature(type(default)).parameters
-    unknown = sorted(set(value) - set(known))
+    kinds = get_type_hints(type(default))
+    unknown = sorted(set(value) - set(kinds))
     if unknown:
-        raise StageError(f"The {what} has no {unknown[0]!r}. Expected some of: {', '.join(known)}.")
-    return replace(default, **{key: _value(f"{key!r} of the {what}", known[key], one) for key, one in value.items()})
+        raise StageError(f"The {what} has no {unknown[0]!r}. Expected some of: {', '.join(kinds)}.")
+    made = {key: _value(f"{key!r} of the {what}", kinds[key], getattr(default, key), one) for key, one in value.items()}
+    return replace(default, **made)
 
 
 def _is_own(place: str) -> bool:
