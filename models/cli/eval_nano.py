@@ -56,25 +56,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True)
-class Measuring:
-    """What is measured, and with what; goes to other processes."""
-
-    model: Path
-    loras: Mapping[Path, float]
-    cases: int
-    seed: int
-    rewriting: bool
-    sheets: Path | None
-
-    def evaluator(self) -> BatchEvaluator:
-        from ..evaluation.batch_evaluator import BatchEvaluator
-        from ..pipeline import Pipeline
-
-        pipeline = Pipeline.from_folder(self.model).with_loras(dict(self.loras))
-        return BatchEvaluator(pipeline, self.cases, self.seed, self.rewriting)
-
-
-@dataclass(frozen=True)
 class Measured:
     """The numbers of one behaviour, and how long it took."""
 
@@ -97,20 +78,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     from ..evaluation.nano import turn_seconds
 
-    measuring = Measuring(
-        arguments.model,
-        dict(arguments.lora),
-        arguments.cases,
-        arguments.seed,
-        arguments.rewriting,
-        arguments.sheets,
-    )
-    evaluator = measuring.evaluator()  # here too, so that what is wrong is said once and at once
+    evaluator = _evaluator(arguments)  # here too, so that what is wrong is said once and at once
     wanted = {JUDGE, *(arguments.only or MEASURED)}  # no number without the judge's own
     names = [name for name in MEASURED if name in wanted and name != TURN]
     processes = min(arguments.processes or os.cpu_count() or 1, len(names))
     numbers: dict[str, float] = {}
-    with contextlib.closing(_measure(measuring, evaluator, names, processes)) as measured:
+    with contextlib.closing(_measure(arguments, evaluator, names, processes)) as measured:
         for one in measured:
             numbers.update(one.numbers)
             one.print()
@@ -125,14 +98,22 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _evaluator(arguments: argparse.Namespace) -> BatchEvaluator:
+    from ..evaluation.batch_evaluator import BatchEvaluator
+    from ..pipeline import Pipeline
+
+    pipeline = Pipeline.from_folder(arguments.model).with_loras(dict(arguments.lora))
+    return BatchEvaluator(pipeline, arguments.cases, arguments.seed, arguments.rewriting)
+
+
 def _measure(
-    measuring: Measuring, evaluator: BatchEvaluator, names: Sequence[str], processes: int
+    arguments: argparse.Namespace, evaluator: BatchEvaluator, names: Sequence[str], processes: int
 ) -> Iterator[Measured]:
     """The numbers of these behaviours, as they come: one after the other, or side by side in so many processes."""
     if processes == 1:
-        yield from (_behaviour(evaluator, name, measuring.sheets, is_terminal()) for name in names)
+        yield from (_behaviour(evaluator, name, arguments.sheets, is_terminal()) for name in names)
         return
-    pool = ProcessPoolExecutor(processes, get_context("spawn"), _begin_process, (measuring,))
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), _begin_process, (arguments,))
     try:
         # The longest ones first, so that no process waits long for the last.
         ordered = sorted(names, key=lambda name: name not in LONGEST)
@@ -168,23 +149,23 @@ def _behaviour(evaluator: BatchEvaluator, name: str, sheets: Path | None, bar: b
     return Measured(name, shares(cases), len(cases), time.perf_counter() - began)
 
 
-_here: tuple[Measuring, BatchEvaluator] | None = None
-"""What a process of its own measures with, loaded once."""
+_here: tuple[BatchEvaluator, Path | None] | None = None
+"""What a process of its own measures with, loaded once, and where its sheets go."""
 
 
-def _begin_process(measuring: Measuring) -> None:
+def _begin_process(arguments: argparse.Namespace) -> None:
     """Of several processes each has one thread: small models gain little from more."""
     import torch
 
     global _here
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process hears it, and ends the others
     torch.set_num_threads(1)
-    _here = measuring, measuring.evaluator()
+    _here = _evaluator(arguments), arguments.sheets
 
 
 def _behaviour_here(name: str) -> Measured:
-    measuring, evaluator = _here
-    return _behaviour(evaluator, name, measuring.sheets, False)
+    evaluator, sheets = _here
+    return _behaviour(evaluator, name, sheets, False)
 
 
 def promised(numbers: Mapping[str, float]) -> dict[str, float]:

@@ -257,8 +257,8 @@ def test_processes_side_by_side_measure_the_same(tmp_path, capsys):
 def test_a_process_that_is_ended_from_outside_is_told(monkeypatch, tmp_path):
     """As systems do when memory runs out; the command waits for nothing."""
     names = ["describe", "questions"]
-    measuring = command.Measuring(BUNDLED, {}, 4, 0, True, None)
-    coming = command._measure(measuring, None, names, 2)
+    arguments = argparse.Namespace(model=BUNDLED, lora=[], cases=4, seed=0, rewriting=True, sheets=None)
+    coming = command._measure(arguments, None, names, 2)
     monkeypatch.setattr(command, "as_completed", lambda coming: (active_children()[0].kill(), as_completed(coming))[1])
     with pytest.raises(WeGenError, match=r"One of the 2 processes .* --processes 1"):
         list(coming)
