@@ -284,15 +284,15 @@ def test_what_is_wrong_is_said(client):
     assert "no pixel that may change" in error_of(client, nothing)
     black = {**with_reference(name, mask=["mask", 0]), **mask(64, 64, 64)}
     assert "shows nothing" in error_of(client, black)
-    assert "smaller than min" in error_of(client, generate(steps=0))
+    assert "smaller than min" in error_of(client, generate(steps=-1))
     misnamed = with_reference(name)
     misnamed["encode"]["inputs"]["name"] = "my cat"
     assert "cannot be called 'my cat'" in error_of(client, misnamed)
 
 
 def test_steps_from_a_link_are_checked_too(client):
-    graph = {**generate(steps=["zero", 0]), "zero": node("PrimitiveInt", value=0)}
-    assert "0 sampler steps: give 1 to" in error_of(client, graph)
+    graph = {**generate(steps=["below", 0]), "below": node("PrimitiveInt", value=-1)}
+    assert "-1 sampler steps: give 1 to" in error_of(client, graph)
 
 
 def test_checkpoint_that_went_away_is_named(client):
