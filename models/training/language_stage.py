@@ -52,6 +52,8 @@ class LanguageOptions:
         keep_weight: of the distance from what the model does without its LoRA, on samples that are only kept.
         kept_changes: how much the words weigh that an order changes in a description, beside all that is copied, in
             samples that are only kept; see `Conversation.changes`.
+        kept_answers: how much the first word of each answer weighs in them: it decides whether something is drawn, or
+            declined, or said.
         direct: share of the drawing samples in which the answer is a picture without words before it.
         things: how much more than the rest the features weigh in which something is, where a picture's instance map
             tells; as for the UNet.
@@ -62,11 +64,13 @@ class LanguageOptions:
     feature_weight: float = 1.0
     keep_weight: float = 1.0
     kept_changes: float = 1.0
+    kept_answers: float = 1.0
     direct: float = 0.0
     things: float = 1.0
 
     def __post_init__(self):
-        in_range(self, 0, None, "tokens", "noise", "feature_weight", "keep_weight", "kept_changes", "things")
+        weights = ("feature_weight", "keep_weight", "kept_changes", "kept_answers", "things")
+        in_range(self, 0, None, "tokens", "noise", *weights)
         in_range(self, 0, 1, "direct")
 
 
@@ -221,7 +225,9 @@ class LanguageStage(Stage):
         where it decides what is drawn."""
         weights = np.ones(len(written.ids))
         if drawn.keep:
+            said = np.array(written.labels) != IGNORED
             weights[np.array(written.changes)] = self.options.kept_changes
+            weights[said & ~np.roll(said, 1)] = self.options.kept_answers
         if self.options.things != 1.0:
             side = self.config.feature_grid
             shown = [part for part in drawn.sample.pictures() if part.role == "assistant" and part.target]

@@ -16,7 +16,7 @@ SMALL = 512
 KEPT = {LANGUAGE_MODEL: 0.6, UNET: 0.4}
 """Share of the samples that are only kept, where there are any."""
 KEPT_TASKS: Mapping[str, float] = MappingProxyType({
-    "text_to_picture": 3, "rewrite": 3, "caption": 1, "question": 10, "change_question": 0.5, "outside": 4, "refine": 1,
+    "text_to_picture": 3, "rewrite": 3, "caption": 1, "question": 12, "change_question": 0.5, "outside": 8, "refine": 1,
     "revise": 4, "chat": 1.5, "compose": 1, "add_reference": 1, "condition": 1, "restore": 1, "style": 1,
 })  # fmt: skip
 """What the bundled model is held to. Of all that it was trained with, long chats say so much that little is left for
@@ -73,7 +73,8 @@ def lora_recipes(
         common |= {"warmup": 20, "average": 0.98, "batch": 8, "learning_rate": 3e-3, "sheet_seconds": 1e9}
         language: dict[str, Any] = {"steps": 300, "decay": 200}
         language["options"] = {
-            "tokens": 0, "noise": 0.3, "feature_weight": 3.0, "direct": 0.25, "keep_weight": 4.0, "kept_changes": 6.0,
+            "tokens": 0, "noise": 0.3, "feature_weight": 3.0, "direct": 0.25, "keep_weight": 8.0, "kept_changes": 6.0,
+            "kept_answers": 40.0,
         }  # fmt: skip
         unet = {"steps": 1850, "decay": 500}
         unet["options"] = {

@@ -66,7 +66,7 @@ def test_one_command_trains_and_measures(tmp_path, monkeypatch, capsys):
         run(["eval", "rocket", "--train", str(tmp_path)])
     assert [line.partition(" --model")[0] for line in typed] == [
         "demo rocket --out ./rocket",
-        "data --recipe keep --out ./kept --samples 1000",
+        "data --recipe keep --out ./kept --samples 3000",
         "train lora ./rocket --name rocket --keep ./kept --out ./lora --resume",
     ]
     assert measured == [{"rocket_language_model.safetensors": 1.0, "rocket_unet.safetensors": 1.0}]

@@ -539,12 +539,14 @@ def test_what_is_kept_pulls_back(shards, packed_dir, tmp_path):
     assert 0 < moved[10.0] < 0.5 * moved[0.0], moved
 
 
-def test_what_an_order_changes_is_held_to_more(shards, packed_dir, tmp_path):
+@pytest.mark.parametrize("option", ["kept_changes", "kept_answers"])
+def test_what_decides_is_held_to_more(shards, packed_dir, tmp_path, option):
+    """What an order changes in a description, and the first word of each answer."""
     data = [{**one, "shards": str(shards / one["shards"])} for one in KEPT]
     counted = {}
     for weight in (1.0, 5.0):
         file = recipe_file(
-            tmp_path, shards, packed_dir, "language_model", f"c{weight}", data=data, options={"kept_changes": weight},
+            tmp_path, shards, packed_dir, "language_model", f"c{weight}", data=data, options={option: weight},
             lora={"rank": 2, "base": "fp32"},
         )  # fmt: skip
         stage = CheckpointRun(file, tmp_path / str(weight)).stage()
@@ -554,6 +556,10 @@ def test_what_an_order_changes_is_held_to_more(shards, packed_dir, tmp_path):
     assert heavy.any() and batch.kept[heavy].all() and not batch.kept.all()
     assert counted[5.0][2] == counted[1.0][2] + 4 * (heavy & (batch.labels != IGNORED)).sum()
     assert counted[5.0][[0, 1, 3]].equal(counted[1.0][[0, 1, 3]])
+    if option == "kept_answers":
+        learned = batch.labels != IGNORED
+        first = learned & ~torch.nn.functional.pad(learned, (1, 0))[:, :-1]
+        assert heavy.equal(first & batch.kept)
 
 
 def test_keeping_needs_a_lora(shards, packed_dir, tmp_path):
