@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     evaluator = _evaluator(arguments)  # here too, so that what is wrong is said once and at once
     wanted = {JUDGE, *(arguments.only or MEASURED)}  # no number without the judge's own
     names = [name for name in MEASURED if name in wanted and name != TURN]
-    processes = min(arguments.processes or os.cpu_count() or 1, len(names))
+    processes = min(arguments.processes or _cores(), len(names))
     numbers: dict[str, float] = {}
     with contextlib.closing(_measure(arguments, evaluator, names, processes)) as measured:
         for one in measured:
@@ -96,6 +96,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json is not None:
         write_numbers(arguments.json, promised(numbers))
     return 0
+
+
+def _cores() -> int:
+    """How many this process may use, which can be fewer than there are, as in a container."""
+    if hasattr(os, "sched_getaffinity"):  # not on Windows and macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _evaluator(arguments: argparse.Namespace) -> BatchEvaluator:
