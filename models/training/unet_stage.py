@@ -387,7 +387,8 @@ class UNetStage(Stage):
         decoder = self.decoder()
         halved = next(self.unet.parameters()).dtype != torch.float32  # a base in 16 or 8 bits
         with torch.autocast(self.sigmas.device.type, torch.bfloat16, enabled=halved):
-            painted = decoder.paint(features, torch.randn(latents.shape), 20, self.config.guidance_scale)
+            noise, config = torch.randn(latents.shape), self.config
+            painted = decoder.paint(features, noise, config.sampler_steps, config.guidance_scale)
         return grid_sheet([group.pixels, decoder.decode(painted).permute(0, 3, 1, 2) * 2 - 1])
 
 
