@@ -411,6 +411,25 @@ def test_an_order_for_what_is_so_already_is_not_given():
         assert not in_relation(before.place, relation, *(one.place for one in others)), order.text
 
 
+def test_a_relation_holds_after_all_of_several_orders():
+    """Also where the thing is changed once more: "move the dog beside the cat, and make it bigger"."""
+    related = again = 0
+    for seed in range(1500):
+        rng = Random(seed)
+        story = Story((storybook.sample_scene(rng),))
+        try:
+            order = language.sample_order(story, rng, intent=language.SEVERAL)
+        except ValueError:
+            continue
+        for thing, (relation, others) in order.related.items():
+            related += 1
+            assert thing in order.after.things and set(others) <= set(order.after.things), order.text
+            assert in_relation(thing.place, relation, *(one.place for one in others)), order.text
+            looks = [(one.colour, one.size, one.pose, one.pattern) for one in story.now.things if one.kind == thing.kind]
+            again += bool(looks) and (thing.colour, thing.size, thing.pose, thing.pattern) not in looks
+    assert related > 100 and again > 20
+
+
 def test_nothing_is_sent_to_the_left_from_the_far_left():
     """Nor up to the upper part from the top: one word alone never sends a thing the other way."""
     sent = 0

@@ -630,22 +630,24 @@ def _several(story: Story, rng: Random, part: str) -> Order | None:
     text = _filled(choose(joining.TWO if count == 2 else joining.THREE, part, rng), names)
     after = parts[-1].after
     opened = {thing: mention for order in parts for thing, mention in order.open.items() if thing in after.things}
-    there = {
-        (thing.kind, thing.place): thing for thing in after.things
-    }  # what became of a thing that was changed later
-    related = {}
-    for order in parts:
-        for thing, (relation, others) in order.related.items():
-            now_there = tuple(there.get((one.kind, one.place)) for one in others)
-            if thing in after.things and None not in now_there:
-                related[thing] = (relation, now_there)
+    # What became of things that looked different when they were spoken of.
+    there = {(thing.kind, thing.place): thing for thing in after.things}
+    related = {
+        there[thing.kind, thing.place]: (relation, tuple(there[one.kind, one.place] for one in others))
+        for order in parts
+        for thing, (relation, others) in order.related.items()
+        if (thing.kind, thing.place) in there
+    }
     return Order(SEVERAL, text, story.now, after, opened, parts[-1].last, related)
 
 
 def _clash(earlier: Order, order: Order) -> bool:
-    """Whether two orders are of one kind on one thing, or take away or make what the other speaks of."""
+    """Whether two orders are of one kind on one thing, or take away, make or move what the other speaks of."""
     if earlier.intent == order.intent and order.intent in ("ground", "sky", "style", "add", "another", "more", "pose"):
         return True
+    stand = {(thing.kind, thing.place) for thing in order.after.things}
+    if any((other.kind, other.place) not in stand for _, others in earlier.related.values() for other in others):
+        return True  # "beside the house, and move the house": where to?
     made = [thing for thing in earlier.after.things if thing not in earlier.before.things]
     touched = order.gone()
     whole = ("add", "another", "more", "replace", "remove")
