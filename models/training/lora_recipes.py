@@ -16,8 +16,8 @@ SMALL = 512
 KEPT = {LANGUAGE_MODEL: 0.7, UNET: 0.4}
 """Share of the samples that are only kept, where there are any."""
 KEPT_TASKS: Mapping[str, float] = MappingProxyType({
-    "text_to_picture": 3, "rewrite": 3, "caption": 1, "question": 14, "change_question": 0.5, "outside": 10, "refine": 1,
-    "revise": 4, "chat": 1.5, "compose": 1, "add_reference": 1, "condition": 1, "restore": 1, "style": 1,
+    "text_to_picture": 3, "rewrite": 3, "caption": 1, "question": 14, "change_question": 0.5, "outside": 10,
+    "refine": 1, "revise": 4, "chat": 1.5, "compose": 1, "add_reference": 1, "condition": 1, "restore": 1, "style": 1,
 })  # fmt: skip
 """What the bundled model is held to. Of all that it was trained with, long chats say so much that little is left for
 the short answers to questions, which a LoRA spoils first."""
