@@ -52,8 +52,8 @@ class LanguageOptions:
         keep_weight: of the distance from what the model does without its LoRA, on samples that are only kept.
         kept_changes: how much the words weigh that an order changes in a description, beside all that is copied, in
             samples that are only kept; see `Conversation.changes`.
-        kept_answers: how much the first word of each answer weighs in them: it decides whether something is drawn, or
-            declined, or said.
+        kept_answers: how much the first word of each answer weighs in them at least: it decides whether something is
+            drawn, or declined, or said.
         direct: share of the drawing samples in which the answer is a picture without words before it.
         things: how much more than the rest the features weigh in which something is, where a picture's instance map
             tells; as for the UNet.
@@ -227,7 +227,8 @@ class LanguageStage(Stage):
         if drawn.keep:
             said = np.array(written.labels) != IGNORED
             weights[np.array(written.changes)] = self.options.kept_changes
-            weights[said & ~np.roll(said, 1)] = self.options.kept_answers
+            first = said & ~np.roll(said, 1)
+            weights[first] = np.maximum(weights[first], self.options.kept_answers)
         if self.options.things != 1.0:
             side = self.config.feature_grid
             shown = [part for part in drawn.sample.pictures() if part.role == "assistant" and part.target]
