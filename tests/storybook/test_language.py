@@ -421,11 +421,11 @@ def test_a_relation_holds_after_all_of_several_orders():
             order = language.sample_order(story, rng, intent=language.SEVERAL)
         except ValueError:
             continue
+        looks = {(one.kind, one.colour, one.size, one.pose, one.pattern) for one in story.now.things}
         for thing, (relation, others) in order.related.items():
             related += 1
             assert thing in order.after.things and set(others) <= set(order.after.things), order.text
             assert in_relation(thing.place, relation, *(one.place for one in others)), order.text
-            looks = {(one.kind, one.colour, one.size, one.pose, one.pattern) for one in story.now.things}
             known = any(kind == thing.kind for kind, *_ in looks)
             again += known and (thing.kind, thing.colour, thing.size, thing.pose, thing.pattern) not in looks
     assert related > 100 and again > 20
