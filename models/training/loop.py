@@ -34,6 +34,9 @@ LOG = "log.jsonl"
 PLOT = "losses.png"
 HELD_OUT = 2**40
 """Samples from this number on are never trained with; sheets and evaluations use them."""
+GLOO_REST = 0.2
+"""Seconds that gloo's threads get at the end of a run. They let go of the tensors of the last exchanges a moment after
+these are done, and need Python's lock for it; a process that ended before would be aborted by them."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,8 @@ def train(
     whole = {name: _whole(value, chief) for name, value in average.items()}  # while the processes still talk
     accelerator.wait_for_everyone()
     accelerator.end_training()
+    if processes > 1 and accelerator.device.type == "cpu":
+        time.sleep(GLOO_REST)
     return {name: value for name, value in whole.items() if value is not None}
 
 
