@@ -12,9 +12,9 @@ with the same input are one product. Results differ in rounding alone.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +25,8 @@ TALL = 32
 """Rows of the matrix that are multiplied together."""
 TYPICAL = 16
 """Rows that the copies of weights are made for; they serve any number."""
-LIGHT = 2**20
-"""Numbers of a matrix up to which one row or two are best multiplied by MKL, one of them in pieces."""
+LIGHT = 2**19
+"""Numbers of a matrix below which one row or two are best multiplied by MKL, one of them in pieces."""
 SMALL = 2**18
 """Multiplications up to which the usual call is the fastest: in oneDNN's a part of the time is none of theirs."""
 MOST_PACKED = 2**31
@@ -38,49 +38,62 @@ Embedding, LayerNorm, Conv2d = nn.Embedding, nn.LayerNorm, nn.Conv2d
 class Linear(nn.Linear):
     """`nn.Linear` for frozen weights. What is trained, or differentiated, is computed as usual."""
 
-    joint: Tensor | None = None
+    joint: Joint | None = None
     """The weights of `join`, of which this layer's is the first."""
     packs = True
     """Whether there is memory for a copy of the weights."""
-    _packed: tuple[Hashable, Tensor] | None = None
-    """The copy, and what it was made of."""
+    _packed: tuple[list[tuple[int, int]], Tensor] | None = None
+    """The copy, and what it was made of: where each part stands, and how often it was changed."""
 
     def forward(self, x: Tensor) -> Tensor:
         weight: Tensor = self.weight
-        return super().forward(x) if _is_trained(x, weight) else _product(x, weight, self.bias, (self,))
+        if x.requires_grad or weight.requires_grad or torch.is_autocast_enabled("cpu"):
+            return super().forward(x)
+        return self.product(x, weight, self.bias, (weight,))
 
     def __getstate__(self) -> Mapping[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_packed"}
 
-    def packed(self, weight: Tensor, layers: Sequence[Linear]) -> Tensor:
-        """A copy of the weight as `_multiply` wants it, which is of these layers; made anew when theirs change."""
-        made_of = tuple((layer.weight.data_ptr(), layer.weight._version) for layer in layers)
+    def product(self, x: Tensor, weight: Tensor, bias: Tensor | None, parts: Sequence[Tensor]) -> Tensor:
+        """`[..., K]` times the transposed weight `[N, K]` -> `[..., N]`; the weight consists of `parts`."""
+        height, width = weight.shape
+        if weight.dtype != torch.float32 or x.dtype != torch.float32:
+            return nn.functional.linear(x, weight, bias)
+        rows, numbers = x.numel() // width, height * width
+        flat = x.reshape(rows, width).contiguous()
+        light = 0 < rows <= 2 and bias is None and width <= NEAREST and height >= TALL and _has_mkl()
+        # Weights that were made for inference do not count their changes, after which a copy would be wrong.
+        packs = not (light and numbers < LIGHT) and self.packs and not parts[0].is_inference() and _can_pack()
+        if packs and rows * numbers > SMALL:
+            product = _multiply(flat, self._pack(weight, parts), bias)
+        elif light:
+            product = _in_pieces(flat, weight) if rows == 1 else torch.mm(weight, flat.t()).t().contiguous()
+        else:
+            return nn.functional.linear(x, weight, bias)
+        return product.view(*x.shape[:-1], height)
+
+    def _pack(self, weight: Tensor, parts: Sequence[Tensor]) -> Tensor:
+        """A copy of the weight as `_multiply` wants it; made anew when a part changes."""
+        made_of = [(part.data_ptr(), part._version) for part in parts]
         if self._packed is None or self._packed[0] != made_of:
             self._packed = made_of, torch.ops.mkldnn._reorder_linear_weight(weight, TYPICAL)
         return self._packed[1]
 
 
-def _is_trained(x: Tensor, weight: Tensor) -> bool:
-    return x.requires_grad or weight.requires_grad or torch.is_autocast_enabled("cpu")
+class Joint(NamedTuple):
+    """Weights of several layers in one piece of memory."""
+
+    weight: Tensor
+    """`[N, K]`, of all layers."""
+    begins: tuple[int, ...]
+    """Bytes before each layer's weight."""
+    heights: tuple[int, ...]
+    """Rows of each layer's weight."""
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None, layers: Sequence[Linear]) -> Tensor:
-    """`[..., K]` times the transposed `[N, K]` of these layers -> `[..., N]`."""
-    height, width = weight.shape
-    rows = x.numel() // width
-    if weight.dtype != torch.float32 or x.dtype != torch.float32:
-        return nn.functional.linear(x, weight, bias)
-    flat = x.reshape(rows, width).contiguous()
-    # Weights that were made for inference do not count their changes, after which a copy would be wrong.
-    packs = bool(rows) and layers[0].packs and not layers[0].weight.is_inference() and _can_pack()
-    mkl = rows in (1, 2) and bias is None and torch.backends.mkl.is_available()
-    if mkl and width <= NEAREST and height >= TALL and (weight.numel() <= LIGHT or not packs):
-        product = _in_pieces(flat, weight) if rows == 1 else torch.mm(weight, flat.t()).t().contiguous()
-    elif packs and rows * weight.numel() > SMALL:
-        product = _multiply(flat, layers[0].packed(weight, layers), bias)
-    else:
-        return nn.functional.linear(x, weight, bias)
-    return product.view(*x.shape[:-1], height)
+@cache
+def _has_mkl() -> bool:
+    return torch.backends.mkl.is_available()
 
 
 def _in_pieces(x: Tensor, weight: Tensor) -> Tensor:
@@ -121,7 +134,14 @@ class RMSNorm(nn.RMSNorm):
         if weight.requires_grad or x.requires_grad or self.eps is None:
             return super().forward(x)
         norm = torch.linalg.vector_norm(x, 2, -1, True)
-        return (x * norm.square_().div_(x.shape[-1]).add_(self.eps).rsqrt_()).mul_(weight)
+        return (x * weight).mul_(torch.addcmul(_constant(self.eps), norm, norm, value=1 / x.shape[-1]).rsqrt_())
+
+
+@cache
+def _constant(value: float) -> Tensor:
+    """A number that need not be made a tensor each time."""
+    with torch.inference_mode(False):
+        return torch.tensor(value, device="cpu")
 
 
 def prepare(module: nn.Module) -> nn.Module:
@@ -145,22 +165,22 @@ def join(module: nn.Module) -> nn.Module:
         layers = [getattr(parent, name) for name in getattr(parent, "TOGETHER", ())]
         if layers and all(isinstance(layer, Linear) and layer.bias is None for layer in layers):
             joint = torch.cat([layer.weight.detach() for layer in layers])
-            for layer, weight in zip(layers, joint.split([len(layer.weight) for layer in layers]), strict=True):
+            parts = joint.split([layer.out_features for layer in layers])
+            for layer, weight in zip(layers, parts, strict=True):
                 layer.weight.data = weight
-            layers[0].joint = joint
+            begins = tuple(part.data_ptr() - joint.data_ptr() for part in parts)
+            layers[0].joint = Joint(joint, begins, tuple(len(part) for part in parts))
     return module
 
 
-def together(x: Tensor, *layers: Any) -> list[Tensor]:
+def together(x: Tensor, *layers: Any) -> Sequence[Tensor]:
     """What each of these layers makes of the same input: in one product, where `join` put their weights together."""
     joint = getattr(layers[0], "joint", None)
-    if joint is None or _is_trained(x, joint):
+    if joint is None or x.requires_grad or torch.is_autocast_enabled("cpu"):
         return [layer(x) for layer in layers]
-    place, sizes = joint.data_ptr(), []
-    for layer in layers:
-        weight = layer.weight
-        if weight.data_ptr() != place or weight.requires_grad:  # others have been put in since
+    parts = [layer.weight for layer in layers]
+    place = joint.weight.data_ptr()
+    for part, before in zip(parts, joint.begins, strict=True):
+        if part.data_ptr() != place + before or part.requires_grad:  # others have been put in since
             return [layer(x) for layer in layers]
-        place += weight.nbytes
-        sizes.append(len(weight))
-    return list(_product(x, joint, None, layers).split(sizes, -1))
+    return layers[0].product(x, joint.weight, None, parts).split_with_sizes(joint.heights, -1)

@@ -90,8 +90,9 @@ class KVCache:
         if self.longest and not groups and lengths is None:
             hidden = self.places[:window] > positions[..., None]
             mask = torch.zeros_like(hidden, dtype=self.cos.dtype).masked_fill_(hidden, -math.inf)[:, None]
-        slots = self.first_slots + positions[:, None] * self.stride
-        return Step(slots.flatten(), window, mask, self.cos[positions], self.sin[positions], groups, lengths)
+        place = self.longest if self.even and self.places.device.type == "cpu" else None
+        slots = None if place is not None else (self.first_slots + positions[:, None] * self.stride).flatten()
+        return Step(slots, window, mask, self.cos[positions], self.sin[positions], groups, lengths, place)
 
     def _groups(self) -> list[Group]:
         """Rows that stand beside each other and are equally long, counting the one token that comes; none where a mask
@@ -110,8 +111,11 @@ class KVCache:
 
     def update(self, layer: int, keys: Tensor, values: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         """Write `[B, H, T, D]` at the step's positions and return what may be attended to."""
-        assert step.slots is not None, "a step of this cache"
         for memory, fresh in ((self.keys[layer], keys), (self.values[layer], values)):
+            if step.place is not None:
+                memory.narrow(2, step.place, fresh.shape[2]).copy_(fresh)
+                continue
+            assert step.slots is not None, "a step of this cache"
             flat = (memory if self.decode is None else memory.transpose(1, 2)).view(-1, memory.shape[-1])
             flat.index_copy_(0, step.slots, fresh.reshape(-1, fresh.shape[-1]))
         if not self.longest:
@@ -179,7 +183,7 @@ class Step(NamedTuple):
     """One pass of new tokens through the layers: computed once, the same for every layer."""
 
     slots: Tensor | None
-    """`[B * H * T]`, where the new tokens' keys and values stand in the cache; None without one."""
+    """`[B * H * T]`, where the new tokens' keys and values stand in the cache; None without one, and with `place`."""
     window: int
     """How many positions of the cache are looked at."""
     mask: Tensor | None
@@ -192,6 +196,8 @@ class Step(NamedTuple):
     """Rows whose one token looks at the same positions, without a mask; empty: all rows are looked at together."""
     lengths: Tensor | None = None
     """`[B]`, int32: how many positions one token of each row looks at, where the cache's own function computes that."""
+    place: int | None = None
+    """Where the new tokens of all rows stand in the cache, where that is known to be the same."""
 
 
 def _first_places(segments: Tensor) -> Tensor:
@@ -215,7 +221,9 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
     The first half of `sin` is negative, in place of that of the halves that change sides.
     """
-    return x * cos.to(x) + x.roll(x.shape[-1] // 2, -1) * sin.to(x)
+    if cos.dtype != x.dtype:
+        cos, sin = cos.to(x), sin.to(x)
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
 
 
 def _look_back(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -266,12 +274,14 @@ class Attention(nn.Module):
             # Queries, keys and values `[B, heads, T, D]` with their heads side by side, as they are in memory.
             attended = cache.decode(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), step.lengths)
             return self.o_proj(attended.reshape(batch, tokens, -1))
-        if step.groups:
+        if len(step.groups) == 1:
+            attended = _look_back(q, k, v)
+        elif step.groups:
             parts = [
                 _look_back(q[g.begin : g.end], k[g.begin : g.end, :, : g.length], v[g.begin : g.end, :, : g.length])
                 for g in step.groups
             ]
-            attended = torch.cat(parts) if len(parts) > 1 else parts[0]
+            attended = torch.cat(parts)
         elif cache is not None and tokens == 1 and q.device.type == "cpu":
             attended = _look_back(q, k, v, step.mask)
         else:
