@@ -6,14 +6,17 @@ What training needs is imported when it begins, so that the command line's help 
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import WeGenError, how_to_install
 from ..training.recipe import CHECKPOINT_STAGES, STAGES, TOKENIZER, UNET, VAE, read_recipe
-from .common import count
+from .common import INTERRUPTED, count
 
 if TYPE_CHECKING:
     from ..training.own_pictures import OwnPicture
@@ -155,12 +158,62 @@ def _train_lora(arguments: argparse.Namespace) -> int:
     more = [folder.resolve() if (folder / INDEX).is_file() else None for folder in (said, exchanged)]
     recipes = lora_recipes(config, title, arguments.model, learned, keep, *more, name)
     out.mkdir(parents=True, exist_ok=True)
-    for stage, recipe in recipes.items():
-        file = write_recipe(out / f"{stage}.json", recipe)
-        if arguments.stage in (None, stage):
-            with _threads(1 if stage == UNET and is_small(config) and not arguments.threads else None):
-                _train_checkpoint(file, out, arguments)
+    files = {stage: write_recipe(out / f"{stage}.json", recipe) for stage, recipe in recipes.items()}
+    stages = list(files) if arguments.stage is None else [arguments.stage]
+    shares_cores = is_small(config) and not arguments.threads
+    if shares_cores and len(stages) > 1 and _has_cores_only():
+        stages.remove(UNET)
+        beside: Any = _beside(_command(files[UNET], out, arguments))
+    else:
+        beside = nullcontext()
+    with beside:
+        for stage in stages:
+            with _threads(1 if shares_cores and stage == UNET else None):
+                _train_checkpoint(files[stage], out, arguments)
     return 0
+
+
+def _has_cores_only() -> bool:
+    """Whether this is one process on a CPU of several cores."""
+    import torch
+
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    return alone and not torch.accelerator.is_available() and torch.get_num_threads() > 1
+
+
+def _command(file: Path, out: Path, arguments: argparse.Namespace) -> list[str]:
+    """The command that trains one part on one core, as `arguments` say."""
+    command = ["train", "--config", str(file), "--out", str(out), "--threads", "1"]
+    command += ["--resume"] if arguments.resume else []
+    return command + (["--until", str(arguments.until)] if arguments.until else [])
+
+
+@contextmanager
+def _beside(command: Sequence[str]) -> Iterator[None]:
+    """Run another command of `wegen` meanwhile, on a core of its own. Small models gain little from a second core: two
+    parts, each on one of them, are done in two thirds of the time that one after the other takes on both.
+
+    Raises:
+        WeGenError: the other command did not end well, and has said why.
+        KeyboardInterrupt: it was interrupted.
+    """
+    import torch
+
+    package = __name__.rpartition(".cli")[0]
+    # The other one's progress bar stands on the line below.
+    other = subprocess.Popen([sys.executable, "-m", package, *command], env={"TQDM_POSITION": "1", **os.environ})
+    try:
+        with _threads(torch.get_num_threads() - 1):
+            yield
+        code = other.wait()
+    except BaseException:
+        other.terminate()  # which saves first
+        other.wait()
+        raise
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    if code:
+        raise WeGenError(f"`wegen {' '.join(command)}` did not end well; see above. --resume goes on with it.")
 
 
 @contextmanager

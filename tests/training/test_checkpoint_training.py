@@ -860,6 +860,33 @@ def test_the_command_trains_a_lora_from_pictures(packed_dir, shards, tmp_path, c
         assert read_lora(out / f"blue_cat_{part}.safetensors").part == part
 
 
+@pytest.mark.slow
+def test_on_two_cores_both_parts_of_a_small_lora_are_trained_at_once(packed_dir, tmp_path, capfd):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    pictures, out = tmp_path / "cats", tmp_path / "out"
+    pictures.mkdir()
+    for number in range(2):
+        Image.new("RGB", (32, 32), (number * 80, 10, 200)).save(pictures / f"{number}.png")
+    command = ["lora", str(pictures), "--name", "cat", "--out", str(out), "--model", str(packed_dir), "--until", "1"]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        run(parser.parse_args(command))
+        assert torch.get_num_threads() == 2
+        for part in ("unet", "language_model"):
+            assert read_lora(out / f"cat_{part}.safetensors").part == part
+        said = capfd.readouterr()
+        assert "unet: " in said.out and "language_model: " in said.out
+        recipe = json.loads((out / "unet.json").read_text())
+        (out / "unet.json").write_text(json.dumps(recipe | {"learning_rate": -1}))
+        with pytest.raises(WeGenError, match=r"--config \S+unet.json .* did not end well"):
+            run(parser.parse_args([*command, "--resume"]))
+        assert "learning_rate" in capfd.readouterr().err
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_a_lora_goes_on_with_the_same_pictures_from_another_folder(tmp_path):
     before, after, samples = tmp_path / "before", tmp_path / "after", tmp_path / "out" / "samples"
     before.mkdir()
