@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..evaluation.before_after import Change, Marks
     from ..evaluation.cases import Case
 
-KEPT = 3000
+KEPT = 4000
 """Samples of what must stay, for `--train`."""
 OTHERS = (
     "text_to_picture", "describe", "questions", "refine", "two_references", "own_words", "own_questions", "outside",

@@ -66,7 +66,7 @@ def test_one_command_trains_and_measures(tmp_path, monkeypatch, capsys):
         run(["eval", "rocket", "--train", str(tmp_path)])
     assert [line.partition(" --model")[0] for line in typed] == [
         "demo rocket --out ./rocket",
-        "data --recipe keep --out ./kept --samples 3000",
+        "data --recipe keep --out ./kept --samples 4000",
         "train lora ./rocket --name rocket --keep ./kept --out ./lora --resume",
     ]
     assert measured == [{"rocket_language_model.safetensors": 1.0, "rocket_unet.safetensors": 1.0}]
@@ -182,7 +182,7 @@ def test_what_is_kept_has_questions_in_it(tmp_path):
         task: sum(len(part.text.split()) for sample in kept if sample.task == task for part in answers(sample))
         for task in KEPT_TASKS
     }
-    assert said["question"] > 0.1 * sum(said.values())
+    assert said["question"] > sum(said.values()) / 12
     answered = [part.text for sample in kept if sample.task == "question" for part in answers(sample)]
     assert len(answered) > 150 and max(len(text.split()) for text in answered) < 20
 
