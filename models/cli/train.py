@@ -161,27 +161,25 @@ def _train_lora(arguments: argparse.Namespace) -> int:
     files = {stage: write_recipe(out / f"{stage}.json", recipe) for stage, recipe in recipes.items()}
     stages = list(files) if arguments.stage is None else [arguments.stage]
     shares_cores = is_small(config) and not arguments.threads
-    if shares_cores and len(stages) > 1 and _has_cores_only():
-        stages.remove(UNET)
-        beside: Any = _beside(_command(files[UNET], out, arguments))
-    else:
-        beside = nullcontext()
-    with beside:
+    at_once = shares_cores and len(stages) > 1 and _on_several_cores()
+    with _beside(_training_command(files[UNET], out, arguments)) if at_once else nullcontext():
         for stage in stages:
+            if at_once and stage == UNET:
+                continue
             with _threads(1 if shares_cores and stage == UNET else None):
                 _train_checkpoint(files[stage], out, arguments)
     return 0
 
 
-def _has_cores_only() -> bool:
-    """Whether this is one process on a CPU of several cores."""
+def _on_several_cores() -> bool:
+    """Whether training is one process on a CPU that has several cores."""
     import torch
 
     alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-    return alone and not torch.accelerator.is_available() and torch.get_num_threads() > 1
+    return alone and not torch.cuda.is_available() and torch.get_num_threads() > 1
 
 
-def _command(file: Path, out: Path, arguments: argparse.Namespace) -> list[str]:
+def _training_command(file: Path, out: Path, arguments: argparse.Namespace) -> list[str]:
     """The command that trains one part on one core, as `arguments` say."""
     command = ["train", "--config", str(file), "--out", str(out), "--threads", "1"]
     command += ["--resume"] if arguments.resume else []
@@ -191,7 +189,7 @@ def _command(file: Path, out: Path, arguments: argparse.Namespace) -> list[str]:
 @contextmanager
 def _beside(command: Sequence[str]) -> Iterator[None]:
     """Run another command of `wegen` meanwhile, on a core of its own. Small models gain little from a second core: two
-    parts, each on one of them, are done in two thirds of the time that one after the other takes on both.
+    parts, each on one of them, are done in three quarters of the time that one after the other takes on both.
 
     Raises:
         WeGenError: the other command did not end well, and has said why.
@@ -207,7 +205,7 @@ def _beside(command: Sequence[str]) -> Iterator[None]:
             yield
         code = other.wait()
     except BaseException:
-        other.terminate()  # which saves first
+        other.terminate()  # it saves first; on Windows what it has saved before is left
         other.wait()
         raise
     if code == INTERRUPTED:

@@ -59,6 +59,13 @@ def shards(tmp_path_factory):
 KEPT = [{"shards": "learn", "weight": 2.0}, {"shards": "keep", "keep": True}]
 
 
+def wegen_train(words):
+    """What `wegen train` does with these words."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return run(parser.parse_args(words))
+
+
 @torch.no_grad()
 def losses_of(stage, batch, base):
     with torch.autocast("cpu", torch.bfloat16, enabled=base != "fp32"):
@@ -383,10 +390,9 @@ def test_a_unet_does_not_learn_from_pictures_far_below_its_size(shards, packed_d
 @pytest.mark.parametrize("lora", [{"rank": 2, "base": "fp32"}, None])
 def test_an_unfinished_result_says_so(shards, packed_dir, tmp_path, capsys, lora):
     file = recipe_file(tmp_path, shards, packed_dir, "unet", "thing", lora=lora, steps=2)
-    out, parser = tmp_path / "run", argparse.ArgumentParser()
-    add_arguments(parser)
+    out = tmp_path / "run"
     command = ["--config", str(file), "--out", str(out)]
-    run(parser.parse_args([*command, "--until", "1"]))
+    wegen_train([*command, "--until", "1"])
     assert "unfinished: 1 of 2 steps. --resume goes on" in capsys.readouterr().out
     result = out / ("thing_unet.safetensors" if lora else "packed-unet")
     assert result.exists() == (lora is not None)
@@ -396,7 +402,7 @@ def test_an_unfinished_result_says_so(shards, packed_dir, tmp_path, capsys, lora
             return stored.metadata()["wegen_steps"]
 
     assert lora is None or written() == "1"
-    run(parser.parse_args([*command, "--resume"]))
+    wegen_train([*command, "--resume"])
     assert "unfinished:" not in capsys.readouterr().out and result.exists()
     assert lora is None or written() == "2"
 
@@ -406,15 +412,13 @@ def test_the_papers_stages_follow_one_another(packed_dir, tmp_path):
     for name, seed in (("pictures", 1), ("captions", 2), ("chats", 3), ("held-out", 4)):
         write_samples(tmp_path / name, samples(8, seed), 10)
     (tmp_path / "wegen-bf16").symlink_to(packed_dir)
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
     folders = [tmp_path / "wegen-bf16"]
     for number, part in enumerate(("unet", "language_model", "language_model"), start=1):
         recipe = json.loads((NANO_RECIPES.parent / "paper" / f"stage_{number}.json").read_text())
         file = tmp_path / f"stage_{number}.json"
         file.write_text(json.dumps(recipe | {"steps": 2, "warmup": 1, "learning_rate": 1e-2, "sheet_seconds": 1e9}))
         assert (file.parent / recipe["checkpoint"]).samefile(folders[-1])
-        run(parser.parse_args(["--config", str(file), "--out", str(tmp_path / f"stage_{number}")]))
+        wegen_train(["--config", str(file), "--out", str(tmp_path / f"stage_{number}")])
         folders.append(tmp_path / f"stage_{number}" / f"packed-{part}")
         before, after = (open_checkpoint(folder) for folder in folders[-2:])
         for name in ("vision_encoder", "unet", "language_model"):
@@ -815,6 +819,13 @@ def test_samples_to_keep_that_name_the_thing_are_left_out(tmp_path):
     assert len(every) == 40 and len(without) == 30 and len({one.number for one in without}) == 30
 
 
+def blue_pictures(folder, count):
+    folder.mkdir()
+    for number in range(count):
+        Image.new("RGB", (32, 32), (number * 80, 10, 200)).save(folder / f"{number}.png")
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
@@ -829,31 +840,24 @@ def test_samples_to_keep_that_name_the_thing_are_left_out(tmp_path):
 def test_what_would_have_no_effect_is_refused(packed_dir, shards, tmp_path, monkeypatch, words, said):
     recipe_file(tmp_path, shards, packed_dir, "unet", "unet")
     monkeypatch.chdir(tmp_path)
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
     with pytest.raises(WeGenError, match=said):
-        run(parser.parse_args(words))
+        wegen_train(words)
 
 
 def test_the_command_trains_a_lora_from_pictures(packed_dir, shards, tmp_path, capsys):
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    pictures, out = tmp_path / "cats", tmp_path / "out"
-    pictures.mkdir()
-    for number in range(3):
-        Image.new("RGB", (32, 32), (number * 80, 10, 200)).save(pictures / f"{number}.png")
+    pictures, out = blue_pictures(tmp_path / "cats", 3), tmp_path / "out"
     command = ["lora", str(pictures), "--out", str(out), "--model", str(packed_dir), "--keep", str(shards / "keep")]
     with pytest.raises(WeGenError, match="--name"):
-        run(parser.parse_args(command))
+        wegen_train(command)
     command += ["--name", "blue cat"]
-    run(parser.parse_args([*command, "--until", "1"]))
+    wegen_train([*command, "--until", "1"])
     recipe = json.loads((out / "unet.json").read_text())
     for part in ("unet", "language_model"):
         values = json.loads((out / f"{part}.json").read_text()) | {"steps": 2}
         (out / f"{part}.json").write_text(json.dumps(values))
     with pytest.raises(WeGenError, match="was begun with the name 'blue cat', not 'red cat'"):
-        run(parser.parse_args([*command[:-1], "red cat", "--resume"]))
-    run(parser.parse_args([*command, "--resume"]))
+        wegen_train([*command[:-1], "red cat", "--resume"])
+    wegen_train([*command, "--resume"])
     assert recipe["data"][1]["keep"] is True
     assert "blue_cat_unet.safetensors" in capsys.readouterr().out
     for part in ("unet", "language_model"):
@@ -862,17 +866,12 @@ def test_the_command_trains_a_lora_from_pictures(packed_dir, shards, tmp_path, c
 
 @pytest.mark.slow
 def test_on_two_cores_both_parts_of_a_small_lora_are_trained_at_once(packed_dir, tmp_path, capfd):
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    pictures, out = tmp_path / "cats", tmp_path / "out"
-    pictures.mkdir()
-    for number in range(2):
-        Image.new("RGB", (32, 32), (number * 80, 10, 200)).save(pictures / f"{number}.png")
+    pictures, out = blue_pictures(tmp_path / "cats", 2), tmp_path / "out"
     command = ["lora", str(pictures), "--name", "cat", "--out", str(out), "--model", str(packed_dir), "--until", "1"]
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        run(parser.parse_args(command))
+        wegen_train(command)
         assert torch.get_num_threads() == 2
         for part in ("unet", "language_model"):
             assert read_lora(out / f"cat_{part}.safetensors").part == part
@@ -881,7 +880,7 @@ def test_on_two_cores_both_parts_of_a_small_lora_are_trained_at_once(packed_dir,
         recipe = json.loads((out / "unet.json").read_text())
         (out / "unet.json").write_text(json.dumps(recipe | {"learning_rate": -1}))
         with pytest.raises(WeGenError, match=r"--config \S+unet.json .* did not end well"):
-            run(parser.parse_args([*command, "--resume"]))
+            wegen_train([*command, "--resume"])
         assert "learning_rate" in capfd.readouterr().err
     finally:
         torch.set_num_threads(threads)
@@ -914,14 +913,12 @@ def test_a_lora_goes_on_with_the_same_pictures_from_another_folder(tmp_path):
 
 
 def test_recipes_say_what_is_not_for_them(tmp_path):
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
     with pytest.raises(WeGenError, match="Say what to train"):
-        run(parser.parse_args([]))
+        wegen_train([])
     with pytest.raises(WeGenError, match="where the pictures are"):
-        run(parser.parse_args(["lora"]))
+        wegen_train(["lora"])
     with pytest.raises(WeGenError, match="paper has no recipe of tokenizer"):
-        run(parser.parse_args([str(NANO_RECIPES.parent / "paper")]))
+        wegen_train([str(NANO_RECIPES.parent / "paper")])
 
 
 def test_a_name_within_another_word_is_not_said(tmp_path):
