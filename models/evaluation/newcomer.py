@@ -14,8 +14,9 @@ from ..values import Chat
 from .batch_evaluator import BatchEvaluator, shown
 from .cases import Case
 
-ALIKE = 0.6
-"""Likeness from which a picture shows the rocket. Rendered rockets have 0.95 and more, pages without one up to 0.4."""
+ALIKE = 0.5
+"""Likeness from which a picture shows the rocket. Rendered rockets have 0.95 and more, those that a small model paints
+0.5 to 0.8. Of 600 pictures that it painted of other things, with a LoRA and without, none had more than 0.43."""
 COMES_UP = "rocket/comes up"
 PROMISED = 0.8
 """How often it comes up at least, of those wishes that name it."""

@@ -52,8 +52,9 @@ class LanguageOptions:
         keep_weight: of the distance from what the model does without its LoRA, on samples that are only kept.
         kept_changes: how much the words weigh that an order changes in a description, beside all that is copied, in
             samples that are only kept; see `Conversation.changes`.
-        kept_answers: how much the first word of each answer weighs in them at least: it decides whether something is
-            drawn, or declined, or said.
+        answers: how much the first word of each answer weighs in samples that are learned: it decides whether something
+            is drawn, or declined, or said.
+        kept_answers: as much, at least, in samples that are only kept.
         direct: share of the drawing samples in which the answer is a picture without words before it.
         things: how much more than the rest the features weigh in which something is, where a picture's instance map
             tells; as for the UNet.
@@ -64,12 +65,13 @@ class LanguageOptions:
     feature_weight: float = 1.0
     keep_weight: float = 1.0
     kept_changes: float = 1.0
+    answers: float = 1.0
     kept_answers: float = 1.0
     direct: float = 0.0
     things: float = 1.0
 
     def __post_init__(self):
-        weights = ("feature_weight", "keep_weight", "kept_changes", "kept_answers", "things")
+        weights = ("feature_weight", "keep_weight", "kept_changes", "answers", "kept_answers", "things")
         in_range(self, 0, None, "tokens", "noise", *weights)
         in_range(self, 0, 1, "direct")
 
@@ -84,7 +86,7 @@ class LanguageBatch(NamedTuple):
     kept: Tensor
     """`[B, T]`, true in samples that are only kept."""
     weights: Tensor
-    """`[B, T]`, of the features that are learned, and of the words that are only kept."""
+    """`[B, T]`, of the words, and of the features that are learned."""
     segments: Tensor
     """`[B, T]`, or empty where every row is one sample."""
     pictures: Tensor
@@ -221,14 +223,16 @@ class LanguageStage(Stage):
         )
 
     def _weights(self, written: Conversation, drawn: Drawn) -> list[float]:
-        """Of each token of a sample: more where it stands for a place in which something is, and of what is kept more
-        where it decides what is drawn."""
+        """Of each token of a sample: more where it stands for a place in which something is, or decides what is
+        drawn."""
         weights = np.ones(len(written.ids))
+        said = np.array(written.labels) != IGNORED
+        first = said & ~np.roll(said, 1)
         if drawn.keep:
-            said = np.array(written.labels) != IGNORED
             weights[np.array(written.changes)] = self.options.kept_changes
-            first = said & ~np.roll(said, 1)
             weights[first] = np.maximum(weights[first], self.options.kept_answers)
+        else:
+            weights[first] = self.options.answers
         if self.options.things != 1.0:
             side = self.config.feature_grid
             shown = [part for part in drawn.sample.pictures() if part.role == "assistant" and part.target]
@@ -252,9 +256,10 @@ class LanguageStage(Stage):
     def counts(self, batch: LanguageBatch) -> Tensor:
         """Words and features that are learned, and those that are only kept, the words by their weight: what the losses
         are divided by."""
+        weights = batch.weights[:, 1:]
         words, kept = batch.labels[:, 1:] != IGNORED, batch.kept[:, 1:]
         drawn = batch.targets[:, 1:]
-        each = (words & ~kept, drawn & ~kept, (words & kept) * batch.weights[:, 1:], drawn & kept)
+        each = ((words & ~kept) * weights, drawn & ~kept, (words & kept) * weights, drawn & kept)
         return torch.stack([one.sum() for one in each]).double()
 
     @torch.no_grad()
@@ -269,9 +274,10 @@ class LanguageStage(Stage):
         features = self.encode(batch.pictures)
         read = self._predict(batch, features)
         width = read.wanted.shape[-1]
-        kept_word = batch.kept[:, 1:][batch.labels[:, 1:] != IGNORED]
+        said = batch.labels[:, 1:] != IGNORED
+        kept_word, word_weights = batch.kept[:, 1:][said], batch.weights[:, 1:][said]
         kept_feature = batch.kept[:, 1:][batch.targets[:, 1:]]
-        entropy = F.cross_entropy(read.logits, read.words, reduction="none")
+        entropy = F.cross_entropy(read.logits, read.words, reduction="none") * word_weights
         weights = batch.weights[:, 1:][batch.targets[:, 1:]]
         squared = (read.predicted - read.wanted).square() * weights[:, None]
         apart = (1 - F.cosine_similarity(read.predicted, read.wanted, dim=-1)) * weights
@@ -292,15 +298,15 @@ class LanguageStage(Stage):
             word, feature = (
                 batch.kept[rows][:, 1:][where[rows][:, 1:]] for where in (batch.labels != IGNORED, batch.targets)
             )
-            said = F.kl_div(
+            diverged = F.kl_div(
                 read.logits[kept_word].log_softmax(-1),
                 before.logits[word].log_softmax(-1),
                 reduction="none",
                 log_target=True,
             )
-            said = said.sum(-1) * batch.weights[:, 1:][batch.labels[:, 1:] != IGNORED][kept_word]
+            diverged = diverged.sum(-1) * word_weights[kept_word]
             moved = (read.predicted[kept_feature] - before.predicted[feature]).square()
-            losses["kept_text"] = said.sum() / kept_words
+            losses["kept_text"] = diverged.sum() / kept_words
             losses["kept_mse"] = moved.sum() / (kept_drawn * width)
             total = total + self.options.keep_weight * (losses["kept_text"] + weight * losses["kept_mse"])
         return {**losses, "total": total}

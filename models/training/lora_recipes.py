@@ -17,11 +17,11 @@ KEPT = {LANGUAGE_MODEL: 0.8, UNET: 0.5}
 """Share of the samples that are only kept, where there are any."""
 KEPT_TASKS: Mapping[str, float] = MappingProxyType({
     "text_to_picture": 3, "rewrite": 3, "caption": 1, "question": 14, "change_question": 0.5, "outside": 10,
-    "refine": 1, "revise": 8, "chat": 2.5, "compose": 3, "add_reference": 2, "condition": 1, "restore": 1, "style": 1,
+    "refine": 1, "revise": 8, "chat": 2.5, "compose": 6, "add_reference": 2, "condition": 1, "restore": 1, "style": 1,
 })  # fmt: skip
 """What the bundled model is held to. Of all that it was trained with, long chats say so much that little is left for
 the short answers to questions, which a LoRA spoils first."""
-SAID = 0.75
+SAID = 1.0
 """Weight of the thing beside and on what the model knows, to that of its pictures."""
 
 
@@ -73,8 +73,8 @@ def lora_recipes(
         common |= {"warmup": 20, "average": 0.98, "batch": 8, "learning_rate": 3e-3, "sheet_seconds": 1e9}
         language: dict[str, Any] = {"steps": 360, "decay": 260, "batch": 12}
         language["options"] = {
-            "tokens": 0, "noise": 0.3, "feature_weight": 3.0, "direct": 0.25, "keep_weight": 12.0, "kept_changes": 10.0,
-            "kept_answers": 40.0,
+            "tokens": 0, "noise": 0.3, "feature_weight": 3.0, "direct": 0.25, "things": 4.0, "keep_weight": 12.0,
+            "kept_changes": 10.0, "answers": 10.0, "kept_answers": 40.0,
         }  # fmt: skip
         unet = {"steps": 1600, "decay": 450}
         unet["options"] = {

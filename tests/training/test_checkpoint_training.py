@@ -543,9 +543,10 @@ def test_what_is_kept_pulls_back(shards, packed_dir, tmp_path):
     assert 0 < moved[10.0] < 0.5 * moved[0.0], moved
 
 
-@pytest.mark.parametrize("option", ["kept_changes", "kept_answers"])
-def test_what_decides_is_held_to_more(shards, packed_dir, tmp_path, option):
+@pytest.mark.parametrize("option", ["kept_changes", "kept_answers", "answers"])
+def test_words_that_decide_weigh_more(shards, packed_dir, tmp_path, option):
     """What an order changes in a description, and the first word of each answer."""
+    kept, place = option != "answers", {"answers": 0}.get(option, 2)
     data = [{**one, "shards": str(shards / one["shards"])} for one in KEPT]
     counted = {}
     for weight in (1.0, 5.0):
@@ -557,13 +558,21 @@ def test_what_decides_is_held_to_more(shards, packed_dir, tmp_path, option):
         batch = stage.batch(0, 8)
         counted[weight] = stage.counts(batch)
     heavy = batch.weights == 5
-    assert heavy.any() and batch.kept[heavy].all() and not batch.kept.all()
-    assert counted[5.0][2] == counted[1.0][2] + 4 * (heavy & (batch.labels != IGNORED)).sum()
-    assert counted[5.0][[0, 1, 3]].equal(counted[1.0][[0, 1, 3]])
-    if option == "kept_answers":
-        learned = batch.labels != IGNORED
-        first = learned & ~torch.nn.functional.pad(learned, (1, 0))[:, :-1]
-        assert heavy.equal(first & batch.kept)
+    assert heavy.any() and (batch.kept[heavy] == kept).all() and len(batch.kept.unique()) == 2
+    assert counted[5.0][place] == counted[1.0][place] + 4 * (heavy & (batch.labels != IGNORED)).sum()
+    others = [number for number in range(4) if number != place]
+    assert counted[5.0][others].equal(counted[1.0][others])
+    if option != "kept_changes":
+        said = batch.labels != IGNORED
+        first = said & ~torch.nn.functional.pad(said, (1, 0))[:, :-1]
+        assert heavy.equal(first & (batch.kept == kept))
+    if option == "answers":  # what they weigh is their share of the loss
+        with torch.no_grad():
+            read = stage._predict(batch, stage.encode(batch.pictures))
+            entropy = torch.nn.functional.cross_entropy(read.logits, read.words, reduction="none")
+            weights = (batch.weights * ~batch.kept)[:, 1:][batch.labels[:, 1:] != IGNORED]
+            expected = (entropy * weights).sum() / weights.sum()
+            assert float(stage(batch)["text"]) == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_keeping_needs_a_lora(shards, packed_dir, tmp_path):
