@@ -546,7 +546,8 @@ def test_what_is_kept_pulls_back(shards, packed_dir, tmp_path):
 @pytest.mark.parametrize("option", ["kept_changes", "kept_answers", "answers"])
 def test_words_that_decide_weigh_more(shards, packed_dir, tmp_path, option):
     """What an order changes in a description, and the first word of each answer."""
-    kept, place = option != "answers", {"answers": 0}.get(option, 2)
+    kept = option != "answers"
+    place = 2 if kept else 0
     data = [{**one, "shards": str(shards / one["shards"])} for one in KEPT]
     counted = {}
     for weight in (1.0, 5.0):
