@@ -67,7 +67,7 @@ class Linear(nn.Linear):
         if packs and rows * numbers > SMALL:
             product = _multiply(flat, self._pack(weight, parts), bias)
         elif light:
-            product = _in_pieces(flat, weight) if rows == 1 else torch.mm(weight, flat.t()).t().contiguous()
+            product = _in_pieces(flat, weight) if rows == 1 else torch.mm(weight, flat.t()).t()
         else:
             return nn.functional.linear(x, weight, bias)
         return product.view(*x.shape[:-1], height)
