@@ -318,29 +318,34 @@ def outside(rng: Random) -> Sample:
     first = _declined(scene, rng, {"which": 1.5})
     wished = first.where == language.WISHED
     parts = [] if wished else _beginning(scene, rng, rng.choice((GIVEN, DRAWN, FORGOTTEN)))
-    declined = [_declined(scene, rng) for _ in range(rng.randrange(MOST_DECLINED))]
-    turns = [first, *(said for said in declined if (said.where == language.WISHED) == wished)]
-    for number, said in enumerate(turns):
-        if number and rng.random() < FOLLOWED:
-            parts += _followed(scene, wished, rng)
-        parts.append(Text(said.text, "user", task=language.TASK_OF[said.where]))
-        parts += _assistant(said.answer)
-    record = {"kinds": [said.kind for said in turns], "scene": scene.to_json()}
-    return Sample("outside", tuple(parts), record)
+    parts += _refusal(first)
+    kinds, now = [first.kind], scene
+    for _ in range(rng.randrange(MOST_DECLINED)):
+        between, then = _followed(now, wished, rng) if rng.random() < FOLLOWED else ([], now)
+        said = _declined(then, rng)
+        if (said.where == language.WISHED) == wished:
+            parts += between + _refusal(said)
+            kinds, now = [*kinds, said.kind], then
+    return Sample("outside", tuple(parts), {"kinds": kinds, "scene": scene.to_json()})
+
+
+def _refusal(said: language.Declined) -> list[Part]:
+    return [Text(said.text, "user", task=language.TASK_OF[said.where]), *_assistant(said.answer)]
 
 
 def _declined(scene: Scene, rng: Random, weights: Mapping[str, float] = MappingProxyType({})) -> language.Declined:
     return language.sample_declined(scene, rng, weights={**DECLINED_WEIGHTS, **weights})
 
 
-def _followed(scene: Scene, wished: bool, rng: Random) -> list[Part]:
-    """A wish or an order that is answered in words that a picture would follow; the scene stays as it is."""
+def _followed(scene: Scene, wished: bool, rng: Random) -> tuple[list[Part], Scene]:
+    """A wish or an order that is answered in words that a picture would follow, and the scene that they describe."""
     if wished:
         wish = language.sample_wish(rng)
-        scene = storybook.at_home(wish.scene, wish.named, rng, wish.absent)
-        return [*_user(wish.text), *_assistant(storybook.full_caption(scene)), Forgotten("assistant", True)]
-    said = _practised_order(Story((scene,)), rng)
-    return [*_user(said.text), *_assistant(storybook.full_caption(said.after)), Forgotten("assistant", True)]
+        text, after = wish.text, storybook.at_home(wish.scene, wish.named, rng, wish.absent)
+    else:
+        said = _practised_order(Story((scene,)), rng)
+        text, after = said.text, said.after
+    return [*_user(text), *_assistant(storybook.full_caption(after)), Forgotten("assistant", True)], after
 
 
 def style(rng: Random) -> Sample:

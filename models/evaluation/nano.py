@@ -18,7 +18,7 @@ from ..pipeline import Pipeline
 from ..prompting.asking import ask
 from ..prompting.rewriting import ATTEMPTS, rewrite
 from ..prompting.text_sampling import TextSampling
-from ..storybook import Composition, Edit, Mention, Named, Scene
+from ..storybook import STYLES, Composition, Edit, Mention, Named, Scene
 from ..values import Chat, References
 from .batch_evaluator import BatchEvaluator, shown, to_bytes
 from .cases import Case
@@ -112,7 +112,7 @@ def questions(evaluator: BatchEvaluator) -> Iterator[Case]:
 
 
 def refine(evaluator: BatchEvaluator) -> Iterator[Case]:
-    """A picture drawn from words, then one change of what it shows: the change happened, all other objects stayed."""
+    """A picture drawn from words, then one change of what it shows: the change happened, all else stayed."""
     for batch in evaluator.batches("refine"):
         generators = [rng for _, rng in batch]
         asked = [storybook.sample_scene(rng, rng.choice((1, 2, 3))) for rng in generators]
@@ -137,12 +137,13 @@ def _change(scene: Scene, rng: Random) -> tuple[Edit, str]:
 
 def refine_marks(before: Scene, edit: Edit, seen: Named) -> dict[str, list[bool]]:
     """The marks of one change of a scene, from what is seen after it."""
-    wanted = storybook.apply(before, (edit,))
     changed = [happened(edit, seen)]
+    setting = {"ground": seen.ground, "sky": seen.sky, "style": seen.style or STYLES[0]}
+    setting_stayed = all(now == getattr(before, name) for name, now in setting.items() if name != edit.action)
     return {
         "refine/changed": changed,
-        "refine/unchanged": [all(stayed(before, edit, seen))],
-        "refine/ground and sky": [(seen.ground, seen.sky) == (wanted.ground, wanted.sky)],
+        "refine/unchanged": [setting_stayed and all(stayed(before, edit, seen))],
+        "refine/ground, sky and style": [setting_stayed],
         f"refine/{edit.action}": changed,
     }
 

@@ -152,15 +152,24 @@ def order_marks(order: Order, seen: Named) -> dict[str, list[bool]]:
     return {
         "own_words/changed": changed,
         "own_words/unchanged": [stayed(order, seen)],
-        "own_words/ground and sky": [(seen.ground, seen.sky) == (order.after.ground, order.after.sky)],
+        "own_words/ground, sky and style": [setting_stayed(order, seen)],
         f"own_words/{order.intent}": changed,
     }
 
 
+def _setting(seen: Named) -> dict[str, str | None]:
+    return {"ground": seen.ground, "sky": seen.sky, "style": seen.style or STYLES[0]}
+
+
+def setting_stayed(order: Order, seen: Named) -> bool:
+    """Whether ground, sky and style, where the order leaves them alone, are those of before."""
+    sides = ((now, getattr(order.before, name), getattr(order.after, name)) for name, now in _setting(seen).items())
+    return all(now == before for now, before, after in sides if before == after)
+
+
 def happened(order: Order, seen: Named) -> bool:
     """Whether all that was asked can be seen: what should be there is, and what should be gone is not."""
-    setting = {"ground": seen.ground, "sky": seen.sky, "style": seen.style or STYLES[0]}
-    for name, now in setting.items():
+    for name, now in _setting(seen).items():
         wanted = getattr(order.after, name)
         if wanted != getattr(order.before, name) and now != wanted:
             return False
@@ -228,7 +237,10 @@ def _without(mention: Mention, name: str) -> Mention:
 
 
 def stayed(order: Order, seen: Named) -> bool:
-    """Whether all that was not spoken of is there in kind, colour and place, and nothing came uninvited."""
+    """Whether all that was not spoken of is there in kind, colour and place, with ground, sky and style as they were,
+    and nothing came uninvited."""
+    if not setting_stayed(order, seen):
+        return False
     kept = project(map(Mention.of, order.kept()), IDENTITY)
     there = project(seen.things, IDENTITY)
     invited = len(order.after.things) - len(order.kept())

@@ -7,7 +7,7 @@ from random import Random
 from types import MappingProxyType
 
 from .captions import choose, drawn, full_caption, noun_phrase, setting_phrase
-from .catalogue import GROUNDS, KINDS, SKIES, STYLES
+from .catalogue import GROUNDS, KIN, KINDS, SHOWN_BY, SKIES, STYLES
 from .naming import Mention, Named, matched, satisfies
 from .world import HOW_MANY, MOST_THINGS, Scene, Thing, sample_scene, sample_thing
 
@@ -187,15 +187,16 @@ def at_home(scene: Scene, named: Named, rng: Random, absent: Sequence[str] = ())
     for thing in scene.things[:count]:
         share, grounds = HOMES.get(thing.kind, (0.0, GROUNDS))
         if named.ground is None and rng.random() < share:
-            scene = replace(scene, ground=rng.choice(grounds))
+            scene = replace(scene, ground=rng.choice(_without(absent, grounds)))
             break
     for thing in scene.things[:count]:
         share, skies = TIMES.get(thing.kind, (0.0, SKIES))
         if named.sky is None and rng.random() < share:
-            scene = replace(scene, sky=rng.choice(skies))
+            scene = replace(scene, sky=rng.choice(_without(absent, skies)))
             break
     things = list(scene.things)
-    kinds = [kind for kind in KINDS if kind not in absent and _suits(kind, scene)]
+    ruled_out = {*absent, *(KIN[kind] for kind in absent if kind in KIN)}
+    kinds = [kind for kind in KINDS if kind not in ruled_out and _suits(kind, scene)]
     for number in range(count, len(things)):
         if _suits(things[number].kind, scene) or rng.random() >= SUITED:
             continue
@@ -203,6 +204,11 @@ def at_home(scene: Scene, named: Named, rng: Random, absent: Sequence[str] = ())
         new = [kind for kind in kinds if kind not in {other.kind for other in others}]
         things[number] = sample_thing(rng, others, kind=rng.choice(new)) or things[number]
     return nothing_alike(replace(scene, things=tuple(things)), named)
+
+
+def _without(absent: Sequence[str], places: Sequence[str]) -> Sequence[str]:
+    """Those grounds or skies that show nothing of the absent kinds; all of them where each does."""
+    return [place for place in places if not {*SHOWN_BY.get(place, ())} & {*absent}] or places
 
 
 def _suits(kind: str, scene: Scene) -> bool:

@@ -202,6 +202,21 @@ def test_what_is_outside_is_answered_in_words_alone():
     assert set(declined) == {1, 2, 3, 4} and followed > 10  # between them what can be done is done
 
 
+def test_what_is_seen_is_what_was_described_last():
+    compared = 0
+    for sample in islice(generate_samples({"outside": 1}, 18), 400):
+        described = None
+        for text in texts_of(sample, "assistant"):
+            if not language.is_plain(text):
+                described = storybook.parse_caption(text)
+            elif described and "i see " in text:
+                seen = storybook.parse_caption(text.partition("i see ")[2])
+                looks = (Counter((one.kind, one.colour) for one in named.things) for named in (seen, described))
+                compared += 1
+                assert next(looks) == next(looks), (described, text)
+    assert compared > 40
+
+
 def test_strange_pictures_differ_and_repeat():
     pictures = [strange_picture(Random(seed)) for seed in range(12)]
     assert all(picture.shape == (128, 128, 3) and picture.dtype == np.uint8 for picture in pictures)

@@ -422,6 +422,23 @@ def test_a_thing_that_came_uninvited_or_got_lost_is_seen():
             assert not own_words.stayed(order, replace(seen, things=(*seen.things, Mention.of(more))))
 
 
+def test_a_ground_a_sky_or_a_style_that_nobody_asked_for_is_a_change():
+    for seed in range(100):
+        story, rng = _story(seed)
+        for intent, name in (("ground", "ground"), ("sky", "sky"), ("style", "style")):
+            order = language.sample_order(story, rng, HELD_OUT, intent)
+            for other, value in (("ground", "city"), ("sky", "fog"), ("style", "mosaic")):
+                if other != name and getattr(order.after, other) != value:
+                    uninvited = Named.of(replace(order.after, **{other: value}))
+                    assert own_words.happened(order, uninvited) and not own_words.stayed(order, uninvited)
+        edit = storybook.sample_edit(story.now, rng)
+        after = storybook.apply(story.now, (edit,))
+        assert nano.refine_marks(story.now, edit, Named.of(after))["refine/unchanged"] == [True]
+        if after.style != "mosaic":
+            repainted = Named.of(replace(after, style="mosaic"))
+            assert nano.refine_marks(story.now, edit, repainted)["refine/unchanged"] == [False]
+
+
 def test_colours_that_are_equally_bright_are_one_in_a_grey_picture():
     alike = {colour: guided._in_grey(Named((Mention("car", colour),))).things[0].colour for colour in COLOURS}
     assert len({alike[name] for name in ("red", "blue", "purple", "brown")}) == 1

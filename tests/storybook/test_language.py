@@ -1,5 +1,6 @@
 """People's own words: how many frames there are, which are held out, and what the sampled texts lead to."""
 
+import re
 import string
 from collections import Counter
 from dataclasses import replace
@@ -8,7 +9,9 @@ from random import Random
 
 import pytest
 from comfyui_wegen.models import storybook
-from comfyui_wegen.models.storybook import language
+from comfyui_wegen.models.storybook import edits, language
+from comfyui_wegen.models.storybook import questions as asking
+from comfyui_wegen.models.storybook import wishes as wishing
 from comfyui_wegen.models.storybook.language import (
     HELD_OUT,
     INTENTS,
@@ -17,6 +20,7 @@ from comfyui_wegen.models.storybook.language import (
     SEVERAL,
     TOPICS,
     TRAINED,
+    Order,
     Story,
     additions,
     colours,
@@ -25,6 +29,7 @@ from comfyui_wegen.models.storybook.language import (
     keeping,
     manners,
     moves,
+    orders,
     outside,
     patterns,
     poses,
@@ -130,6 +135,19 @@ def test_a_fifth_of_all_frames_is_held_out():
     assert sum(map(is_held_out, every)) / len(every) == pytest.approx(0.2, abs=0.02)
 
 
+def test_what_is_held_out_is_said_by_no_other_sentence_of_the_samples():
+    every = {frame for frames in ALL.values() for frame in frames}
+    held_out = set(filter(is_held_out, every))
+    said = every - held_out
+    for tables in (edits, asking, wishing):
+        said |= {frame for table in tables.PHRASES if isinstance(table, tuple) for frame in table}
+    for frame in held_out:
+        shorter = {frame.removeprefix(before) for before in ("", *manners.BEFORE)}
+        shorter |= {form.removesuffix(after) for form in shorter for after in manners.AFTER}
+        assert not {form.removesuffix("?") for form in shorter - {frame}} & said, frame
+        assert frame.removesuffix("?") not in said
+
+
 def test_parts_share_no_frame_and_leave_none_out():
     for frames in map(tuple, ALL.values()):
         trained, held_out = (part_of(frames, part) for part in PARTS)
@@ -150,6 +168,33 @@ def test_no_frame_is_in_two_intents():
         if {one, other} not in ({"where", "ground"}, {"sideways", "vertical"})  # told apart by what fills them
     }
     assert shared == set()
+
+
+def test_what_is_kept_comes_behind_an_order_that_says_it():
+    """ "keep the kite, and make it spotty" would be about the kite."""
+    kite = storybook.Thing("kite", "red", "small", 1, 0, "facing left")
+    cat = storybook.Thing("cat", "black", "small", 3, 3, "facing left")
+    page = storybook.Scene("meadow", "day", (kite, cat))
+    for text, intent, after in (
+        ("make it bigger", "bigger", replace(page, things=(replace(kite, size="big"), cat))),
+        ("make it night", "sky", replace(page, sky="night")),
+    ):
+        order = Order(intent, text, page, after)
+        said = {orders._with_keep(order, Random(seed), TRAINED) for seed in range(3000)}
+        behind = {one.startswith(text) for one in said if re.search(r"\b(cat|kitty|kitten)\b", one)}
+        assert behind == ({True} if intent == "bigger" else {True, False})
+
+
+def test_a_wish_without_a_thing_gets_no_ground_that_shows_it():
+    without = 0
+    for seed in range(2500):
+        rng = Random(seed)
+        wish = language.sample_wish(rng, level="without")
+        scene = storybook.at_home(wish.scene, wish.named, rng, wish.absent)
+        for kind in wish.absent:
+            without += 1
+            assert storybook.world.is_clearly_absent(kind, scene), wish.text
+    assert without > 30
 
 
 def test_nothing_that_can_be_done_is_declined():

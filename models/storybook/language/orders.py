@@ -571,6 +571,8 @@ _INTENTS: Mapping[str, tuple[float, Callable[[_Speaker], _Said | None]]] = Mappi
 })  # fmt: skip
 INTENTS = tuple(_INTENTS)
 SEVERAL_SHARE = 0.12
+_WHOLE = ("ground", "sky", "style")
+_PRONOUN = re.compile(r"\b(it|its|itself|that|this|one|other)\b")
 _ALONE = (UNDO, "bring back", "only", "swap", "remove all", "other colour")
 _WITHOUT_THING = ("ground", "sky", "style", "add", UNDO, "bring back")
 
@@ -671,4 +673,7 @@ def _with_keep(order: Order, rng: Random, part: str) -> str:
         return _filled(choose(keeping.KEEP_ALL, part, rng), {"order": order.text})
     some = rng.sample(kept, min(len(kept), rng.randint(1, 2)))
     names = " and ".join(Reference.to(thing, order.before, rng, last=_NOBODY).it for thing in some)
-    return _filled(choose(keeping.KEEP_SOME, part, rng), {"order": order.text, "kept": names})
+    frames: Sequence[str] = keeping.KEEP_SOME
+    if order.intent not in _WHOLE and _PRONOUN.search(order.text):  # behind what is kept, "it" would be that
+        frames = [frame for frame in frames if frame.index("{order}") < frame.index("{kept}")]
+    return _filled(choose(frames, part, rng), {"order": order.text, "kept": names})

@@ -386,7 +386,6 @@ WITHOUT = (
 RELATED = (
     "{new} {relation} {other}",
     "{new} {relation} {other} please",
-    "{new} {relation} {other}?",
     "draw {new} {relation} {other}",
     "draw me {new} {relation} {other}",
     "please draw {new} {relation} {other}",
