@@ -1,15 +1,22 @@
 """The pages in `docs/` tell the truth: their commands run as they stand there, cheaply, and their JSON is read."""
 
+import io
 import json
 import re
 import shlex
+import tarfile
+from itertools import islice
 
 import pytest
 from comfyui_wegen.models.cli import _parser, main
 from comfyui_wegen.models.cli.train import NANO_RECIPES
+from comfyui_wegen.models.data import stream
 from comfyui_wegen.models.data.diic.pipeline import truth_pipeline
+from comfyui_wegen.models.data.shards import add_file
+from comfyui_wegen.models.training.conversations import has_words
 from comfyui_wegen.models.training.recipe import Recipe, build
 from comfyui_wegen.models.training.sources import DataOptions
+from PIL import Image
 from support import NOT_RUN, REPOSITORY
 
 TEACH, VIDEOS = (REPOSITORY / "docs" / name for name in ("teach-wegen-your-world.md", "videos.md"))
@@ -76,9 +83,25 @@ def test_the_way_from_films_to_samples(tmp_path, monkeypatch, capsys):
 
 def test_json_of_the_pages_is_read():
     teach, videos = (page.read_text(encoding="utf-8") for page in (TEACH, VIDEOS))
-    data, recipe = (json.loads(text if text.startswith("{") else f"{{{text}}}") for text in blocks(teach, "json"))
+    texts = blocks(teach, "json")
+    data, _, _, recipe = (json.loads(text if text.startswith("{") else f"{{{text}}}") for text in texts)
     assert all(build(DataOptions, entry, "page") for entry in [*data["data"], *recipe["data"], *recipe["held_out"]])
     assert build(Recipe, recipe, "page").steps
     assert recipe == json.loads((NANO_RECIPES.parent / "paper" / "stage_3.json").read_text())
     for text in blocks(videos, "json"):
         assert truth_pipeline().changed(json.loads(text))
+
+
+def test_shards_that_are_written_as_the_page_says_are_read(tmp_path):
+    _, index, document, _ = blocks(TEACH.read_text(encoding="utf-8"), "json")
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 6), "red").save(picture, "PNG")
+    [shard] = json.loads(index)["shards"]
+    with tarfile.open(tmp_path / shard["name"], "w") as archive:
+        for number in range(shard["samples"]):
+            for name, content in (("json", document.encode()), ("0.png", picture.getvalue())):
+                add_file(archive, f"{number:09d}.{name}", content)
+    (tmp_path / "index.json").write_text(index)
+    *_, sample = islice(stream(tmp_path, None), shard["samples"])
+    assert [part.target for part in sample.parts] == [False, True, True]
+    assert has_words(sample) and sample.pictures()[0].pixels.shape == (6, 8, 3)

@@ -83,6 +83,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise WeGenError("Say what to train: lora, nano, a folder of recipes, or --config FILE.")
     if arguments.target != LORA:
         _refuse(arguments, "pictures", "name", "model", "keep", why="is for `wegen train lora`")
+    if _processes() > 1 and arguments.config is None:
+        raise WeGenError(
+            "Several processes train what --config names. Start `wegen train` for nano, a folder of recipes or a LoRA "
+            "in one; for a LoRA it writes recipes that several can train: --config FILE."
+        )
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.target == LORA:
@@ -175,8 +180,12 @@ def _on_several_cores() -> bool:
     """Whether training is one process on a CPU that has several cores."""
     import torch
 
-    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-    return alone and not torch.cuda.is_available() and torch.get_num_threads() > 1
+    return _processes() == 1 and not torch.cuda.is_available() and torch.get_num_threads() > 1
+
+
+def _processes() -> int:
+    """How many processes train together, as `accelerate launch` says."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _training_command(file: Path, out: Path, arguments: argparse.Namespace) -> list[str]:

@@ -1,7 +1,7 @@
 """The paper's data pipeline: video to instances, frame pairs, dynamics in words, and interleaved samples."""
 
 from .annotator import Annotator, Dynamics, Instance, StorybookAnnotator
-from .samples import Forgotten, Part, Picture, Sample, Text, is_said, mentions
+from .samples import Forgotten, Part, Picture, Sample, Text, is_said, mentions, said_in
 from .shards import ShardError, read_index, read_shard, stream, write_samples, write_shards
 from .tasks import TASKS, generate_samples, refine_video, sample_at
 
@@ -23,6 +23,7 @@ __all__ = [
     "read_index",
     "read_shard",
     "refine_video",
+    "said_in",
     "sample_at",
     "stream",
     "write_samples",

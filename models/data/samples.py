@@ -112,9 +112,14 @@ class Sample:
         return replace(self, parts=tuple(parts))
 
 
+def said_in(text: str, name: str) -> re.Match[str] | None:
+    """Where a text first has `name` as a word of its own, or as a plural in -s, in capitals or not."""
+    return re.search(rf"(?<!\w){re.escape(name)}(?:e?s)?(?!\w)", text, re.IGNORECASE)
+
+
 def is_said(name: str, text: str) -> bool:
-    """Whether a word of a text begins with `name`, in capitals or not."""
-    return re.search(rf"\b{re.escape(name)}", text, re.IGNORECASE) is not None
+    """Whether a text has `name` as a word of its own, or as a plural in -s, in capitals or not."""
+    return said_in(text, name) is not None
 
 
 def mentions(sample: Sample, name: str) -> bool:

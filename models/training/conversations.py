@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ..checkpoints.tokenizer import END, PICTURE_BEGIN, Tokenizer
 from ..data import Forgotten, Part, Picture, Sample, Text
 from ..network.configuration import WeGenConfig
-from ..prompting.conversation import Task, user_turn
+from ..prompting.conversation import Task, plain_mentions, user_turn
 from ..values import Reference
 from .losses import IGNORED
 
@@ -108,6 +108,12 @@ def _changed(before: Sequence[int], now: Sequence[int]) -> list[bool]:
     return changed
 
 
+def has_words(sample: Sample) -> bool:
+    """Whether the user says something in each turn."""
+    asked = (parts for role, parts in sample.turns() if role == "user")
+    return all(any(isinstance(part, Text) and part.text.strip() for part in parts) for parts in asked)
+
+
 def _draws(parts: Sequence[Part]) -> bool:
     return any(isinstance(part, (Picture, Forgotten)) for part in parts)
 
@@ -134,7 +140,7 @@ def _asked(
     words: list[str] = []
     for part in parts:
         if isinstance(part, Text):
-            words.append(part.text)
+            words.append(plain_mentions(part.text, ()))  # what mentions no picture is a word, as in a chat
             continue
         name = f"p{len(pictures)}"
         # A stand-in whose features carry the picture's number; training encodes the pictures later, many at a time.

@@ -24,7 +24,7 @@ from ..network.agent import Agent
 from ..network.configuration import WeGenConfig
 from ..network.vision_encoder import VisionEncoder, pool_features
 from .adapters import has_adapters, without_adapters
-from .conversations import Conversation, conversation
+from .conversations import Conversation, conversation, has_words
 from .losses import IGNORED, AgentPredictions, agent_predictions
 from .packing import pack
 from .recipe import RecipeError, in_range
@@ -121,10 +121,12 @@ class LanguageStage(Stage):
         if data.keeps and not has_adapters(agent):
             raise RecipeError('Samples to "keep" need a LoRA: they are held to what the model does without it.')
         self.config, self.options, self.seed, self.tokenizer = config, options, seed, tokenizer
-        self.data, self.held_out = data, held_out
+        self.data = data
         self.agent = agent
         self.vision_encoder = vision_encoder.eval().requires_grad_(False)
         self._pool = lru_cache(2)(self._make_pool)
+        # Now, so that shards that are of no use are told before anything is trained.
+        self._measured = [] if held_out is None else self._written(held_out.pool(0, MEASURED))
 
     def _make_pool(self, number: int, span: int) -> list[list[tuple[Conversation, Drawn]]]:
         """The samples of `POOL` steps, sorted by length and cut into steps of as many samples each."""
@@ -135,13 +137,19 @@ class LanguageStage(Stage):
         return steps
 
     def _written(self, drawn: Sequence[Drawn]) -> list[tuple[Conversation, Drawn]]:
-        """The samples that fit the model's context.
+        """The samples in which the user says something, and which fit the model's context.
 
         Raises:
-            RecipeError: none does.
+            RecipeError: there are none.
         """
         made, lengths, most = [], [], self.config.language.context_length
-        for one in drawn:
+        spoken = [one for one in drawn if has_words(one.sample)]
+        if len(spoken) < len(drawn):
+            silent = len(drawn) - len(spoken)
+            warnings.warn(f"{silent} of {len(drawn)} samples are left out: a user's turn has no words.", stacklevel=2)
+        if drawn and not spoken:
+            raise RecipeError(f"In none of {len(drawn)} samples the user has words in each turn; give other shards.")
+        for one in spoken:
             rng = Random(f"direct/{self.seed}/{one.number}")
             sample = one.sample.without_rewrites() if rng.random() < self.options.direct else one.sample
             written = conversation(self.config, self.tokenizer, sample)
@@ -323,10 +331,9 @@ class LanguageStage(Stage):
 
     def measure(self) -> Mapping[str, float]:
         """The losses on held-out samples."""
-        if self.held_out is None:
+        if not self._measured:
             return {}
-        made = self._written(self.held_out.pool(0, MEASURED))
-        batches = [self._collate(made[n : n + 8]) for n in range(0, len(made), 8)]
+        batches = [self._collate(self._measured[n : n + 8]) for n in range(0, len(self._measured), 8)]
         counts = torch.stack([self.counts(batch) for batch in batches]).sum(dim=0)
         device = next(self.agent.parameters()).device
         sums: dict[str, float] = {}

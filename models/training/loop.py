@@ -117,6 +117,7 @@ def train(
         _save(path, step, parameters, average, optimizers, recipe, processes, chief, sources)
 
     saved = drawn = time.monotonic()
+    kept = start
     bar = tqdm(
         total=recipe.steps,
         initial=start,
@@ -166,9 +167,10 @@ def train(
             if stop:
                 save(done)
                 raise KeyboardInterrupt
-            if due:
+            if due or (look and done == end):  # what is looked at may fail
                 save(done)
-                saved = time.monotonic()  # from its end on, or saving that takes long would follow on itself
+                # From its end on, or saving that takes long would follow on itself.
+                kept, saved = done, time.monotonic()
             if look and (chief or recipe.shard):
                 with averaged(parameters, average):
                     if not recipe.shard:  # drawing asks parts for themselves, which sharded ones cannot give
@@ -179,7 +181,7 @@ def train(
                 accelerator.log({f"held_out/{name}": value for name, value in measures.items()}, step=done)
             if look:
                 drawn = time.monotonic()
-        if end > start:
+        if end > kept:
             save(end)
     if chief and end == recipe.steps:
         draw_losses(folder, recipe.stage)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from ..data import Forgotten, Part, Picture, Sample, Text, is_said, mentions
+from ..data import Forgotten, Part, Picture, Sample, Text, is_said, mentions, said_in
 from ..errors import WeGenError
 from ..media.images import read_picture
 
@@ -97,6 +97,11 @@ def _read(file: Path, name: str) -> OwnPicture:
             raise WeGenError(
                 f"The mask {beside} is {mask.shape[1]} x {mask.shape[0]} pixels, its picture "
                 f"{pixels.shape[1]} x {pixels.shape[0]}; they must be of one size."
+            )
+        if not mask.any():
+            raise WeGenError(
+                f"The mask {beside} is black everywhere: nothing in it is brighter than half. Paint white (255) where "
+                f"the {name} is, or remove the mask."
             )
     return OwnPicture(pixels, _caption(file.with_suffix(".txt"), name), mask)
 
@@ -235,7 +240,7 @@ def mention_samples(
             shown = replace(drawn, target=True) if isinstance(drawn, Picture) else Forgotten(target=True)
             yield Sample("other", (wish, replace(described, target=True), shown))
         phrase, own = _fitting(rng.sample(said, min(4, len(said))), described, drawn)
-        end = phrase.lower().index(name.lower()) + len(name)
+        end = said_in(phrase, name).end()
         it = rng.choice((phrase[:end], phrase[:end], f"{_article(name)} {name}", phrase))
         with_it = Text(_with(described.text, phrase, rng), "assistant", target=True)
         then: Part = Forgotten(target=True)

@@ -1,9 +1,11 @@
 """Changes between two frames, measured on small tracks that are made up, and the words for them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
-from comfyui_wegen.models.data.diic.changes import Thresholds, changes_between, instruction_of
-from comfyui_wegen.models.data.diic.clip import Clip, Track
+from comfyui_wegen.models.data.diic.changes import DescribeChanges, Thresholds, changes_between, instruction_of
+from comfyui_wegen.models.data.diic.clip import Clip, Pair, Track
 
 WIDTH, HEIGHT = 200, 100
 STILL = np.array([[1.0, 0, 0], [0, 1, 0]])
@@ -31,6 +33,18 @@ def zoomed(factor: float) -> np.ndarray:
 
 def around(size: int, x: int = 100, y: int = 50) -> tuple[int, int, int, int]:
     return x - size, y - size, x + size, y + size
+
+
+def test_a_name_that_several_things_have_tells_of_none_of_them():
+    """ "let the cyclist disappear" would leave open which."""
+    for second, left in (("cyclist", ()), ("car", (Pair(0, 1, 0.5),))):
+        clip = clip_of(("cyclist", around(10, 30), around(10, 60)), (second, around(10, 150), around(10, 150)))
+        [told] = DescribeChanges()([dataclasses.replace(clip, pairs=(Pair(0, 1, 0.5),))])
+        assert [(pair.before, pair.after) for pair in told.pairs] == [(pair.before, pair.after) for pair in left]
+        if left:
+            assert told.pairs[0].text == "Move the cyclist to the right."
+        else:
+            assert "same_name" in repr(told)
 
 
 @pytest.mark.parametrize(

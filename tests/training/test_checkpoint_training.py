@@ -14,7 +14,7 @@ from comfyui_wegen.models.checkpoints.lora import merge, read_lora
 from comfyui_wegen.models.checkpoints.random_weights import make_random
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
 from comfyui_wegen.models.cli.train import NANO_RECIPES, _refuse_others, _write_lora_samples, add_arguments, run
-from comfyui_wegen.models.data import Forgotten, Picture, Sample, Text, mentions, write_samples
+from comfyui_wegen.models.data import Forgotten, Picture, Sample, Text, is_said, mentions, write_samples
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network.agent import Agent
 from comfyui_wegen.models.painting.loading import load
@@ -282,6 +282,42 @@ def test_samples_that_are_too_long_are_told(shards, packed_dir, tmp_path):
     )
     with pytest.raises(RecipeError, match=f"None of {len(drawn)} samples fits .* the shortest has {lengths[0]}"):
         stage._written(drawn)
+
+
+def test_a_mention_of_nothing_is_a_word_and_a_turn_without_words_is_left_out(shards, packed_dir, tmp_path):
+    """Captions of the web name people with an @, and some say nothing."""
+    stage = CheckpointRun(recipe_file(tmp_path, shards, packed_dir, "language_model"), tmp_path / "run").stage()
+    [drawn] = stage.data.pool(0, 1)
+
+    def asked(text):
+        answer = Text("a red house.", "assistant", target=True)
+        return drawn._replace(sample=Sample("rewrite", (Text(text, "user"), answer, Forgotten("assistant", True))))
+
+    with pytest.warns(UserWarning, match="1 of 3 samples are left out: a user's turn has no words"):
+        [first, second] = stage._written([asked("a house by @nobody"), asked(" "), asked("a house by nobody")])
+    assert first[0].ids == second[0].ids
+    with pytest.raises(RecipeError, match="In none of 1 samples"):
+        stage._written([asked("")])
+
+
+def test_held_out_samples_of_no_use_are_told_at_once(shards, packed_dir, tmp_path):
+    held_out = [{"shards": str(shards / "keep"), "without": "a"}]
+    file = recipe_file(tmp_path, shards, packed_dir, "language_model", held_out=held_out)
+    assert CheckpointRun(file, tmp_path / "run").stage().measure() == {}
+    long = Sample("rewrite", (Text("a house " * 2000, "user"), Text("a house", "assistant", target=True)))
+    write_samples(tmp_path / "long", [long])
+    file = recipe_file(tmp_path, shards, packed_dir, "language_model", held_out=[{"shards": str(tmp_path / "long")}])
+    with pytest.raises(RecipeError, match="fits the model's context"):
+        CheckpointRun(file, tmp_path / "run").stage()
+
+
+def test_what_fails_when_it_is_looked_at_costs_no_training(shards, packed_dir, tmp_path, monkeypatch):
+    run = CheckpointRun(recipe_file(tmp_path, shards, packed_dir, "language_model", steps=2), tmp_path / "run")
+    stage = run.stage()
+    monkeypatch.setattr(stage, "measure", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(stage, run.recipe, run.folder, rhythm=Rhythm(), progress=False)
+    assert run.done() == 2
 
 
 def test_a_run_does_not_go_on_with_other_batches(shards, packed_dir, tmp_path):
@@ -695,6 +731,9 @@ def test_pictures_of_a_folder_become_samples_with_the_name_in_them(tmp_path):
     Image.new("L", (5, 5)).save(tmp_path / "2.mask.png")
     with pytest.raises(WeGenError, match="5 x 5 pixels"):
         read_pictures(tmp_path, "rocket")
+    Image.new("L", (20, 30), 1).save(tmp_path / "2.mask.png")
+    with pytest.raises(WeGenError, match=r"2\.mask\.png is black everywhere.*white \(255\)"):
+        read_pictures(tmp_path, "rocket")
     (tmp_path / "2.mask.png").unlink()
     for folder, name, said in (
         (tmp_path / "no", "x", "no folder"),
@@ -827,6 +866,30 @@ def test_samples_to_keep_that_name_the_thing_are_left_out(tmp_path):
     assert {one.sample.task for one in every} == {"rewrite", "chat", "caption", "outside"}
     assert {one.sample.task for one in without} == {"rewrite", "chat", "caption"}
     assert len(every) == 40 and len(without) == 30 and len({one.number for one in without}) == 30
+
+
+def test_a_name_is_a_word_and_not_the_beginning_of_one():
+    said = {text: is_said("ball", text) for text in ("a Ball.", "two balls", "balls!", "a balloon", "a football")}
+    assert said == {"a Ball.": True, "two balls": True, "balls!": True, "a balloon": False, "a football": False}
+    assert is_said("snow globe", "the snow globe's foot") and not is_said("box", "boxing")
+    assert is_said("box", "three boxes")
+    pictures = [own_picture((5, 5), "on grass, a red balloon, a small ball on it")]
+    wish = Text("draw a house", "user")
+    other = Sample("rewrite", (wish, Text("a house by day, a tree", "assistant", True), Forgotten("assistant", True)))
+    samples = list(mention_samples(pictures, "ball", [other] * 30))
+    words = [part.text for sample in samples if sample.task == "mention" for part in sample.parts[:2]]
+    assert words and all("ball" in text and "balloon" not in text for text in words)
+
+
+@pytest.mark.parametrize("target", ["nano", "lora", "recipes"])
+def test_several_processes_train_only_what_they_can_share(target, monkeypatch, tmp_path):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    (tmp_path / "recipes").mkdir()
+    words = [target, str(tmp_path), "--name", "ball"] if target == "lora" else [target]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeGenError, match="Several processes train what --config names"):
+        wegen_train([*words, "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
 
 
 def blue_pictures(folder, count):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..samples import Part, Picture, Sample, Text
+from .changes import shared_names
 from .clip import Clip, Pair
 
 MOST_TURNS = 3
@@ -82,7 +83,7 @@ def _compose(clip: Clip, rng: Random) -> Sample | None:
         return None
     number, pair = rng.choice(choices)
     picture = _picture(clip, pair.before, "user")
-    if rng.random() < CUT_OUT:
+    if rng.random() < CUT_OUT or clip.tracks[number].name in shared_names(clip, pair):
         picture = _cut_out(clip, number, pair.before)
     caption = clip.captions[pair.after]
     asked = [Text(f"The {clip.tracks[number].name} of ", "user"), picture, Text(f" in this picture: {caption}", "user")]

@@ -6,6 +6,7 @@ describes changes where there is no such model.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -175,6 +176,12 @@ def instruction_of(facts: Sequence[Mapping[str, Any]]) -> str:
     return " ".join(f"{words[0].upper()}{words[1:]}." for words in map(_order, facts))
 
 
+def shared_names(clip: Clip, pair: Pair) -> set[str]:
+    """What more than one of the things is called that a pair shows: such a name does not say which one is meant."""
+    seen = (track.name for track in clip.tracks if track.visible(pair.before) or track.visible(pair.after))
+    return {name for name, count in Counter(seen).items() if count > 1}
+
+
 def _order(fact: Mapping[str, Any]) -> str:
     change, name = fact["change"], fact.get("name", "")
     if change == "view":
@@ -238,6 +245,8 @@ class DescribeChanges:
                 clip = clip.without_pair(pair, self.name, "nothing_to_tell")
             elif len(facts) > self.most:
                 clip = clip.without_pair(pair, self.name, "too_much_change", f"{len(facts)} changes")
+            elif shared := sorted({fact.get("name", "") for fact in facts} & shared_names(clip, pair)):
+                clip = clip.without_pair(pair, self.name, "same_name", f"several are called {shared[0]!r}")
             else:
                 described.append(replace(pair, text=instruction_of(facts), facts=facts))
         clip = replace(clip, pairs=tuple(described))

@@ -41,6 +41,7 @@ REASONS = MappingProxyType(
         "near_duplicate": "The pair shows the same as one that is used already.",
         "camera_unknown": "What the camera did between the frames could not be measured.",
         "nothing_to_tell": "No change between the frames can be put into words.",
+        "same_name": "Several things have the name of what changes: words would not say which one.",
         "no_pairs": "No pair of frames is left.",
         # what should not happen
         "stage_failed": "A stage failed with an error.",
