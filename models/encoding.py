@@ -32,7 +32,7 @@ def encode_reference(
     whole = from_pil(to_pil(picture))
     shown, kept = whole, None
     if mask is not None:
-        kept = fit_mask(mask, *whole.shape[:2])
+        kept = fit_mask(mask, *whole.shape[:2], thin=True).clone()
         shown = (alone_on_page if wegen.config.reference_view == "page" else crop_to_mask)(whole, kept)
     return Reference(name, wegen.encode_pictures([shown])[0].cpu(), whole, kept, weight)
 
@@ -40,7 +40,7 @@ def encode_reference(
 def begin_with(wegen: WeGen, pictures: Sequence[Tensor]) -> Chat:
     """A chat that begins with the user's own pictures `[H, W, 3]` in 0..1; it goes on with the first of them."""
     features = [wegen.encode_pictures([picture])[0].cpu() for picture in pictures]
-    answers = (Answer("", seen, picture, 0) for seen, picture in zip(features, pictures, strict=True))
+    answers = (Answer("", seen, picture.clone(), 0) for seen, picture in zip(features, pictures, strict=True))
     return Chat().add(Turn("", tuple(answers)))
 
 

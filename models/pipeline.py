@@ -25,7 +25,7 @@ from .painting.painter import PaintJob
 from .prompting.decoding import OnStep
 from .prompting.rewriting import descriptions, rewrite
 from .prompting.text_sampling import TextSampling
-from .values import Chat, Reference, References, SamplerSettings
+from .values import Chat, Reference, References, SamplerSettings, only_small_copies
 
 OnPaintStep = Callable[[int, int, Tensor], None]
 
@@ -234,10 +234,15 @@ class Pipeline:
 
         On the model that made it the pictures are the same. Pictures that the user brought or that another model
         painted are taken as they are.
+
+        Raises:
+            WeGenError: only a small copy of such a picture was kept.
         """
         again = Chat()
         for turn in chat.turns:
             if turn.is_upload or turn.is_foreign:
+                if turn.answer.reduced_from:
+                    raise WeGenError(f"This chat cannot be made anew: {only_small_copies(chat)}")
                 again = again.add(turn)
                 continue
             height, width = turn.answer.size

@@ -293,7 +293,13 @@ class Chat:
         return kept
 
     def origins(self) -> Tensor:
-        """Which turn, counted from 0, each pixel of the last picture came from: `[H, W]` int64."""
+        """Which turn, counted from 0, each pixel of the last picture came from: `[H, W]` int64.
+
+        Raises:
+            WeGenError: only small copies of earlier pictures were kept, and with them not where they changed.
+        """
+        if small := only_small_copies(self):
+            raise WeGenError(f"Where the pixels of this chat came from cannot be told: {small}")
         origins = torch.zeros(self.last.answer.picture.shape[:2], dtype=torch.int64)
         for number, turn in enumerate(self.turns):
             change = turn.answer.change

@@ -19,6 +19,22 @@ from comfyui_wegen.models.prompting.text_sampling import TextSampling
 from comfyui_wegen.models.values import Answer, AutoMask, Chat, Reference, References, SamplerSettings, Turn
 from support import REPOSITORY
 
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"seed": -1}, "The seed is -1; it must be from 0 to 18446744073709551615"),
+        ({"strength": 0.001}, "The strength is 0.001; it must be from 0.05 to 1"),
+        ({"cfg": 31}, "The guidance scale is 31"),
+        ({"batch_size": 0}, "The batch size is 0; it must be from 1 to 64"),
+        ({"guidance_scale": 3}, "no option 'guidance_scale'; there are seed, "),
+    ],
+)
+def test_options_outside_of_the_table_are_refused(options, said):
+    with pytest.raises(WeGenError, match=said):
+        TurnRequest.from_options("x", options)
+
+
 # Orders, and what a model of open language may answer when it is asked to describe the picture after them.
 ORDERS = {
     "remove the red car": "an empty street with houses",

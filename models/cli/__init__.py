@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ..errors import WeGenError, is_out_of_memory
+from ..errors import WeGenError, how_to_install, is_out_of_memory
 from . import ask, bench, calibrate, convert, data, demo, doctor, evaluate, generate, make_random, train, verify
 from .common import INTERRUPTED, PIPE_CLOSED, USER_ERROR, package_version
 
@@ -60,6 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except WeGenError as error:
         print(f"wegen: {' '.join(str(error).split())}", file=sys.stderr)
+        return USER_ERROR
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith(__name__.partition(".")[0]):
+            raise
+        print(f"wegen: The package {error.name} is missing: {how_to_install('standalone')}.", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         print("wegen: interrupted", file=sys.stderr)

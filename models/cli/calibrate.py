@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise WeGenError(f"The device {arguments.device!r} cannot be used: {reason}") from error
     files = _picture_files(arguments.pictures, arguments.most)
     with progress_bars() as bars:
-        pictures = [read_picture(file) for file in files]
+        pictures = map(read_picture, files)  # each is made small before the next one is read
         found = calibrate_folder(arguments.folder, pictures, arguments.device, on_progress=bars("calibrating"))
     statistics = found.statistics
     print(f"pictures     {found.pictures}")

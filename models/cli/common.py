@@ -104,9 +104,11 @@ def output_picture(text: str) -> Path:
 
 
 def write_numbers(path: Path, numbers: Mapping[str, Any]) -> None:
-    """Write numbers by name as JSON, and the folders around the file."""
+    """Write numbers by name as JSON, and the folders around the file; at any moment it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
 
 
 def named_file(text: str) -> tuple[str, Path]:

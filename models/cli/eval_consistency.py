@@ -91,8 +91,8 @@ def run(arguments: argparse.Namespace) -> int:
         found = GROUPS[name](evaluator)
         numbers.update(found)
         print_table(found, f"{name}: {time.perf_counter() - began:.0f} s")
-    if arguments.json is not None:
-        write_numbers(arguments.json, numbers)
+        if arguments.json is not None:
+            write_numbers(arguments.json, numbers)
     if arguments.plot is not None:
         draw_trade_off(numbers, arguments.plot)
     return 0

@@ -87,15 +87,20 @@ def run(arguments: argparse.Namespace) -> int:
         for one in measured:
             numbers.update(one.numbers)
             one.print()
+            _write(arguments, numbers)  # at once: the others may take minutes
     if TURN in wanted:
         numbers[SECONDS] = turn_seconds(evaluator.pipeline)
         steps = evaluator.pipeline.config.sampler_steps
         where = f"{torch.get_num_threads()} threads, {steps} steps, {platform.machine()}"
         print_table({SECONDS: numbers[SECONDS]}, f"{TURN}: {where}")
     print_table(promised(numbers), "all together")
+    _write(arguments, numbers)
+    return 0
+
+
+def _write(arguments: argparse.Namespace, numbers: Mapping[str, float]) -> None:
     if arguments.json is not None:
         write_numbers(arguments.json, promised(numbers))
-    return 0
 
 
 def _cores() -> int:

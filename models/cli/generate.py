@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import re
 import sys
@@ -13,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import WeGenError
-from ..options import OPTIONS, Option
+from ..options import CREATIVITY, OPTIONS, REFINE_CREATIVITY, Option
 from .common import (
     ANSWERED,
     OK,
@@ -193,7 +194,8 @@ def run(arguments: argparse.Namespace) -> int:
     named = References()
     for name, picture in pictures:  # raises for a name that cannot be one, or is given twice
         named = named.add(Reference(name, None, from_pil(picture)))
-    requests = [_request(arguments, turn) for turn in turns]
+    begun = own is not None or bool(chat.turns)
+    requests = [_request(arguments, turn, first=number == 0 and not begun) for number, turn in enumerate(turns)]
     _check_mentions(requests, [name for name, _ in pictures])
     writable_folder(arguments.out)
     outputs = _Outputs(arguments.save_chat, arguments.json)
@@ -204,7 +206,9 @@ def run(arguments: argparse.Namespace) -> int:
     for name, picture in pictures:
         references = references.add(pipeline.encode_reference(name, picture))
     outcome = OK
-    with progress_bars() as bars:
+    with contextlib.ExitStack() as stack:
+        bars = stack.enter_context(progress_bars())
+        stack.callback(outputs.finish)  # whatever happens: turns that are done are reported
         progress = Progress(bars("words"), bars("features"))
         for request, pick in zip(requests, picks, strict=True):
             request = _with_references(request, references)
@@ -231,7 +235,6 @@ def run(arguments: argparse.Namespace) -> int:
             outputs.keep(chat, record)
             for file, answer in zip(files, chat.last.answers, strict=True):
                 outputs.say(f"{file}: {answer.described}")
-    outputs.finish()
     return outcome
 
 
@@ -308,7 +311,7 @@ class _Outputs:
     def finish(self) -> None:
         if self.saved is not None:
             self.say(str(self.saved))
-        if self.to_stdout:
+        if self.to_stdout and self.turns:
             print(self._text(), end="")
 
     def _text(self) -> str:
@@ -349,8 +352,8 @@ def _check_proportions(file: Path, mask: Tensor, size: tuple[int, int] | None) -
         )
 
 
-def _request(arguments: argparse.Namespace, turn: Mapping[str, Any]) -> TurnRequest:
-    """What one turn asks for."""
+def _request(arguments: argparse.Namespace, turn: Mapping[str, Any], first: bool) -> TurnRequest:
+    """What one turn asks for; `first`: it changes no picture."""
     from dataclasses import replace
 
     from ..engine import TurnRequest
@@ -363,7 +366,8 @@ def _request(arguments: argparse.Namespace, turn: Mapping[str, Any]) -> TurnRequ
     request = replace(request, size=arguments.size)
     if arguments.temperature is None and arguments.top_p is None:
         return request
-    creativity = OPTIONS["creativity"].default if arguments.creativity is None else arguments.creativity
+    default = CREATIVITY if first else REFINE_CREATIVITY
+    creativity = default if arguments.creativity is None else arguments.creativity
     sampling = TextSampling.from_creativity(creativity, arguments.temperature, arguments.top_p)
     return replace(request, sampling=sampling)
 
@@ -476,6 +480,6 @@ def _write_new(folder: Path, stem: str, content: bytes) -> Path:
             return path
         except FileExistsError:
             copy += 1
-        except OSError:
+        except BaseException:
             path.unlink(missing_ok=True)  # a part of a picture is of no use
             raise

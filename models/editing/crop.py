@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import WeGenError
 from ..media.images import changed_in
 from .composite import match_tone, paste, with_channels
-from .masks import bounding_box, feathered, reflected
+from .masks import bounding_box, feathered, reflected, resize_largest
 
 CONTEXT = 0.25
 """How far a crop reaches beyond the change area on each side, as a share of the area's longer side."""
@@ -102,12 +102,7 @@ def take_mask(mask: Tensor, crop: Crop) -> Tensor:
     Each pixel holds the largest value of those that it stands for, so that thin areas do not vanish.
     """
     mask = mask[crop.box].float()
-    if crop.resized:
-        rows, columns = crop.size
-        larger = (max(rows, crop.height), max(columns, crop.width))
-        mask = F.interpolate(mask[None, None], size=larger, mode="nearest-exact")
-        mask = F.adaptive_max_pool2d(mask, crop.size)[0, 0]
-    return _padded(mask, crop)
+    return _padded(resize_largest(mask, *crop.size) if crop.resized else mask, crop)
 
 
 def put_back(

@@ -15,11 +15,16 @@ from ..errors import WeGenError
 NEARLY_WHITE = 253.9 / 255
 
 
-def fit_mask(mask: Tensor, height: int, width: int) -> Tensor:
+def fit_mask(mask: Tensor, height: int, width: int, thin: bool = False) -> Tensor:
     """Bring a mask `[H, W]` or `[1, H, W]` of any size to `[height, width]`, float32 in 0..1.
 
     Nearest neighbours are taken: a hard mask stays hard, so that no kept pixel becomes half kept. What fits already may
     share its memory with what was given.
+
+    Args:
+        mask: white and black, or between.
+        height, width: what it is brought to.
+        thin: whether thin white parts of a larger mask stay: a pixel that is white in part is white then.
     """
     if mask.ndim == 3 and len(mask) == 1:
         mask = mask[0]
@@ -43,9 +48,18 @@ def fit_mask(mask: Tensor, height: int, width: int) -> Tensor:
         if nearly_white.any():
             mask = mask.clone()
             mask[box].masked_fill_(nearly_white, 1)
-    if mask.shape != (height, width):
-        mask = F.interpolate(mask[None, None], size=(height, width), mode="nearest-exact")[0, 0]
-    return mask
+    if mask.shape == (height, width):
+        return mask
+    if thin:
+        return resize_largest(mask, height, width)
+    return F.interpolate(mask[None, None], size=(height, width), mode="nearest-exact")[0, 0]
+
+
+def resize_largest(mask: Tensor, height: int, width: int) -> Tensor:
+    """A mask `[H, W]` at another size; each pixel has the largest value of those that it stands for."""
+    larger = max(height, mask.shape[0]), max(width, mask.shape[1])
+    mask = F.interpolate(mask[None, None], size=larger, mode="nearest-exact")
+    return F.adaptive_max_pool2d(mask, (height, width))[0, 0]
 
 
 def change_mask(
@@ -62,7 +76,8 @@ def change_mask(
     Raises:
         WeGenError: there must, and the masks leave nothing.
     """
-    edit, keep = (None if mask is None else fit_mask(mask, height, width) for mask in (edit_mask, keep_mask))
+    edit = None if edit_mask is None else fit_mask(edit_mask, height, width)
+    keep = None if keep_mask is None else fit_mask(keep_mask, height, width, thin=True)
     return combine(edit, keep, height, width, some)
 
 

@@ -32,7 +32,7 @@ def begin_unseen(*pictures: Tensor) -> Chat:
         raise WeGenError("There is no picture to begin with; give 1 or more.")
     for picture in pictures:
         check_picture(picture)
-    pictures = tuple(with_channels(picture[..., :3], 3).cpu() for picture in pictures)
+    pictures = tuple(with_channels(picture[..., :3], 3).cpu().clone() for picture in pictures)
     return Chat().add(Turn("", tuple(Answer("", None, picture, 0) for picture in pictures)))
 
 

@@ -41,11 +41,17 @@ class Masks(Value):
     release: bool = False
     size: tuple[int, int] | None = None
 
+    def copied(self) -> Masks:
+        """The same masks in memory of their own: a caller may go on painting in what it gave."""
+        edit, keep = (None if mask is None else mask.clone() for mask in (self.edit, self.keep))
+        return replace(self, edit=edit, keep=keep)
+
     def fitted(self, height: int, width: int) -> Masks:
         """The same masks at the size of a picture."""
         if self.size == (height, width):
             return self
-        edit, keep = (None if mask is None else fit_mask(mask, height, width) for mask in (self.edit, self.keep))
+        edit = None if self.edit is None else fit_mask(self.edit, height, width)
+        keep = None if self.keep is None else fit_mask(self.keep, height, width, thin=True)
         return replace(self, edit=edit, keep=keep, size=(height, width))
 
 

@@ -78,10 +78,14 @@ class TurnRequest(Value):
         Raises:
             WeGenError: an empty instruction, or a number outside of its limits.
         """
+        if unknown := sorted(options.keys() - OPTIONS.keys()):
+            raise WeGenError(f"There is no option {unknown[0]!r}; there are {', '.join(OPTIONS)}.")
         value = {name: options.get(name, option.default) for name, option in OPTIONS.items()}
-        most = OPTIONS["batch_size"].maximum
-        if not 1 <= value["batch_size"] <= most:
-            raise WeGenError(f"The batch size is {value['batch_size']}; set 1 or more, at most {most}.")
+        for name, option in OPTIONS.items():
+            least, most = option.minimum, option.maximum
+            if least is not None and most is not None and value[name] is not None and not least <= value[name] <= most:
+                title = name.replace("cfg", "guidance scale").replace("_", " ")
+                raise WeGenError(f"The {title} is {value[name]}; it must be from {least} to {most}.")
         own = AutoMask(value["threshold"] or None, value["grow"], value["soften"]) if value["auto_mask"] else None
         settings = SamplerSettings(
             steps=value["steps"],

@@ -62,7 +62,7 @@ class PlannedTurn:
         if spoken:
             return TurnResult(self.original, tuple(self.notes), spoken)
         request = self.request
-        masks = request.masks if self.is_edit else Masks()
+        masks = request.masks.copied() if self.is_edit else Masks()
         turn = Turn(
             request.instruction,
             tuple(answers),

@@ -8,7 +8,7 @@ over some cells. The threshold is the one that tells the cells that changed from
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -150,12 +150,14 @@ def calibrate(
 
 def calibrate_folder(
     folder: Path,
-    pictures: Sequence[Image.Image],
+    pictures: Iterable[Image.Image],
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Calibration:
     """Measure a packed folder's feature statistics and write them into its configuration.
+
+    Pictures of any size are taken one after the other, and only small squares of them are held in memory.
 
     Raises:
         CheckpointError: the folder is no packed checkpoint.

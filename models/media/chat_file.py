@@ -9,7 +9,7 @@ import secrets
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import WeGenError
+from ..json_values import in_words, is_a
 from ..values import Answer, AutoMask, Chat, Reference, References, SamplerSettings, Turn
 
 FORMAT, VERSION = "wegen_chat", 1
@@ -147,6 +148,8 @@ def load_chat(path: str | Path) -> Chat:
         if not chat.turns:
             raise ValueError("it has no turns")
         return chat
+    except _NewerError as error:
+        raise ChatFileError(f"{path} was saved by a newer WeGen: {error}. Update the pack.") from error
     except (AttributeError, KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
         raise ChatFileError(f"{path} is damaged: what it holds of a chat is incomplete or wrong ({error}).") from error
 
@@ -219,33 +222,84 @@ class _Reader:
         self.tensors = {name: _expanded(tensor) for name, tensor in tensors.items()}
 
     def chat(self, record: Mapping[str, Any]) -> Chat:
-        return Chat(tuple(self.turn(turn) for turn in record["turns"]))
+        chat = Chat(tuple(self.turn(turn) for turn in record["turns"]))
+        kept = {tuple(turn.keep_mask.shape) for turn in chat.turns if turn.keep_mask is not None}
+        if len(kept) > 1:
+            raise ValueError(f"keep masks of the sizes {sorted(kept)}")
+        return chat
 
     def turn(self, record: Mapping[str, Any]) -> Turn:
         settings = dict(record["settings"])
         if settings["auto_mask"] is not None:
-            settings["auto_mask"] = AutoMask(**settings["auto_mask"])
+            settings["auto_mask"] = _made(AutoMask, settings["auto_mask"])
         return Turn(
-            instruction=record["instruction"],
+            instruction=_value(record, "instruction", str),
             answers=tuple(self.answer(answer) for answer in record["answers"]),
             references=References(tuple(self.reference(reference) for reference in record["references"])),
-            edit_mask=self.tensor(record["edit_mask"]),
-            keep_mask=self.tensor(record["keep_mask"]),
-            released=record["released"],
-            settings=SamplerSettings(**settings),
-            picked=record["picked"],
+            edit_mask=self.mask(record["edit_mask"]),
+            keep_mask=self.mask(record["keep_mask"]),
+            released=_value(record, "released", bool),
+            settings=_made(SamplerSettings, settings),
+            picked=_value(record, "picked", int),
         )
 
     def answer(self, record: Mapping[str, Any]) -> Answer:
-        tensors = {name: self.tensor(record[name]) for name in ("features", "picture", "change")}
-        # Chats of version 0.1 say nothing about what masks kept back.
-        said = {"rewrite": record["rewrite"], "seed": record["seed"], "shows": record.get("shows")}
+        features, picture, change = (record[name] for name in ("features", "picture", "change"))
         height, width = record.get("reduced_from") or (0, 0)
-        return Answer(**said, **tensors, reduced_from=(int(height), int(width)) if height else None)
+        return Answer(
+            rewrite=_value(record, "rewrite", str),
+            features=None if features is None else self.tensor(features, "[tokens, D]"),
+            picture=self.picture(picture),
+            seed=_value(record, "seed", int),
+            change=self.mask(change),
+            # Chats of version 0.1 say nothing about what masks kept back.
+            shows=None if record.get("shows") is None else _value(record, "shows", str),
+            reduced_from=(int(height), int(width)) if height else None,
+        )
 
     def reference(self, record: Mapping[str, Any]) -> Reference:
-        tensors = {name: self.tensor(record[name]) for name in ("features", "picture", "mask")}
-        return Reference(name=record["name"], weight=record["weight"], **tensors)
+        features = record["features"]
+        return Reference(
+            name=_value(record, "name", str),
+            features=None if features is None else self.tensor(features, "[tokens, D]"),
+            picture=self.picture(record["picture"]),
+            mask=self.mask(record["mask"]),
+            weight=_value(record, "weight", float),
+        )
 
-    def tensor(self, name: str | None) -> Tensor | None:
-        return None if name is None else self.tensors[name]
+    def picture(self, name: str) -> Tensor:
+        picture = self.tensor(name, "[height, width, 3]")
+        if picture.shape[-1] != 3 or not picture.isfinite().all():
+            raise ValueError(f"picture {name} of shape {list(picture.shape)}, or not of numbers")
+        return picture
+
+    def mask(self, name: str | None) -> Tensor | None:
+        return None if name is None else self.tensor(name, "[height, width]")
+
+    def tensor(self, name: str, shape: str) -> Tensor:
+        """The tensor of that name, of as many axes as `shape` names."""
+        tensor = self.tensors[name]
+        if tensor.ndim != shape.count(",") + 1 or not tensor.is_floating_point():
+            raise ValueError(f"tensor {name} of shape {list(tensor.shape)} where {shape} is expected")
+        return tensor
+
+
+class _NewerError(ValueError):
+    """What a file holds is unknown here."""
+
+
+def _value(record: Mapping[str, Any], name: str, kind: Any) -> Any:
+    if not is_a(record[name], kind):
+        raise ValueError(f"{name} is {record[name]!r}; it must be {in_words(kind)}")
+    return record[name]
+
+
+def _made(kind: Any, record: Mapping[str, Any]) -> Any:
+    """An object of a class of settings, from the values of its fields."""
+    kinds = get_type_hints(kind)
+    if unknown := sorted(record.keys() - kinds.keys()):
+        raise _NewerError(f"it has settings called {', '.join(unknown)}")
+    return kind(**{
+        name: value if dataclasses.is_dataclass(value) else _value(record, name, kinds[name])
+        for name, value in record.items()
+    })  # fmt: skip

@@ -118,15 +118,21 @@ class Decoder:
     @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
         """Scaled latents `[B, 4, h, w]` -> pictures `[B, H, W, 3]` in 0..1, float32 on the CPU."""
-        decoded = self.vae.decode(latent.float() / self.config.vae.scaling_factor)
-        pixels = decoded if isinstance(self.vae, CompactVAE) else decoded.sample
+        latent = latent.float() / self.config.vae.scaling_factor
+        if isinstance(self.vae, CompactVAE):
+            pixels = self.vae.decode(latent)
+        else:  # one after the other: at 1024 x 1024 the published VAE takes 3 GB for each
+            pixels = torch.cat([self.vae.decode(one).sample for one in latent.split(1)])
         return (pixels.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu()
 
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
         """Pictures `[B, H, W, 3]` in 0..1 -> scaled latents `[B, 4, h, w]` (the mode, nothing is drawn at random)."""
-        encoded = self.vae.encode(pictures.permute(0, 3, 1, 2).to(self.device) * 2 - 1)
-        latent = encoded if isinstance(self.vae, CompactVAE) else encoded.latent_dist.mode()
+        pixels = pictures.permute(0, 3, 1, 2).to(self.device) * 2 - 1
+        if isinstance(self.vae, CompactVAE):
+            latent = self.vae.encode(pixels)
+        else:
+            latent = torch.cat([self.vae.encode(one).latent_dist.mode() for one in pixels.split(1)])
         return latent.to(self.dtype) * self.config.vae.scaling_factor
 
 

@@ -15,11 +15,12 @@ from comfyui_wegen.models import cli
 from comfyui_wegen.models.cli import common, generate
 from comfyui_wegen.models.editing.open_turn import begin_unseen
 from comfyui_wegen.models.engine import TurnRequest, planning
-from comfyui_wegen.models.errors import AnsweredInWords, is_out_of_memory
+from comfyui_wegen.models.errors import AnsweredInWords, WeGenError, is_out_of_memory
 from comfyui_wegen.models.media.chat_file import load_chat, save_chat
 from comfyui_wegen.models.options import OPTIONS
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.prompting.asking import ask
+from comfyui_wegen.models.prompting.text_sampling import TextSampling
 from comfyui_wegen.models.values import AutoMask, References
 from PIL import Image
 
@@ -204,6 +205,24 @@ def test_finished_turns_are_kept_whatever_happens_after_them(packed_dir, tmp_pat
     assert len(files) == 4 and all(Image.open(file).size == (32, 32) for file in files)
 
 
+def test_a_report_to_stdout_tells_of_finished_turns_whatever_happens_after_them(
+    packed_dir, tmp_path, monkeypatch, capsys
+):
+    turns, take_turn = iter(range(5)), Pipeline.take_turn
+
+    def failing(*arguments):
+        if next(turns) == 1:
+            raise WeGenError("no more")
+        return take_turn(*arguments)
+
+    monkeypatch.setattr(Pipeline, "take_turn", failing)
+    command = ["generate", "a cat", "--refine", "a moon", "--json", "-", "--model", packed_dir, "--out", tmp_path]
+    assert run(*command, "--steps", 1) == 2
+    captured = capsys.readouterr()
+    assert [turn["instruction"] for turn in json.loads(captured.out)["turns"]] == ["a cat"]
+    assert "no more" in captured.err
+
+
 def test_pictures_are_picked_and_turns_gone_back_to(packed_dir, tmp_path, capsys):
     chat = tmp_path / "story"
     common = ["--model", packed_dir, "--out", tmp_path, "--steps", 1, "--no-auto-mask", "--save-chat"]
@@ -315,12 +334,26 @@ def test_a_mask_that_was_painted_on_nothing_is_refused(packed_dir, files, capsys
     assert "white everywhere" in refused(capsys, "generate", "x", *own, "--model", packed_dir, "--out", files)
 
 
+def test_one_number_of_sampling_leaves_the_others_at_the_defaults_of_the_turn(packed_dir):
+    parser = argparse.ArgumentParser()
+    generate.add_arguments(parser)
+
+    def sampling(first, *words):
+        arguments = parser.parse_args(["x", "--model", str(packed_dir), *words])
+        return generate._request(arguments, {"instruction": "x", **arguments.first}, first).sampling
+
+    assert sampling(True, "--top-p", "0.5") == TextSampling.from_creativity(0.95, None, 0.5)
+    assert sampling(False, "--top-p", "0.5") == TextSampling.from_creativity(0.0, None, 0.5)
+    assert sampling(False, "--top-p", "0.5", "--creativity", "0.3") == TextSampling.from_creativity(0.3, None, 0.5)
+    assert sampling(False, "--temperature", "0.3").top_p == TextSampling.from_creativity(0.0).top_p
+
+
 def test_defaults_are_those_of_the_table(packed_dir):
     """What is not said comes to the same turn as in Python, and so as in the nodes."""
     parser = argparse.ArgumentParser()
     generate.add_arguments(parser)
     arguments = parser.parse_args(["x", "--model", str(packed_dir)])
-    request = generate._request(arguments, {"instruction": "x", **arguments.first})
+    request = generate._request(arguments, {"instruction": "x", **arguments.first}, first=True)
     assert request == TurnRequest("x")
     assert all(request.sampling_of(turns) == TurnRequest("x").sampling_of(turns) for turns in (0, 1))
     said = {name: getattr(arguments, name) for name in generate._OPTIONS}

@@ -7,7 +7,8 @@ import pytest
 import torch
 from comfyui_wegen.models.editing.composite import match_tone, paste
 from comfyui_wegen.models.editing.keep import keep
-from comfyui_wegen.models.editing.masks import change_mask, feathered, latent_mask
+from comfyui_wegen.models.editing.masks import change_mask, feathered, fit_mask, latent_mask
+from comfyui_wegen.models.editing.refinement import Masks
 from comfyui_wegen.models.editing.registration import Motion
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.evaluation.motion import moved_picture, natural_picture, worn
@@ -216,6 +217,16 @@ def test_masks_that_are_both_given(before):
     assert not change_mask(torch.zeros(8, 8), None, HEIGHT, WIDTH, some=False).any()
     with pytest.raises(WeGenError, match=r"4 were given\. Set batch_size to 1"):
         change_mask(torch.ones(4, 8, 8), None, HEIGHT, WIDTH)
+
+
+def test_thin_parts_of_what_is_kept_stay_when_a_mask_is_made_smaller():
+    painted = torch.zeros(1024, 1024)
+    painted[501:504], painted[:, 7:9] = 1, 1
+    change = change_mask(None, painted, 128, 128)
+    assert not change[62].any() and not change[:, 0].any() and not change[:, 1].any()
+    assert (change == 0).sum() == 128 + 2 * 128 - 2
+    assert torch.equal(Masks(keep=painted).fitted(128, 128).keep, 1 - change)
+    assert fit_mask(torch.eye(3), 6, 9, thin=True).shape == (6, 9)
 
 
 @pytest.mark.parametrize("feather", [4, 8, 16])

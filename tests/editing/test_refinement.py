@@ -13,6 +13,7 @@ from comfyui_wegen.models.engine import PictureDraft, TurnRequest, planning, pre
 from comfyui_wegen.models.engine.drafting import Written
 from comfyui_wegen.models.engine.finishing import OVERRULED
 from comfyui_wegen.models.errors import AnsweredInWords, WeGenError
+from comfyui_wegen.models.media.chat_file import compacted
 from comfyui_wegen.models.media.images import from_pil, to_pil
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.prompting.text_sampling import TextSampling
@@ -342,6 +343,30 @@ def test_an_answer_keeps_its_change_mask(wegen):
     torch.testing.assert_close(answer.features, seen(wegen, answer.picture))  # what the next turn sees
 
 
+def test_what_a_caller_paints_later_is_in_no_turn(tiny):
+    """Values stay as they are, though a mask that fits already is not copied on the way."""
+    pipeline, settings = Pipeline(*tiny), SamplerSettings(steps=1)
+    picture, mask = torch.full((32, 32, 3), 0.5), torch.zeros(32, 32)
+    begun = begin_with(pipeline.wegen, [picture])
+    mask[:10] = 1
+    chat = pipeline.refine(begun, "a moon", [1], keep_mask=mask, settings=settings)
+    before = chat.kept().clone()
+    mask.zero_()
+    picture.zero_()
+    assert torch.equal(chat.kept(), before) and before.any()
+    assert begun.last.answer.picture.eq(0.5).all()
+
+
+def test_pictures_are_decoded_and_encoded_one_at_a_time(tiny, monkeypatch):
+    decoder, counts = tiny[1], []
+    for name in ("decode", "encode"):
+        method = getattr(decoder.vae, name)
+        monkeypatch.setattr(decoder.vae, name, lambda x, method=method: counts.append(len(x)) or method(x))
+    latents = decoder.encode(torch.rand(3, 32, 32, 3))
+    pictures = decoder.decode(latents)
+    assert len(latents) == len(pictures) == 3 and counts == [1] * 6
+
+
 def test_kept_pixels_stay_over_many_turns(tiny, monkeypatch):
     # A model of random numbers follows no order; whatever it paints has to come through here.
     monkeypatch.setattr(planning, "outcome", lambda *_: "followed")
@@ -376,6 +401,10 @@ def test_a_replay_and_a_fork_give_the_same_pictures(tiny):
     brought = Chat().add(Turn("", (Answer("", chat.last.answer.features, PICTURE, 0),)))
     brought = pipeline.refine(brought, "a boat", [6], settings=settings)
     assert pipeline.replay(brought) == brought
+    small = compacted(brought, side=8)
+    for told in (lambda: pipeline.replay(small), small.origins):
+        with pytest.raises(WeGenError, match=r"\d+ x \d+ pixels"):
+            told()
 
 
 def test_strength_keeps_more_of_what_was_there(tiny):

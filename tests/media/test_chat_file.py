@@ -251,12 +251,44 @@ def test_files_of_the_panel_grow_by_a_small_copy_a_turn(tmp_path):
         drift(again)
 
 
+def _with_first(chat, name, harmed):
+    """The chat with some values of the first of a turn's answers, or references, exchanged."""
+    [turn, *turns] = chat["turns"]
+    [first, *others] = turn[name]
+    return {**chat, "turns": [{**turn, name: [{**first, **harmed}, *others]}, *turns]}
+
+
+def _with_settings(chat, harmed):
+    [turn, *turns] = chat["turns"]
+    return {**chat, "turns": [{**turn, "settings": {**turn["settings"], **harmed}}, *turns]}
+
+
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
         (lambda chat: {**chat, "turns": []}, "no turns"),
         (lambda chat: {**chat, "turns": {}}, "no turns"),
-        (lambda chat: {**chat, "turns": [{**chat["turns"][0], "instruction": None}]}, "damaged"),
+        *(
+            (lambda chat, harmed=harmed: {**chat, "turns": [{**chat["turns"][0], **harmed}]}, f"damaged.*{said}")
+            for harmed, said in (
+                ({"instruction": None}, "instruction is None; it must be a text"),
+                ({"released": "no"}, "released is 'no'; it must be true or false"),
+                ({"picked": True}, "picked is True"),
+                ({"keep_mask": "00001"}, r"of shape \[\d+, \d+, 3\] where \[height, width\]"),
+            )
+        ),
+        *(
+            (lambda chat, harmed=harmed: _with_first(chat, "answers", harmed), f"damaged.*{said}")
+            for harmed, said in (
+                ({"picture": None}, "None"),
+                ({"picture": "00000"}, "where .* is expected"),
+                ({"features": "00001"}, "where .* is expected"),
+                ({"rewrite": 5}, "rewrite is 5"),
+                ({"seed": "x"}, "seed is 'x'; it must be a whole number"),
+            )
+        ),
+        (lambda chat: _with_settings(chat, {"steps": "x"}), "damaged.*steps is 'x'"),
+        (lambda chat: _with_settings(chat, {"wonder": 1}), "saved by a newer WeGen: .*'?wonder.*Update the pack"),
     ],
 )
 def test_a_chat_with_a_damaged_record_says_so(tmp_path, harm, said):

@@ -88,7 +88,7 @@ def read(record: Mapping[str, Any]) -> dict[str, Any]:
         told["edit_mask"] = read_mask(record["change"], "change")
     for file in _many(record.get("keep")):
         mask, before = read_mask(file, "keep"), told.get("keep_mask")
-        told["keep_mask"] = mask if before is None else union(before, fit_mask(mask, *before.shape))
+        told["keep_mask"] = mask if before is None else union(before, fit_mask(mask, *before.shape, thin=True))
     if "release" in record:
         told["release"] = bool(record["release"])
     if record.get("references"):
@@ -158,7 +158,7 @@ def _reference(record: object) -> Reference:
     picture = read_picture(record.get("file"), f"picture of reference {name!r}")
     area = None
     if record.get("area"):
-        area = fit_mask(read_mask(record["area"], f"area of reference {name!r}"), *picture.shape[:2])
+        area = fit_mask(read_mask(record["area"], f"area of reference {name!r}"), *picture.shape[:2], thin=True)
     return Reference(name, None, picture, area, 1.0 if weight is None else float(weight))
 
 
