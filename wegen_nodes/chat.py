@@ -63,14 +63,19 @@ class WeGenChat(io.ComfyNode):
                     tooltip="Save the chat as it comes out, under this name in wegen/ of the output folder.",
                 ),
                 ChatType.Input("chat", optional=True, lazy=True, tooltip="From WeGen Generate or WeGen Refine."),
-                io.Image.Input("image", optional=True, lazy=True, tooltip="Begin a chat with a picture of your own."),
+                io.Image.Input(
+                    "image",
+                    optional=True,
+                    lazy=True,
+                    tooltip="Begin a chat with a picture of your own, where none is kept under name yet.",
+                ),
                 WeGenType.Input("wegen", optional=True, lazy=True, tooltip="Only needed with an image."),
                 io.String.Input(
                     "name",
                     default="",
                     optional=True,
-                    tooltip="Keep the chat that comes in under this name, e.g. story. With nothing wired in, go on "
-                    "with the one that was kept under it last.",
+                    tooltip="Keep the chat that comes in under this name, e.g. story. With no chat wired in, go "
+                    "on with the one that was kept under it last.",
                 ),
                 io.Boolean.Input(
                     "compact",

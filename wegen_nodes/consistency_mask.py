@@ -9,7 +9,7 @@ from ..models.editing.predicted_mask import heat_map
 from ..models.engine import predict_masks
 from ..models.errors import AnsweredInWords
 from .host.bundle import language_progress
-from .host.messages import NOTHING, answered_in_words
+from .host.messages import NO_PICTURES, NOTHING, answered_in_words
 from .host.parts import memory_errors
 from .inputs import inputs, instruction, references, wegen
 from .sockets import CATEGORY, ChatType
@@ -50,7 +50,7 @@ class WeGenConsistencyMask(io.ComfyNode):
             with memory_errors("writing what would change"):
                 found = predict_masks(request_of(**asked), chat, wegen, language_progress(cls.hidden.unique_id))
         except AnsweredInWords as answer:
-            return answered_in_words(answer, NOTHING, NOTHING)
+            return answered_in_words(answer, NOTHING, NOTHING, **NO_PICTURES)
         before = chat.last.answer.picture
         maps = torch.stack([heat_map(before, one.heat, one.mask) for one in found])
         masks = torch.stack([one.mask for one in found])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..models.metrics.diversity import compare_features, compare_pixels, draw_matrix, same_size, summary
+from ..models.metrics.diversity import compare_features, compare_pixels, draw_matrix, require_count, same_size, summary
 from .host.parts import LOOKING, memory_errors
 from .sockets import CATEGORY, WeGenType
 
@@ -38,8 +38,10 @@ class WeGenDiversity(io.ComfyNode):
 
     @classmethod
     def execute(cls, images, wegen=None) -> io.NodeOutput:
-        pictures = same_size([picture for batch in images for picture in batch])
-        measures = [compare_pixels(pictures)]
+        require_count(sum(map(len, images)))
+        with memory_errors("comparing pictures"):
+            pictures = same_size([picture for batch in images for picture in batch])
+            measures = [compare_pixels(pictures)]
         if wegen:
             with memory_errors(LOOKING):
                 vision = wegen[0].load_vision(len(pictures))

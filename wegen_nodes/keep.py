@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io, ui
 
+from ..models.editing.composite import with_channels
 from ..models.editing.keep import keep
 from ..models.editing.masks import change_mask
 from ..models.errors import WeGenError
@@ -53,14 +54,17 @@ class WeGenKeep(io.ComfyNode):
         count = batch_length(before=before, after=after, edit_mask=edit_mask, keep_mask=keep_mask)
         results, step = [], progress()
         for index in range(count):
-            change = change_mask(member(edit_mask, index), member(keep_mask, index), height, width)
+            masks = member(edit_mask, index), member(keep_mask, index)
+            # In a batch there may be frames in which nothing changes.
+            change = change_mask(*masks, height, width, some=count == 1)
             results.append(keep(member(before, index), member(after, index), change, feather, align, match_tone))
             step(index + 1, count)
         reports = [result.report for result in results]
         if count > 1:
             reports = [f"{number}. {report}" for number, report in enumerate(reports, start=1)]
         report = "\n".join(reports)
-        image = torch.stack([result.picture for result in results])
+        # The host saves no pictures of one channel.
+        image = torch.stack([with_channels(one.picture, max(3, one.picture.shape[-1])) for one in results])
         mask = torch.stack([result.weight for result in results])
         shown = {**ui.PreviewImage(image, cls=cls).as_dict(), **ui.PreviewText(report).as_dict()}
         return io.NodeOutput(image, mask, report, ui=shown)

@@ -6,9 +6,10 @@ from comfy_api.latest import io, ui
 
 from ..models.errors import AnsweredInWords, WeGenError
 from ..models.options import OPTIONS
-from ..models.prompting.conversation import rewrite_prompt
+from ..models.prompting.conversation import mentioned, rewrite_prompt
 from ..models.prompting.rewriting import descriptions, report, rewrite, rows_needed
 from ..models.prompting.text_sampling import TextSampling
+from ..models.values import References
 from .host.bundle import progress
 from .host.messages import NOTHING, answered_in_words
 from .host.parts import memory_errors
@@ -96,12 +97,13 @@ class WeGenRewritePrompt(io.ComfyNode):
         most = OPTIONS["batch_size"].maximum
         if not 1 <= count <= most:
             raise WeGenError(f"{count} rewrites were asked for; set 1 or more, at most {most}.")
+        references, note = mentioned(instruction, references or References())
         references, chat = wegen.read_references(references), wegen.read(chat)
         limit = max_tokens or wegen.config.templates.rewrite_limit
         sampling = TextSampling.from_creativity(
             creativity, None if temperature < 0 else temperature, None if top_p < 0 else top_p
         )
-        prompt = rewrite_prompt(wegen.config, wegen.tokenizer, chat, instruction, references)
+        prompt = rewrite_prompt(wegen.config, wegen.tokenizer, chat, instruction, references, limit)
         with memory_errors("writing rewrites"):
             written = rewrite(
                 wegen.load_language(rows_needed(count), prompt.tokens(wegen.tokenizer) + limit),
@@ -117,5 +119,5 @@ class WeGenRewritePrompt(io.ComfyNode):
             texts = [one.text or instruction.strip() for one in descriptions(written)]
         except AnsweredInWords as answer:
             return answered_in_words(answer, [NOTHING], str(answer))
-        said = report([one for one in written if not one.spoken])
+        said = "\n".join(filter(None, [report([one for one in written if not one.spoken]), note]))
         return io.NodeOutput(texts, said, ui=ui.PreviewText("\n\n".join(filter(None, [said, *texts]))))

@@ -16,7 +16,7 @@ from ..models.options import OPTIONS
 from ..models.values import Chat, References
 from .host import png_metadata
 from .host.bundle import counted, language_progress, tell_phase
-from .host.messages import NOTHING, answered_in_words
+from .host.messages import NO_PICTURES, NOTHING, answered_in_words
 from .host.painter import HostPainter, conditioning
 from .host.parts import memory_errors
 from .inputs import inputs, instruction, references, wegen
@@ -153,7 +153,9 @@ class WeGenGenerate(io.ComfyNode):
         try:
             result = _take_turn(cls, Models(wegen, model, vae), Chat(), picked, asked)
         except AnsweredInWords as answer:
-            return answered_in_words(answer, NOTHING, NOTHING, str(answer))
+            # None of the turns behind it takes the place of what those before it wrote down.
+            png_metadata.write_down(cls.hidden.prompt, str(cls.hidden.unique_id), cls.hidden.extra_pnginfo, [])
+            return answered_in_words(answer, NOTHING, NOTHING, str(answer), **NO_PICTURES, picked=(1,))
         return io.NodeOutput(result.pictures, result.chat, result.reply, ui=_shown(cls, result))
 
 

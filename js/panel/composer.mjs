@@ -12,6 +12,9 @@ export class Composer {
   #ask = null;
   #matches = [];
   #at = 0;
+  /** Whether an input method is at work, and which references were named meanwhile. */
+  #composes = false;
+  #named = [];
 
   constructor(session, views) {
     this.session = session;
@@ -33,6 +36,9 @@ export class Composer {
         keydown: (event) => this.#key(event),
         blur: () => setTimeout(() => document.activeElement !== this.text && this.#showNames([]), 150),
         paste: (event) => this.#paste(event),
+        compositionstart: () => (this.#composes = true),
+        // Behind the input event that brings what was put together.
+        compositionend: () => setTimeout(() => this.#composed()),
       },
     });
     this.add = button("plus", t("addReference"), () => this.#addMenu(), { "aria-haspopup": "menu", "aria-expanded": "false" });
@@ -61,12 +67,33 @@ export class Composer {
   render() {
     const { session } = this;
     const { draft } = session.doc;
-    if (this.text.value !== draft.text) this.text.value = draft.text;
+    this.#write(draft.text);
     this.#grow();
     this.#showMode();
     if (document.activeElement !== this.count) this.count.value = session.count;
     this.#showContext();
     this.#showReferences();
+  }
+
+  /** Show what the draft says; whoever is writing goes on where they are. */
+  #write(text) {
+    const { value, selectionStart, selectionEnd } = this.text;
+    if (value === text) return;
+    if (this.#composes) {
+      // What an input method puts together would be lost; names that came meanwhile are written when it is done.
+      const there = new Set(mentions(value));
+      this.#named = mentions(text).filter((name) => !there.has(name));
+      return;
+    }
+    this.text.value = text;
+    if (document.activeElement === this.text && text.startsWith(value.slice(0, selectionEnd))) this.text.setSelectionRange(selectionStart, selectionEnd);
+  }
+
+  #composed() {
+    this.#composes = false;
+    const { references } = this.session.doc;
+    for (const reference of references.filter(({ name }) => this.#named.includes(name))) this.session.mention(reference);
+    this.#named = [];
   }
 
   #showMode() {
@@ -83,7 +110,10 @@ export class Composer {
     const count = Math.min(MOST_VARIANTS, Math.max(1, Math.round(Number(this.count.value)) || 1));
     this.count.value = count;
     if (this.session.base) this.session.setDraft({ count });
-    else this.session.setSettings({ variants: count });
+    else {
+      this.session.doc.draft.count = null; // that of an order which is sent again
+      this.session.setSettings({ variants: count });
+    }
   }
 
   #showContext() {

@@ -6,6 +6,7 @@ import { picture, viewUrl } from "./host.mjs";
 import { t } from "./strings.mjs";
 
 const BUSY = ["waiting", "running"];
+const EDITED = ".wg-rewrite textarea";
 
 /** Text in which `@name` stands out. */
 function withMentions(text) {
@@ -18,7 +19,10 @@ function withMentions(text) {
 export class Conversation {
   #items = new Map();
   #atEnd = true;
+  /** Whether somebody may have scrolled since it was last moved to its end. */
+  #byPerson = false;
   #top = 0;
+  #length = 0;
 
   constructor(session, views) {
     this.session = session;
@@ -27,12 +31,13 @@ export class Conversation {
     this.welcome = this.#welcome();
     this.element = el("div", { class: "wg-talk", tabindex: "-1", role: "log", "aria-label": t("conversation") }, this.welcome, this.list);
     // What people do counts; pictures that load late scroll too.
-    for (const type of ["wheel", "touchmove", "pointerdown", "keydown"]) this.element.addEventListener(type, () => (this.#atEnd = false), { passive: true });
-    this.element.addEventListener("scrollend", () => {
-      const { scrollTop, scrollHeight, clientHeight } = this.element;
-      this.#atEnd ||= scrollHeight - scrollTop - clientHeight < 60;
-    });
-    this.element.addEventListener("scroll", () => this.element.isConnected && (this.#top = this.element.scrollTop), { passive: true });
+    for (const type of ["wheel", "touchmove", "pointerdown", "keydown"]) this.element.addEventListener(type, () => (this.#byPerson = true), { passive: true });
+    this.element.addEventListener("scroll", () => {
+      const { isConnected, scrollTop, scrollHeight, clientHeight } = this.element;
+      if (!isConnected) return;
+      this.#top = scrollTop;
+      if (this.#byPerson) this.#atEnd = scrollHeight - scrollTop - clientHeight < 60;
+    }, { passive: true });
     new ResizeObserver(() => this.#atEnd && this.#toEnd()).observe(this.list);
   }
 
@@ -42,6 +47,7 @@ export class Conversation {
   }
 
   #toEnd() {
+    this.#byPerson = false;
     this.element.scrollTop = this.element.scrollHeight;
   }
 
@@ -70,16 +76,18 @@ export class Conversation {
       const signature = JSON.stringify([turn, context, index]);
       let item = this.#items.get(turn.id);
       // Words that are being edited are not lost to what goes on around them.
-      const edited = item?.element.querySelector(".wg-rewrite textarea");
+      const edited = item?.element.querySelector(EDITED);
       if (item?.signature !== signature && !edited) item = { signature, element: this.#turn(turn, index, siblings) };
       items.set(turn.id, item);
       return item.element;
     });
-    const longer = elements.length > this.#items.size || doc.head !== this.head;
-    this.head = doc.head;
+    const longer = elements.length > this.#length || doc.head !== this.head;
+    [this.head, this.#length] = [doc.head, elements.length];
+    // Words that are being edited are there again when the chat comes back to their turn.
+    for (const [id, item] of this.#items) if (!items.has(id) && doc.turns[id] && item.element.querySelector(EDITED)) items.set(id, item);
     this.#items = items;
     keepFocus(this.element, () => setChildren(this.list, elements));
-    for (const [id, run] of this.session.live) if (run && items.has(id)) this.#showRun(items.get(id).element, run);
+    for (const [id, run] of this.session.live) if (run && path.some((turn) => turn.id === id)) this.#showRun(items.get(id).element, run);
     if (longer) {
       this.#atEnd = true;
       this.#toEnd();

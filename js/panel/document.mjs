@@ -149,11 +149,14 @@ export function baseOf(doc, id = doc.head) {
   return null;
 }
 
-/** The masks of the draft, where they were painted on this picture; drafts of earlier versions do not say on which. */
+/** Whether the masks of a draft were painted on this picture; drafts of earlier versions do not say on which. */
+export function fits({ of }, base) {
+  return Boolean(base) && (!of || (of.turn === base.turn && of.picture === base.picture));
+}
+
+/** The masks of the draft, where they were painted on this picture. */
 export function masksFor(doc, base) {
-  const { of } = doc.draft;
-  const fits = base && (!of || (of.turn === base.turn && of.picture === base.picture));
-  const { keep, change, release } = fits ? doc.draft : noMasks();
+  const { keep, change, release } = fits(doc.draft, base) ? doc.draft : noMasks();
   return { keep, change, release };
 }
 

@@ -93,9 +93,9 @@ export async function isThere(name) {
 
 const known = new Map();
 
-/** Descriptions of nodes by type; each is asked for once. */
-export async function definitionsOf(types) {
-  const missing = [...new Set(types)].filter((type) => !known.has(type));
+/** Descriptions of nodes by type; each is asked for once, or with `anew` again. */
+export async function definitionsOf(types, anew = false) {
+  const missing = [...new Set(types)].filter((type) => anew || !known.has(type));
   await Promise.all(missing.map(async (type) => known.set(type, (await request(`/object_info/${encodeURIComponent(type)}`))[type])));
   return Object.fromEntries(types.map((type) => [type, known.get(type)]));
 }

@@ -7,6 +7,7 @@ import { t } from "./strings.mjs";
 
 const [TURN, RESULT] = ["WeGenTurn", "WeGenResult"];
 const LARGEST = 4 * 2 ** 20;
+const AT_ONCE = 2;
 const OPEN = "open workflow";
 const TEMPLATE = "template ";
 
@@ -32,16 +33,16 @@ export class Painters {
       throw error;
     });
     const wanted = files.filter(({ path, size }) => path.endsWith(".json") && size < LARGEST);
-    const fits = await Promise.all(
-      wanted.map(async ({ path, modified }) => {
-        if (this.#read.get(path)?.modified !== modified) {
-          const workflow = await this.#load(path).catch(() => null);
-          this.#read.set(path, { modified, fits: holdsBoth(nodesOf(workflow)) });
-        }
-        return this.#read.get(path).fits;
-      }),
-    );
-    return wanted.filter((_, index) => fits[index]).map(({ path }) => ({ path, name: path.replace(/\.json$/, "") }));
+    const unread = wanted.filter(({ path, modified }) => this.#read.get(path)?.modified !== modified);
+    const read = async () => {
+      for (let next = unread.shift(); next; next = unread.shift()) {
+        const workflow = await this.#load(next.path).catch(() => null);
+        this.#read.set(next.path, { modified: next.modified, fits: holdsBoth(nodesOf(workflow)) });
+      }
+    };
+    // A few at a time: a browser has six connections to a host, and what is sent would wait behind hundreds of files.
+    await Promise.all(Array.from({ length: AT_ONCE }, read));
+    return wanted.filter(({ path }) => this.#read.get(path).fits).map(({ path }) => ({ path, name: path.replace(/\.json$/, "") }));
   }
 
   async #templates() {

@@ -2,6 +2,7 @@
 
 import { Composer } from "./composer.mjs";
 import { Conversation } from "./conversation.mjs";
+import { unfinished } from "./document.mjs";
 import { button, composing, el, field } from "./dom.mjs";
 import { api, app, fetched, fileOfAddress, picture, toast } from "./host.mjs";
 import { Library } from "./library.mjs";
@@ -64,7 +65,7 @@ export class Panel {
     for (const type of ["keyup", "paste", "copy", "cut"]) this.element.addEventListener(type, (event) => event.stopPropagation());
     session.confirm = (message) => this.confirm(message);
     session.onChange(() => this.render());
-    api.addEventListener("reconnected", () => this.start());
+    api.addEventListener("reconnected", () => (this.ready ? session.renewModels().catch(() => {}) : this.start()));
     this.start();
   }
 
@@ -118,6 +119,11 @@ export class Panel {
   }
 
   paint(base) {
+    // The next turn goes on with the picture that is being drawn: masks of the one before would not count.
+    if (unfinished(this.session.doc)) {
+      toast("info", t("paint"), t("stillDrawing"));
+      return;
+    }
     this.stage.paint(base).catch((error) => this.failed(error));
   }
 

@@ -4,6 +4,9 @@ import { api, messageOf, request } from "./host.mjs";
 import { t } from "./strings.mjs";
 
 const LONGEST_MESSAGE = 400;
+/** What a proxy answers in place of a host that it does not reach. */
+const AWAY = [502, 503, 504];
+const RETRY = 5000;
 
 /** One prompt on its way. `update` is called whenever something of it changed, `finish` once at its end. */
 class Run {
@@ -91,6 +94,12 @@ export class Runs {
       run.refused = messageOf(await request("/prompt", { method: "POST", json }));
       run.queued = true;
     } catch (error) {
+      if (AWAY.includes(error.status)) {
+        // The host may have it though its answer did not come through.
+        Object.assign(run, { queued: true, resumed: true });
+        await this.#recover(run);
+        return run;
+      }
       this.#end(run, run.cancelled ? "cancelled" : "failed", run.cancelled ? "" : error.message);
       return run;
     }
@@ -181,7 +190,9 @@ export class Runs {
       if (failed) this.#end(run, "failed", failed.exception_message);
       else this.#end(run, messages.execution_interrupted ? "cancelled" : "done");
     } catch (error) {
-      if (error.status) this.#end(run, "failed", error.message);
+      // A host that is away, or one that a proxy does not reach: what became of the run can still be looked up later.
+      if (error.status && !AWAY.includes(error.status)) this.#end(run, "failed", error.message);
+      else setTimeout(() => this.#runs.get(run.id) === run && this.#recover(run), RETRY);
     }
   }
 }

@@ -2,7 +2,7 @@
 
 import * as host from "./host.mjs";
 import {
-  addTurn, baseOf, emptyDocument, emptyDraft, freeName, goTo, keptMasks, lineage, masksFor, mentions, pathTo, pick, pictureAt, redo, renamed,
+  addTurn, baseOf, emptyDocument, emptyDraft, fits, freeName, goTo, keptMasks, lineage, masksFor, mentions, pathTo, pick, pictureAt, redo, renamed,
   soundDocument, undo, unfinished,
 } from "./document.mjs";
 import { chatFile, chatFileOf, chatGraph, maskGraph, shortened, turnGraph, upstream } from "./graph.mjs";
@@ -51,6 +51,8 @@ export class Session {
   #started = false;
   /** What was written for a chat that has no turn yet; it waits there while another chat is open. */
   #begun = null;
+  /** Whether that was written in this tab: else it may have become something else in another one. */
+  #begunHere = false;
   /** The last chat, which could not be read and may be the next time; until another one is stored. */
   #unread = null;
   /** Turns that were cancelled before the host had them. */
@@ -137,8 +139,7 @@ export class Session {
       seed: randomSeed(),
       locked: false,
     };
-    const { chat, begun } = remembered();
-    this.#begun = begun ?? null;
+    const { chat } = remembered();
     const empty = this.doc;
     let trouble = null;
     let opened = false;
@@ -161,6 +162,12 @@ export class Session {
     }
   }
 
+  /** Which models there are by now. */
+  async renewModels() {
+    const { WeGenLoadModel } = await host.definitionsOf(["WeGenLoadModel"], true);
+    this.models = host.inputOf(WeGenLoadModel, "model").options ?? [];
+  }
+
   /** Asks whether to go on, where something would be lost; the panel puts a question to the person here. */
   confirm = async () => true;
 
@@ -172,10 +179,12 @@ export class Session {
   /** A chat without turns; with what was written for one already, where another chat was open meanwhile (`waiting`). */
   async newChat(waiting = this.store.id !== null) {
     if (!(await this.#leaves())) return false;
-    const { settings } = this.doc.head || !remembered().settings ? this.doc : remembered();
-    if (!(await this.store.begin(t("newChat"), emptyDocument(this.#complete(settings))))) return false;
-    if (waiting && this.#begun) {
-      const { draft, references } = soundDocument(this.#begun);
+    const settings = this.#complete((this.doc.head || !remembered().settings ? this.doc : remembered()).settings);
+    if (!this.models.includes(settings.model)) settings.model = this.models[0] ?? "";
+    if (!(await this.store.begin(t("newChat"), emptyDocument(settings)))) return false;
+    const begun = this.#waiting();
+    if (waiting && begun) {
+      const { draft, references } = soundDocument(begun);
       Object.assign(this.doc, { draft, references });
     }
     this.#remember();
@@ -207,16 +216,26 @@ export class Session {
   #complete(settings) {
     const given = Object.entries(settings ?? {}).filter(([name, value]) => typeof value === typeof this.defaults[name]);
     const complete = { ...this.defaults, ...Object.fromEntries(given) };
-    if (!this.models.includes(complete.model)) complete.model = this.models[0] ?? "";
+    // One that is not there is not exchanged for another: it may be there again, and says so when it is wanted.
+    complete.model ||= this.models[0] ?? "";
     return complete;
+  }
+
+  #begin(begun) {
+    this.#begun = begun;
+    this.#begunHere = true;
+  }
+
+  #waiting() {
+    return this.#begunHere ? this.#begun : (remembered().begun ?? null);
   }
 
   #remember() {
     const { draft, references, settings } = this.doc;
     // What is written before the first turn is kept by the browser alone: there is no chat to keep it in.
-    if (this.store.id === null) this.#begun = { draft: { text: draft.text }, references };
-    else this.#unread = null;
-    const values = { chat: this.store.id ?? this.#unread, settings, begun: this.#begun };
+    if (this.store.id !== null) this.#unread = null;
+    else if (this.#begunHere || draft.text || references.length) this.#begin({ draft: { text: draft.text }, references });
+    const values = { chat: this.store.id ?? this.#unread, settings, begun: this.#waiting() };
     try {
       localStorage.setItem(REMEMBERED, JSON.stringify(values));
     } catch (error) {
@@ -273,8 +292,11 @@ export class Session {
       references: references.map(({ name, file, weight, area }) => ({ name, file, weight, area })),
       ...(base && !ask && this.masks),
     };
-    if (!ask) doc.draft = { ...emptyDraft(), count: null };
-    else doc.draft.text = "";
+    // Masks of another picture stay with it.
+    const { keep, change, release, of } = draft;
+    const left = fits(draft, base) ? {} : { keep, change, release, of };
+    if (!ask) doc.draft = { ...emptyDraft(), ...left };
+    else draft.text = "";
     this.#called(shortened(instruction, 48));
     await this.#submit({ creativity: creativityOf(turn, settings), ...turn });
     return true;
@@ -337,7 +359,7 @@ export class Session {
   async edit(id) {
     const { doc } = this;
     const { parent, kind, instruction, base, keep, change, release, count, references } = doc.turns[id];
-    if (doc.draft.text.trim() && !(await this.confirm(t("replaceText")))) return false;
+    if ((doc.draft.text.trim() || doc.draft.keep || doc.draft.change) && !(await this.confirm(t("replaceText")))) return false;
     doc.head = parent;
     if (base && kind !== "ask") doc.turns[base.turn].picked = base.picture;
     const there = new Set(doc.references.map((reference) => reference.name));
@@ -361,7 +383,7 @@ export class Session {
     try {
       const first = this.store.id === null;
       const id = await this.store.stored();
-      if (first) this.#begun = null; // it has its chat now
+      if (first) this.#begin(null); // it has its chat now
       turn.chatId = id; // names the turn's files, whatever id the chat has when they are there
       this.#remember();
       chat = { id, name: this.store.name };
@@ -383,7 +405,11 @@ export class Session {
       this.live.delete(turn.id);
       const failed = { status: "failed", error: error.message };
       Object.assign(turn, failed);
-      await this.#change(doc, chat, (one) => one.turns[turn.id] && Object.assign(one.turns[turn.id], failed)).catch(() => {});
+      await this.#change(doc, chat, (one) => {
+        if (one.turns[turn.id]) Object.assign(one.turns[turn.id], failed);
+        // There is no chat that keeps what was said: it is kept as what is being written.
+        if (chat.id === null) one.draft.text ||= turn.instruction;
+      }).catch(() => {});
     }
   }
 
@@ -407,7 +433,7 @@ export class Session {
       // It has no turn, and waits until a new chat is begun.
       const begun = soundDocument(this.#begun);
       edit(begun);
-      this.#begun = { draft: { text: begun.draft.text }, references: begun.references };
+      this.#begin({ draft: { text: begun.draft.text }, references: begun.references });
       this.#remember();
     }
   }
@@ -445,7 +471,12 @@ export class Session {
           const turn = store.document.turns[id] ?? doc.turns[id];
           if (!turn) return;
           await ended(turn);
-          this.changed();
+          if (store.document === doc || store.id === chat) {
+            this.changed();
+            return;
+          }
+          // It was left while its pictures were read.
+          await changeChat(chat, (other) => other.turns[id] && Object.assign(other.turns[id], turn)).catch(() => {});
           return;
         }
         // Another chat is open by now. What cannot be written is looked up when its own is opened again.
@@ -597,7 +628,7 @@ export class Session {
     }
     begin(doc);
     this.#called(t("yourPicture"));
-    if (this.store.id === null) this.#begun = null; // what is written is of the chat that begins now
+    if (this.store.id === null) this.#begin(null); // what is written is of the chat that begins now
     await this.store.stored();
     this.#remember();
     this.changed();
@@ -626,12 +657,12 @@ export class Session {
     const [chat, image] = [slot("WEGEN_CHAT"), slot("IMAGE")];
     const shown = host.picturesOfNode(node);
     const asked = chat < 0 && shown.length ? null : await host.promptOf(node, [chat, image].filter((one) => one >= 0));
-    const begun = this.#begun;
+    const begun = this.#waiting();
     if (!(await this.newChat(false))) return;
-    this.#begun = begun;
+    this.#begin(begun);
     if (!asked) {
       await this.continueWith(shown[0]);
-      this.#begun = begun;
+      this.#begin(begun);
       this.#remember();
       return;
     }
@@ -671,11 +702,11 @@ export class Session {
     await host.openWorkflow(await workflow(chatGraph(this.doc, base, this.store)), this.store.name);
   }
 
-  /** The mask that the model predicts for an order, as a file. */
-  async suggestMask(instruction) {
+  /** The mask that the model predicts for an order about a picture, as a file. */
+  async suggestMask(instruction, base) {
     const references = this.#mentioned(instruction);
-    await this.#isLost(this.doc, this.base);
-    const { prompt } = maskGraph(this.doc, this.base, instruction, this.doc.settings, references);
+    await this.#isLost(this.doc, base);
+    const { prompt } = maskGraph(this.doc, base, instruction, this.doc.settings, references);
     return new Promise((resolve, reject) => {
       const finish = (run, status, error) => {
         const [file] = run.outputs.mask?.images ?? [];

@@ -19,10 +19,9 @@ export class Settings {
     if (!open) return;
     this.#build();
     this.element.querySelector("select, input")?.focus();
-    this.session.painters.list().then(
-      () => this.element.hidden || this.#renewPainter(),
-      (error) => this.views.failed(error),
-    );
+    const renew = (work, name, made) => work.then(() => this.element.hidden || this.#renew(name, made()), (error) => this.views.failed(error));
+    renew(this.session.painters.list(), "painter", () => this.#painter());
+    renew(this.session.renewModels(), "model", () => this.#model());
   }
 
   render() {
@@ -69,11 +68,11 @@ export class Settings {
     this.painter = this.#painter();
     const lock = button(settings.locked ? "lock" : "lock-open", t("lockSeed"), () => (set("locked", !settings.locked), this.#build()), { "aria-pressed": String(settings.locked), "data-setting": "lock", class: "wg-small" });
     const dice = button("sync", t("newSeed"), () => (set("seed", randomSeed()), this.#build()), { "data-setting": "dice", class: "wg-small" });
-    const models = session.models.map((model) => [model, model]);
+    this.model = this.#model();
     setChildren(this.element, [
       el("div", { class: "wg-row" }, el("h3", { text: t("settings") }), el("span", { class: "wg-space" }), button("times", t("close"), () => this.toggle(false))),
       this.painter,
-      field(t("model"), this.#select("model", models)),
+      this.model,
       el("div", { class: "wg-pair" }, field(t("width"), sides("width")), field(t("height"), sides("height"))),
       el("div", { class: "wg-pair" }, field(t("steps"), number("steps", 0, 999, 1, t("modelsOwn"))), field(t("variants"), number("variants", 1, 16, 1))),
       field(t("seed"), el("span", { class: "wg-row" }, number("seed", 0, Number.MAX_SAFE_INTEGER, 1), lock, dice)),
@@ -99,14 +98,21 @@ export class Settings {
     return field(t("painter"), this.#select("painter", painters), painters.length > 1 ? "" : t("painterHow"));
   }
 
-  /** Painters are known later than all else: only their list is changed, and who is in it stays in it. */
-  #renewPainter() {
-    const before = this.painter;
-    const after = this.#painter();
+  #model() {
+    const { models, doc } = this.session;
+    const { model } = doc.settings;
+    // One that is gone is shown, so that another can be chosen.
+    const shown = models.includes(model) || !model ? models : [...models, model];
+    return field(t("model"), this.#select("model", shown.map((name) => [name, name])));
+  }
+
+  /** Painters and models are known later than all else: only their list is changed, and who is in it stays in it. */
+  #renew(name, after) {
+    const before = this[name];
     if (after.isEqualNode(before)) return;
     const held = before.contains(document.activeElement);
     before.replaceWith(after);
-    this.painter = after;
-    if (held) this.painter.querySelector("select").focus();
+    this[name] = after;
+    if (held) after.querySelector("select").focus();
   }
 }

@@ -164,7 +164,7 @@ export class Stage {
     const touched = () => (this.#keep = save);
     const painter = this.#newPainter({ image, keep, change, kept: unionOf(kept.filter(Boolean)), onChange: ({ canUndo }) => canUndo && touched() });
     const words = el("textarea", { on: { input: touched }, rows: 1, value: draft.text, placeholder: t("changeHint"), "aria-label": t("say"), dir: "auto" });
-    const suggest = button("sparkles", t("suggest"), () => this.#suggest(painter, words.value.trim(), suggest, image), { wide: true, title: t("suggestHow") });
+    const suggest = button("sparkles", t("suggest"), () => this.#suggest(painter, words.value.trim(), suggest, image, base), { wide: true, title: t("suggestHow") });
     const release = el("input", { type: "checkbox", checked: Boolean(masks.release), on: { change: touched } });
     const done = async () => {
       const name = `wegen-mask-${Date.now().toString(36)}`;
@@ -182,7 +182,7 @@ export class Stage {
     fit(painter.element, image);
   }
 
-  async #suggest(painter, instruction, control, image) {
+  async #suggest(painter, instruction, control, image, base) {
     if (!instruction) {
       this.#say(t("suggestHow"));
       return;
@@ -190,7 +190,7 @@ export class Stage {
     control.disabled = true;
     this.#say("");
     try {
-      painter.setSuggestion(await maskOf(await this.session.suggestMask(instruction), image));
+      painter.setSuggestion(await maskOf(await this.session.suggestMask(instruction, base), image));
     } catch (error) {
       this.#say(error.message);
     } finally {

@@ -16,9 +16,8 @@ from ..errors import WeGenError
 from ..network.configuration import WeGenConfig
 from ..painting.painter import require_size
 from ..painting.schedule import PUBLISHED, require_steps
-from ..prompting.checks import MENTION
-from ..prompting.conversation import unknown_mention
-from ..values import Answer, AutoMask, Chat, References, SamplerSettings, Turn
+from ..prompting.conversation import mentioned
+from ..values import Answer, AutoMask, Chat, SamplerSettings, Turn
 from .interface import Parts, PictureDraft, TurnRequest, TurnResult
 
 NOT_UNDERSTOOD = "I did not understand {order!r}: nothing in the picture would change, so it is as it was."
@@ -120,10 +119,14 @@ class PlannedPicture:
                 self.notes.append(own.note)
             self.nothing_meant = own.empty
             if own.empty:
-                before = self.turn.before.described
-                known = bool(before) and _same_words(self.draft.rewrite, before)
-                self.notes.append(ALREADY_SO if known else NOT_UNDERSTOOD.format(order=self.turn.request.instruction))
+                self.notes.append(self.why_empty())
         self.keep_cells()
+
+    def why_empty(self) -> str:
+        """What to say where the model means to change nothing."""
+        before = self.turn.before.described
+        known = bool(before) and _same_words(self.draft.rewrite, before)
+        return ALREADY_SO if known else NOT_UNDERSTOOD.format(order=self.turn.request.instruction)
 
     def own_mask(self, how: AutoMask, config: WeGenConfig) -> PredictedMask:
         """The predicted edit mask at full size; the user's masks are not in it."""
@@ -160,7 +163,8 @@ class PlannedPicture:
 def plan_turn(request: TurnRequest, chat: Chat, parts: Parts) -> PlannedTurn:
     """Resolve mentions, sizes and masks; says what is wrong with them before anything is computed."""
     config = parts.config
-    references, notes = _mentioned(request)
+    references, note = mentioned(" ".join((request.instruction, *request.overrides)), request.references)
+    notes = [note] if note else []
     if lack_features(references):
         references = with_features(parts.load_vision(1), references)
     settings = request.settings.for_checkpoint(config)
@@ -185,26 +189,6 @@ def plan_turn(request: TurnRequest, chat: Chat, parts: Parts) -> PlannedTurn:
         [seen] = seen_features([(chat, view)], parts)
         read = reading(read, seen)
     return PlannedTurn(request, chat, read, (height, width), allowed, view, notes)
-
-
-def _mentioned(request: TurnRequest) -> tuple[References, list[str]]:
-    """The references that the request mentions, and a sentence about those that it does not.
-
-    Raises:
-        WeGenError: one is mentioned that is not there.
-    """
-    words = " ".join((request.instruction, *request.overrides))
-    names = dict.fromkeys(MENTION.findall(words))
-    there = {reference.name: reference for reference in request.references}
-    for name in names:
-        if name not in there:
-            raise unknown_mention(name, request.references)
-    unused = [name for name in there if name not in names]
-    notes = []
-    if unused:
-        listed = ", ".join(f"@{name}" for name in unused)
-        notes.append(f"Not mentioned, so not used: {listed}.")
-    return References(tuple(there[name] for name in there if name in names)), notes
 
 
 def seen_features(views: Sequence[tuple[Chat, Crop]], parts: Parts) -> list[Tensor]:

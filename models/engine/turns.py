@@ -93,8 +93,13 @@ def predict_masks(
     turn.before  # noqa: B018 - says what is wrong with an empty chat
     if request.settings.auto_mask is None:
         raise WeGenError("The predicted edit mask is off in the settings; give an AutoMask.")
-    found = [turn.item(draft).own_mask(request.settings.auto_mask, parts.config) for draft in drafts]
-    return [own if turn.allowed is None else own._replace(mask=own.mask * turn.allowed) for own in found]
+    found = []
+    for item in map(turn.item, drafts):
+        own = item.own_mask(request.settings.auto_mask, parts.config)
+        if own.empty:
+            own = own._replace(note="\n".join(filter(None, [own.note, item.why_empty()])))
+        found.append(own if turn.allowed is None else own._replace(mask=own.mask * turn.allowed))
+    return found
 
 
 def _drafts_of(turn: PlannedTurn, parts: Parts, progress: Progress) -> list[PictureDraft]:

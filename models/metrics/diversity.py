@@ -13,6 +13,8 @@ from ..errors import WeGenError
 from ..media.images import from_pil, to_pil
 
 MOST_PICTURES = 64
+AT_ONCE = 2**24
+"""Numbers that are compared at once."""
 CELL, GAP, MARGIN = 72, 4, 12  # pixels of the matrix
 INK, PAPER = "#2b2d42", "#fbf8f1"
 _ALIKE, _APART = torch.tensor([0.93, 0.94, 0.97]), torch.tensor([0.84, 0.33, 0.24])
@@ -59,16 +61,25 @@ def vendi_score(similarities: Tensor) -> float:
     return float((-(positive * positive.log()).sum()).exp())
 
 
-def compare(name: str, vectors: Tensor) -> Diversity:
-    """Compare vectors `[B, ...]` by the cosine of the angle between them.
+def require_count(pictures: int) -> None:
+    """Raises WeGenError for no pictures, or more than can be shown."""
+    if not 1 <= pictures <= MOST_PICTURES:
+        raise WeGenError(f"Diversity is measured on 1 to {MOST_PICTURES} pictures; {pictures} were given.")
+
+
+def compare(name: str, vectors: Tensor, offset: float = 0.0) -> Diversity:
+    """Compare vectors `[B, ...]`, less `offset` in each number, by the cosine of the angle between them.
 
     Raises:
         WeGenError: no pictures, or more than can be shown.
     """
-    if not 1 <= len(vectors) <= MOST_PICTURES:
-        raise WeGenError(f"Diversity is measured on 1 to {MOST_PICTURES} pictures; {len(vectors)} were given.")
-    flat = torch.nn.functional.normalize(vectors.flatten(1).double(), dim=1)
-    similarities = (flat @ flat.T).clamp(-1, 1)
+    require_count(len(vectors))
+    products = torch.zeros(len(vectors), len(vectors), dtype=torch.float64)
+    for part in vectors.flatten(1).split(AT_ONCE // len(vectors), dim=1):  # all of them in 64 bits take much memory
+        part = part.double().cpu() - offset
+        products += part @ part.T
+    lengths = products.diagonal().sqrt().clamp_min(1e-12)
+    similarities = (products / torch.outer(lengths, lengths)).clamp(-1, 1)
     # A black picture has no direction; its similarity to itself is still 1.
     similarities.fill_diagonal_(1.0)
     return Diversity(name, (1 - similarities).float(), vendi_score(similarities))
@@ -86,12 +97,12 @@ def same_size(pictures: Sequence[Tensor]) -> Tensor:
 
 def compare_pixels(pictures: Tensor) -> Diversity:
     """Compare pictures `[B, H, W, 3]` in 0..1 pixel by pixel, as colours away from middle grey."""
-    return compare("pixels", pictures.float().cpu() - 0.5)
+    return compare("pixels", pictures, offset=0.5)
 
 
 def compare_features(features: Tensor) -> Diversity:
     """Compare pooled vision features `[B, tokens_per_picture, D]`, cell by cell."""
-    return compare("vision features", features.float().cpu())
+    return compare("vision features", features)
 
 
 def summary(measures: Sequence[Diversity]) -> str:

@@ -86,6 +86,22 @@ def user_turn(
     return Prompt(filled, tuple(_weighted(reference) for reference in ordered))
 
 
+def mentioned(text: str, references: References) -> tuple[References, str]:
+    """The references that a text mentions, and a sentence about those that it does not.
+
+    Raises:
+        WeGenError: one is mentioned that is not there.
+    """
+    names = dict.fromkeys(MENTION.findall(text))
+    there = {reference.name: reference for reference in references}
+    for name in names:
+        if name not in there:
+            raise unknown_mention(name, references)
+    unused = ", ".join(f"@{name}" for name in there if name not in names)
+    note = f"Not mentioned, so not used: {unused}." if unused else ""
+    return References(tuple(there[name] for name in there if name in names)), note
+
+
 def unknown_mention(name: str, references: Iterable[Reference]) -> WeGenError:
     """The error for a mention of a reference that is not there."""
     named = ", ".join(f"@{one.name}" for one in references if one.name != UPLOAD)
@@ -252,9 +268,17 @@ def picture_prompt(
 
 
 def rewrite_prompt(
-    config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, instruction: str, references: References
+    config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, instruction: str, references: References, limit: int = 0
 ) -> Prompt:
     """The whole sequence after which a rewrite of `instruction` is written.
+
+    Args:
+        config: sizes and templates.
+        tokenizer: of the checkpoint.
+        chat: the turns before.
+        instruction: as the user wrote it.
+        references: of this turn.
+        limit: tokens that the rewrite may take, where that is more than the checkpoint's own limit.
 
     Raises:
         WeGenError: it is an order on a picture, and the checkpoint has no `edit_rewrite` template to describe it with.
@@ -267,7 +291,7 @@ def rewrite_prompt(
     shown = references_at(chat, len(chat), references)
     task: Task = "edit_rewrite" if chat.turns else "rewrite"
     asked = user_turn(config, tokenizer, task, instruction, shown.items)
-    return remember(config, tokenizer, chat, asked).prompt + asked
+    return remember(config, tokenizer, chat, asked, limit).prompt + asked
 
 
 def ask_prompt(config: WeGenConfig, tokenizer: Tokenizer, question: str, references: References, chat: Chat) -> Prompt:

@@ -117,7 +117,7 @@ def rewrite_each(
     limit = config.templates.rewrite_limit if limit is None else limit
     if limit < 1:
         raise WeGenError(f"A limit of {limit} tokens leaves no room for a rewrite; give 1 or more.")
-    prompts = [rewrite_prompt(config, tokenizer, one.chat, one.instruction, one.references) for one in requests]
+    prompts = [rewrite_prompt(config, tokenizer, one.chat, one.instruction, one.references, limit) for one in requests]
     config.language.require_room(max(prompt.tokens(tokenizer) for prompt in prompts) + limit)
     start = Decoding(wegen, [prompt.embeddings(wegen) for prompt in prompts], room=limit)
     checks = [_check(config, request) for request in requests]

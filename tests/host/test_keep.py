@@ -120,6 +120,26 @@ def test_keep_mask_batches_and_sizes(client, run, pictures, before):
     assert words.startswith(f"1. Resized from {WIDTH * 2}x{HEIGHT * 2} to {WIDTH}x{HEIGHT}.") and "\n2. " in words
 
 
+def test_frames_of_a_batch_in_which_nothing_changes_stay(client, run, pictures, before):
+    graph = keeping(pictures, "edited", edit_mask=["masks", 0])
+    graph["none"] = node("SolidMask", value=0.0, width=WIDTH, height=HEIGHT)
+    graph["masks a"] = node("MaskToImage", mask=["mask", 0])
+    graph["masks b"] = node("MaskToImage", mask=["none", 0])
+    graph["masks c"] = node("ImageBatch", image1=["masks a", 0], image2=["masks b", 0])
+    graph["masks"] = node("ImageToMask", image=["masks c", 0], channel="red")
+    changed, same = saved(client, run(graph), "save")
+    assert (changed != before).any() and (same == before).all()
+
+
+def test_grey_pictures_are_kept_and_shown(client, run, pictures):
+    """Pictures of one channel, as some packs make them."""
+    graph = keeping(pictures, "edited", before=["grey before", 0], after=["grey after", 0])
+    for name in ("before", "after"):
+        graph[f"{name} mask"] = node("ImageToMask", image=[name, 0], channel="green")
+        graph[f"grey {name}"] = node("MaskToImage", mask=[f"{name} mask", 0])
+    assert len(saved(client, run(graph), "save")) == 1
+
+
 def test_alpha_stays(client, run, pictures, before):
     graph = keeping(pictures, "edited", before=["see through", 0])
     graph["see through"] = node("JoinImageWithAlpha", image=["before", 0], alpha=["mask", 0])

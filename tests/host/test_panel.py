@@ -906,6 +906,147 @@ def test_pictures_come_back_with_the_host(panel, frontend):
     page.wait_for_function(f"() => ({loaded})().every((width) => width > 0)")
 
 
+def test_the_number_of_pictures_of_an_edited_order_can_be_changed(panel):
+    first = panel.say("a house", count=3)
+    first.hover()
+    first.get_by_role("button", name="Edit and send again").click()
+    expect(panel.page.locator(".wg-count")).to_have_value("3")
+    assert panel.say("a house", count=1).locator(".wg-picture").count() == 1
+
+
+def test_masks_wait_for_their_picture_and_are_not_replaced_unasked(panel):
+    page = panel.page
+    panel.say("a house", count=1)
+    panel.paint([((0.1, 0.9), (0.9, 0.9))])
+    # An order that is edited would take their place.
+    panel.turns.first.hover()
+    panel.turns.first.get_by_role("button", name="Edit and send again").click()
+    page.get_by_text("Replace the message and the masks").wait_for()
+    page.keyboard.press("Escape")
+    expect(page.locator(".wg-context .wg-mask-keep")).to_be_visible()
+    page.get_by_role("button", name="Begin a new picture").click()
+    panel.say("a tree", count=1)
+    expect(page.locator(".wg-context .wg-mask-keep")).to_have_count(0)
+    page.locator(".wg-stop").first.click()
+    expect(page.locator(".wg-context .wg-mask-keep")).to_be_visible()
+    assert panel.turn_of(panel.say("make it night"))["keep"]
+    # While a turn runs, the picture that would be painted on is not the one that the next turn goes on with.
+    slow = panel.begin("make it day")
+    page.click(".wg-paint-open")
+    page.get_by_text("is not finished yet").wait_for()
+    assert page.locator(".wg-stage").is_hidden()
+    panel.wait(slow)
+
+
+def test_a_first_message_that_the_host_did_not_take_is_there_after_a_reload(panel, frontend):
+    def refuse(route):
+        return route.abort() if route.request.method == "POST" else route.continue_()
+
+    with frontend.expecting("ERR_FAILED"):
+        panel.page.route("**/wegen/chats", refuse)
+        turn = panel.begin("a long wish that the host does not get", count=1)
+        panel.wait(turn, "failed")
+        panel.page.unroute("**/wegen/chats", refuse)
+    frontend.reload()
+    panel.open()
+    expect(panel.text).to_have_value("a long wish that the host does not get")
+    panel.page.click(".wg-new")
+
+
+def test_a_proxy_that_fails_for_a_moment_ends_no_turn(panel, frontend):
+    """A turn is followed again when the host is reached again, and one whose answer got lost is not queued twice."""
+    page, left = panel.page, {"queue": 1, "prompt": 1}
+
+    def fail(route):
+        name = "prompt" if route.request.method == "POST" else "queue"
+        if not left[name]:
+            return route.continue_()
+        left[name] -= 1
+        if name == "prompt":
+            route.fetch()  # the host has it
+        return route.fulfill(status=503)
+
+    with frontend.expecting("503"):
+        page.route("**/api/queue", fail)
+        page.route("**/api/prompt", fail)
+        try:
+            panel.wait(panel.begin("a house", count=2))
+        finally:
+            page.unroute("**/api/queue")
+            page.unroute("**/api/prompt")
+    assert left == {"queue": 0, "prompt": 0} and panel.turns.count() == 1
+
+
+def test_words_that_are_edited_are_there_when_the_chat_comes_back(panel):
+    page = panel.page
+    panel.say("a house", count=1)
+    second = panel.say("make it night")
+    second.get_by_role("button", name="Edit the words and draw again").click()
+    second.locator(".wg-rewrite textarea").fill("my own words")
+    page.get_by_role("button", name="Undo").first.click()
+    panel.expect_turns(1)
+    page.get_by_role("button", name="Redo").first.click()
+    expect(second.locator(".wg-rewrite textarea")).to_have_value("my own words")
+
+
+def test_who_is_writing_goes_on_where_they_are_when_a_picture_has_come(panel):
+    panel.text.fill("a house at night")
+    panel.text.press("Home")
+    panel.text.press("ArrowRight")
+    drop(panel, "reference", "cat.png", png(page_with("cat")))
+    expect(panel.text).to_have_value("a house at night @cat ")
+    assert panel.text.evaluate("(text) => text.selectionStart") == 1
+    # An input method that is at work is not disturbed, and the name comes when it is done.
+    composes = "(text, type) => text.dispatchEvent(new CompositionEvent(type, { bubbles: true }))"
+    panel.text.fill("a tree")
+    panel.text.evaluate(composes, "compositionstart")
+    drop(panel, "reference", "dog.png", png(page_with("dog")))
+    panel.page.locator(".wg-ref", has_text="@dog").wait_for()
+    expect(panel.text).to_have_value("a tree")
+    panel.text.evaluate(composes, "compositionend")
+    expect(panel.text).to_have_value("a tree @dog ")
+
+
+def test_a_click_does_not_stop_the_conversation_from_following(panel):
+    talk = panel.page.locator(".wg-talk")
+    from_end = "(talk) => talk.scrollHeight - talk.scrollTop - talk.clientHeight"
+    panel.say("a house", count=2)
+    turn = panel.begin("what is there?")
+    talk.click(position={"x": 5, "y": 60})
+    panel.wait(turn)
+    panel.page.wait_for_function(f"() => ({from_end})(document.querySelector('.wg-talk')) < 5")
+    # Who scrolls away stays there.
+    longer = "(reply) => reply.append('x '.repeat(3000))"
+    turn.locator(".wg-reply").evaluate(longer)
+    panel.page.wait_for_function(f"() => ({from_end})(document.querySelector('.wg-talk')) < 5")
+    talk.hover()
+    panel.page.mouse.wheel(0, -600)
+    panel.page.wait_for_function(f"() => ({from_end})(document.querySelector('.wg-talk')) > 100")
+    turn.locator(".wg-reply").evaluate(longer)
+    panel.page.wait_for_timeout(300)
+    assert talk.evaluate(from_end) > 100
+
+
+def test_a_model_that_is_gone_stays_chosen(panel, frontend):
+    """In its chat, which says what is missing; a new chat is begun with one that is there."""
+    page = panel.page
+    panel.say("a tree", count=1)
+    document = panel.saved()["document"]
+    document["settings"]["model"] = "on another disk"
+    store_chat(panel.url, document, name="of another model")
+    open_stored(panel, "of another model")
+    page.click(".wg-settings-open")
+    expect(page.locator("[data-setting='model'] option:checked")).to_have_text("on another disk")
+    page.keyboard.press("Escape")
+    with frontend.expecting("400"):
+        turn = panel.begin("make it night")
+        panel.wait(turn, "failed")
+    assert panel.turn_of(turn)["settings"]["model"] == "on another disk"
+    assert "no WeGen checkpoint 'on another disk'" in turn.inner_text()
+    panel.new_chat()
+    panel.say("a tree", count=1)
+
+
 def test_a_painter_that_is_gone_can_be_changed(panel):
     page = panel.page
     panel.say("a tree", count=1)

@@ -55,6 +55,45 @@ def test_the_model_says_in_its_own_words_what_it_cannot_draw(client):
     assert "save" not in result.outputs  # there is no picture, and nothing behind one runs
 
 
+@pytest.mark.parametrize("declined", [0, 1])
+def test_of_a_list_of_wishes_those_are_drawn_that_can_be(client, declined):
+    texts = client.run(
+        nano({"rewrite": wish("a house", count=2, creativity=0.8), "texts": node("PreviewAny", source=["rewrite", 0])})
+    )
+    words = [text.strip() for text in texts.outputs["texts"]["text"]]
+    graph = nano(generate(rewrite=True, creativity=0.0, seed=1))
+    graph["rewrite"] = wish("a house", count=2, creativity=0.8)
+    graph["list"] = node("StringReplace", string=["rewrite", 0], find=words[declined], replace="a spaceship")
+    graph["generate"]["inputs"]["instruction"] = ["list", 0]
+    for _ in range(2):
+        result = client.run(graph, extra_data={"extra_pnginfo": {"workflow": {}}})
+        assert (result.status, result.errors) == ("success", [])
+        graph["save"]["inputs"]["filename_prefix"] = "again"
+    [image] = client.images(result, "save")
+    assert len(json.loads(image.text["wegen"])["generate"]) == 1
+    graph["generate"]["inputs"]["seed"] = 2
+    shown = client.run(graph).outputs["generate"]
+    assert len(shown["images"]) == 1
+    assert [("i cannot draw that" in text) for text in shown["text"]] == [declined == 0, declined == 1]
+
+
+def test_references_that_a_wish_does_not_mention_change_no_words(client):
+    graph = nano(
+        {
+            "rewrite": wish("a house at night", count=1, creativity=0.0),
+            "texts": node("PreviewAny", source=["rewrite", 0]),
+        }
+    )
+    graph["said"] = node("PreviewAny", source=["rewrite", 1])
+    alone = client.run(graph).outputs["texts"]["text"]
+    graph["red"] = node("EmptyImage", width=64, height=64, batch_size=1, color=0xFF0000)
+    graph["cat"] = node("WeGenEncodeReference", wegen=["load", 0], image=["red", 0], name="cat", weight=1.0)
+    graph["rewrite"]["inputs"]["references"] = ["cat", 0]
+    result = client.run(graph)
+    assert result.outputs["texts"]["text"] == alone
+    assert "Not mentioned, so not used: @cat." in "".join(result.outputs["said"]["text"])
+
+
 def test_what_it_cannot_draw_is_no_description(client):
     graph = nano(
         {

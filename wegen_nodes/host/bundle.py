@@ -31,12 +31,12 @@ from .loading import compute_dtype, load_part
 from .lora import add_lora
 from .parts import LOOKING, PREFIXES, memory_errors
 
-#: turns whose words and features are kept; each holds on to its chat's pictures
 REMEMBERED = 8
+"""Turns whose words and features are kept at most; each holds on to its chat's pictures."""
 MOST_PAINTED = 64
 """Turns painted before that are kept at most; each holds on to its chat too, and to the models that painted it."""
-LARGEST_PAINTED = 2**29
-"""Bytes of pictures that are kept with turns painted before; the last turn is kept whatever its size."""
+LARGEST = 2**29
+"""Bytes of pictures and masks that either are kept with; the last turn is kept whatever its size."""
 
 
 class WeGenBundle:
@@ -86,8 +86,11 @@ class WeGenBundle:
         if question not in self._answers:
             self._answers[question] = answer()
         self._answers.move_to_end(question)
-        while len(self._answers) > REMEMBERED:
-            self._answers.popitem(last=False)
+        held = dict[int, int]()
+        for count, other in enumerate(reversed(list(self._answers))):
+            held.update(_held_by(getattr(other, "chat", Chat())))
+            if count and (sum(held.values()) > LARGEST or count >= REMEMBERED):
+                del self._answers[other]
         return self._answers[question]
 
     def recall_painted(self, question: Hashable, answer: Callable[[], TurnResult]) -> TurnResult:
@@ -99,9 +102,8 @@ class WeGenBundle:
         self._painted = [found, *(entry for entry in self._painted if entry is not found)]
         held: dict[int, int] = {}  # turns of one chat share the pictures before them
         for count, (_, result) in enumerate(self._painted):
-            pictures = [answer.picture for turn in result.chat.turns for answer in turn.answers]
-            held.update((picture.data_ptr(), picture.nbytes) for picture in pictures)
-            if count and (sum(held.values()) > LARGEST_PAINTED or count == MOST_PAINTED):
+            held.update(_held_by(result.chat))
+            if count and (sum(held.values()) > LARGEST or count == MOST_PAINTED):
                 self._painted = self._painted[:count]
                 break
         return found[1]
@@ -245,3 +247,11 @@ def _send(event: str, node: str | None, **values: Any) -> None:
     server, context = getattr(PromptServer, "instance", None), get_executing_context()
     if server is not None and server.client_id is not None and context is not None:
         server.send_sync(event, {"prompt_id": context.prompt_id, "node": node, **values}, server.client_id)
+
+
+def _held_by(chat: Chat) -> dict[int, int]:
+    """Bytes of the pictures and masks of a chat, by where they are: chats share the turns that they have in common."""
+    answers = [answer for turn in chat.turns for answer in turn.answers]
+    held = [*(one.picture for one in answers), *(one.change for one in answers)]
+    held += [mask for turn in chat.turns for mask in (turn.edit_mask, turn.keep_mask)]
+    return {tensor.data_ptr(): tensor.nbytes for tensor in held if tensor is not None}

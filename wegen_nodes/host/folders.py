@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 import unicodedata
 from collections.abc import Sequence
@@ -117,7 +118,20 @@ def chat_path(name: str) -> Path:
     Raises:
         ValueError: a name that leads out of the host's folders (workflows come from strangers).
     """
-    return Path(folder_paths.get_annotated_filepath(name))
+    return file_within(name)
+
+
+def file_within(name: str) -> Path:
+    """The file behind a name such as `a/b.png [output]`, which may not be there.
+
+    Raises:
+        ValueError: it lies outside of the host's folders. Before 0.27 the host itself does not look.
+    """
+    path = os.path.abspath(folder_paths.get_annotated_filepath(name))
+    roots = (folder_paths.get_input_directory, folder_paths.get_output_directory, folder_paths.get_temp_directory)
+    if not any(Path(path).is_relative_to(os.path.abspath(root())) for root in roots):
+        raise ValueError(f"{name!r} lies outside of the host's folders.")
+    return Path(path)
 
 
 def require_chat(name: str) -> None:

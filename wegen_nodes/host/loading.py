@@ -200,12 +200,18 @@ def load_vae(folder: str) -> comfy.sd.VAE:
 
     offload_device = comfy.model_management.vae_offload_device()
     vae.patcher = _lazy(folder, "vae", names, network, vae.device, offload_device)
+    vae.patcher.cached_patcher_init = (load_vae_patcher, (folder,))
     vae.first_stage_model = vae.patcher.model
     vae.size = None  # of the minimal network; asked for anew
     vae.model_size()
     vae.downscale_ratio = vae.upscale_ratio = config.downscale
     vae.latent_channels = config.latent_channels
     return vae
+
+
+def load_vae_patcher(folder: str, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
+    """Another patcher of that VAE, which the host makes to have it on another device as well."""
+    return load_vae(folder).patcher
 
 
 def _published_vae(checkpoint: Checkpoint) -> tuple[Callable[..., nn.Module], dict[str, str]]:

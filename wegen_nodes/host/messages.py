@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from comfy_api.latest import io, ui
@@ -10,12 +12,22 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from ...models.errors import AnsweredInWords
 
 
-def answered_in_words(answer: AnsweredInWords, *outputs: Any) -> io.NodeOutput:
+def answered_in_words(answer: AnsweredInWords, *outputs: Any, **shown: Any) -> io.NodeOutput:
     """What a node gives whose model answered in words and drew nothing: the words, on the node too.
 
     That is no error: nodes behind `outputs` that are `NOTHING` do not run, all others do.
+
+    Args:
+        answer: the words.
+        outputs: of the node.
+        shown: what else the node shows in other runs, empty here: of lists, the host puts together what it finds in the
+            first run, and fails where a later one lacks some of it.
     """
-    return io.NodeOutput(*outputs, ui=ui.PreviewText(str(answer)))
+    return io.NodeOutput(*outputs, ui={**ui.PreviewText(str(answer)).as_dict(), **shown})
+
+
+NO_PICTURES: Mapping[str, Any] = MappingProxyType({"images": (), "animated": (False,)})
+"""What a node shows whose pictures were not drawn."""
 
 
 NOTHING = ExecutionBlocker(None)

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import folder_paths
 import numpy as np
 import torch
 from PIL import Image
@@ -25,6 +24,7 @@ from ...models.media import images
 from ...models.media.chat_file import load_chat
 from ...models.media.images import from_pil
 from ...models.values import Reference, References, union
+from .folders import file_within
 
 FOLDERS = ("input", "output", "temp")
 SIZES = (16, 16384)
@@ -115,7 +115,7 @@ def find_file(file: object, what: str) -> Path:
     else:
         raise WeGenError(f"The {what} in the widget turn must name a file.")
     try:
-        path = Path(folder_paths.get_annotated_filepath(name))
+        path = file_within(name)
         path.stat()
     except FileNotFoundError:
         pass

@@ -232,6 +232,8 @@ def _plain_errors(handler: Handler) -> Handler:
             return await handler(request)
         except StoreError as error:
             return web.json_response({"error": str(error), **error.details}, status=error.status)
+        except ConnectionError:  # who asked is gone
+            raise
         except OSError as error:
             logging.exception("WeGen could not reach its chats")
             return web.json_response({"error": f"The chats cannot be reached: {error.strerror}."}, status=500)
