@@ -15,7 +15,7 @@ from . import data_films, data_report, data_video
 from .common import count
 
 SHARD_SIZE = 1000
-OWN = ("nano", "words", "styles", "practice", "kinds", "more_words")
+OWN = ("nano", "words", "styles", "practice", "kinds", "more_words", "deeper")
 """Recipes of this package."""
 KEEP = "keep"
 """The mix of `training.lora_recipes`."""
@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the samples; default %(default)s")
     parser.add_argument("--recipe", type=Path, metavar="NAME|FILE",
         help="which mix of tasks: 'nano' (version 0.1, the default), 'words', 'styles', 'practice', 'kinds', "
-        "'more_words' (last run of the bundled model), 'keep' (what a LoRA must leave alone), or the recipe of a "
-        "stage 'agent'")  # fmt: skip
+        "'more_words', 'deeper' (last run of the bundled model), 'keep' (what a LoRA must leave alone), or the recipe "
+        "of a stage 'agent'")  # fmt: skip
     parser.add_argument("--shard-size", type=count, default=SHARD_SIZE, metavar="N", help="samples a file; %(default)s")
     parser.set_defaults(run=run)
     others = parser.add_subparsers(title="other sources", metavar="COMMAND")

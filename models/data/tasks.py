@@ -41,14 +41,17 @@ OWN_WORDS = 0.75
 IN_EDIT_BOX = 0.3
 """Share of the pages whose questions are put where an order is expected."""
 PRACTISED = (
-    "relative", "relative", "relative", "relative", "smaller", "bigger", "pose", "pose", "pose", "colour",
-    "other colour", "replace", "replace", "replace", "swap", "vertical", "remove", "remove", "remove", "remove all",
-    "only", "only", "only", "several", "several", "several", "bring back", "undo", "pattern", "pattern", "pattern",
-    "colour", "colour", "colour", "other colour", "other colour", "smaller", "swap",
+    "several", "several", "several", "several", "several", "several", "several", "several", "several", "several",
+    "replace", "replace", "replace", "replace", "replace", "pose", "pose", "pose", "pose", "swap", "swap", "swap",
+    "bigger", "bigger", "bigger", "smaller", "colour", "colour", "colour", "other colour", "remove", "remove", "remove",
+    "relative", "relative", "sideways", "sideways", "to place", "to place", "vertical", "bring back", "bring back",
+    "undo", "undo", "pattern", "pattern", "pattern", "only", "only", "remove all",
 )  # fmt: skip
 """Intents that are learned slowest."""
 PRACTICE = 0.5
 """Share of the orders that have one of them, where the picture allows it."""
+MANY, CROWDED = (3, 4, 4, 5), 0.4
+"""Share of the pictures to be changed that hold many things, beside those that do so by chance."""
 LEFT_IN_VIEW = (0, 0, 1, 2, 2, 2, 2)
 """How many pictures have not left a chat: with two, the last answer is given as in use, in view of the one before."""
 WISHED_FIRST = 0.35
@@ -56,8 +59,8 @@ WISHED_FIRST = 0.35
 MISTAKEN = 0.12
 """Share of the turns of a chat that are answered wrong, which is not learned: the next order is about what is there."""
 DECLINED_WEIGHTS = {
-    "colour": 5, "replace": 3, "deed": 2.5, "absent": 3, "ground": 3, "full": 4, "add": 2, "place": 4, "can": 2,
-    "wish": 3, "things": 2, "thing": 3, "talk": 1.5, "question": 1.5, "which": 0,
+    "colour": 4, "replace": 3, "deed": 4, "absent": 4, "ground": 4, "full": 3, "add": 2, "place": 3, "can": 3,
+    "wish": 3, "things": 2, "thing": 3, "talk": 3, "question": 1.5, "which": 0,
 }  # fmt: skip
 """How often what is declined is practised: what is learned slowest more often. What is not named weighs 1. What nobody
 can tell is said only as a first order: later ones may be about what was changed before."""
@@ -221,7 +224,7 @@ def chat(rng: Random) -> Sample:
 
     Without pictures a change costs a model a third of the tokens, so this is where it practises what words ask for.
     """
-    story, request = _asked_for(_styled(storybook.sample_scene(rng), rng), rng)
+    story, request = _asked_for(_styled(_to_be_changed(rng), rng), rng)
     scene = story.now
     turns = rng.randint(2, MOST_CHAT_TURNS)
     seen_from = turns - rng.choice(LEFT_IN_VIEW)
@@ -262,7 +265,7 @@ def _misunderstood(said: Order, story: Story, rng: Random) -> Order:
 
 def revise(rng: Random) -> Sample:
     """A picture, given or asked for, and one to three orders in people's own words, each with its new picture."""
-    scene = _styled(storybook.sample_scene(rng), rng)
+    scene = _styled(_to_be_changed(rng), rng)
     form = rng.choice((GIVEN, DRAWN))
     if form == GIVEN:  # nobody has named its things in another order yet
         scene = replace(scene, things=tuple(sorted(scene.things, key=lambda thing: (thing.row, thing.column))))
@@ -278,6 +281,10 @@ def revise(rng: Random) -> Sample:
         parts += _user(said.text) + _assistant(storybook.full_caption(story.now), story.now)
     record = {"scenes": [scene.to_json() for scene in story.scenes], "orders": orders}
     return Sample("revise", tuple(parts), record)
+
+
+def _to_be_changed(rng: Random) -> Scene:
+    return storybook.sample_scene(rng, rng.choice(MANY) if rng.random() < CROWDED else None)
 
 
 def _practised_order(story: Story, rng: Random) -> Order:

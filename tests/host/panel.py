@@ -88,7 +88,7 @@ class ChatPanel:
         turn_id = turn.get_attribute("data-turn")
         ends = ", ".join(f"[data-turn='{turn_id}'].wg-is-{end}" for end in ("done", "failed", "cancelled"))
         self.page.wait_for_selector(ends)
-        assert f"wg-is-{status}" in turn.get_attribute("class"), turn.inner_text()
+        assert f"wg-is-{status}" in turn.get_attribute("class"), (turn.get_attribute("class"), turn.inner_text())
 
     def use(self, turn: Locator, index: int) -> None:
         turn.locator(f"[data-picture='{index}'] .wg-choice button").first.click()
