@@ -496,7 +496,7 @@ export class Session {
       ? { files: outputs.pictures?.images, reply: outputs.reply, chat: turn.kind === "upload" ? null : chatFile(chat, turn) }
       : this.painters.resultOf(turn, outputs, chat);
     const files = found.files ?? [];
-    if (!files.length && (refused || !own)) throw new Error(refused || t("noResult"));
+    if (!files.length && (refused || !own || !texts(found.reply))) throw new Error(refused || t("noResult"));
     // The host writes into each file what is known by then: all pictures of WeGen's own turn, one of another painter's.
     const told = await Promise.all((own ? files.slice(0, 1) : files).map((file) => this.#told(file)));
     const records = own

@@ -83,7 +83,9 @@ class TurnRequest(Value):
         value = {name: options.get(name, option.default) for name, option in OPTIONS.items()}
         for name, option in OPTIONS.items():
             least, most = option.minimum, option.maximum
-            if least is not None and most is not None and value[name] is not None and not least <= value[name] <= most:
+            if name == "steps" or least is None or most is None or value[name] is None:
+                continue  # how many steps there can be depends on the schedule; see `require_steps`
+            if not least <= value[name] <= most:
                 title = name.replace("cfg", "guidance scale").replace("_", " ")
                 raise WeGenError(f"The {title} is {value[name]}; it must be from {least} to {most}.")
         own = AutoMask(value["threshold"] or None, value["grow"], value["soften"]) if value["auto_mask"] else None

@@ -118,21 +118,15 @@ class Decoder:
     @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
         """Scaled latents `[B, 4, h, w]` -> pictures `[B, H, W, 3]` in 0..1, float32 on the CPU."""
-        latent = latent.float() / self.config.vae.scaling_factor
-        if isinstance(self.vae, CompactVAE):
-            pixels = self.vae.decode(latent)
-        else:  # one after the other: at 1024 x 1024 the published VAE takes 3 GB for each
-            pixels = torch.cat([self.vae.decode(one).sample for one in latent.split(1)])
+        decoded = self.vae.decode(latent.float() / self.config.vae.scaling_factor)
+        pixels = decoded if isinstance(self.vae, CompactVAE) else decoded.sample
         return (pixels.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu()
 
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
         """Pictures `[B, H, W, 3]` in 0..1 -> scaled latents `[B, 4, h, w]` (the mode, nothing is drawn at random)."""
-        pixels = pictures.permute(0, 3, 1, 2).to(self.device) * 2 - 1
-        if isinstance(self.vae, CompactVAE):
-            latent = self.vae.encode(pixels)
-        else:
-            latent = torch.cat([self.vae.encode(one).latent_dist.mode() for one in pixels.split(1)])
+        encoded = self.vae.encode(pictures.permute(0, 3, 1, 2).to(self.device) * 2 - 1)
+        latent = encoded if isinstance(self.vae, CompactVAE) else encoded.latent_dist.mode()
         return latent.to(self.dtype) * self.config.vae.scaling_factor
 
 
@@ -174,10 +168,17 @@ class DiffusersPainter:
         keep = None
         if job.before is not None and (job.change is not None or settings.strength < 1):
             cell = config.vae.downscale
-            latent = self.decoder.encode(torch.stack([pad_to_multiple(picture, cell) for picture in job.before]))
+            padded = torch.stack([pad_to_multiple(picture, cell) for picture in job.before])
+            latent = self._each(self.decoder.encode, padded)
             change = torch.ones(1, job.height, job.width) if job.change is None else job.change
             keep = latent, latent_mask(change, cell).to(latent)
         painted = self.decoder.paint(
             job.features, noise, settings.steps, settings.guidance_scale, keep, settings.strength, self.on_step
         )
-        return self.decoder.decode(painted)[:, : job.height, : job.width]
+        return self._each(self.decoder.decode, painted)[:, : job.height, : job.width]
+
+    def _each(self, work: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+        """What the VAE makes of each member: the published one takes 3 GB for a picture of 1024 x 1024."""
+        if isinstance(self.decoder.vae, CompactVAE):
+            return work(batch)
+        return torch.cat([work(one) for one in batch.split(1)])

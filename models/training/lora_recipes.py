@@ -16,7 +16,7 @@ SMALL = 512
 KEPT = {LANGUAGE_MODEL: 0.8, UNET: 0.5}
 """Share of the samples that are only kept, where there are any."""
 KEPT_TASKS: Mapping[str, float] = MappingProxyType({
-    "text_to_picture": 3, "rewrite": 3, "caption": 1, "question": 14, "change_question": 0.5, "outside": 10,
+    "text_to_picture": 3, "rewrite": 3, "caption": 1, "question": 17, "change_question": 0.5, "outside": 10,
     "refine": 1, "revise": 8, "chat": 2.5, "compose": 6, "add_reference": 2, "condition": 1, "restore": 1, "style": 1,
 })  # fmt: skip
 """What the bundled model is held to. Of all that it was trained with, long chats say so much that little is left for

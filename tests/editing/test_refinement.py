@@ -358,13 +358,16 @@ def test_what_a_caller_paints_later_is_in_no_turn(tiny):
 
 
 def test_pictures_are_decoded_and_encoded_one_at_a_time(tiny, monkeypatch):
-    decoder, counts = tiny[1], []
+    pipeline, vae, counts = Pipeline(*tiny), tiny[1].vae, []
     for name in ("decode", "encode"):
-        method = getattr(decoder.vae, name)
-        monkeypatch.setattr(decoder.vae, name, lambda x, method=method: counts.append(len(x)) or method(x))
-    latents = decoder.encode(torch.rand(3, 32, 32, 3))
-    pictures = decoder.decode(latents)
-    assert len(latents) == len(pictures) == 3 and counts == [1] * 6
+        method = getattr(vae, name)
+        monkeypatch.setattr(vae, name, lambda x, method=method: counts.append(len(x)) or method(x))
+    settings, mask = SamplerSettings(steps=1), torch.zeros(32, 32)
+    mask[:10] = 1
+    chat = pipeline.generate("a cat", [1, 2, 3], settings=settings, size=(32, 32))
+    assert counts == [1, 1, 1]
+    pipeline.refine(chat, "a moon", [4, 5], edit_mask=mask, settings=settings)
+    assert counts == [1] * 6
 
 
 def test_kept_pixels_stay_over_many_turns(tiny, monkeypatch):

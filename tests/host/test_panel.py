@@ -1042,7 +1042,6 @@ def test_a_model_that_is_gone_stays_chosen(panel, frontend):
         turn = panel.begin("make it night")
         panel.wait(turn, "failed")
     assert panel.turn_of(turn)["settings"]["model"] == "on another disk"
-    assert "no WeGen checkpoint 'on another disk'" in turn.inner_text()
     panel.new_chat()
     panel.say("a tree", count=1)
 

@@ -120,12 +120,12 @@ def nodes(model):
 def remembered(entries):
     """How many turns the chats have that are kept with painted turns, when each chat was read anew, as the panel's are:
     there is room for 20 pictures."""
-    limit, bundle_module.LARGEST_PAINTED = bundle_module.LARGEST_PAINTED, 20 * 4 * 64 * 64 * 3
+    limit, bundle_module.LARGEST = bundle_module.LARGEST, 20 * 4 * 64 * 64 * 3
     bundle = WeGenBundle(folder)
     for count in range(entries):
         turns = [Turn("a star", (Answer("a star", None, torch.zeros(64, 64, 3), 0),)) for _ in range(count + 1)]
         bundle.recall_painted(count, lambda turns=tuple(turns): TurnResult(Chat(turns), ()))
-    bundle_module.LARGEST_PAINTED = limit
+    bundle_module.LARGEST = limit
     return [len(one.chat.turns) for _, one in bundle._painted]
 
 
