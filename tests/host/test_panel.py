@@ -80,6 +80,16 @@ def open_stored(panel, name):
     panel.page.wait_for_selector(".wg-library", state="hidden")
 
 
+def open_made_with(panel, setting: str, value: str) -> None:
+    """Open a chat whose settings have this value, as one from elsewhere may, and then its settings."""
+    panel.say("a tree", count=1)
+    document = panel.saved()["document"]
+    document["settings"][setting] = value
+    store_chat(panel.url, document, name=f"made with {value}")
+    open_stored(panel, f"made with {value}")
+    panel.page.click(".wg-settings-open")
+
+
 def run_canvas(panel) -> dict:
     """Run the workflow on the canvas as the Run button does, and give its outputs."""
     page = panel.page
@@ -1030,12 +1040,7 @@ def test_a_click_does_not_stop_the_conversation_from_following(panel):
 def test_a_model_that_is_gone_stays_chosen(panel, frontend):
     """In its chat, which says what is missing; a new chat is begun with one that is there."""
     page = panel.page
-    panel.say("a tree", count=1)
-    document = panel.saved()["document"]
-    document["settings"]["model"] = "on another disk"
-    store_chat(panel.url, document, name="of another model")
-    open_stored(panel, "of another model")
-    page.click(".wg-settings-open")
+    open_made_with(panel, "model", "on another disk")
     expect(page.locator("[data-setting='model'] option:checked")).to_have_text("on another disk")
     page.keyboard.press("Escape")
     with frontend.expecting("400"):
@@ -1048,12 +1053,7 @@ def test_a_model_that_is_gone_stays_chosen(panel, frontend):
 
 def test_a_painter_that_is_gone_can_be_changed(panel):
     page = panel.page
-    panel.say("a tree", count=1)
-    document = panel.saved()["document"]
-    document["settings"]["painter"] = "gone/forever.json"
-    store_chat(panel.url, document, name="painted elsewhere")
-    open_stored(panel, "painted elsewhere")
-    page.click(".wg-settings-open")
+    open_made_with(panel, "painter", "gone/forever.json")
     painter = page.locator("[data-setting='painter']")
     expect(painter.locator("option:checked")).to_have_text("gone/forever")
     painter.select_option(label="WeGen")

@@ -574,7 +574,7 @@ SEVERAL_SHARE = 0.12
 _WHOLE = ("ground", "sky", "style")
 _PRONOUN = re.compile(r"\b(it|its|itself|that|this|one|other)\b")
 _ALONE = (UNDO, "bring back", "only", "swap", "remove all", "other colour")
-_WITHOUT_THING = ("ground", "sky", "style", "add", UNDO, "bring back")
+_WITHOUT_THING = (*_WHOLE, "add", UNDO, "bring back")
 
 
 def sample_order(story: Story, rng: Random, part: str = TRAINED, intent: str | None = None) -> Order:
