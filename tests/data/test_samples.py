@@ -8,6 +8,8 @@ from random import Random
 import numpy as np
 import pytest
 from comfyui_wegen.models import storybook
+from comfyui_wegen.models.bundled import BUNDLED
+from comfyui_wegen.models.checkpoints.reader import open_checkpoint
 from comfyui_wegen.models.data import (
     TASKS,
     Forgotten,
@@ -29,6 +31,7 @@ from comfyui_wegen.models.data.tasks import damaged
 from comfyui_wegen.models.media.conditions import CONDITIONS, DEGRADATIONS, MISSING
 from comfyui_wegen.models.storybook import Named, Scene, language
 from comfyui_wegen.models.storybook.catalogue import GROUNDS
+from comfyui_wegen.models.storybook.language import declining
 from comfyui_wegen.models.storybook.language.words import KIND_WORDS
 
 EVERYTHING = dict.fromkeys(TASKS, 1.0)
@@ -200,6 +203,17 @@ def test_what_is_outside_is_answered_in_words_alone():
         followed += any(isinstance(turn[-1], Forgotten) for turn in turns[1:])
     assert set(tasks) == {"rewrite", "edit_rewrite", "ask"}
     assert set(declined) == {1, 2, 3, 4} and followed > 10  # between them what can be done is done
+
+
+def test_what_the_bundled_model_learns_to_say_fits_into_one_answer():
+    checkpoint = open_checkpoint(BUNDLED)
+    tokenizer, limit = checkpoint.tokenizer, checkpoint.config.templates.rewrite_limit
+    # Cut before its end, an answer in words is taken for the description of a picture.
+    samples = islice(generate_samples(EVERYTHING, 23), 600)
+    said = {part.text for sample in samples for part in sample.parts if isinstance(part, Text) and part.target}
+    assert declining.ALL_I_DRAW in said
+    longest = max(said, key=lambda text: len(tokenizer.encode(text, begin=False)))
+    assert len(tokenizer.encode(longest, begin=False)) + 1 <= limit, longest
 
 
 def test_what_is_seen_is_what_was_described_last():

@@ -24,6 +24,7 @@ from comfyui_wegen.models.storybook.language import (
     Story,
     additions,
     colours,
+    declining,
     guiding,
     is_held_out,
     keeping,
@@ -362,6 +363,22 @@ def test_an_unknown_thing_is_declined_with_and_without_a_place_and_in_numbers(ki
         assert any(" two " in f" {text} " for text in texts)
     else:
         assert any(word in text for text in texts for words in RELATIONS.values() for word in words)
+
+
+def test_words_that_are_in_no_list_are_declined_too():
+    rng = Random(2)
+    known = {noun for nouns in KIND_WORDS.values() for noun in nouns}
+    texts = {
+        part: [language.sample_declined(storybook.sample_scene(rng), rng, part, "add").text for _ in range(300)]
+        for part in PARTS
+    }
+    listed = {word for noun in outside.THINGS for word in noun.split()}
+    unlisted = {
+        part: [text for text in some if not listed & {*re.findall(r"[^\W\d_]+", text)}] for part, some in texts.items()
+    }
+    assert len(unlisted[TRAINED]) > 60 > 40 > len(unlisted[HELD_OUT])  # what is mistyped is in no list either
+    made_up = {declining._made_up(rng) for _ in range(300)}
+    assert len(made_up) > 280 and not made_up & known and not made_up & {*outside.THINGS}
 
 
 @pytest.mark.parametrize("part", PARTS)

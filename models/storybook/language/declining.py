@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
 from random import Random
 from string import Formatter
 from types import MappingProxyType
@@ -14,7 +16,7 @@ from ..naming import Mention
 from ..questions import sample_question
 from ..world import MOST_THINGS, Scene, Thing, is_clearly_absent
 from . import additions, colours, moves, outside, patterns, questions, removals, replacements, settings, sizes, wishes
-from .frames import TRAINED, choose
+from .frames import TRAINED, choose, part_of
 from .referring import Reference
 from .typing import uttered
 from .wishing import set_somewhere
@@ -64,6 +66,8 @@ _MARKED = frozenset(("lighthouse", "butterfly", "turtle", "kite", "tower"))
 """Kinds that are drawn with something like stripes, dots or lines on them."""
 MANY, RELATED = 0.15, 0.4
 """Shares of the unknown things that are asked for in numbers, and of those that stand in a relation to a known one."""
+MADE_UP = 0.3
+"""Share of the unknown things of training that are no word at all: no list holds every thing that people may name."""
 WISHED, ORDERED, ASKED = "wished", "ordered", "asked"
 #: the template of what is said there
 TASK_OF = {WISHED: "rewrite", ORDERED: "edit_rewrite", ASKED: "ask"}
@@ -141,8 +145,33 @@ def _setting(rng: Random) -> str:
     return setting(ground, rng.choice(SKIES) if rng.random() < 0.3 else None, rng)
 
 
+def _noun(rng: Random, part: str) -> str:
+    return _made_up(rng) if part == TRAINED and rng.random() < MADE_UP else choose(outside.THINGS, part, rng)
+
+
+def _made_up(rng: Random) -> str:
+    """Such as "hamsffe", the front of one unknown thing and the back of another."""
+    parts = _long_nouns()
+    while True:
+        front, back = rng.choice(parts), rng.choice(parts)
+        word = front[: (len(front) + 1) // 2] + back[len(back) // 2 :]
+        # It might be a real word after all, or one of this world that is mistyped.
+        if word not in outside.THINGS and not get_close_matches(word, _known_nouns(), n=1, cutoff=0.75):
+            return word
+
+
+@cache
+def _long_nouns() -> tuple[str, ...]:
+    return tuple(noun for noun in part_of(outside.THINGS, TRAINED) if noun.isalpha() and len(noun) >= 5)
+
+
+@cache
+def _known_nouns() -> tuple[str, ...]:
+    return tuple(noun for nouns in KIND_WORDS.values() for noun in nouns)
+
+
 def _thing(rng: Random, part: str) -> str:
-    noun = choose(outside.THINGS, part, rng)
+    noun = _noun(rng, part)
     if rng.random() < 0.3:
         noun = f"{rng.choice((*COLOURS, 'small', 'big', 'little', 'huge', 'old', 'cute', 'nice'))} {noun}"
     return noun
@@ -222,7 +251,7 @@ def _about_picture(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str
     # "absent" and "question": of a thing that is not there, from this world or not
     noun = usual(KIND_WORDS[rng.choice([kind for kind in KINDS if is_clearly_absent(kind, scene)])], rng)
     if rng.random() < 0.5:
-        noun = choose(outside.THINGS, part, rng)
+        noun = _noun(rng, part)
     words = {"it": f"the {noun}", "its": f"the {noun}'s", "noun": noun, "kind": noun, "kinds": plural(noun)}
     if kind == "question":
         topic = rng.choice(("where", "colour", "size"))
