@@ -1,6 +1,8 @@
 """Errors whose message users read, at the node or on the command line."""
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PACK = Path(__file__).resolve().parents[1]
@@ -27,6 +29,17 @@ class AnsweredInWords(WeGenError):
 
 class CheckpointError(WeGenError):
     """A checkpoint folder or file that cannot be used as it is; the message names the file and the key."""
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Says in errors of the system which file or folder was written, as a full disk does not say it by itself."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -16,6 +16,7 @@ WRONG = [
     (1, bool), (True, int), (2.0, int), ("3", int), (True, float), (math.nan, float), (math.inf, float), (3, str),
     ("3", int | None), ("sgd", Literal["adamw", "muon"]), ([], Mapping[str, float]), ({"a": "b"}, Mapping[str, float]),
     ("ab", Sequence[str]), ([1, "2"], Sequence[float]), ([1.5], tuple[int, ...]), (["a"], tuple[tuple[str, ...], ...]),
+    (10**400, float),
 ]  # fmt: skip
 
 

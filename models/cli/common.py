@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bundled import BUNDLED
-from ..errors import WeGenError
+from ..errors import WeGenError, naming
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -104,11 +104,28 @@ def output_picture(text: str) -> Path:
 
 
 def write_numbers(path: Path, numbers: Mapping[str, Any]) -> None:
-    """Write numbers by name as JSON, and the folders around the file; at any moment it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    """Write numbers by name as JSON, and the folders around the file; at any moment it is whole.
+
+    What is no number, or not finite, becomes null, as JSON has no word for it.
+    """
+    text = json.dumps(_finite(numbers), indent=2, allow_nan=False) + "\n"
+    path = path.resolve()  # a link goes on to lead to the numbers
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():  # /dev/stdout
+            path.write_text(text, encoding="utf-8")
+            return
+        partial = path.with_name(f"{path.name}.partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def named_file(text: str) -> tuple[str, Path]:

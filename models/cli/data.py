@@ -6,7 +6,8 @@ What making samples needs is imported when it begins, so that the command line's
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ..errors import WeGenError
 from . import data_films, data_report, data_video
 from .common import count
 
-SHARD_SIZE = 1000
+SAMPLES, SEED, SHARD_SIZE = 10_000, 1, 1000
 OWN = ("nano", "words", "styles", "practice", "kinds", "more_words", "deeper")
 """Recipes of this package."""
 KEEP = "keep"
@@ -32,19 +33,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Write samples of the storybook as WebDataset shards: pictures as PNG, and JSON that says in which order a\n"
         "model reads and writes them. `wegen train ... --data DIR` trains with them in place of fresh ones."
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="a new folder")
-    parser.add_argument("--samples", type=count, default=10_000, metavar="N", help="how many; default %(default)s")
-    parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the samples; default %(default)s")
-    parser.add_argument("--recipe", type=Path, metavar="NAME|FILE",
+    add = parser.add_argument
+    own = [
+        add("--out", type=Path, metavar="DIR", dest="storybook_out", help="a new folder"),
+        add("--samples", type=count, metavar="N", dest="storybook_samples", help=f"how many; default {SAMPLES}"),
+        add("--seed", type=int, metavar="S", dest="storybook_seed", help=f"of the samples; default {SEED}"),
+        add("--recipe", type=Path, metavar="NAME|FILE", dest="storybook_recipe",
         help="which mix of tasks: 'nano' (version 0.1, the default), 'words', 'styles', 'practice', 'kinds', "
         "'more_words', 'deeper' (last run of the bundled model), 'keep' (what a LoRA must leave alone), or the recipe "
-        "of a stage 'agent'")  # fmt: skip
-    parser.add_argument("--shard-size", type=count, default=SHARD_SIZE, metavar="N", help="samples a file; %(default)s")
+        "of a stage 'agent'"),
+        add("--shard-size", type=count, metavar="N", dest="storybook_shard_size",
+            help=f"samples a file; default {SHARD_SIZE}"),
+    ]  # fmt: skip
     parser.set_defaults(run=run)
     others = parser.add_subparsers(title="other sources", metavar="COMMAND")
     for name, (command, help_text) in _OTHERS.items():
         sub = others.add_parser(name, help=help_text, formatter_class=argparse.RawDescriptionHelpFormatter)
         command.add_arguments(sub)
+        sub.set_defaults(run=partial(_run_other, sub.get_default("run"), name, own))
+
+
+def _run_other(
+    run: Callable[[argparse.Namespace], int],
+    name: str,
+    own: Sequence[argparse.Action],
+    arguments: argparse.Namespace,
+) -> int:
+    """Raises WeGenError for options before the command's name, which would go unheeded."""
+    for option in own:
+        if getattr(arguments, option.dest) is not None:
+            written = option.option_strings[0]
+            raise WeGenError(f"{written} before {name} is about samples of the storybook; write it behind {name}.")
+    return run(arguments)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -53,21 +73,23 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         WeGenError: no folder, a recipe without tasks, or a folder with anything but the shards of an unfinished run.
     """
-    if arguments.out is None:
+    out, seed = arguments.storybook_out, SEED if arguments.storybook_seed is None else arguments.storybook_seed
+    number, shard_size = arguments.storybook_samples or SAMPLES, arguments.storybook_shard_size or SHARD_SIZE
+    if out is None:
         raise WeGenError("Say where the samples go: --out DIR.")
     from tqdm import tqdm
 
     from ..data import generate_samples, write_samples
     from ..training.lora_recipes import KEPT_TASKS
 
-    _refuse_other_files(arguments.out)
-    path = arguments.recipe or Path(OWN[0])
+    _refuse_other_files(out)
+    path = arguments.storybook_recipe or Path(OWN[0])
     tasks = KEPT_TASKS if str(path) == KEEP and not path.is_file() else _tasks(path)
-    samples = islice(generate_samples(tasks, arguments.seed), arguments.samples)
-    about = {"task_mix": dict(tasks), "seed": arguments.seed, "count": arguments.samples}
-    bar = tqdm(samples, total=arguments.samples, unit="sample", mininterval=1.0, disable=None)
-    shards = write_samples(arguments.out, bar, arguments.shard_size, about)
-    print(f"{arguments.samples} samples in {len(shards)} shards: {arguments.out}")
+    samples = islice(generate_samples(tasks, seed), number)
+    about = {"task_mix": dict(tasks), "seed": seed, "count": number}
+    bar = tqdm(samples, total=number, unit="sample", mininterval=1.0, disable=None)
+    shards = write_samples(out, bar, shard_size, about)
+    print(f"{number} samples in {len(shards)} shards: {out}")
     return 0
 
 
@@ -85,6 +107,7 @@ def _refuse_other_files(folder: Path) -> None:
 
 def _tasks(path: Path) -> Mapping[str, float]:
     """The mix of a recipe of this package, by its name, or of a file."""
+    from ..data.tasks import check_mix
     from ..training.recipe import AGENT, read_recipe
     from .train import NANO_RECIPES
 
@@ -93,4 +116,8 @@ def _tasks(path: Path) -> Mapping[str, float]:
     tasks = read_recipe(path).options.get("tasks")
     if not tasks:
         raise WeGenError(f"{path} has no tasks to mix; give the recipe of the stage {AGENT!r}.")
+    try:
+        check_mix(tasks)
+    except ValueError as error:
+        raise WeGenError(f"{path}: {error}") from error
     return tasks

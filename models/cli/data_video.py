@@ -135,8 +135,9 @@ def pipeline_of(arguments: argparse.Namespace) -> Pipeline:
         name: {"options": {key: value for key, value in options.items() if value is not None}}
         for name, options in (("decode", decode), ("pair", pair))
     }
-    pipeline = pipeline.changed(settings)
-    return pipeline.changed(read_settings(arguments.config)) if arguments.config else pipeline
+    if arguments.config:
+        pipeline = pipeline.changed(read_settings(arguments.config))
+    return pipeline.changed(settings)  # what the command line says goes before a file
 
 
 def _seconds(text: str | None) -> list[float] | None:

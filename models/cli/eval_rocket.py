@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--others", type=int, default=0, metavar="N",
         help=f"cases of each other behaviour, the same ones without and with the LoRA, and {MORE} times as many of "
         "those that are answered in words; default none")  # fmt: skip
-    add("--only", nargs="+", choices=OTHERS, default=OTHERS, metavar="BEHAVIOUR",
+    add("--only", nargs="+", choices=OTHERS, metavar="BEHAVIOUR",
         help="of the others: " + ", ".join(OTHERS))  # fmt: skip
     add("--seed", type=int, default=0, metavar="S", help="of all cases")
     add("--model", type=Path, default=BUNDLED, metavar="DIR", help="a packed folder")
@@ -60,6 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.train is not None and arguments.lora:
         raise WeGenError("--train makes the LoRA files itself; leave out --lora.")
+    if arguments.only and arguments.others < 1:
+        raise WeGenError("--only chooses among other behaviours; say how many cases of each: --others N.")
     loras = dict(_train(arguments.train, arguments.model)) if arguments.train is not None else dict(arguments.lora)
     numbers: dict[str, Any] = dict(_rocket(arguments, loras))
     gates = [(COMES_UP, numbers[COMES_UP], f"at least {PROMISED:.0%}", numbers[COMES_UP] >= PROMISED)]
@@ -122,7 +124,7 @@ def _others(arguments: argparse.Namespace, loras: Mapping[Path, float]) -> dict[
         return remembered(file, lambda: list(_shown(known[name](make(cases)), title, cases)))
 
     changes: dict[str, Change] = {}
-    for name in arguments.only:
+    for name in arguments.only or OTHERS:
         cases = arguments.others * (MORE if name in IN_WORDS else 1)
         names = [one for one in (*THRESHOLDS, f"{name}/right") if one.partition("/")[0] == name]
         found = compare(*(measured(name, cases, side) for side in sides), dict.fromkeys(names))

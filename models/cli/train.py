@@ -152,6 +152,8 @@ def _train_lora(arguments: argparse.Namespace) -> int:
         samples, side = out / SAMPLES, round(COVERED * config.size)
         if (arguments.resume or arguments.stage) and (samples / INDEX).is_file():
             _refuse_others(samples, given, are_shards, name, side)
+        elif (samples / INDEX).is_file():
+            raise WeGenError(f"{out} holds a training already. Go on with it by --resume, or choose another --out.")
         else:
             pictures = _own_pictures(given, are_shards, name, side)
             if is_small(config) and keep:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..errors import WeGenError
+from ..errors import WeGenError, naming
 from .samples import Forgotten, Part, Picture, Sample, Text
 from .tasks import generate_samples
 
@@ -100,7 +100,7 @@ def write_sample_files(
     source, shards, written = iter(samples), [], 0
     while (first := next(source, None)) is not None:
         path, number = folder / f"wegen-{len(shards):06d}.tar", written
-        with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
+        with naming(path), tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
             for number, files in enumerate(chain([first], islice(source, shard_size - 1)), start=written):
                 for name, content in files:
                     add_file(archive, f"{number:09d}.{name}", content)

@@ -1,7 +1,7 @@
 """How well what the user likes is kept, measured on the storybook and on pictures like photographs.
 
 A group of numbers is a function from an `ConsistencyEvaluator` to names and values; what is promised of them stands in
-`consistency_command`.
+`cli.eval_consistency`.
 """
 
 from __future__ import annotations
@@ -224,8 +224,9 @@ def kept(evaluator: ConsistencyEvaluator) -> dict[str, float]:
     """KEPT_TURNS refinements in one chat, saved and loaded in the middle, with random masks and an odd size.
 
     `max_difference` is the largest, in levels of 255, of any turn against the first picture in any pixel that was never
-    inside a change area; `untouched` the share of such pixels, and `changed_turns` counts the turns that masks did not
-    overrule: where it is 0 nothing was tested. With fewer cases than turns the chat is shorter.
+    inside a change area; `untouched` the share of such pixels; `turns` counts the turns that were drawn, and
+    `changed_turns` those of them that masks did not overrule: where it is 0 nothing was tested. With fewer cases than
+    turns the chat is shorter.
     """
     [rng] = evaluator.rngs("kept", 1)
     pipeline, cell = evaluator.pipeline, evaluator.pipeline.config.vae.downscale
@@ -239,15 +240,18 @@ def kept(evaluator: ConsistencyEvaluator) -> dict[str, float]:
     for turn in range(turns):
         mask = _rectangle(rng, rng.randrange(20, 200), rng.randrange(20, 200), least=0.3, most=0.6)
         order = GLOBAL_ORDERS[turn % len(GLOBAL_ORDERS)]
-        with suppress(AnsweredInWords):  # such a turn changes nothing, which `changed_turns` tells
+        with suppress(AnsweredInWords):  # such a turn changes nothing, and is not counted
             chat = pipeline.refine(chat, order, [turn], edit_mask=mask, settings=settings)
         if turn == turns // 2:
             with tempfile.TemporaryDirectory() as folder:
                 chat = load_chat(save_chat(chat, Path(folder) / "chat"))
+    drawn = len(chat.turns) - 1
+    if not drawn:
+        return {"kept/max_difference": math.nan, "kept/turns": 0}
     found = drift(chat)
     return {
         "kept/max_difference": max((area.largest for area in found.turns if area is not None), default=math.nan),
-        "kept/turns": turns,
+        "kept/turns": drawn,
         "kept/untouched": found.untouched,
         "kept/changed_turns": sum(bool(turn.answer.change.any()) for turn in chat.turns[1:]),
     }

@@ -6,13 +6,16 @@ marks with other names (a pose that was right, a ground that stayed) only tell m
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from random import Random
 from types import MappingProxyType
 
 from .. import storybook
+from ..errors import AnsweredInWords
 from ..options import CREATIVITY
 from ..pipeline import Pipeline
 from ..prompting.asking import ask
@@ -212,7 +215,8 @@ def _brought_together(evaluator: BatchEvaluator, name: str, count: int, mark: st
         given = [_references(evaluator, plan) for plan in plans]
         chats = evaluator.take_turns([Chat()] * len(batch), instructions, [number for number, _ in batch], given)
         pictures = [shown(chat) for chat in chats]
-        for plan, chat, picture, seen in zip(plans, chats, pictures, evaluator.read(pictures), strict=True):
+        readings = evaluator.read(pictures)
+        for plan, text, references, picture, seen in zip(plans, instructions, given, pictures, readings, strict=True):
             kept = [Mention.of(thing) for thing in plan.kept]
             there = [holds(seen.things, kept, LOOKS)]
             masked = "masks" if any(plan.cut_out) else "no mask"
@@ -221,8 +225,8 @@ def _brought_together(evaluator: BatchEvaluator, name: str, count: int, mark: st
                 f"{name}/{masked}": there,
                 f"{name}/pose too": [holds(seen.things, kept, (*LOOKS, "pose"))],
             }
-            sources = [to_bytes(reference.picture) for reference in chat.last.references]
-            yield Case((*sources, picture), chat.last.instruction, in_words(seen), marks)
+            sources = [to_bytes(reference.picture) for reference in references]
+            yield Case((*sources, picture), text, in_words(seen), marks)
 
 
 def mentioning(plan: Composition) -> str:
@@ -264,15 +268,17 @@ def rewriting(evaluator: BatchEvaluator) -> Iterator[Case]:
 def turn_seconds(pipeline: Pipeline) -> float:
     """The median time of whole turns at default settings: a vague wish rewritten, thought out, painted and decoded.
 
-    One picture at a time, on all the cores that PyTorch was given; a first turn to warm up is not counted.
+    One picture at a time, on all the cores that PyTorch was given; neither a first turn to warm up nor one that is
+    answered in words is counted. NaN where all are answered so.
     """
     times = []
     for number in range(TIMED_TURNS + 1):
         wish, _ = storybook.sample_wish(Random(f"evaluation/turn/{number}"), "kinds")
         began = time.perf_counter()
-        pipeline.generate(wish.text, [number], sampling=TextSampling.from_creativity(CREATIVITY))
-        times.append(time.perf_counter() - began)
-    return statistics.median(times[1:])
+        with suppress(AnsweredInWords):
+            pipeline.generate(wish.text, [number], sampling=TextSampling.from_creativity(CREATIVITY))
+            times.append(time.perf_counter() - began)
+    return statistics.median(times[1:]) if len(times) > 1 else math.nan
 
 
 def in_words(named: Named) -> str:

@@ -6,7 +6,6 @@ What measuring needs is imported when it runs, so that the command line's help a
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 import sys
@@ -21,6 +20,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ..bundled import BUNDLED
+from ..cli.common import output_file, write_numbers
 from ..errors import WeGenError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Batch:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `wegen eval rewriting`."""
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file")
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="write the numbers to this file")
     parser.add_argument("--cases", type=int, default=50, metavar="N", help=f"vague wishes, each with {SEEDS} seeds")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all wishes")
     parser.add_argument("--model", type=Path, default=BUNDLED, metavar="DIR", help="a packed folder")
@@ -110,9 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
         numbers = measure(pipeline, wishes, bar.update)
     print_table(numbers, arguments.cases)
     if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        promised = {name: value for name, value in numbers.items() if not name.startswith("drawn/")}
-        arguments.json.write_text(json.dumps(promised, indent=2) + "\n", encoding="utf-8")
+        write_numbers(arguments.json, {name: value for name, value in numbers.items() if not name.startswith("drawn/")})
     return 0
 
 
@@ -288,8 +286,9 @@ def _objects_and_ground(named: Named) -> tuple:
 
 
 def _share(marks) -> float:
+    """NaN where nothing was measured."""
     marks = list(marks)
-    return sum(marks) / len(marks) if marks else 1.0
+    return sum(marks) / len(marks) if marks else math.nan
 
 
 def print_table(numbers: Mapping[str, float | list[float]], cases: int) -> None:

@@ -152,15 +152,20 @@ def _rgb(array: np.ndarray) -> Image.Image:
 def flatten_alpha(picture: Image.Image) -> Image.Image:
     """RGB version of any PIL picture; transparent parts are laid on white, 16 bits and floats become 8 bits.
 
-    Whole numbers of more than 8 bits are taken as 16 bits. Floats are taken as 0..1, or as 8 or 16 bits when there are
-    larger ones.
+    Whole numbers of more than 8 bits are taken as 16 bits. Floats are taken as 0..1 where none is above 2, as resizing
+    leaves some a little above 1, and else as 8 or 16 bits.
 
     Raises:
         WeGenError: colours that cannot be brought to RGB.
     """
     if picture.mode.startswith("I") or picture.mode == "F":
         # Pillow's own conversion would cut off all that is above 255.
-        picture = Image.fromarray(_eight_bits(np.asarray(picture), picture.mode == "F"))
+        values = np.asarray(picture)
+        narrow = _eight_bits(values, picture.mode == "F")
+        clear = picture.info.get("transparency")
+        if isinstance(clear, int):  # a level of grey that is transparent
+            narrow[values == clear] = 255
+        picture = Image.fromarray(narrow)
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         if picture.mode == "La":  # Pillow goes from there to LA alone
             picture = picture.convert("LA")
@@ -180,7 +185,7 @@ def _eight_bits(values: np.ndarray, floats: bool) -> np.ndarray:
     largest = 65535.0
     if floats:
         values = np.nan_to_num(values, nan=0.0, posinf=65535.0, neginf=0.0)
-        largest = next((top for top in (1.0, 255.0) if values.max() <= top), largest)
+        largest = 1.0 if values.max(initial=0) <= 2 else 255.0 if values.max() <= 255 else largest
     return (values.clip(0, largest) * (255 / largest)).round().astype(np.uint8)
 
 

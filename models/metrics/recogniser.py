@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -95,7 +96,7 @@ def load_recogniser(recogniser: Recogniser, path: str | Path) -> Recogniser:
         recogniser.load_state_dict(
             {name: value.float() if value.is_floating_point() else value for name, value in load_file(path).items()}
         )
-    except RuntimeError as error:
+    except (RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{path} does not hold a judge's weights: {error}") from error
     return recogniser.eval().requires_grad_(False)
 
@@ -151,5 +152,7 @@ def train_recogniser(
             on_save()
             recogniser.train()
     weights = recogniser.eval().state_dict()
-    save_file({k: v.half().contiguous() if v.is_floating_point() else v for k, v in weights.items()}, out)
+    partial = Path(out).with_suffix(".partial")
+    save_file({k: v.half().contiguous() if v.is_floating_point() else v for k, v in weights.items()}, partial)
+    os.replace(partial, out)
     state_file.unlink(missing_ok=True)

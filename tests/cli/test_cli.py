@@ -3,7 +3,9 @@
 import argparse
 import errno
 import json
+import math
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +15,10 @@ import pytest
 import torch
 from comfyui_wegen.models import cli
 from comfyui_wegen.models.cli import common, generate
+from comfyui_wegen.models.cli.common import write_numbers
 from comfyui_wegen.models.editing.open_turn import begin_unseen
 from comfyui_wegen.models.engine import TurnRequest, planning
-from comfyui_wegen.models.errors import AnsweredInWords, WeGenError, is_out_of_memory
+from comfyui_wegen.models.errors import AnsweredInWords, WeGenError, is_out_of_memory, naming
 from comfyui_wegen.models.media.chat_file import load_chat, save_chat
 from comfyui_wegen.models.options import OPTIONS
 from comfyui_wegen.models.pipeline import Pipeline
@@ -111,6 +114,7 @@ def test_version(capsys):
         ["bench", "--plot", "bench.jpeg"],
         ["eval", "nano", "--json", f"{__file__}/numbers.json"],
         ["eval", "consistency", "--plot", "plot"],
+        ["eval", "rewriting", "--json", "."],
     ],
 )
 def test_commands_that_make_no_sense(arguments, capsys):
@@ -500,6 +504,34 @@ def test_what_counts_as_memory_that_ran_out():
     assert all(map(is_out_of_memory, found))
     other = [RuntimeError("a defect"), KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left", "out of memory.png")]
     assert not any(map(is_out_of_memory, other))
+
+
+def test_numbers_are_written_where_they_are_asked_for(tmp_path):
+    path = tmp_path / "kept" / "numbers.json"
+    write_numbers(path, {"a": 1, "b": math.nan, "c": [0.5, math.inf]})
+    assert json.loads(path.read_text(), parse_constant=pytest.fail) == {"a": 1, "b": None, "c": [0.5, None]}
+    link = tmp_path / "latest.json"
+    try:
+        link.symlink_to(path)
+    except OSError:
+        pytest.skip("no links here")
+    write_numbers(link, {"a": 2})
+    assert link.is_symlink() and json.loads(path.read_text()) == {"a": 2}
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_numbers(pipe, {"a": 3})
+    assert json.loads(os.read(reader, 100)) == {"a": 3} and stat.S_ISFIFO(pipe.stat().st_mode)
+    os.close(reader)
+
+
+def test_a_full_disk_is_named(tmp_path):
+    with pytest.raises(OSError, match="No space") as found, naming(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert found.value.filename == str(tmp_path)
+    with pytest.raises(OSError, match="first") as found, naming(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device", "first")
+    assert found.value.filename == "first"
 
 
 def test_samples_are_not_written_among_other_files(tmp_path, capsys):

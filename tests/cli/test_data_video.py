@@ -1,9 +1,13 @@
 """`wegen data films`, `video` and `report`, as they are typed."""
 
+import argparse
 import json
+import os
+from pathlib import Path
 
 import pytest
-from comfyui_wegen.models.cli import main
+from comfyui_wegen.models.cli import data, data_video, main
+from comfyui_wegen.models.cli.train import NANO_RECIPES
 from support import NOT_RUN
 
 pytest.importorskip("av", reason=f"{NOT_RUN}annotation of videos, the package av is not installed")
@@ -44,6 +48,41 @@ def test_what_users_can_put_right(arguments, message, tmp_path, capsys, monkeypa
     assert main(["data", "video", *arguments, "--out", "out"]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_options_of_the_storybook_do_not_go_unheeded(capsys):
+    for option in ("--seed", "--samples", "--shard-size", "--recipe", "--out"):
+        assert main(["data", option, "5", "films", "--out", "somewhere"]) == 2
+        assert f"{option} before films is about samples of the storybook" in capsys.readouterr().err
+
+
+def test_a_name_that_is_no_text_is_a_name(tmp_path):
+    path = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.mp4"))
+    try:
+        path.write_bytes(b"no video")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    assert main(["data", "video", str(tmp_path), "--truth", "--out", str(tmp_path / "out")]) == 0
+    assert main(["data", "report", str(tmp_path / "out")]) == 0
+
+
+def test_the_command_line_goes_before_the_file_of_settings(tmp_path):
+    (tmp_path / "settings.json").write_text('{"decode": {"options": {"rate": 3.0, "side": 64}}}')
+    parser = argparse.ArgumentParser()
+    data.add_arguments(parser)
+    given = ["--config", str(tmp_path / "settings.json"), "--rate", "2"]
+    pipeline = data_video.pipeline_of(parser.parse_args(["video", "films", "--truth", "--out", "o", *given]))
+    [decode] = [stage for stage in pipeline.stages if stage.name == "decode"]
+    assert (decode.options["rate"], decode.options["side"]) == (2, 64)
+
+
+def test_a_mix_that_cannot_be_is_named_with_its_file(tmp_path, capsys):
+    recipe = json.loads((NANO_RECIPES / "agent.json").read_text())
+    recipe["options"]["tasks"] = {"captoin": 2}
+    (tmp_path / "mine.json").write_text(json.dumps(recipe))
+    assert main(["data", "--recipe", str(tmp_path / "mine.json"), "--out", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert "mine.json" in message and "'captoin'" in message
 
 
 def test_the_storybook_needs_a_folder(capsys):

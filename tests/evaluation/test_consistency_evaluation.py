@@ -7,7 +7,7 @@ import pytest
 from comfyui_wegen.models import cli
 from comfyui_wegen.models.cli.eval_consistency import MEASURED, PROMISES
 from comfyui_wegen.models.editing.registration import Motion
-from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.errors import AnsweredInWords, WeGenError
 from comfyui_wegen.models.evaluation import consistency
 from comfyui_wegen.models.evaluation.consistency import ConsistencyEvaluator
 from comfyui_wegen.models.evaluation.own_masks import RECALL_AT, THRESHOLDS, overlap
@@ -53,6 +53,16 @@ def test_kept_pixels_over_turns_and_a_file(pipeline, monkeypatch):
     assert 0 < numbers["kept/untouched"] < 1
     monkeypatch.setattr("comfyui_wegen.models.engine.finishing.put_back", lambda before, *_: 1 - before)
     assert consistency.kept(ConsistencyEvaluator(pipeline, 1))["kept/max_difference"] > 0
+
+
+def test_turns_in_words_are_no_turns_that_kept_pixels(pipeline, monkeypatch):
+    def refused(*_, **__):
+        raise AnsweredInWords("i cannot do that.")
+
+    monkeypatch.setattr(Pipeline, "refine", refused)
+    numbers = consistency.kept(ConsistencyEvaluator(pipeline, 2))
+    promised = {name: promise.kept_by(numbers[name]) for name, promise in PROMISES.items() if name in numbers}
+    assert promised == {"kept/max_difference": False, "kept/turns": False}
 
 
 def test_masks_are_counted_in_pixels():

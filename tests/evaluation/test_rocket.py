@@ -158,6 +158,8 @@ def test_gates_are_printed(tmp_path, monkeypatch, capsys):
         assert "75.0%  at least 80%" in gates[0] and "5.0%  at most 2%" in gates[1]
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     assert numbers["before/own_questions/right"] == 1 and numbers["after/own_questions/right"] == 0.95
+    assert cli.main(["eval", "rocket", "--lora", str(lora), *only]) == 2
+    assert "--only chooses among other behaviours" in capsys.readouterr().err
     lora.write_bytes(b"another")
     assert cli.main(options) == 0
     assert seen[4:] == [(name, 20, 3, 1) for name in only[1:]]  # the model is the same

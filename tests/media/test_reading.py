@@ -36,6 +36,18 @@ def test_deep_grey_is_read_as_it_looks(tmp_path, dtype, top, suffix):
     assert np.abs(read[..., 0] - GREY).max() <= 1
 
 
+def test_floats_a_little_above_1_and_a_transparent_level_of_grey(tmp_path):
+    values = np.full((2, 3), 0.5, np.float32)
+    values[0, 0] = 1.02  # as resizing leaves them
+    Image.fromarray(values).save(tmp_path / "resized.tif")
+    read = np.asarray(read_picture(tmp_path / "resized.tif"))[..., 0]
+    assert read[0, 0] == 255 and set(read.ravel()[1:]) <= {127, 128}
+    deep = Image.fromarray(np.array([[1000, 30000]], np.uint16))
+    deep.save(tmp_path / "deep.png", transparency=1000)
+    assert read_picture(tmp_path / "deep.png").getpixel((0, 0)) == (255, 255, 255)
+    assert abs(read_picture(tmp_path / "deep.png").getpixel((1, 0))[0] - 30000 / 257) <= 1
+
+
 def test_print_colours_grey_palettes_and_alpha(tmp_path):
     orange = Image.new("RGB", (8, 8), (230, 120, 20))
     for name, mode in (("p.jpg", "CMYK"), ("p.tif", "CMYK"), ("y.jpg", "YCbCr"), ("p.png", "P"), ("l.tif", "LAB")):

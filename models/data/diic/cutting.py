@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,8 +28,8 @@ def source_key(path: Path) -> str:
             file.seek(max(0, size - (1 << 16)))
             content += file.read()
     except OSError:  # what may not be read is rejected when it is cut
-        content = str(path.absolute()).encode()
-    digest = hashlib.sha256(content + str(size).encode() + path.name.encode()).hexdigest()[:10]
+        content = os.fsencode(path.absolute())
+    digest = hashlib.sha256(content + str(size).encode() + os.fsencode(path.name)).hexdigest()[:10]
     stem = re.sub(r"[^A-Za-z0-9]+", "-", path.stem).strip("-")[:40]
     return f"{stem or 'video'}-{digest}"
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ...values import whole_text
 from ..samples import Picture, Sample, Text
 from ..shards import INDEX, read_index, read_shard
 from .linking import box_of
@@ -43,7 +44,8 @@ def write_report(folder: str | Path, path: str | Path | None = None, samples: in
     about = json.loads((folder / INDEX).read_text()).get("about", {})
     shown = list(_chosen(shards, samples, Random(seed)))
     path = Path(path) if path else folder / "report.html"
-    path.write_text(_page(folder.name or "videos", records, about, shown), encoding="utf-8")
+    page = _page(folder.name or "videos", records, about, shown)
+    path.write_text(whole_text(page), encoding="utf-8")  # names of files may hold bytes that are no text
     return path
 
 

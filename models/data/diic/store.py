@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...errors import naming
 from ..shards import INDEX, ShardError, add_file, sample_files, write_sample_files
 from .assemble import samples_of
 from .clip import Clip
@@ -89,7 +90,7 @@ class Store:
         samples = [] if clip.rejection else [list(sample_files(sample)) for sample in samples_of(clip, seed)]
         path = self._clip_path(clip.key)
         part = _unfinished(path)
-        with tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as archive:
+        with naming(part), tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as archive:
             add_file(archive, _RECORD, json.dumps(record_of(clip, len(samples))).encode())
             for number, files in enumerate(samples):
                 for name, content in files:
