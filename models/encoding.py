@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .checkpoints.wegen import WeGen
 from .editing.masks import fit_mask
+from .errors import WeGenError
 from .media.images import from_pil, to_pil
 from .media.reference_crop import alone_on_page, crop_to_mask
 from .values import Answer, Chat, Reference, References, Turn
@@ -39,6 +40,8 @@ def encode_reference(
 
 def begin_with(wegen: WeGen, pictures: Sequence[Tensor]) -> Chat:
     """A chat that begins with the user's own pictures `[H, W, 3]` in 0..1; it goes on with the first of them."""
+    if not pictures:
+        raise WeGenError("There is no picture to begin with; give 1 or more.")
     features = [wegen.encode_pictures([picture])[0].cpu() for picture in pictures]
     answers = (Answer("", seen, picture.clone(), 0) for seen, picture in zip(features, pictures, strict=True))
     return Chat().add(Turn("", tuple(answers)))

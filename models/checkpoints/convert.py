@@ -129,8 +129,8 @@ def _converted(part: Part, plan: _Plan) -> Iterator[Tensor]:
         if layer is None:
             yield _cast(value, plan, where)
         else:
-            _check_finite(value, where)
-            yield from quantise(value, layer).values()
+            check_finite(value, where)
+            yield from quantise(value.float() if value.itemsize == 1 else value, layer).values()
         del value
 
 
@@ -139,7 +139,7 @@ def _cast(value: Tensor, plan: _Plan, where: str) -> Tensor:
         raise CheckpointError(f"{where} holds {value.dtype} numbers, expected floating point ones.")
     converted = value.to(plan.dtype).contiguous()
     if not _is_finite(converted):
-        _check_finite(value, where)
+        check_finite(value, where)
         raise CheckpointError(
             f"{where} has values up to {float(value.float().abs().max()):.3g}, beyond the "
             f"{torch.finfo(plan.dtype).max:.3g} that {plan.precision} holds. Convert with --dtype bf16."
@@ -147,11 +147,13 @@ def _cast(value: Tensor, plan: _Plan, where: str) -> Tensor:
     return converted
 
 
-def _check_finite(value: Tensor, where: str) -> None:
+def check_finite(value: Tensor, where: str) -> None:
+    """Raises CheckpointError where a number of floating point ones is none."""
     if not _is_finite(value):
         raise CheckpointError(f"{where} has values that are not finite: the file is damaged or its training failed.")
 
 
 def _is_finite(value: Tensor) -> bool:
-    # At once this would take several times the memory of the largest tensor.
-    return all(bool(torch.isfinite(some).all()) for some in value.reshape(-1).split(CHECKED))
+    # At once this would take several times the memory of the largest tensor. PyTorch cannot tell of 8 bits.
+    pieces = value.reshape(-1).split(CHECKED)
+    return all(bool(torch.isfinite(some.float() if some.itemsize == 1 else some).all()) for some in pieces)

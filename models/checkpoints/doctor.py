@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 
 from ..errors import CheckpointError
+from .convert import check_finite
 from .loading import empty_parts
 from .needs import GIB
 from .reader import Checkpoint
@@ -59,8 +60,7 @@ def examine(checkpoint: Checkpoint) -> list[str]:
         try:
             part.check(modules[name])
             for key in part:
-                if not bool(torch.isfinite(part[key]).all()):
-                    raise CheckpointError(f"{part.stored[key].file}: {key!r} has values that are not finite.")
+                check_finite(part[key], f"{part.stored[key].file}: {key!r}")
         except CheckpointError as error:
             faults.append(str(error))
     return faults

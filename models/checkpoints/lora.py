@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import WeGenError
 from . import whole_numbers
+from .writer import write_safetensors
 
 PREFIXES = {"unet": "lora_unet_", "language_model": "lora_language_model_"}
 """Of the layers of each part that a LoRA can change."""
@@ -99,7 +99,8 @@ def read_lora(file: str | Path) -> Lora:
         raise LoraError(f"There is no LoRA file {file}.")
     try:
         with safe_open(file, framework="pt") as handle:
-            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
+            # Copies: what is mapped changes when the file does, and on Windows the file could not be written again.
+            tensors = {key: handle.get_tensor(key).clone() for key in handle.keys()}  # noqa: SIM118
             about = dict(handle.metadata() or {})
     except (SafetensorError, OSError, ValueError) as error:
         raise LoraError(f"{file} is not a readable safetensors file: {error}") from error
@@ -138,6 +139,9 @@ def write_lora(file: Path, part: str, changes: Mapping[str, LowRank], about: Map
         part: "unet" or "language_model".
         changes: of each layer.
         about: strings for the file's header.
+
+    Raises:
+        WeGenError: it cannot be written, such as on a full disk.
     """
     tensors: dict[str, Tensor] = {}
     for name, change in changes.items():
@@ -146,10 +150,7 @@ def write_lora(file: Path, part: str, changes: Mapping[str, LowRank], about: Map
         tensors[key + UP] = change.up.to(torch.float16).contiguous()
         tensors[key + ALPHA] = torch.tensor(change.scale * len(change.down))
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"format": "pt", **about})
-    partial.chmod(0o644)  # safetensors makes files that only their owner can read
-    partial.replace(file)
+    write_safetensors(file, tensors, about)
     return file
 
 

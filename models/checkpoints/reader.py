@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -20,7 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ..errors import CheckpointError, WeGenError
+from ..errors import CheckpointError, WeGenError, is_out_of_memory
 from ..network.configuration import LanguageConfig, ScheduleConfig, UNetConfig, VAEConfig, VisionConfig, WeGenConfig
 from .quantise import (
     CONFIGURATION,
@@ -33,6 +34,7 @@ from .quantise import (
     whole_shape,
 )
 from .tokenizer import ADDED_FILE, Tokenizer
+from .torch_contents import TensorPlace, require_state_dict, tensor_places
 
 PARTS = ("vision_encoder", "language_model", "unet", "vae")
 CONFIG_FILE = "config.json"
@@ -194,6 +196,10 @@ class Part(Mapping[str, Tensor]):
                 raise CheckpointError(
                     f"{entry.file}: {entry.key!r} has the shape {list(entry.shape)}, expected {list(shape)}."
                 )
+            if entry.layer is None and not entry.dtype.is_floating_point:
+                raise CheckpointError(
+                    f"{entry.file}: {entry.key!r} holds {entry.dtype}, expected floating point numbers."
+                )
 
 
 def _read(entry: StoredTensor) -> Tensor:
@@ -209,7 +215,9 @@ def _reading(entry: StoredTensor) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise CheckpointError(f"{entry.file} is no longer there. Put it back, and load the model again.") from error
-    except (SafetensorError, OSError, ValueError) as error:
+    except OSError as error:
+        raise _unreadable(entry.file, error) from error
+    except (SafetensorError, ValueError) as error:
         raise CheckpointError(f"{entry.file}: cannot read {entry.key!r}: {error}") from error
 
 
@@ -286,7 +294,7 @@ def _read_json(path: Path) -> dict:
     if not path.is_file():
         raise CheckpointError(f"The checkpoint needs {path}, which does not exist.")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows editors put a mark before it
     except ValueError as error:
         raise CheckpointError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(values, dict):
@@ -328,7 +336,8 @@ class _SafetensorsFile(_File):
 
     def __init__(self, path: Path):
         super().__init__(path)
-        with safe_open(path, framework="pt") as handle:  # checks the header
+        # Checks the header. For PyTorch the file would be mapped, writable: one larger than memory is refused then.
+        with safe_open(path, framework="np") as handle:
             self.layers = from_header(handle.metadata(), path)
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -361,8 +370,11 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
     if not path.is_file():
         raise CheckpointError(f"The checkpoint needs {path}, which does not exist.")
     try:
+        _refuse_stand_in(path)
         file = _SafetensorsFile(path)
-    except (SafetensorError, OSError) as error:
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except SafetensorError as error:
         raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from error
     tensors = {key: file.stored(key) for key in file.entries}
     for name, layer in file.layers.items():
@@ -396,68 +408,59 @@ def read_pickle(path: Path) -> dict[str, StoredTensor]:
     if not path.is_file():
         raise CheckpointError(f"The checkpoint needs {path}, which does not exist.")
     try:
-        file, in_pieces = _File(path), zipfile.is_zipfile(path)
-        values = torch.load(path, map_location="cpu", weights_only=True, mmap=in_pieces)
-        records = _records(path) if in_pieces else {}
+        _refuse_stand_in(path)
+        file = _File(path)
+        if zipfile.is_zipfile(path):
+            return {
+                key: StoredTensor(path, key, place.shape, partial(_read_strided, file, place), place.dtype)
+                for key, place in tensor_places(path).items()
+            }
+        values = torch.load(path, map_location="cpu", weights_only=True)
+        require_state_dict(values)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} was not loaded: it is damaged, or holds something else than tensors, which could run code "
             f"({_first_line(error)})."
         ) from error
+    except CheckpointError:
+        raise
     # Damaged pickles make the unpickler stumble in many ways, over indices and attributes of its own among them.
     except (
         RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile,
     ) as error:  # fmt: skip
-        raise CheckpointError(f"{path} is damaged or no PyTorch file: {_first_line(error)}") from error
-    if not isinstance(values, dict) or not all(
-        isinstance(key, str) and isinstance(t, Tensor) and t.layout == torch.strided and not t.is_quantized
-        for key, t in values.items()
-    ):
-        raise CheckpointError(f"{path} does not hold a state dict (names to tensors).")
-    if not in_pieces:
-        return {key: StoredTensor(path, key, tuple(t.shape), t.detach().clone, t.dtype) for key, t in values.items()}
-    # The mapping tells where in the file each tensor is, and is let go before a page of its numbers was touched.
-    storages = [t.untyped_storage() for t in values.values()]
-    places = {storage.data_ptr(): storage.nbytes() for storage in storages if storage.nbytes()}
-    base = min(places, default=0) - min(records, default=0)
-    if any(records.get(place - base) != size for place, size in places.items()):
-        raise CheckpointError(f"{path} is damaged: its list of contents and its tensors do not agree.")
-    return {
-        key: StoredTensor(
-            path,
-            key,
-            tuple(t.shape),
-            partial(_read_strided, file, t.data_ptr() - base, t.dtype, tuple(t.shape), t.stride()),
-            t.dtype,
-        )
-        for key, t in values.items()
-    }
+        if is_out_of_memory(error):
+            raise
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that is a wrong place in the file
+            raise _unreadable(path, error) from error
+        raise CheckpointError(f"{path} is damaged or no PyTorch file: {_first_line(error)}.") from error
+    return {key: StoredTensor(path, key, tuple(t.shape), t.detach().clone, t.dtype) for key, t in values.items()}
 
 
-def _records(path: Path) -> dict[int, int]:
-    """Where the numbers of the tensors of a PyTorch file begin, and how many bytes of them there are."""
-    found = {}
-    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
-        for record in archive.infolist():
-            if record.filename.partition("/")[2].startswith("data/") and record.compress_size:
-                file.seek(record.header_offset + 26)  # lengths of the name and of what follows it
-                lengths = file.read(4)
-                begin = record.header_offset + 30 + sum(int.from_bytes(lengths[i : i + 2], "little") for i in (0, 2))
-                found[begin] = record.compress_size
-    return found
+def _read_strided(file: _File, place: TensorPlace) -> Tensor:
+    if 0 in place.shape:
+        return torch.empty(place.shape, dtype=place.dtype)
+    numbers = file.read(place.begin, place.bytes).view(place.dtype)
+    return numbers.as_strided(place.shape, place.stride).contiguous()
 
 
-def _read_strided(
-    file: _File, begin: int, dtype: torch.dtype, shape: tuple[int, ...], stride: tuple[int, ...]
-) -> Tensor:
-    if 0 in shape:
-        return torch.empty(shape, dtype=dtype)
-    last = sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
-    return file.read(begin, (last + 1) * dtype.itemsize).view(dtype).as_strided(shape, stride).contiguous()
+def _refuse_stand_in(path: Path) -> None:
+    """Raises CheckpointError for what a broken download leaves in the place of weights."""
+    with path.open("rb") as file:
+        begin = file.read(64).lstrip()
+    for mark, what in ((b"version https://git-lfs", "a Git LFS pointer"), (b"<", "a web page")):
+        if begin.startswith(mark):
+            raise CheckpointError(f"{path} is {what} and not the weights: download the file itself.")
+
+
+def _unreadable(path: Path, error: OSError) -> Exception:
+    """What to raise for an error of the system at a file: lack of memory as it is, as that is no fault of the file."""
+    return error if is_out_of_memory(error) else CheckpointError(f"{path} cannot be read: {error.strerror or error}.")
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or ["its data end too early"])[0]
+    """The reason alone: PyTorch puts advice around it that is no way out here."""
+    _, _, reason = str(error).rpartition("WeightsUnpickler error: ")
+    return (reason.strip().splitlines() or ["its data end too early"])[0].rstrip(".")
 
 
 def _read_diffusers(folder: Path, variant: str = "") -> dict[str, StoredTensor]:
@@ -506,7 +509,7 @@ def _count(tensors: Mapping[str, StoredTensor], pattern: str) -> int:
 def _open_packed(folder: Path) -> Checkpoint:
     path = folder / CONFIG_FILE
     try:
-        config = WeGenConfig.from_json(path.read_text(encoding="utf-8"), str(path))
+        config = WeGenConfig.from_json(path.read_text(encoding="utf-8-sig"), str(path))
     except CheckpointError:
         raise
     except UnicodeDecodeError as error:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import WeGenError
@@ -132,6 +134,22 @@ def write_folder(
         raise_full_disk(error, destination.parent)
         raise
     return destination
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] = {}) -> None:
+    """Write a file over what may be there, whole or not at all.
+
+    Raises:
+        WeGenError: it cannot be written, such as on a full disk.
+    """
+    partial = path.with_suffix(PARTIAL)
+    try:
+        save_file(dict(tensors), partial, metadata={"format": "pt", **metadata})
+    except SafetensorError as error:  # of the system's too, which it does not tell apart
+        partial.unlink(missing_ok=True)
+        raise WeGenError(f"{path} cannot be written: {error}. Make room, or choose another place.") from error
+    partial.chmod(0o644)  # safetensors makes files that only their owner can read
+    partial.replace(path)
 
 
 def raise_full_disk(error: BaseException, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from ..errors import WeGenError
 from ..json_values import converted, in_words, is_a
 
 FORMAT_VERSION = 1
+DOWN_BLOCKS, UP_BLOCKS = ("DownBlock2D", "CrossAttnDownBlock2D"), ("UpBlock2D", "CrossAttnUpBlock2D")
 WORLDS = ("", "storybook")
 _SECTIONS = {
     "VisionConfig": "vision.",
@@ -30,6 +32,13 @@ USER_TEMPLATES = ("text_to_picture", "edit", "rewrite", "edit_rewrite", "ask")
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise WeGenError(message)
+
+
+def _require_above_0(config: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        where = _SECTIONS.get(type(config).__name__, "")
+        _require(0 < value < math.inf, f"{where}{name} is {value}; it must be a number above 0.")
 
 
 def _require_positive(config: Any) -> None:
@@ -61,6 +70,7 @@ class VisionConfig:
 
     def __post_init__(self):
         _require_positive(self)
+        _require_above_0(self, "layer_norm_eps")
         _require(
             self.image_size % self.patch_size == 0,
             f"Vision image_size {self.image_size} is not a multiple of patch_size {self.patch_size}.",
@@ -96,6 +106,7 @@ class LanguageConfig:
 
     def __post_init__(self):
         _require_positive(self)
+        _require_above_0(self, "norm_eps", "rope_theta")
         _require(self.width % self.heads == 0, f"Language width {self.width} is not a multiple of {self.heads} heads.")
         _require(self.heads % self.kv_heads == 0, f"{self.heads} heads cannot share {self.kv_heads} key/value heads.")
         _require((self.width // self.heads) % 2 == 0, "Rotary embeddings need an even head width.")
@@ -138,6 +149,10 @@ class UNetConfig:
     def __post_init__(self):
         _require_positive(self)
         levels = len(self.block_out_channels)
+        _require(levels > 0, "UNet block_out_channels is empty; it must hold the channels of each level.")
+        for name, known in (("down_block_types", DOWN_BLOCKS), ("up_block_types", UP_BLOCKS)):
+            strange = [block for block in getattr(self, name) if block not in known]
+            _require(not strange, f"UNet {name} has {strange[:1]}; ComfyUI's own UNet has {' and '.join(known)}.")
         for name in ("down_block_types", "up_block_types", "transformer_layers_per_block", "attention_head_dim"):
             count = len(getattr(self, name))
             _require(count == levels, f"UNet {name} has {count} entries for {levels} levels.")
@@ -170,7 +185,7 @@ class UNetConfig:
     @classmethod
     def from_diffusers(cls, values: Mapping[str, Any], source: str = "config.json") -> UNetConfig:
         """Read a diffusers `config.json`; scalars that stand for every level are spread out."""
-        levels = len(values.get("block_out_channels", cls.block_out_channels))
+        levels = len(values.get("block_out_channels") or cls.block_out_channels)
         known = {f.name: values[f.name] for f in dataclasses.fields(cls) if values.get(f.name) is not None}
         for name in ("transformer_layers_per_block", "attention_head_dim"):
             if isinstance(known.get(name), int):
@@ -208,6 +223,12 @@ class VAEConfig:
 
     def __post_init__(self):
         _require(self.patch >= 1, f"VAE patch is {self.patch}; it must be 1 or more.")
+        _require(len(self.block_out_channels) > 0, "VAE block_out_channels is empty; it must hold those of each level.")
+        _require_above_0(self, "scaling_factor", "latent_channels", *(() if self.patch > 1 else ("layers_per_block",)))
+        _require(
+            (self.in_channels, self.out_channels) == (3, 3),
+            f"VAE in_channels is {self.in_channels}, out_channels {self.out_channels}; pictures have 3.",
+        )
         _require(
             self.decoder_layers_per_block is None or (self.patch > 1 and self.decoder_layers_per_block >= 0),
             f"VAE decoder_layers_per_block is {self.decoder_layers_per_block}; it must be 0 or more with a patch above "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..checkpoints.wegen import require_finite
 from ..editing.masks import latent_mask, pad_to_multiple
 from ..errors import WeGenError
 from ..network.compact_vae import CompactVAE
@@ -65,12 +66,15 @@ class Decoder:
             noise: unit variance, `[B, 4, h, w]`; its size decides the picture's.
             steps: Euler steps of the published schedule.
             guidance_scale: at most 1 is off; the negative is zeros, as published.
-            keep: a latent `[1, 4, h, w]` and a mask `[1 or B, 1, h, w]`: how early on the way from noise to picture the
-                latent may change, from 0 (never) to 1 (from the first step on). Until then it is that latent with the
-                noise of each step on it.
+            keep: a latent `[1 or B, 4, h, w]` and a mask `[1 or B, 1, h, w]`: how early on the way from noise to
+                picture the latent may change, from 0 (never) to 1 (from the first step on). Until then it is that
+                latent with the noise of each step on it.
             strength: above 0, at most 1: how much of the latent of `keep` is painted over; only 1 without one. The
                 steps are taken at the lower noise levels of a longer schedule.
             on_step: called after each step with steps done, steps to do, and the current guess of the final latent.
+
+        Raises:
+            WeGenError: the UNet overflowed.
         """
         from diffusers import EulerDiscreteScheduler
 
@@ -113,6 +117,7 @@ class Decoder:
                 latent = torch.where(free, latent, keep[0] + noise * scheduler.sigmas[first + index + 1].to(latent))
             if on_step is not None:
                 on_step(index + 1, steps, step.pred_original_sample)
+        require_finite(latent, "UNet")
         return latent
 
     @torch.no_grad()

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..checkpoints.reader import CONFIG_FILE, part_file
 from ..checkpoints.tokenizer import ADDED_FILE, MODEL_FILE, Tokenizer
+from ..checkpoints.writer import write_safetensors
 from ..errors import WeGenError
 from ..network.agent import Agent
 from ..network.compact_vae import CompactVAE
@@ -271,11 +271,7 @@ class TrainingRun:
 
 
 def _save_part(state: Mapping[str, Tensor], path: Path) -> None:
-    partial = path.with_suffix(".partial")
-    halved = {key: value.to(torch.float16).contiguous() for key, value in sorted(state.items())}
-    save_file(halved, partial, metadata={"format": "pt"})
-    partial.chmod(0o644)  # safetensors makes files that only their owner can read
-    os.replace(partial, path)
+    write_safetensors(path, {key: value.to(torch.float16).contiguous() for key, value in sorted(state.items())})
 
 
 def _replace(path: Path, content: bytes) -> None:

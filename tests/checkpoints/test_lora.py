@@ -1,6 +1,7 @@
 """LoRA files: written, read, merged, and refused when they do not fit."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network.agent import Agent
 from comfyui_wegen.models.painting.loading import load
 from comfyui_wegen.models.pipeline import Pipeline
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from tiny import tiny_config
 
@@ -27,6 +29,27 @@ def test_a_file_is_read_as_it_was_written(tmp_path):
     assert read.scale == written.scale
     torch.testing.assert_close(read.difference((48, 32)), written.difference((48, 32)), atol=2e-2, rtol=1e-2)
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_file_that_is_written_over_changes_nothing_that_was_read(tmp_path):
+    file = write_lora(tmp_path / "a.safetensors", "language_model", {LAYER: change()}, {})
+    lora = read_lora(file)
+    before = lora.by_layer(Agent(tiny_config()))[LAYER].down.clone()
+    with file.open("r+b") as other:
+        other.seek(-2 * before.numel(), os.SEEK_END)
+        other.write(bytes(2 * before.numel()))
+    assert torch.equal(lora.by_layer(Agent(tiny_config()))[LAYER].down, before) and before.any()
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_, **__):
+        (tmp_path / "a.partial").write_bytes(b"half")
+        raise SafetensorError("No space left on device (os error 28)")
+
+    monkeypatch.setattr("comfyui_wegen.models.checkpoints.writer.save_file", full)
+    with pytest.raises(WeGenError, match=r"a.safetensors cannot be written.*No space left.*Make room"):
+        write_lora(tmp_path / "a.safetensors", "language_model", {LAYER: change()}, {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_names_are_those_that_stock_loaders_know(tmp_path):

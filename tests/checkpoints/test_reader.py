@@ -1,5 +1,8 @@
 """Opening checkpoints: both layouts give the same model, and every broken one gets one clear error."""
 
+import errno
+import functools
+import io
 import json
 import os
 import re
@@ -7,9 +10,10 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from comfyui_wegen.models.checkpoints import reader
+from comfyui_wegen.models.checkpoints import reader, torch_file
 from comfyui_wegen.models.checkpoints.reader import (
     AGENT_FILE,
     LLAMA_CONFIG_FILE,
@@ -24,6 +28,7 @@ from comfyui_wegen.models.checkpoints.reader import (
     open_checkpoint,
     part_file,
 )
+from comfyui_wegen.models.checkpoints.writer import Entry
 from comfyui_wegen.models.errors import CheckpointError
 from comfyui_wegen.models.painting.loading import load
 from safetensors.torch import load_file, save_file
@@ -368,3 +373,77 @@ def test_configuration_and_weights_of_different_sizes(tmp_path):
     values["language"]["layers"] = 3
     (folder / "config.json").write_text(json.dumps(values))
     fails(folder, folder / "language_model.safetensors", "lacks 9", "llm.model.layers.2.")
+
+
+def _larger_than_memory():
+    swap = [line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("SwapTotal")]
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") + int(swap[0].split()[1]) * 1024 + 2**33
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="how much memory there is is read as Linux tells it")
+@pytest.mark.parametrize("kind", ["pickle", "safetensors"])
+def test_a_file_larger_than_memory_is_opened(tmp_path, kind):
+    """As the published one is on many machines. Its large tensor is a hole in the file."""
+    rows = _larger_than_memory() // 2**20
+    hole, file = rows * 2**20, tmp_path / kind
+    if kind == "safetensors":
+        end = {"dtype": "F32", "shape": [2], "data_offsets": [hole, hole + 8]}
+        header = {"large": {"dtype": "F16", "shape": [rows, 2**19], "data_offsets": [0, hole]}, "small": end}
+        text = json.dumps(header).encode()
+        with file.open("wb") as out:
+            out.write(len(text).to_bytes(8, "little") + text)
+            out.seek(hole, os.SEEK_CUR)
+            out.write(np.array([1.5, 2.5], np.float32).tobytes())
+    else:
+        entries = [Entry("large", torch.float16, (rows, 2**19)), Entry("small", torch.float32, (2,))]
+        pickled = io.BytesIO()
+        torch_file._Pickler(pickled, protocol=2).dump({e.key: torch_file._Tensor(n, e) for n, e in enumerate(entries)})
+        with file.open("wb") as out, zipfile.ZipFile(out, "w") as archive:
+            archive.writestr("a/data.pkl", pickled.getvalue())
+            with archive.open("a/data/0", "w", force_zip64=True) as record:
+                out.seek(hole, os.SEEK_CUR)
+                record._file_size += hole
+            archive.writestr("a/data/1", np.array([1.5, 2.5], np.float32).tobytes())
+    found = (reader.read_safetensors if kind == "safetensors" else reader.read_pickle)(file)
+    assert file.stat().st_size > hole and found["large"].shape == (rows, 2**19)
+    assert found["small"].read().tolist() == [1.5, 2.5]
+
+
+@pytest.mark.parametrize("file", [AGENT_FILE, VAE_FOLDER / "diffusion_pytorch_model.safetensors"])
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer"), (b"\n<!DOCTYPE html>", "web")],
+)
+def test_what_a_broken_download_leaves_is_named(published, file, content, what):
+    (published / file).write_bytes(content)
+    fails(published, published / file, what, "download the file itself")
+
+
+@pytest.mark.parametrize("file", [AGENT_FILE, VAE_FOLDER / "diffusion_pytorch_model.safetensors"])
+def test_lack_of_memory_and_of_rights_are_no_damage(published, file, monkeypatch):
+    whole = Path.open
+
+    def opened(path, *arguments, error=errno.EACCES, **others):
+        if path == published / file:
+            raise OSError(error, os.strerror(error), str(path))
+        return whole(path, *arguments, **others)
+
+    monkeypatch.setattr(Path, "open", opened)
+    fails(published, published / file, "cannot be read", os.strerror(errno.EACCES))
+    monkeypatch.setattr(Path, "open", functools.partialmethod(opened, error=errno.ENOMEM))
+    with pytest.raises(OSError, match="allocate memory"):
+        open_checkpoint(published)
+
+
+def test_a_mark_before_the_text_of_a_file_is_skipped(packed):
+    for name in ("config.json", "added_tokens.json"):
+        (packed / name).write_text((packed / name).read_text("utf-8"), "utf-8-sig")
+    assert open_checkpoint(packed).config == tiny_config()
+
+
+def test_weights_of_whole_numbers_are_refused(packed):
+    file = packed / part_file("vae")
+    state = load_file(file)
+    key = next(iter(state))
+    save_file({**state, key: state[key].to(torch.int32)}, file)
+    fails(packed, file, key, "torch.int32", "floating point")

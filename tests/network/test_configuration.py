@@ -63,7 +63,14 @@ def changed(path, value):
         ("unet.block_out_channels", 32, "must be a list"),
         ("unet.block_out_channels", [32], "entries for 1 levels"),
         ("unet.cross_attention_dim", 64, "added embedding"),
+        ("unet.block_out_channels", [], "is empty"),
+        ("unet.down_block_types", ["Foo", "DownBlock2D"], "has ['Foo']"),
         ("vae.latent_channels", 8, "8"),
+        ("vae.scaling_factor", 0.0, "scaling_factor is 0.0; it must be a number above 0"),
+        ("vae.block_out_channels", [], "is empty"),
+        ("vae.in_channels", 4, "pictures have 3"),
+        ("language.rope_theta", 0.0, "language.rope_theta is 0.0"),
+        ("language.norm_eps", -1.0, "language.norm_eps is -1.0"),
         ("schedule.steps_offset", 1000, "steps_offset"),
         ("templates.turn", "{text}", "must hold {pictures} exactly once"),
         ("templates.mention", "{who}", "'mention'"),
@@ -93,6 +100,8 @@ def test_the_unet_travels_through_diffusers_terms():
     scalar = {**config.to_diffusers(), "transformer_layers_per_block": 1, "sample_size": None}
     assert UNetConfig.from_diffusers(scalar).transformer_layers_per_block == (1, 1)
     assert UNetConfig.from_diffusers(scalar).sample_size == UNetConfig.sample_size
+    with pytest.raises(WeGenError, match="entries for 3 levels"):
+        UNetConfig.from_diffusers({**scalar, "block_out_channels": None})
 
 
 def test_a_unet_of_another_kind_is_refused():
