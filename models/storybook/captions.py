@@ -78,14 +78,26 @@ _PLURALS = {
     "pony": "ponies", "bunny": "bunnies", "lady": "ladies", "birdie": "birdies", "cactus": "cacti", "bus": "buses",
     "butterfly": "butterflies", "snowman": "snowmen", "coach": "coaches", "fortress": "fortresses",
     "aircraft": "aircraft", "gentleman": "gentlemen", "doggy": "doggies", "ducky": "duckies", "kitty": "kitties",
-    "brolly": "brollies",
+    "brolly": "brollies", "goose": "geese", "mouse": "mice", "sheep": "sheep", "deer": "deer", "moose": "moose",
+    "wolf": "wolves", "knife": "knives", "leaf": "leaves", "scarf": "scarves", "shelf": "shelves", "loaf": "loaves",
+    "calf": "calves", "elf": "elves", "thief": "thieves", "foot": "feet", "tooth": "teeth", "ox": "oxen",
 }  # fmt: skip
 
 
 def plural(words: str) -> str:
     """Such as "children" of "child", "double decker buses" of "double decker bus"."""
     *before, last = words.split(" ")
-    return " ".join([*before, _PLURALS.get(last, f"{last}s")])
+    return " ".join([*before, _PLURALS.get(last) or _regular_plural(last)])
+
+
+def _regular_plural(word: str) -> str:
+    if word.endswith("man") and word not in ("human", "caiman"):
+        return f"{word[:-3]}men"
+    if word.endswith(("s", "x", "z", "ch", "sh")):
+        return f"{word}es"
+    if word.endswith("y") and word[-2:-1] not in "aeiou":
+        return f"{word[:-1]}ies"
+    return f"{word}s"
 
 
 def choose(wordings: tuple[str, ...], rng: Random | None) -> str:

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 from comfyui_wegen.models import storybook
-from comfyui_wegen.models.storybook import edits, language
+from comfyui_wegen.models.storybook import captions, edits, language
 from comfyui_wegen.models.storybook import questions as asking
 from comfyui_wegen.models.storybook import wishes as wishing
 from comfyui_wegen.models.storybook.language import (
@@ -35,6 +35,7 @@ from comfyui_wegen.models.storybook.language import (
     patterns,
     poses,
     questions,
+    referring,
     removals,
     replacements,
     settings,
@@ -48,7 +49,7 @@ from comfyui_wegen.models.storybook.language.declining import DECLINED
 from comfyui_wegen.models.storybook.language.frames import part_of
 from comfyui_wegen.models.storybook.language.orders import beside, between, in_relation
 from comfyui_wegen.models.storybook.language.typing import mistyped
-from comfyui_wegen.models.storybook.language.words import GROUND_WORDS, KIND_WORDS, RELATIONS, SKY_WORDS
+from comfyui_wegen.models.storybook.language.words import GROUND_WORDS, KIND_WORDS, RELATIONS, SKY_WORDS, with_article
 
 EDITS = {
     "to place": moves.TO_PLACE,
@@ -365,6 +366,98 @@ def test_an_unknown_thing_is_declined_with_and_without_a_place_and_in_numbers(ki
         assert any(word in text for text in texts for words in RELATIONS.values() for word in words)
 
 
+def sentences(kind, part, count=1500):
+    """Of a grammar, with what they lead to."""
+    for seed in range(count):
+        rng = Random(f"{kind}/{seed}")
+        yield language.sample_order(Story((storybook.sample_scene(rng, rng.choice((1, 2, 3, 4))),)), rng, part, kind)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_to_the_left_is_a_step_and_on_the_left_is_a_place(part):
+    to_place = [order.text for order in sentences("to place", part)]
+    assert sum(bool(re.search(r"\bto the (left|right)[.!? ]*$", text)) for text in to_place) == 0
+    assert any("on the left" in text for text in to_place) and any("to the left side" in text for text in to_place)
+    assert any("to the left" in order.text for order in sentences("sideways", part, 100))
+
+
+def test_nothing_is_called_it_behind_something_that_was_removed(monkeypatch):
+    single, filled, names = orders._single, orders._filled, []
+    words_of = []
+
+    def fill(frame, words):
+        words_of.append(words)
+        return filled(frame, words)
+
+    def part(speaker, *arguments, **others):
+        words_of.clear()
+        order = single(speaker, *arguments, **others)
+        if order is not None and speaker.story.last == orders._NOBODY:
+            names.append(words_of[-1].get("it"))
+        return order
+
+    monkeypatch.setattr(orders, "_filled", fill)
+    monkeypatch.setattr(orders, "_single", part)
+    assert sum(1 for _ in sentences(SEVERAL, TRAINED, 400))
+    assert len(names) > 100 and not {*names} & {"it", *referring.PRONOUNS}
+
+
+def test_in_another_style_no_single_thing_is_said_to_stay():
+    named = [f"the {noun}" for nouns in KIND_WORDS.values() for noun in nouns]
+    for order in sentences("style", TRAINED, 1500):
+        assert not any(re.search(rf"{name}\b", order.text) for name in named), order.text
+
+
+def test_one_of_several_that_went_is_not_asked_for_by_its_kind():
+    rng = Random(4)
+    things = [storybook.sample_thing(rng, kind="dog", column=column, row=1) for column in (0, 2)]
+    left = storybook.sample_thing(rng, things, kind="house")
+    scene = replace(storybook.sample_scene(rng), things=(*things, left))
+    story = Story((scene, replace(scene, things=(left,))))
+    with pytest.raises(ValueError, match="bring back"):
+        language.sample_order(story, rng, intent="bring back")
+    story = Story((replace(scene, things=(things[0], left)), replace(scene, things=(left,))))
+    assert things[0] in language.sample_order(story, rng, intent="bring back").after.things
+
+
+def test_a_pose_is_not_ordered_in_words_about_the_sky():
+    of_the_sky = {frame for frames in settings.SKIES.values() for frame in frames}
+    assert {"make it dark", "make it rain"} <= of_the_sky
+    rng, plain = Random(5), re.compile(r"[^a-z' ]")
+    for kind in ("cloud", "house", "lamp"):
+        scene = replace(storybook.sample_scene(rng), things=(storybook.sample_thing(rng, kind=kind),))
+        for _ in range(400):
+            assert plain.sub("", language.sample_order(Story((scene,)), rng, intent="pose").text) not in of_the_sky
+
+
+def test_only_before_what_is_ruled_out_leaves_the_rest_open():
+    rng, free = Random(6), 0
+    for wish in (language.sample_wish(rng, level="without") for _ in range(600)):
+        ruled_out = re.search(r"\b(only|just) (no|without)\b", wish.text)
+        alone = re.search(r"\b(only|just|simply|nothing else|nothing but)\b(?! (no|without))", wish.text)
+        if ruled_out and not alone:
+            free += 1
+            assert wish.named.most is None
+    assert free > 5
+
+
+def test_no_trained_sentence_is_both_declined_and_done():
+    done = {frame for frames in (wishes.ANYTHING, questions.CHANGED, styling.ORDERS) for frame in frames}
+    assert not done & {*outside.CAN, *outside.TALK, *outside.DEEDS}
+    named = {frame.replace("{colour}", colour) for frame in colours.NAMED for colour in outside.UNREAL_COLOURS}
+    other = {*removals.ONE, *poses.AROUND, *(frame for frames in poses.POSES.values() for frame in frames)}
+    assert not named & other
+
+
+def test_plurals_and_articles_of_unknown_things():
+    words = ("fox", "witch", "sheep", "goose", "wolf", "cherry", "policeman", "glass", "monkey", "human", "hot dog")
+    plurals = "foxes witches sheep geese wolves cherries policemen glasses monkeys humans hot dogs"
+    assert " ".join(map(captions.plural, words)) == plurals
+    assert [with_article(word) for word in ("unicorn", "umbrella", "ufo", "igloo")] == [
+        "a unicorn", "an umbrella", "a ufo", "an igloo",
+    ]  # fmt: skip
+
+
 def test_words_that_are_in_no_list_are_declined_too():
     rng = Random(2)
     known = {noun for nouns in KIND_WORDS.values() for noun in nouns}
@@ -449,7 +542,7 @@ def test_only_means_nothing_else_and_two_are_not_three():
     alone = counted = 0
     for seed in range(1500):
         wish = language.sample_wish(Random(seed))
-        words = set(wish.text.split())
+        words = set(re.sub(r"(only|just) (no|without)", "", wish.text).split())
         if {"only", "just"} & words and wish.named.things:
             alone += 1
             assert len(wish.scene.things) == len(wish.named.things) == wish.named.most, wish.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -183,7 +184,10 @@ def _to_place(speaker: _Speaker) -> _Said | None:
     if goal == thing.place or _lies_there(thing, *named):
         return None
     after = replace(thing, column=goal[0], row=goal[1])
-    return speaker.changed(thing, after, moves.TO_PLACE, at=at_place(*named, rng), side=side(*named, rng))
+    frames, where = moves.TO_PLACE, side(*named, rng)
+    if where in ("the left", "the right"):  # "to the left" is a step that way
+        frames = tuple(frame for frame in frames if "to {side}" not in frame)
+    return speaker.changed(thing, after, frames, at=at_place(*named, rng), side=where)
 
 
 def _lies_there(thing: Thing, column: int | None, row: int | None) -> bool:
@@ -451,7 +455,7 @@ def _more(speaker: _Speaker) -> _Said | None:
         if thing is None:
             return None
         things = (*things, thing)
-    alone = len({thing.kind for thing in scene.things}) == 1
+    alone = len({thing.kind for thing in scene.things}) == 1 and speaker.story.last != _NOBODY
     frames = [frame for frame in additions.MORE if alone or "{kinds}" in frame]
     words = {**speaker.about(model), "number": number(count, rng)}
     new = things[len(scene.things) :]
@@ -545,11 +549,12 @@ def _brought_back(speaker: _Speaker) -> _Said | None:
     scene = speaker.scene
     present = {thing.kind for thing in scene.things}
     for earlier in reversed(speaker.story.scenes[:-1]):
-        gone = [thing for thing in earlier.things if thing.kind not in present and fits(thing, scene.things)]
+        kinds = Counter(thing.kind for thing in earlier.things if thing.kind not in present)
+        gone = [thing for thing in earlier.things if kinds[thing.kind] == 1 and fits(thing, scene.things)]
         if gone and len(scene.things) < MOST_THINGS:
             thing = speaker.rng.choice(gone)
             after = replace(scene, things=(*scene.things, thing))
-            # Nothing else of that name is in sight, so its kind is enough to name it.
+            # Nothing else of that name is in sight, and nothing went with it, so its kind is enough to name it.
             words = vars(Reference.to(thing, replace(scene, things=(thing,)), speaker.rng, last=_NOBODY))
             if earlier == speaker.story.scenes[-2] and len(gone) == 1 and speaker.rng.random() < 0.4:
                 words = {**words, "it": "it"}  # it has just gone
@@ -572,6 +577,9 @@ _INTENTS: Mapping[str, tuple[float, Callable[[_Speaker], _Said | None]]] = Mappi
 INTENTS = tuple(_INTENTS)
 SEVERAL_SHARE = 0.12
 _WHOLE = ("ground", "sky", "style")
+_OF_THE_SKY = frozenset(
+    frame for tables in (settings.SKIES, settings.ENDS) for frames in tables.values() for frame in frames
+)
 _PRONOUN = re.compile(r"\b(it|its|itself|that|this|one|other)\b")
 _ALONE = (UNDO, "bring back", "only", "swap", "remove all", "other colour")
 _WITHOUT_THING = (*_WHOLE, "add", UNDO, "bring back")
@@ -603,6 +611,8 @@ def _single(speaker: _Speaker, intent: str, part: str, joined: bool = False) -> 
     if not frames:
         return None
     text = _filled(speaker.rng.choice(frames), said.words)
+    if intent == "pose" and text in _OF_THE_SKY:  # "make it dark" is about the whole picture
+        return None
     return Order(intent, text, speaker.scene, said.after, said.open, said.last, said.related)
 
 
@@ -611,7 +621,7 @@ def _filled(frame: str, words: Mapping[str, Any]) -> str:
 
 
 def _several(story: Story, rng: Random, part: str) -> Order | None:
-    """Two orders at once, or three, on things that are named as the picture shows them before all of them."""
+    """Two orders at once, or three; what one speaks of is named as it looks after those before it."""
     count = rng.choice((2, 2, 2, 3))
     parts: list[Order] = []
     now = story
@@ -624,8 +634,8 @@ def _several(story: Story, rng: Random, part: str) -> Order | None:
         if order is None or any(_clash(earlier, order) for earlier in parts):
             continue
         parts.append(order)
-        # Only what was spoken of just now may be called "it"; all else keeps the name that it has before.
-        now = Story((order.after,), order.last)
+        # Only what was spoken of just now may be called "it": behind something that was removed, nothing may.
+        now = Story((order.after,), order.last or _NOBODY)
     if len(parts) < count:
         return None
     names = dict(zip(("first", "second", "third"), (order.text for order in parts), strict=False))
@@ -669,7 +679,8 @@ def _with_keep(order: Order, rng: Random, part: str) -> str:
     if rng.random() >= 0.12 or order.text.endswith("?") or order.intent in (UNDO, "only"):
         return order.text
     kept = order.kept()
-    if not kept or rng.random() < 0.5:
+    # In another style nothing looks as before, so it is never said of single things.
+    if not kept or order.before.style != order.after.style or rng.random() < 0.5:
         return _filled(choose(keeping.KEEP_ALL, part, rng), {"order": order.text})
     some = rng.sample(kept, min(len(kept), rng.randint(1, 2)))
     names = " and ".join(Reference.to(thing, order.before, rng, last=_NOBODY).it for thing in some)

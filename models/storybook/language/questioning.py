@@ -19,7 +19,7 @@ from .frames import TRAINED, choose
 from .orders import in_relation
 from .referring import Reference
 from .typing import uttered
-from .words import BETWEEN, CLEAR_RELATIONS, KIND_WORDS, indefinite, usual
+from .words import BETWEEN, CLEAR_RELATIONS, COLOUR_WORDS, KIND_WORDS, SIZE_WORDS, indefinite, usual
 
 TOPICS = tuple(questions.TOPICS)
 _OF_THING = ("where", "colour", "size", "pose", "pattern")
@@ -82,8 +82,8 @@ def _of_thing(scene: Scene, thing: Thing, topic: str, rng: Random) -> tuple[dict
 def _name(scene: Scene, thing: Thing, topic: str, rng: Random) -> Reference:
     """A name that does not give the answer away, as far as there is one."""
     hints = {
-        "colour": (thing.colour,),
-        "size": ("big", "large", "huge", "small", "little", "tiny", "medium", "middle sized", "mid sized"),
+        "colour": COLOUR_WORDS[thing.colour],
+        "size": tuple(word for words in SIZE_WORDS.values() for word in words),
         "where": (" at ", " on ", " in "),
         "pattern": ("strip", "dot", "spot", "plain", "simple", "pattern"),
     }

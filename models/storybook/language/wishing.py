@@ -61,7 +61,10 @@ def sample_wish(rng: Random, part: str = TRAINED, level: str | None = None, styl
     if rng.random() < styled:
         wish = _styled(wish, rng)
     wish = replace(wish, text=uttered(wish.text, rng), scene=nothing_alike(wish.scene, wish.named))
-    return _alone(wish) if re.search(r"\b(only|just|simply|nothing else|nothing but)\b", wish.text) else wish
+    return _alone(wish) if _ALONE.search(wish.text) else wish
+
+
+_ALONE = re.compile(r"\b(only|just|simply|nothing else|nothing but)\b(?! (no|without)\b)")
 
 
 def _alone(wish: OwnWish) -> OwnWish:

@@ -179,7 +179,9 @@ def usual(wordings: tuple[str, ...], rng: Random) -> str:
 
 
 def with_article(words: str) -> str:
-    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+    """Such as "an apple" and "a unicorn"."""
+    sounds_like_a_vowel = words[0] in "aeiou" and not words.startswith(("uni", "ufo", "uku", "euro"))
+    return f"{'an' if sounds_like_a_vowel else 'a'} {words}"
 
 
 def bare_noun(mention: Mention, rng: Random, many: bool = False, place: bool = True) -> str:
