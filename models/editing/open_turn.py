@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import WeGenError
 from ..media.images import check_picture
+from ..options import LARGEST_SEED
 from ..prompting.checks import MENTION
 from ..values import Answer, Chat, Reference, References, Turn, Value, whole_text
 from .composite import with_channels
@@ -171,7 +172,7 @@ def answer(
             )
             picture, report = kept.picture, kept.report
             weight = None if change is None else kept.weight
-        answers.append(Answer(turn.instruction, None, picture, turn.seed + number, weight))
+        answers.append(Answer(turn.instruction, None, picture, (turn.seed + number) % (LARGEST_SEED + 1), weight))
         reports.append(report)
         on_picture(number + 1, len(pictures))
     if len(reports) > 1:

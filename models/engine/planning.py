@@ -21,7 +21,10 @@ from ..values import Answer, AutoMask, Chat, SamplerSettings, Turn
 from .interface import Parts, PictureDraft, TurnRequest, TurnResult
 
 NOT_UNDERSTOOD = "I did not understand {order!r}: nothing in the picture would change, so it is as it was."
-ALREADY_SO = "The picture already shows that, so nothing was changed."
+AS_BEFORE = (
+    "I would describe the picture as it was described before {order!r}. If it does not show that yet, say it in other "
+    "words."
+)
 
 
 @dataclass
@@ -118,15 +121,17 @@ class PlannedPicture:
             if own.note:
                 self.notes.append(own.note)
             self.nothing_meant = own.empty
-            if own.empty:
-                self.notes.append(self.why_empty())
+            if doubt := self.doubt(own.empty):
+                self.notes.append(doubt)
         self.keep_cells()
 
-    def why_empty(self) -> str:
-        """What to say where the model means to change nothing."""
-        before = self.turn.before.described
-        known = bool(before) and _same_words(self.draft.rewrite, before)
-        return ALREADY_SO if known else NOT_UNDERSTOOD.format(order=self.turn.request.instruction)
+    def doubt(self, empty: bool) -> str:
+        """What to say where the model's words for the new picture are those for the old one, as the order is followed
+        already or was not understood; and where it means to change nothing. Else empty."""
+        before, order = self.turn.before.described, self.turn.request.instruction
+        if before and _same_words(self.draft.rewrite, before):
+            return AS_BEFORE.format(order=order)
+        return NOT_UNDERSTOOD.format(order=order) if empty else ""
 
     def own_mask(self, how: AutoMask, config: WeGenConfig) -> PredictedMask:
         """The predicted edit mask at full size; the user's masks are not in it."""

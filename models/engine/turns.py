@@ -96,8 +96,7 @@ def predict_masks(
     found = []
     for item in map(turn.item, drafts):
         own = item.own_mask(request.settings.auto_mask, parts.config)
-        if own.empty:
-            own = own._replace(note="\n".join(filter(None, [own.note, item.why_empty()])))
+        own = own._replace(note="\n".join(filter(None, [own.note, item.doubt(own.empty)])))
         found.append(own if turn.allowed is None else own._replace(mask=own.mask * turn.allowed))
     return found
 

@@ -8,6 +8,7 @@ from comfyui_wegen.models.editing.open_turn import BLANK, OpenTurn, answer, begi
 from comfyui_wegen.models.encoding import look_at
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.media.chat_file import load_chat, save_chat
+from comfyui_wegen.models.options import LARGEST_SEED
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.prompting.conversation import picture_prompt
 from comfyui_wegen.models.values import Chat, Reference, References, SamplerSettings
@@ -44,6 +45,8 @@ def test_a_first_picture_is_taken_as_it_is():
     assert [one.seed for one in made.answers] == [5, 6] and made.is_foreign and not made.is_upload
     assert torch.equal(made.answers[1].picture, noise(3))
     assert answered.report.startswith("1. The first picture")
+    last = answer(replace(turn, seed=LARGEST_SEED), torch.stack([noise(2), noise(3)])).chat.last
+    assert [one.seed for one in last.answers] == [LARGEST_SEED, 0]
 
 
 def test_kept_pixels_come_back_to_the_bit(chat):

@@ -254,7 +254,9 @@ def test_what_would_change_nothing_changes_nothing_and_is_said(wegen):
     assert found.notes == (planning.NOT_UNDERSTOOD.format(order="make it so"),)
     assert found.chat.last.answer.described == "x" and found.chat.last.answer.rewrite == "words"
     found, _ = refined(wegen, chat, own, settings=AUTO, words="X")
-    assert found.notes == (planning.ALREADY_SO,)
+    assert found.notes == (planning.AS_BEFORE.format(order="make it so"),) and found.change.sum() == 0
+    found, _ = refined(wegen, chat, pointing_elsewhere(own, 0), settings=AUTO, words="X")
+    assert found.notes == (planning.AS_BEFORE.format(order="make it so"),) and found.change.any()
 
 
 def test_what_masks_keep_back_is_said_and_not_remembered_as_done(wegen):
