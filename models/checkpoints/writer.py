@@ -16,6 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 from ..errors import WeGenError
 from ..network.configuration import WeGenConfig
 from .reader import CONFIG_FILE, PARTS, part_file
@@ -106,29 +111,30 @@ def write_folder(
     destination.parent.mkdir(parents=True, exist_ok=True)
     check_space(destination.parent, sum(layout.file_bytes for layout in layouts.values()))
     done, total = 0, sum(layout.tensor_bytes for layout in layouts.values())
+    partial.mkdir()
     try:
-        partial.mkdir()
-        for name, layout in layouts.items():
-            with _synced(partial / part_file(name)) as file:
-                file.write(layout.header)
-                for entry, value in zip(layout.entries, tensors(name), strict=True):
-                    if (value.dtype, tuple(value.shape)) != (entry.dtype, entry.shape):
-                        raise ValueError(f"{entry.key}: {value.dtype} {tuple(value.shape)} for {entry}.")
-                    file.write(memoryview(value.contiguous().reshape(-1).view(torch.uint8).numpy()))
-                    done += value.nbytes
-                    del value
-                    if on_progress is not None:
-                        on_progress(done, total)
-        with _synced(partial / MODEL_FILE) as file:
-            file.write(tokenizer.model_bytes)
-        with _synced(partial / ADDED_FILE) as file:
-            file.write((json.dumps(tokenizer.added_tokens, ensure_ascii=False, indent=1) + "\n").encode())
-        # Without its configuration a folder is not a checkpoint to anyone, so this comes last.
-        with _synced(partial / CONFIG_FILE) as file:
-            file.write(config.to_json().encode())
-        _sync_folder(partial)
-        os.rename(partial, destination)
-        _sync_folder(destination.parent)
+        with held(partial):
+            for name, layout in layouts.items():
+                with _synced(partial / part_file(name)) as file:
+                    file.write(layout.header)
+                    for entry, value in zip(layout.entries, tensors(name), strict=True):
+                        if (value.dtype, tuple(value.shape)) != (entry.dtype, entry.shape):
+                            raise ValueError(f"{entry.key}: {value.dtype} {tuple(value.shape)} for {entry}.")
+                        file.write(memoryview(value.contiguous().reshape(-1).view(torch.uint8).numpy()))
+                        done += value.nbytes
+                        del value
+                        if on_progress is not None:
+                            on_progress(done, total)
+            with _synced(partial / MODEL_FILE) as file:
+                file.write(tokenizer.model_bytes)
+            with _synced(partial / ADDED_FILE) as file:
+                file.write((json.dumps(tokenizer.added_tokens, ensure_ascii=False, indent=1) + "\n").encode())
+            # Without its configuration a folder is not a checkpoint to anyone, so this comes last.
+            with _synced(partial / CONFIG_FILE) as file:
+                file.write(config.to_json().encode())
+            _sync_folder(partial)
+            os.rename(partial, destination)
+            _sync_folder(destination.parent)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise_full_disk(error, destination.parent)
@@ -185,7 +191,29 @@ def remove_left_over(partial: Path, written: Set[str]) -> None:
     found = {entry.relative_to(partial).as_posix() for entry in partial.rglob("*") if not entry.is_dir()}
     if not partial.is_dir() or found - written:
         raise WeGenError(f"{partial} is in the way, and is not what an earlier conversion left. Remove it.")
-    shutil.rmtree(partial)
+    with held(partial):
+        shutil.rmtree(partial)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keeps others from taking a folder that is being written for a left-over; only POSIX systems can tell.
+
+    Raises:
+        WeGenError: another process holds it.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise WeGenError(f"Another process is writing to {folder}. Wait for it, or choose another name.") from error
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

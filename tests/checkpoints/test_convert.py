@@ -182,6 +182,20 @@ def test_a_left_over_of_something_else_is_not_removed(published_dir, tmp_path):
     assert (tmp_path / "out.partial" / "thesis.txt").read_text() == "important"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX systems tell who holds a folder")
+def test_two_conversions_to_one_place_do_not_destroy_each_other(published_dir, tmp_path):
+    refused = []
+
+    def again(done, total):
+        if not refused:
+            with pytest.raises(WeGenError, match=r"Another process is writing to .*out\.partial") as error:
+                convert(published_dir, tmp_path / "out")
+            refused.append(error)
+
+    convert(published_dir, tmp_path / "out", on_progress=again)
+    assert refused and open_checkpoint(tmp_path / "out").config and not (tmp_path / "out.partial").exists()
+
+
 def test_a_left_over_is_not_read_and_removed_at_once(published_dir, tmp_path):
     convert(published_dir, tmp_path / "out.partial")
     with pytest.raises(WeGenError, match="rename it first"):
