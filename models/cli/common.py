@@ -109,12 +109,12 @@ def write_numbers(path: Path, numbers: Mapping[str, Any]) -> None:
     What is no number, or not finite, becomes null, as JSON has no word for it.
     """
     text = json.dumps(_finite(numbers), indent=2, allow_nan=False) + "\n"
-    path = path.resolve()  # a link goes on to lead to the numbers
     with naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file():  # /dev/stdout
             path.write_text(text, encoding="utf-8")
             return
+        path = path.resolve()  # a link goes on to lead to the numbers
+        path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.partial")
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
