@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..evaluation import rewriting
-from . import eval_consistency, eval_nano, eval_rocket
+from . import eval_consistency, eval_nano, eval_rewriting, eval_rocket
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Measure a model of the storybook over held-out cases, judged by an independent recogniser."
     what = parser.add_subparsers(title="what to measure", metavar="WHAT", required=True)
     eval_nano.add_arguments(what.add_parser("nano", help="everything that the bundled model is meant to do"))
-    rewriting.add_arguments(what.add_parser("rewriting", help="how different the pictures of vague wishes are"))
+    eval_rewriting.add_arguments(what.add_parser("rewriting", help="how different the pictures of vague wishes are"))
     eval_rocket.add_arguments(what.add_parser("rocket", help="whether a LoRA of `wegen demo rocket` works"))
     eval_consistency.add_arguments(
         what.add_parser(

@@ -1,27 +1,19 @@
-"""`wegen eval rewriting`: how different the pictures of vague wishes are, and whether they show what was wished for.
+"""How different the pictures of vague wishes are, and whether they show what was wished for.
 
 What measuring needs is imported when it runs, so that the command line's help answers at once.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import statistics
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import pairwise
-from pathlib import Path
 from random import Random
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-
-from ..bundled import BUNDLED
-from ..cli.common import output_file, write_numbers
-from ..errors import WeGenError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +27,8 @@ VAGUE = ("nothing", "mood", "kinds", "some")
 """Levels of wishes that leave enough open for many different pictures."""
 SEEDS = 16
 STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
-_SCALE = "creativity/distinct"
+SCALE = "creativity/distinct"
+"""Name of the numbers of distinct scenes along the creativity scale."""
 #: what is promised: at least, or for the ratio at most
 THRESHOLDS: Mapping[str, float] = MappingProxyType(
     {
@@ -80,38 +73,6 @@ class Batch:
     alone: Pictures
     checked: Pictures
     rewrites: tuple[Rewrite, ...] = ()
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `wegen eval rewriting`."""
-    parser.add_argument("--json", type=output_file, metavar="FILE", help="write the numbers to this file")
-    parser.add_argument("--cases", type=int, default=50, metavar="N", help=f"vague wishes, each with {SEEDS} seeds")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all wishes")
-    parser.add_argument("--model", type=Path, default=BUNDLED, metavar="DIR", help="a packed folder")
-    parser.set_defaults(run=run)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Measure, print and write; gives the exit code 0, whatever the numbers are.
-
-    Raises:
-        WeGenError: there is no model, or no cases were asked for.
-    """
-    from tqdm import tqdm
-
-    from ..pipeline import Pipeline
-
-    if arguments.cases < 1:
-        raise WeGenError(f"{arguments.cases} wishes were asked for; give 1 or more.")
-    pipeline = Pipeline.from_folder(arguments.model)
-    wishes = vague_wishes(arguments.cases, arguments.seed)
-    total = 2 * arguments.cases + len(STEPS) * on_the_scale(arguments.cases)
-    with tqdm(total=total, desc="batches", leave=False) as bar:
-        numbers = measure(pipeline, wishes, bar.update)
-    print_table(numbers, arguments.cases)
-    if arguments.json is not None:
-        write_numbers(arguments.json, {name: value for name, value in numbers.items() if not name.startswith("drawn/")})
-    return 0
 
 
 def vague_wishes(count: int, seed: int) -> list[Wish]:
@@ -159,7 +120,7 @@ def measure(
         "entropy/ground": evenness((one for batch in with_words for one in batch.alone.grounds), GROUNDS),
         "entropy/sky": evenness((one for batch in with_words for one in batch.alone.skies), SKIES),
         "boats/on water": boats_on_water(pipeline, default),
-        _SCALE: [statistics.mean(batch.alone.distinct for batch in found) for found in scale],
+        SCALE: [statistics.mean(batch.alone.distinct for batch in found) for found in scale],
         "batch/ratio_16": many / one,
         "drawn/attempts": statistics.mean(rewrite.attempts for rewrite in rewrites),
         "drawn/at once": _share(rewrite.attempts == 1 for rewrite in rewrites),
@@ -289,20 +250,3 @@ def _share(marks) -> float:
     """NaN where nothing was measured."""
     marks = list(marks)
     return sum(marks) / len(marks) if marks else math.nan
-
-
-def print_table(numbers: Mapping[str, float | list[float]], cases: int) -> None:
-    """One line for each number; promised ones with the promise and whether it is kept."""
-    print(f"\nrewriting: {cases} vague wishes, {SEEDS} seeds each")
-    for name, value in numbers.items():
-        if name == _SCALE:
-            rises = all(before <= after for before, after in pairwise(value))
-            text, promise, good = " ".join(f"{step:.1f}" for step in value), "rising", rises and value[0] < value[-1]
-        else:
-            text = f"{value:.1%}" if name.startswith(("named/", "boats/")) else f"{value:.2f}"
-            gate = THRESHOLDS.get(name)
-            most = name.startswith("batch/")
-            promise = "" if gate is None else f"at {'most' if most else 'least'} {gate:g}"
-            good = gate is None or (value <= gate if most else value >= gate)
-        print(f"  {name:26} {text:>26}  {promise:14} {('ok' if good else 'MISSED') if promise else ''}".rstrip())
-    sys.stdout.flush()

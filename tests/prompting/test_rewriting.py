@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from comfyui_wegen.models import storybook
+from comfyui_wegen.models.cli import eval_rewriting
 from comfyui_wegen.models.engine import TurnRequest, draft_pictures
 from comfyui_wegen.models.errors import AnsweredInWords, WeGenError
 from comfyui_wegen.models.evaluation import rewriting as measured
@@ -413,9 +414,9 @@ def test_evaluation_writes_all_its_numbers(tiny, reader, tmp_path, monkeypatch, 
     pipeline = Pipeline(reader, replace(tiny[1], config=reader.config))
     monkeypatch.setattr(Pipeline, "from_folder", lambda folder: pipeline)
     parser = argparse.ArgumentParser()
-    measured.add_arguments(parser)
+    eval_rewriting.add_arguments(parser)
     file = tmp_path / "numbers.json"
-    assert measured.run(parser.parse_args(["--json", str(file), "--cases", "2"])) == 0
+    assert eval_rewriting.run(parser.parse_args(["--json", str(file), "--cases", "2"])) == 0
     numbers = json.loads(file.read_text())
     assert list(numbers) == [
         "distinct/with", "distinct/with_checks", "distinct/without",
@@ -428,7 +429,7 @@ def test_evaluation_writes_all_its_numbers(tiny, reader, tmp_path, monkeypatch, 
     assert all(1 <= numbers[name] <= 3 for name in ("distinct/with", "distinct/with_checks", "vendi/with"))
     assert numbers["batch/ratio_16"] > 0 and "rising" in capsys.readouterr().out
     with pytest.raises(WeGenError, match="0 wishes"):
-        measured.run(parser.parse_args(["--cases", "0"]))
+        eval_rewriting.run(parser.parse_args(["--cases", "0"]))
 
 
 def test_evenness_is_that_of_a_uniform_choice_at_most():
