@@ -39,9 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add("--samples", type=count, metavar="N", dest="storybook_samples", help=f"how many; default {SAMPLES}"),
         add("--seed", type=int, metavar="S", dest="storybook_seed", help=f"of the samples; default {SEED}"),
         add("--recipe", type=Path, metavar="NAME|FILE", dest="storybook_recipe",
-        help="which mix of tasks: 'nano' (version 0.1, the default), 'words', 'styles', 'practice', 'kinds', "
-        "'more_words', 'deeper' (last run of the bundled model), 'keep' (what a LoRA must leave alone), or the recipe "
-        "of a stage 'agent'"),
+            help="which mix of tasks: 'nano' (version 0.1, the default), 'words', 'styles', 'practice', 'kinds', "
+            "'more_words', 'deeper' (last run of the bundled model), 'keep' (what a LoRA must leave alone), or the "
+            "recipe of a stage 'agent'"),
         add("--shard-size", type=count, metavar="N", dest="storybook_shard_size",
             help=f"samples a file; default {SHARD_SIZE}"),
     ]  # fmt: skip

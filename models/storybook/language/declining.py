@@ -257,7 +257,9 @@ def _about_picture(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str
     # "absent" and "question": of a thing that is not there, from this world or not
     noun = usual(KIND_WORDS[rng.choice([kind for kind in KINDS if is_clearly_absent(kind, scene)])], rng)
     if rng.random() < 0.5:
-        noun = next(noun for noun in iter(lambda: _noun(rng, part), None) if noun not in _MAY_BE_SEEN)
+        noun = _noun(rng, part)
+        while noun in _MAY_BE_SEEN:
+            noun = _noun(rng, part)
     words = {"it": f"the {noun}", "its": f"the {noun}'s", "noun": noun, "kind": noun, "kinds": plural(noun)}
     if kind == "question":
         topic = rng.choice(("where", "colour", "size"))
