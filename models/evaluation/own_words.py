@@ -187,9 +187,10 @@ def happened(order: Order, seen: Named) -> bool:
         if not any(language.in_relation((one.column, one.row), relation, *places) for one in found):
             return False
     wanted = _wanted(order, seen)
-    kinds = {mention.kind for mention in wanted}
     # What is asked for has to be there beside those of its kind that were there before.
-    rest = tuple(Mention(thing.kind) for thing in order.kept() if thing.kind in kinds)
+    kinds = [Mention(mention.kind) for mention in wanted]
+    before = (Mention(thing.kind) for thing in order.kept())
+    rest = tuple(one for one in before if any(kind.fits(one) for kind in kinds))
     return storybook.covers(Named(seen.things), Named((*wanted, *rest)))
 
 

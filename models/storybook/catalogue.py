@@ -43,6 +43,17 @@ SHOWN_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Kinds that a ground or a sky shows a little of: whether there are any is not to be asked there."""
 KIN: Mapping[str, str] = MappingProxyType({"person": "child", "child": "person", "bird": "duck", "duck": "bird"})
 """Kinds that people call by one word, now and then."""
+CATEGORIES: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "animal": ("cat", "fish", "bird", "dog", "rabbit", "horse", "duck", "snail", "turtle", "butterfly"),
+    "pet": ("cat", "dog", "rabbit", "bird", "fish", "turtle"), "farm animal": ("horse", "duck", "rabbit"),
+    "sea animal": ("fish", "turtle"), "human": ("person", "child"),
+    "vehicle": ("boat", "car", "train", "bus", "bicycle", "aeroplane"),
+    "building": ("house", "lighthouse", "castle", "tower"), "plant": ("tree", "flower", "cactus"),
+    "mammal": ("cat", "dog", "rabbit", "horse"), "insect": ("butterfly",), "reptile": ("turtle",),
+    "snack": ("apple", "cake"), "fruit": ("apple",), "vegetable": ("pumpkin",), "dessert": ("cake",),
+    "heavenly body": ("sun", "moon", "star"), "toy": ("kite", "balloon"),
+})  # fmt: skip
+"""What kinds belong to: who asks for "an animal" leaves open which one."""
 
 
 @dataclass(frozen=True)

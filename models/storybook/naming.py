@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .catalogue import COLUMNS, PATTERNS, ROWS, STYLES
+from .catalogue import CATEGORIES, COLUMNS, PATTERNS, ROWS, STYLES
 from .world import Scene, Thing
 
 
@@ -12,7 +12,8 @@ from .world import Scene, Thing
 class Mention:
     """One thing as far as a text names it; None is what it leaves open. Column and row are indices as in `Thing`.
 
-    A `pattern` of None is left open, or is the first of PATTERNS, which mostly goes without saying.
+    A `pattern` of None is left open, or is the first of PATTERNS, which mostly goes without saying. What somebody asks
+    for may have one of CATEGORIES as its `kind`, and then leaves open which of its kinds it is.
     """
 
     kind: str | None = None
@@ -30,6 +31,8 @@ class Mention:
 
     def fits(self, other: "Mention") -> bool:
         """Whether all that this mention names is named alike in the other."""
+        if other.kind in CATEGORIES.get(self.kind or "", ()):
+            return replace(self, kind=None).fits(other)
         seen = {**vars(other), "pattern": other.pattern or PATTERNS[0]}
         return all(value is None or value == seen[name] for name, value in vars(self).items())
 

@@ -7,7 +7,7 @@ from random import Random
 from types import MappingProxyType
 
 from .captions import choose, drawn, full_caption, noun_phrase, setting_phrase
-from .catalogue import GROUNDS, KIN, KINDS, SHOWN_BY, SKIES, STYLES
+from .catalogue import CATEGORIES, COLOURS, GROUNDS, KIN, KINDS, SHOWN_BY, SKIES, STYLES
 from .naming import Mention, Named, matched, satisfies
 from .world import HOW_MANY, MOST_THINGS, Scene, Thing, sample_scene, sample_thing
 
@@ -150,7 +150,12 @@ def sample_scene_for(named: Named, rng: Random, n_things: int | None = None) -> 
 def _placed(mentions: tuple[Mention, ...], wanted: int, rng: Random) -> tuple[Thing, ...] | None:
     things: tuple[Thing, ...] = ()
     for number in range(wanted):
-        fixed = vars(mentions[number]) if number < len(mentions) else {}
+        fixed = dict(vars(mentions[number])) if number < len(mentions) else {}
+        if fixed.get("kind") in CATEGORIES:
+            colours = (fixed["colour"],) if fixed["colour"] else COLOURS
+            fixed["kind"] = rng.choice([
+                kind for kind in CATEGORIES[fixed["kind"]] if any(c in colours for c in KINDS[kind].colours)
+            ])  # fmt: skip
         thing = sample_thing(rng, things, **fixed)
         if thing is None:
             return None

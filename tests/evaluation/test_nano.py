@@ -411,6 +411,16 @@ def test_a_thing_with_a_relation_may_have_any_colour_where_none_was_asked_for():
         assert own_words.happened(order, seen) is right
 
 
+def test_one_of_a_category_may_be_any_of_its_kinds_and_no_other():
+    page = Scene("snow", "night", (Thing("cat", "black", "small", 1, 2, "facing left"),))
+    horse = Thing("horse", "brown", "small", 3, 2, "facing left")
+    order = language.Order("add", "", page, replace(page, things=(*page.things, horse)), {horse: Mention("animal")})
+    for kind, right in (("duck", True), ("cat", True), ("tree", False)):
+        came = replace(horse, kind=kind)
+        assert own_words.happened(order, Named.of(replace(page, things=(*page.things, came)))) is right
+    assert not own_words.happened(order, Named.of(page)), "the cat of before is not the animal that was asked for"
+
+
 def test_a_thing_that_came_uninvited_or_got_lost_is_seen():
     for seed in range(100):
         story, rng = _story(seed)

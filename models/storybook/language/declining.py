@@ -11,16 +11,19 @@ from string import Formatter
 from types import MappingProxyType
 
 from ..captions import NUMBERS, plural
-from ..catalogue import COLOURS, GROUNDS, KINDS, SKIES
+from ..catalogue import CATEGORIES, COLOURS, GROUNDS, KINDS, SKIES
 from ..naming import Mention
 from ..questions import sample_question
 from ..world import MOST_THINGS, Scene, Thing, is_clearly_absent
 from . import additions, colours, moves, outside, patterns, questions, removals, replacements, settings, sizes, wishes
-from .frames import TRAINED, choose, part_of
+from .adjectives import described
+from .deeds import sample_deed
+from .frames import HELD_OUT, TRAINED, choose, part_of
 from .referring import Reference
 from .typing import uttered
 from .wishing import set_somewhere
 from .words import (
+    CATEGORY_WORDS,
     COLOUR_WORDS,
     GROUND_NAMES,
     KIND_WORDS,
@@ -74,6 +77,8 @@ MANY, RELATED = 0.15, 0.4
 """Shares of the unknown things that are asked for in numbers, and of those that stand in a relation to a known one."""
 MADE_UP = 0.3
 """Share of the unknown things of training that are no word at all: no list holds every thing that people may name."""
+PUT_TOGETHER = 0.45
+"""Share of the unknown places and deeds of training that are put together from words, for the same reason."""
 WISHED, ORDERED, ASKED = "wished", "ordered", "asked"
 #: the template of what is said there
 TASK_OF = {WISHED: "rewrite", ORDERED: "edit_rewrite", ASKED: "ask"}
@@ -157,7 +162,7 @@ def _noun(rng: Random, part: str) -> str:
 
 def _made_up(rng: Random) -> str:
     """Such as "hamsffe", the front of one unknown thing and the back of another."""
-    parts = _long_nouns()
+    parts = _nouns()
     while True:
         front, back = rng.choice(parts), rng.choice(parts)
         word = front[: (len(front) + 1) // 2] + back[len(back) // 2 :]
@@ -167,19 +172,39 @@ def _made_up(rng: Random) -> str:
 
 
 @cache
-def _long_nouns() -> tuple[str, ...]:
-    return tuple(noun for noun in part_of(outside.THINGS, TRAINED) if noun.isalpha() and len(noun) >= 5)
+def _nouns() -> tuple[str, ...]:
+    return tuple(noun for noun in part_of(outside.THINGS, TRAINED) if noun.isalpha() and len(noun) >= 3)
 
 
 @cache
 def _known_nouns() -> tuple[str, ...]:
-    return tuple(noun for nouns in KIND_WORDS.values() for noun in nouns)
+    return tuple(noun for words in (KIND_WORDS, CATEGORY_WORDS) for nouns in words.values() for noun in nouns)
+
+
+def _place(rng: Random, part: str) -> str:
+    """Such as "in space"; of those of training some are put together: "inside a teapot", "in hamsffe"."""
+    while part == TRAINED and rng.random() < PUT_TOGETHER:
+        noun = _noun(rng, part)
+        place = f"{rng.choice(('in', 'at', 'inside'))} {rng.choice((with_article(noun), f'the {noun}', noun))}"
+        if place not in part_of(outside.PLACES, HELD_OUT):
+            return place
+    return choose(outside.PLACES, part, rng)
+
+
+def _deed(scene: Scene, rng: Random, part: str) -> str:
+    while part == TRAINED and scene.things and rng.random() < PUT_TOGETHER:
+        named = Reference.to(rng.choice(scene.things), scene, rng)
+        text = sample_deed(named.it, named.its, _noun(rng, part), rng)
+        if text not in part_of(outside.DEEDS, HELD_OUT):
+            return text
+    return choose(outside.DEEDS, part, rng)
 
 
 def _thing(rng: Random, part: str) -> str:
     noun = _noun(rng, part)
     if rng.random() < 0.3:
-        noun = f"{rng.choice((*COLOURS, 'small', 'big', 'little', 'huge', 'old', 'cute', 'nice'))} {noun}"
+        look = rng.choice((*COLOURS, "small", "big", "little", "huge"))
+        noun = f"{look if rng.random() < 0.5 else described(rng.choice(tuple(CATEGORIES)), rng, part)} {noun}"
     return noun
 
 
@@ -202,7 +227,7 @@ def _declined(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str, str
         return WISHED, text, drawing
     if kind == "place":
         inside = f"{indefinite(Mention(rng.choice(tuple(KINDS))), rng)} " if rng.random() < 0.6 else "something "
-        words = inside + choose(outside.PLACES, part, rng)
+        words = inside + _place(rng, part)
         return WISHED, choose(wishes.THINGS, part, rng).format(things=words), f"{NO_SUCH_PLACE} {PLACES}"
     if kind == "wish":
         words = choose(outside.WISHES, part, rng)
@@ -219,10 +244,10 @@ def _declined(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str, str
     if kind == "add":
         return ORDERED, choose(additions.NEW, part, rng).format(new=with_article(_thing(rng, part))), drawing
     if kind == "deed":
-        return ORDERED, choose(outside.DEEDS, part, rng), f"{CANNOT_DO} {CAN_DO}"
+        return ORDERED, _deed(scene, rng, part), f"{CANNOT_DO} {CAN_DO}"
     if kind == "ground":
         frame = choose(_ON_GROUND, part, rng)
-        return ORDERED, frame.format(on=choose(outside.PLACES, part, rng)), f"{NO_SUCH_PLACE} {PLACES}"
+        return ORDERED, frame.format(on=_place(rng, part)), f"{NO_SUCH_PLACE} {PLACES}"
     return _about_picture(scene, rng, part, kind)
 
 
@@ -247,7 +272,8 @@ def _about_picture(scene: Scene, rng: Random, part: str, kind: str) -> tuple[str
         unreal = [colour for colour in COLOURS if colour not in KINDS[thing.kind].colours]
         colour = usual(COLOUR_WORDS[rng.choice(unreal)], rng)
         if rng.random() < 0.25:
-            colour = choose(outside.UNREAL_COLOURS, part, rng)
+            made_up = part == TRAINED and rng.random() < MADE_UP
+            colour = _made_up(rng) if made_up else choose(outside.UNREAL_COLOURS, part, rng)
         words = {**named, "colour": colour, "old": usual(COLOUR_WORDS[thing.colour], rng)}
         return ORDERED, choose(colours.NAMED, part, rng).format(**words), colours_of(thing.kind)
     if kind == "pattern":

@@ -46,6 +46,7 @@ from .words import (
     STYLE_NAMES,
     STYLE_WORDS,
     at_place,
+    in_general,
     indefinite,
     number,
     side,
@@ -420,12 +421,13 @@ def _new(speaker: _Speaker) -> _Said | None:
     thing = sample_thing(rng, scene.things)
     if thing is None:
         return None
-    mention = vague(thing, rng)
+    mention = in_general(vague(thing, rng), rng)
     words, related = {"new": indefinite(mention, rng)}, {}
     if rng.random() < 0.15 and scene.things:  # "add a cat next to the house"
         found = _related(speaker, thing, scene.things)
         if found is not None:
-            thing, mention = found.placed, replace(mention, column=found.placed.column, row=found.placed.row)
+            mention = replace(mention, kind=thing.kind, column=found.placed.column, row=found.placed.row)
+            thing = found.placed
             told = replace(mention, column=None, row=None)
             words["new"] = f"{indefinite(told, rng)} {found.relation} {found.named}"
             related = {thing: found.asked}
@@ -491,7 +493,7 @@ def _replaced(speaker: _Speaker) -> _Said | None:
     new = sample_thing(rng, others, kind=rng.choice(kinds), column=thing.column, row=thing.row)
     if new is None:
         return None
-    mention = replace(vague(new, rng), column=None, row=None)
+    mention = replace(in_general(vague(new, rng), rng), column=None, row=None)
     words = speaker.about(thing, new=indefinite(mention, rng))
     placed = replace(mention, column=new.column, row=new.row)
     return _Said(replacements.REPLACE, words, speaker.with_changed(thing, new), {new: placed}, new)

@@ -18,10 +18,12 @@ from .orders import beside, between
 from .typing import uttered
 from .words import (
     BETWEEN,
+    DESCRIBED_IN_WISHES,
     KIND_WORDS,
     RELATIONS,
     STYLE_WORDS,
     bare_noun,
+    in_general,
     indefinite,
     setting,
     several,
@@ -30,7 +32,7 @@ from .words import (
 )
 
 LEVELS = ("anything", "setting", "quiet", "busy", "kinds", "some", "most", "everything", "group", "without", "related")
-WEIGHTS = (0.5, 1, 0.4, 0.4, 2, 2, 2, 0.5, 1, 2.4, 1.4)
+WEIGHTS = (1.2, 1, 0.4, 0.4, 2, 2, 2, 0.5, 1, 2.4, 1.4)
 STYLED = 0.12  # share of the wishes that name a style
 BETWEEN_TWO = 0.2  # how often a relation is one to two things
 _COUNTS = (2, 2, 2, 3, 3, 4, 4, 5)
@@ -64,7 +66,7 @@ def sample_wish(rng: Random, part: str = TRAINED, level: str | None = None, styl
     return _alone(wish) if _ALONE.search(wish.text) else wish
 
 
-_ALONE = re.compile(r"\b(only|just|simply|nothing else|nothing but)\b(?! (no|without)\b)")
+_ALONE = re.compile(r"\b(only|just|simply|nothing else|nothing but|lonely)\b(?! (no|without)\b)")
 
 
 def _alone(wish: OwnWish) -> OwnWish:
@@ -98,18 +100,18 @@ def _plain(rng: Random, part: str, level: str) -> OwnWish:
     things = [Mention.of(thing) for thing in rng.sample(scene.things, len(scene.things))]
     if level not in ("most", "everything"):
         things = things[: rng.randint(1, 2)]
-    mentions = tuple(_thinned(mention, _CHANCES.get(level, 0.3), rng) for mention in things)
+    mentions = tuple(in_general(_thinned(mention, _CHANCES.get(level, 0.3), rng), rng) for mention in things)
     likely = {"most": 0.7, "everything": 1.0}.get(level, 0.3)
     ground = scene.ground if rng.random() < likely else None
     sky = scene.sky if rng.random() < likely else None
     named = Named(mentions, ground, sky)
     scene = named_first(scene, named)
     if level != "without":
-        return OwnWish(level, _text(choose(wishes.THINGS, part, rng), named, rng), named, scene)
+        return OwnWish(level, _text(choose(wishes.THINGS, part, rng), named, rng, part), named, scene)
     absent = rng.choice([kind for kind in KINDS if is_clearly_absent(kind, scene)])
     word = usual(KIND_WORDS[absent], rng)
     frame = choose(wishes.WITHOUT, part, rng).replace("{absent}", word).replace("{absents}", plural(word))
-    return OwnWish(level, _text(frame, named, rng), named, scene, (absent,))
+    return OwnWish(level, _text(frame, named, rng, part), named, scene, (absent,))
 
 
 def sample_things(rng: Random) -> OwnWish:
@@ -118,7 +120,7 @@ def sample_things(rng: Random) -> OwnWish:
     mentions = tuple(_thinned(Mention.of(thing), 0.5, rng) for thing in scene.things)
     ground = scene.ground if rng.random() < 0.4 else None
     named = Named(mentions, ground, scene.sky if rng.random() < 0.3 else None)
-    return OwnWish("some", _text("{things}", named, rng), named, named_first(scene, named))
+    return OwnWish("some", _text("{things}", named, rng, TRAINED), named, named_first(scene, named))
 
 
 def _of_setting(rng: Random, part: str, level: str) -> OwnWish:
@@ -142,6 +144,7 @@ def _group(rng: Random, part: str) -> OwnWish:
         mention = Mention(colour=rng.choice([c for c in COLOURS if any(c in kind.colours for kind in KINDS.values())]))
     elif rng.random() < 0.3:
         mention = replace(mention, colour=rng.choice(KINDS[mention.kind].colours))
+    mention = in_general(mention, rng)
     ground = rng.choice(GROUNDS) if rng.random() < 0.3 else None
     sky = rng.choice(SKIES) if rng.random() < 0.3 else None
     named = Named((mention,) * count, ground, sky)
@@ -149,12 +152,15 @@ def _group(rng: Random, part: str) -> OwnWish:
         scene = sample_scene_for(named, rng)
     except ValueError:  # four large things of one colour may find no room
         return _group(rng, part)
-    return OwnWish("group", _text(choose(wishes.THINGS, part, rng), named, rng), named, scene)
+    return OwnWish("group", _text(choose(wishes.THINGS, part, rng), named, rng, part), named, scene)
 
 
-def _text(frame: str, named: Named, rng: Random) -> str:
+def _text(frame: str, named: Named, rng: Random, part: str) -> str:
     counts = Counter(named.things)
-    phrases = [indefinite(m, rng) if count == 1 else several(m, count, rng) for m, count in counts.items()]
+    said = part, DESCRIBED_IN_WISHES
+    phrases = [
+        indefinite(m, rng, *said) if count == 1 else several(m, count, rng, *said) for m, count in counts.items()
+    ]  # fmt: skip
     if "just" not in frame and rng.random() < 0.1:  # in few words
         phrases = [phrase.removeprefix("a ").removeprefix("an ") for phrase in phrases]
     joint = rng.choice((" and ", ", ", " and ", " with "))
@@ -200,10 +206,11 @@ def _related(rng: Random, part: str) -> OwnWish:
     told = [
         replace(_thinned(Mention.of(one), 0.3, rng), column=None, row=None, pose=None) for one in (thing, *others)
     ]  # fmt: skip
+    told[0] = in_general(told[0], rng)
     named_others = [bare_noun(mention, rng) for mention in told[1:]]
     definite = rng.random() < 0.3
     text = choose(wishes.RELATED, part, rng).format(
-        new=indefinite(told[0], rng),
+        new=indefinite(told[0], rng, part, DESCRIBED_IN_WISHES),
         relation=usual(words, rng),
         other=" and ".join(f"the {words}" if definite else with_article(words) for words in named_others),
     )

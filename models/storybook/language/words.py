@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
 from types import MappingProxyType
 
 from ..captions import ANYTHING, GROUND_PLACES, NUMBERS, POSES_AFTER, POSES_BEFORE, SKY_TIMES, plural
-from ..catalogue import COLOURS, COLUMNS, KINDS, ROWS
+from ..catalogue import CATEGORIES, COLOURS, COLUMNS, KINDS, ROWS
 from ..naming import Mention
+from .adjectives import described
+from .frames import TRAINED
 
 USUAL = 0.65  # how often a thing is called by its first name
+DESCRIBED, DESCRIBED_IN_WISHES, DESCRIBED_PLACES = 0.05, 0.2, 0.12
+"""How often a thing, a thing that is wished for, and a ground have an adjective that changes nothing."""
+_ARTICLE = re.compile(r"\ban? (?=\w+$)")
+IN_GENERAL = 0.1  # how often one asks for something of a category
 
 KIND_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     **{kind: (kind,) for kind in KINDS},
@@ -45,6 +52,15 @@ KIND_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "lamp": ("lamp", "street lamp", "lantern", "streetlight"),
     "flag": ("flag", "banner"),
     "cake": ("cake", "birthday cake"),
+})  # fmt: skip
+CATEGORY_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    **{category: (category,) for category in CATEGORIES},
+    "animal": ("animal", "creature"),
+    "sea animal": ("sea animal", "sea creature", "water animal"),
+    "human": ("human", "human being"),
+    "building": ("building", "piece of architecture"),
+    "heavenly body": ("heavenly body", "celestial body"),
+    "snack": ("snack", "treat"),
 })  # fmt: skip
 CLOTHED = frozenset(("person", "child"))
 """Kinds whose colour is that of what they wear: people say "a man in red"."""
@@ -171,6 +187,8 @@ STYLE_NAMES = MappingProxyType({
 })  # fmt: skip
 DIGITS = ("0", "1", "2", "3", "4", "5")
 COUPLE = ("a couple of", "a pair of")
+ROUGHLY = MappingProxyType({2: ("", "some"), 3: ("a few", "several"), 4: ("many", "lots of", "a lot of")})
+"""How many are drawn of what nobody has counted."""
 
 
 def usual(wordings: tuple[str, ...], rng: Random) -> str:
@@ -180,12 +198,34 @@ def usual(wordings: tuple[str, ...], rng: Random) -> str:
 
 def with_article(words: str) -> str:
     """Such as "an apple" and "a unicorn"."""
-    sounds_like_a_vowel = words[0] in "aeiou" and not words.startswith(("uni", "ufo", "uku", "euro"))
+    sounds_like_a_vowel = words[0] in "aeiou" and not words.startswith(("uni", "use", "ufo", "uku", "euro"))
     return f"{'an' if sounds_like_a_vowel else 'a'} {words}"
 
 
-def bare_noun(mention: Mention, rng: Random, many: bool = False, place: bool = True) -> str:
-    """A thing without an article, as far as the mention names it: "small red cat looking left on the left"."""
+def in_general(mention: Mention, rng: Random) -> Mention:
+    """The same mention, or now and then one of a category: an animal for a cat."""
+    categories = [category for category, kinds in CATEGORIES.items() if mention.kind in kinds]
+    return replace(mention, kind=rng.choice(categories)) if categories and rng.random() < IN_GENERAL else mention
+
+
+def bare_noun(
+    mention: Mention,
+    rng: Random,
+    many: bool = False,
+    place: bool = True,
+    part: str = TRAINED,
+    adjectives: float = DESCRIBED,
+) -> str:
+    """A thing without an article, as far as the mention names it: "small red cat looking left on the left".
+
+    Args:
+        mention: the thing, or what is asked for.
+        rng: chooses.
+        many: whether the noun is a plural.
+        place: whether a place that is named is said.
+        part: where further adjectives come from (see frames.py).
+        adjectives: how often there is one.
+    """
     before, after = POSES_BEFORE.get(mention.pose), POSES_AFTER.get(mention.pose)
     looks = [usual(COLOUR_WORDS[mention.colour], rng)] if mention.colour else []
     worn = looks.pop() if looks and mention.kind in CLOTHED and rng.random() < 0.6 else ""
@@ -195,7 +235,9 @@ def bare_noun(mention: Mention, rng: Random, many: bool = False, place: bool = T
         looks += [usual(PATTERNS_BEFORE[mention.pattern], rng)] if adjective else []
         rng.shuffle(looks)
     sizes = [usual(SIZE_WORDS[mention.size], rng)] if mention.size else []
-    noun = usual(KIND_WORDS[mention.kind] if mention.kind else ANYTHING, rng)
+    if mention.kind and rng.random() < adjectives:
+        sizes.insert(rng.randint(0, len(sizes)), described(mention.kind, rng, part))
+    noun = usual(_nouns(mention.kind), rng)
     words = [*sizes, *looks, plural(noun) if many else noun, *(("in", worn) if worn else ())]
     if mention.pattern and not adjective:
         words.append(usual(PATTERNS_AFTER[mention.pattern], rng))
@@ -206,9 +248,13 @@ def bare_noun(mention: Mention, rng: Random, many: bool = False, place: bool = T
     return " ".join(words)
 
 
-def indefinite(mention: Mention, rng: Random) -> str:
+def _nouns(kind: str | None) -> tuple[str, ...]:
+    return ANYTHING if kind is None else KIND_WORDS.get(kind) or CATEGORY_WORDS[kind]
+
+
+def indefinite(mention: Mention, rng: Random, part: str = TRAINED, adjectives: float = DESCRIBED) -> str:
     """Such as "a small red cat on the left"."""
-    return with_article(bare_noun(mention, rng))
+    return with_article(bare_noun(mention, rng, part=part, adjectives=adjectives))
 
 
 def side(column: int | None, row: int | None, rng: Random) -> str:
@@ -239,6 +285,8 @@ def at_place(column: int | None, row: int | None, rng: Random) -> str:
 def setting(ground: str | None, sky: str | None, rng: Random) -> str:
     """Such as "on a beach at night"; empty where both are open."""
     parts = [usual(GROUND_WORDS[ground], rng)] if ground else []
+    if ground and rng.random() < DESCRIBED_PLACES:
+        parts = [_ARTICLE.sub(f"a {described('place', rng)} ", parts[0], count=1)]
     if sky:
         parts.append(usual(SKY_WORDS[sky], rng))
     rng.shuffle(parts)
@@ -252,6 +300,10 @@ def number(count: int, rng: Random, noun: str = "") -> str:
     return f"{NUMBERS[count] if rng.random() < 0.8 else DIGITS[count]} {noun}".strip()
 
 
-def several(mention: Mention, count: int, rng: Random) -> str:
-    """Such as "two small red cats"."""
-    return number(count, rng, bare_noun(replace(mention, column=None, row=None), rng, many=True))
+def several(mention: Mention, count: int, rng: Random, part: str = TRAINED, adjectives: float = DESCRIBED) -> str:
+    """Such as "two small red cats" or "many cats"."""
+    placeless = replace(mention, column=None, row=None)
+    noun = bare_noun(placeless, rng, many=True, part=part, adjectives=adjectives)
+    if count in ROUGHLY and rng.random() < 0.2:
+        return f"{rng.choice(ROUGHLY[count])} {noun}".strip()
+    return number(count, rng, noun)

@@ -1,0 +1,87 @@
+"""Adjectives that change nothing about how a thing is drawn: people say them all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from random import Random
+from types import MappingProxyType
+
+from ..catalogue import CATEGORIES
+from .frames import TRAINED, choose, part_of
+
+FOR_ALL = (
+    "nice", "lovely", "pretty", "beautiful", "cute", "funny", "wonderful", "strange", "special", "magical", "fancy",
+    "adorable", "fantastic", "amazing", "gorgeous", "elegant", "perfect", "unusual", "mysterious", "neat", "cool",
+    "sweet", "dreamy", "old", "new", "ordinary", "typical", "normal", "classic", "famous", "good", "interesting",
+    "crazy", "silly", "weird", "stylish", "charming", "odd", "marvellous", "splendid", "delightful", "magnificent",
+    "impressive", "remarkable", "ugly", "delicate", "romantic", "enchanted", "mystical", "cartoonish", "artistic",
+    "decorative", "attractive", "pleasant", "peculiar", "rare", "precious", "unique", "random", "lucky", "quirky",
+)  # fmt: skip
+"""What is said of anything."""
+BY_CATEGORY: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "animal": (
+        "happy", "sad", "friendly", "hungry", "clever", "brave", "curious", "shy", "playful", "gentle", "lazy",
+        "proud", "excited", "grumpy", "angry", "kind", "jolly", "loyal", "wild", "tame", "young", "fluffy", "furry",
+        "chubby", "smart", "naughty", "cheerful", "bored", "calm", "cuddly", "noble", "timid", "thirsty", "lonely",
+    ),
+    "human": (
+        "happy", "sad", "friendly", "kind", "polite", "brave", "clever", "cheerful", "young", "elderly", "busy",
+        "shy", "proud", "jolly", "grumpy", "excited", "curious", "thoughtful", "tired", "rich", "poor", "lonely",
+    ),
+    "building": (
+        "cosy", "cozy", "ancient", "abandoned", "modern", "rustic", "medieval", "inviting", "traditional", "wooden",
+        "majestic", "empty", "comfortable", "quaint", "grand", "royal", "humble", "brick", "spooky", "haunted",
+        "warm", "homely", "picturesque", "luxurious", "lonely", "forgotten", "welcoming", "sturdy", "creepy",
+    ),
+    "vehicle": (
+        "fast", "slow", "shiny", "vintage", "rusty", "sporty", "modern", "old-fashioned", "brand new", "expensive",
+        "cheap", "noisy", "speedy", "antique", "futuristic", "retro", "used", "sleek", "battered", "powerful",
+    ),
+    "plant": (
+        "fresh", "healthy", "wild", "lush", "exotic", "fragrant", "tropical", "majestic", "graceful", "tender",
+        "prickly", "ancient", "lonely", "magic", "shady", "sturdy",
+    ),
+    "snack": (
+        "delicious", "tasty", "yummy", "juicy", "ripe", "fresh", "homemade", "festive", "crunchy", "mouth-watering",
+        "fruity", "scrumptious", "appetising", "organic",
+    ),
+    "heavenly body": ("shining", "glowing", "sparkling", "twinkling", "warm", "distant", "radiant", "gleaming"),
+    "place": (
+        "quiet", "peaceful", "wide", "endless", "empty", "wild", "remote", "lonely", "deep", "vast", "deserted",
+        "hidden", "secret", "foreign", "exotic", "magic", "enchanted", "far away", "distant", "famous", "ancient",
+    ),
+    "other": ("handmade", "shiny", "antique", "festive", "vintage", "well made", "homemade", "sturdy"),
+})  # fmt: skip
+"""What is said of the kinds of one category, of a ground, and of other things."""
+MADE_UP = 0.15
+"""Share of the adjectives of training that are no words: no list holds all that people may say."""
+TWO = 0.1
+
+
+def described(kind: str, rng: Random, part: str = TRAINED) -> str:
+    """An adjective, or two, for a kind, a category or a "place": "cosy", "happy friendly"."""
+    words = [_adjective(kind, rng, part) for _ in range(1 + (rng.random() < TWO))]
+    return rng.choice((" ", ", ", " and ")).join(dict.fromkeys(words))
+
+
+def _adjective(kind: str, rng: Random, part: str) -> str:
+    if part == TRAINED and rng.random() < MADE_UP:
+        words = _one_word()
+        front, back = rng.choice(words), rng.choice(words)
+        return front[: (len(front) + 1) // 2] + back[len(back) // 2 :]
+    return choose(_of(kind) if rng.random() < 0.6 else FOR_ALL, part, rng)
+
+
+@cache
+def _of(kind: str) -> tuple[str, ...]:
+    """Adjectives that fit a kind or a category better than others."""
+    kinds = {*CATEGORIES.get(kind, (kind,))}
+    fitting = [words for name, words in BY_CATEGORY.items() if name == kind or kinds <= {*CATEGORIES.get(name, ())}]
+    return fitting[0] if fitting else BY_CATEGORY["other"]
+
+
+@cache
+def _one_word() -> tuple[str, ...]:
+    every = (word for words in (FOR_ALL, *BY_CATEGORY.values()) for word in part_of(words, TRAINED))
+    return tuple(dict.fromkeys(word for word in every if word.isalpha() and len(word) >= 5))
