@@ -415,9 +415,10 @@ def test_one_of_a_category_may_be_any_of_its_kinds_and_no_other():
     page = Scene("snow", "night", (Thing("cat", "black", "small", 1, 2, "facing left"),))
     horse = Thing("horse", "brown", "small", 3, 2, "facing left")
     order = language.Order("add", "", page, replace(page, things=(*page.things, horse)), {horse: Mention("animal")})
+    before = Named.of(page)
     for kind, right in (("duck", True), ("cat", True), ("tree", False)):
-        came = replace(horse, kind=kind)
-        assert own_words.happened(order, Named.of(replace(page, things=(*page.things, came)))) is right
+        came = replace(Mention.of(horse), kind=kind)
+        assert own_words.happened(order, replace(before, things=(*before.things, came))) is right
     assert not own_words.happened(order, Named.of(page)), "the cat of before is not the animal that was asked for"
 
 
