@@ -135,8 +135,6 @@ def _converted(part: Part, plan: _Plan) -> Iterator[Tensor]:
 
 
 def _cast(value: Tensor, plan: _Plan, where: str) -> Tensor:
-    if not value.dtype.is_floating_point:
-        raise CheckpointError(f"{where} holds {value.dtype} numbers, expected floating point ones.")
     converted = value.to(plan.dtype).contiguous()
     if not _is_finite(converted):
         check_finite(value, where)

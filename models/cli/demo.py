@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..bundled import BUNDLED
+from ..errors import WeGenError
 from .common import OK, add_model_options, load_pipeline, writable_folder
 
 STORY, ROCKET, CLIPS = "story", "rocket", "clips"
@@ -28,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; gives the exit code."""
+    if arguments.what != STORY:
+        options = {"model": BUNDLED, "device": None, "precision": None, "lora": []}
+        given = [f"--{name}" for name, default in options.items() if getattr(arguments, name) != default]
+        if given:
+            raise WeGenError(f"`wegen demo {arguments.what}` uses no model; leave out {', '.join(given)}.")
     if arguments.what == ROCKET:
         folder = arguments.out or Path(ROCKET)
         print(f"{write_rockets(writable_folder(folder))} pictures with captions: {folder}")

@@ -15,6 +15,7 @@ from .cases import Case
 Marks = Mapping[str, Sequence[bool]]
 MOST_LOST = 0.02
 """What other behaviours may lose."""
+OK, UNCLEAR, MISSED = "ok", "unclear", "MISSED"
 
 
 class Change(NamedTuple):
@@ -37,8 +38,11 @@ class Change(NamedTuple):
         return self.before - self.after
 
     @property
-    def is_kept(self) -> bool:
-        return self.lost <= MOST_LOST + 1e-9
+    def verdict(self) -> str:
+        """ "unclear" where more was lost than may be, but by no more than the standard error: few cases tell no more."""
+        if self.lost <= MOST_LOST + 1e-9:
+            return OK
+        return MISSED if self.lost - self.error > MOST_LOST else UNCLEAR
 
 
 def compare(before: Sequence[Marks], after: Sequence[Marks], names: Iterable[str]) -> dict[str, Change]:

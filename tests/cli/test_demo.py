@@ -1,6 +1,7 @@
 """The demo's plumbing on a tiny random model: what it writes and says, not how the pictures look."""
 
 import pytest
+from comfyui_wegen.models.cli import main
 from comfyui_wegen.models.cli.demo_story import REFINEMENTS, WISH_SEEDS, run_demo
 from comfyui_wegen.models.pipeline import Pipeline
 from PIL import Image
@@ -23,3 +24,11 @@ def test_demo_writes_its_pictures_and_says_what_was_kept(tiny, tmp_path):
     assert len(kept) == sum(area != (0.0, 0.0, 1.0, 1.0) for _, area in REFINEMENTS) > 0
     assert all(line.endswith("largest difference there 0)") for line in kept)
     assert Image.open(tmp_path / "demo" / "contact_sheet.png").width > 1000
+
+
+def test_options_of_the_model_are_refused_where_none_is_used(tmp_path, capsys):
+    out = tmp_path / "rocket"
+    assert main(["demo", "rocket", "--out", str(out), "--model", str(tmp_path), "--device", "cpu"]) == 2
+    assert "`wegen demo rocket` uses no model; leave out --model, --device." in capsys.readouterr().err
+    assert not out.exists()
+    assert main(["demo", "rocket", "--out", str(out)]) == 0 and len([*out.glob("*.txt")]) == 10

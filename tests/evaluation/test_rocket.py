@@ -91,18 +91,19 @@ def test_the_same_cases_are_compared_one_by_one():
     assert list(change) == ["a/right"]
     [change] = change.values()
     assert (change.cases, change.before, change.after) == (3, pytest.approx(2 / 3), pytest.approx(2.5 / 3))
-    assert change.lost == pytest.approx(-0.5 / 3) and change.is_kept
+    assert change.lost == pytest.approx(-0.5 / 3) and change.verdict == "ok"
     # The differences are 0, 0.5 and -1: their standard deviation by the root of 3.
     assert change.error == pytest.approx(np.std([0, 0.5, -1], ddof=1) / 3**0.5)
     half = [{"a/right": [number % 2 == 0]} for number in range(100)]
     worse = [{"a/right": [number % 2 == 0 and number > 4]} for number in range(100)]
     assert compare(half, half, ["a/right"])["a/right"][1:] == (0.5, 0.5, 0.0)
     [change] = compare(half, worse, ["a/right"]).values()
-    assert change.lost == pytest.approx(0.03) and not change.is_kept
+    assert change.lost == pytest.approx(0.03) and change.verdict == "unclear"  # +- 1.7 points
+    assert change._replace(after=0.46).verdict == "MISSED"
     [change] = compare(
         half, [{"a/right": [number % 2 == 0 and number > 2]} for number in range(100)], ["a/right"]
     ).values()
-    assert change.lost == pytest.approx(0.02) and change.is_kept  # at most 2 points
+    assert change.lost == pytest.approx(0.02) and change.verdict == "ok"  # at most 2 points
 
 
 def test_what_was_measured_is_not_measured_again(tmp_path):
@@ -152,9 +153,10 @@ def test_gates_are_printed(tmp_path, monkeypatch, capsys):
         assert cli.main([*options, "--json", str(tmp_path / "numbers.json")]) == 0
         assert seen == [(name, 20, 3, loras) for name in only[1:] for loras in (0, 1)]
         printed = capsys.readouterr().out
-        assert "questions/right                 20 cases  100.0% ->  95.0%     5.0 +- 5.0  MISSED" in printed
-        gates = printed.partition("gates")[2].splitlines()[1:]
-        assert [line.split()[-1] for line in gates] == ["MISSED", "MISSED"]
+        assert "questions/right                 20 cases  100.0% ->  95.0%     5.0 +- 5.0  unclear" in printed
+        gates = printed.partition("gates")[2].splitlines()[1:3]
+        assert "more cases (--others) tell more" in printed
+        assert [line.split()[-1] for line in gates] == ["MISSED", "unclear"]
         assert "75.0%  at least 80%" in gates[0] and "5.0%  at most 2%" in gates[1]
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     assert numbers["before/own_questions/right"] == 1 and numbers["after/own_questions/right"] == 0.95
