@@ -7,7 +7,7 @@ from random import Random
 from types import MappingProxyType
 
 from .captions import choose, drawn, full_caption, noun_phrase, setting_phrase
-from .catalogue import CATEGORIES, COLOURS, GROUNDS, KIN, KINDS, SHOWN_BY, SKIES, STYLES
+from .catalogue import CATEGORIES, GROUNDS, KIN, KINDS, SHOWN_BY, SKIES, STYLES
 from .naming import Mention, Named, matched, satisfies
 from .world import HOW_MANY, MOST_THINGS, Scene, Thing, sample_scene, sample_thing
 
@@ -150,17 +150,22 @@ def sample_scene_for(named: Named, rng: Random, n_things: int | None = None) -> 
 def _placed(mentions: tuple[Mention, ...], wanted: int, rng: Random) -> tuple[Thing, ...] | None:
     things: tuple[Thing, ...] = ()
     for number in range(wanted):
-        fixed = dict(vars(mentions[number])) if number < len(mentions) else {}
-        if fixed.get("kind") in CATEGORIES:
-            colours = (fixed["colour"],) if fixed["colour"] else COLOURS
-            fixed["kind"] = rng.choice([
-                kind for kind in CATEGORIES[fixed["kind"]] if any(c in colours for c in KINDS[kind].colours)
-            ])  # fmt: skip
+        fixed = vars(_of_one_kind(mentions[number], rng)) if number < len(mentions) else {}
         thing = sample_thing(rng, things, **fixed)
         if thing is None:
             return None
         things += (thing,)
     return things
+
+
+def _of_one_kind(mention: Mention, rng: Random) -> Mention:
+    """The same mention with one of the kinds of its category. Raises ValueError where none has the colour."""
+    if mention.kind not in CATEGORIES:
+        return mention
+    kinds = [kind for kind in CATEGORIES[mention.kind] if mention.colour in (None, *KINDS[kind].colours)]
+    if not kinds:
+        raise ValueError(f"No {mention.kind} can be {mention.colour}.")
+    return replace(mention, kind=rng.choice(kinds))
 
 
 def sample_wish(rng: Random, level: str | None = None) -> tuple[Wish, Scene]:

@@ -42,6 +42,11 @@ def test_each_category_has_kinds_that_can_be_drawn_and_words_of_its_own(category
             assert {thing.kind for thing in scene.things[:2]} <= {*CATEGORIES[category]}
 
 
+def test_no_scene_is_made_for_a_colour_that_no_kind_of_a_category_has():
+    with pytest.raises(ValueError, match="No reptile can be pink"):
+        storybook.sample_scene_for(Named((Mention("reptile", colour="pink"),)), Random(0))
+
+
 @pytest.mark.parametrize("part", [TRAINED, HELD_OUT])
 def test_wishes_name_categories_and_their_pictures_show_one(part):
     rng, wishes = Random(3), []
