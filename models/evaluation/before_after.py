@@ -39,7 +39,7 @@ class Change(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """ "unclear" where more was lost than may be, but by no more than the standard error: few cases tell no more."""
+        """It is unclear where more was lost than may be, but no more than the standard error above it."""
         if self.lost <= MOST_LOST + 1e-9:
             return OK
         return MISSED if self.lost - self.error > MOST_LOST else UNCLEAR
