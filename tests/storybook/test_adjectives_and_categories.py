@@ -89,6 +89,25 @@ def test_adjectives_of_the_two_parts_differ_and_come_up():
     assert "cosy" in said[TRAINED] and "happy" in said[HELD_OUT]
 
 
+def test_what_things_do_has_words_of_both_parts_for_all_and_is_no_pose():
+    rng = Random(7)
+    for kind in (*KINDS, *CATEGORIES):
+        said = {part: {adjectives.doing(kind, rng, part) for _ in range(40)} for part in (TRAINED, HELD_OUT)}
+        assert all(said.values()) and not said[TRAINED] & said[HELD_OUT], kind
+        poses = {pose for one in CATEGORIES.get(kind, (kind,)) for pose in KINDS[one].poses}
+        drawn = {word for pose in poses for word in (pose, *POSES_BEFORE.get(pose, ()))}
+        assert not (said[TRAINED] | said[HELD_OUT]) & drawn, kind
+
+
+def test_a_wish_says_what_its_thing_does_where_it_is():
+    rng, found = Random(8), 0
+    said = [f" {doing} {where} " for doing in adjectives.DOING["vehicle"] for where in ("on", "in", "at")]
+    while found < 5:
+        wish = language.sample_wish(rng, level="kinds")
+        found += any(words in wish.text for words in said)
+        assert storybook.satisfies(wish.scene, wish.named)
+
+
 def test_what_is_lonely_has_nothing_else_with_it():
     rng, found = Random(5), 0
     while found < 5:

@@ -1,4 +1,4 @@
-"""Adjectives that change nothing about how a thing is drawn: people say them all the same."""
+"""Adjectives and verbs that change nothing about how a thing is drawn: people say them all the same."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ FOR_ALL = (
     "crazy", "silly", "weird", "stylish", "charming", "odd", "marvellous", "splendid", "delightful", "magnificent",
     "impressive", "remarkable", "ugly", "delicate", "romantic", "enchanted", "mystical", "cartoonish", "artistic",
     "decorative", "attractive", "pleasant", "peculiar", "rare", "precious", "unique", "random", "lucky", "quirky",
+    "colourful", "colorful", "fabulous", "whimsical", "stunning",
 )  # fmt: skip
 """What is said of anything."""
 BY_CATEGORY: Mapping[str, tuple[str, ...]] = MappingProxyType({
@@ -33,13 +34,14 @@ BY_CATEGORY: Mapping[str, tuple[str, ...]] = MappingProxyType({
         "cosy", "cozy", "ancient", "abandoned", "modern", "rustic", "medieval", "inviting", "traditional", "wooden",
         "majestic", "empty", "comfortable", "quaint", "grand", "royal", "humble", "brick", "spooky", "haunted",
         "warm", "homely", "picturesque", "luxurious", "lonely", "forgotten", "welcoming", "sturdy", "creepy",
+        "country", "village", "family", "holiday", "fairytale", "summer", "hidden",
     ),
     "vehicle": (
         "fast", "slow", "shiny", "vintage", "rusty", "sporty", "modern", "old-fashioned", "brand new", "expensive",
         "cheap", "noisy", "speedy", "antique", "futuristic", "retro", "used", "sleek", "battered", "powerful",
     ),
     "plant": (
-        "fresh", "healthy", "wild", "lush", "exotic", "fragrant", "tropical", "majestic", "graceful", "tender",
+        "fresh", "healthy", "wild", "lush", "exotic", "fragrant", "tropical", "majestic", "graceful", "tender", "young",
         "prickly", "ancient", "lonely", "magic", "shady", "sturdy",
     ),
     "snack": (
@@ -54,6 +56,31 @@ BY_CATEGORY: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "other": ("handmade", "shiny", "antique", "festive", "vintage", "well made", "homemade", "sturdy"),
 })  # fmt: skip
 """What is said of the kinds of one category, of a ground, and of other things."""
+DOING: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "animal": (
+        "playing", "sitting", "resting", "running", "walking", "standing", "waiting", "jumping", "relaxing",
+        "having fun", "exploring", "enjoying the view", "looking around", "strolling", "wandering", "living", "hiding",
+    ),
+    "human": (
+        "playing", "walking", "waiting", "running", "sitting", "relaxing", "hiking", "strolling",
+        "having a good time", "enjoying the day", "going for a walk", "resting", "daydreaming",
+    ),
+    "boat": ("sailing", "drifting", "floating", "cruising", "travelling", "lying", "rocking", "heading out"),
+    "fish": ("swimming", "diving", "splashing", "playing", "floating", "living"),
+    "bird": ("flying", "gliding", "soaring", "hovering", "passing by", "circling"),
+    "vehicle": (
+        "driving", "going", "travelling", "rolling", "parked", "waiting", "speeding", "passing by", "standing",
+        "on its way", "making its way", "moving",
+    ),
+    "plant": ("growing", "standing", "thriving", "swaying", "to be found", "located"),
+    "building": ("standing", "built", "hidden", "nestled", "waiting", "situated", "to be seen", "perched", "located"),
+    "heavenly body": ("shining", "glowing", "hovering", "sparkling", "hanging low", "gleaming"),
+    "other": ("lying", "waiting", "left behind", "placed", "to be seen", "forgotten"),
+})  # fmt: skip
+"""What things are said to do, or to be, somewhere; nothing of it is drawn."""
+_LIKE: Mapping[str, str] = MappingProxyType({
+    "duck": "fish", "turtle": "fish", "butterfly": "bird", "aeroplane": "bird", "balloon": "bird", "kite": "bird",
+})  # fmt: skip
 MADE_UP = 0.15
 """Share of the adjectives of training that are no words: no list holds all that people may say."""
 TWO = 0.1
@@ -65,20 +92,25 @@ def described(kind: str, rng: Random, part: str = TRAINED) -> str:
     return rng.choice((" ", ", ", " and ")).join(dict.fromkeys(words))
 
 
+def doing(kind: str, rng: Random, part: str = TRAINED) -> str:
+    """What a kind or a category may be said to do: "playing", of a boat "sailing"."""
+    name = kind if kind in DOING else _LIKE.get(kind, "")
+    return choose(DOING[name] if name else _fitting(DOING, kind), part, rng)
+
+
 def _adjective(kind: str, rng: Random, part: str) -> str:
     if part == TRAINED and rng.random() < MADE_UP:
         words = _one_word()
         front, back = rng.choice(words), rng.choice(words)
         return front[: (len(front) + 1) // 2] + back[len(back) // 2 :]
-    return choose(_of(kind) if rng.random() < 0.6 else FOR_ALL, part, rng)
+    return choose(_fitting(BY_CATEGORY, kind) if rng.random() < 0.6 else FOR_ALL, part, rng)
 
 
-@cache
-def _of(kind: str) -> tuple[str, ...]:
-    """Adjectives that fit a kind or a category better than others."""
+def _fitting(table: Mapping[str, tuple[str, ...]], kind: str) -> tuple[str, ...]:
+    """The words of the category that a kind, or all of a smaller category, belongs to."""
     kinds = {*CATEGORIES.get(kind, (kind,))}
-    fitting = [words for name, words in BY_CATEGORY.items() if name == kind or kinds <= {*CATEGORIES.get(name, ())}]
-    return fitting[0] if fitting else BY_CATEGORY["other"]
+    fitting = (words for name, words in table.items() if name == kind or kinds <= {*CATEGORIES.get(name, ())})
+    return next(fitting, table["other"])
 
 
 @cache

@@ -13,6 +13,7 @@ from ..naming import Mention, Named
 from ..wishes import named_first, nothing_alike, sample_scene_for
 from ..world import MOST_THINGS, Scene, Thing, is_clearly_absent, sample_scene, sample_thing
 from . import wishes
+from .adjectives import doing
 from .frames import TRAINED, choose
 from .orders import beside, between
 from .typing import uttered
@@ -35,6 +36,8 @@ LEVELS = ("anything", "setting", "quiet", "busy", "kinds", "some", "most", "ever
 WEIGHTS = (1.2, 1, 0.4, 0.4, 2, 2, 2, 0.5, 1, 2.4, 1.4)
 STYLED = 0.12  # share of the wishes that name a style
 BETWEEN_TWO = 0.2  # how often a relation is one to two things
+DOING = 0.4
+"""How often the last thing of a wish is said to do something where it is."""
 _COUNTS = (2, 2, 2, 3, 3, 4, 4, 5)
 _CHANCES = {"kinds": 0.0, "some": 0.4, "most": 0.8, "everything": 1.0}
 
@@ -164,7 +167,16 @@ def _text(frame: str, named: Named, rng: Random, part: str) -> str:
     if "just" not in frame and rng.random() < 0.1:  # in few words
         phrases = [phrase.removeprefix("a ").removeprefix("an ") for phrase in phrases]
     joint = rng.choice((" and ", ", ", " and ", " with "))
-    return set_somewhere(frame, joint.join(phrases), setting(named.ground, named.sky, rng), rng)
+    things, where = joint.join(phrases), setting(named.ground, named.sky, rng)
+    last = named.things[-1]
+    if (named.ground or rng.random() < 0.2) and rng.random() < DOING and _is_open(last):
+        return frame.format(things=f"{things} {doing(last.kind, rng, part)} {where}".strip())
+    return set_somewhere(frame, things, where, rng)
+
+
+def _is_open(mention: Mention) -> bool:
+    """Whether a thing of some kind may be said to do anything: nothing is said of its pose and its place."""
+    return mention.kind is not None and (mention.pose, mention.column, mention.row) == (None, None, None)
 
 
 def set_somewhere(frame: str, things: str, where: str, rng: Random) -> str:

@@ -139,16 +139,46 @@ GROUND_NAMES = MappingProxyType({
 })  # fmt: skip
 GROUND_WORDS = MappingProxyType({
     **GROUND_PLACES,
-    "meadow": (*GROUND_PLACES["meadow"], "on the grass", "on grass", "in a meadow", "on the meadow"),
-    "beach": (*GROUND_PLACES["beach"], "at the beach", "on sand", "by the sea shore", "at the seaside"),
-    "snow": (*GROUND_PLACES["snow"], "on snow", "in a snowy place"),
-    "sea": (*GROUND_PLACES["sea"], "at sea", "on the open sea", "in the sea", "in the ocean"),
-    "desert": (*GROUND_PLACES["desert"], "in a desert", "on the dunes"),
-    "road": (*GROUND_PLACES["road"], "on the street", "in the street", "on the road"),
-    "forest": (*GROUND_PLACES["forest"], "in the forest", "in a wood", "among the trees of a forest"),
-    "mountains": (*GROUND_PLACES["mountains"], "among mountains", "high up in the mountains", "in a mountain valley"),
-    "city": (*GROUND_PLACES["city"], "in the city", "in town", "downtown", "among the houses of a city"),
-    "lake": (*GROUND_PLACES["lake"], "by a lake", "by the lake", "on the lake", "on a pond", "at the lakeside"),
+    "meadow": (
+        *GROUND_PLACES["meadow"], "on the grass", "on grass", "in a meadow", "on the meadow", "in an open field",
+        "across a meadow", "on a green field",
+    ),
+    "beach": (
+        *GROUND_PLACES["beach"], "at the beach", "on sand", "by the sea shore", "at the seaside", "along the beach",
+        "on the shore", "by the seaside",
+    ),
+    "snow": (
+        *GROUND_PLACES["snow"], "on snow", "in a snowy place", "in deep snow", "through the snow",
+        "in a winter landscape", "in a snowy landscape",
+    ),
+    "sea": (
+        *GROUND_PLACES["sea"], "at sea", "on the open sea", "in the sea", "in the ocean", "out at sea",
+        "across the sea", "over the sea", "above the ocean",
+    ),
+    "desert": (
+        *GROUND_PLACES["desert"], "in a desert", "on the dunes", "through the desert", "across the desert",
+        "in the middle of the desert",
+    ),
+    "road": (
+        *GROUND_PLACES["road"], "on the street", "in the street", "on the road", "along a road", "down the street",
+        "on a busy street", "along the street",
+    ),
+    "forest": (
+        *GROUND_PLACES["forest"], "in the forest", "in a wood", "among the trees of a forest", "through a forest",
+        "in the middle of a forest", "at the edge of a forest", "deep in the woods",
+    ),
+    "mountains": (
+        *GROUND_PLACES["mountains"], "among mountains", "high up in the mountains", "in a mountain valley",
+        "over the mountains", "up in the mountains", "in front of mountains",
+    ),
+    "city": (
+        *GROUND_PLACES["city"], "in the city", "in town", "downtown", "among the houses of a city",
+        "in the middle of a city", "through a city", "in a big city",
+    ),
+    "lake": (
+        *GROUND_PLACES["lake"], "by a lake", "by the lake", "on the lake", "on a pond", "at the lakeside",
+        "near a lake", "across a lake", "on the shore of a lake",
+    ),
 })  # fmt: skip
 SKY_NAMES = MappingProxyType({
     "day": ("day", "daytime", "daylight", "bright day", "morning"), "night": ("night", "nighttime", "midnight", "dark"),
@@ -157,11 +187,24 @@ SKY_NAMES = MappingProxyType({
     "rainbow": ("rainbow weather", "a day with a rainbow", "a rainbow sky"),
 })  # fmt: skip
 SKY_WORDS = MappingProxyType({
-    **SKY_TIMES, "day": (*SKY_TIMES["day"], "during the day", "in daylight", "in the morning"),
-    "night": (*SKY_TIMES["night"], "by night", "at midnight", "in the dark"),
-    "dusk": (*SKY_TIMES["dusk"], "at twilight", "at sundown"),
-    "fog": (*SKY_TIMES["fog"], "in the fog", "on a foggy day", "in mist"),
-    "rain": (*SKY_TIMES["rain"], "on a rainy day", "in rainy weather", "in pouring rain"),
+    **SKY_TIMES,
+    "day": (
+        *SKY_TIMES["day"], "during the day", "in daylight", "in the morning", "on a sunny day", "on a bright day",
+        "in the sunshine", "in bright sunlight",
+    ),
+    "night": (
+        *SKY_TIMES["night"], "by night", "at midnight", "in the dark", "on a clear night", "on a quiet night",
+        "in the moonlight", "during the night",
+    ),
+    "dusk": (
+        *SKY_TIMES["dusk"], "at twilight", "at sundown", "on a warm evening", "on a quiet evening",
+        "in the evening light",
+    ),
+    "fog": (*SKY_TIMES["fog"], "in the fog", "on a foggy day", "in mist", "on a misty day", "in thick fog"),
+    "rain": (
+        *SKY_TIMES["rain"], "on a rainy day", "in rainy weather", "in pouring rain", "while it rains", "when it rains",
+        "in heavy rain", "on a wet day",
+    ),
     "rainbow": (*SKY_TIMES["rainbow"], "under the rainbow", "with a rainbow in the sky", "with a rainbow above"),
 })  # fmt: skip
 STYLE_WORDS = MappingProxyType({
