@@ -92,6 +92,20 @@ middle centre
 striped stripy stripe
 spotted dotted spot dot
 """
+# Words for more than one thing, and what a description may name for them; without plural endings.
+_EXAMPLES = """
+animal creature beast pet mammal: cat dog rabbit horse bird duck goose fish turtle snail butterfly cow sheep pig goat
+    donkey chicken mouse hamster fox wolf bear deer lion tiger elephant monkey frog owl swan
+insect bug: butterfly bee ant beetle fly dragonfly ladybird moth
+reptile: turtle tortoise snake lizard crocodile
+vehicle: car bus train boat bicycle plane truck lorry tram van motorcycle tractor scooter helicopter
+building: house castle tower lighthouse church barn palace temple mill school hut
+plant: tree flower cactus bush palm fern grass rose shrub
+fruit: apple pear banana orange cherry strawberry grape lemon peach plum
+food snack treat dessert: cake apple bread cheese pie cookie fruit pizza soup
+human person someone somebody: person child man woman boy girl
+toy: kite balloon ball doll teddy
+"""
 
 
 @dataclass(frozen=True)
@@ -99,7 +113,7 @@ class NamedInWish:
     """For any language: the content words of a wish come up in its rewrite.
 
     Words are compared without case, accents, plural endings and spelling variants, and common words for the same thing
-    are equal ("little" and "small"). A rewrite that shares no word with the wish may be in another language or in other
+    are equal ("little" and "small"); a dog is an animal. A rewrite that shares no word with the wish may be in another language or in other
     words: it is not compared, and neither is a wish with a negation.
 
     Attributes:
@@ -120,7 +134,7 @@ class NamedInWish:
         if _NEGATIONS & set(_words(wished)):
             return lost
         words = content_words(wished)
-        unnamed = tuple(word for word in words if meaning(stem(word)) not in said)
+        unnamed = tuple(word for word in words if not {meaning(stem(word)), *examples(stem(word))} & said)
         return lost if len(unnamed) == len(words) else (*unnamed, *lost)
 
     def settled(self, rewrite: str) -> bool:
@@ -154,6 +168,23 @@ _MEANINGS = {stem(word): line.split()[0] for line in _SYNONYMS.strip().splitline
 def meaning(word: str) -> str:
     """The first of the common words for what a stem says, or the stem itself."""
     return _MEANINGS.get(word, word)
+
+
+def _read_examples() -> dict[str, frozenset[str]]:
+    entries = (entry.partition(":") for entry in re.split(r"\n(?! )", _EXAMPLES.strip()))
+    return {
+        meaning(stem(word)): frozenset(meaning(stem(one)) for one in things.split())
+        for words, _, things in entries
+        for word in words.split()
+    }
+
+
+_KINDS = _read_examples()
+
+
+def examples(word: str) -> frozenset[str]:
+    """What counts as one of a kind: of the stem "animal" those of cats, dogs and others; of most words nothing."""
+    return _KINDS.get(meaning(word), frozenset())
 
 
 def _words(text: str) -> Sequence[str]:

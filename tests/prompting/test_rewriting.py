@@ -261,6 +261,10 @@ def test_a_model_that_writes_nothing_gives_no_words(wegen, monkeypatch):
         ("three huge kittens on a field", "in the grass, a big black cat, a big white cat", ()),
         ("a little dog at midnight", "a small cat at night", ("dog",)),
         ("a ship at sunset", "a boat by day", ("sunset",)),
+        ("an animal in the snow", "in the snow, a brown dog", ()),
+        ("some animals and a plant", "two kittens beside a house", ("plant",)),
+        ("vehicles on a road", "on a street, a red airplane", ()),
+        ("a building by the sea", "by the sea, a big cake", ("building",)),
     ],
 )
 def test_content_words_stay(wish, said, missing):
