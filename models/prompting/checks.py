@@ -112,9 +112,9 @@ toy: kite balloon ball doll teddy
 class NamedInWish:
     """For any language: the content words of a wish come up in its rewrite.
 
-    Words are compared without case, accents, plural endings and spelling variants, and common words for the same thing
-    are equal ("little" and "small"); a dog is an animal. A rewrite that shares no word with the wish may be in another language or in other
-    words: it is not compared, and neither is a wish with a negation.
+    Words are compared without case, accents, plural endings and spelling variants, and common words for the same
+    thing are equal ("little" and "small"); a dog is an animal. A rewrite that shares no word with the wish may be
+    in another language or in other words: it is not compared, and neither is a wish with a negation.
 
     Attributes:
         wish: what the user wrote; mentions in it are not compared.
