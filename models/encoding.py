@@ -35,7 +35,7 @@ def encode_reference(
     if mask is not None:
         kept = fit_mask(mask, *whole.shape[:2], thin=True).clone()
         shown = (alone_on_page if wegen.config.reference_view == "page" else crop_to_mask)(whole, kept)
-    return Reference(name, wegen.encode_pictures([shown])[0].cpu(), whole, kept, weight)
+    return Reference(name, wegen.encode_pictures([shown])[0].cpu(), whole, kept, weight, wegen.vision_id)
 
 
 def begin_with(wegen: WeGen, pictures: Sequence[Tensor]) -> Chat:
@@ -43,37 +43,49 @@ def begin_with(wegen: WeGen, pictures: Sequence[Tensor]) -> Chat:
     if not pictures:
         raise WeGenError("There is no picture to begin with; give 1 or more.")
     features = [wegen.encode_pictures([picture])[0].cpu() for picture in pictures]
-    answers = (Answer("", seen, picture.clone(), 0) for seen, picture in zip(features, pictures, strict=True))
+    answers = (
+        Answer("", seen, picture.clone(), 0, seen_by=wegen.vision_id)
+        for seen, picture in zip(features, pictures, strict=True)
+    )
     return Chat().add(Turn("", tuple(answers)))
 
 
-def unseen(chat: Chat) -> bool:
-    """Whether a chat holds pictures that no WeGen has looked at yet."""
-    return any(turn.is_foreign or lack_features(turn.references) for turn in chat.turns)
+def is_unseen(one: Answer | Reference, vision_id: str) -> bool:
+    """Whether a picture has no features of this vision encoder: none yet, or those of another checkpoint, or of one
+    whose weights were others. Without an id any features count."""
+    return one.features is None or bool(vision_id and one.seen_by != vision_id)
 
 
-def lack_features(references: References) -> bool:
-    """Whether there are references that no WeGen has looked at yet."""
-    return any(one.features is None for one in references)
+def unseen(chat: Chat, vision_id: str) -> bool:
+    """Whether a chat holds pictures that this vision encoder has not looked at yet."""
+    return any(is_unseen(turn.answer, vision_id) or lack_features(turn.references, vision_id) for turn in chat.turns)
+
+
+def lack_features(references: References, vision_id: str) -> bool:
+    """Whether there are references that this vision encoder has not looked at yet."""
+    return any(is_unseen(one, vision_id) for one in references)
 
 
 def with_features(wegen: WeGen, references: References) -> References:
-    """The references as `wegen` can read them: with features for those that no WeGen has looked at."""
+    """The references as `wegen` can read them: with features for those that it has not looked at."""
     return References(
         tuple(
-            encode_reference(wegen, one.name, one.picture, one.mask, one.weight) if one.features is None else one
+            encode_reference(wegen, one.name, one.picture, one.mask, one.weight)
+            if is_unseen(one, wegen.vision_id)
+            else one
             for one in references
         )
     )
 
 
 def look_at(wegen: WeGen, chat: Chat) -> Chat:
-    """The chat as `wegen` can read it: with features for the pictures that other models painted or were given.
+    """The chat as `wegen` can read it: with features for the pictures that it has not looked at, which other models
+    painted or were given, or which another checkpoint read.
 
     It is the same chat where all have been looked at. Turns that are too long ago to fit into its context stay as they
     are.
     """
-    if not unseen(chat):
+    if not unseen(chat, wegen.vision_id):
         return chat
     config = wegen.config
     fitting = config.language.context_length // config.tokens_per_picture
@@ -81,9 +93,9 @@ def look_at(wegen: WeGen, chat: Chat) -> Chat:
 
     def seen(turn: Turn) -> Turn:
         answers = list(turn.answers)
-        if turn.is_foreign:
+        if is_unseen(turn.answer, wegen.vision_id):
             features = wegen.encode_pictures([turn.answer.picture])[0].cpu()
-            answers[turn.picked] = replace(turn.answer, features=features)
+            answers[turn.picked] = replace(turn.answer, features=features, seen_by=wegen.vision_id)
         return replace(turn, answers=tuple(answers), references=with_features(wegen, turn.references))
 
     return Chat((*chat.turns[:-in_view], *map(seen, chat.turns[-in_view:])))

@@ -69,6 +69,8 @@ class Reference(Value):
     """`[H, W]` in 0..1, 1 where the reference is; None is the whole picture."""
     weight: float = 1.0
     """How strongly its features speak; 1 leaves them as they are, 0 silences them."""
+    seen_by: str = ""
+    """Which vision encoder made the features (`WeGen.vision_id`); empty where that is not known."""
 
     def __post_init__(self):
         if not NAME.fullmatch(self.name):
@@ -191,6 +193,8 @@ class Answer(Value):
     """What the finished picture shows, where that is not what was drawn because masks kept it back."""
     reduced_from: tuple[int, int] | None = None
     """Height and width in pixels that the picture had, where only a small copy of it was kept in a file."""
+    seen_by: str = ""
+    """For which vision encoder the features are (`WeGen.vision_id`); empty where that is not known."""
 
     @property
     def size(self) -> tuple[int, int]:

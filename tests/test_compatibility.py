@@ -2,13 +2,21 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
+import torch
+from comfyui_wegen.models.bundled import BUNDLED
+from comfyui_wegen.models.checkpoints.convert import convert
+from comfyui_wegen.models.checkpoints.reader import open_checkpoint
+from comfyui_wegen.models.encoding import look_at
 from comfyui_wegen.models.media.chat_file import load_chat, save_chat
 from comfyui_wegen.models.media.metadata import KEY, turns_of
 from comfyui_wegen.models.network.configuration import WeGenConfig
-from comfyui_wegen.models.values import Chat
+from comfyui_wegen.models.pipeline import Pipeline
+from comfyui_wegen.models.values import Chat, SamplerSettings
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from support import REPOSITORY
 
 FILES = REPOSITORY / "tests" / "files" / "v0.1"
@@ -105,3 +113,32 @@ def test_a_picture_says_how_it_was_made(chat):
     # What is written today is read by whatever read this.
     for turn in turns_of(Chat(), "a cat", chat.last.answer):
         assert set(turns[0]) <= set(turn)
+
+
+def test_a_chat_of_another_vision_encoder_is_looked_at_anew(chat, tmp_path):
+    """The bundled encoder of version 0.1 had features of the same shape, and other ones."""
+    pipeline = Pipeline.from_folder(BUNDLED)
+    assert len(pipeline.wegen.vision_id) == 16
+    seen = look_at(pipeline.wegen, chat)
+    assert seen.last.answer.seen_by == pipeline.wegen.vision_id != chat.last.answer.seen_by == ""
+    again = pipeline.wegen.encode_pictures([chat.last.answer.picture])[0]
+    assert torch.equal(seen.last.answer.features, again) and not torch.equal(chat.last.answer.features, again)
+    assert torch.equal(seen.last.answer.picture, chat.last.answer.picture)
+    refined = pipeline.refine(chat, "make it night", settings=SamplerSettings(steps=1))
+    stored = load_chat(save_chat(refined, tmp_path / "refined"))
+    assert stored == refined and stored.last.answer.seen_by == pipeline.wegen.vision_id
+    own = pipeline.begin_with(Image.open(FILES / "picture.png"))
+    assert look_at(pipeline.wegen, own) is own, "its own features stay"
+    assert look_at(replace(pipeline.wegen, vision_id="another"), own) is not own
+
+
+def test_a_vision_encoder_is_known_in_every_precision_and_told_from_others(tmp_path):
+    folders = {dtype: tmp_path / dtype for dtype in ("fp32", "fp16", "bf16", "int8")}
+    for dtype, folder in folders.items():
+        convert(BUNDLED, folder, dtype)
+    ids = {open_checkpoint(folder).vision_id for folder in (BUNDLED, *folders.values())}
+    assert len(ids) == 1
+    file = folders["fp32"] / "vision_encoder.safetensors"
+    weights = load_file(file)
+    save_file({name: value * 1.02 for name, value in weights.items()}, file)
+    assert open_checkpoint(folders["fp32"]).vision_id not in ids

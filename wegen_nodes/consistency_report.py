@@ -13,7 +13,7 @@ from ..models.media.images import from_pil
 from ..models.media.plots import bar_plot, curve_plot
 from ..models.metrics.consistency import Area, compare, difference, drift
 from .host.bundle import progress
-from .keep import batch_length, member
+from .keep import batch_length, mask_batch, member
 from .sockets import CATEGORY, ChatType
 
 
@@ -66,6 +66,7 @@ class WeGenConsistencyReport(io.ComfyNode):
             first, last = chat.turns[0].answer.picture, chat.last.answer.picture
             differences = difference(first, last, amplify)[None]
         else:
+            edit_mask, keep_mask = mask_batch(edit_mask), mask_batch(keep_mask)
             count = batch_length(before=before, after=after, edit_mask=edit_mask, keep_mask=keep_mask)
             height, width = before.shape[1:3]
             compared, step = [], progress()

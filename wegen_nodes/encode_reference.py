@@ -9,6 +9,7 @@ from ..models.errors import WeGenError
 from ..models.values import References
 from .host.parts import LOOKING, memory_errors
 from .inputs import references, wegen
+from .keep import mask_batch
 from .sockets import CATEGORY, ReferencesType
 
 
@@ -43,6 +44,7 @@ class WeGenEncodeReference(io.ComfyNode):
 
     @classmethod
     def execute(cls, wegen, image, name, weight=1.0, mask=None, references=None) -> io.NodeOutput:
+        mask = mask_batch(mask)
         if mask is not None and len(mask) not in (1, len(image)):
             raise WeGenError(f"{len(mask)} masks do not fit {len(image)} pictures; give one, or one for each.")
         found = references or References()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from comfy_api.latest import io, ui
+from torch import Tensor
 
 from ..models.editing.composite import with_channels
 from ..models.editing.keep import keep
@@ -51,6 +52,7 @@ class WeGenKeep(io.ComfyNode):
         height, width = before.shape[1:3]
         if not (height and width and len(before) and len(after)):
             raise WeGenError("WeGen Keep got no picture: before and after need one or more, of 1 pixel or more.")
+        edit_mask, keep_mask = mask_batch(edit_mask), mask_batch(keep_mask)
         count = batch_length(before=before, after=after, edit_mask=edit_mask, keep_mask=keep_mask)
         results, step = [], progress()
         for index in range(count):
@@ -68,6 +70,11 @@ class WeGenKeep(io.ComfyNode):
         mask = torch.stack([result.weight for result in results])
         shown = {**ui.PreviewImage(image, cls=cls).as_dict(), **ui.PreviewText(report).as_dict()}
         return io.NodeOutput(image, mask, report, ui=shown)
+
+
+def mask_batch(mask: Tensor | None) -> Tensor | None:
+    """A mask of any node as a batch `[B, H, W]`: some packs give `[H, W]`, others `[B, 1, H, W]`."""
+    return None if mask is None else mask.reshape(-1, *mask.shape[-2:])
 
 
 def batch_length(**batches) -> int:

@@ -79,7 +79,7 @@ def _take_turn(cls: type[io.ComfyNode], models: Models, chat: Chat, picked: int,
         return take_turn(request, chat, painter, wegen, language_progress(node))
 
     with memory_errors("making pictures"):
-        result = wegen.recall_painted((request, chat, models.model, models.vae), answer)
+        result = wegen.recall_painted((request, chat), (models.model, models.vae), answer)
     last = result.chat.last
     before = Chat(result.chat.turns[:-1])
     record = [turns_of(before, last.instruction, answer) for answer in result.answers]

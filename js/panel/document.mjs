@@ -216,9 +216,14 @@ export function adopt(doc, merged) {
   Object.assign(doc, merged);
 }
 
+// No letter stands before an @, as it does in addresses, but of scripts that are written without spaces: Thai, Chinese,
+// Japanese, Korean. MENTION of models/prompting/checks.py is the same.
+const MENTION =
+  /(?<!(?![\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff])[\p{L}\p{N}_])(?<!@)@([A-Za-z][A-Za-z0-9_-]{0,31})/gu;
+
 /** Names that an instruction mentions with `@`. */
 export function mentions(text) {
-  return [...text.matchAll(/@([A-Za-z][A-Za-z0-9_-]{0,31})/g)].map((match) => match[1]);
+  return [...text.matchAll(MENTION)].map((match) => match[1]);
 }
 
 /** A text in which a reference's `@name` is another one, or with `null` is taken out. */

@@ -48,6 +48,7 @@ def load_wegen(
         device=device,
         dtype=dtype,
         prefixes=PrefixCache(),
+        vision_id=checkpoint.vision_id,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import hashlib
 import json
 import math
 import os
@@ -13,7 +14,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ from .torch_contents import TensorPlace, require_state_dict, tensor_places
 
 PARTS = ("vision_encoder", "language_model", "unet", "vae")
 CONFIG_FILE = "config.json"
+SAMPLED = 8
+"""About how many tensors tell a vision encoder from others."""
 
 AGENT_FILE = "pytorch_model.bin"
 VISION_FILE = Path("pretrained/EVA-CLIP/visual.pt")
@@ -236,6 +239,21 @@ class Checkpoint:
     @property
     def parts(self) -> dict[str, Part]:
         return {name: getattr(self, name) for name in PARTS}
+
+    @cached_property
+    def vision_id(self) -> str:
+        """Tells the vision encoder from others, retrained ones too: a hash of some of its small tensors in bfloat16.
+
+        It is the same in every precision that keeps what bfloat16 tells apart.
+
+        Raises:
+            CheckpointError: they cannot be read.
+        """
+        part = self.vision_encoder
+        small = sorted(key for key, entry in part.stored.items() if len(entry.shape) == 1 and entry.layer is None)
+        some = small[:: max(1, len(small) // SAMPLED)]
+        values = torch.cat([part[key].to(torch.bfloat16) for key in some] or [torch.empty(0, dtype=torch.bfloat16)])
+        return hashlib.sha256(values.view(torch.uint8).numpy().tobytes()).hexdigest()[:16]
 
 
 def open_checkpoint(folder: str | Path) -> Checkpoint:

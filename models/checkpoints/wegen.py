@@ -27,6 +27,7 @@ class WeGen:
         device: where inputs are put; inside a host the modules get there by the host's own patchers.
         dtype: precision of the language model's and the vision encoder's arithmetic.
         prefixes: what the language model has read before, where its weights stay as they are; None reads all anew.
+        vision_id: tells its vision encoder from others, whose features it would misread; empty reads any.
     """
 
     config: WeGenConfig
@@ -36,6 +37,7 @@ class WeGen:
     device: torch.device
     dtype: torch.dtype
     prefixes: PrefixCache | None = None
+    vision_id: str = ""
 
     def load_vision(self, pictures: int) -> WeGen:
         """The model with its vision encoder ready for `pictures` at once; headless it always is."""

@@ -12,14 +12,15 @@ from torch import Tensor
 
 from ..errors import WeGenError
 
-NEARLY_WHITE = 253.9 / 255
+NEARLY_WHITE, NEARLY_BLACK = 253.9 / 255, 1.1 / 255
+"""ComfyUI reads the white of a grey PNG as 254 of 255; turned round, black is 1. Blurred masks end like that too."""
 
 
 def fit_mask(mask: Tensor, height: int, width: int, thin: bool = False) -> Tensor:
     """Bring a mask `[H, W]` or `[1, H, W]` of any size to `[height, width]`, float32 in 0..1.
 
-    Nearest neighbours are taken: a hard mask stays hard, so that no kept pixel becomes half kept. What fits already may
-    share its memory with what was given.
+    Nearest neighbours are taken: a hard mask stays hard, so that no kept pixel becomes half kept. What is nearly white
+    or nearly black becomes so. What fits already may share its memory with what was given.
 
     Args:
         mask: white and black, or between.
@@ -43,11 +44,11 @@ def fit_mask(mask: Tensor, height: int, width: int, thin: bool = False) -> Tenso
     if lowest < 0 or highest > 1:
         mask = mask.clamp(0, 1)
     if box := bounding_box(mask):
-        # ComfyUI reads the white of a grey PNG as 254 of 255.
         nearly_white = (mask[box] >= NEARLY_WHITE) & (mask[box] < 1)
-        if nearly_white.any():
+        nearly_black = (mask[box] > 0) & (mask[box] <= NEARLY_BLACK)
+        if nearly_white.any() or nearly_black.any():
             mask = mask.clone()
-            mask[box].masked_fill_(nearly_white, 1)
+            mask[box].masked_fill_(nearly_white, 1).masked_fill_(nearly_black, 0)
     if mask.shape == (height, width):
         return mask
     if thin:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..editing.crop import plan_crop, put_back, take, take_mask
 from ..editing.registration import estimate, undo
+from ..encoding import is_unseen
 from ..media.images import check_picture
 from ..painting.painter import Painter, PaintJob
 from ..prompting.asking import ask
@@ -110,7 +111,7 @@ def finish(items: Sequence[PlannedPicture], parts: Parts, progress: Progress) ->
                 item.notes.append(PARTLY.format(order=order))
                 shows = _description(whole[n], pictures[n], parts, progress) or item.turn.before.described
         features = whole.get(n, item.draft.features)
-        answers.append(Answer(item.draft.rewrite, features, pictures[n], item.draft.seed, item.change, shows))
+        answers.append(_answer(item, features, pictures[n], shows, parts))
     return answers
 
 
@@ -150,11 +151,16 @@ def _unchanged(item: PlannedPicture, parts: Parts, progress: Progress) -> Answer
     before = item.turn.before
     item.change = torch.zeros(*item.turn.size)
     features = before.features
-    if features is None:  # of another model; those that are worked with may be of a part of it
+    if features is None or is_unseen(before, parts.vision_id):  # those that are worked with may be of a part of it
         whole = (item.view.height, item.view.width) == item.turn.size
         features = item.before_features if whole else _encode({0: before.picture}, parts)[0]
     shows = before.described or _description(features, before.picture, parts, progress)
-    return Answer(item.draft.rewrite, features, before.picture, item.draft.seed, item.change, shows)
+    return _answer(item, features, before.picture, shows, parts)
+
+
+def _answer(item: PlannedPicture, features: Tensor, picture: Tensor, shows: str | None, parts: Parts) -> Answer:
+    draft = item.draft
+    return Answer(draft.rewrite, features, picture, draft.seed, item.change, shows, seen_by=parts.vision_id)
 
 
 def _encode(pictures: Mapping[int, Tensor], parts: Parts) -> dict[int, Tensor]:

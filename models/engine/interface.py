@@ -175,6 +175,9 @@ class Parts(Protocol):
     @property
     def tokenizer(self) -> Tokenizer: ...
 
+    @property
+    def vision_id(self) -> str: ...
+
     def load_vision(self, pictures: int) -> WeGen:
         """The model with its vision encoder ready for `pictures` at once."""
 

@@ -170,7 +170,7 @@ def plan_turn(request: TurnRequest, chat: Chat, parts: Parts) -> PlannedTurn:
     config = parts.config
     references, note = mentioned(" ".join((request.instruction, *request.overrides)), request.references)
     notes = [note] if note else []
-    if lack_features(references):
+    if lack_features(references, parts.vision_id):
         references = with_features(parts.load_vision(1), references)
     settings = request.settings.for_checkpoint(config)
     if not chat.turns:
@@ -189,7 +189,7 @@ def plan_turn(request: TurnRequest, chat: Chat, parts: Parts) -> PlannedTurn:
     request = replace(request, masks=request.masks.fitted(height, width))
     allowed = resolve_masks(chat, request.masks)
     view = plan_crop(allowed, height, width, config.size**2, config.vae.downscale)
-    read = look_at(parts.load_vision(1), chat) if unseen(chat) else chat
+    read = look_at(parts.load_vision(1), chat) if unseen(chat, parts.vision_id) else chat
     if (view.height, view.width) != (height, width):
         [seen] = seen_features([(chat, view)], parts)
         read = reading(read, seen)

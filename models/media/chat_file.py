@@ -185,11 +185,13 @@ class _Writer:
         names = ("features", "picture", "change")
         tensors = {name: self.tensor(getattr(answer, name)) for name in names}
         record = {"rewrite": answer.rewrite, "shows": answer.shows, "seed": answer.seed, **tensors}
+        record |= {"seen_by": answer.seen_by} if answer.seen_by else {}
         return record if answer.reduced_from is None else {**record, "reduced_from": answer.reduced_from}
 
     def reference(self, reference: Reference) -> dict[str, Any]:
         tensors = {name: self.tensor(getattr(reference, name)) for name in ("features", "picture", "mask")}
-        return {"name": reference.name, "weight": reference.weight, **tensors}
+        seen_by = {"seen_by": reference.seen_by} if reference.seen_by else {}
+        return {"name": reference.name, "weight": reference.weight, **tensors, **seen_by}
 
     def tensor(self, tensor: Tensor | None) -> str | None:
         if tensor is None:
@@ -255,6 +257,7 @@ class _Reader:
             # Chats of version 0.1 say nothing about what masks kept back.
             shows=None if record.get("shows") is None else _value(record, "shows", str),
             reduced_from=(int(height), int(width)) if height else None,
+            seen_by=_value(record, "seen_by", str) if "seen_by" in record else "",
         )
 
     def reference(self, record: Mapping[str, Any]) -> Reference:
@@ -265,6 +268,7 @@ class _Reader:
             picture=self.picture(record["picture"]),
             mask=self.mask(record["mask"]),
             weight=_value(record, "weight", float),
+            seen_by=_value(record, "seen_by", str) if "seen_by" in record else "",
         )
 
     def picture(self, name: str) -> Tensor:

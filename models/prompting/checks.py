@@ -34,7 +34,10 @@ portrait put remove render rendering replace rest scene show showing sketch sort
 thank thanks thing things together turn turned use view want wish
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
-MENTION = re.compile(r"(?<![\w@])@([A-Za-z][A-Za-z0-9_-]*)")
+# No letter stands before an @, as it does in addresses, but of scripts that are written without spaces: Thai, Chinese,
+# Japanese, Korean. `mentions` of js/panel/document.mjs is the same.
+_NO_SPACES = r"\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
+MENTION = re.compile(rf"(?<![^\W{_NO_SPACES}])(?<!@)@([A-Za-z][A-Za-z0-9_-]*)")
 _WORD = re.compile(r"[^\W_]+")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from comfyui_wegen.models.editing.composite import match_tone, paste
+from comfyui_wegen.models.editing.crop import plan_crop
 from comfyui_wegen.models.editing.keep import keep
 from comfyui_wegen.models.editing.masks import change_mask, feathered, fit_mask, latent_mask
 from comfyui_wegen.models.editing.refinement import Masks
@@ -38,6 +39,19 @@ def change():
     mask = torch.zeros(HEIGHT, WIDTH)
     mask[10:45, 20:70] = 1
     return mask
+
+
+def test_what_is_nearly_black_is_kept(before, after, change):
+    """The white of a grey PNG comes as 254 of 255, and turned round as 1: nothing there may change all the same."""
+    turned = (1 - (1 - change) * 254.008 / 255).clamp(0, 1)
+    assert 0 < turned.min() < 2 / 255
+    assert torch.equal(fit_mask(turned, HEIGHT, WIDTH), change)
+    assert torch.equal(change_mask(turned, None, HEIGHT, WIDTH), change)
+    kept = keep(before, after, change_mask(turned, None, HEIGHT, WIDTH), 5, False, False)
+    assert torch.equal(kept.picture[change == 0], before[change == 0])
+    assert plan_crop(change_mask(turned, None, HEIGHT, WIDTH), HEIGHT, WIDTH, 1600, 4).width < WIDTH
+    soft = torch.linspace(0, 1, 256).repeat(4, 1)
+    assert torch.equal(fit_mask(soft, 4, 256)[:, 2:254], soft[:, 2:254]), "other soft values stay"
 
 
 # --- feather ----------------------------------------------------------------------------------------------------------

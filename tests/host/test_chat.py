@@ -130,6 +130,13 @@ def test_what_a_chat_cannot_do(client, inputs, words):
     assert any(words in error.message for error in result.errors), result.errors
 
 
+def test_a_folder_to_save_in_writes_over_nothing(client, run):
+    for _ in range(2):
+        run({**generate(seed=52), "chat": chat_node(chat=["generate", 1], save_as="my chats/")})
+    names = [name for name in saved_chats(client) if name.startswith("wegen/my chats/")]
+    assert sorted(names) == [f"wegen/my chats/chat_0000{number}_.safetensors [output]" for number in (1, 2)]
+
+
 def test_a_chat_goes_on_over_runs_under_its_name(client, run):
     kept = {"kept": chat_node(chat=["refine", 1], name="story")}
     run({**refine({"seed": 49, "batch_size": 2}, seed=50), **kept})

@@ -52,6 +52,7 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
     assert found["loaded anew"] and not found["mapped"]
     assert found["saved"]
     assert found["remembered"] == [10, 9]
+    assert found["painters"] == ["b", "d"]
     assert found["prefixes"][0] and found["prefixes"][1] == 0
     assert found["beside weights on demand"] == "cpu"
     if sys.platform == "linux":

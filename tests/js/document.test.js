@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { emptyDocument, merge, soundDocument } from "../../js/panel/document.mjs";
+import { emptyDocument, mentions, merge, soundDocument } from "../../js/panel/document.mjs";
 import { picturePrefix, turnGraph } from "../../js/panel/graph.mjs";
 
 const file = (filename) => ({ filename, subfolder: "", type: "output" });
@@ -22,6 +22,11 @@ test("merging keeps what turns go on with", () => {
   const merged = merge(ours, theirs);
   assert.deepEqual(merged.turns.b.base, base);
   assert.equal(merged.turns.a.status, "done");
+});
+
+test("a mention stands where no address does", () => {
+  for (const text of ["put @cat here", "(@cat)", "把@cat放在草地上", "猫は@cat です", "고양이@cat"]) assert.deepEqual(mentions(text), ["cat"], text);
+  for (const text of ["mail me@cat.org", "josé@cat.org", "5 @ 3", "@@cat", "@1"]) assert.deepEqual(mentions(text), [], text);
 });
 
 test("pictures are called so that the host shows them", () => {

@@ -85,7 +85,13 @@ def test_unknown_mentions_are_refused_with_those_that_are_known(text):
         user_turn(CONFIG, TOKENIZER, "edit", text, [CAT, HOUSE])
 
 
-@pytest.mark.parametrize("text", ["mail me@cat.org", "5 @ 3", "@@cat", "@1"])
+@pytest.mark.parametrize("text", ["把@cat放在草地上", "猫は@cat です", "고양이@cat", "แมว@cat"])
+def test_a_mention_needs_no_space_where_a_script_has_none(text):
+    said = user_turn(CONFIG, TOKENIZER, "edit", text, [CAT])
+    assert len(said.features) == 1 and "@cat" not in said.text
+
+
+@pytest.mark.parametrize("text", ["mail me@cat.org", "josé@cat.org", "5 @ 3", "@@cat", "@1"])
 def test_an_at_sign_is_not_always_a_mention(text):
     assert f"{text}{STAYS}" in user_turn(CONFIG, TOKENIZER, "edit", text, [CAT]).text
 

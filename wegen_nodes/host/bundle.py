@@ -35,6 +35,8 @@ REMEMBERED = 8
 """Turns whose words and features are kept at most; each holds on to its chat's pictures."""
 MOST_PAINTED = 64
 """Turns painted before that are kept at most; each holds on to its chat too, and to the models that painted it."""
+MOST_PAINTERS = 2
+"""Of how many models that is at most: each holds on to its LoRAs, which nothing else may need any more."""
 LARGEST = 2**29
 """Bytes of pictures and masks that either are kept with; the last turn is kept whatever its size."""
 
@@ -49,13 +51,14 @@ class WeGenBundle:
         checkpoint = open_checkpoint(folder)
         self.config: WeGenConfig = checkpoint.config
         self.tokenizer: Tokenizer = checkpoint.tokenizer
+        self.vision_id = checkpoint.vision_id
         self.vision_patcher = load_part(str(folder), "vision_encoder", precision)
         self.patcher = load_part(str(folder), "language_model", precision)
         self.patcher.set_attachments(PREFIXES, prefixes := _prefix_cache(self.patcher))
         # The host also detaches what it loads again, and then leaves it where it is.
         self.patcher.add_callback(CallbacksMP.ON_DETACH, lambda _, unpatch_all: unpatch_all and prefixes.clear())
         self._answers: OrderedDict[Hashable, Any] = OrderedDict()
-        self._painted: list[tuple[Hashable, TurnResult]] = []
+        self._painted: list[tuple[Hashable, object, TurnResult]] = []  # question, painters, what was answered
         self._read: tuple[Chat, Chat] | None = None  # the last chat with pictures of other models, and as it was read
 
     def with_lora(self, lora: Lora, strength: float) -> WeGenBundle:
@@ -93,20 +96,24 @@ class WeGenBundle:
                 del self._answers[other]
         return self._answers[question]
 
-    def recall_painted(self, question: Hashable, answer: Callable[[], TurnResult]) -> TurnResult:
-        """The turn that `answer` takes, or took when the same was asked: picking another of its pictures paints nothing
-        anew."""
-        found = next((entry for entry in self._painted if entry[0] == question), None)
+    def recall_painted(self, question: Hashable, painters: object, answer: Callable[[], TurnResult]) -> TurnResult:
+        """The turn that `answer` takes, or took when the same was asked of the same models: picking another of its
+        pictures paints nothing anew."""
+        found = next((entry for entry in self._painted if entry[:2] == (question, painters)), None)
         if found is None:
-            found = question, answer()
+            found = question, painters, answer()
         self._painted = [found, *(entry for entry in self._painted if entry is not found)]
+        newest: list[object] = []
+        for _, other, _ in self._painted:
+            newest += [other] if other not in newest else []
+        self._painted = [entry for entry in self._painted if entry[1] in newest[:MOST_PAINTERS]]
         held: dict[int, int] = {}  # turns of one chat share the pictures before them
-        for count, (_, result) in enumerate(self._painted):
+        for count, (*_, result) in enumerate(self._painted):
             held.update(_held_by(result.chat))
             if count and (sum(held.values()) > LARGEST or count == MOST_PAINTED):
                 self._painted = self._painted[:count]
                 break
-        return found[1]
+        return found[2]
 
     def load_vision(self, pictures: int) -> WeGen:
         """The model with its vision encoder on the device, with room for `pictures` at once."""
@@ -118,7 +125,7 @@ class WeGenBundle:
     def read(self, chat: Chat | None) -> Chat:
         """A chat as the model can read it: it looks at the pictures that other models painted."""
         chat = chat or Chat()
-        if not unseen(chat):
+        if not unseen(chat, self.vision_id):
             return chat
         if self._read is None or self._read[0] is not chat:
             with memory_errors(LOOKING):
@@ -128,7 +135,7 @@ class WeGenBundle:
     def read_references(self, references: References | None) -> References:
         """References as the model can read them: it looks at those that it has no features of."""
         references = references or References()
-        if not lack_features(references):
+        if not lack_features(references, self.vision_id):
             return references
         with memory_errors(LOOKING):
             return with_features(self.load_vision(1), references)
@@ -155,6 +162,7 @@ class WeGenBundle:
             device=patcher.load_device,
             dtype=compute_dtype(patcher),
             prefixes=self._prefixes(),
+            vision_id=self.vision_id,
         )
 
     def _prefixes(self) -> PrefixCache:

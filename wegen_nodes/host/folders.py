@@ -171,8 +171,10 @@ def require_file_name(prefix: str) -> str:
     """The name to save under that a user gave; file systems take it.
 
     Raises:
-        WeGenError: it is too long, or holds characters that names of files cannot have.
+        WeGenError: it is too long, ends as a folder, or holds characters that names of files cannot have.
     """
+    if prefix.endswith(("/", "\\")):  # the host would number such files from 1 each time, and write over them
+        raise WeGenError(f"The name {prefix!r} to save under names a folder; put a name for the file behind it.")
     if any(unicodedata.category(sign) in ("Cc", "Cs") for sign in prefix):
         raise WeGenError(f"The name {prefix!r} to save under holds characters that names of files cannot have.")
     longest = max(len(part.encode()) for part in prefix.split("/"))
@@ -186,7 +188,7 @@ def require_file_name(prefix: str) -> str:
 
 def next_chat_path(prefix: str) -> Path:
     """Where the next chat called `prefix` is saved: in `wegen/` of the output folder, where chats are looked for.
-    Nothing that is there is written over.
+    Nothing that is there is written over. In a folder, which ends with a slash, it is called "chat".
 
     Raises:
         WeGenError: no file can have this name, or it leads out of that folder.
@@ -195,6 +197,7 @@ def next_chat_path(prefix: str) -> Path:
         raise WeGenError(
             f"The name {prefix!r} to save under leads out of the folder of chats; leave out '..' and '/' at its start."
         )
+    prefix += "chat" if prefix.endswith(("/", "\\")) else ""
     prefix = require_file_name(prefix if prefix.startswith(f"{KEY}/") else f"{KEY}/{prefix}")
     folder, filename, counter, _, _ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
     return Path(folder) / f"{filename}_{counter:05}_{SUFFIX}"

@@ -52,7 +52,7 @@ def conditioning(features: Tensor, width: int, height: int) -> tuple[list, list]
 
 
 def sigmas_of(model, config: WeGenConfig, settings: SamplerSettings) -> Tensor:
-    """Falling noise levels `[steps + 1]` of the chosen schedule; at a lower strength the last of a longer one.
+    """Falling noise levels of the chosen schedule, `steps + 1` or a few more; at a lower strength the last of a longer.
 
     Raises:
         WeGenError: fewer than 1 step.
@@ -67,7 +67,8 @@ def sigmas_of(model, config: WeGenConfig, settings: SamplerSettings) -> Tensor:
     else:
         sampling = model.get_model_object("model_sampling")
         sigmas = comfy.samplers.calculate_sigmas(sampling, settings.scheduler, steps)
-    return sigmas[-(settings.steps + 1) :]
+    # As in the host's own sampler: a whole schedule is used whole, and some have a level more than was asked for.
+    return sigmas if steps == settings.steps else sigmas[-(settings.steps + 1) :]
 
 
 def _check_sizes(model, vae, config: WeGenConfig) -> None:

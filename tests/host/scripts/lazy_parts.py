@@ -124,9 +124,17 @@ def remembered(entries):
     bundle = WeGenBundle(folder)
     for count in range(entries):
         turns = [Turn("a star", (Answer("a star", None, torch.zeros(64, 64, 3), 0),)) for _ in range(count + 1)]
-        bundle.recall_painted(count, lambda turns=tuple(turns): TurnResult(Chat(turns), ()))
+        bundle.recall_painted(count, "one", lambda turns=tuple(turns): TurnResult(Chat(turns), ()))
     bundle_module.LARGEST = limit
-    return [len(one.chat.turns) for _, one in bundle._painted]
+    return [len(one.chat.turns) for *_, one in bundle._painted]
+
+
+def painters():
+    """By which models the turns were painted that are kept after turns of four models, and one of the second again."""
+    bundle = WeGenBundle(folder)
+    for painter in ("a", "b", "b", "c", "d", "b"):
+        bundle.recall_painted(len(bundle._painted), painter, lambda: TurnResult(Chat(), ()))
+    return [one for _, one, _ in bundle._painted]
 
 
 result = {}
@@ -236,6 +244,7 @@ with torch.inference_mode():
     result["loaded anew"] = torch.equal(Model().write(), before)
     result["saved"] = not any(value.is_meta for value in load_vae(folder).get_sd().values())
     result["remembered"] = remembered(10)
+    result["painters"] = painters()
     # Loading what is loaded does not forget what was read before.
     model = Model()
     model.write()
