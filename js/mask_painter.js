@@ -94,6 +94,12 @@ async function drawable(source) {
   return source;
 }
 
+/** What a key says, in lower case; on a layout of other letters the Latin one that most layouts have there. */
+function latinKey({ key, code }) {
+  const letter = /^\p{L}$/u.test(key) && !/^[a-z]$/i.test(key) && /^Key([A-Z])$/.exec(code ?? "");
+  return letter ? letter[1].toLowerCase() : key.toLowerCase();
+}
+
 function sizeOf(source) {
   return [source.naturalWidth ?? source.width, source.naturalHeight ?? source.height];
 }
@@ -372,16 +378,18 @@ export class MaskPainter {
 
   #pointerDown(event) {
     if (this.#stroke) {
-      // A second finger means to move the page, not to paint.
+      // A palm that touches the screen does not disturb a pen, and a pen takes over from it. A second finger means to move
+      // the page, not to paint.
+      if (this.#stroke.type === "pen" && event.pointerType === "touch") return;
       this.#endStroke(false);
-      return;
+      if (event.pointerType !== "pen") return;
     }
     const eraser = event.button === 5;
     if (event.button !== 0 && !eraser) return;
     event.preventDefault();
     this.#paint.focus({ preventScroll: true });
     this.#paint.setPointerCapture(event.pointerId);
-    this.#beginStroke(this.#point(event), { pointer: event.pointerId, tool: eraser ? "erase" : this.#tool });
+    this.#beginStroke(this.#point(event), { pointer: event.pointerId, type: event.pointerType, tool: eraser ? "erase" : this.#tool });
     this.#follow(event);
   }
 
@@ -417,7 +425,12 @@ export class MaskPainter {
   }
 
   #handleKey(event) {
-    const key = event.key.toLowerCase();
+    const key = latinKey(event);
+    // Some layouts have brackets only with Option, or with AltGr, which is Ctrl and Alt.
+    if ((key === "[" || key === "]") && (event.altKey || !(event.ctrlKey || event.metaKey))) {
+      this.setSize(this.#size * (key === "]" ? SIZE_STEP : 1 / SIZE_STEP));
+      return true;
+    }
     if (event.ctrlKey || event.metaKey) {
       if (event.altKey || (key !== "z" && key !== "y")) return false;
       if (key === "y" || event.shiftKey) this.redo();
@@ -425,10 +438,6 @@ export class MaskPainter {
       return true;
     }
     if (event.altKey) return false;
-    if (key === "[" || key === "]") {
-      this.setSize(this.#size * (key === "]" ? SIZE_STEP : 1 / SIZE_STEP));
-      return true;
-    }
     return event.target === this.#paint && this.#handleCanvasKey(key, event);
   }
 

@@ -219,6 +219,44 @@ def test_a_pen_presses_and_a_second_finger_gives_up(page):
     pointer("pointerdown", 600, 300, pointerType="touch", pointerId=9)
     settle(page)
     assert ((masks(page)["keep"] > 127) == keep).all()
+    # A palm on the screen does not disturb a pen, and a pen takes over from a palm.
+    pen, palm = {"pointerType": "pen", "pointerId": 7, "pressure": 1.0}, {"pointerType": "touch", "pointerId": 8}
+    pointer("pointerdown", 200, 800, **pen)
+    pointer("pointerdown", 900, 900, **palm)
+    pointer("pointermove", 400, 800, **pen)
+    pointer("pointerup", 400, 800, **pen)
+    pointer("pointerup", 900, 900, **palm)
+    pointer("pointerdown", 900, 150, **palm)
+    pointer("pointerdown", 500, 800, **pen)
+    pointer("pointerup", 500, 800, **pen)
+    settle(page)
+    painted = masks(page)["keep"] > 127
+    assert painted[800, 200:500].all() and not painted[900:, 850:].any() and not painted[100:200, 850:].any()
+
+
+def test_shortcuts_work_on_other_layouts(page):
+    def press(key, code, **held):
+        page.evaluate(
+            """([key, code, held]) => document.querySelector("canvas.paint").dispatchEvent(
+                new KeyboardEvent("keydown", { key, code, bubbles: true, cancelable: true, ...held }))""",
+            [key, code, held],
+        )
+
+    page.locator("canvas.paint").focus()
+    press("\u0441", "KeyC")  # Cyrillic
+    page.keyboard.press("Space")
+    settle(page)
+    assert masks(page)["change"] is not None
+    press("\u044f", "KeyZ", ctrlKey=True)
+    settle(page)
+    assert masks(page)["change"] is None
+    size = page.evaluate("() => painter.size")
+    press("[", "Digit5", altKey=True)
+    press("[", "Digit8", altKey=True, ctrlKey=True)
+    assert page.evaluate("() => painter.size") < size
+    smaller = page.evaluate("() => painter.size")
+    press("[", "BracketLeft", metaKey=True)  # the browser's own
+    assert page.evaluate("() => painter.size") == smaller
 
 
 def test_names_for_everything_and_text_only(page):

@@ -165,9 +165,11 @@ export class Composer {
   }
 
   fill(text) {
-    this.text.value = text;
-    this.#typed();
     this.text.focus();
+    this.text.select();
+    // As if it were typed: what was there before comes back with the browser's own undo.
+    if (!document.execCommand("insertText", false, text)) this.text.value = text;
+    this.#typed();
   }
 
   /** Write down once more what was said, as a question or not. */
@@ -275,7 +277,8 @@ export class Composer {
 
   #paste(event) {
     const files = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
-    if (!files.length) return;
+    // Spreadsheets and word processors give a picture of the text along with it.
+    if (!files.length || event.clipboardData.getData("text/plain").trim()) return;
     event.preventDefault();
     for (const file of files) this.session.addReference(file).catch((error) => this.views.failed(error));
   }

@@ -3,6 +3,7 @@
 import { children, mentions, pathTo, pictureAt, tipOf } from "./document.mjs";
 import { button, composing, el, icon, keepFocus, openMenu, setChildren } from "./dom.mjs";
 import { picture, viewUrl } from "./host.mjs";
+import { phaseOf } from "./runs.mjs";
 import { t } from "./strings.mjs";
 
 const BUSY = ["waiting", "running"];
@@ -83,8 +84,8 @@ export class Conversation {
     });
     const longer = elements.length > this.#length || doc.head !== this.head;
     [this.head, this.#length] = [doc.head, elements.length];
-    // Words that are being edited are there again when the chat comes back to their turn.
-    for (const [id, item] of this.#items) if (!items.has(id) && doc.turns[id] && item.element.querySelector(EDITED)) items.set(id, item);
+    // Words that are being edited are there again when the chat comes back to their turn, or the person to their chat.
+    for (const [id, item] of this.#items) if (!items.has(id) && item.element.querySelector(EDITED)) items.set(id, item);
     this.#items = items;
     keepFocus(this.element, () => setChildren(this.list, elements));
     for (const [id, run] of this.session.live) if (run && path.some((turn) => turn.id === id)) this.#showRun(items.get(id).element, run);
@@ -157,7 +158,7 @@ export class Conversation {
       "div",
       { class: "wg-progress" },
       el("div", { class: "wg-writing wg-text", "aria-live": "off", dir: "auto" }),
-      el("div", { class: "wg-row" }, el("span", { class: "wg-dot" }), el("span", { class: "wg-phase", role: "status", text: t("waiting") }), cancel),
+      el("div", { class: "wg-row" }, el("span", { class: "wg-dot" }), el("span", { class: "wg-phase", role: "status", text: t("waiting") }), el("span", { class: "wg-steps" }), cancel),
       el("progress", { class: "wg-bar", "aria-label": t("progress") }),
       el("img", { class: "wg-preview", alt: t("preview"), hidden: true }),
     );
@@ -166,9 +167,9 @@ export class Conversation {
   #showRun(item, run) {
     const find = (name) => item.querySelector(`.wg-${name}`);
     if (!find("progress")) return;
-    const phase = run.position ? t("queued", { n: run.position }) : run.said || (run.phase ? t(run.phase) : t(run.started ? "working" : "waiting"));
-    const text = run.max && !run.said ? `${phase} ${t("ofMax", { n: run.value, max: run.max })}` : phase;
-    if (find("phase").textContent !== text) find("phase").textContent = text;
+    const phase = phaseOf(run);
+    if (find("phase").textContent !== phase) find("phase").textContent = phase;
+    find("steps").textContent = run.max && !run.said ? t("ofMax", { n: run.value, max: run.max }) : "";
     const bar = find("bar");
     if (run.max) Object.assign(bar, { max: run.max, value: run.value });
     else bar.removeAttribute("value");

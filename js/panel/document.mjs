@@ -1,6 +1,8 @@
 // A chat of the panel as plain JSON: a tree of turns, the draft of the next one, references and settings.
 
 export const VERSION = 1;
+/** The painter of turns that WeGen's own nodes make. */
+export const OWN_PAINTER = "wegen";
 const KINDS = ["draw", "refine", "ask", "upload"];
 const PROGRESS = ["waiting", "running", "cancelled", "failed", "done"];
 
@@ -164,6 +166,11 @@ export function masksFor(doc, base) {
 export function unfinished(doc) {
   const last = pathTo(doc, doc.head).reverse().find((turn) => turn.kind !== "ask");
   return last && ["waiting", "running"].includes(last.status) ? last : null;
+}
+
+/** Whether a turn's pictures come from outside: from the user, another painter, or a chat that says no more of them. */
+export function comesFromOutside({ kind, instruction, settings }) {
+  return kind === "upload" || !instruction || (settings.painter ?? OWN_PAINTER) !== OWN_PAINTER;
 }
 
 export function pictureAt(doc, base) {

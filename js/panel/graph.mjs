@@ -1,6 +1,6 @@
 // Turns as graphs of the pack's own nodes, in the form that the host's queue takes.
 
-import { keptMasks, lineage, pictureAt } from "./document.mjs";
+import { comesFromOutside, keptMasks, lineage, pictureAt } from "./document.mjs";
 
 /** What LoadImage and LoadImageMask call a file. */
 export function annotated(file) {
@@ -14,10 +14,15 @@ export const shortened = (text, most) => [...text].slice(0, most).join("");
 /** The host shows no file with two dots side by side in its name. */
 export const withoutDoubleDots = (name) => name.replace(/\.{2,}/g, ".");
 
+/** The name of a chat as that of a file. */
+export function fileName(name) {
+  const plain = withoutDoubleDots(name.replace(/[\\/:*?"<>|%\u0000-\u001f]+/g, " ")).replace(/^[.\s]+|[.\s]+$/g, "");
+  return shortened(plain, 40).trim() || "chat";
+}
+
 /** Where a chat's pictures are saved. */
 export function picturePrefix(name) {
-  const plain = withoutDoubleDots(name.replace(/[\\/:*?"<>|%\u0000-\u001f]+/g, " ")).replace(/^[.\s]+|[.\s]+$/g, "");
-  return `wegen/${shortened(plain, 40).trim() || "chat"}`;
+  return `wegen/${fileName(name)}`;
 }
 
 /** Collects nodes, their titles and the column in which each stands when the graph is laid out. */
@@ -135,13 +140,15 @@ export function turnGraph(doc, turn, { id, name }) {
 /** The graph of all turns that led to a picture, and of the one after it if there is one; it needs none of the chat's files. */
 export function chatGraph(doc, base, { name }, next = null) {
   const graph = new Graph();
-  const line = lineage(doc, base);
+  const whole = lineage(doc, base);
+  // What WeGen's own nodes cannot make again is loaded, and nothing before it is needed.
+  const line = whole.slice(Math.max(0, whole.findLastIndex(({ turn }) => comesFromOutside(doc.turns[turn]))));
   const sockets = loadModel(graph, (next ?? doc.turns[base.turn]).settings);
   let chat;
   line.forEach(({ turn: id, picture }, index) => {
     const turn = doc.turns[id];
     const [prefix, column, title] = [`${index + 1}_`, 3 * index + 2, `Turn ${index + 1}`];
-    if (turn.kind === "upload") {
+    if (comesFromOutside(turn)) {
       const image = graph.add(`${prefix}picture`, column - 2, "LoadImage", { image: annotated(turn.pictures[picture].file) }, "Your picture");
       const inputs = { turn: 0, picture: 0, file: "none", save_as: "", image: image(), wegen: sockets.wegen };
       chat = graph.add(`${prefix}chat`, column, "WeGenChat", inputs, title)(0);

@@ -118,11 +118,20 @@ export function toast(severity, summary, detail) {
   app.extensionManager.toast.add({ severity, summary, detail, life: severity === "error" ? 10000 : 4000 });
 }
 
-/** Open a workflow in a tab of its own. */
+/** A name that no saved workflow has: the front end would open that one, and save over it without a question. */
+function freeTitle(name) {
+  const isSaved = (title) => app.extensionManager.workflow?.getWorkflowByPath?.(`workflows/${title}.json`)?.isPersisted;
+  for (let n = 1; ; n++) {
+    const title = n === 1 ? name : `${name} (${n})`;
+    if (!isSaved(title)) return title;
+  }
+}
+
+/** Open a workflow in a tab of its own; `name` is one that a file can have. */
 export async function openWorkflow(workflow, name) {
   // Else the front end takes what was uploaded since the page was loaded for missing.
   if (workflow.nodes.some((node) => node.type.startsWith("LoadImage"))) await app.reloadNodeDefs?.();
-  await app.loadGraphData(workflow, true, true, name);
+  await app.loadGraphData(workflow, true, true, freeTitle(name));
   await app.extensionManager.command.execute("Comfy.Canvas.FitView");
   const { ds, canvas } = app.canvas ?? {};
   const covered = document.querySelector(".wg-panel")?.getBoundingClientRect();

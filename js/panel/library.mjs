@@ -57,7 +57,10 @@ export class Library {
   }
 
   #rename(chat, label) {
+    let over = false;
     const done = async (save) => {
+      if (over) return undefined; // replacing the list takes the focus from the field too
+      over = true;
       if (!save || !input.value.trim() || input.value === chat.name) return this.#load();
       const { store } = this.session;
       const name = input.value.trim();
@@ -66,8 +69,9 @@ export class Library {
       return this.#load();
     };
     const key = (event) => !composing(event) && ["Enter", "Escape"].includes(event.key) && (event.preventDefault(), done(event.key === "Enter"));
-    const input = el("input", { type: "text", class: "wg-input", maxlength: 100, value: chat.name, "aria-label": t("rename"), on: { keydown: key, click: (event) => event.stopPropagation() } });
+    const input = el("input", { type: "text", class: "wg-input", maxlength: 100, value: chat.name, "aria-label": t("rename"), on: { keydown: key, blur: () => done(true), click: (event) => event.stopPropagation() } });
     label.closest("button").replaceWith(input);
+    input.focus();
     input.select();
   }
 

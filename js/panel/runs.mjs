@@ -4,9 +4,13 @@ import { api, messageOf, request } from "./host.mjs";
 import { t } from "./strings.mjs";
 
 const LONGEST_MESSAGE = 400;
-/** What a proxy answers in place of a host that it does not reach. */
-const AWAY = [502, 503, 504];
 const RETRY = 5000;
+/** How often a host is asked that gives no answer at all, whether it has a prompt. */
+const TRIES = 3;
+const wait = (time) => new Promise((resolve) => setTimeout(resolve, time));
+
+/** Whether the host may have a request all the same: there was no answer, or that of a proxy which does not reach it. */
+const isAway = ({ status }) => !status || status >= 500;
 
 /** One prompt on its way. `update` is called whenever something of it changed, `finish` once at its end. */
 class Run {
@@ -27,6 +31,9 @@ class Run {
   /** What the host says of parts of the prompt that it does not run. */
   refused = "";
   cancelled = false;
+  /** What the host answered when it was queued, where nobody knows whether it was. */
+  doubt = "";
+  tries = 0;
 
   constructor(id, { update, finish }) {
     Object.assign(this, { id, update, finish });
@@ -94,9 +101,10 @@ export class Runs {
       run.refused = messageOf(await request("/prompt", { method: "POST", json }));
       run.queued = true;
     } catch (error) {
-      if (AWAY.includes(error.status)) {
+      if (isAway(error) && !run.cancelled) {
         // The host may have it though its answer did not come through.
-        Object.assign(run, { queued: true, resumed: true });
+        Object.assign(run, { queued: true, resumed: true, doubt: error.message });
+        if (!error.status) await wait(RETRY); // a connection takes some time to come back
         await this.#recover(run);
         return run;
       }
@@ -176,12 +184,13 @@ export class Runs {
       // In this order: the host moves a run from the queue into the history at once.
       const queue = await request("/queue");
       if ([...queue.queue_running, ...queue.queue_pending].some((item) => item[1] === run.id)) {
+        run.doubt = "";
         this.#positions();
         return;
       }
       const entry = (await request(`/history/${run.id}`))?.[run.id];
       if (!entry) {
-        this.#end(run, run.cancelled ? "cancelled" : "failed", run.cancelled ? "" : t("lost"));
+        this.#end(run, run.cancelled ? "cancelled" : "failed", run.cancelled ? "" : run.doubt || t("lost"));
         return;
       }
       run.outputs = entry.outputs ?? {};
@@ -191,10 +200,16 @@ export class Runs {
       else this.#end(run, messages.execution_interrupted ? "cancelled" : "done");
     } catch (error) {
       // A host that is away, or one that a proxy does not reach: what became of the run can still be looked up later.
-      if (error.status && !AWAY.includes(error.status)) this.#end(run, "failed", error.message);
+      if (!isAway(error)) this.#end(run, "failed", error.message);
+      else if (!error.status && run.doubt && ++run.tries === TRIES) this.#end(run, run.cancelled ? "cancelled" : "failed", run.doubt);
       else setTimeout(() => this.#runs.get(run.id) === run && this.#recover(run), RETRY);
     }
   }
+}
+
+/** What a run does, in words. */
+export function phaseOf(run) {
+  return run.position ? t("queued", { n: run.position }) : run.said || (run.phase ? t(run.phase) : t(run.started ? "working" : "waiting"));
 }
 
 /** What a person can read of a message; the host's may list every file there is. */

@@ -2,21 +2,20 @@
 
 import * as host from "./host.mjs";
 import {
-  addTurn, baseOf, emptyDocument, emptyDraft, fits, freeName, goTo, keptMasks, lineage, masksFor, mentions, pathTo, pick, pictureAt, redo, renamed,
-  soundDocument, undo, unfinished,
+  OWN_PAINTER, addTurn, baseOf, comesFromOutside, emptyDocument, emptyDraft, fits, freeName, goTo, keptMasks, lineage, masksFor, mentions, pathTo,
+  pick, pictureAt, redo, renamed, soundDocument, undo, unfinished,
 } from "./document.mjs";
-import { chatFile, chatFileOf, chatGraph, maskGraph, shortened, turnGraph, upstream } from "./graph.mjs";
+import { chatFile, chatFileOf, chatGraph, fileName, maskGraph, shortened, turnGraph, upstream } from "./graph.mjs";
 import { workflowOf } from "./layout.mjs";
 import { pngJson, pngTexts } from "./png.mjs";
 import { Runs } from "./runs.mjs";
-import { ChatStore, changeChat, deleteChat } from "./store.mjs";
+import { ChatStore, changeChat, deleteChat, readChat } from "./store.mjs";
 import { t } from "./strings.mjs";
 
 const REMEMBERED = "wegen.panel";
 const LARGEST_SEED = 2 ** 48;
 /** What turns are made of, known before the first one is sent. */
 const NODES = ["WeGenLoadModel", "WeGenGenerate", "WeGenRefine", "WeGenChat", "SaveImage", "PreviewAny"];
-export const OWN_PAINTER = "wegen";
 
 export const randomSeed = () => Math.floor(Math.random() * LARGEST_SEED);
 
@@ -57,6 +56,8 @@ export class Session {
   #unread = null;
   /** Turns that were cancelled before the host had them. */
   #cancelled = new Set();
+  /** Chats of which nothing is to be kept any more. */
+  #deleted = new Set();
 
   constructor(painters) {
     this.painters = painters;
@@ -181,9 +182,9 @@ export class Session {
     if (!(await this.#leaves())) return false;
     const settings = this.#complete((this.doc.head || !remembered().settings ? this.doc : remembered()).settings);
     if (!this.models.includes(settings.model)) settings.model = this.models[0] ?? "";
-    if (!(await this.store.begin(t("newChat"), emptyDocument(settings)))) return false;
-    const begun = this.#waiting();
-    if (waiting && begun) {
+    const begun = waiting && this.#waiting();
+    if (!(await this.store.begin(begun?.name || t("newChat"), emptyDocument(settings)))) return false;
+    if (begun) {
       const { draft, references } = soundDocument(begun);
       Object.assign(this.doc, { draft, references });
     }
@@ -203,14 +204,19 @@ export class Session {
     return true;
   }
 
+  /** Delete a chat and stop its turns, of which nobody would hear any more. */
   async deleteChat(id) {
     await this.store.flush();
+    const doc = id === this.store.id ? this.doc : await readChat(id);
+    const live = Object.values(doc.turns).filter((turn) => turn.prompt && ["waiting", "running"].includes(turn.status));
     await deleteChat(id);
+    this.#deleted.add(id);
     if (id === this.store.id) {
       // Nothing of it is to be saved, and there is nothing to ask about.
       Object.assign(this.store, { id: null, document: emptyDocument(this.doc.settings) });
       await this.newChat(true);
     }
+    await Promise.allSettled(live.map((turn) => this.runs.cancel(turn.prompt)));
   }
 
   #complete(settings) {
@@ -234,7 +240,9 @@ export class Session {
     const { draft, references, settings } = this.doc;
     // What is written before the first turn is kept by the browser alone: there is no chat to keep it in.
     if (this.store.id !== null) this.#unread = null;
-    else if (this.#begunHere || draft.text || references.length) this.#begin({ draft: { text: draft.text }, references });
+    else if (this.#begunHere || draft.text || references.length || (this.store.name && this.store.name !== t("newChat"))) {
+      this.#begin({ draft: { text: draft.text }, references, name: this.store.name });
+    }
     const values = { chat: this.store.id ?? this.#unread, settings, begun: this.#waiting() };
     try {
       localStorage.setItem(REMEMBERED, JSON.stringify(values));
@@ -479,6 +487,7 @@ export class Session {
           await changeChat(chat, (other) => other.turns[id] && Object.assign(other.turns[id], turn)).catch(() => {});
           return;
         }
+        if (this.#deleted.has(chat)) return;
         // Another chat is open by now. What cannot be written is looked up when its own is opened again.
         await changeChat(chat, async (other) => other.turns[id] && ended(other.turns[id])).catch(() => {});
       },
@@ -695,15 +704,15 @@ export class Session {
     const turn = this.doc.turns[id];
     const own = (turn.settings.painter ?? OWN_PAINTER) === OWN_PAINTER || turn.kind === "ask";
     const opened = own ? await workflow(turnGraph(this.doc, turn, this.store)) : (await this.#graphOf(turn)).workflow;
-    await host.openWorkflow(opened, this.store.name);
+    await host.openWorkflow(opened, fileName(this.store.name));
   }
 
   async openChatAsWorkflow(base) {
-    await host.openWorkflow(await workflow(chatGraph(this.doc, base, this.store)), this.store.name);
+    await host.openWorkflow(await workflow(chatGraph(this.doc, base, this.store)), fileName(this.store.name));
   }
 
-  /** The mask that the model predicts for an order about a picture, as a file. */
-  async suggestMask(instruction, base) {
+  /** The mask that the model predicts for an order about a picture, as a file; `update` hears of the run, `signal` stops it. */
+  async suggestMask(instruction, base, update, signal) {
     const references = this.#mentioned(instruction);
     await this.#isLost(this.doc, base);
     const { prompt } = maskGraph(this.doc, base, instruction, this.doc.settings, references);
@@ -713,7 +722,9 @@ export class Session {
         if (file) resolve(file);
         else reject(new Error(error || t("noSuggestion")));
       };
-      this.runs.submit(uuid(), prompt, {}, { update: () => {}, finish });
+      const id = uuid();
+      signal.addEventListener("abort", () => this.runs.cancel(id).catch(() => {}));
+      this.runs.submit(id, prompt, {}, { update, finish });
     });
   }
 
@@ -735,7 +746,7 @@ async function workflow(graph) {
 /** Whether the whole chat before a turn can be made again from what was asked for. */
 function canBeShared(doc, turn) {
   const before = lineage(doc, turn.base).map((one) => doc.turns[one.turn]);
-  return turn.kind !== "ask" && [...before, turn].every(({ kind, instruction, settings }) => kind === "upload" || (instruction && (settings.painter ?? OWN_PAINTER) === OWN_PAINTER));
+  return turn.kind !== "ask" && [...before, turn].every((one) => one.kind === "upload" || !comesFromOutside(one));
 }
 
 /** What is shown for a moment only, as a file that can be kept; all else as it is. */

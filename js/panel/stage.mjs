@@ -4,6 +4,7 @@ import { LABELS, MaskPainter, readMask } from "../mask_painter.js";
 import { pathTo, pictureAt } from "./document.mjs";
 import { button, composing, el } from "./dom.mjs";
 import { picture, upload, viewUrl } from "./host.mjs";
+import { phaseOf } from "./runs.mjs";
 import { t } from "./strings.mjs";
 
 const PAINTER_LABELS = Object.keys(LABELS);
@@ -13,6 +14,8 @@ export class Stage {
   /** Keeps what was painted, and closes; null where there is nothing to lose. */
   #keep = null;
   #finishing = false;
+  /** Stops the mask that is being suggested. */
+  #stop = null;
 
   constructor(session) {
     this.session = session;
@@ -72,12 +75,16 @@ export class Stage {
     this.element.close();
   }
 
-  #say(message) {
-    this.notice.textContent = message;
+  #say(message, isTrouble = true) {
+    this.notice.className = isTrouble ? "wg-trouble" : "wg-quiet";
+    this.notice.role = isTrouble ? "alert" : "status";
+    if (this.notice.textContent !== message) this.notice.textContent = message;
     this.notice.hidden = !message;
   }
 
   #clear() {
+    this.#stop?.abort();
+    this.#stop = null;
     this.#painter?.destroy();
     this.#painter = null;
     this.#keep = null;
@@ -177,7 +184,10 @@ export class Stage {
     const free = session.kept.length > 0 && el("label", { class: "wg-row" }, release, t("release"));
     const finish = button("check", t("done"), save, { wide: true, class: "wg-main wg-done" });
     this.#show(t("paint"), [painter.element], [words, suggest, free, el("span", { class: "wg-space" }), this.#discard(), finish]);
-    if (gone) this.#say(t("maskGone"));
+    if (gone) {
+      this.#say(t("maskGone"));
+      this.#keep = save; // what stands for it goes with that
+    }
     this.#painter = painter;
     fit(painter.element, image);
   }
@@ -188,13 +198,19 @@ export class Stage {
       return;
     }
     control.disabled = true;
-    this.#say("");
+    const stop = (this.#stop = new AbortController());
+    const here = (work) => !stop.signal.aborted && work();
+    this.#say(t("waiting"), false);
     try {
-      painter.setSuggestion(await maskOf(await this.session.suggestMask(instruction, base), image));
+      const update = (run) => here(() => this.#say(phaseOf(run), false));
+      const mask = await maskOf(await this.session.suggestMask(instruction, base, update, stop.signal), image);
+      here(() => painter.setSuggestion(mask));
+      here(() => this.#say(""));
     } catch (error) {
-      this.#say(error.message);
+      here(() => this.#say(error.message));
     } finally {
       control.disabled = false;
+      if (this.#stop === stop) this.#stop = null;
     }
   }
 

@@ -10,6 +10,8 @@ export const listChats = async () => (await request("/wegen/chats")).chats;
 export const renameChat = (id, name) => request(route(id), { method: "PATCH", json: { name } });
 export const deleteChat = (id) => request(route(id), { method: "DELETE" });
 
+export const readChat = async (id) => soundDocument((await request(route(id))).document);
+
 /** Change a chat that is not the open one: `edit` gets its document; once more where another tab saved it meanwhile. */
 export async function changeChat(id, edit) {
   for (let attempt = 0; ; attempt++) {
@@ -105,7 +107,10 @@ export class ChatStore {
 
   async rename(name) {
     this.name = name;
-    if (this.id === null) return;
+    if (this.id === null) {
+      this.handlers.begun();
+      return;
+    }
     this.handlers.unsaved(true);
     try {
       await this.flush();

@@ -18,7 +18,7 @@ from support import NOT_RUN, REPOSITORY
 from timing import measured
 
 from .frontend import READY
-from .panel import ChatPanel
+from .panel import EMPTY_GRAPH, ChatPanel
 
 NANO = REPOSITORY / "models" / "nano"
 LONGEST_TASK = 50  # milliseconds of computing while a long chat scrolls
@@ -368,6 +368,30 @@ def test_references_are_dropped_pasted_weighed_and_cut_out(panel):
     )
     page.wait_for_function("() => document.querySelectorAll('.wg-chip-ref').length === 3")
     assert panel.saved()["document"]["references"][2]["file"] == drawn["pictures"][0]["file"]
+
+
+def test_text_that_comes_with_a_picture_of_itself_is_pasted_as_text(panel):
+    """As from a spreadsheet: the page leaves it to the browser."""
+    left = panel.page.evaluate(
+        """(bytes) => {
+            const transfer = new DataTransfer()
+            transfer.setData("text/plain", "a red house")
+            transfer.items.add(new File([new Uint8Array(bytes)], "image.png", { type: "image/png" }))
+            const options = { clipboardData: transfer, bubbles: true, cancelable: true }
+            return document.querySelector(".wg-composer textarea").dispatchEvent(new ClipboardEvent("paste", options))
+        }""",
+        list(png(page_with("cat"))),
+    )
+    panel.page.wait_for_timeout(300)
+    assert left and panel.page.locator(".wg-ref").count() == 0
+
+
+def test_an_example_takes_the_place_of_what_was_written_as_if_typed(panel):
+    panel.text.fill("a long wish of my own")
+    panel.page.locator(".wg-welcome .wg-chip").first.click()
+    assert panel.text.input_value() not in ("", "a long wish of my own")
+    panel.text.press("Control+z")
+    expect(panel.text).to_have_value("a long wish of my own")
 
 
 def drop(panel, zone: str, name: str, content: bytes) -> None:
@@ -987,6 +1011,31 @@ def test_a_proxy_that_fails_for_a_moment_ends_no_turn(panel, frontend):
     assert left == {"queue": 0, "prompt": 0} and panel.turns.count() == 1
 
 
+def test_a_turn_whose_answer_got_lost_on_the_way_is_found_again(panel, frontend):
+    """The host has the prompt, but the connection breaks before it says so; then it is away for a moment."""
+    page, left = panel.page, {"queue": 1, "prompt": 1}
+
+    def fail(route):
+        name = "prompt" if route.request.method == "POST" else "queue"
+        if not left[name]:
+            return route.continue_()
+        left[name] -= 1
+        if name == "prompt":
+            route.fetch()
+            return route.abort()
+        return route.fulfill(status=530)
+
+    with frontend.expecting("ERR_FAILED"), frontend.expecting("530"):
+        page.route("**/api/queue", fail)
+        page.route("**/api/prompt", fail)
+        try:
+            panel.wait(panel.begin("a house", count=2))
+        finally:
+            page.unroute("**/api/queue")
+            page.unroute("**/api/prompt")
+    assert left == {"queue": 0, "prompt": 0} and panel.turns.count() == 1
+
+
 def test_words_that_are_edited_are_there_when_the_chat_comes_back(panel):
     page = panel.page
     panel.say("a house", count=1)
@@ -996,6 +1045,12 @@ def test_words_that_are_edited_are_there_when_the_chat_comes_back(panel):
     page.get_by_role("button", name="Undo").first.click()
     panel.expect_turns(1)
     page.get_by_role("button", name="Redo").first.click()
+    expect(second.locator(".wg-rewrite textarea")).to_have_value("my own words")
+    page.fill(".wg-name", "words of my own")
+    page.press(".wg-name", "Tab")
+    panel.saved()
+    panel.new_chat()
+    open_stored(panel, "words of my own")
     expect(second.locator(".wg-rewrite textarea")).to_have_value("my own words")
 
 
@@ -1267,6 +1322,94 @@ def test_chats_are_listed_renamed_and_deleted(panel):
     names = [chat["name"] for chat in requests.get(f"{panel.url}/wegen/chats", timeout=30).json()["chats"]]
     assert "night sky" not in names
     page.keyboard.press("Escape")
+
+
+def test_a_new_name_is_taken_where_the_field_is_left(panel):
+    page = panel.page
+    panel.say("a star", count=1)
+    panel.page.fill(".wg-name", "first name")
+    panel.page.press(".wg-name", "Tab")
+    panel.saved()
+    page.click(".wg-chats-open")
+    page.get_by_role("button", name="Options of first name").click()
+    page.get_by_role("menuitem", name="Rename").click()
+    page.keyboard.type("second name")
+    page.locator(".wg-library h3").click()
+    page.locator(".wg-chat", has_text="second name").wait_for()
+    assert panel.saved()["name"] == "second name"
+    # A name of a chat without turns waits with it while another one is open.
+    page.keyboard.press("Escape")
+    panel.new_chat()
+    page.fill(".wg-name", "not begun")
+    page.press(".wg-name", "Tab")
+    open_stored(panel, "second name")
+    page.click(".wg-new")
+    expect(page.locator(".wg-name")).to_have_value("not begun")
+
+
+def test_deleting_a_chat_stops_its_turns(panel, client):
+    page = panel.page
+    set_steps(panel, 999)
+    panel.begin("a house", count=1).locator(".wg-preview").wait_for()
+    panel.begin("a tree", count=1)
+    page.fill(".wg-name", "runs on")
+    page.press(".wg-name", "Tab")
+    panel.saved()
+    page.click(".wg-chats-open")
+    page.get_by_role("button", name="Options of runs on").click()
+    page.get_by_role("menuitem", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    deadline = time.monotonic() + 10
+    while client.queue()["queue_running"] or client.queue()["queue_pending"]:
+        assert time.monotonic() < deadline, "it runs on"
+        page.wait_for_timeout(100)
+    page.keyboard.press("Escape")
+    set_steps(panel, 20)
+
+
+def test_a_workflow_does_not_take_the_place_of_a_saved_one(panel):
+    page = panel.page
+    turn = panel.say("a house", count=1)
+    page.fill(".wg-name", "what is this? a/b")
+    page.press(".wg-name", "Tab")
+    path = "what is this a b.json"
+    saved = requests.post(f"{panel.url}/userdata/workflows%2F{path}", data=json.dumps(EMPTY_GRAPH), timeout=30)
+    saved.raise_for_status()
+    try:
+        page.evaluate("() => window.app.extensionManager.workflow.syncWorkflows()")
+        turn.locator(".wg-workflow").click()
+        name = "window.app.extensionManager.workflow.activeWorkflow.filename"
+        page.wait_for_function(f"() => {name} === 'what is this a b (2)'")
+        kept = requests.get(f"{panel.url}/userdata/workflows%2F{path}", timeout=30).json()
+        assert kept == EMPTY_GRAPH
+    finally:
+        requests.delete(f"{panel.url}/userdata/workflows%2F{path}", timeout=30)
+
+
+def test_a_mask_that_is_being_suggested_stops_with_its_dialog(panel, client):
+    page = panel.page
+    panel.say("a red car on a road", count=1)
+    page.fill(".wg-name", "cars")
+    page.press(".wg-name", "Tab")
+    panel.saved()
+    panel.new_chat()
+    set_steps(panel, 999)
+    panel.begin("a tree", count=1).locator(".wg-preview").wait_for()
+    open_stored(panel, "cars")
+    page.click(".wg-paint-open")
+    page.locator(".wg-stage canvas.paint").wait_for()
+    page.fill(".wg-stage textarea", "make the car blue")
+    page.get_by_role("button", name="Suggest").click()
+    page.locator(".wg-stage [role='status']", has_text="ahead in the queue").wait_for()
+    assert len(client.queue()["queue_pending"]) == 1
+    page.get_by_role("button", name="Discard").click()
+    page.wait_for_selector(".wg-stage", state="hidden")
+    deadline = time.monotonic() + 10
+    while client.queue()["queue_pending"]:
+        assert time.monotonic() < deadline, "it waits on"
+        page.wait_for_timeout(100)
+    requests.post(f"{panel.url}/interrupt", json={}, timeout=30).raise_for_status()
+    set_steps(panel, 20)
 
 
 def test_a_painting_stays_open_until_it_could_be_kept(panel, frontend):
