@@ -231,7 +231,8 @@ class Recorded:
 
     def __init__(self, wegen):
         self.config, self.tokenizer, self.load_vision = wegen.config, wegen.tokenizer, wegen.load_vision
-        self.load_language, self.questions, self.answers = wegen.load_language, [], []
+        self.vision_id, self.load_language = wegen.vision_id, wegen.load_language
+        self.questions, self.answers = [], []
 
     def recall(self, question, answer):
         if question not in self.questions:
@@ -300,8 +301,9 @@ def test_drafts_for_other_painters_are_of_the_whole_picture(open_language):
     """Even of a large picture of which an earlier turn keeps a part, where a turn would look at the rest alone."""
     picture, keep = torch.rand(96, 96, 3), torch.zeros(96, 96)
     keep[20:] = 1
-    chat = Chat().add(Turn("x", (Answer("x", torch.ones(64, 32), picture, 0),), keep_mask=keep))
     parts, request = Recorded(open_language), TurnRequest("make it night", rewrite=False)
+    answer = Answer("x", torch.ones(64, 32), picture, 0, seen_by=parts.vision_id)
+    chat = Chat().add(Turn("x", (answer,), keep_mask=keep))
     draft_pictures(request, chat, parts)
     take_turn(request, chat, Brush(), parts)
     drafted, taken = (question.chat for question in parts.questions)
