@@ -74,7 +74,9 @@ class WeGenKeep(io.ComfyNode):
 
 def mask_batch(mask: Tensor | None) -> Tensor | None:
     """A mask of any node as a batch `[B, H, W]`: some packs give `[H, W]`, others `[B, 1, H, W]`."""
-    return None if mask is None else mask.reshape(-1, *mask.shape[-2:])
+    if mask is None or mask.ndim not in (2, 4):
+        return mask
+    return mask[None] if mask.ndim == 2 else mask.flatten(0, 1)
 
 
 def batch_length(**batches) -> int:

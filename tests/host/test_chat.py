@@ -131,8 +131,8 @@ def test_what_a_chat_cannot_do(client, inputs, words):
 
 
 def test_a_folder_to_save_in_writes_over_nothing(client, run):
-    for _ in range(2):
-        run({**generate(seed=52), "chat": chat_node(chat=["generate", 1], save_as="my chats/")})
+    for seed in (52, 53):
+        run({**generate(seed=seed), "chat": chat_node(chat=["generate", 1], save_as="my chats/")})
     names = [name for name in saved_chats(client) if name.startswith("wegen/my chats/")]
     assert sorted(names) == [f"wegen/my chats/chat_0000{number}_.safetensors [output]" for number in (1, 2)]
 

@@ -1370,16 +1370,16 @@ def test_deleting_a_chat_stops_its_turns(panel, client):
 def test_a_workflow_does_not_take_the_place_of_a_saved_one(panel):
     page = panel.page
     turn = panel.say("a house", count=1)
-    page.fill(".wg-name", "what is this? a/b")
+    page.fill(".wg-name", "cats/dogs?")
     page.press(".wg-name", "Tab")
-    path = "what is this a b.json"
+    path = "cats dogs.json"
     saved = requests.post(f"{panel.url}/userdata/workflows%2F{path}", data=json.dumps(EMPTY_GRAPH), timeout=30)
     saved.raise_for_status()
     try:
         page.evaluate("() => window.app.extensionManager.workflow.syncWorkflows()")
         turn.locator(".wg-workflow").click()
         name = "window.app.extensionManager.workflow.activeWorkflow.filename"
-        page.wait_for_function(f"() => {name} === 'what is this a b (2)'")
+        page.wait_for_function(f"() => {name} === 'cats dogs (2)'")
         kept = requests.get(f"{panel.url}/userdata/workflows%2F{path}", timeout=30).json()
         assert kept == EMPTY_GRAPH
     finally:
