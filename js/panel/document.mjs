@@ -162,15 +162,15 @@ export function masksFor(doc, base) {
   return { keep, change, release };
 }
 
+/** Whether a turn's pictures come from outside: from the user, another painter, or a chat that says no more of them. */
+export function comesFromOutside({ kind, instruction, settings }) {
+  return kind === "upload" || !instruction || (settings.painter ?? OWN_PAINTER) !== OWN_PAINTER;
+}
+
 /** The turn before the next one, where its pictures are not there yet. */
 export function unfinished(doc) {
   const last = pathTo(doc, doc.head).reverse().find((turn) => turn.kind !== "ask");
   return last && ["waiting", "running"].includes(last.status) ? last : null;
-}
-
-/** Whether a turn's pictures come from outside: from the user, another painter, or a chat that says no more of them. */
-export function comesFromOutside({ kind, instruction, settings }) {
-  return kind === "upload" || !instruction || (settings.painter ?? OWN_PAINTER) !== OWN_PAINTER;
 }
 
 export function pictureAt(doc, base) {

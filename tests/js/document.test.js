@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { emptyDocument, mentions, merge, soundDocument } from "../../js/panel/document.mjs";
-import { picturePrefix, turnGraph } from "../../js/panel/graph.mjs";
+import { chatGraph, picturePrefix, turnGraph } from "../../js/panel/graph.mjs";
 
 const file = (filename) => ({ filename, subfolder: "", type: "output" });
 const settings = { model: "m", rewrite: true, steps: 1, cfg: 0, sampler_name: "euler", scheduler: "published" };
@@ -27,6 +27,21 @@ test("merging keeps what turns go on with", () => {
 test("a mention stands where no address does", () => {
   for (const text of ["put @cat here", "(@cat)", "把@cat放在草地上", "猫は@cat です", "고양이@cat"]) assert.deepEqual(mentions(text), ["cat"], text);
   for (const text of ["mail me@cat.org", "josé@cat.org", "5 @ 3", "@@cat", "@1"]) assert.deepEqual(mentions(text), [], text);
+});
+
+test("a whole chat begins with what WeGen cannot make again", () => {
+  const made = (name) => ({ pictures: [{ file: file(`${name}.png`) }], picked: 0 });
+  const base = (turn) => ({ base: { turn, picture: 0 }, parent: turn });
+  const after = (first) => documentOf({ z: made("z"), a: { ...made("a"), ...base("z"), kind: "refine", ...first }, b: { ...made("b"), ...base("a"), kind: "refine" } });
+  for (const first of [{ settings: { ...settings, painter: "workflows/mine.json" } }, { instruction: "" }]) {
+    const { prompt } = chatGraph(after(first), { turn: "b", picture: 0 }, { name: "x" });
+    const types = Object.values(prompt).map((node) => node.class_type);
+    assert.deepEqual(types.filter((type) => type.startsWith("WeGenGen") || type === "WeGenRefine"), ["WeGenRefine"]);
+    const [loaded] = Object.values(prompt).filter((node) => node.class_type === "LoadImage");
+    assert.equal(loaded.inputs.image, "a.png [output]");
+  }
+  const whole = chatGraph(after({}), { turn: "b", picture: 0 }, { name: "x" }).prompt;
+  assert.equal(Object.values(whole).filter((node) => node.class_type === "WeGenRefine").length, 2);
 });
 
 test("pictures are called so that the host shows them", () => {
