@@ -533,6 +533,13 @@ def test_a_painting_can_be_thrown_away(panel):
     expect(page.locator(".wg-context .wg-mask-keep")).to_have_count(0)
 
 
+def wait_until_empty(panel, client, *queues: str) -> None:
+    deadline = time.monotonic() + 10
+    while any(client.queue()[name] for name in queues):
+        assert time.monotonic() < deadline, f"not empty: {queues}"
+        panel.page.wait_for_timeout(100)
+
+
 def set_steps(panel, steps):
     panel.page.click(".wg-settings-open")
     field = panel.page.locator("[data-setting='steps']")
@@ -562,10 +569,7 @@ def test_cancel(panel, client):
     turn.get_by_role("button", name="Cancel").click()
     panel.wait(turn, "cancelled")
     # The host tells of the end just before it takes the graph from its list; 999 steps would take far longer.
-    deadline = time.monotonic() + 10
-    while client.queue()["queue_running"]:
-        assert time.monotonic() < deadline, "it runs on"
-        panel.page.wait_for_timeout(100)
+    wait_until_empty(panel, client, "queue_running")
     # One that only waits can be cancelled too.
     slow, waiting = panel.begin("a house", count=1), panel.begin("a tree", count=1)
     waiting.locator(".wg-phase", has_text="ahead in the queue").wait_for()
@@ -987,8 +991,8 @@ def test_a_first_message_that_the_host_did_not_take_is_there_after_a_reload(pane
     panel.page.click(".wg-new")
 
 
-def test_a_proxy_that_fails_for_a_moment_ends_no_turn(panel, frontend):
-    """A turn is followed again when the host is reached again, and one whose answer got lost is not queued twice."""
+def take_turn_where_answers_get_lost(panel, lose, status: int) -> None:
+    """Take a turn whose prompt the host has, though `lose` takes its answer; then the queue is out of reach once."""
     page, left = panel.page, {"queue": 1, "prompt": 1}
 
     def fail(route):
@@ -996,44 +1000,31 @@ def test_a_proxy_that_fails_for_a_moment_ends_no_turn(panel, frontend):
         if not left[name]:
             return route.continue_()
         left[name] -= 1
-        if name == "prompt":
-            route.fetch()  # the host has it
-        return route.fulfill(status=503)
+        if name == "queue":
+            return route.fulfill(status=status)
+        route.fetch()  # the host has it
+        return lose(route)
 
-    with frontend.expecting("503"):
-        page.route("**/api/queue", fail)
-        page.route("**/api/prompt", fail)
-        try:
-            panel.wait(panel.begin("a house", count=2))
-        finally:
-            page.unroute("**/api/queue")
-            page.unroute("**/api/prompt")
+    page.route("**/api/queue", fail)
+    page.route("**/api/prompt", fail)
+    try:
+        panel.wait(panel.begin("a house", count=2))
+    finally:
+        page.unroute("**/api/queue")
+        page.unroute("**/api/prompt")
     assert left == {"queue": 0, "prompt": 0} and panel.turns.count() == 1
+
+
+def test_a_proxy_that_fails_for_a_moment_ends_no_turn(panel, frontend):
+    """A turn is followed again when the host is reached again, and one whose answer got lost is not queued twice."""
+    with frontend.expecting("503"):
+        take_turn_where_answers_get_lost(panel, lambda route: route.fulfill(status=503), 503)
 
 
 def test_a_turn_whose_answer_got_lost_on_the_way_is_found_again(panel, frontend):
     """The host has the prompt, but the connection breaks before it says so; then it is away for a moment."""
-    page, left = panel.page, {"queue": 1, "prompt": 1}
-
-    def fail(route):
-        name = "prompt" if route.request.method == "POST" else "queue"
-        if not left[name]:
-            return route.continue_()
-        left[name] -= 1
-        if name == "prompt":
-            route.fetch()
-            return route.abort()
-        return route.fulfill(status=530)
-
     with frontend.expecting("ERR_FAILED"), frontend.expecting("530"):
-        page.route("**/api/queue", fail)
-        page.route("**/api/prompt", fail)
-        try:
-            panel.wait(panel.begin("a house", count=2))
-        finally:
-            page.unroute("**/api/queue")
-            page.unroute("**/api/prompt")
-    assert left == {"queue": 0, "prompt": 0} and panel.turns.count() == 1
+        take_turn_where_answers_get_lost(panel, lambda route: route.abort(), 530)
 
 
 def test_words_that_are_edited_are_there_when_the_chat_comes_back(panel):
@@ -1359,10 +1350,7 @@ def test_deleting_a_chat_stops_its_turns(panel, client):
     page.get_by_role("button", name="Options of runs on").click()
     page.get_by_role("menuitem", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    deadline = time.monotonic() + 10
-    while client.queue()["queue_running"] or client.queue()["queue_pending"]:
-        assert time.monotonic() < deadline, "it runs on"
-        page.wait_for_timeout(100)
+    wait_until_empty(panel, client, "queue_running", "queue_pending")
     page.keyboard.press("Escape")
     set_steps(panel, 20)
 
@@ -1404,10 +1392,7 @@ def test_a_mask_that_is_being_suggested_stops_with_its_dialog(panel, client):
     assert len(client.queue()["queue_pending"]) == 1
     page.get_by_role("button", name="Discard").click()
     page.wait_for_selector(".wg-stage", state="hidden")
-    deadline = time.monotonic() + 10
-    while client.queue()["queue_pending"]:
-        assert time.monotonic() < deadline, "it waits on"
-        page.wait_for_timeout(100)
+    wait_until_empty(panel, client, "queue_pending")
     requests.post(f"{panel.url}/interrupt", json={}, timeout=30).raise_for_status()
     set_steps(panel, 20)
 

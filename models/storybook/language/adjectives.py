@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from random import Random
 from types import MappingProxyType
@@ -98,11 +98,15 @@ def doing(kind: str, rng: Random, part: str = TRAINED) -> str:
     return choose(DOING[name] if name else _fitting(DOING, kind), part, rng)
 
 
+def blended(words: Sequence[str], rng: Random) -> str:
+    """A word that is none: the front of one word and the back of another."""
+    front, back = rng.choice(words), rng.choice(words)
+    return front[: (len(front) + 1) // 2] + back[len(back) // 2 :]
+
+
 def _adjective(kind: str, rng: Random, part: str) -> str:
     if part == TRAINED and rng.random() < MADE_UP:
-        words = _one_word()
-        front, back = rng.choice(words), rng.choice(words)
-        return front[: (len(front) + 1) // 2] + back[len(back) // 2 :]
+        return blended(_one_word(), rng)
     return choose(_fitting(BY_CATEGORY, kind) if rng.random() < 0.6 else FOR_ALL, part, rng)
 
 

@@ -16,7 +16,7 @@ from ..naming import Mention
 from ..questions import sample_question
 from ..world import MOST_THINGS, Scene, Thing, is_clearly_absent
 from . import additions, colours, moves, outside, patterns, questions, removals, replacements, settings, sizes, wishes
-from .adjectives import described
+from .adjectives import blended, described
 from .deeds import sample_deed
 from .frames import HELD_OUT, TRAINED, choose, part_of
 from .referring import Reference
@@ -162,10 +162,8 @@ def _noun(rng: Random, part: str) -> str:
 
 def _made_up(rng: Random) -> str:
     """Such as "hamsffe", the front of one unknown thing and the back of another."""
-    parts = _nouns()
     while True:
-        front, back = rng.choice(parts), rng.choice(parts)
-        word = front[: (len(front) + 1) // 2] + back[len(back) // 2 :]
+        word = blended(_nouns(), rng)
         # It might be a real word after all, or one of this world that is mistyped.
         if word not in outside.THINGS and not get_close_matches(word, _known_nouns(), n=1, cutoff=0.75):
             return word

@@ -7,6 +7,7 @@ from random import Random
 from ..catalogue import COLOURS
 from .adjectives import FOR_ALL, described
 from .frames import TRAINED, part_of
+from .words import with_article
 
 PARTS = (
     "tail", "ears", "roof", "wheels", "legs", "wings", "eyes", "nose", "handle", "leaves", "chimney", "feet",
@@ -61,7 +62,7 @@ def sample_deed(it: str, its: str, noun: str, rng: Random) -> str:
         rng: chooses.
     """
     words = {
-        "it": it, "its": its, "noun": noun, "a_noun": f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}",
+        "it": it, "its": its, "noun": noun, "a_noun": with_article(noun),
         "part": rng.choice(PARTS), "verb": rng.choice(_VERBS), "colour": rng.choice(tuple(COLOURS)),
         "adjective": described("building", rng) if rng.random() < 0.4 else rng.choice(_PICTURE),
     }  # fmt: skip
