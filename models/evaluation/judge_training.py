@@ -19,6 +19,7 @@ from .. import storybook
 from ..metrics.recogniser import train_recogniser, wear
 from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, PATTERNS, ROWS, SIZES, SKIES, STYLES, Scene
 from ..storybook.world import MOST_THINGS
+from ..training.cpu import is_slow_in_bfloat16
 from .judge import EMPTY, WEIGHTS, Judge, to_pixels
 
 BATCH = 32
@@ -74,7 +75,7 @@ def train_judge(out: str | Path, steps: int = STEPS, seed: int = 0) -> Judge:
 
     def loss_at(step: int) -> Tensor:
         pixels, wanted = batch_at(seed, step)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=not is_slow_in_bfloat16()):
             logits = judge(pixels.contiguous(memory_format=torch.channels_last))
         return loss_of({name: values.float() for name, values in logits.items()}, wanted)
 

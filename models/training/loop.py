@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
 from ..errors import WeGenError, how_to_install
 from ..media.plots import loss_plot
+from . import cpu
 from .recipe import Recipe, RecipeError
 from .stage import Stage
 
@@ -145,7 +144,8 @@ def train(
             losses = _add_gradients(accelerator, model, stage, batches)
             accelerator.clip_grad_norm_(parameters.values(), recipe.gradient_limit)
             for optimizer in optimizers:
-                optimizer.step()
+                with cpu.optimizer_step(accelerator.device):
+                    optimizer.step()
                 optimizer.zero_grad()
             if recipe.average:
                 _average(average, parameters, min(recipe.average, (step + 1) / (step + 10)))
@@ -199,7 +199,7 @@ def _add_gradients(accelerator, model, stage: Stage, batches: Sequence[Any]) -> 
     sums: dict[str, Tensor] = {}
     for number, batch in enumerate(batches):
         last = number == len(batches) - 1
-        with nullcontext() if last else accelerator.no_sync(model), _attention(accelerator.device):
+        with nullcontext() if last else accelerator.no_sync(model), cpu.attention(accelerator.device):
             batch = _to(batch, accelerator.device)
             with accelerator.autocast():  # which accelerate sets by itself but for what it spreads
                 losses = model(batch) if counts is None else model(batch, counts)
@@ -248,7 +248,7 @@ def _recompute_blocks(stage: Stage, device: torch.device) -> None:
 
     def contexts():
         # PyTorch takes away what stands in for its functions on the way back; blocks must compute there what they did.
-        return nullcontext(), _attention(device)
+        return nullcontext(), cpu.attention(device)
 
     for module in stage.modules():
         if type(module).__name__ in stage.blocks:
@@ -278,51 +278,6 @@ def _local(value: Tensor) -> Tensor:
     return value.to_local() if hasattr(value, "to_local") else value
 
 
-class _PlainAttention(TorchFunctionMode):
-    """Attention by plain matrix products; causal one in a few blocks of queries, each with the keys up to its own end.
-
-    On a CPU with bfloat16 products that takes half the time of PyTorch's own kernel, most of all on the way back.
-    What needs no gradients, or is not causal and in float32, is left to that kernel, in float32: its bfloat16 form
-    takes several times as long.
-    """
-
-    BLOCK = 200
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if function is not F.scaled_dot_product_attention:
-            return function(*args, **kwargs)
-        query, key, value = args
-        halved = torch.is_autocast_enabled("cpu")
-        with torch.autocast("cpu", enabled=False):
-            in_blocks = kwargs.get("is_causal") and not kwargs.get("enable_gqa")
-            by_products = in_blocks or (halved and not kwargs)
-            if not (by_products and torch.is_grad_enabled()):
-                return function(query.float(), key.float(), value.float(), **kwargs)
-            if halved:
-                query, key, value = query.bfloat16(), key.bfloat16(), value.bfloat16()
-            if in_blocks:
-                return _causal_attention(query, key, value, self.BLOCK)
-            return (query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)).softmax(-1) @ value
-
-
-def _causal_attention(query: Tensor, key: Tensor, value: Tensor, block: int) -> Tensor:
-    """Causal attention of `[B, H, T, D]` queries, keys and values of equal length."""
-    length = query.shape[-2]
-    blocks = max(1, round(length / block))
-    later = torch.full((length, length), -math.inf, dtype=query.dtype, device=query.device).triu(1)
-    out = []
-    for number in range(blocks):
-        begin, end = number * length // blocks, (number + 1) * length // blocks
-        scores = (query[:, :, begin:end] * query.shape[-1] ** -0.5) @ key[:, :, :end].transpose(-1, -2)
-        out.append((scores + later[begin:end, :end]).softmax(-1) @ value[:, :, :end])
-    return torch.cat(out, dim=2)
-
-
-def _attention(device: torch.device):
-    return _PlainAttention() if device.type == "cpu" else nullcontext()
-
-
 def _make_accelerator(stage: Stage, recipe: Recipe, folder: Path):
     try:
         from accelerate import Accelerator
@@ -336,7 +291,7 @@ def _make_accelerator(stage: Stage, recipe: Recipe, folder: Path):
     if recipe.shard:
         plugin = sharding(stage)
     made = Accelerator(
-        mixed_precision=recipe.precision,
+        mixed_precision=cpu.precision(stage, recipe.precision),
         cpu=not torch.cuda.is_available(),
         fsdp_plugin=plugin,
         log_with=recipe.tracker or None,

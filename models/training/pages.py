@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from random import Random
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .. import storybook
 from ..media.images import CLIP_MEAN, CLIP_STD
-from ..storybook import COLOURS, GROUNDS, KINDS, ROWS, SKIES, STYLES, Scene
+from ..storybook import COLOURS, GROUNDS, KINDS, ROWS, SKIES, STYLES, Scene, Thing
 from ..storybook.world import MOST_THINGS, sample_jitter
 
 #: kinds that are hard to tell apart when they are small and of one colour
@@ -43,12 +43,18 @@ class Mixture:
         alike: share of the pages that hold things hard to tell apart, and nothing else; see `alike_page`.
         small: share of the pages all things of which are small.
         styled: share of the pages that are not drawn in the first style.
+        patterned: share of the pages all things of which are striped or dotted, where they may be.
     """
 
     crowded: float = 0.0
     alike: float = 0.0
     small: float = 0.0
     styled: float = 0.0
+    patterned: float = 0.0
+
+    def shares(self) -> tuple[float, ...]:
+        """All of them: what pages of one seed depend on."""
+        return tuple(getattr(self, field.name) for field in fields(Mixture))
 
     def page(self, seed: int, index: int, things: int | None = None) -> Scene:
         """Page `index` of the endless book `seed`, with a given number of things or any where it is not crowded."""
@@ -58,7 +64,17 @@ class Mixture:
         scene = alike_page(rng, things or rng.randint(1, MOST_THINGS)) if alike else page(seed, index, things)
         if small:
             scene = replace(scene, things=tuple(replace(thing, size="small") for thing in scene.things))
-        return replace(scene, style=rng.choice(STYLES[1:])) if rng.random() < self.styled else scene
+        if rng.random() < self.styled:
+            scene = replace(scene, style=rng.choice(STYLES[1:]))
+        if rng.random() < self.patterned:
+            scene = replace(scene, things=tuple(_patterned(thing, rng) for thing in scene.things))
+        return scene
+
+
+def _patterned(thing: Thing, rng: Random) -> Thing:
+    """The same thing, striped or dotted where its kind may be."""
+    patterns = KINDS[thing.kind].patterns[1:]
+    return replace(thing, pattern=rng.choice(patterns)) if patterns else thing
 
 
 def alike_page(rng: Random, things: int) -> Scene:

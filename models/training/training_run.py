@@ -87,9 +87,21 @@ class TrainingRun:
         """What the stage "tokenizer" has made."""
         return Tokenizer.from_folder(self.folder(TOKENIZER), self.sizes().tokens_per_picture)
 
+    @property
+    def leading(self) -> str:
+        """The stage whose recipe says what the whole model is: "agent", or "painter" where no agent is trained."""
+        return AGENT if self.trains(AGENT) or not self.trains(PAINTER) else PAINTER
+
+    def base(self) -> PackedStart | None:
+        """The finished model that gives all parts that are not trained."""
+        return self.start(self.leading)
+
     def sizes(self) -> WeGenConfig:
-        """The model's sizes as written in the recipes."""
-        return read_model(self.recipes / self.recipe(AGENT).model)
+        """The model's sizes as written in the recipes; a UNet alone is trained for a model as it is."""
+        base = self.base()
+        if self.leading == PAINTER and base is not None:
+            return base.config()
+        return read_model(self.recipes / self.recipe(self.leading).model)
 
     def config(self) -> WeGenConfig:
         """The sizes with what training has found by now: the vocabulary, and the scale of the latents."""
@@ -98,7 +110,7 @@ class TrainingRun:
             language = dataclasses.replace(config.language, vocab_size=self.tokenizer().vocab_size)
             config = dataclasses.replace(config, language=language)
         measured = self.folder(VAE) / MEASURED
-        if start := self.start(AGENT):
+        if start := self.base():
             # What is not trained anew stays, and with it what was measured of it.
             config = dataclasses.replace(config, vae=start.config().vae, features=start.config().features)
         if measured.is_file():
@@ -119,8 +131,10 @@ class TrainingRun:
         return self.file(stage).is_file()
 
     def vision_encoder(self) -> VisionEncoder:
-        encoder, start = VisionEncoder(self.config().vision), self.start(ENCODER)
-        if start is None or not self.recipe(ENCODER).options.get("frozen"):
+        encoder = VisionEncoder(self.config().vision)
+        frozen = not self.trains(ENCODER) or bool(self.recipe(ENCODER).options.get("frozen"))
+        start = self.start(ENCODER) if self.trains(ENCODER) else self.base()
+        if start is None or not frozen:
             return self._filled(encoder, ENCODER, "vision_encoder.")
         start.fill(encoder, "vision_encoder")
         return encoder.eval().requires_grad_(False)
@@ -135,7 +149,11 @@ class TrainingRun:
 
     def vae(self) -> CompactVAE:
         """The VAE that the painter learns with."""
-        return self._filled(CompactVAE(self.config().vae), VAE, "vae.")
+        vae, base = CompactVAE(self.config().vae), self.base()
+        if self.trains(VAE) or base is None:
+            return self._filled(vae, VAE, "vae.")
+        base.fill(vae, "vae")
+        return vae.eval().requires_grad_(False)
 
     def finished_vae(self) -> CompactVAE:
         """The same with the decoder that has seen paintings."""
@@ -185,7 +203,7 @@ class TrainingRun:
             from .painter import PainterOptions, PainterStage
 
             options = build(PainterOptions, recipe.options, source)
-            wanted = recipe.seed, options.things, options.crowded, options.alike, options.small, options.styled
+            wanted = recipe.seed, options.things, *options.shares()
             cache = self._page_cache("pages", (ENCODER, VAE), *wanted)
             parts = self.vision_encoder(), self.vae()
             return PainterStage(config, options, recipe.seed, *parts, cache, self.start(PAINTER))
@@ -194,8 +212,7 @@ class TrainingRun:
 
             options = build(VAEDecoderOptions, recipe.options, source)
             parts = self.vision_encoder(), self.unet(), self.vae()
-            wanted = recipe.seed, options.crowded, options.alike, options.small, options.styled
-            wanted = *wanted, options.feature_noise, options.sampler_steps
+            wanted = recipe.seed, *options.shares(), options.feature_noise, options.sampler_steps
             cache = self._page_cache("paintings", (ENCODER, VAE, PAINTER), *wanted)
             return VAEDecoderStage(config, options, recipe.seed, *parts, cache)
         if name == AGENT:
@@ -214,6 +231,11 @@ class TrainingRun:
         is removed."""
         steps = []
         for stage in makers:
+            base = self.base()
+            if base is not None and not self.trains(stage):
+                part = base.folder / part_file("vision_encoder" if stage == ENCODER else stage)
+                steps.append(f"{stage}-{part.stat().st_mtime_ns:x}")
+                continue
             done, _ = load_average(self.folder(stage))
             # One that was trained anew to as many steps is another.
             steps.append(f"{stage}-{done}-{(self.folder(stage) / CHECKPOINT).stat().st_mtime_ns:x}")
@@ -253,19 +275,22 @@ class TrainingRun:
         """Write the packed folder from the averaged weights of all stages, all in fp16."""
         folder = self.out / PACKED
         folder.mkdir(parents=True, exist_ok=True)
-        start = self.start(AGENT)
-        parts = {"vision_encoder": self.vision_encoder(), "language_model": self.agent()}
-        if self.trains(PAINTER):
-            parts["unet"] = self.unet()
-        if self.trains(VAE):
-            parts["vae"] = self.finished_vae()
-        if start is not None:
-            for name in {"unet", "vae"} - parts.keys():
-                _replace(folder / part_file(name), (start.folder / part_file(name)).read_bytes())
+        base = self.base()
+        make = {
+            "vision_encoder": (ENCODER, self.vision_encoder),
+            "language_model": (AGENT, self.agent),
+            "unet": (PAINTER, self.unet),
+            "vae": (VAE, self.finished_vae),
+        }
+        parts = {name: part() for name, (stage, part) in make.items() if base is None or self.trains(stage)}
+        if base is not None:
+            for name in make.keys() - parts.keys():
+                _replace(folder / part_file(name), (base.folder / part_file(name)).read_bytes())
         for name, module in parts.items():
             _save_part(module.state_dict(), folder / part_file(name))
+        words = self.folder(TOKENIZER) if base is None or self.trains(TOKENIZER) else base.folder
         for name in (MODEL_FILE, ADDED_FILE):
-            _replace(folder / name, (self.folder(TOKENIZER) / name).read_bytes())
+            _replace(folder / name, (words / name).read_bytes())
         _replace(folder / CONFIG_FILE, self.config().to_json().encode())
         return folder
 

@@ -21,14 +21,15 @@ from comfyui_wegen.models.network.agent import Agent
 from comfyui_wegen.models.network.vision_encoder import VisionEncoder, pool_features
 from comfyui_wegen.models.painting.loading import load
 from comfyui_wegen.models.prompting import conversation as inference
-from comfyui_wegen.models.storybook import ROWS
+from comfyui_wegen.models.storybook import KINDS, ROWS
 from comfyui_wegen.models.storybook.world import MOST_THINGS
+from comfyui_wegen.models.training import cpu
 from comfyui_wegen.models.training.agent import AgentOptions
 from comfyui_wegen.models.training.autoencoder import VAEOptions
 from comfyui_wegen.models.training.conversations import conversation
 from comfyui_wegen.models.training.encoder import QUESTIONS, EncoderOptions, EncoderStage, cell_answers, known_cells
 from comfyui_wegen.models.training.language_stage import LanguageOptions
-from comfyui_wegen.models.training.loop import CHECKPOINT, Rhythm, _attention, draw_sheet, load_average, train
+from comfyui_wegen.models.training.loop import CHECKPOINT, Rhythm, draw_sheet, load_average, train
 from comfyui_wegen.models.training.losses import IGNORED, agent_losses, agent_outputs
 from comfyui_wegen.models.training.pagecache import PageCache
 from comfyui_wegen.models.training.pages import ALIKE, Mixture, alike_page, page
@@ -161,6 +162,31 @@ def test_muon_moves_the_hidden_matrices_alone(trained):
     hidden = trained.stage("agent").hidden_matrices()
     assert "agent.llm.model.layers.0.mlp.up_proj.weight" in hidden
     assert not [name for name in hidden if "embed_tokens" in name or "lm_head" in name or "norm" in name]
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_a_cpu_that_is_slow_in_bfloat16_computes_in_float32(slow, monkeypatch):
+    monkeypatch.setattr(cpu, "is_slow_in_bfloat16", lambda: slow)
+    layer = torch.nn.Linear(4, 4)
+    assert cpu.precision(layer, "bf16") == ("no" if slow else "bf16")
+    assert cpu.precision(layer.bfloat16(), "bf16") == "bf16"
+    assert cpu.precision(layer, "no") == "no"
+
+
+def test_muon_steps_as_far_in_float32(monkeypatch):
+    def stepped(slow):
+        monkeypatch.setattr(cpu, "is_slow_in_bfloat16", lambda: slow)
+        weight = torch.nn.Parameter(torch.randn(24, 40, generator=torch.Generator().manual_seed(1)))
+        weight.grad = torch.randn(24, 40, generator=torch.Generator().manual_seed(2))
+        gradient = weight.grad.clone()
+        with cpu.optimizer_step(torch.device("cpu")):
+            torch.optim.Muon([weight], 0.1, adjust_lr_fn="match_rms_adamw").step()
+        assert torch.equal(weight.grad, gradient)
+        return weight.detach()
+
+    exact, rounded = stepped(True), stepped(False)
+    assert not torch.equal(exact, rounded)
+    torch.testing.assert_close(exact, rounded, atol=2e-3, rtol=0)
 
 
 def test_another_optimizer_cannot_go_on_with_a_run(trained):
@@ -454,6 +480,9 @@ def test_a_mixture_has_its_shares_of_hard_pages():
         assert 0.25 < share(half, hard) - share(plain, hard) < 0.6
     assert {len(Mixture().page(1, number, 3).things) for number in range(20)} == {3}
     assert {Mixture(styled=1.0).page(1, number).style for number in range(30)} == {"outline", "wash", "mosaic"}
+    things = [thing for number in range(30) for thing in Mixture(patterned=1.0).page(1, number).things]
+    assert {thing.pattern for thing in things if len(KINDS[thing.kind].patterns) > 1} == {"striped", "dotted"}
+    assert {thing.pattern for thing in things if len(KINDS[thing.kind].patterns) == 1} == {"plain"}
 
 
 def test_stages_take_the_pages_that_their_recipe_asks_for(trained):
@@ -690,6 +719,33 @@ def test_a_stage_that_starts_from_a_finished_model_has_its_weights(trained, tmp_
     assert wegen.config.language.vocab_size == tokenizer.vocab_size
 
 
+def test_a_unet_alone_is_trained_for_a_finished_model_as_it_is(trained, tmp_path):
+    packed = trained.pack()
+    recipe = {
+        "stage": "painter",
+        "steps": 2,
+        "batch": 2,
+        "learning_rate": 1e-3,
+        "precision": "no",
+        "start": str(packed),
+    }
+    (tmp_path / "painter.json").write_text(json.dumps(recipe))
+    out = tmp_path / "run"
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert run(parser.parse_args([str(tmp_path), "--out", str(out)])) == 0
+    assert load_average(out / "painter")[0] == 2
+    made = {path.name: path.read_bytes() for path in (out / "packed").iterdir()}
+    before = {path.name: path.read_bytes() for path in packed.iterdir()}
+    assert made.keys() == before.keys()
+    assert {name for name in made if made[name] != before[name]} <= {"unet.safetensors", "config.json"}
+    assert made["unet.safetensors"] != before["unet.safetensors"]
+    config = open_checkpoint(out / "packed").config
+    assert dataclasses.replace(config, features=None) == dataclasses.replace(
+        open_checkpoint(packed).config, features=None
+    )
+
+
 def test_a_tokenizer_may_be_that_of_the_model_it_starts_from(trained, tmp_path):
     packed = trained.pack()
     recipe = {"stage": "tokenizer", "steps": 1, "batch": 1, "learning_rate": 0.0, "start": str(packed)}
@@ -923,7 +979,7 @@ def test_attention_in_training_is_that_of_pytorch(causal, halved):
     kind = {"is_causal": True} if causal else {}
     wanted = F.scaled_dot_product_attention(*given, **kind)
     gradients = torch.autograd.grad(wanted.square().sum(), given)
-    with _attention(torch.device("cpu")), torch.autocast("cpu", torch.bfloat16, enabled=halved):
+    with cpu.attention(torch.device("cpu")), torch.autocast("cpu", torch.bfloat16, enabled=halved):
         got = F.scaled_dot_product_attention(*given, **kind)
     assert got.dtype == (torch.bfloat16 if halved else torch.float32)
     apart = 0.03 if halved else 1e-4
