@@ -221,9 +221,9 @@ class Turn(Value):
     answers: tuple[Answer, ...]
     references: References = References()
     edit_mask: Tensor | None = None
-    """`[H, W]` in 0..1 as the user gave it, 1 where the picture was allowed to change."""
+    """The user's, brought to the picture's size: `[H, W]` in 0..1, 1 where the picture was allowed to change."""
     keep_mask: Tensor | None = None
-    """`[H, W]` in 0..1 as the user gave it, 1 where the picture had to stay, now and in later turns."""
+    """The user's, brought to the picture's size: `[H, W]` in 0..1, 1 where it had to stay, now and in later turns."""
     released: bool = False
     """Whether this turn gave up what keep masks of earlier turns had kept."""
     settings: SamplerSettings = SamplerSettings()

@@ -32,7 +32,7 @@ class WeGenAsk(io.ComfyNode):
                     tooltip="@name means a reference.",
                 ),
                 io.Image.Input("image", optional=True, tooltip="Each picture of a batch is asked about by itself."),
-                references(),
+                references("Pictures that the question is about, from WeGen Encode Reference. @name means one."),
                 ChatType.Input("chat", optional=True, tooltip="Earlier turns, to ask about what was drawn."),
             ],
             outputs=[io.String.Output(display_name="answers", is_output_list=True)],

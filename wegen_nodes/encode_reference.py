@@ -34,9 +34,14 @@ class WeGenEncodeReference(io.ComfyNode):
                     step=0.05,
                     optional=True,
                     advanced=True,
-                    tooltip="Strength of this reference: 1 is normal, 0 has no effect.",
+                    tooltip="Strength of this reference: 1 is normal, 0 silences it.",
                 ),
-                io.Mask.Input("mask", optional=True, tooltip="White is what counts; all else is left out."),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="White is what counts. The bundled model sees nothing else; the published one also sees a "
+                    "little around it.",
+                ),
                 references(),
             ],
             outputs=[ReferencesType.Output(display_name="references")],

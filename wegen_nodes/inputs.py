@@ -18,8 +18,9 @@ def wegen(**options) -> io.Input:
     return WeGenType.Input("wegen", tooltip="From WeGen Load Model.", **options)
 
 
-def references(**options) -> io.Input:
-    tooltip = "From WeGen Encode Reference. Write @name in the instruction to say which one you mean."
+def references(
+    tooltip: str = "From WeGen Encode Reference. Write @name in the instruction to say which one you mean.", **options
+) -> io.Input:
     return ReferencesType.Input("references", optional=True, tooltip=tooltip, **options)
 
 

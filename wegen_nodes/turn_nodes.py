@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io, ui
 
-from ..models.editing.open_turn import OpenTurn, answer, begin_unseen, side_by_side
+from ..models.editing.open_turn import OpenTurn, answer, begin_unseen, cut_out, side_by_side
 from ..models.errors import WeGenError
 from ..models.media.metadata import turns_of
 from ..models.values import Chat, References
@@ -152,7 +152,7 @@ class WeGenTurn(io.ComfyNode):
         asked = OpenTurn(**asked)
         change = asked.change
         change = torch.ones(asked.height, asked.width) if change is None else change
-        shown = [reference.picture for reference in asked.references]
+        shown = [cut_out(reference) for reference in asked.references]
         batch = side_by_side(shown) if shown else None
         named = [asked.reference(name, number) for number, name in enumerate((name_1, name_2, name_3))]
         return io.NodeOutput(
@@ -160,7 +160,7 @@ class WeGenTurn(io.ComfyNode):
             asked.picture[None],
             change[None],
             batch,
-            *(None if one is None else one.picture[None] for one in named),
+            *(None if one is None else cut_out(one)[None] for one in named),
             asked.seed,
             asked.width,
             asked.height,

@@ -106,6 +106,14 @@ class OpenTurn(Value):
         return Masks(self.edit_mask, self.keep_mask, self.release)
 
 
+def cut_out(reference: Reference) -> Tensor:
+    """A reference `[H, W, 3]` for models that take no mask with it: grey where its mask says that it is not meant."""
+    if reference.mask is None:
+        return reference.picture
+    meant = reference.mask[..., None].to(reference.picture)
+    return reference.picture * meant + BLANK * (1 - meant)
+
+
 def side_by_side(pictures: Sequence[Tensor]) -> Tensor:
     """Pictures `[h, w, 3]` of any sizes as one batch of the size of the first; the others are laid on grey in whole."""
     height, width = pictures[0].shape[:2]
@@ -158,12 +166,15 @@ def answer(
     """
     pictures = pictures[..., :3].float().cpu()
     pictures = pictures.expand(*pictures.shape[:-1], 3)
-    before, change = turn.before, turn.change
+    before = turn.before
+    masks = Masks() if before is None else turn._masks.fitted(*before.shape[:2]).copied()
+    change = None if before is None else resolve_masks(turn.chat, masks)
     answers, reports = [], []
     for number, picture in enumerate(pictures):
         weight, report = None, "The first picture of this chat."
         if before is None:
             check_picture(picture)
+            picture = picture.clone()  # and not a view of what is the caller's
         else:
             everywhere = torch.ones(before.shape[:2])
             where = everywhere if change is None else change
@@ -177,6 +188,5 @@ def answer(
         on_picture(number + 1, len(pictures))
     if len(reports) > 1:
         reports = [f"{number}. {report}" for number, report in enumerate(reports, start=1)]
-    masks = Masks() if before is None else turn._masks.fitted(*before.shape[:2])
     made = Turn(turn.instruction, tuple(answers), turn.references, masks.edit, masks.keep, masks.release)
     return Answered(turn.chat.add(made), "\n".join(reports))

@@ -177,7 +177,7 @@ class _Level:
         self.slopes = np.swapaxes(slopes[:, rows, columns], 1, 2)
         self.new = [ndimage.spline_filter(channel, 3, mode="mirror") for channel in np.moveaxis(new, -1, 0)]
         plane = np.concatenate([np.ones((1, len(rows))), self.points / centre.max()])
-        curvature = ndimage.laplace(old, axes=(0, 1))[rows, columns].T
+        curvature = np.stack([ndimage.laplace(channel)[rows, columns] for channel in np.moveaxis(old, -1, 0)])
         # What may differ without a motion: brightness, constant and slanted, and, to first order, sharpness.
         self.nuisance = np.stack([np.stack([*plane, of_channel], axis=1) for of_channel in curvature])
 

@@ -122,7 +122,7 @@ def _whole(item: PlannedPicture) -> tuple[slice, slice]:
 
 def _pasted(item: PlannedPicture) -> bool:
     """Whether the finished picture is not what was painted, pixel by pixel."""
-    return item.change is not None or item.view.size != item.turn.size
+    return item.change is not None or item.view.size != item.turn.size or item.settings.strength < 1
 
 
 def _composite(item: PlannedPicture) -> Tensor:

@@ -64,7 +64,7 @@ class PlannedTurn:
         if spoken:
             return TurnResult(self.original, tuple(self.notes), spoken)
         request = self.request
-        masks = request.masks.copied() if self.is_edit else Masks()
+        masks = request.masks if self.is_edit else Masks()
         turn = Turn(
             request.instruction,
             tuple(answers),
@@ -129,7 +129,8 @@ class PlannedPicture:
         """What to say where the model's words for the new picture are those for the old one, as the order is followed
         already or was not understood; and where it means to change nothing. Else empty."""
         before, order = self.turn.before.described, self.turn.request.instruction
-        if before and _same_words(self.draft.rewrite, before):
+        described = not _same_words(self.draft.rewrite, order)  # and not drawn as it stands
+        if described and before and _same_words(self.draft.rewrite, before):
             return AS_BEFORE.format(order=order)
         return NOT_UNDERSTOOD.format(order=order) if empty else ""
 
@@ -186,7 +187,7 @@ def plan_turn(request: TurnRequest, chat: Chat, parts: Parts) -> PlannedTurn:
         return PlannedTurn(request, chat, chat, (height, width), None, whole, notes)
     height, width = chat.last.answer.picture.shape[:2]
     require_size(width, height)
-    request = replace(request, masks=request.masks.fitted(height, width))
+    request = replace(request, masks=request.masks.fitted(height, width).copied())
     allowed = resolve_masks(chat, request.masks)
     view = plan_crop(allowed, height, width, config.size**2, config.vae.downscale)
     read = look_at(parts.load_vision(1), chat) if unseen(chat, parts.vision_id) else chat

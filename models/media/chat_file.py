@@ -76,7 +76,9 @@ def _compacted(answer: Answer, side: int | None) -> Answer:
         answer = dataclasses.replace(answer, picture=small, change=None, reduced_from=answer.size)
     # Rounded up, so that 0 stands only where nothing was allowed to change.
     change = None if answer.change is None else (answer.change.clamp(0, 1) * _LEVELS).ceil() / _LEVELS
-    picture = (answer.picture.clamp(0, 1) * _LEVELS).floor() / _LEVELS  # ComfyUI's Save Image rounds down too
+    levels = answer.picture.clamp(0, 1) * _LEVELS
+    # Down, as ComfyUI's Save Image does; but what a model has yet to look at as it looks at pictures.
+    picture = (levels.round() if answer.features is None else levels.floor()) / _LEVELS
     return dataclasses.replace(answer, picture=picture, change=change)
 
 

@@ -148,14 +148,14 @@ def difference(before: Tensor, after: Tensor, amplify: float = 8) -> Tensor:
 
 
 def _bytes(before: Tensor, after: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Both pictures as they would be saved, uint8 `[H, W, C]` with the same channels."""
+    """Both pictures as ComfyUI saves them, rounded down, uint8 `[H, W, C]` with the same channels."""
     if before.shape[:2] != after.shape[:2]:
         raise WeGenError(
             f"Pictures of {before.shape[1]}x{before.shape[0]} and {after.shape[1]}x{after.shape[0]} pixels cannot be "
             "compared; resize one to the size of the other first."
         )
     channels = max(before.shape[-1], after.shape[-1])
-    old, new = ((with_channels(p, channels).cpu().clamp(0, 1) * 255).round().byte().numpy() for p in (before, after))
+    old, new = ((with_channels(p, channels).cpu().clamp(0, 1) * 255).byte().numpy() for p in (before, after))
     return old, new
 
 

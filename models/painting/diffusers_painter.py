@@ -65,7 +65,7 @@ class Decoder:
             features: `[B, 64, D]`.
             noise: unit variance, `[B, 4, h, w]`; its size decides the picture's.
             steps: Euler steps of the published schedule.
-            guidance_scale: at most 1 is off; the negative is zeros, as published.
+            guidance_scale: 1 is off; the negative is zeros, as published.
             keep: a latent `[1 or B, 4, h, w]` and a mask `[1 or B, 1, h, w]`: how early on the way from noise to
                 picture the latent may change, from 0 (never) to 1 (from the first step on). Until then it is that
                 latent with the noise of each step on it.
@@ -92,7 +92,7 @@ class Decoder:
         scheduler.set_timesteps(total, device=self.device)
         downscale = self.config.vae.downscale
         height, width = noise.shape[-2] * downscale, noise.shape[-1] * downscale
-        guided = guidance_scale > 1
+        guided = guidance_scale != 1
         context = torch.cat([torch.zeros_like(features), features]) if guided else features
         noise = noise.to(self.device, self.dtype)
         first = total - steps

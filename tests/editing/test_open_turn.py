@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from comfyui_wegen.models.editing.open_turn import BLANK, OpenTurn, answer, begin_unseen, side_by_side
+from comfyui_wegen.models.editing.open_turn import BLANK, OpenTurn, answer, begin_unseen, cut_out, side_by_side
 from comfyui_wegen.models.encoding import look_at
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.media.chat_file import load_chat, save_chat
@@ -94,6 +94,15 @@ def test_references_by_number_and_by_name():
     cat, hat = references
     assert [turn.reference(name, 0) for name in ("", "hat", " @hat", "dog")] == [cat, hat, hat, None]
     assert turn.reference("", 1) == hat and turn.reference("", 2) is None
+
+
+def test_a_reference_is_grey_outside_its_area():
+    mask = torch.zeros(32, 48)
+    mask[:, :24] = 1
+    picture = noise(1, 32, 48)
+    shown = cut_out(Reference("cat", None, picture, mask))
+    assert torch.equal(shown[:, :24], picture[:, :24]) and (shown[:, 24:] == BLANK).all()
+    assert cut_out(Reference("cat", None, picture)) is picture
 
 
 def test_references_side_by_side():

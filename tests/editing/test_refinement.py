@@ -257,6 +257,28 @@ def test_what_would_change_nothing_changes_nothing_and_is_said(wegen):
     assert found.notes == (planning.AS_BEFORE.format(order="make it so"),) and found.change.sum() == 0
     found, _ = refined(wegen, chat, pointing_elsewhere(own, 0), settings=AUTO, words="X")
     assert found.notes == (planning.AS_BEFORE.format(order="make it so"),) and found.change.any()
+    # An order that is drawn as it stands may be given twice.
+    chat = Chat((*chat.turns[:-1], replace(chat.last, answers=(replace(chat.last.answer, shows="make it so"),))))
+    found, _ = refined(wegen, chat, pointing_elsewhere(own, 0), settings=AUTO, words="make it so")
+    assert not found.notes and found.change.any()
+
+
+def test_a_turn_shares_no_memory_with_the_masks_that_it_got(wegen):
+    own, mask = seen(wegen, PICTURE), torch.zeros(32, 32)
+    mask[8:12, 8:12] = 1
+    found, _ = refined(wegen, chat_with(PICTURE, own), seen(wegen, 1 - PICTURE), settings=AUTO, masks=Masks(edit=mask))
+    turn = found.chat.last
+    before = turn.edit_mask.clone(), turn.answer.change.clone()
+    mask.zero_()
+    assert torch.equal(turn.edit_mask, before[0]) and torch.equal(turn.answer.change, before[1])
+
+
+def test_what_is_painted_over_in_part_is_looked_at_anew(wegen):
+    own, meant = seen(wegen, PICTURE), seen(wegen, 1 - PICTURE)
+    painted = SamplerSettings(auto_mask=None, strength=0.5)
+    found, _ = refined(wegen, chat_with(PICTURE, own), meant, settings=painted)
+    answer = found.chat.last.answer
+    torch.testing.assert_close(answer.features, seen(wegen, answer.picture))
 
 
 def test_what_masks_keep_back_is_said_and_not_remembered_as_done(wegen):

@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 import torch
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.media.chat_file import VERSION, ChatFileError, compacted, load_chat, save_chat
+from comfyui_wegen.models.media.images import to_pil
 from comfyui_wegen.models.metrics.consistency import drift
 from comfyui_wegen.models.values import Answer, AutoMask, Chat, Reference, References, SamplerSettings, Turn
 from safetensors import safe_open
@@ -219,6 +221,14 @@ def test_a_compact_chat_goes_on_as_the_whole_one_and_is_smaller(tmp_path):
     sizes = [save_chat(one, tmp_path / name).stat().st_size for name, one in (("a", chat), ("b", small))]
     assert sizes[1] < 0.9 * sizes[0]
     assert load_chat(tmp_path / "b") == small
+
+
+def test_pictures_that_a_model_has_yet_to_look_at_stay_the_same_to_it():
+    picture = torch.full((8, 8, 3), 100.7 / 255)
+    foreign = Answer("", None, picture, 0)
+    chat = Chat().add(Turn("", (foreign,))).add(Turn("next", (foreign,)))
+    small = compacted(chat).turns[0].answer.picture
+    assert np.array_equal(np.asarray(to_pil(small)), np.asarray(to_pil(picture)))
 
 
 def test_files_of_the_panel_grow_by_a_small_copy_a_turn(tmp_path):

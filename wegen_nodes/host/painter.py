@@ -14,6 +14,7 @@ from torch import Tensor
 from ...models.editing.masks import latent_mask, pad_to_multiple
 from ...models.errors import WeGenError
 from ...models.network.configuration import WeGenConfig
+from ...models.options import LARGEST_SEED
 from ...models.painting.diffusers_painter import may_change
 from ...models.painting.painter import PaintJob, start_noise
 from ...models.painting.schedule import PUBLISHED, begins_with_noise, published_sigmas, steps_for_strength
@@ -124,10 +125,9 @@ class HostPainter:
             latent = self.vae.encode(padded).float().expand(len(job.seeds), -1, -1, -1).contiguous()
         if job.change is not None:
             mask = latent_mask(job.change, cell)[:, 0]
+        seed = min(job.seeds[0], LARGEST_SEED - 1)  # samplers with noise of their own count one on
         with memory_errors(f"painting {len(job.seeds)} x {job.width} x {job.height} pixels"):
-            samples = sample(
-                self.model, config, job.features, noise, latent, job.settings, mask, job.seeds[0], self.on_step
-            )
+            samples = sample(self.model, config, job.features, noise, latent, job.settings, mask, seed, self.on_step)
             return self.vae.decode(samples)[:, : job.height, : job.width].float().cpu()
 
 
