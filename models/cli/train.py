@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +15,12 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import WeGenError, how_to_install
+from ..errors import WeGenError, how_to_install, is_out_of_memory
 from ..training.recipe import CHECKPOINT_STAGES, STAGES, TOKENIZER, UNET, VAE, read_recipe
 from .common import INTERRUPTED, count
 
 if TYPE_CHECKING:
+    from ..network.configuration import WeGenConfig
     from ..training.own_pictures import OwnPicture
     from ..training.training_run import TrainingRun
 
@@ -140,7 +142,7 @@ def _train_lora(arguments: argparse.Namespace) -> int:
         raise WeGenError("Say where the pictures are: wegen train lora PICTURES --name NAME.")
     out = arguments.out or Path("lora-run")
     keep = [folder.resolve() for folder in arguments.keep]
-    given, name = arguments.pictures, arguments.name or ""
+    given, name = arguments.pictures, " ".join((arguments.name or "").split())
     are_shards = (given / INDEX).is_file()
     if not (are_shards or name):
         raise WeGenError("Say what the thing in the pictures is called: --name NAME.")
@@ -156,12 +158,14 @@ def _train_lora(arguments: argparse.Namespace) -> int:
             raise WeGenError(f"{out} holds a training already. Go on with it by --resume, or choose another --out.")
         else:
             pictures = _own_pictures(given, are_shards, name, side)
+            if arguments.stage in (None, UNET):
+                _refuse_small(pictures, config)
             if is_small(config) and keep:
                 pictures = _with_masks(pictures, checkpoint)
             about = {"pictures": len(pictures), "of": str(given.resolve()), "thing": name}
             _write_lora_samples(pictures, about, keep, samples, said, exchanged)
         learned[samples.resolve()] = 1.0
-    title = "_".join((name or given.name).split())
+    title = re.sub(r"[^\w.-]+", "_", name or given.resolve().name).strip("_") or "lora"
     more = [folder.resolve() if (folder / INDEX).is_file() else None for folder in (said, exchanged)]
     recipes = lora_recipes(config, title, arguments.model, learned, keep, *more, name)
     out.mkdir(parents=True, exist_ok=True)
@@ -176,6 +180,24 @@ def _train_lora(arguments: argparse.Namespace) -> int:
             with _threads(1 if shares_cores and stage == UNET else None):
                 _train_checkpoint(files[stage], out, arguments)
     return 0
+
+
+def _refuse_small(pictures: Sequence[OwnPicture], config: WeGenConfig) -> None:
+    """Raises WeGenError where all pictures are too small for the UNet, before the language model is trained."""
+    from ..training.buckets import nearest_bucket
+    from ..training.unet_stage import UNetOptions, least_step
+
+    needed, most = [], UNetOptions().enlarged
+    for one in pictures:
+        height, width = one.pixels.shape[:2]
+        bucket = nearest_bucket(width, height, config.size, least_step(config))
+        needed.append(max(bucket[0] / width, bucket[1] / height))
+    if min(needed) > most:
+        raise WeGenError(
+            f"All {len(pictures)} pictures are too small for a model of {config.size} pixels: the largest would be "
+            f"enlarged {min(needed):.2g} times, and {most:g} times are allowed. Give larger ones, or train the "
+            "language model alone: --stage language_model."
+        )
 
 
 def _on_several_cores() -> bool:
@@ -291,10 +313,17 @@ def _refuse_others(samples: Path, given: Path, are_shards: bool, name: str, side
     about, now = read_about(samples), str(given.resolve())
     if (before := about.get("thing", name)) != name:
         refuse("the name", before, name)
-    if (before := about.get("of", now)) != now:
-        made = islice(stream(samples, None), sum(count for _, count in read_index(samples)))
-        if not same_pictures(made, _own_pictures(given, are_shards, name, side)):
+    before = about.get("of", now)
+    if before == now and (are_shards or not given.is_dir()):  # gone, or too much to go through again
+        return
+    made = islice(stream(samples, None), sum(count for _, count in read_index(samples)))
+    if not same_pictures(made, _own_pictures(given, are_shards, name, side)):
+        if before != now:
             refuse("the pictures in", before, now)
+        raise WeGenError(
+            f"The pictures or captions in {given} are not those that {samples.parent} was begun with. Choose another "
+            "--out for the new ones, or put the old ones back."
+        )
 
 
 def _write_lora_samples(
@@ -339,7 +368,17 @@ def _train_checkpoint(file: Path, out: Path, arguments: argparse.Namespace) -> N
         print(f"{recipe.stage}: {recipe.steps} steps are done")
     else:
         rhythm = Rhythm(recipe.save_seconds, recipe.sheet_seconds)
-        average = train(stage, recipe, folder, arguments.resume, rhythm, arguments.until)
+        try:
+            average = train(stage, recipe, folder, arguments.resume, rhythm, arguments.until)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            option = "size" if recipe.stage == UNET else "tokens"
+            raise WeGenError(
+                f"Memory ran out in training the {recipe.stage}. Less is needed with a smaller 'batch', a smaller "
+                f"{option!r} in 'options', or \"recompute\": true, all in {file}. --resume goes on; with `wegen train "
+                f"lora` --stage trains one part alone. ({error})"
+            ) from error
     if is_chief():
         result, done = trained.export(stage, average), trained.done()
         if done < recipe.steps:

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
-from ..errors import WeGenError, how_to_install
+from ..errors import WeGenError, how_to_install, is_out_of_memory
 from ..media.plots import loss_plot
 from . import cpu
 from .recipe import Recipe, RecipeError
@@ -142,7 +142,13 @@ def train(
                 group["lr"] = recipe.rate(step)
             model.train()
             losses = _add_gradients(accelerator, model, stage, batches)
-            accelerator.clip_grad_norm_(parameters.values(), recipe.gradient_limit)
+            norm = accelerator.clip_grad_norm_(parameters.values(), recipe.gradient_limit)
+            if not (math.isfinite(_number(losses["total"])) and math.isfinite(_number(norm))):
+                raise WeGenError(
+                    f"At step {step + 1} of {recipe.stage} the loss or its gradients are no finite numbers: the "
+                    f"learning rate of {recipe.learning_rate:g} is too high. Set a lower 'learning_rate' in the "
+                    f"recipe; --resume goes on from step {kept}, the last that was saved."
+                )
             for optimizer in optimizers:
                 with cpu.optimizer_step(accelerator.device):
                     optimizer.step()
@@ -445,6 +451,11 @@ def _optimizers(stage: Stage, parameters: Mapping[str, Tensor], recipe: Recipe) 
         torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.99), fused=True)
     ]
     if hidden:
+        if not hasattr(torch.optim, "Muon"):
+            raise RecipeError(
+                f"The optimizer 'muon' needs torch 2.9 or newer; this is {torch.__version__}. Update it, or set "
+                '"optimizer": "adamw" in the recipe.'
+            )
         # Steps of the size that AdamW's have, so that one learning rate serves both.
         matrices = [parameters[name] for name in sorted(hidden)]
         optimizers.append(
@@ -453,6 +464,11 @@ def _optimizers(stage: Stage, parameters: Mapping[str, Tensor], recipe: Recipe) 
             )
         )
     return optimizers
+
+
+def _number(value: Tensor) -> float:
+    """A tensor of one number, which may be spread over processes, as a number."""
+    return float(value.full_tensor() if hasattr(value, "full_tensor") else value)
 
 
 def _seed(seed: int, step: int, process: int) -> None:
@@ -526,8 +542,17 @@ def _save(
     if not chief:
         return
     partial_path = path.with_suffix(".partial")
-    torch.save(state, partial_path)
-    os.replace(partial_path, path)
+    try:
+        torch.save(state, partial_path)
+        os.replace(partial_path, path)
+    except (OSError, RuntimeError) as error:  # PyTorch raises the latter for a full disk
+        partial_path.unlink(missing_ok=True)
+        if is_out_of_memory(error):
+            raise
+        raise WeGenError(
+            f"Step {step} could not be saved to {path}: {error}. Make room there; --resume goes on from what was saved "
+            "before."
+        ) from error
 
 
 def _difference(name: str, before: Any, now: Any) -> str:

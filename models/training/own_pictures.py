@@ -78,20 +78,37 @@ def read_pictures(folder: Path, name: str, side: int | None = None) -> list[OwnP
         raise WeGenError(f"The thing is called {name!r}; give a name of 1 to {LONGEST_NAME} letters.")
     if not folder.is_dir():
         raise WeGenError(f"There is no folder {folder}; give a folder with pictures.")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and not _is_mask(path))
+    files = sorted(path for path in folder.iterdir() if _is_picture(path))
     if not files:
         raise WeGenError(f"{folder} holds no pictures; put in files that end in {', '.join(sorted(ENDINGS))}.")
     return [_scaled(_read(file, name), side) for file in files]
 
 
-def _is_mask(file: Path) -> bool:
-    return file.name.lower().endswith(MASK)
+def _is_picture(file: Path) -> bool:
+    """Whether a file is a picture to learn from, and none of those that systems hide.
+
+    Raises:
+        WeGenError: it is called like a mask but is no PNG.
+    """
+    if file.name.startswith(".") or file.suffix.lower() not in ENDINGS or file.name.lower().endswith(MASK):
+        return False
+    if Path(file.stem).suffix.lower() == ".mask":
+        raise WeGenError(f"{file} is called like a mask, which must be a PNG: save it as {Path(file.stem).stem}{MASK}.")
+    return True
+
+
+def _beside(file: Path, ending: str) -> Path | None:
+    """The file of the same name with another ending, in capitals or not."""
+    exact = file.with_name(file.stem + ending)
+    if exact.is_file():
+        return exact
+    return next((path for path in sorted(file.parent.iterdir()) if path.name.lower() == exact.name.lower()), None)
 
 
 def _read(file: Path, name: str) -> OwnPicture:
     pixels = np.asarray(read_picture(file))
-    beside, mask = file.with_name(file.stem + MASK), None
-    if beside.is_file():
+    beside, mask = _beside(file, MASK), None
+    if beside is not None:
         mask = np.asarray(read_picture(beside)).mean(axis=-1) >= 128
         if mask.shape != pixels.shape[:2]:
             raise WeGenError(
@@ -103,7 +120,12 @@ def _read(file: Path, name: str) -> OwnPicture:
                 f"The mask {beside} is black everywhere: nothing in it is brighter than half. Paint white (255) where "
                 f"the {name} is, or remove the mask."
             )
-    return OwnPicture(pixels, _caption(file.with_suffix(".txt"), name), mask)
+        if mask.all():
+            raise WeGenError(
+                f"The mask {beside} is white everywhere; transparent parts count as white. Paint black where the "
+                f"{name} is not, or remove the mask where it fills the picture."
+            )
+    return OwnPicture(pixels, _caption(_beside(file, ".txt"), name), mask)
 
 
 def _scaled(own: OwnPicture, side: int | None) -> OwnPicture:
@@ -175,12 +197,14 @@ def _mask_of(sample: Sample, number: int, picture: Picture, name: str) -> np.nda
     return mask if mask.any() else None
 
 
-def _caption(file: Path, name: str) -> str:
-    if not file.is_file():
+def _caption(file: Path | None, name: str) -> str:
+    if file is None:
         return f"{_article(name)} {name}"
     try:
-        text = " ".join(file.read_text(encoding="utf-8").split())
-    except (OSError, UnicodeDecodeError) as error:
+        text = " ".join(file.read_text(encoding="utf-8-sig").split())
+    except UnicodeDecodeError as error:
+        raise WeGenError(f"The caption {file} is no UTF-8 text: {error}. Save it as UTF-8.") from error
+    except OSError as error:
         raise WeGenError(f"Cannot read the caption {file}: {error}") from error
     return text if is_said(name, text) else f"{_article(name)} {name}, {text}".rstrip(", ")
 
@@ -316,7 +340,7 @@ def _fitting(said: Sequence[tuple[str, OwnPicture]], described: Text, drawn: Par
 
 def _phrase(caption: str, name: str) -> str:
     """What a caption of several things says of this one; empty where it says nothing else."""
-    parts = _parts(caption)
+    parts = _parts(caption, name)
     return next((part for part in parts if is_said(name, part)), "") if len(parts) > 1 else ""
 
 
@@ -334,13 +358,20 @@ def _alike(one: str, other: str) -> int:
     return sum(words.count(word) for word in one.lower().split())
 
 
-def _parts(caption: str) -> list[str]:
-    return [part.strip(" .") for part in re.split(r"[,;.]", caption) if part.strip(" .")]
+def _parts(caption: str, name: str) -> list[str]:
+    """What a caption says between commas, semicolons and full stops, but for those in the name ("St. Bernard")."""
+    names = [match.span() for match in re.finditer(re.escape(name), caption, re.IGNORECASE)]
+    parts, begin = [], 0
+    for mark in re.finditer(r"[,;.](?=\s|$)|$", caption):
+        if not any(start <= mark.start() < end for start, end in names):
+            parts.append(caption[begin : mark.start()].strip(" ."))
+            begin = mark.end()
+    return [part for part in parts if part]
 
 
 def _wish(caption: str, name: str, rng: Random) -> str:
     """What somebody may write who wants this picture: the thing alone, or some of what the caption says with it."""
-    parts = _parts(caption)
+    parts = _parts(caption, name)
     named = [part for part in parts if is_said(name, part)]
     others = [part for part in parts if part not in named]
     words = rng.choice(WISHES).format(thing=name, a=_article(name))

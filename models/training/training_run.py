@@ -282,7 +282,10 @@ class TrainingRun:
             "unet": (PAINTER, self.unet),
             "vae": (VAE, self.finished_vae),
         }
-        parts = {name: part() for name, (stage, part) in make.items() if base is None or self.trains(stage)}
+        trained = {stage for stage, _ in make.values() if base is None or self.trains(stage)}
+        if self.trains(VAE_DECODER):
+            trained.add(VAE)
+        parts = {name: part() for name, (stage, part) in make.items() if stage in trained}
         if base is not None:
             for name in make.keys() - parts.keys():
                 _replace(folder / part_file(name), (base.folder / part_file(name)).read_bytes())

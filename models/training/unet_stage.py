@@ -151,8 +151,7 @@ class UNetStage(Stage):
         self.vision_encoder = vision_encoder.eval().requires_grad_(False)
         self.vae = vae.eval().requires_grad_(False)
         self.register_buffer("sigmas", training_sigmas(config.schedule), persistent=False)
-        # Sizes at which no level of the UNet is left with half a cell.
-        self.step = config.vae.downscale * 2 ** (len(config.unet.block_out_channels) - 1)
+        self.step = least_step(config)
         self.size = options.size or config.size
         if self.size % self.step:
             raise RecipeError(f"The size is {self.size}; it must be a multiple of {self.step}.")
@@ -390,6 +389,11 @@ class UNetStage(Stage):
             noise, config = torch.randn(latents.shape), self.config
             painted = decoder.paint(features, noise, config.sampler_steps, config.guidance_scale)
         return grid_sheet([group.pixels, decoder.decode(painted).permute(0, 3, 1, 2) * 2 - 1])
+
+
+def least_step(config: WeGenConfig) -> int:
+    """What sides of pictures are multiples of, so that no level of the UNet is left with half a cell."""
+    return config.vae.downscale * 2 ** (len(config.unet.block_out_channels) - 1)
 
 
 def is_cut_out(picture: Picture) -> bool:

@@ -734,6 +734,9 @@ def test_pictures_of_a_folder_become_samples_with_the_name_in_them(tmp_path):
     Image.new("L", (20, 30), 1).save(tmp_path / "2.mask.png")
     with pytest.raises(WeGenError, match=r"2\.mask\.png is black everywhere.*white \(255\)"):
         read_pictures(tmp_path, "rocket")
+    Image.new("RGBA", (20, 30), (255, 255, 255, 0)).save(tmp_path / "2.mask.png")
+    with pytest.raises(WeGenError, match=r"2\.mask\.png is white everywhere; transparent"):
+        read_pictures(tmp_path, "rocket")
     (tmp_path / "2.mask.png").unlink()
     for folder, name, said in (
         (tmp_path / "no", "x", "no folder"),
@@ -742,9 +745,34 @@ def test_pictures_of_a_folder_become_samples_with_the_name_in_them(tmp_path):
     ):
         with pytest.raises(WeGenError, match=said):
             read_pictures(folder, name)
+    (tmp_path / "0.txt").write_text("a rocket", encoding="utf-16")
+    with pytest.raises(WeGenError, match=r"0\.txt is no UTF-8 text.* Save it as UTF-8"):
+        read_pictures(tmp_path, "rocket")
+    (tmp_path / "0.txt").unlink()
+    (tmp_path / "0.TXT").write_text("a rocket by day", encoding="utf-8-sig")
+    (tmp_path / "._0.png").write_bytes(b"what a system keeps")
+    assert next(own.caption for own in read_pictures(tmp_path, "rocket")) == "a rocket by day"
+    Image.new("L", (20, 30)).save(tmp_path / "0.mask.jpg")
+    with pytest.raises(WeGenError, match=r"must be a PNG: save it as 0\.mask\.png"):
+        read_pictures(tmp_path, "rocket")
+    (tmp_path / "0.mask.jpg").unlink()
     (tmp_path / "0.png").write_bytes(b"no")
     with pytest.raises(WeGenError, match=r"0\.png"):
         read_pictures(tmp_path, "rocket")
+
+
+def test_a_name_may_have_a_full_stop_in_it():
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    caption = "in the park, a small St. Bernard on grass."
+    wishes = [
+        part.text
+        for sample in make_samples([OwnPicture(pixels, caption)], "St. Bernard")
+        if sample.task == "rewrite"
+        for part in sample.parts
+        if isinstance(part, Text) and part.role == "user"
+    ]
+    assert wishes and all("St. Bernard" in wish for wish in wishes)
+    assert "a small St. Bernard on grass" in wishes and not any("a small St," in wish for wish in wishes)
 
 
 def own_picture(place, caption):
@@ -937,6 +965,18 @@ def test_the_command_trains_a_lora_from_pictures(packed_dir, shards, tmp_path, c
         assert read_lora(out / f"blue_cat_{part}.safetensors").part == part
 
 
+def test_pictures_that_are_too_small_are_refused_before_anything_is_trained(packed_dir, tmp_path):
+    folder, out = tmp_path / "tiny", tmp_path / "out"
+    folder.mkdir()
+    Image.new("RGB", (5, 6), (9, 10, 200)).save(folder / "a.png")
+    command = ["lora", str(folder), "--name", "AC/DC  cat", "--out", str(out), "--model", str(packed_dir)]
+    with pytest.raises(WeGenError, match=r"All 1 pictures are too small .* --stage language_model"):
+        wegen_train([*command, "--until", "1"])
+    assert not out.exists()
+    wegen_train([*command, "--until", "1", "--stage", "language_model"])
+    assert read_lora(out / "AC_DC_cat_language_model.safetensors").part == "language_model"
+
+
 @pytest.mark.slow
 def test_on_two_cores_both_parts_of_a_small_lora_are_trained_at_once(packed_dir, tmp_path, capfd):
     pictures, out = blue_pictures(tmp_path / "cats", 2), tmp_path / "out"
@@ -980,6 +1020,14 @@ def test_a_lora_goes_on_with_the_same_pictures_from_another_folder(tmp_path):
         look()
     (after / "0.txt").write_text("a cat, on shelf 0")
     look()
+    _refuse_others(samples, before, False, "cat", 40)  # what is gone cannot be compared
+    after.rename(before)
+    _refuse_others(samples, before, False, "cat", 40)
+    (before / "1.txt").write_text("a cat, on shelf 8")
+    with pytest.raises(WeGenError, match=r"The pictures or captions in .* are not those"):
+        _refuse_others(samples, before, False, "cat", 40)
+    (before / "1.txt").write_text("a cat, on shelf 1")
+    before.rename(after)
     Image.new("RGB", (80, 64), (9, 10, 200)).save(after / "0.png")
     with pytest.raises(WeGenError, match="was begun with the pictures in"):
         look()

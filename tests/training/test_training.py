@@ -240,6 +240,47 @@ def test_a_polite_stop_saves_the_step_it_came_in(tmp_path):
     assert load_average(tmp_path)[0] == 7
 
 
+class Diverging(Toy):
+    """Has a loss that is no number from batch `stop` on."""
+
+    def forward(self, batch):
+        share = math.nan if int(batch[0]) >= self.stop else 1.0
+        return {"total": (self.line(batch / 100) - batch).square().mean() * share}
+
+
+@pytest.mark.parametrize("first", [0, 6])
+def test_a_loss_that_is_no_number_ends_a_run_and_what_was_saved_stays(first, tmp_path):
+    recipe = Recipe("toy", steps=9, batch=1, learning_rate=1e-3, precision="no")
+    if first:
+        train(Toy(), recipe, tmp_path, until=4, rhythm=QUIET, progress=False)
+    with pytest.raises(WeGenError, match=rf"step {first + 1} .*0\.001 is too high.* from step {4 if first else 0},"):
+        train(Diverging(first), recipe, tmp_path, rhythm=QUIET, progress=False)
+    if first:
+        step, average = load_average(tmp_path)
+        assert step == 4 and all(value.isfinite().all() for value in average.values())
+
+
+def test_a_full_disk_leaves_what_was_saved_before(tmp_path, monkeypatch):
+    recipe = Recipe("toy", steps=9, batch=1, learning_rate=1e-3, precision="no")
+    train(Toy(), recipe, tmp_path, until=4, rhythm=QUIET, progress=False)
+
+    def full(state, path):
+        path.write_bytes(b"some")
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 832 vs 726")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(WeGenError, match=r"Step 9 could not be saved to .*Make room there; --resume"):
+        train(Toy(), recipe, tmp_path, rhythm=QUIET, progress=False)
+    assert load_average(tmp_path)[0] == 4
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_muon_is_missed_in_words(trained, monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon")
+    with pytest.raises(RecipeError, match=r"needs torch 2\.9 or newer"):
+        train(trained.stage("agent"), trained.recipe("agent"), trained.out / "no", rhythm=QUIET, progress=False)
+
+
 def test_a_run_goes_on_with_the_samples_that_it_was_begun_with(tmp_path):
     recipe = Recipe("toy", steps=4, batch=1, learning_rate=1e-3, precision="no")
 
