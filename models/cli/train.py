@@ -184,14 +184,14 @@ def _train_lora(arguments: argparse.Namespace) -> int:
 
 def _refuse_small(pictures: Sequence[OwnPicture], config: WeGenConfig) -> None:
     """Raises WeGenError where all pictures are too small for the UNet, before the language model is trained."""
-    from ..training.buckets import nearest_bucket
+    from ..training.buckets import enlargement, nearest_bucket
     from ..training.unet_stage import UNetOptions, least_step
 
     needed, most = [], UNetOptions().enlarged
     for one in pictures:
         height, width = one.pixels.shape[:2]
         bucket = nearest_bucket(width, height, config.size, least_step(config))
-        needed.append(max(bucket[0] / width, bucket[1] / height))
+        needed.append(enlargement(width, height, bucket))
     if min(needed) > most:
         raise WeGenError(
             f"All {len(pictures)} pictures are too small for a model of {config.size} pixels: the largest would be "

@@ -36,6 +36,11 @@ def nearest_bucket(width: int, height: int, size: int, step: int) -> tuple[int, 
     return min(bucket_sizes(size, step), key=lambda bucket: (abs(math.log(bucket[0] / bucket[1]) - wanted), bucket))
 
 
+def enlargement(width: int, height: int, bucket: tuple[int, int]) -> float:
+    """How many times a picture's sides are enlarged to cover a bucket; below 1 they are made smaller."""
+    return max(bucket[0] / width, bucket[1] / height)
+
+
 def fit(pixels: np.ndarray, bucket: tuple[int, int]) -> np.ndarray:
     """A picture uint8 `[H, W, 3]`, scaled until it covers the bucket (width, height) and cut in the middle."""
     height, width = pixels.shape[:2]

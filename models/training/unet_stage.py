@@ -29,7 +29,7 @@ from ..network.vision_encoder import VisionEncoder, pool_features
 from ..painting.diffusers_painter import Decoder
 from ..painting.schedule import training_sigmas
 from .adapters import has_adapters, without_adapters
-from .buckets import fit, nearest_bucket
+from .buckets import enlargement, fit, nearest_bucket
 from .pages import to_pixels
 from .recipe import RecipeError, in_range
 from .sheets import grid_sheet
@@ -201,7 +201,7 @@ class UNetStage(Stage):
         """Width and height of a picture's bucket, and how many times its sides are enlarged to cover that."""
         height, width = picture.pixels.shape[:2]
         bucket = nearest_bucket(width, height, self.size, self.step)
-        return bucket, max(bucket[0] / width, bucket[1] / height)
+        return bucket, enlargement(width, height, bucket)
 
     def _is_of_use(self, picture: Picture) -> bool:
         return self._bucket(picture)[1] <= self.options.enlarged and not is_cut_out(picture)
