@@ -15,13 +15,16 @@ def seeded(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.fixture(params=["oneDNN", "MKL", "neither"])
+@pytest.fixture(params=["oneDNN", "MKL", "MKL on AVX2", "neither"])
 def products(request, monkeypatch):
     """By which library products are computed, small ones too."""
     monkeypatch.setattr(cpu_layers, "SMALL", 0)
-    if request.param == "oneDNN" and not cpu_layers._can_pack():
+    monkeypatch.setattr(cpu_layers, "_mkl_is_wide", lambda: request.param == "MKL on AVX2")
+    if request.param == "MKL on AVX2":
+        monkeypatch.setattr(cpu_layers, "LIGHT", 0)
+    if "MKL" != request.param != "neither" and not cpu_layers._can_pack():
         pytest.skip("this PyTorch has no products of oneDNN")
-    monkeypatch.setattr(cpu_layers, "_can_pack", lambda: request.param == "oneDNN")
+    monkeypatch.setattr(cpu_layers, "_can_pack", lambda: request.param in ("oneDNN", "MKL on AVX2"))
     if request.param == "neither":
         monkeypatch.setattr(cpu_layers, "_has_mkl", lambda: False)
     return request.param
@@ -39,6 +42,25 @@ def test_rows_are_multiplied_as_any(products, width, height, bias):
         torch.testing.assert_close(found, F.linear(x, layer.weight, layer.bias))
         strided = seeded(width, rows, seed=rows).t()
         torch.testing.assert_close(layer(strided), F.linear(strided, layer.weight, layer.bias))
+
+
+@pytest.mark.parametrize(("threads", "called"), [(1, "linear"), (2, "_in_pieces")])
+def test_a_single_row_is_mkls_own_where_it_uses_all_of_the_cpu(threads, called, monkeypatch):
+    layer = cpu_layers.Linear(512, 1024, bias=False).requires_grad_(False)
+    calls = []
+
+    def recorded(name, function):
+        return lambda *arguments: calls.append(name) or function(*arguments)
+
+    monkeypatch.setattr(cpu_layers, "_has_mkl", lambda: True)
+    monkeypatch.setattr(cpu_layers, "_mkl_is_wide", lambda: True)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(cpu_layers, "_in_pieces", recorded("_in_pieces", cpu_layers._in_pieces))
+    monkeypatch.setattr(F, "linear", recorded("linear", F.linear))
+    x = seeded(1, 512)
+    torch.testing.assert_close(layer(x), x @ layer.weight.t())
+    assert calls == [called]
+    assert layer._packed is None
 
 
 def test_no_rows_give_none(products):
