@@ -21,6 +21,7 @@ from .common import INTERRUPTED, count
 
 if TYPE_CHECKING:
     from ..network.configuration import WeGenConfig
+    from ..training.checkpoint_run import CheckpointRun
     from ..training.own_pictures import OwnPicture
     from ..training.training_run import TrainingRun
 
@@ -335,12 +336,17 @@ def _write_lora_samples(
     exchanged: Path,
 ) -> None:
     """Samples of the pictures, and of the thing beside what samples to keep show, where there are any."""
+    from functools import partial
     from itertools import chain, islice
+
+    from tqdm import tqdm
 
     from ..data import read_index, stream, write_samples
     from ..data.shards import INDEX
     from ..training.own_pictures import exchanged_samples, make_samples, mention_samples
 
+    # Small pictures are done before anyone wonders; of a thousand large ones each takes a second.
+    counted = partial(tqdm, desc="samples", unit="sample", leave=False, delay=2)
     some = [min(sum(count for _, count in read_index(one)), OTHERS // len(keep)) for one in keep]
     others = [sample for one, count in zip(keep, some, strict=True) for sample in islice(stream(one, None), count)]
     for folder, made in (
@@ -351,8 +357,8 @@ def _write_lora_samples(
         if not (samples / INDEX).exists():
             (folder / INDEX).unlink(missing_ok=True)  # of a run that got no further, perhaps with other pictures
         if first is not None:
-            write_samples(folder, chain([first], made), about=about)
-    write_samples(samples, make_samples(pictures, about["thing"]), about=about)
+            write_samples(folder, counted(chain([first], made)), about=about)
+    write_samples(samples, counted(make_samples(pictures, about["thing"])), about=about)
 
 
 def _train_checkpoint(file: Path, out: Path, arguments: argparse.Namespace) -> None:
@@ -362,6 +368,8 @@ def _train_checkpoint(file: Path, out: Path, arguments: argparse.Namespace) -> N
 
     trained = CheckpointRun(file, out)
     recipe, folder = trained.recipe, trained.folder
+    if is_chief() and (doubt := _memory_doubt(trained)):
+        print(doubt, file=sys.stderr)
     stage = trained.stage()
     if arguments.resume and (folder / CHECKPOINT).is_file() and trained.done() >= recipe.steps:
         average = load_average(folder)[1]
@@ -384,6 +392,23 @@ def _train_checkpoint(file: Path, out: Path, arguments: argparse.Namespace) -> N
         if done < recipe.steps:
             result = f"{result or 'no packed folder yet'}, unfinished: {done} of {recipe.steps} steps. --resume goes on"
         print(f"{recipe.stage}: {result}")
+
+
+def _memory_doubt(trained: CheckpointRun) -> str:
+    """What to say before weights are read where memory may not be enough; empty where it is."""
+    from ..checkpoints.doctor import machine
+    from ..checkpoints.needs import GIB
+
+    counted, here = trained.memory(), machine()
+    there = here.card or here.memory
+    if counted is None or counted <= there * GIB:
+        return ""
+    option = "size" if trained.recipe.stage == UNET else "tokens"
+    return (
+        f"{trained.recipe.stage}: {counted / GIB:.1f} GB of memory are counted for this training, and "
+        f"{'the card' if here.card else 'the machine'} has {there:.1f}. It is tried all the same; with a smaller "
+        f"{option!r} in 'options' of {trained.file} it takes less."
+    )
 
 
 def calibrate_on_pages(folder: Path) -> None:

@@ -23,6 +23,7 @@ from ..network.vision_encoder import VisionEncoder
 from .adapters import LoraOptions, add_adapters, changes_of, fill_frozen, has_adapters
 from .language_stage import LanguageOptions, LanguageStage
 from .loop import load_average, require_tracker
+from .memory import lora_memory
 from .recipe import CHECKPOINT_STAGES, UNET, Recipe, RecipeError, build, read_recipe
 from .sources import Mixture
 from .stage import Stage
@@ -65,6 +66,20 @@ class CheckpointRun:
         """None where all weights are trained."""
         values = self.recipe.lora
         return None if values is None else build(LoraOptions, values, f"{self.file}: lora")
+
+    def memory(self) -> int | None:
+        """Bytes of a device's memory that are counted for it; None where all weights are trained, or where what is
+        computed in between is kept rather than computed again, which is not counted."""
+        recipe, config, lora = self.recipe, self.checkpoint().config, self.lora()
+        if lora is None or not recipe.recompute:
+            return None
+        if recipe.stage == UNET:
+            size = build(UNetOptions, recipe.options, f"{self.file}: options").size or config.size
+            one = lora_memory(config, recipe.stage, lora, size=size)
+            return one.total + one.activations * (recipe.batch - 1)
+        tokens = build(LanguageOptions, recipe.options, f"{self.file}: options").tokens
+        keep = any(entry.get("keep") for entry in recipe.data)
+        return lora_memory(config, recipe.stage, lora, tokens=tokens or config.language.context_length, keep=keep).total
 
     def stage(self) -> Stage:
         """The stage ready to train. Raises WeGenError."""

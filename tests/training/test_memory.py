@@ -1,14 +1,18 @@
 """Memory is counted as it is taken, and the published sizes fit a card of 24 GB."""
 
+import argparse
 import dataclasses
 import re
 from functools import partial
 
 import pytest
 import torch
+from comfyui_wegen.models.checkpoints import doctor
 from comfyui_wegen.models.checkpoints.activations import _LiveBytes
+from comfyui_wegen.models.checkpoints.needs import GIB
 from comfyui_wegen.models.checkpoints.quantise import quantised_format
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
+from comfyui_wegen.models.cli import train
 from comfyui_wegen.models.data import Sample, Text, write_samples
 from comfyui_wegen.models.network.agent import Agent
 from comfyui_wegen.models.network.configuration import WeGenConfig
@@ -58,6 +62,52 @@ def test_the_published_sizes_fit_24_gb_as_the_page_says():
         counted.append([small.frozen, small.trained, small.activations, small.total, half.total])
     assert found == [[round(number / 1e9, 1) for number in row] for row in counted]
     assert max(row[3] for row in found) < 20
+
+
+@pytest.mark.parametrize("part", ["language_model", "unet"])
+def test_what_does_not_fit_is_said_before_weights_are_read(packed_dir, tmp_path, part, monkeypatch, capsys):
+    data = [{"shards": "kept", "keep": True}]
+    file = recipe_file(
+        tmp_path, tmp_path, packed_dir, part, precision="bf16", recompute=True, batch=1, lora={"rank": 3}, data=data
+    )
+    trained = CheckpointRun(file, tmp_path)
+    config, options = open_checkpoint(packed_dir).config, LoraOptions(rank=3)
+    given = {"tokens": 2048, "keep": True} if part == "language_model" else {"size": config.size}
+    counted = trained.memory()
+    assert counted == lora_memory(config, part, options, **given).total
+
+    class Begun(Exception):
+        pass
+
+    def stage(self):
+        raise Begun
+
+    monkeypatch.setattr(CheckpointRun, "stage", stage)
+    for card, said in ((1.01, ""), (0.99, f"{part}: {counted / GIB:.1f} GB of memory are counted")):
+        there = doctor.Machine("cuda", card * counted / GIB, 64.0)
+        monkeypatch.setattr(doctor, "machine", lambda there=there: there)
+        with pytest.raises(Begun):
+            train.run(train_arguments(file, tmp_path))
+        found = capsys.readouterr().err
+        assert (f"'{'size' if part == 'unet' else 'tokens'}' in 'options' of {file}" in found) == bool(said)
+        assert found.startswith(said)
+
+
+def train_arguments(file, out):
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    return parser.parse_args(["--config", str(file), "--out", str(out)])
+
+
+def test_memory_is_counted_for_loras_that_compute_again(packed_dir, tmp_path):
+    for name, entries in {"whole": {"recompute": True}, "kept": {"lora": {"rank": 2}}}.items():
+        file = recipe_file(tmp_path, tmp_path, packed_dir, "unet", name, **entries)
+        assert CheckpointRun(file, tmp_path).memory() is None
+    four = recipe_file(tmp_path, tmp_path, packed_dir, "unet", "four", recompute=True, lora={"rank": 2})
+    one = recipe_file(tmp_path, tmp_path, packed_dir, "unet", "one", recompute=True, lora={"rank": 2}, batch=1)
+    more = CheckpointRun(four, tmp_path).memory() - CheckpointRun(one, tmp_path).memory()
+    config = open_checkpoint(packed_dir).config
+    assert more == 3 * lora_memory(config, "unet", LoraOptions(rank=2), size=config.size).activations
 
 
 def live_bytes(module, run):
