@@ -130,6 +130,7 @@ def _train_lora(arguments: argparse.Namespace) -> int:
     from ..bundled import BUNDLED
     from ..checkpoints.reader import open_checkpoint
     from ..data.shards import INDEX
+    from ..network.threads import threads
     from ..training.lora_recipes import is_small, lora_recipes, write_recipe
 
     _refuse(
@@ -178,7 +179,9 @@ def _train_lora(arguments: argparse.Namespace) -> int:
         for stage in stages:
             if at_once and stage == UNET:
                 continue
-            with _threads(1 if shares_cores and stage == UNET else None):
+            # Two threads paint a small model's pictures at 2.4 steps a second, where one alone does 3.9: they wait for
+            # each other.
+            with threads(1 if shares_cores and stage == UNET else None):
                 _train_checkpoint(files[stage], out, arguments)
     return 0
 
@@ -231,11 +234,13 @@ def _beside(command: Sequence[str]) -> Iterator[None]:
     """
     import torch
 
+    from ..network.threads import threads
+
     package = __name__.rpartition(".cli")[0]
     # The other one's progress bar stands on the line below.
     other = subprocess.Popen([sys.executable, "-m", package, *command], env={"TQDM_POSITION": "1", **os.environ})
     try:
-        with _threads(torch.get_num_threads() - 1):
+        with threads(torch.get_num_threads() - 1):
             yield
         code = other.wait()
     except BaseException:
@@ -246,20 +251,6 @@ def _beside(command: Sequence[str]) -> Iterator[None]:
         raise KeyboardInterrupt
     if code:
         raise WeGenError(f"`wegen {' '.join(command)}` did not end well; see above. --resume goes on with it.")
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """So many threads of the CPU for a while; None changes nothing. Two of them paint a small model's pictures at 2.4
-    steps a second, where one alone does 3.9: they wait for each other."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _own_pictures(given: Path, are_shards: bool, name: str, side: int) -> list[OwnPicture]:

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.prompting import decoding as decoding_module
 from comfyui_wegen.models.prompting.decoding import Decoding
 from comfyui_wegen.models.prompting.text_sampling import TextSampling, seeded
 
@@ -53,6 +54,27 @@ def test_a_picture_is_what_the_plain_loop_gives(wegen, scale):
     again = Decoding(wegen, [prompt(wegen)], room=80, guided=scale != 1).write_picture(scale, "released")
     torch.testing.assert_close(again.features[0], released, **CLOSE)
     assert not torch.allclose(again.features[0], aligned, atol=1e-2)
+
+
+@pytest.mark.parametrize(("light", "used"), [(2**19, 1), (1, 2)])
+def test_small_models_write_on_one_thread_and_leave_the_others_as_they_were(wegen, light, used, monkeypatch):
+    monkeypatch.setattr(decoding_module, "LIGHT", light)
+    seen = []
+
+    def stop(step, steps):
+        seen.append(torch.get_num_threads())
+        raise KeyboardInterrupt
+
+    torch.set_num_threads(2)
+    try:
+        decoding = Decoding(wegen, [prompt(wegen)], room=80)
+        for write in (lambda: decoding.write_text(4, on_token=stop), lambda: decoding.write_picture(on_feature=stop)):
+            with pytest.raises(KeyboardInterrupt):
+                write()
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert seen == [used, used]
 
 
 @pytest.mark.parametrize("collection", ["aligned", "released"])
