@@ -1,19 +1,28 @@
 """Which of several rewrites of a wish for a new picture is preferred: those that name what the wish names.
 
 A check prefers and reports. It never changes words, and says nothing about a wish that it cannot read: one that leaves
-something out ("a house, but not red"), or one that is answered in another language.
+something out ("a house, but not red"), or one that is answered in another language. People say much that names nothing
+in a picture ("my son would like"), so a word that is not among those common in pictures counts only where it is what
+"a" or a number leads to.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-# Words that carry no content of a picture: grammar, the ways in which one asks for something, numbers (told by naming
-# things more than once), and how something should feel (told in other words).
+# How something should feel, which is told in other words.
+_FEELINGS = """
+quiet calm peaceful busy lively cosy cozy nice beautiful lovely pretty pleasant cute sweet funny moody dramatic good
+great amazing interesting simple fancy cool awesome wonderful magical
+"""
+# Told by naming things more than once.
+_NUMBERS = "a an another zero two three four five six seven eight nine ten couple pair"
+# Words that carry no content of a picture: grammar, places in it, and the ways in which one asks for something.
 _STOP_WORDS = """
 a about above across after again all along also although always am among an and another any anything are around as
 at back be because been before behind being below beneath beside besides between both but by can could did do does
@@ -24,21 +33,21 @@ others our ours out over own per perhaps quite rather really same shall she shou
 such than that the their theirs them then there these they this those through till to together too toward towards
 under until up upon us very was we well were what when where which while who whole whose why will with within
 without would yes yet you your yours s t d m re ve ll
-quiet calm peaceful busy lively cosy cozy nice beautiful lovely pretty pleasant cute sweet funny moody dramatic good
-great amazing interesting simple fancy cool awesome wonderful magical
-zero two three four five six seven eight nine ten couple pair
+bottom centre center corner day daytime edge half left lower middle part piece place right side spot top upper
 add appear art artwork become bit bring change changed choose come create delete depict depicting describe design draw
-drawing drawn erase figure generate get give go going graphic grow have idea illustrate illustration image
-imagine keep kind leave let look make making maybe move paint painting photo photograph pic picture please
-portrait put remove render rendering replace rest scene show showing sketch sort stay stays style surprise swap take
-thank thanks thing things together turn turned use view want wish
+drawing drawn erase favor favour figure generate get give go going graphic grow have idea illustrate illustration image
+imagine keep kind landscape leave let look looking make making maybe move need paint painting photo photograph pic
+picture please pls portrait put remove render rendering replace request rest scene see setting show showing sketch sort
+stay stays story style surprise swap take thank thanks thing things think together turn turned use view want way wish
 """
-STOP_WORDS = frozenset(_STOP_WORDS.split())
+FEELINGS, NUMBERS = frozenset(_FEELINGS.split()), frozenset(_NUMBERS.split())
+STOP_WORDS = FEELINGS | NUMBERS | frozenset(_STOP_WORDS.split())
 # No letter stands before an @, as it does in addresses, but of scripts that are written without spaces: Thai, Chinese,
 # Japanese, Korean. `mentions` of js/panel/document.mjs is the same.
 _NO_SPACES = r"\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
 MENTION = re.compile(rf"(?<![^\W{_NO_SPACES}])(?<!@)@([A-Za-z][A-Za-z0-9_-]*)")
 _WORD = re.compile(r"[^\W_]+")
+_CLAUSE = re.compile(r"[,.;:!?()]+")
 
 
 # With one of these, a word of the wish may be what is not wanted.
@@ -51,6 +60,7 @@ _NEGATIONS = frozenset(_NEGATED.split())
 _SAME = {
     "mice": "mouse", "geese": "goose", "men": "man", "women": "woman", "children": "child", "people": "person",
     "feet": "foot", "teeth": "tooth", "leaves": "leaf", "wolves": "wolf", "knives": "knife", "oxen": "ox",
+    "cacti": "cactus",
     "gray": "grey", "color": "colour", "colored": "coloured", "colorful": "colourful", "center": "centre",
     "theater": "theatre", "airplane": "aeroplane", "mustache": "moustache", "harbor": "harbour", "armor": "armour",
     "neighbor": "neighbour", "jewelry": "jewellery", "pajamas": "pyjamas", "plow": "plough", "tire": "tyre",
@@ -62,10 +72,10 @@ _SYNONYMS = """
 small little tiny mini miniature wee smallish
 big large huge giant enormous gigantic
 dusk sunset sundown evening twilight
-day daytime daylight
+daytime daylight
 night nighttime midnight
 fog foggy mist misty haze hazy
-rain raining rainy
+rain raining rainy downpour
 snow snowy winter wintry
 sea ocean
 beach sand sandy seaside shore
@@ -75,14 +85,14 @@ desert dune
 happy smiling smile
 sleeping asleep sleepy sleep
 cat kitten kitty pussycat
-dog puppy doggy
-rabbit bunny
+dog puppy doggy hound
+rabbit bunny hare
 horse pony
 bird birdie
 house cottage home hut
 boat ship sailboat
 car automobile auto
-bicycle bike
+bicycle bike cycle
 plane aeroplane
 child kid
 flower blossom bloom
@@ -91,9 +101,16 @@ umbrella parasol brolly
 red crimson scarlet
 yellow golden
 purple violet lilac
-middle centre
-striped stripy stripe
-spotted dotted spot dot
+forest wood woods
+city town
+lake pond
+turtle tortoise
+castle fortress
+lamp lantern
+flag banner
+mosaic pixel
+striped stripy stripey stripe
+spotted dotted spot dot spotty dotty
 """
 # Words for more than one thing, and what a description may name for them; without plural endings.
 _EXAMPLES = """
@@ -107,6 +124,9 @@ plant: tree flower cactus bush palm fern grass rose shrub
 fruit: apple pear banana orange cherry strawberry grape lemon peach plum
 food snack treat dessert: cake apple bread cheese pie cookie fruit pizza soup
 human person someone somebody: person child man woman boy girl
+boy girl: child
+forest: tree
+tree: forest
 toy: kite balloon ball doll teddy
 """
 
@@ -138,7 +158,13 @@ class NamedInWish:
             return lost
         words = content_words(wished)
         unnamed = tuple(word for word in words if not {meaning(stem(word)), *examples(stem(word))} & said)
-        return lost if len(unnamed) == len(words) else (*unnamed, *lost)
+        if len(unnamed) == len(words):
+            return lost
+        led_to = set(_led_to(wished))
+        return (
+            *(word for word in unnamed if _is_common(word) or (word in led_to and not _like(word, _words(rewrite)))),
+            *lost,
+        )
 
     def settled(self, rewrite: str) -> bool:
         """Whether the rewrite says no more than the wish did, so that another one would not differ either."""
@@ -155,14 +181,23 @@ def content_words(text: str) -> tuple[str, ...]:
 def stem(word: str) -> str:
     """A lower-case word without its plural ending; equal for "boxes" and "box", "gray" and "grey"."""
     word = _SAME.get(word, word)
-    if len(word) > 4 and word.endswith("ies"):
-        return word[:-3] + "y"
-    if len(word) > 4 and word.endswith(("ses", "xes", "zes", "ches", "shes")):
+    bare = _without_plural(word)
+    return _SAME.get(bare, bare)
+
+
+def _without_plural(word: str) -> str:
+    # "-ie" and "-ies" end like "-y", on both sides of the comparison: "birdie" and "birdies", "puppy" and "puppies".
+    for ending in ("ies", "ie"):
+        if len(word) > 4 and word.endswith(ending):
+            return word.removesuffix(ending) + "y"
+    if len(word) > 4 and word.endswith("men"):
+        return word[:-3] + "man"
+    if len(word) > 4 and word.endswith(("ses", "xes", "zes", "ches", "shes", "oes")):
         # "houses" and "roses" also end like that: the e goes there too, on both sides of the comparison.
         return word[:-2]
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
         word = word[:-1]
-    return word[:-1] if len(word) > 3 and word.endswith(("se", "xe", "ze", "che", "she")) else word
+    return word[:-1] if len(word) > 3 and word.endswith(("se", "xe", "ze", "che", "she", "oe")) else word
 
 
 _MEANINGS = {stem(word): line.split()[0] for line in _SYNONYMS.strip().splitlines() for word in line.split()}
@@ -188,6 +223,34 @@ _KINDS = _read_examples()
 def examples(word: str) -> frozenset[str]:
     """What counts as one of a kind: of the stem "animal" those of cats, dogs and others; of most words nothing."""
     return _KINDS.get(meaning(word), frozenset())
+
+
+_COMMON = frozenset(_MEANINGS.values()) | frozenset(_KINDS) | frozenset().union(*_KINDS.values())
+
+
+def _is_common(word: str) -> bool:
+    """Whether a word is one that pictures are often asked for with."""
+    return meaning(stem(word)) in _COMMON
+
+
+def _led_to(text: str) -> Iterator[str]:
+    """The last word of each that follow "a" or a number: "a big old unicorn galloping" leads to the unicorn."""
+    for clause in _CLAUSE.split(text):
+        last, inside = "", False
+        for word in (*_words(clause), "the"):
+            if inside and (word in NUMBERS or word in STOP_WORDS - FEELINGS):
+                yield last
+            if word in NUMBERS:
+                last, inside = "", True
+            elif word in STOP_WORDS - FEELINGS:
+                inside = False
+            elif inside and not word.endswith("ing"):
+                last = word
+
+
+def _like(word: str, others: Sequence[str]) -> bool:
+    """Whether one of the others is the word in another spelling, as after a slip of the hand."""
+    return bool(difflib.get_close_matches(word, others, n=1, cutoff=0.8))
 
 
 def _words(text: str) -> Sequence[str]:
