@@ -51,7 +51,7 @@ class WeGenAsk(io.ComfyNode):
         limit = wegen.config.templates.rewrite_limit
         answers = []
         for subject in subjects:
-            prompt = ask_prompt(wegen.config, wegen.tokenizer, question, subject, chat)
+            prompt = ask_prompt(wegen.config, wegen.tokenizer, question, subject, chat, limit)
             with memory_errors("answering a question"):
                 model = wegen.load_language(1, prompt.tokens(wegen.tokenizer) + limit)
                 answers.append(ask(model, question, subject, chat, limit, progress()))

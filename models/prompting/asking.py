@@ -34,6 +34,6 @@ def ask(
     limit = wegen.config.templates.rewrite_limit if limit is None else limit
     if limit < 1:
         raise WeGenError(f"A limit of {limit} tokens leaves no room for an answer; give 1 or more.")
-    prompt = ask_prompt(wegen.config, wegen.tokenizer, question, references, chat).embeddings(wegen)
+    prompt = ask_prompt(wegen.config, wegen.tokenizer, question, references, chat, limit).embeddings(wegen)
     [written] = Decoding(wegen, [prompt], room=limit).write_text(limit, on_token=on_token)
     return clean(wegen, written, limit)

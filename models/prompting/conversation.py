@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from torch import Tensor
@@ -117,6 +117,9 @@ def _weighted(reference: Reference) -> Tensor | None:
     return reference.features * reference.weight
 
 
+TOO_LONG = (
+    "The turn before this one is too long for me to read again: I see its picture, and no longer know what was said."
+)
 OUTGROWN = "From here on this chat has outgrown what I can read at once"
 
 
@@ -163,12 +166,30 @@ def _all_past(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat) -> list[_Pa
     return found
 
 
+def _room(config: WeGenConfig, tokenizer: Tokenizer, asked: Prompt, written: int) -> int:
+    """How many tokens are left for what stands before `asked`."""
+    room = config.language.context_length - asked.tokens(tokenizer)
+    return room - max(config.templates.rewrite_limit, written) - config.tokens_per_picture - 2
+
+
+def readable(
+    config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, ask: Callable[[Chat], Prompt], written: int = 0
+) -> Chat:
+    """The chat as it can be read: a last turn that is too long for what `ask` makes of the chat to follow, as it has
+    many references or a very long description, counts as a picture that the user brought. That needs no words."""
+    if not chat.turns or chat.last.is_upload:
+        return chat
+    whole = _past(config, tokenizer, chat, len(chat) - 1, pictures=True)
+    if len(tokenizer.encode(whole.text, begin=False)) <= _room(config, tokenizer, ask(chat), written):
+        return chat
+    return replace(chat, turns=(*chat.turns[:-1], replace(chat.last, instruction="", references=References())))
+
+
 def _left_out(
     config: WeGenConfig, tokenizer: Tokenizer, past: Sequence[_Past], asked: Prompt, written: int = 0
 ) -> tuple[int, int]:
     """How many of the oldest turns are left out before `asked`: with their pictures, and with their words too."""
-    room = config.language.context_length - asked.tokens(tokenizer)
-    room -= max(config.templates.rewrite_limit, written) + config.tokens_per_picture + 2
+    room = _room(config, tokenizer, asked, written)
     unseen = _out_of_view(config, past)
     forgotten = 0
     while sum(t.whole_tokens for t in past[unseen:]) + sum(t.words_tokens for t in past[forgotten:unseen]) > room:
@@ -258,13 +279,16 @@ def picture_prompt(
     rewrite: str | None = None,
 ) -> Prompt:
     """The whole sequence after which the next picture's features are written; ends in `<img>`."""
-    number = len(chat)
-    first, shown = _begins(chat, number), references_at(chat, number, references)
     # Room is reserved as for a prompt that is not rewritten yet, so that words and picture come of the same memory; a
     # description of the user's own may be longer than any that the model writes.
     written = len(tokenizer.encode(rewrite, begin=False)) if rewrite else 0
-    memory = remember(config, tokenizer, chat, opening(config, tokenizer, first, instruction, shown), written)
-    return memory.prompt + opening(config, tokenizer, first, instruction, shown, rewrite) + PICTURE_BEGIN
+
+    def ask(chat: Chat, rewrite: str | None = None) -> Prompt:
+        first, shown = _begins(chat, len(chat)), references_at(chat, len(chat), references)
+        return opening(config, tokenizer, first, instruction, shown, rewrite)
+
+    chat = readable(config, tokenizer, chat, ask, written)
+    return remember(config, tokenizer, chat, ask(chat), written).prompt + ask(chat, rewrite) + PICTURE_BEGIN
 
 
 def rewrite_prompt(
@@ -288,31 +312,54 @@ def rewrite_prompt(
             "This checkpoint has no template 'edit_rewrite', so it cannot describe what an order on a picture leads "
             "to. Draw the order as it stands, or leave out the chat."
         )
-    shown = references_at(chat, len(chat), references)
-    task: Task = "edit_rewrite" if chat.turns else "rewrite"
-    asked = user_turn(config, tokenizer, task, instruction, shown.items)
-    return remember(config, tokenizer, chat, asked, limit).prompt + asked
+    return _asked_of(
+        config, tokenizer, "edit_rewrite" if chat.turns else "rewrite", instruction, references, chat, limit
+    )
 
 
-def ask_prompt(config: WeGenConfig, tokenizer: Tokenizer, question: str, references: References, chat: Chat) -> Prompt:
-    """The whole sequence after which the answer to `question` is written."""
+def _asked_of(
+    config: WeGenConfig,
+    tokenizer: Tokenizer,
+    task: Task,
+    instruction: str,
+    references: References,
+    chat: Chat,
+    limit: int,
+) -> Prompt:
+    """What can be read of a chat, and what is asked for, of which up to `limit` tokens of words come."""
+
+    def ask(chat: Chat) -> Prompt:
+        return user_turn(config, tokenizer, task, instruction, references_at(chat, len(chat), references).items)
+
+    chat = readable(config, tokenizer, chat, ask, limit)
+    return remember(config, tokenizer, chat, ask(chat), limit).prompt + ask(chat)
+
+
+def ask_prompt(
+    config: WeGenConfig, tokenizer: Tokenizer, question: str, references: References, chat: Chat, limit: int = 0
+) -> Prompt:
+    """The whole sequence after which the answer to `question` is written, of up to `limit` tokens."""
     if not question.strip():
         raise WeGenError("The question is empty. Ask something about a picture, or about the chat.")
-    shown = references_at(chat, len(chat), references)
-    asked = user_turn(config, tokenizer, "ask", question, shown.items)
-    return remember(config, tokenizer, chat, asked).prompt + asked
+    return _asked_of(config, tokenizer, "ask", question, references, chat, limit)
 
 
 def memory_note(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, instruction: str, references: References) -> str:
     """What the next turn's reply has to say of what the model no longer knows.
 
     It is said once, in the turn in which the first pictures or words leave for lack of room; empty in all others. That
-    a checkpoint looks back at a few turns only (`turns_in_view`) is its way with every chat, and not said.
+    a checkpoint looks back at a few turns only (`turns_in_view`) is its way with every chat, and not said. That all but
+    the picture of the turn just before had to be left out is said in place of it.
     """
     number = len(chat)
-    shown = references_at(chat, number, references)
-    asked = opening(config, tokenizer, _begins(chat, number), instruction, shown)
-    past = _all_past(config, tokenizer, chat)
+
+    def ask(chat: Chat) -> Prompt:
+        shown = references_at(chat, number, references)
+        return opening(config, tokenizer, _begins(chat, number), instruction, shown)
+
+    if readable(config, tokenizer, chat, ask) is not chat:
+        return TOO_LONG
+    asked, past = ask(chat), _all_past(config, tokenizer, chat)
     unseen, forgotten = _left_out(config, tokenizer, past, asked)
     if unseen == _out_of_view(config, past) and not forgotten:
         return ""

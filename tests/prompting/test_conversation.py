@@ -7,7 +7,9 @@ import torch
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network.configuration import Templates
 from comfyui_wegen.models.prompting.conversation import (
+    TOO_LONG,
     Prompt,
+    ask_prompt,
     memory_note,
     picture_prompt,
     picture_text,
@@ -239,7 +241,48 @@ def test_the_oldest_pictures_leave_a_long_chat_first(length):
     if length >= 320:
         assert (memory.prompt + asked).tokens(TOKENIZER) + 20 + 64 + 2 <= length
     whole = picture_prompt(config, TOKENIZER, chat, "with @house", References((HOUSE,)))
-    assert whole.text.startswith(said) and values(whole)[-1] == 2
+    if length >= 320:
+        assert whole.text.startswith(said) and values(whole)[-1] == 2
+    else:  # the last turn's words have no room either
+        assert "a cat" not in whole.text and values(whole) == [5, 2] and whole.tokens(TOKENIZER) + 64 <= length
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        turn("@cat and @house", "@cat and @house", 5, References((CAT, HOUSE))),
+        turn("a cat", "a cat " * 60, 5),
+    ],
+)
+def test_of_a_last_turn_that_is_too_long_the_picture_stays(last):
+    templates = with_templates(
+        rewrite_limit=20, rewrite_place="answer", edit_rewrite="[INST] {pictures}{text} [/INST]\n"
+    )
+    config = dataclasses.replace(
+        templates, language=dataclasses.replace(CONFIG.language, context_length=270), turns_in_view=None
+    )
+    chat = long_chat(1).add(last)
+    picture = picture_prompt(config, TOKENIZER, chat, "make it night", NO_REFERENCES, "a cat at night")
+    words = rewrite_prompt(config, TOKENIZER, chat, "make it night", NO_REFERENCES)
+    asked = ask_prompt(config, TOKENIZER, "what is it?", NO_REFERENCES, chat, limit=60)
+    for prompt, room in ((picture, 64), (words, 64), (asked, 60)):
+        assert values(prompt)[-1] == 5 and prompt.tokens(TOKENIZER) + room <= 270
+        assert "a cat a cat" not in prompt.text
+    assert memory_note(config, TOKENIZER, chat, "make it night", NO_REFERENCES) == TOO_LONG
+    with pytest.raises(WeGenError, match="This turn needs"):  # what is asked now is what is too long
+        language = dataclasses.replace(config.language, context_length=150)
+        prompt = picture_prompt(
+            dataclasses.replace(config, language=language), TOKENIZER, chat, "cat " * 60, NO_REFERENCES
+        )
+        language.require_room(prompt.tokens(TOKENIZER) + 64)
+
+
+def test_a_long_answer_makes_room_for_itself():
+    config = with_context(460)
+    most = 460 - ask_prompt(config, TOKENIZER, "what is it?", NO_REFERENCES, long_chat(1)).tokens(TOKENIZER)
+    for limit in (20, 200, most - 66):
+        prompt = ask_prompt(config, TOKENIZER, "what is it?", NO_REFERENCES, long_chat(6), limit)
+        assert prompt.tokens(TOKENIZER) + limit <= 460 and 5 in values(prompt)
 
 
 @pytest.mark.parametrize(("length", "expected"), [(2048, []), (700, ["pictures"]), (320, ["pictures", "words"])])
