@@ -196,6 +196,11 @@ class Answer(Value):
     seen_by: str = ""
     """For which vision encoder the features are (`WeGen.vision_id`); empty where that is not known."""
 
+    def __post_init__(self):
+        object.__setattr__(self, "rewrite", whole_text(self.rewrite))
+        if self.shows is not None:
+            object.__setattr__(self, "shows", whole_text(self.shows))
+
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels that the picture had when it was made."""

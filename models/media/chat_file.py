@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -19,11 +19,14 @@ from torch import Tensor
 
 from ..errors import WeGenError
 from ..json_values import in_words, is_a
-from ..values import Answer, AutoMask, Chat, Reference, References, SamplerSettings, Turn
+from ..values import Answer, AutoMask, Chat, Reference, References, SamplerSettings, Turn, whole_text
 
 FORMAT, VERSION = "wegen_chat", 1
 SUFFIX = ".safetensors"
 _LEVELS = 255  # of the 8-bit form that pictures and masks take when nothing is lost by it
+_LONGEST_VERSION = 9  # digits
+_NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Of the tensors of a chat; there are 8-bit floats too, which torch can hardly compute with."""
 
 
 class ChatFileError(WeGenError):
@@ -157,9 +160,10 @@ def load_chat(path: str | Path) -> Chat:
 
 
 def _version(metadata: Mapping[str, str], path: Path) -> int:
-    if metadata.get("format") != FORMAT or not metadata.get("version", "").isdecimal():
+    version = metadata.get("version", "")
+    if metadata.get("format") != FORMAT or not version.isdecimal() or len(version) > _LONGEST_VERSION:
         raise ChatFileError(f"{path} is not a chat that WeGen saved.")
-    return int(metadata["version"])
+    return int(version)
 
 
 class _Writer:
@@ -239,7 +243,7 @@ class _Reader:
         return Turn(
             instruction=_value(record, "instruction", str),
             answers=tuple(self.answer(answer) for answer in record["answers"]),
-            references=References(tuple(self.reference(reference) for reference in record["references"])),
+            references=self.references(record["references"]),
             edit_mask=self.mask(record["edit_mask"]),
             keep_mask=self.mask(record["keep_mask"]),
             released=_value(record, "released", bool),
@@ -248,19 +252,30 @@ class _Reader:
         )
 
     def answer(self, record: Mapping[str, Any]) -> Answer:
-        features, picture, change = (record[name] for name in ("features", "picture", "change"))
-        height, width = record.get("reduced_from") or (0, 0)
+        features = record["features"]
+        picture, change = self.picture(record["picture"]), self.mask(record["change"])
+        if change is not None and change.shape != picture.shape[:2]:
+            raise ValueError(f"change of shape {list(change.shape)} beside a picture of {list(picture.shape)}")
+        size = record.get("reduced_from")
+        if size is not None and not (is_a(size, tuple[int, ...]) and len(size) == 2 and min(size) >= 1):
+            raise ValueError(f"reduced_from is {size!r}; it must be height and width, whole numbers from 1")
         return Answer(
             rewrite=_value(record, "rewrite", str),
             features=None if features is None else self.tensor(features, "[tokens, D]"),
-            picture=self.picture(picture),
+            picture=picture,
             seed=_value(record, "seed", int),
-            change=self.mask(change),
+            change=change,
             # Chats of version 0.1 say nothing about what masks kept back.
             shows=None if record.get("shows") is None else _value(record, "shows", str),
-            reduced_from=(int(height), int(width)) if height else None,
+            reduced_from=None if size is None else tuple(size),
             seen_by=_value(record, "seen_by", str) if "seen_by" in record else "",
         )
+
+    def references(self, records: Iterable[Mapping[str, Any]]) -> References:
+        references = References()
+        for record in records:
+            references = references.add(self.reference(record))
+        return references
 
     def reference(self, record: Mapping[str, Any]) -> Reference:
         features = record["features"]
@@ -275,18 +290,23 @@ class _Reader:
 
     def picture(self, name: str) -> Tensor:
         picture = self.tensor(name, "[height, width, 3]")
-        if picture.shape[-1] != 3 or not picture.isfinite().all():
+        if picture.shape[-1] != 3 or 0 in picture.shape or not picture.isfinite().all():
             raise ValueError(f"picture {name} of shape {list(picture.shape)}, or not of numbers")
         return picture
 
     def mask(self, name: str | None) -> Tensor | None:
-        return None if name is None else self.tensor(name, "[height, width]")
+        if name is None:
+            return None
+        mask = self.tensor(name, "[height, width]")
+        if 0 in mask.shape or not mask.isfinite().all():
+            raise ValueError(f"mask {name} of shape {list(mask.shape)}, or not of numbers")
+        return mask
 
     def tensor(self, name: str, shape: str) -> Tensor:
         """The tensor of that name, of as many axes as `shape` names."""
         tensor = self.tensors[name]
-        if tensor.ndim != shape.count(",") + 1 or not tensor.is_floating_point():
-            raise ValueError(f"tensor {name} of shape {list(tensor.shape)} where {shape} is expected")
+        if tensor.ndim != shape.count(",") + 1 or tensor.dtype not in _NUMBERS:
+            raise ValueError(f"tensor {name} of shape {list(tensor.shape)}, {tensor.dtype}, where {shape} is expected")
         return tensor
 
 
@@ -295,9 +315,10 @@ class _NewerError(ValueError):
 
 
 def _value(record: Mapping[str, Any], name: str, kind: Any) -> Any:
-    if not is_a(record[name], kind):
-        raise ValueError(f"{name} is {record[name]!r}; it must be {in_words(kind)}")
-    return record[name]
+    value = record[name]
+    if not is_a(value, kind):
+        raise ValueError(f"{name} is {value!r}; it must be {in_words(kind)}")
+    return whole_text(value) if isinstance(value, str) else value  # as what was read is saved again
 
 
 def _made(kind: Any, record: Mapping[str, Any]) -> Any:

@@ -268,6 +268,11 @@ def _with_first(chat, name, harmed):
     return {**chat, "turns": [{**turn, name: [{**first, **harmed}, *others]}, *turns]}
 
 
+def _with_twice(chat, name):
+    [turn, *turns] = chat["turns"]
+    return {**chat, "turns": [{**turn, name: [*turn[name], *turn[name]]}, *turns]}
+
+
 def _with_settings(chat, harmed):
     [turn, *turns] = chat["turns"]
     return {**chat, "turns": [{**turn, "settings": {**turn["settings"], **harmed}}, *turns]}
@@ -284,7 +289,7 @@ def _with_settings(chat, harmed):
                 ({"instruction": None}, "instruction is None; it must be a text"),
                 ({"released": "no"}, "released is 'no'; it must be true or false"),
                 ({"picked": True}, "picked is True"),
-                ({"keep_mask": "00001"}, r"of shape \[\d+, \d+, 3\] where \[height, width\]"),
+                ({"keep_mask": "00001"}, r"of shape \[\d+, \d+, 3\], .* where \[height, width\]"),
             )
         ),
         *(
@@ -295,8 +300,13 @@ def _with_settings(chat, harmed):
                 ({"features": "00001"}, "where .* is expected"),
                 ({"rewrite": 5}, "rewrite is 5"),
                 ({"seed": "x"}, "seed is 'x'; it must be a whole number"),
+                *(
+                    ({"reduced_from": size}, "reduced_from is .*; it must be height and width")
+                    for size in ([float("inf"), 3], "12", [-5, -3], [5, 0], [5.0, 3.0], [True, 3], [5], [5, 3, 1], [])
+                ),
             )
         ),
+        (lambda chat: _with_twice(chat, "references"), "damaged.*already is a reference called 'cat'"),
         (lambda chat: _with_settings(chat, {"steps": "x"}), "damaged.*steps is 'x'"),
         (lambda chat: _with_settings(chat, {"wonder": 1}), "saved by a newer WeGen: .*'?wonder.*Update the pack"),
     ],
@@ -311,8 +321,54 @@ def test_a_chat_with_a_damaged_record_says_so(tmp_path, harm, said):
         load_chat(path)
 
 
-def test_a_version_that_is_no_number_is_no_chat(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "tensor", "said"),
+    [
+        ("picture", torch.zeros(6, 9, 3, dtype=torch.float8_e4m3fn), "float8_e4m3fn, where .* is expected"),
+        ("picture", torch.zeros(6, 9, 3, dtype=torch.int32), "int32, where .* is expected"),
+        ("picture", torch.zeros(0, 0, 3), "picture 9 of shape"),
+        ("features", torch.zeros(4, 8, dtype=torch.float8_e5m2), "float8_e5m2, where .* is expected"),
+        ("change", torch.zeros(7, 9), r"change of shape \[7, 9\] beside a picture of \[6, 9, 3\]"),
+        ("change", torch.full((6, 9), torch.nan), "mask 9 of shape .* not of numbers"),
+        ("edit_mask", torch.full((6, 9), torch.inf), "mask 9 of shape .* not of numbers"),
+        ("keep_mask", torch.zeros(6, 0), "mask 9 of shape"),
+    ],
+)
+def test_a_tensor_that_nothing_can_be_done_with_is_damage(tmp_path, name, tensor, said):
     path = save_chat(chat_of(1), tmp_path / "chat")
-    save_file(load_file(path), path, metadata={"format": "wegen_chat", "version": "\u00b2", "chat": "{}"})
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    record = json.loads(metadata["chat"])
+    [turn] = record["turns"]
+    (turn if name in turn else turn["answers"][0])[name] = "9"
+    save_file({**load_file(path), "9": tensor}, path, metadata={**metadata, "chat": json.dumps(record)})
+    with pytest.raises(ChatFileError, match=f"damaged.*{said}"):
+        load_chat(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_pictures_of_other_precisions_come_back(tmp_path, dtype):
+    one = replace(answer(1, mask(0, 3)), picture=torch.rand(6, 9, 3).to(dtype))
+    assert load_chat(save_chat(Chat().add(Turn("x", (one,))), tmp_path / "chat")).last.answer == one
+
+
+def test_halves_of_signs_do_not_keep_a_chat_from_being_saved(tmp_path):
+    half, whole = "a \ud800 house", "a \ufffd house"
+    one = replace(answer(1), rewrite=half, shows=half)
+    assert one.rewrite == one.shows == whole
+    path = save_chat(Chat().add(Turn(half, (one,))), tmp_path / "chat")
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    record = _with_settings(json.loads(metadata["chat"]), {"sampler": half})
+    metadata["chat"] = json.dumps(_with_first(record, "answers", {"rewrite": half, "shows": half, "seen_by": half}))
+    save_file(load_file(path), path, metadata=metadata)
+    chat = load_chat(path)
+    assert chat.last.answer == replace(one, seen_by=whole) and load_chat(save_chat(chat, path)) == chat
+
+
+@pytest.mark.parametrize("version", ["\u00b2", "9" * 5000, "1" * 10])
+def test_a_version_that_is_no_number_is_no_chat(tmp_path, version):
+    path = save_chat(chat_of(1), tmp_path / "chat")
+    save_file(load_file(path), path, metadata={"format": "wegen_chat", "version": version, "chat": "{}"})
     with pytest.raises(ChatFileError, match="not a chat"):
         load_chat(path)
