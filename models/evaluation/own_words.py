@@ -79,10 +79,11 @@ def own_words(evaluator: BatchEvaluator) -> Iterator[Case]:
         for order, before, chat, reply, seen, within in zip(
             orders, befores, alone, replies, readings, by_mask, strict=True
         ):
+            drawn = reply.picture is not None
             marks = {
-                "own_words/answered by a picture": [reply.picture is not None],
-                **order_marks(order, seen),
-                "own_words/changed masked": [happened(order, within)],
+                "own_words/answered by a picture": [drawn],
+                **order_marks(order, seen, drawn),
+                "own_words/changed masked": [drawn and happened(order, within)],
                 "own_words/unchanged masked": [stayed(order, within)],
             }
             answered = f"{in_words(seen)} | {reply.text}"
@@ -98,9 +99,15 @@ def _drawn_from_words(evaluator: BatchEvaluator, batch: Sequence[tuple[int, Rand
 
 
 def _seen(evaluator: BatchEvaluator, chats: Sequence[Chat], wanted: Sequence[Scene]) -> list[Scene]:
-    """What the chats' pictures show: a user orders what is to be seen, be it what was asked or not."""
-    readings = evaluator.read([shown(chat) for chat in chats]) if all(chat.turns for chat in chats) else []
-    return [as_scene(seen) or scene for seen, scene in zip(readings, wanted, strict=True)] if readings else list(wanted)
+    """What the chats' pictures show: a user orders what is to be seen, be it what was asked or not.
+
+    Of a chat that has no picture, what was wanted.
+    """
+    readings = evaluator.read([shown(chat) for chat in chats])
+    return [
+        (as_scene(seen) if chat.turns else None) or scene
+        for chat, seen, scene in zip(chats, readings, wanted, strict=True)
+    ]
 
 
 def _begun(
@@ -146,9 +153,10 @@ def _order(story: Story, intent: str | None, rng: Random) -> Order:
         return language.sample_order(story, rng, HELD_OUT)
 
 
-def order_marks(order: Order, seen: Named) -> dict[str, list[bool]]:
-    """The marks of one order, from what is seen after it."""
-    changed = [happened(order, seen)]
+def order_marks(order: Order, seen: Named, drawn: bool) -> dict[str, list[bool]]:
+    """The marks of one order, from what is seen after it. One that got words alone changed nothing, be it asked or not:
+    what was to stay has stayed, and what was to change has not changed."""
+    changed = [drawn and happened(order, seen)]
     return {
         "own_words/changed": changed,
         "own_words/unchanged": [stayed(order, seen)],
@@ -265,7 +273,8 @@ def chat8(evaluator: BatchEvaluator) -> Iterator[Case]:
                 if reply.picture is not None:
                     stories[place] = stories[place].then(replace(order, after=as_scene(seen) or order.after))
         for order, before, chat, reply, seen in zip(orders, befores, chats, replies, readings, strict=True):
-            changed, kept = happened(order, seen), stayed(order, seen)
+            drawn = reply.picture is not None
+            changed, kept = drawn and happened(order, seen), stayed(order, seen)
             marks = {"chat8/right": [changed and kept], "chat8/changed": [changed], "chat8/unchanged": [kept]}
             yield Case(
                 (before, shown(chat)), f"[{order.intent}] {order.text}", f"{in_words(seen)} | {reply.text}", marks

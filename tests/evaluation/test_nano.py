@@ -15,6 +15,7 @@ from comfyui_wegen.models import storybook
 from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.cli import eval_nano as command
 from comfyui_wegen.models.cli import main
+from comfyui_wegen.models.engine import TurnResult
 from comfyui_wegen.models.errors import CheckpointError, WeGenError
 from comfyui_wegen.models.evaluation import guided, judge_training, nano, own_words, styles
 from comfyui_wegen.models.evaluation.batch_evaluator import BatchEvaluator, shown
@@ -448,6 +449,48 @@ def test_a_ground_a_sky_or_a_style_that_nobody_asked_for_is_a_change():
         if after.style != "mosaic":
             repainted = Named.of(replace(after, style="mosaic"))
             assert nano.refine_marks(story.now, edit, repainted)["refine/unchanged"] == [False]
+
+
+class Stubborn(BatchEvaluator):
+    """Draws wishes, and to orders says no or shows the picture before once more."""
+
+    says_no = True
+
+    def results(self, chats, instructions, seeds, references=None, auto_mask=None):
+        found = []
+        for chat, instruction in zip(chats, instructions, strict=True):
+            if not chat.turns:
+                page = storybook.render(storybook.parse_caption(instruction).to_scene())
+                answer = Answer(instruction, torch.zeros(64, 32), from_pil(Image.fromarray(page)), 0)
+                found.append(TurnResult(chat.add(Turn(instruction, (answer,))), ()))
+            else:
+                found.append(TurnResult(chat if self.says_no else chat.add(chat.last), (), "no" * self.says_no))
+        return found
+
+
+@pytest.mark.parametrize("says_no", [True, False])
+def test_what_gets_words_alone_has_stayed_and_has_not_changed(pipeline, monkeypatch, says_no):
+    monkeypatch.setattr(Stubborn, "says_no", says_no)
+    found = shares(itertools.chain(own_words.own_words(Stubborn(pipeline, 8)), own_words.chat8(Stubborn(pipeline, 4))))
+    assert found["own_words/answered by a picture"] == (not says_no)
+    assert all(found[name] > 0.5 for name in ("own_words/unchanged", "own_words/unchanged masked", "chat8/unchanged"))
+    changed = ("own_words/changed", "own_words/changed masked", "chat8/changed", "chat8/right")
+    assert all(found[name] == 0 for name in changed)
+
+
+def test_an_order_that_got_words_alone_is_not_followed_by_a_black_picture():
+    page = Scene("beach", "night", (CAT,))
+    order = language.Order("remove", "", page, replace(page, things=()))
+    assert own_words.order_marks(order, Named(), True)["own_words/remove"] == [True]
+    assert own_words.order_marks(order, Named(), False)["own_words/remove"] == [False]
+
+
+def test_a_chat_without_a_picture_leaves_what_the_others_show(pipeline):
+    wish = Scene("snow", "fog", (HOUSE,))
+    drawn = Answer("", torch.zeros(64, 32), from_pil(Image.fromarray(storybook.render(PAGE))), 0)
+    chats = [Chat(), Chat().add(Turn("a wish", (drawn,)))]
+    first, second = own_words._seen(BatchEvaluator(pipeline, 2), chats, [wish, wish])
+    assert first == wish and Named.of(second).same_as(Named.of(PAGE))
 
 
 def test_colours_that_are_equally_bright_are_one_in_a_grey_picture():
