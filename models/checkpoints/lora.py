@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import WeGenError
 from . import whole_numbers
+from .paths import expanded
 from .writer import write_safetensors
 
 PREFIXES = {"unet": "lora_unet_", "language_model": "lora_language_model_"}
@@ -94,7 +95,7 @@ def read_lora(file: str | Path) -> Lora:
     Raises:
         LoraError: there is no such file, or it is not a LoRA of WeGen's UNet or language model.
     """
-    file = Path(file).expanduser()
+    file = expanded(file)
     if not file.is_file():
         raise LoraError(f"There is no LoRA file {file}.")
     try:
@@ -116,19 +117,35 @@ def read_lora(file: str | Path) -> Lora:
     changes: dict[str, LowRank] = {}
     for key in sorted({key[: -len(end)] for key in tensors for end in (DOWN, UP, ALPHA) if key.endswith(end)}):
         down, up = tensors.get(key + DOWN), tensors.get(key + UP)
-        if down is None or up is None or not down.is_floating_point() or not up.is_floating_point():
+        if down is None or up is None:
             raise LoraError(f"{file}: {key!r} lacks {DOWN!r} or {UP!r}. The file is incomplete.")
         if min(down.ndim, up.ndim) < 2 or min(down.numel(), up.numel()) == 0:
             raise LoraError(
                 f"{file}: {key!r} has factors of {list(up.shape)} and {list(down.shape)} numbers. The file is damaged."
+            )
+        if len(down) != up[0].numel():
+            raise LoraError(
+                f"{file}: {key!r} has factors of the ranks {len(down)} ({DOWN}) and {up[0].numel()} ({UP}), which must "
+                "be equal. The file is damaged."
             )
         alpha = tensors.get(key + ALPHA)
         if alpha is not None and alpha.numel() != 1:
             raise LoraError(
                 f"{file}: {key + ALPHA!r} has {alpha.numel()} numbers in place of one. The file is damaged."
             )
+        for end, value in ((DOWN, down), (UP, up), (ALPHA, alpha)):
+            if value is not None:
+                _check_numbers(file, key + end, value)
         changes[key] = LowRank(down, up, 1.0 if alpha is None else float(alpha) / len(down))
     return Lora(file, parts.pop(), changes, about)
+
+
+def _check_numbers(file: Path, key: str, value: Tensor) -> None:
+    whole = key.endswith(ALPHA) and not value.is_complex()  # other tools write whole numbers there
+    if not (value.is_floating_point() or whole):
+        raise LoraError(f"{file}: {key!r} holds {value.dtype}, expected floating point numbers. It cannot be used.")
+    if not value.float().isfinite().all():  # PyTorch cannot tell of 8 bits
+        raise LoraError(f"{file}: {key!r} has values that are not finite: it is damaged or its training failed.")
 
 
 def write_lora(file: Path, part: str, changes: Mapping[str, LowRank], about: Mapping[str, str]) -> Path:

@@ -61,16 +61,14 @@ def write_published(
     ]
     partial = partial_folder(destination)
     small = _small_files(config, tokenizer)
-    remove_left_over(partial, {path.as_posix() for path in (*small, *(path for path, *_ in files))})
+    *first, _ = (path.as_posix() for path in (*(path for path, *_ in files), *small))
+    remove_left_over(partial, set(first))
     destination.parent.mkdir(parents=True, exist_ok=True)
     check_space(destination.parent, sum(torch_file_bytes(entries) for _, entries, _ in files))
     done, total = 0, sum(layout.tensor_bytes for layout in layouts.values())
     partial.mkdir()
     try:
         with held(partial):
-            for path, content in small.items():
-                (partial / path).parent.mkdir(parents=True, exist_ok=True)
-                (partial / path).write_bytes(content)
             for path, entries, parts in files:
                 (partial / path).parent.mkdir(parents=True, exist_ok=True)
                 values = (value for part in parts for value in tensors(part))
@@ -78,6 +76,9 @@ def write_published(
                     done += count
                     if on_progress is not None:
                         on_progress(done, total)
+            for path, content in small.items():
+                (partial / path).parent.mkdir(parents=True, exist_ok=True)
+                (partial / path).write_bytes(content)
             os.rename(partial, destination)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)

@@ -39,6 +39,8 @@ SCALED = 16
 _UPPER = (0.0531, 0.1604, 0.2705, 0.3859, 0.5095, 0.6454, 0.7998, 0.9818)
 LEVELS = (*(-level for level in reversed(_UPPER)), *_UPPER)
 """The 16 values that lie nearest to normally distributed numbers over the largest of their 16, in the mean square."""
+_SIZES = {"convrot_groupsize": 0, "group_size": 1}
+"""Numbers of a layer in the header, with the least that each can be."""
 _CHUNK = 2**22  # numbers of a weight that are quantised to 4 bits at once, which takes many times their memory
 
 LAYER = re.compile(
@@ -163,7 +165,7 @@ def whole_numbers(pieces: Mapping[str, Tensor], layer: Mapping[str, Any]) -> Who
     """
     if layer["format"] == FP8:
         return None
-    group = int(layer.get("convrot_groupsize", GROUPS[0])) if layer["format"] == W4A8 or layer.get("convrot") else 0
+    group = layer.get("convrot_groupsize", GROUPS[0]) if layer["format"] == W4A8 or layer.get("convrot") else 0
     stored = pieces[WEIGHT]
     columns = whole_shape(stored.shape, layer)[-1]
     if group and columns % group:
@@ -175,7 +177,10 @@ def whole_numbers(pieces: Mapping[str, Tensor], layer: Mapping[str, Any]) -> Who
         scale = scale.expand(len(stored)).contiguous()
         return WholeNumbers(stored, scale, group)
     bits = stored.view(torch.uint8)
-    codes = torch.stack([bits & 15, bits >> 4], dim=-1).view(len(stored), -1, int(layer.get("group_size", SCALED)))
+    scaled = layer.get("group_size", SCALED)
+    if columns % scaled:
+        raise ValueError(f"its rows of {columns} numbers are no groups of {scaled}.")
+    codes = torch.stack([bits & 15, bits >> 4], dim=-1).view(len(stored), -1, scaled)
     values = torch.empty(codes.shape, dtype=torch.int8)
     levels, scales = pieces[CODEBOOK].float(), pieces[GROUP_SCALES]
     if scales.shape != codes.shape[:2] or pieces[ROW_SCALES].shape != stored.shape[:1]:
@@ -247,7 +252,14 @@ def from_header(metadata: Mapping[str, str] | None, file: object) -> dict[str, d
         formats = {layer["format"] for layer in layers.values()}
     except (ValueError, LookupError, TypeError) as error:
         raise CheckpointError(f"{file}: what its header says about quantised layers is damaged.") from error
-    unknown = sorted(formats - set(PIECES))
+    unknown = sorted(formats - set(PIECES), key=str)
     if unknown:
         raise CheckpointError(f"{file} has weights in {unknown[0]!r}; read here are {', '.join(map(repr, PIECES))}.")
+    for name, layer in layers.items():
+        for key, least in _SIZES.items():
+            size = layer.get(key, least)
+            if not isinstance(size, int) or isinstance(size, bool) or size < least:
+                raise CheckpointError(
+                    f"{file}: {key} of {name!r} is {size!r} in its header; it must be a whole number from {least} on."
+                )
     return layers

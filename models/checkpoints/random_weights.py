@@ -15,6 +15,7 @@ from ..bundled import BUNDLED
 from ..errors import WeGenError
 from ..network.configuration import LanguageConfig, UNetConfig, VAEConfig, VisionConfig, WeGenConfig
 from .loading import empty_parts
+from .paths import expanded
 from .published_writer import write_published
 from .reader import CONFIG_FILE, PARTS, checkpoint_kind, open_checkpoint
 from .tokenizer import PICTURE_BEGIN, PICTURE_END, Tokenizer, picture_token
@@ -108,7 +109,7 @@ def config_of(size: str) -> WeGenConfig:
     """
     if size in CONFIGS:
         return CONFIGS[size]
-    path = Path(size).expanduser()
+    path = expanded(size)
     file = path / CONFIG_FILE if path.is_dir() else path
     if path.is_dir() and (checkpoint_kind(path) == "published" or not file.is_file()):
         return open_checkpoint(path).config
@@ -117,7 +118,7 @@ def config_of(size: str) -> WeGenConfig:
             f"There is no size {size!r}; choose one of {', '.join(CONFIGS)}, a {CONFIG_FILE}, or a checkpoint's folder."
         )
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")  # Windows editors put a mark before it
     except ValueError as error:
         raise WeGenError(f"{file} is no text; give a {CONFIG_FILE}.") from error
     return WeGenConfig.from_json(text, str(file))

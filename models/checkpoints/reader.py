@@ -10,7 +10,9 @@ import math
 import os
 import pickle
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +26,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, WeGenError, is_out_of_memory
 from ..network.configuration import LanguageConfig, ScheduleConfig, UNetConfig, VAEConfig, VisionConfig, WeGenConfig
+from .paths import expanded
 from .quantise import (
     CONFIGURATION,
     WholeNumbers,
@@ -262,7 +265,7 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
     Raises:
         CheckpointError: naming what is missing or wrong, and in which file.
     """
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     kind = checkpoint_kind(folder)
     if kind == "packed":
         checkpoint = _open_packed(folder)
@@ -444,7 +447,8 @@ def read_pickle(path: Path) -> dict[str, StoredTensor]:
         raise
     # Damaged pickles make the unpickler stumble in many ways, over indices and attributes of its own among them.
     except (
-        RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile,
+        RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
+        OverflowError, struct.error, zlib.error, zipfile.BadZipFile,
     ) as error:  # fmt: skip
         if is_out_of_memory(error):
             raise
@@ -481,6 +485,11 @@ def _first_line(error: Exception) -> str:
     return (reason.strip().splitlines() or ["its data end too early"])[0].rstrip(".")
 
 
+def _diffusers_files(folder: Path) -> list[Path]:
+    """The files of weights in a diffusers model folder; what a download has not finished is none of them."""
+    return [path for path in folder.glob("*") if DIFFUSERS_FILE.fullmatch(path.name)]
+
+
 def _read_diffusers(folder: Path, variant: str = "") -> dict[str, StoredTensor]:
     """The weights of a diffusers model folder: the variant that the published code asks for ("" is the plain file),
     else the plain file, else any other; safetensors before pickles."""
@@ -489,7 +498,7 @@ def _read_diffusers(folder: Path, variant: str = "") -> dict[str, StoredTensor]:
         form = DIFFUSERS_FILE.fullmatch(path.name).group(1) or ""
         return path.suffix != ".safetensors", form != variant, form != "", form
 
-    found = sorted((path for path in folder.glob("*") if DIFFUSERS_FILE.fullmatch(path.name)), key=preference)
+    found = sorted(_diffusers_files(folder), key=preference)
     if not found:
         raise CheckpointError(f"The checkpoint needs diffusion_pytorch_model.safetensors in {folder}.")
     return read_safetensors(found[0]) if found[0].suffix == ".safetensors" else read_pickle(found[0])
@@ -554,9 +563,9 @@ def _open_published(folder: Path) -> Checkpoint:
             raise CheckpointError(f"{folder / AGENT_FILE}: {key!r} does not belong to a WeGen agent.")
     unet, vae = _below(agent, "adapter.unet."), _below(agent, "adapter.vae.")
     # Where the agent brings its own decoder it wins, key by key; the stage-one files need not even be there then.
-    if not unet or any((folder / UNET_FOLDER).glob("diffusion_pytorch_model*")):
+    if not unet or _diffusers_files(folder / UNET_FOLDER):
         unet = {**_read_diffusers(folder / UNET_FOLDER, UNET_VARIANT), **unet}
-    if not vae or any((folder / VAE_FOLDER).glob("diffusion_pytorch_model*")):
+    if not vae or _diffusers_files(folder / VAE_FOLDER):
         vae = {**_read_diffusers(folder / VAE_FOLDER), **vae}
     language = {key: entry for key, entry in agent.items() if not key.startswith("adapter.")}
 

@@ -23,6 +23,7 @@ except ImportError:  # Windows
 
 from ..errors import WeGenError
 from ..network.configuration import WeGenConfig
+from .paths import expanded
 from .reader import CONFIG_FILE, PARTS, part_file
 from .tokenizer import ADDED_FILE, MODEL_FILE, Tokenizer
 
@@ -73,7 +74,7 @@ def new_folder(destination: str | Path) -> Path:
     Raises:
         WeGenError: it exists.
     """
-    destination = Path(os.path.abspath(Path(destination).expanduser()))
+    destination = Path(os.path.abspath(expanded(destination)))
     if destination.exists() or destination.is_symlink():
         raise WeGenError(f"{destination} exists already. Remove it, or choose another name.")
     return destination
@@ -107,7 +108,7 @@ def write_folder(
         WeGenError: the disk is too full.
     """
     partial = partial_folder(destination)
-    remove_left_over(partial, {MODEL_FILE, ADDED_FILE, CONFIG_FILE, *map(part_file, PARTS)})
+    remove_left_over(partial, {MODEL_FILE, ADDED_FILE, *map(part_file, PARTS)})
     destination.parent.mkdir(parents=True, exist_ok=True)
     check_space(destination.parent, sum(layout.file_bytes for layout in layouts.values()))
     done, total = 0, sum(layout.tensor_bytes for layout in layouts.values())
@@ -181,16 +182,17 @@ def remove_left_over(partial: Path, written: Set[str]) -> None:
 
     Args:
         partial: the folder.
-        written: paths within it of all files that such a run writes.
+        written: paths within it of all files that such a run writes, but for the last one: with that it is whole, and
+            somebody's own.
 
     Raises:
-        WeGenError: it holds something else.
+        WeGenError: it holds something else, or is a link.
     """
-    if not partial.exists():
+    if not partial.exists() and not partial.is_symlink():
         return
     found = {entry.relative_to(partial).as_posix() for entry in partial.rglob("*") if not entry.is_dir()}
-    if not partial.is_dir() or found - written:
-        raise WeGenError(f"{partial} is in the way, and is not what an earlier conversion left. Remove it.")
+    if partial.is_symlink() or not partial.is_dir() or found - written:
+        raise WeGenError(f"{partial} is in the way, and is not what an earlier conversion left. Move it.")
     with held(partial):
         shutil.rmtree(partial)
 

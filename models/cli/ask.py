@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from ..checkpoints.paths import expanded
+from ..errors import WeGenError
 from .common import OK, add_model_options, load_pipeline, named_file, read_picture
 
 
@@ -14,20 +15,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("question", help="your question; @NAME means a --reference")
     parser.add_argument("--reference", action="append", default=[], type=named_file, metavar="NAME=FILE",
         help="a picture that the question is about; may be repeated")  # fmt: skip
-    parser.add_argument("--chat", type=Path, metavar="FILE", help="a saved chat that the question is about")
+    parser.add_argument("--chat", type=expanded, metavar="FILE", help="a saved chat that the question is about")
     add_model_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; gives the exit code."""
+    """Run the command; gives the exit code.
+
+    Raises:
+        WeGenError: before any weights are read, where the question or what it is about cannot be.
+    """
     from ..encoding import look_at
     from ..media.chat_file import load_chat
+    from ..media.images import from_pil
     from ..prompting.asking import ask
-    from ..values import Chat, References
+    from ..prompting.conversation import mentioned, references_at
+    from ..values import Chat, Reference, References
 
+    if not arguments.question.strip():
+        raise WeGenError("The question is empty. Ask something about a picture, or about the chat.")
     chat = Chat() if arguments.chat is None else load_chat(arguments.chat)
     pictures = [(name, read_picture(file)) for name, file in arguments.reference]
+    named = References()
+    for name, picture in pictures:  # raises for a name that cannot be one, or is given twice
+        named = named.add(Reference(name, None, from_pil(picture)))
+    mentioned(arguments.question, references_at(chat, len(chat), named))
     pipeline = load_pipeline(arguments)
     chat = look_at(pipeline.wegen, chat)
     references = References()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 
+from ..checkpoints.paths import expanded
 from .common import OK, count, output_file, output_picture, write_numbers
 
 NAMES = ("256x6", "1024x8", "2048x4", "sampling", "rewriting", "chat", "precisions", "load", "convert")
@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pairs behind each median; default %(default)s, fewer are for trying out",
     )
     add("--threads", type=count, default=1, help="of the CPU; default %(default)s")
-    add("--comfyui", type=Path, metavar="DIR", help=f"for {IN_HOST}; default COMFYUI_PATH, then ~/ComfyUI")
-    add("--python", type=Path, metavar="FILE", help="its Python; default COMFYUI_PYTHON, then DIR/.venv/bin/python")
+    add("--comfyui", type=expanded, metavar="DIR", help=f"for {IN_HOST}; default COMFYUI_PATH, then ~/ComfyUI")
+    add("--python", type=expanded, metavar="FILE", help="its Python; default COMFYUI_PYTHON, then DIR/.venv/bin/python")
     add("--json", type=output_file, metavar="FILE", help="write the numbers there too, after each one")
     add("--plot", type=output_picture, metavar="FILE", help="draw each number beside its target")
     parser.set_defaults(run=run)

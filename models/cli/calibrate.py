@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from random import Random
 
+from ..checkpoints.paths import expanded
 from ..errors import WeGenError
 from .common import OK, count, progress_bars, read_picture
 
@@ -18,10 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Measure how far apart a checkpoint's features are, and write that into its config.json: the threshold from\n"
         "which the predicted edit mask takes a cell for changed. Only the vision encoder and the VAE are loaded."
     )
-    parser.add_argument("folder", type=Path, help="a packed checkpoint folder")
-    parser.add_argument(
-        "--pictures", type=Path, required=True, metavar="DIR", help="pictures of the kind that the model is used for"
-    )
+    parser.add_argument("folder", type=expanded, help="a packed checkpoint folder")
+    parser.add_argument("--pictures", type=expanded, required=True, metavar="DIR",
+        help="pictures of the kind that the model is used for")  # fmt: skip
     parser.add_argument("--most", type=count, default=60, metavar="N", help="pictures looked at; default %(default)s")
     parser.add_argument("--device", default="cpu", help="such as cpu or cuda; default %(default)s")
     parser.set_defaults(run=run)

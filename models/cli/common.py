@@ -7,14 +7,16 @@ import json
 import math
 import os
 import re
+import secrets
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bundled import BUNDLED
+from ..checkpoints.paths import expanded
 from ..errors import WeGenError, naming
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ def package_version() -> str:
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Which checkpoint, where, and how precise."""
     add = parser.add_argument
-    add("--model", type=Path, default=BUNDLED, help="checkpoint folder, packed or published; default the bundled nano")
+    add("--model", type=expanded, default=BUNDLED,
+        help="checkpoint folder, packed or published; default the bundled nano")  # fmt: skip
     add("--device", help="such as cpu or cuda; default a GPU where there is one")
     add("--precision", choices=PRECISIONS, help="of the arithmetic; default fp32 on the CPU, else fp16")
     add_lora_option(parser)
@@ -54,12 +57,41 @@ def add_lora_option(parser: argparse.ArgumentParser) -> None:
 
 def _lora(text: str) -> tuple[Path, float]:
     file, equals, strength = text.rpartition("=")
-    if not equals or Path(text).is_file():
-        return Path(text), 1.0
+    if not equals or expanded(text).is_file():
+        return expanded(text), 1.0
     try:
-        return Path(file), float(strength)
+        return expanded(file), float(strength)
     except ValueError:
         raise argparse.ArgumentTypeError(f"write it as FILE or FILE=STRENGTH, not {text!r}") from None
+
+
+def each_once(option: str, pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    """What an option that may be repeated gives to each of several things.
+
+    Raises:
+        WeGenError: one of them stands there twice.
+    """
+    found: dict[Any, Any] = {}
+    for thing, value in pairs:
+        if thing in found:
+            raise WeGenError(f"{option} names {thing} twice; leave out one of them.")
+        found[thing] = value
+    return found
+
+
+def checked_loras(arguments: argparse.Namespace) -> dict[Path, float]:
+    """The files of `--lora` with their strengths, which are read before the checkpoint: that may take minutes.
+
+    Raises:
+        WeGenError: one stands there twice or cannot be read, or its strength is out of range.
+    """
+    from ..checkpoints.lora import check_strength, read_lora
+
+    loras = each_once("--lora", arguments.lora)
+    for file, strength in loras.items():
+        read_lora(file)
+        check_strength(strength)
+    return loras
 
 
 def load_pipeline(arguments: argparse.Namespace) -> Pipeline:
@@ -68,10 +100,11 @@ def load_pipeline(arguments: argparse.Namespace) -> Pipeline:
 
     from ..pipeline import Pipeline
 
+    loras = checked_loras(arguments)
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     types = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
     precision = arguments.precision or ("fp32" if device.startswith("cpu") else "fp16")
-    return Pipeline.from_folder(arguments.model, device, types[precision]).with_loras(dict(arguments.lora))
+    return Pipeline.from_folder(arguments.model, device, types[precision]).with_loras(loras)
 
 
 def writable_folder(folder: Path) -> Path:
@@ -87,7 +120,7 @@ def writable_folder(folder: Path) -> Path:
 
 def output_file(text: str) -> Path:
     """A file that an option says to write at the end, seen to be possible before the work begins."""
-    path = Path(text).expanduser()
+    path = expanded(text)
     there = next(one for one in path.absolute().parents if one.exists())
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{path} is a folder; give a file")
@@ -104,20 +137,36 @@ def output_picture(text: str) -> Path:
 
 
 def write_numbers(path: Path, numbers: Mapping[str, Any]) -> None:
-    """Write numbers by name as JSON, and the folders around the file; at any moment it is whole.
+    """Write numbers by name as JSON, as `write_whole` does.
 
     What is no number, or not finite, becomes null, as JSON has no word for it.
     """
-    text = json.dumps(_finite(numbers), indent=2, allow_nan=False) + "\n"
+    write_whole(path, json.dumps(_finite(numbers), indent=2, allow_nan=False) + "\n")
+
+
+def is_stream(path: Path) -> bool:
+    """Whether there is something else than a file or a folder, such as /dev/stdout."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file, and the folders around it; at any moment it is whole. Streams are written to as they are.
+
+    Raises:
+        OSError: it cannot be written; the error names it.
+    """
     with naming(path):
-        if path.exists() and not path.is_file():  # /dev/stdout
+        if is_stream(path):
             path.write_text(text, encoding="utf-8")
             return
-        path = path.resolve()  # a link goes on to lead to the numbers
+        path = path.resolve()  # a link goes on to lead to the text
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        partial = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.partial")
+        try:
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _finite(value: Any) -> Any:
@@ -133,7 +182,7 @@ def named_file(text: str) -> tuple[str, Path]:
     name, equals, file = text.partition("=")
     if not (name and equals and file):
         raise argparse.ArgumentTypeError(f"write it as NAME=FILE, not {text!r}")
-    return name.removeprefix("@"), Path(file)
+    return name.removeprefix("@"), expanded(file)
 
 
 def count(text: str) -> int:

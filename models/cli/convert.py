@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from .common import OK, PRECISIONS, progress_bars
+from ..checkpoints.paths import expanded
+from .common import OK, PRECISIONS, each_once, progress_bars
 
 DTYPES = (*PRECISIONS, "int8", "fp8", "w4a8")
 
@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "int8, fp8 and w4a8 quantise the layers of the transformers, in the layout that ComfyUI runs. int8 is best;\n"
         "w4a8 takes about 60 % of its memory and is less accurate: docs/full-size.md has numbers."
     )
-    parser.add_argument("source", type=Path, help="the checkpoint folder to read")
-    parser.add_argument("destination", type=Path, help="the folder to write; must not exist yet")
+    parser.add_argument("source", type=expanded, help="the checkpoint folder to read")
+    parser.add_argument("destination", type=expanded, help="the folder to write; must not exist yet")
     parser.add_argument("--dtype", choices=DTYPES, default="fp16", help="precision to store; default %(default)s")
     parser.add_argument(
         "--part",
@@ -44,8 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; gives the exit code."""
     from ..checkpoints.convert import convert
 
+    parts = each_once("--part", arguments.part)
     with progress_bars() as bars:
         show = bars("writing", "B")
-        written = convert(arguments.source, arguments.destination, arguments.dtype, show, dict(arguments.part))
+        written = convert(arguments.source, arguments.destination, arguments.dtype, show, parts)
     print(written)
     return OK

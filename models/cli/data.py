@@ -11,6 +11,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from ..checkpoints.paths import expanded
 from ..errors import WeGenError
 from . import data_films, data_report, data_video
 from .common import count
@@ -35,10 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     own = [
-        add("--out", type=Path, metavar="DIR", dest="storybook_out", help="a new folder"),
+        add("--out", type=expanded, metavar="DIR", dest="storybook_out", help="a new folder"),
         add("--samples", type=count, metavar="N", dest="storybook_samples", help=f"how many; default {SAMPLES}"),
         add("--seed", type=int, metavar="S", dest="storybook_seed", help=f"of the samples; default {SEED}"),
-        add("--recipe", type=Path, metavar="NAME|FILE", dest="storybook_recipe",
+        add("--recipe", type=expanded, metavar="NAME|FILE", dest="storybook_recipe",
             help="which mix of tasks: 'nano' (version 0.1, the default), 'words', 'styles', 'practice', 'kinds', "
             "'more_words', 'deeper' (last run of the bundled model), 'keep' (what a LoRA must leave alone), or the "
             "recipe of a stage 'agent'"),

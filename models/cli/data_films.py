@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from ..checkpoints.paths import expanded
 from .common import count, writable_folder
 
 
@@ -15,7 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "What is in each frame is known exactly and stands beside each film, so `wegen data video --truth`\n"
         "needs no models."
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for film-1.mp4, film-2.mp4 ...")
+    parser.add_argument("--out", type=expanded, required=True, metavar="DIR",
+        help="folder for film-1.mp4, film-2.mp4 ...")  # fmt: skip
     parser.add_argument("--films", type=count, default=3, metavar="N", help="how many; default %(default)s")
     parser.add_argument("--shots", type=count, default=3, metavar="N", help="shots a film; default %(default)s")
     parser.add_argument(

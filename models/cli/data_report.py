@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from ..checkpoints.paths import expanded
 from .common import count
 
 
@@ -14,8 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "One HTML file with everything in it: which clips were used and why others were not, how long it took, and\n"
         "sheets of samples with their things outlined."
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="the --out of `wegen data video`")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="default DIR/report.html")
+    parser.add_argument("folder", type=expanded, metavar="DIR", help="the --out of `wegen data video`")
+    parser.add_argument("--out", type=expanded, metavar="FILE", help="default DIR/report.html")
     parser.add_argument("--samples", type=count, default=24, metavar="N", help="shown at most; default %(default)s")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the choice of samples; %(default)s")
     parser.set_defaults(run=run)

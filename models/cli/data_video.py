@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..checkpoints.paths import expanded
 from ..errors import WeGenError
 from .common import PRECISIONS, count, positive, progress_bars
 
@@ -26,14 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Models are folders on this machine; nothing is downloaded."
     )
     add = parser.add_argument
-    add("videos", nargs="+", type=Path, metavar="IN", help="video files, or folders of them")
-    add("--out", type=Path, required=True, metavar="DIR", help="a new folder, or that of a run to go on with")
+    add("videos", nargs="+", type=expanded, metavar="IN", help="video files, or folders of them")
+    add("--out", type=expanded, required=True, metavar="DIR", help="a new folder, or that of a run to go on with")
     models = parser.add_argument_group("models")
     models.add_argument(
-        "--vlm", type=Path, metavar="DIR", help="vision-language model that names and describes, such as Qwen3-VL"
+        "--vlm", type=expanded, metavar="DIR", help="vision-language model that names and describes, such as Qwen3-VL"
     )
-    models.add_argument("--detector", type=Path, metavar="DIR", help="Grounding DINO or MM-Grounding-DINO")
-    models.add_argument("--tracker", type=Path, metavar="DIR", help="SAM 2 or 3 (video); without it boxes are linked")
+    models.add_argument("--detector", type=expanded, metavar="DIR", help="Grounding DINO or MM-Grounding-DINO")
+    models.add_argument("--tracker", type=expanded, metavar="DIR",
+        help="SAM 2 or 3 (video); without it boxes are linked")  # fmt: skip
     models.add_argument("--names", metavar="A,B", help="things to look for in all clips, in place of the VLM's names")
     models.add_argument(
         "--truth",
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--side", type=count, metavar="N", help="pixels of the longer side at most; default 768")
     what.add_argument("--distances", metavar="S,S", help="seconds between the frames of a pair; default 0.5,1,2,4")
     what.add_argument("--pairs", type=count, metavar="N", help="pairs of a clip at most; default 6")
-    what.add_argument("--config", type=Path, metavar="FILE", help="JSON with settings of each stage")
+    what.add_argument("--config", type=expanded, metavar="FILE", help="JSON with settings of each stage")
     what.add_argument("--seed", type=int, default=1, metavar="S", help="of the samples; default %(default)s")
     what.add_argument("--shard-size", type=count, default=SHARD_SIZE, metavar="N", help="samples a file; %(default)s")
     where = parser.add_argument_group("where it runs")

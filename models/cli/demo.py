@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..bundled import BUNDLED
-from ..errors import WeGenError
+from ..checkpoints.paths import expanded
+from ..errors import WeGenError, naming
 from .common import OK, add_model_options, load_pipeline, writable_folder
 
 STORY, ROCKET, CLIPS = "story", "rocket", "clips"
@@ -23,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "a LoRA with; `wegen demo clips` writes three short clips of it."
     )
     parser.add_argument("what", nargs="?", choices=(STORY, ROCKET, CLIPS), default=STORY, help="default %(default)s")
-    parser.add_argument("--out", type=Path, help="output folder; default ./demo, ./rocket or ./clips")
+    parser.add_argument("--out", type=expanded, help="output folder; default ./demo, ./rocket or ./clips")
     add_model_options(parser)
     parser.set_defaults(run=run)
 
@@ -50,25 +52,53 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def write_rockets(folder: Path) -> int:
-    """Write pictures of a rocket on storybook pages, each with its caption in a text file; gives how many."""
+    """Write pictures of a rocket on storybook pages, each with its caption in a text file; gives how many.
+
+    Raises:
+        WeGenError: a file is there already that holds something else, as a caption that was edited does.
+    """
+    import io
     from random import Random
 
     from PIL import Image
 
     from ..storybook.newcomer import page_with_rocket
 
+    files: dict[str, bytes] = {}
     for number in range(ROCKETS):
         pixels, caption, _ = page_with_rocket(Random(f"rocket/{number}"))
-        Image.fromarray(pixels).save(folder / f"rocket_{number}.png")
-        (folder / f"rocket_{number}.txt").write_text(caption + "\n", encoding="utf-8")
+        picture = io.BytesIO()
+        Image.fromarray(pixels).save(picture, format="png")
+        files[f"rocket_{number}.png"] = picture.getvalue()
+        files[f"rocket_{number}.txt"] = f"{caption}\n".encode()
+    _write_unless_changed(folder, files)
     return ROCKETS
 
 
 def write_clips(folder: Path) -> int:
-    """Write clips of the rocket as video files, each with its truth beside it; gives how many."""
+    """Write clips of the rocket as video files, each with its truth beside it; gives how many.
+
+    Raises:
+        WeGenError: a file is there already that holds something else.
+    """
+    from tempfile import TemporaryDirectory
+
     from ..data.diic.films import write_film
     from ..data.diic.rocket_films import sample_rocket_film
 
-    for number in range(FILMS):
-        write_film(sample_rocket_film(number), folder / f"rocket_{number}.mp4")
+    with TemporaryDirectory() as made:
+        for number in range(FILMS):
+            write_film(sample_rocket_film(number), Path(made) / f"rocket_{number}.mp4")
+        _write_unless_changed(folder, {file.name: file.read_bytes() for file in sorted(Path(made).iterdir())})
     return FILMS
+
+
+def _write_unless_changed(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files by their names, all or none: what is there already and differs is somebody's own work."""
+    for name, content in files.items():
+        path = folder / name
+        if path.exists() and not (path.is_file() and path.read_bytes() == content):
+            raise WeGenError(f"{path} is there already and holds something else; choose another folder with --out.")
+    for name, content in files.items():
+        with naming(folder / name):
+            (folder / name).write_bytes(content)

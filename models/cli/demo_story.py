@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..errors import naming
 from ..media.contact_sheet import Sheet
 from ..media.images import to_pil
 from ..pipeline import Pipeline
@@ -53,7 +54,8 @@ def run_demo(pipeline: Pipeline, out: Path, say: Callable[[str], None] = print) 
 
     def save(picture: Tensor, name: str) -> Image.Image:
         image = to_pil(picture)
-        image.save(out / f"{name}.png")
+        with naming(out / f"{name}.png"):
+            image.save(out / f"{name}.png")
         return image
 
     begun = time.perf_counter()
@@ -101,9 +103,11 @@ def run_demo(pipeline: Pipeline, out: Path, say: Callable[[str], None] = print) 
     sheet.add("A question about the last picture", [(to_pil(chat.last.answer.picture), f"{QUESTION} {answer}")])
     part("a question", begun)
 
-    sheet.draw().save(out / "contact_sheet.png")
+    with naming(out / "contact_sheet.png"):
+        sheet.draw().save(out / "contact_sheet.png")
     report = [f"{name}: {value:.1f} s" for name, value in seconds.items()]
-    (out / "timings.txt").write_text("\n".join([*report, f"all: {sum(seconds.values()):.1f} s"]) + "\n")
+    with naming(out / "timings.txt"):
+        (out / "timings.txt").write_text("\n".join([*report, f"all: {sum(seconds.values()):.1f} s"]) + "\n")
     say(f"all: {sum(seconds.values()):.1f} s; see {out / 'contact_sheet.png'}")
     return seconds
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 
+from ..checkpoints.paths import expanded
+from ..errors import CheckpointError
 from .common import FAILED, OK, count
 
 
@@ -15,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Say what this machine can run and which precision to take, computed from the shapes of the model, not\n"
         "measured. With a folder, also read all of it and say whether it is whole."
     )
-    parser.add_argument("folder", type=Path, nargs="?", help="a checkpoint; default the published sizes")
+    parser.add_argument("folder", type=expanded, nargs="?", help="a checkpoint; default the published sizes")
     parser.add_argument(
         "--pictures", type=count, default=1, metavar="N", help="that are drawn at once; default %(default)s"
     )
@@ -27,16 +28,26 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; gives the exit code."""
     from ..checkpoints.doctor import examine, machine
     from ..checkpoints.needs import advice, command, how_it_runs, needs, table, what_is_missing
-    from ..checkpoints.reader import open_checkpoint
+    from ..checkpoints.reader import Checkpoint, checkpoint_kind, open_checkpoint
     from ..network.configuration import WeGenConfig
 
-    checkpoint = None if arguments.folder is None else open_checkpoint(arguments.folder)
+    checkpoint: Checkpoint | None = None
+    faults: list[str] = []
+    if arguments.folder is not None:
+        try:
+            checkpoint = open_checkpoint(arguments.folder)
+        except CheckpointError as error:
+            if checkpoint_kind(arguments.folder) is None:
+                raise
+            faults.append(str(error))
     pictures = arguments.pictures
     parts = needs(WeGenConfig() if checkpoint is None else checkpoint.config, pictures)
     here = machine()
     card, memory = here.card, here.memory
     chosen = advice(parts, card, memory)
     print(f"This machine: {here}.")
+    if faults:
+        print("Sizes of a checkpoint that cannot be opened are not known; what follows is of the published ones.")
     missing = what_is_missing(parts, chosen, card, memory)
     if missing is None:
         total = sum(part.weights[chosen[part.part]] for part in parts) / 1e9
@@ -54,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.table:
         print(f"Pictures drawn at once: {pictures}.")
         print(table(parts))
-    faults = [] if checkpoint is None else examine(checkpoint)
+    faults += [] if checkpoint is None else examine(checkpoint)
     for fault in faults:
         print(fault)
     if checkpoint is not None and not faults:

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..bundled import BUNDLED
+from ..checkpoints.paths import expanded
 from ..errors import WeGenError
 from ..evaluation.thresholds import JUDGE, MEASURED, SECONDS, THRESHOLDS, TURN
-from .common import add_lora_option, count, is_terminal, output_file, write_numbers
+from .common import add_lora_option, checked_loras, count, is_terminal, output_file, write_numbers
 
 if TYPE_CHECKING:
     from ..evaluation.batch_evaluator import BatchEvaluator
@@ -40,9 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cases", type=int, default=200, metavar="N", help="how many of each behaviour; default %(default)s"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all cases")
-    parser.add_argument("--model", type=Path, default=BUNDLED, metavar="DIR", help="a packed folder")
+    parser.add_argument("--model", type=expanded, default=BUNDLED, metavar="DIR", help="a packed folder")
     add_lora_option(parser)
-    parser.add_argument("--sheets", type=Path, metavar="DIR", help="write sample sheets, wrong cases first")
+    parser.add_argument("--sheets", type=expanded, metavar="DIR", help="write sample sheets, wrong cases first")
     parser.add_argument("--only", nargs="+", choices=MEASURED, metavar="BEHAVIOUR", help="; ".join(MEASURED))
     parser.add_argument(
         "--rewriting",
@@ -114,7 +115,8 @@ def _evaluator(arguments: argparse.Namespace) -> BatchEvaluator:
     from ..evaluation.batch_evaluator import BatchEvaluator
     from ..pipeline import Pipeline
 
-    pipeline = Pipeline.from_folder(arguments.model).with_loras(dict(arguments.lora))
+    loras = checked_loras(arguments)
+    pipeline = Pipeline.from_folder(arguments.model).with_loras(loras)
     return BatchEvaluator(pipeline, arguments.cases, arguments.seed, arguments.rewriting)
 
 

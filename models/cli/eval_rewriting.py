@@ -6,9 +6,9 @@ import argparse
 import sys
 from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path
 
 from ..bundled import BUNDLED
+from ..checkpoints.paths import expanded
 from ..errors import WeGenError
 from ..evaluation.rewriting import SCALE, SEEDS, STEPS, THRESHOLDS
 from .common import OK, output_file, write_numbers
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=output_file, metavar="FILE", help="write the numbers to this file")
     parser.add_argument("--cases", type=int, default=50, metavar="N", help=f"vague wishes, each with {SEEDS} seeds")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all wishes")
-    parser.add_argument("--model", type=Path, default=BUNDLED, metavar="DIR", help="a packed folder")
+    parser.add_argument("--model", type=expanded, default=BUNDLED, metavar="DIR", help="a packed folder")
     parser.set_defaults(run=run)
 
 

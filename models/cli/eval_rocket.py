@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bundled import BUNDLED
+from ..checkpoints.paths import expanded
 from ..errors import WeGenError
-from .common import OK, add_lora_option, count, output_file, write_numbers
+from .common import OK, add_lora_option, checked_loras, count, output_file, write_numbers
 
 if TYPE_CHECKING:
     from ..evaluation.batch_evaluator import BatchEvaluator
@@ -46,9 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--only", nargs="+", choices=OTHERS, metavar="BEHAVIOUR",
         help="of the others: " + ", ".join(OTHERS))  # fmt: skip
     add("--seed", type=int, default=0, metavar="S", help="of all cases")
-    add("--model", type=Path, default=BUNDLED, metavar="DIR", help="a packed folder")
-    add("--sheets", type=Path, metavar="DIR", help="write a sample sheet, wrong cases first")
-    add("--train", type=Path, metavar="DIR", help="train the LoRA of ten pictures first, in this folder")
+    add("--model", type=expanded, default=BUNDLED, metavar="DIR", help="a packed folder")
+    add("--sheets", type=expanded, metavar="DIR", help="write a sample sheet, wrong cases first")
+    add("--train", type=expanded, metavar="DIR", help="train the LoRA of ten pictures first, in this folder")
     add_lora_option(parser)
     parser.set_defaults(run=run)
 
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise WeGenError("--train makes the LoRA files itself; leave out --lora.")
     if arguments.only and arguments.others < 1:
         raise WeGenError("--only chooses among other behaviours; say how many cases of each: --others N.")
-    loras = dict(_train(arguments.train, arguments.model)) if arguments.train is not None else dict(arguments.lora)
+    loras = dict(_train(arguments.train, arguments.model)) if arguments.train is not None else checked_loras(arguments)
     numbers: dict[str, Any] = dict(_rocket(arguments, loras))
     comes_up = numbers[COMES_UP]
     gates = [(COMES_UP, comes_up, f"at least {PROMISED:.0%}", "ok" if comes_up >= PROMISED else MISSED)]

@@ -13,13 +13,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import WeGenError
+from ..checkpoints.paths import expanded
+from ..errors import WeGenError, naming
 from ..options import CREATIVITY, OPTIONS, REFINE_CREATIVITY, Option
 from .common import (
     ANSWERED,
     OK,
     add_model_options,
     count,
+    is_stream,
     load_pipeline,
     named_file,
     package_version,
@@ -27,6 +29,7 @@ from .common import (
     read_mask,
     read_picture,
     writable_folder,
+    write_whole,
 )
 
 if TYPE_CHECKING:
@@ -78,26 +81,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     add("instruction", help="what to draw, or to change in a picture of --begin-with; @name stands for a reference")
-    add("--out", type=Path, default=Path("."), help="folder for the pictures; default the current one")
+    add("--out", type=expanded, default=Path("."), help="folder for the pictures; default the current one")
     add("--reference", action="append", default=[], type=named_file, metavar="NAME=FILE",
         help="a picture that instructions can mention as @NAME; may be repeated")  # fmt: skip
-    add("--begin-with", type=Path, metavar="PICTURE", help="a picture of your own that the instruction changes")
+    add("--begin-with", type=expanded, metavar="PICTURE", help="a picture of your own that the instruction changes")
     add("--refine", action=_Refine, default=[], metavar="INSTRUCTION",
         help="a further turn: change the picture; may be repeated")  # fmt: skip
-    add("--keep-mask", action=_OfATurn, type=Path, metavar="FILE", default=argparse.SUPPRESS,
+    add("--keep-mask", action=_OfATurn, type=expanded, metavar="FILE", default=argparse.SUPPRESS,
         help="for the --refine before it, or the instruction itself: white stays as it is bit for bit")  # fmt: skip
-    add("--edit-mask", action=_OfATurn, type=Path, metavar="FILE", default=argparse.SUPPRESS,
+    add("--edit-mask", action=_OfATurn, type=expanded, metavar="FILE", default=argparse.SUPPRESS,
         help="for the --refine before it, or the instruction itself: white may change")  # fmt: skip
     pictures = _number(OPTIONS["batch_size"])
     add("--pick", action=_OfATurn, type=pictures, metavar="N", default=argparse.SUPPRESS,
         help="for the --refine before it, or the instruction itself: go on with its picture N")  # fmt: skip
-    add("--chat", type=Path, metavar="FILE", help="go on with a saved chat: the instruction changes its last picture")
+    add(
+        "--chat",
+        type=expanded,
+        metavar="FILE",
+        help="go on with a saved chat: the instruction changes its last picture",
+    )
     add("--turn", type=count, metavar="N", help="go back to turn N of the --chat first; default the last")
     add("--picture", type=pictures, metavar="N", help="of that turn; default the one picked when it was saved")
-    add("--save-chat", type=Path, metavar="FILE", help="save the chat with all its turns")
+    add("--save-chat", type=expanded, metavar="FILE", help="save the chat with all its turns")
     add(
         "--json",
-        type=Path,
+        type=expanded,
         metavar="FILE",
         help="write a JSON report: instruction, prompts, descriptions, files and seconds of each turn; - for stdout",
     )
@@ -274,18 +282,20 @@ class _Outputs:
 
         self.chat_file = None if chat_file is None else chat_file_path(chat_file)
         self.report, self.to_stdout = report, str(report) == "-"
+        # A pipe has a reader of its own, who takes one report.
+        self.to_stream = report is not None and not self.to_stdout and is_stream(report)
         self.turns: list[dict[str, Any]] = []
         self.saved: Path | None = None
         if self.chat_file is not None:
             writable_folder(self.chat_file.parent)
-        if report is not None and not self.to_stdout:
+        if report is not None and not self.to_stdout and not self.to_stream:
             if self.chat_file is not None and report.resolve() == self.chat_file.resolve():
                 raise WeGenError(f"--json and --save-chat both name {report}; give one of them another name.")
             if not report.name or report.is_dir():
                 raise WeGenError(f"--json {str(report)!r} names no file; give one, or - for stdout.")
             if report.exists() and not _is_report(report):
                 raise WeGenError(f"{report} is there already and is no report of this command; choose another name.")
-            writable_folder(report.parent)
+            writable_folder(report.resolve().parent)
 
     def keep(self, chat: Chat, record: dict[str, Any]) -> None:
         from ..media.chat_file import save_chat
@@ -293,16 +303,8 @@ class _Outputs:
         self.turns.append(record)
         if self.chat_file is not None and chat.turns:
             self.saved = save_chat(chat, self.chat_file)
-        if self.report is not None and not self.to_stdout:
-            try:
-                beside = self.report.with_name(self.report.name + ".partial")
-                try:
-                    beside.write_text(self._text(), encoding="utf-8")
-                    beside.replace(self.report)
-                finally:
-                    beside.unlink(missing_ok=True)
-            except OSError as error:
-                raise WeGenError(f"Cannot write {self.report}: {error.strerror}.") from error
+        if self.report is not None and not self.to_stdout and not self.to_stream:
+            write_whole(self.report, self._text())
 
     def say(self, line: str) -> None:
         """A line for people: on stdout, unless the report goes there."""
@@ -313,6 +315,8 @@ class _Outputs:
             self.say(str(self.saved))
         if self.to_stdout and self.turns:
             print(self._text(), end="")
+        if self.report is not None and self.to_stream and self.turns:
+            write_whole(self.report, self._text())
 
     def _text(self) -> str:
         from ..values import whole_text
@@ -324,9 +328,10 @@ class _Outputs:
 
 def _is_report(file: Path) -> bool:
     try:
-        return "turns" in json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
+        report = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return False
+    return isinstance(report, dict) and isinstance(report.get("turns"), list) and "chat" in report
 
 
 def _size_of_pictures(own: Image | None, chat: Chat, arguments: argparse.Namespace) -> tuple[int, int] | None:
@@ -475,7 +480,7 @@ def _write_new(folder: Path, stem: str, content: bytes) -> Path:
     while True:
         path = folder / (f"{stem}.png" if copy == 1 else f"{stem}_{copy}.png")
         try:
-            with path.open("xb") as file:
+            with naming(path), path.open("xb") as file:
                 file.write(content)
             return path
         except FileExistsError:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from ..checkpoints.paths import expanded
 from .common import OK, PRECISIONS, progress_bars
 
 
@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Write a checkpoint with random weights, to try a machine at a size before a download. It paints noise."
     )
-    parser.add_argument("destination", type=Path, help="the folder to write; must not exist yet")
+    parser.add_argument("destination", type=expanded, help="the folder to write; must not exist yet")
     parser.add_argument(
         "--size",
         default="published",

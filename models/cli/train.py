@@ -15,6 +15,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..checkpoints.paths import expanded
 from ..errors import WeGenError, how_to_install, is_out_of_memory
 from ..training.recipe import CHECKPOINT_STAGES, STAGES, TOKENIZER, UNET, VAE, read_recipe
 from .common import INTERRUPTED, count
@@ -48,19 +49,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("target", nargs="?", metavar="lora|nano|FOLDER|CONFIG",
         help="'lora', 'nano', a folder of recipes, or the JSON file of one stage")  # fmt: skip
-    add("pictures", nargs="?", type=Path, metavar="PICTURES",
+    add("pictures", nargs="?", type=expanded, metavar="PICTURES",
         help="with 'lora': a folder of pictures with captions in .txt files beside them, or of shards")  # fmt: skip
-    add("--config", type=Path, metavar="FILE", help="the JSON file of one stage; the same as CONFIG")
-    add("--out", type=Path, help="folder of the run; default ./lora-run with 'lora', else ./nano-run")
+    add("--config", type=expanded, metavar="FILE", help="the JSON file of one stage; the same as CONFIG")
+    add("--out", type=expanded, help="folder of the run; default ./lora-run with 'lora', else ./nano-run")
     add("--stage", choices=[*STAGES, *CHECKPOINT_STAGES, PACK], help="only this stage of several")
     add(
         "--data",
-        type=Path,
+        type=expanded,
         help="shards of `wegen data` for the language model of nano (stage 'agent'); default: fresh samples",
     )
     add("--name", help="with 'lora': what the thing is called, in the words that prompts will use")
-    add("--model", type=Path, help="with 'lora': checkpoint folder, packed or published; default the bundled nano")
-    add("--keep", type=Path, action="append", default=[], metavar="SHARDS",
+    add("--model", type=expanded, help="with 'lora': checkpoint folder, packed or published; default the bundled nano")
+    add("--keep", type=expanded, action="append", default=[], metavar="SHARDS",
         help="with 'lora': samples on which the model must stay as it is; may be repeated")  # fmt: skip
     add("--resume", action="store_true", help="go on where an earlier run in this folder stopped")
     add("--threads", type=count, help="CPU threads (default: PyTorch's choice)")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from ..checkpoints.paths import expanded
 from ..errors import WeGenError
 from .common import FAILED, OK
 
@@ -16,16 +16,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint they came from) in float32 on the CPU. A stage is ok when its largest absolute error is at most\n"
         "tolerance * max(1, largest expected magnitude); losses are compared relatively, ids and texts must be equal."
     )
-    parser.add_argument("folder", type=Path, help="the reference values; with --against a checkpoint")
+    parser.add_argument("folder", type=expanded, help="the reference values; with --against a checkpoint")
     parser.add_argument(
         "--against",
-        type=Path,
+        type=expanded,
         metavar="CHECKPOINT",
         help="no reference values: show how far the checkpoint is from another precision of the same model, part by "
         "part in float32; one part of one of them is in memory at a time, at the published size 27 GB and about 1 GB "
         "to work with",
     )
-    parser.add_argument("--model", type=Path, help="hold another checkpoint to these values; default the folder's own")
+    parser.add_argument(
+        "--model", type=expanded, help="hold another checkpoint to these values; default the folder's own"
+    )
     parser.set_defaults(run=run)
 
 

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..checkpoints.paths import expanded
+
 
 @dataclass(frozen=True)
 class HostInstall:
@@ -23,10 +25,10 @@ class HostInstall:
             python: the interpreter; without it and the variable that of the `.venv` in the checkout.
         """
         path = path or Path(os.environ.get("COMFYUI_PATH") or "~/ComfyUI")
-        path = path.expanduser().absolute()
+        path = expanded(path).absolute()
         python = python or Path(os.environ.get("COMFYUI_PYTHON") or path / ".venv" / "bin" / "python")
         # Not resolved: an environment's interpreter is often a link, and finds its packages by its own place.
-        return cls(path, python.expanduser().absolute())
+        return cls(path, expanded(python).absolute())
 
     @property
     def problem(self) -> str | None:

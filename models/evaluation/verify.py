@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..checkpoints.paths import expanded
 from ..checkpoints.reader import checkpoint_kind, open_checkpoint, read_safetensors
 from ..checkpoints.tokenizer import PICTURE_BEGIN
 from ..checkpoints.wegen import WeGen
@@ -205,7 +206,7 @@ def verify(
         WeGenError: the folder holds no reference data or no checkpoint.
         CheckpointError: the checkpoint cannot be used.
     """
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     if not folder.is_dir():
         raise WeGenError(f"There is no folder {folder}.")
     expected = _Expected.read(folder)

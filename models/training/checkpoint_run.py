@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..bundled import BUNDLED
 from ..checkpoints.loading import fill
 from ..checkpoints.lora import write_lora
+from ..checkpoints.paths import expanded
 from ..checkpoints.quantise import WEIGHT, to_header
 from ..checkpoints.reader import Checkpoint, Part, StoredTensor, open_checkpoint
 from ..checkpoints.writer import Entry, PartLayout, new_folder, write_folder
@@ -60,7 +61,7 @@ class CheckpointRun:
     def checkpoint(self) -> Checkpoint:
         """The checkpoint that is trained on."""
         named = self.recipe.checkpoint
-        return open_checkpoint((self.file.parent / Path(named).expanduser()).resolve() if named else BUNDLED)
+        return open_checkpoint((self.file.parent / expanded(named)).resolve() if named else BUNDLED)
 
     def lora(self) -> LoraOptions | None:
         """None where all weights are trained."""

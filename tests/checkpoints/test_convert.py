@@ -14,6 +14,7 @@ import pytest
 import torch
 from comfyui_wegen.models.checkpoints import writer
 from comfyui_wegen.models.checkpoints.convert import PRECISIONS, convert
+from comfyui_wegen.models.checkpoints.random_weights import make_random
 from comfyui_wegen.models.checkpoints.reader import PARTS, open_checkpoint, part_file
 from comfyui_wegen.models.errors import CheckpointError, WeGenError
 from comfyui_wegen.models.painting.loading import load
@@ -272,3 +273,14 @@ def test_safetensors_itself_agrees_with_the_layout(published_dir, tmp_path):
     ends = [entry["data_offsets"][1] for entry in header.values()]
     assert [entry["data_offsets"][0] for entry in header.values()] == [0, *ends[:-1]]
     assert 8 + length + ends[-1] == len(data)
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_a_whole_checkpoint_of_such_a_name_is_no_left_over(tmp_path, published):
+    made = make_random(tmp_path / "out.partial", "tiny", published=published)
+    link = tmp_path / "linked.partial"
+    link.symlink_to(tmp_path / "nowhere")
+    for name in ("out", "linked"):
+        with pytest.raises(WeGenError, match=rf"{name}\.partial is in the way.*Move it"):
+            make_random(tmp_path / name, "tiny", published=published)
+    assert open_checkpoint(made).config.name == "out.partial" and link.is_symlink()

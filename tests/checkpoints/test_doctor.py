@@ -147,3 +147,14 @@ def test_a_checkpoint_that_is_not_whole_is_named(tmp_path):
     save_file(state, file)
     [fault] = examine(open_checkpoint(folder))
     assert "lacks 1" in fault
+
+
+def test_a_checkpoint_that_cannot_be_opened_is_not_whole(tmp_path, capsys):
+    file = make_random(tmp_path / "made", "tiny") / part_file("unet")
+    content = file.read_bytes()
+    for damage in (lambda: file.write_bytes(content[:-1]), file.unlink):
+        damage()
+        assert cli.main(["doctor", str(tmp_path / "made")]) == 1
+        said = capsys.readouterr().out
+        assert "This machine:" in said and "Take wegen convert" in said and str(file) in said.splitlines()[-1]
+    assert cli.main(["doctor", str(tmp_path)]) == 2  # no checkpoint at all

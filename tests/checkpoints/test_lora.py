@@ -5,7 +5,17 @@ import os
 
 import pytest
 import torch
-from comfyui_wegen.models.checkpoints.lora import LoraError, LowRank, layer_key, merge, read_lora, write_lora
+from comfyui_wegen.models.checkpoints.lora import (
+    ALPHA,
+    DOWN,
+    UP,
+    LoraError,
+    LowRank,
+    layer_key,
+    merge,
+    read_lora,
+    write_lora,
+)
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network.agent import Agent
 from comfyui_wegen.models.painting.loading import load
@@ -123,3 +133,31 @@ def test_a_pipeline_takes_files_of_both_parts_and_then_any_words(packed_dir, tmp
     assert not torch.equal(changed.wegen.agent.get_submodule(LAYER).weight, language)
     assert not torch.equal(changed.decoder.unet.get_submodule(attention).weight, unet)
     assert changed.wegen.config.world == ""
+
+
+FACTORS = {DOWN: torch.ones(4, 8), UP: torch.ones(6, 4), ALPHA: torch.tensor(4.0)}
+
+
+@pytest.mark.parametrize(
+    ("end", "value", "said"),
+    [
+        (DOWN, torch.full((4, 8), torch.nan), "not finite"),
+        (UP, torch.full((6, 4), torch.inf, dtype=torch.float16), "not finite"),
+        (ALPHA, torch.tensor(torch.nan), "not finite"),
+        (UP, torch.ones(6, 5), "ranks 4 (.lora_down.weight) and 5 (.lora_up.weight)"),
+        (DOWN, torch.ones(4, 8, dtype=torch.int8), "holds torch.int8"),
+        (ALPHA, torch.tensor(1j), "holds torch.complex64"),
+    ],
+)
+def test_numbers_that_cannot_be_are_named(tmp_path, end, value, said):
+    key, file = layer_key("unet", "x"), tmp_path / "a.safetensors"
+    save_file({key + name: one for name, one in (FACTORS | {end: value}).items()}, file)
+    with pytest.raises(LoraError) as found:
+        read_lora(file)
+    assert said in str(found.value) and str(file) in str(found.value) and key in str(found.value)
+
+
+def test_a_whole_number_is_an_alpha_too(tmp_path):
+    key, file = layer_key("unet", "x"), tmp_path / "a.safetensors"
+    save_file({key + name: one for name, one in (FACTORS | {ALPHA: torch.tensor(2)}).items()}, file)
+    assert read_lora(file).changes[key].scale == 0.5

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 import shutil
 
@@ -18,12 +19,14 @@ from comfyui_wegen.models.checkpoints.quantise import (
     ROW_SCALES,
     SCALE,
     dequantise,
+    from_header,
     hadamard,
     layout,
     piece_names,
     quantise,
     quantised_format,
     rotate_groups,
+    to_header,
 )
 from comfyui_wegen.models.checkpoints.random_weights import CONFIGS, make_random
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint, part_file
@@ -202,3 +205,33 @@ def test_a_damaged_quantised_layer_is_named_with_its_file(quantised, tmp_path, m
         load_wegen(open_checkpoint(folder), "cpu", torch.float32)
     for word in (str(file), repr(LANGUAGE), "scales"):
         assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"convrot_groupsize": None},
+        {"convrot_groupsize": [256]},
+        {"convrot_groupsize": -4},
+        {"convrot_groupsize": math.inf},
+        {"convrot_groupsize": True},
+        {"group_size": 0},
+        {"group_size": "16"},
+    ],
+)
+def test_sizes_in_a_header_that_cannot_be_are_named(damage):
+    [key] = damage
+    header = to_header({"a.b": {"format": "asym_w4a8_int8", **damage}})
+    with pytest.raises(CheckpointError, match=f"file: {key} of 'a.b' is .* must be a whole number"):
+        from_header(header, "file")
+
+
+def test_formats_of_several_types_are_unknown():
+    with pytest.raises(CheckpointError, match="has weights in"):
+        from_header(to_header({"a": {"format": None}, "b": {"format": "x"}}), "file")
+
+
+def test_groups_that_do_not_divide_a_row_are_said():
+    layer = {"format": "asym_w4a8_int8", "group_size": 5, "convrot_groupsize": 0}
+    with pytest.raises(ValueError, match="no groups of 5"):
+        dequantise({"weight": torch.zeros(2, 8, dtype=torch.int8)}, layer)

@@ -79,6 +79,7 @@ def test_sizes_are_those_of_a_configuration_or_a_checkpoint(tmp_path):
     tiny = CONFIGS["tiny"]
     language = dataclasses.replace(tiny.language, layers=3)
     (tmp_path / "config.json").write_text(dataclasses.replace(tiny, language=language).to_json())
+    (tmp_path / "config.json").write_text((tmp_path / "config.json").read_text(), "utf-8-sig")  # as Windows editors do
     made = make_random(tmp_path / "made", str(tmp_path / "config.json"))
     assert open_checkpoint(made).config == dataclasses.replace(tiny, language=language, name="made")
     again = make_random(tmp_path / "again", str(made), published=True)

@@ -447,3 +447,39 @@ def test_weights_of_whole_numbers_are_refused(packed):
     key = next(iter(state))
     save_file({**state, key: state[key].to(torch.int32)}, file)
     fails(packed, file, key, "torch.int32", "floating point")
+
+
+def _cut_number():
+    return b"\x80\x02J\0"
+
+
+def _other_storage():
+    state = io.BytesIO()
+    torch.save({"a": torch.ones(3)}, state, _use_new_zipfile_serialization=False)
+    before, key, after = state.getvalue().rpartition(re.findall(rb"[0-9]{9,}", state.getvalue())[-1])
+    return before + b"0" * len(key) + after
+
+
+def _packed_contents():
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", bytes(range(256)))
+    content = bytearray(packed.getvalue())
+    content[40:60] = b"\xff" * 20  # behind the name
+    return content
+
+
+@pytest.mark.parametrize("damaged", [_cut_number, _other_storage, _packed_contents])
+def test_damaged_contents_of_a_pickle_are_named(tmp_path, damaged):
+    file = tmp_path / "state.bin"
+    file.write_bytes(damaged())
+    with pytest.raises(CheckpointError, match=r"state\.bin is damaged or no PyTorch file"):
+        reader.read_pickle(file)
+
+
+def test_what_a_download_has_not_finished_is_no_weights(published):
+    """Here the agent brings its own decoder, so that none is needed in a folder of its own."""
+    for file in (published / UNET_FOLDER).glob("diffusion_pytorch_model*"):
+        file.unlink()
+    (published / UNET_FOLDER / "diffusion_pytorch_model.safetensors.incomplete").write_bytes(b"half")
+    open_checkpoint(published).unet.check_shapes({key: tuple(value.shape) for key, value in weights()["unet"].items()})

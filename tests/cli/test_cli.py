@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import io
 import json
 import math
 import os
@@ -14,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 from comfyui_wegen.models import cli
-from comfyui_wegen.models.cli import common, generate
+from comfyui_wegen.models.checkpoints.lora import LowRank, write_lora
+from comfyui_wegen.models.cli import common, demo, generate
 from comfyui_wegen.models.cli.common import write_numbers
 from comfyui_wegen.models.editing.open_turn import begin_unseen
 from comfyui_wegen.models.engine import TurnRequest, planning
@@ -24,7 +26,7 @@ from comfyui_wegen.models.options import OPTIONS
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.prompting.asking import ask
 from comfyui_wegen.models.prompting.text_sampling import TextSampling
-from comfyui_wegen.models.values import AutoMask, References
+from comfyui_wegen.models.values import AutoMask, Chat, References
 from PIL import Image
 
 
@@ -543,3 +545,88 @@ def test_samples_are_not_written_among_other_files(tmp_path, capsys):
     (tmp_path / "wegen-000007.tar").write_bytes(b"of a longer run that was stopped")
     assert run("data", "--out", tmp_path, "--samples", 2) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["index.json", "wegen-000000.tar"]
+
+
+def test_a_report_goes_to_whom_it_is_for(tmp_path):
+    generate._Outputs(None, Path(os.devnull))
+    (tmp_path / "there").mkdir()
+    link, file = tmp_path / "link.json", tmp_path / "there" / "report.json"
+    link.symlink_to(file)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    for report in (link, pipe):
+        outputs = generate._Outputs(None, report)
+        for number in range(2):
+            outputs.keep(Chat(), {"instruction": number})
+        outputs.finish()
+    written = [file.read_text(), os.read(reader, 1000)]  # one report, not one a turn
+    os.close(reader)
+    assert all(json.loads(text)["turns"] == [{"instruction": 0}, {"instruction": 1}] for text in written)
+    assert link.is_symlink() and [one.name for one in (tmp_path / "there").iterdir()] == [file.name]
+
+
+@pytest.mark.parametrize("text", ['{"turns": 3, "chat": null}', '{"turns": []}', '["turns", "chat"]'])
+def test_other_json_is_no_report(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(WeGenError, match="is no report"):
+        generate._Outputs(None, tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("write", [lambda file: generate._Outputs(None, file).keep(Chat(), {}),
+                                   lambda file: write_numbers(file, {})])  # fmt: skip
+def test_what_stands_beside_a_report_stays(tmp_path, write):
+    (tmp_path / "a.json.partial").write_text("mine")
+    write(tmp_path / "a.json")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a.json", "a.json.partial"]
+    assert (tmp_path / "a.json.partial").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["ask", " "], "question is empty"),
+        (["ask", "what is @dog?"], "@dog"),
+        (["ask", "x", "--lora", "none"], "no LoRA file none"),
+        (["generate", "x", "--lora", "text"], "not a readable"),
+        (["generate", "x", "--lora", "lora=101"], "strength is 101"),
+        (["generate", "x", "--lora", "lora=0.5", "--lora", "./lora"], "--lora names lora twice"),
+        (["eval", "nano", "--lora", "lora", "--lora", "lora"], "--lora names lora twice"),
+        (["eval", "rocket", "--lora", "lora=-101"], "strength is -101"),
+        (["demo", "--lora", "text"], "not a readable"),
+        (["convert", "a", "b", "--part", "unet=bf16", "--part", "unet=int8"], "--part names unet twice"),
+    ],
+)
+def test_what_is_wrong_is_found_before_weights_are_read(tmp_path, monkeypatch, capsys, command, said):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Pipeline, "from_folder", lambda *_: pytest.fail("the checkpoint was read"))
+    Path("text").write_text("no tensors")
+    write_lora(Path("lora"), "unet", {"conv_in": LowRank(torch.ones(1, 2), torch.ones(2, 1), 1.0)}, {})
+    assert said in refused(capsys, *command)
+
+
+def test_a_full_disk_is_named_by_what_writes(tmp_path, monkeypatch):
+    class Full(io.BytesIO):
+        def write(self, *_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", lambda *_, **__: Full())
+    monkeypatch.setattr(Path, "write_bytes", lambda _, content: Full().write(content))
+    for write in (generate._write_new, lambda folder, stem, content: demo.write_rockets(folder)):
+        with pytest.raises(OSError, match="No space") as found:
+            write(tmp_path, "rocket_0", b"")
+        assert found.value.filename == str(tmp_path / "rocket_0.png")
+
+
+def test_only_the_users_own_folder_has_a_short_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    parser = argparse.ArgumentParser()
+    generate.add_arguments(parser)
+    options = ["--out=~/pics", "--json=~/r.json", "--save-chat=~", "--reference=cat=~/x.png", "--model=~root/x"]
+    arguments = parser.parse_args(["x", *options, "--lora=~/l=0.5"])
+    assert (arguments.out, arguments.json) == (tmp_path / "pics", tmp_path / "r.json")
+    assert (arguments.save_chat, arguments.reference) == (tmp_path, [("cat", tmp_path / "x.png")])
+    assert (arguments.model, arguments.lora) == (Path("~root/x"), [(tmp_path / "l", 0.5)])
+    assert common.output_file("~nobody.json") == Path("~nobody.json")
+    for command in (["doctor", "~nobody"], ["convert", "~nobody", "~none"], ["make-random", "~none", "--size", "~no"]):
+        assert "There is no" in refused(capsys, *command)

@@ -1,8 +1,9 @@
 """The demo's plumbing on a tiny random model: what it writes and says, not how the pictures look."""
 
 import pytest
-from comfyui_wegen.models.cli import main
+from comfyui_wegen.models.cli import demo, main
 from comfyui_wegen.models.cli.demo_story import REFINEMENTS, WISH_SEEDS, run_demo
+from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.pipeline import Pipeline
 from PIL import Image
 
@@ -32,3 +33,23 @@ def test_options_of_the_model_are_refused_where_none_is_used(tmp_path, capsys):
     assert "`wegen demo rocket` uses no model; leave out --model, --device." in capsys.readouterr().err
     assert not out.exists()
     assert main(["demo", "rocket", "--out", str(out)]) == 0 and len([*out.glob("*.txt")]) == 10
+
+
+def test_captions_that_were_edited_are_left_alone(tmp_path):
+    demo.write_rockets(tmp_path)
+    demo.write_rockets(tmp_path)  # the same files
+    edited = tmp_path / "rocket_7.txt"
+    edited.write_text("my own words")
+    (tmp_path / "rocket_0.png").unlink()
+    with pytest.raises(WeGenError, match=r"rocket_7\.txt is there already"):
+        demo.write_rockets(tmp_path)
+    assert edited.read_text() == "my own words" and not (tmp_path / "rocket_0.png").exists()
+
+
+def test_clips_of_others_are_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("comfyui_wegen.models.data.diic.films.write_film", lambda _, path: path.write_bytes(b"film"))
+    assert demo.write_clips(tmp_path) == demo.write_clips(tmp_path) == 3
+    (tmp_path / "rocket_2.mp4").write_bytes(b"mine")
+    with pytest.raises(WeGenError, match=r"rocket_2\.mp4 is there already"):
+        demo.write_clips(tmp_path)
+    assert (tmp_path / "rocket_2.mp4").read_bytes() == b"mine"
