@@ -38,10 +38,10 @@ R = TypeVar("R")
 def _on_few_threads(write: Callable[Concatenate[Decoding, P], R]) -> Callable[Concatenate[Decoding, P], R]:
     """A method that writes token by token, on one thread of a CPU where all matrices are small.
 
-    Threads of such a model wait for each other longer than they compute. They gain nothing on a quiet machine: the
-    bundled model writes one picture's features in .50 s on one thread and in .47 s on two, nine in 1.10 and 1.05.
-    Beside four other busy processes on two cores, words and features take 1.6 s on one thread and up to a minute on
-    two.
+    Threads of such a model wait for each other about as long as they compute, and whenever another process has one of
+    their cores, all wait for that. On two quiet cores the bundled model writes one picture's features in .59 s on one
+    thread and in .53 s on two, nine in 1.2 and .93. Beside four other busy processes, words and features of a turn take
+    1.6 s on one thread and up to a minute on two.
     """
 
     @wraps(write)
