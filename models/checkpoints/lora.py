@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..errors import WeGenError
+from ..paths import expanded
 from . import whole_numbers
-from .paths import expanded
 from .writer import write_safetensors
 
 PREFIXES = {"unet": "lora_unet_", "language_model": "lora_language_model_"}

@@ -14,8 +14,8 @@ from torch import Tensor
 from ..bundled import BUNDLED
 from ..errors import WeGenError
 from ..network.configuration import LanguageConfig, UNetConfig, VAEConfig, VisionConfig, WeGenConfig
+from ..paths import expanded
 from .loading import empty_parts
-from .paths import expanded
 from .published_writer import write_published
 from .reader import CONFIG_FILE, PARTS, checkpoint_kind, open_checkpoint
 from .tokenizer import PICTURE_BEGIN, PICTURE_END, Tokenizer, picture_token

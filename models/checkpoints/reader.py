@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, WeGenError, is_out_of_memory
 from ..network.configuration import LanguageConfig, ScheduleConfig, UNetConfig, VAEConfig, VisionConfig, WeGenConfig
-from .paths import expanded
+from ..paths import expanded
 from .quantise import (
     CONFIGURATION,
     WholeNumbers,

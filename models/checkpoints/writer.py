@@ -23,7 +23,7 @@ except ImportError:  # Windows
 
 from ..errors import WeGenError
 from ..network.configuration import WeGenConfig
-from .paths import expanded
+from ..paths import expanded
 from .reader import CONFIG_FILE, PARTS, part_file
 from .tokenizer import ADDED_FILE, MODEL_FILE, Tokenizer
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..checkpoints.paths import expanded
-from ..errors import WeGenError
+from ..paths import expanded
 from .common import OK, add_model_options, load_pipeline, named_file, read_picture
 
 
@@ -30,11 +29,10 @@ def run(arguments: argparse.Namespace) -> int:
     from ..media.chat_file import load_chat
     from ..media.images import from_pil
     from ..prompting.asking import ask
-    from ..prompting.conversation import mentioned, references_at
+    from ..prompting.conversation import mentioned, references_at, require_question
     from ..values import Chat, Reference, References
 
-    if not arguments.question.strip():
-        raise WeGenError("The question is empty. Ask something about a picture, or about the chat.")
+    require_question(arguments.question)
     chat = Chat() if arguments.chat is None else load_chat(arguments.chat)
     pictures = [(name, read_picture(file)) for name, file in arguments.reference]
     named = References()

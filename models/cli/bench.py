@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from ..checkpoints.paths import expanded
+from ..paths import expanded
 from .common import OK, count, output_file, output_picture, write_numbers
 
 NAMES = ("256x6", "1024x8", "2048x4", "sampling", "rewriting", "chat", "precisions", "load", "convert")

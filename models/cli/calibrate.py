@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from random import Random
 
-from ..checkpoints.paths import expanded
 from ..errors import WeGenError
+from ..paths import expanded
 from .common import OK, count, progress_bars, read_picture
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")

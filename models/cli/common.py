@@ -7,7 +7,6 @@ import json
 import math
 import os
 import re
-import secrets
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bundled import BUNDLED
-from ..checkpoints.paths import expanded
 from ..errors import WeGenError, naming
+from ..paths import expanded, replace_file
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -161,12 +160,7 @@ def write_whole(path: Path, text: str) -> None:
             return
         path = path.resolve()  # a link goes on to lead to the text
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.partial")
-        try:
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        replace_file(path, text.encode())
 
 
 def _finite(value: Any) -> Any:

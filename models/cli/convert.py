@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..checkpoints.paths import expanded
+from ..paths import expanded
 from .common import OK, PRECISIONS, each_once, progress_bars
 
 DTYPES = (*PRECISIONS, "int8", "fp8", "w4a8")

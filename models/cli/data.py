@@ -11,8 +11,8 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from ..checkpoints.paths import expanded
 from ..errors import WeGenError
+from ..paths import expanded
 from . import data_films, data_report, data_video
 from .common import count
 

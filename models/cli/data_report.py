@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..checkpoints.paths import expanded
+from ..paths import expanded
 from .common import count
 
 

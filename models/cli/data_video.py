@@ -6,8 +6,8 @@ import argparse
 import math
 from typing import TYPE_CHECKING
 
-from ..checkpoints.paths import expanded
 from ..errors import WeGenError
+from ..paths import expanded
 from .common import PRECISIONS, count, positive, progress_bars
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..bundled import BUNDLED
-from ..checkpoints.paths import expanded
 from ..errors import WeGenError, naming
+from ..paths import expanded
 from .common import OK, add_model_options, load_pipeline, writable_folder
 
 STORY, ROCKET, CLIPS = "story", "rocket", "clips"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from ..checkpoints.paths import expanded
 from ..errors import CheckpointError
+from ..paths import expanded
 from .common import FAILED, OK, count
 
 

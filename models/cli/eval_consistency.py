@@ -14,8 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ..bundled import BUNDLED
-from ..checkpoints.paths import expanded
 from ..errors import WeGenError
+from ..paths import expanded
 from .common import output_file, output_picture, write_numbers
 
 MEASURED = ("kept", "auto_mask", "registration", "seam", "stock", "references")

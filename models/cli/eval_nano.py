@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..bundled import BUNDLED
-from ..checkpoints.paths import expanded
 from ..errors import WeGenError
 from ..evaluation.thresholds import JUDGE, MEASURED, SECONDS, THRESHOLDS, TURN
+from ..paths import expanded
 from .common import add_lora_option, checked_loras, count, is_terminal, output_file, write_numbers
 
 if TYPE_CHECKING:

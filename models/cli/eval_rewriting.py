@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from ..bundled import BUNDLED
-from ..checkpoints.paths import expanded
 from ..errors import WeGenError
 from ..evaluation.rewriting import SCALE, SEEDS, STEPS, THRESHOLDS
+from ..paths import expanded
 from .common import OK, output_file, write_numbers
 
 

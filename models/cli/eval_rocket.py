@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bundled import BUNDLED
-from ..checkpoints.paths import expanded
 from ..errors import WeGenError
+from ..paths import expanded
 from .common import OK, add_lora_option, checked_loras, count, output_file, write_numbers
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ..checkpoints.paths import expanded
 from ..errors import WeGenError, naming
 from ..options import CREATIVITY, OPTIONS, REFINE_CREATIVITY, Option
+from ..paths import expanded
 from .common import (
     ANSWERED,
     OK,

@@ -15,8 +15,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..checkpoints.paths import expanded
 from ..errors import WeGenError, how_to_install, is_out_of_memory
+from ..paths import expanded
 from ..training.recipe import CHECKPOINT_STAGES, STAGES, TOKENIZER, UNET, VAE, read_recipe
 from .common import INTERRUPTED, count
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ..checkpoints.paths import expanded
 from ..errors import WeGenError
+from ..paths import expanded
 from .common import FAILED, OK
 
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checkpoints.paths import expanded
+from ..paths import expanded
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..checkpoints.paths import expanded
 from ..checkpoints.reader import checkpoint_kind, open_checkpoint, read_safetensors
 from ..checkpoints.tokenizer import PICTURE_BEGIN
 from ..checkpoints.wegen import WeGen
@@ -25,6 +24,7 @@ from ..network.vision_encoder import pool_features
 from ..painting.diffusers_painter import Decoder
 from ..painting.loading import load
 from ..painting.schedule import published_sigmas, published_timesteps
+from ..paths import expanded
 from ..prompting.conversation import picture_text
 from ..prompting.decoding import Decoding
 from ..training.losses import agent_losses, agent_outputs

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import secrets
-import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -19,6 +16,7 @@ from torch import Tensor
 
 from ..errors import WeGenError
 from ..json_values import in_words, is_a
+from ..paths import replace_file
 from ..values import Answer, AutoMask, Chat, Reference, References, SamplerSettings, Turn, whole_text
 
 FORMAT, VERSION = "wegen_chat", 1
@@ -48,7 +46,7 @@ def save_chat(chat: Chat, path: str | Path) -> Path:
     content = save(tensors, metadata=metadata)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, content)
+        replace_file(path, content)
     except OSError as error:
         raise ChatFileError(f"The chat could not be written to {path}: {error.strerror or error}.") from error
     return path
@@ -107,23 +105,6 @@ def _is_chat(path: Path) -> bool:
             return (file.metadata() or {}).get("format") == FORMAT
     except (SafetensorError, OSError):
         return False
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Through a file beside it that is on the disk before it takes the old one's name, and its permissions."""
-    partial = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            partial.chmod(stat.S_IMODE(path.stat().st_mode))
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def load_chat(path: str | Path) -> Chat:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, NamedTuple
 
 from torch import Tensor
@@ -270,6 +271,19 @@ def opening(
     return asked if rewritten is None else asked + tokenizer.escape(rewritten)
 
 
+def _next(
+    config: WeGenConfig,
+    tokenizer: Tokenizer,
+    instruction: str,
+    references: References,
+    chat: Chat,
+    rewrite: str | None = None,
+) -> Prompt:
+    """What `opening` makes of the turn that follows a chat."""
+    first, shown = _begins(chat, len(chat)), references_at(chat, len(chat), references)
+    return opening(config, tokenizer, first, instruction, shown, rewrite)
+
+
 def picture_prompt(
     config: WeGenConfig,
     tokenizer: Tokenizer,
@@ -282,11 +296,7 @@ def picture_prompt(
     # Room is reserved as for a prompt that is not rewritten yet, so that words and picture come of the same memory; a
     # description of the user's own may be longer than any that the model writes.
     written = len(tokenizer.encode(rewrite, begin=False)) if rewrite else 0
-
-    def ask(chat: Chat, rewrite: str | None = None) -> Prompt:
-        first, shown = _begins(chat, len(chat)), references_at(chat, len(chat), references)
-        return opening(config, tokenizer, first, instruction, shown, rewrite)
-
+    ask = partial(_next, config, tokenizer, instruction, references)
     chat = readable(config, tokenizer, chat, ask, written)
     return remember(config, tokenizer, chat, ask(chat), written).prompt + ask(chat, rewrite) + PICTURE_BEGIN
 
@@ -335,12 +345,17 @@ def _asked_of(
     return remember(config, tokenizer, chat, ask(chat), limit).prompt + ask(chat)
 
 
+def require_question(question: str) -> None:
+    """Raises WeGenError for a question without words."""
+    if not question.strip():
+        raise WeGenError("The question is empty. Ask something about a picture, or about the chat.")
+
+
 def ask_prompt(
     config: WeGenConfig, tokenizer: Tokenizer, question: str, references: References, chat: Chat, limit: int = 0
 ) -> Prompt:
     """The whole sequence after which the answer to `question` is written, of up to `limit` tokens."""
-    if not question.strip():
-        raise WeGenError("The question is empty. Ask something about a picture, or about the chat.")
+    require_question(question)
     return _asked_of(config, tokenizer, "ask", question, references, chat, limit)
 
 
@@ -351,12 +366,7 @@ def memory_note(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, instructi
     a checkpoint looks back at a few turns only (`turns_in_view`) is its way with every chat, and not said. That all but
     the picture of the turn just before had to be left out is said in place of it.
     """
-    number = len(chat)
-
-    def ask(chat: Chat) -> Prompt:
-        shown = references_at(chat, number, references)
-        return opening(config, tokenizer, _begins(chat, number), instruction, shown)
-
+    ask = partial(_next, config, tokenizer, instruction, references)
     if readable(config, tokenizer, chat, ask) is not chat:
         return TOO_LONG
     asked, past = ask(chat), _all_past(config, tokenizer, chat)

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from ..bundled import BUNDLED
 from ..checkpoints.loading import fill
 from ..checkpoints.lora import write_lora
-from ..checkpoints.paths import expanded
 from ..checkpoints.quantise import WEIGHT, to_header
 from ..checkpoints.reader import Checkpoint, Part, StoredTensor, open_checkpoint
 from ..checkpoints.writer import Entry, PartLayout, new_folder, write_folder
 from ..network.agent import Agent
 from ..network.decoder import empty_decoder
 from ..network.vision_encoder import VisionEncoder
+from ..paths import expanded
 from .adapters import LoraOptions, add_adapters, changes_of, fill_frozen, has_adapters
 from .language_stage import LanguageOptions, LanguageStage
 from .loop import load_average, require_tracker

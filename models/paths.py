@@ -1,0 +1,38 @@
+"""Paths as users write them, and files that take the place of others."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+
+def expanded(path: str | Path) -> Path:
+    """The path, with the user's own folder where it begins with `~/` or is `~`.
+
+    `Path.expanduser` takes a folder called `~backup` for the home of another user, and raises where there is none.
+    """
+    path = os.fspath(path)
+    return Path(os.path.expanduser(path) if Path(path).parts[:1] == ("~",) else path)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file through one beside it that is on the disk before it takes the old one's name, and its permissions.
+
+    Raises:
+        OSError: it cannot be written; the old one is as it was.
+    """
+    partial = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            partial.chmod(stat.S_IMODE(path.stat().st_mode))
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
