@@ -60,11 +60,12 @@ class _InFloat32(TorchFunctionMode):
 
 
 class _PlainAttention(TorchFunctionMode):
-    """Attention by plain matrix products; causal one in a few blocks of queries, each with the keys up to its own end.
+    """Attention in bfloat16 by plain matrix products; causal one in a few blocks of queries, each with the keys up to
+    its own end.
 
     On a CPU with bfloat16 products that takes half the time of PyTorch's own kernel, most of all on the way back.
-    What needs no gradients, or is not causal and in float32, is left to that kernel, in float32: its bfloat16 form
-    takes several times as long.
+    What needs no gradients, or is in float32, is left to that kernel, in float32: its bfloat16 form takes several times
+    as long, and so do plain products in float32 on long rows.
     """
 
     BLOCK = 200
@@ -77,11 +78,9 @@ class _PlainAttention(TorchFunctionMode):
         halved = torch.is_autocast_enabled("cpu")
         with torch.autocast("cpu", enabled=False):
             in_blocks = kwargs.get("is_causal") and not kwargs.get("enable_gqa")
-            by_products = in_blocks or (halved and not kwargs)
-            if not (by_products and torch.is_grad_enabled()):
+            if not (halved and (in_blocks or not kwargs) and torch.is_grad_enabled()):
                 return function(query.float(), key.float(), value.float(), **kwargs)
-            if halved:
-                query, key, value = query.bfloat16(), key.bfloat16(), value.bfloat16()
+            query, key, value = query.bfloat16(), key.bfloat16(), value.bfloat16()
             if in_blocks:
                 return _causal_attention(query, key, value, self.BLOCK)
             return (query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)).softmax(-1) @ value

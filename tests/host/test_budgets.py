@@ -5,6 +5,8 @@ from pathlib import Path
 from comfyui_wegen.models.checkpoints.convert import convert
 from comfyui_wegen.models.checkpoints.random_weights import make_random
 
+from .install import needs_8_bits
+
 SCRIPTS = Path(__file__).parent / "scripts"
 PRECISIONS = {"bf16": (0, 0), "int8": (0.03, 0.15), "fp8": (0.05, 0.17), "w4a8": (0.1, 0.4)}
 """By how much a LoRA's change may be larger or smaller than in 16 bits, and another one, as parts of it."""
@@ -15,6 +17,7 @@ def loaded_more_and_more(budgets):
     return loaded == sorted(loaded) and loaded[0] < 0.3 and loaded[-1] == 1
 
 
+@needs_8_bits
 def test_every_budget_gives_the_same(host_python, tmp_path):
     first = make_random(tmp_path / "bf16", "tiny")
     others = [convert(first, tmp_path / dtype, dtype) for dtype in PRECISIONS if dtype != "bf16"]

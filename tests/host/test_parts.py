@@ -7,10 +7,12 @@ import pytest
 from comfyui_wegen.models.checkpoints.convert import convert
 from comfyui_wegen.models.checkpoints.random_weights import make_random
 
+from .install import needs_8_bits
+
 SCRIPTS = Path(__file__).parent / "scripts"
 
 
-@pytest.mark.parametrize("dtype", ["bf16", "int8"])
+@pytest.mark.parametrize("dtype", ["bf16", pytest.param("int8", marks=needs_8_bits)])
 def test_parts_come_and_go(host_python, tmp_path, dtype):
     folder = make_random(tmp_path / "made", "tiny")
     if dtype != "bf16":
@@ -59,6 +61,7 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
         assert found["given back"] > 300e6
 
 
+@needs_8_bits
 def test_parts_hold_their_weights_as_it_was_asked_for(host_python, tmp_path):
     """Under DynamicVRAM, which is usual on cards, the host's layers have no weights before they are loaded."""
     published = make_random(tmp_path / "published", "tiny", published=True)

@@ -5,9 +5,12 @@ from pathlib import Path
 from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.checkpoints.convert import convert
 
+from .install import needs_8_bits
+
 SCRIPTS = Path(__file__).parent / "scripts"
 
 
+@needs_8_bits
 def test_the_bundled_model_runs_quantised(host_python, tmp_path):
     folders = [convert(BUNDLED, tmp_path / dtype, dtype) for dtype in ("int8", "fp8", "w4a8")]
     int8, fp8, w4a8 = host_python(SCRIPTS / "quantised.py", BUNDLED, *folders)
