@@ -20,10 +20,14 @@ def expanded(path: str | Path) -> Path:
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file through one beside it that is on the disk before it takes the old one's name, and its permissions.
 
+    Where the path is a link, what it leads to is replaced.
+
     Raises:
         OSError: it cannot be written; the old one is as it was.
     """
-    partial = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.partial")
+    path = path.resolve()
+    name = os.fsdecode(os.fsencode(path.name)[:100])  # names have a limit of bytes
+    partial = path.with_name(f".{name}.{secrets.token_hex(4)}.partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:

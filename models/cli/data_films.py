@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ..errors import WeGenError
 from ..paths import expanded
 from .common import count, writable_folder
 
@@ -31,15 +32,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the films; 0 when all went well.
 
     Raises:
-        WeGenError: a folder that cannot be written, or numbers out of their limits.
+        WeGenError: a folder that cannot be written or has such films, or numbers out of their limits.
     """
     from tqdm import tqdm
 
-    from ..data.diic.films import sample_film, write_film
+    from ..data.diic.films import sample_film, truth_file, write_film
 
     folder = writable_folder(arguments.out)
-    for number in tqdm(range(arguments.films), unit="film"):
-        film = sample_film(arguments.seed + number, arguments.shots, arguments.things, arguments.seconds)
-        write_film(film, folder / f"film-{number + 1}.mp4")
+    paths = [folder / f"film-{number + 1}.mp4" for number in range(arguments.films)]
+    there = [one for path in paths for one in (path, truth_file(path)) if one.exists()]
+    if there:
+        raise WeGenError(f"{there[0]} is there already. Give another folder with --out, or remove it first.")
+    for number, path in enumerate(tqdm(paths, unit="film")):
+        write_film(sample_film(arguments.seed + number, arguments.shots, arguments.things, arguments.seconds), path)
     print(f"{arguments.films} films: {folder}")
     return 0

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import storybook
+from ..json_values import is_a
 from ..media.conditions import CONDITIONS, DEGRADATIONS, MISSING, degrade
 from ..storybook import STYLES, Edit, Question, Scene, Thing, language
 from ..storybook.language import Order, Story
@@ -507,6 +508,8 @@ TASKS: Mapping[str, Callable[[Random], Sample]] = MappingProxyType({build.__name
 
 def check_mix(task_mix: Mapping[str, float]) -> None:
     """Raises ValueError for a task that does not exist or weights that cannot be drawn from."""
+    if not isinstance(task_mix, Mapping) or not is_a(dict(task_mix), Mapping[str, float]):
+        raise ValueError(f"A task mix is an object of finite numbers by the names of tasks, got {task_mix!r}.")
     unknown = [task for task in task_mix if task not in TASKS]
     if unknown:
         raise ValueError(f"Unknown task {unknown[0]!r} in the task mix. Expected some of: {', '.join(TASKS)}.")

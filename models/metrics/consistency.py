@@ -122,11 +122,11 @@ def drift(chat: Chat) -> Drift:
         raise WeGenError(f"The drift of this chat cannot be told: {why}")
     first, *later = [turn.answer for turn in chat.turns]
     touched = np.zeros(first.picture.shape[:2], bool)
-    pairs = [_bytes(first.picture, answer.picture) for answer in later]
     for answer in later:
+        _require_same_size(first.picture, answer.picture)
         if answer.change is not None:
             touched |= (answer.change > 0).numpy()
-    areas = tuple(_area(old, new, ~touched) for old, new in pairs)
+    areas = tuple(_area(*_bytes(first.picture, answer.picture), ~touched) for answer in later)
     unmasked = tuple(number for number, answer in enumerate(later, start=2) if answer.change is None)
     return Drift(areas, 1 - float(touched.mean()), unmasked)
 
@@ -149,14 +149,18 @@ def difference(before: Tensor, after: Tensor, amplify: float = 8) -> Tensor:
 
 def _bytes(before: Tensor, after: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Both pictures as ComfyUI saves them, rounded down, uint8 `[H, W, C]` with the same channels."""
+    _require_same_size(before, after)
+    channels = max(before.shape[-1], after.shape[-1])
+    old, new = ((with_channels(p, channels).cpu().clamp(0, 1) * 255).byte().numpy() for p in (before, after))
+    return old, new
+
+
+def _require_same_size(before: Tensor, after: Tensor) -> None:
     if before.shape[:2] != after.shape[:2]:
         raise WeGenError(
             f"Pictures of {before.shape[1]}x{before.shape[0]} and {after.shape[1]}x{after.shape[0]} pixels cannot be "
             "compared; resize one to the size of the other first."
         )
-    channels = max(before.shape[-1], after.shape[-1])
-    old, new = ((with_channels(p, channels).cpu().clamp(0, 1) * 255).byte().numpy() for p in (before, after))
-    return old, new
 
 
 def _area(old: np.ndarray, new: np.ndarray, where: np.ndarray) -> Area | None:

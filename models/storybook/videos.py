@@ -152,7 +152,6 @@ def sample_video(
                 film.happen(edit)
         history.append((list(film.things), film.ground, film.sky))
     slots = max(len(things) for things, _, _ in history)
-    tracks = tuple(
-        tuple(things[slot] if slot < len(things) else None for things, _, _ in history) for slot in range(slots)
-    )
-    return Video(tracks, tuple(ground for _, ground, _ in history), tuple(sky for _, _, sky in history))
+    tracks = (tuple(things[slot] if slot < len(things) else None for things, _, _ in history) for slot in range(slots))
+    shown = tuple(track for track in tracks if any(track))  # what came and left within one frame is in none
+    return Video(shown, tuple(ground for _, ground, _ in history), tuple(sky for _, _, sky in history))

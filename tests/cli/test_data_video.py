@@ -17,6 +17,10 @@ pytest.importorskip("scenedetect", reason=f"{NOT_RUN}annotation of videos, the p
 def test_from_films_to_a_report(tmp_path, capsys):
     films, out = str(tmp_path / "films"), str(tmp_path / "out")
     assert main(["data", "films", "--out", films, "--films", "1", "--shots", "1", "--seconds", "2"]) == 0
+    before = (tmp_path / "films" / "film-1.mp4").read_bytes()
+    assert main(["data", "films", "--out", films, "--films", "1", "--seed", "2"]) == 2
+    assert "film-1.mp4 is there already" in capsys.readouterr().err
+    assert (tmp_path / "films" / "film-1.mp4").read_bytes() == before
     run = ["data", "video", films, "--out", out, "--truth", "--pairs", "2", "--distances", "0.5,1"]
     assert main(run) == 0
     assert "samples of 1 clips, 0 clips rejected (1 videos)" in capsys.readouterr().out
@@ -83,6 +87,14 @@ def test_a_mix_that_cannot_be_is_named_with_its_file(tmp_path, capsys):
     assert main(["data", "--recipe", str(tmp_path / "mine.json"), "--out", str(tmp_path / "out")]) == 2
     message = capsys.readouterr().err
     assert "mine.json" in message and "'captoin'" in message
+
+
+def test_a_mix_that_is_no_mix_is_told(tmp_path, capsys):
+    recipe = json.loads((NANO_RECIPES / "agent.json").read_text())
+    recipe["options"]["tasks"] = ["caption"]
+    (tmp_path / "mine.json").write_text(json.dumps(recipe))
+    assert main(["data", "--recipe", str(tmp_path / "mine.json"), "--out", str(tmp_path / "out")]) == 2
+    assert "mine.json: A task mix is an object" in capsys.readouterr().err
 
 
 def test_the_storybook_needs_a_folder(capsys):

@@ -63,6 +63,14 @@ def test_wrong_types_in_settings_are_told(settings, message):
         ({"describe": {"options": {"thresholds": 3}}}, "must be an object, got 3"),
         ({"ground": {"kind": "model", "options": {"folder": 3}}}, "'folder' .* must be a text in quotes, got 3"),
         ({"ground": {"kind": "no_such_module:Stage"}}, "cannot be imported"),
+        ({"cut": {"options": {"longest": 0}}}, "'longest' of CutScenes is a number above 0, got 0"),
+        ({"cut": {"options": {"side": 0}}}, "'side' of CutScenes is a number at least 2, got 0"),
+        ({"decode": {"options": {"rate": -3}}}, "'rate' of DecodeFrames is a number above 0, got -3"),
+        ({"decode": {"options": {"most": 0}}}, "'most' of DecodeFrames is a number at least 2, got 0"),
+        ({"select": {"options": {"fewest": 0}}}, "'fewest' of SelectFrames is a number at least 1, got 0"),
+        ({"pair": {"options": {"most": 0}}}, "'most' of PairFrames is a number at least 1, got 0"),
+        ({"pair": {"options": {"distances": []}}}, r"'distances' of PairFrames is a list .* all above 0, got \(\)"),
+        ({"pair": {"options": {"distances": [1, -1]}}}, r"'distances' .* all above 0, got \(1.*, -1"),
         ({"name": {"kind": f"{__name__}:Needs", "options": {"weights": "nowhere"}}}, "no weights at nowhere"),
         ({"name": {"kind": f"{__name__}:Needs", "options": {"speed": 3}}}, "no option 'speed'"),
     ],
@@ -177,6 +185,38 @@ def test_settings_hold_from_when_something_was_done_with_them(tmp_path):
     begin(store, plain)
     with pytest.raises(ShardError, match="pair 'most' was not given and is now 1"):
         begin(store, paired)
+
+
+def test_only_folders_of_runs_are_written_to(tmp_path):
+    """What it keeps in `work` is removed at the end: none of that may be somebody else's."""
+    out = tmp_path / "mine"
+    (out / "work").mkdir(parents=True)
+    (out / "work" / "thesis.txt").write_text("mine")
+    with pytest.raises(ShardError, match="is not empty: it holds work"):
+        begin(Store(out), truth_pipeline())
+    store = Store(tmp_path / "out")
+    begin(store, truth_pipeline())
+    (store.work / "notes.txt").write_text("mine")
+    begin(store, truth_pipeline())
+    store.add_clip(Clip("a-0000", "a.mp4").rejected("select", "blurred"), 0)
+    assert store.finish(["a-0000"], 10, {})["rejected"] == 1
+    assert [path.name for path in store.work.iterdir()] == ["notes.txt"]
+
+
+def test_what_failed_or_is_damaged_is_done_again(tmp_path):
+    store = Store(tmp_path / "out")
+    begin(store, truth_pipeline())
+    store.add_cuts("good", [Clip("good-0000", "a.mp4").rejected("cut", "too_short")])
+    store.add_cuts("failed", [Clip("failed-0000", "a.mp4").rejected("cut", "out_of_memory")])
+    for name, reason in (("good", "blurred"), ("failed", "stage_failed"), ("short", "out_of_memory")):
+        store.add_clip(Clip(name, "a.mp4").rejected("select", reason), 0)
+    (store.work / "cuts" / "damaged.json").write_bytes(b"")
+    (store.work / "clips" / "damaged.tar").write_bytes(b"")
+    (store.work / "clips" / "half.tar").write_bytes((store.work / "clips" / "good.tar").read_bytes()[:700])
+    begin(store, truth_pipeline())
+    assert store.cuts("good") and store.cuts("failed") is None and store.cuts("damaged") is None
+    done = [store.is_done(name) for name in ("good", "failed", "short", "damaged", "half")]
+    assert done == [True, False, False, False, False]
 
 
 # Shares of a cluster.

@@ -1,6 +1,7 @@
 """The data pipeline: samples that depend on (seed, index) alone, and shards that come back bit for bit."""
 
 import json
+import math
 from collections import Counter
 from itertools import islice
 from random import Random
@@ -58,6 +59,9 @@ def test_the_mix_is_checked_and_followed():
         generate_samples({"paint": 1}, 0)
     with pytest.raises(ValueError, match="weights"):
         generate_samples({"caption": 0}, 0)
+    for bad in (["caption"], "caption", {"caption": "1"}, {"caption": None}, {"caption": True}, {"caption": math.inf}):
+        with pytest.raises(ValueError, match="object of finite numbers"):
+            generate_samples(bad, 0)
     tasks = [sample.task for sample in islice(generate_samples({"caption": 3, "rewrite": 1}, 0), 200)]
     assert set(tasks) == {"caption", "rewrite"} and 120 < tasks.count("caption") < 180
 
@@ -296,6 +300,12 @@ def test_annotator_tells_the_truth_about_instances():
         assert storybook.parse_caption(instance.name).things[0].kind == next(filter(None, video.tracks[number])).kind
         assert [instance.visible(t) for t in range(len(video))] == [thing is not None for thing in video.tracks[number]]
     assert annotator.dynamics(video, 2, 2, Random(0)).count == 0
+
+
+def test_what_comes_and_leaves_within_a_frame_is_no_instance():
+    video = storybook.sample_video(Random(1958))
+    assert all(any(track) for track in video.tracks)
+    assert len(StorybookAnnotator().instances(video)) == len(video.tracks)
 
 
 def test_a_video_without_events_gives_no_sample():

@@ -17,6 +17,7 @@ from comfyui_wegen.models.data.diic.reasons import REASONS
 from comfyui_wegen.models.data.diic.stage import StageError, StageRunner, run_stage
 from comfyui_wegen.models.storybook import parse_caption
 from comfyui_wegen.models.storybook.catalogue import COLUMN_CENTRES, ROW_CENTRES
+from PIL import Image
 from support import NOT_RUN
 
 av = pytest.importorskip("av", reason=f"{NOT_RUN}annotation of videos, the package av is not installed")
@@ -291,16 +292,24 @@ def test_a_clip_goes_through_bytes(annotated):
 
 
 def write_video(
-    path: Path, frames: np.ndarray, rate: int = 24, codec: str = "libx264", apart: int = 250, aspect: Fraction | int = 1
+    path: Path,
+    frames: np.ndarray,
+    rate: int = 24,
+    codec: str = "libx264",
+    apart: int = 250,
+    aspect: Fraction | int = 1,
+    begin: int = 0,
 ) -> Path:
-    """`apart`: frames from one that needs no other to the next; `aspect`: of a pixel."""
+    """`apart`: frames from one that needs no other to the next; `aspect`: of a pixel; `begin`: frames before it."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate, options={"crf": "20"} if codec == "libx264" else {})
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
         stream.codec_context.gop_size = apart
         stream.codec_context.sample_aspect_ratio = Fraction(aspect)
-        for picture in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        for number, picture in enumerate(frames, start=begin):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, rate)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
 
@@ -455,6 +464,64 @@ def test_a_video_is_not_shorter_for_its_longer_sound(tmp_path):
         container.mux([*stream.encode(None), *sound.encode(None)])
     [clip] = cut(path)
     assert clip.rejection is None and clip.end == pytest.approx(2.0, abs=0.1)
+
+
+def test_a_video_is_not_shorter_for_its_earlier_sound(tmp_path):
+    """Matroska tells when a stream ends, and not how long it is."""
+    path = tmp_path / "later.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=24)
+        sound = container.add_stream("aac", rate=16000, layout="mono")
+        stream.height, stream.width, stream.pix_fmt = 224, 320, "yuv420p"
+        for number in range(80):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 16000, number * 1024
+            container.mux(sound.encode(frame))
+        for number, picture in enumerate(film_frames(48)):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = 72 + number, Fraction(1, 24)
+            container.mux(stream.encode(frame))
+        container.mux([*stream.encode(None), *sound.encode(None)])
+    [clip] = cut(path)
+    assert clip.offset == pytest.approx(3.0, abs=0.1)
+    assert clip.rejection is None and clip.end == pytest.approx(2.0, abs=0.1)
+
+
+def test_a_last_frame_may_be_shown_for_longer(tmp_path):
+    pictures = [Image.fromarray(frame) for frame in film_frames(40)[::2]]
+    path = tmp_path / "pause.gif"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=[100] * 19 + [2000])
+    [clip] = cut(path)
+    assert clip.rejection is None and clip.end == pytest.approx(3.9, abs=0.15)
+
+
+def test_a_video_whose_size_changes_is_cut(tmp_path):
+    frames = film_frames(48)
+    parts = [write_video(tmp_path / "a.ts", frames), write_video(tmp_path / "b.ts", frames[:, :112, :160], begin=48)]
+    path = tmp_path / "both.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    clips = run_stage(DecodeFrames(), cut(path))
+    assert clips and all(clip.rejection is None for clip in clips)
+
+
+@pytest.mark.parametrize(("size", "space"), [((1280, 720), "ITU709"), ((320, 224), "ITU601")])
+def test_colours_that_are_not_told_are_those_of_the_size(tmp_path, size, space):
+    colour = np.array([200, 30, 30])
+    path = tmp_path / "red.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=24, options={"crf": "5"})
+        (stream.width, stream.height), stream.pix_fmt = size, "yuv420p"
+        flat = np.broadcast_to(colour.astype(np.uint8), (size[1], size[0], 3))
+        for number in range(3):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(flat), format="rgb24")
+            frame = frame.reformat(format="yuv420p", dst_colorspace=space)
+            frame.colorspace, frame.pts = 2, number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with Video(path) as video:
+        frame = next(iter(video.frames()))
+        assert frame.raw.colorspace == 2
+        assert np.abs(frame.pixels(64, 64)[32, 32].astype(int) - colour).max() <= 4
 
 
 def test_long_scenes_are_divided_and_blurred_frames_left_out(tmp_path):

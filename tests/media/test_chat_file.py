@@ -197,6 +197,19 @@ def test_200_kills_while_saving_never_cost_the_chat_before(tmp_path):
     kill_while_saving(tmp_path / "chat.safetensors", kills=200)
 
 
+def test_a_chat_is_saved_through_a_link(tmp_path):
+    real = save_chat(chat_of(1), tmp_path / "real")
+    (tmp_path / "link.safetensors").symlink_to(real)
+    save_chat(chat_of(2), tmp_path / "link")
+    assert (tmp_path / "link.safetensors").is_symlink()
+    assert len(load_chat(real)) == 2
+
+
+def test_names_may_be_as_long_as_the_file_system_takes(tmp_path):
+    path = save_chat(chat_of(1), tmp_path / ("图" * 80))
+    assert load_chat(path) and [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
 def test_the_words_can_be_read_without_us(tmp_path):
     from safetensors import safe_open
 

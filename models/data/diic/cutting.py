@@ -13,7 +13,7 @@ import numpy as np
 
 from ...errors import how_to_install, is_out_of_memory
 from .clip import Clip
-from .stage import StageError, words_of
+from .stage import StageError, require, words_of
 from .video import SHORT_OF_ITS_END, SLACK, Video, VideoError, fitted, pyav
 
 UNEVEN = 0.2  # the rate varies where gaps between frames differ from their median by more than this share of it
@@ -52,6 +52,9 @@ class CutScenes:
     longest: float = 12.0
     side: int = 256
 
+    def __post_init__(self):
+        require(self, {"longest": 0}, {"threshold": 0, "least_difference": 0, "shortest": 0, "side": 2})
+
     def check(self) -> None:
         """Raise StageError where a package that videos need is missing."""
         pyav()
@@ -72,13 +75,14 @@ class CutScenes:
 
     def _clips(self, video: Video, source: str, key: str) -> list[Clip]:
         detector, timecode = _detector(self)
-        cuts, times, rotated = [0], [], 0
+        cuts, times, rotated, shown = [0], [], 0, 0.0
+        size = None  # of the first frame for all: the detector compares them, and some videos change theirs on the way
         for frame in video.frames():
-            width, height = fitted(frame.size, self.side)
-            found = detector.process_frame(timecode(frame.number), frame.pixels(width, height)[..., ::-1])
+            size = size or fitted(frame.size, self.side)
+            found = detector.process_frame(timecode(frame.number), frame.pixels(*size)[..., ::-1])
             cuts += [cut.frame_num for cut in found]
             times.append(frame.seconds)
-            rotated = frame.turned
+            rotated, shown = frame.turned, frame.duration
         if not times:
             raise VideoError("empty", video.broken)
         stated = video.stated_seconds
@@ -90,7 +94,7 @@ class CutScenes:
         notes = _notes(np.array(times), rotated)
         scenes = list(pairwise([*sorted(set(cuts)), len(times)]))
         step = (times[-1] - times[0]) / (len(times) - 1)
-        decoded = times[-1] + step
+        decoded = times[-1] + max(step, shown)
         short = stated is not None and decoded < min(stated * SHORT_OF_ITS_END, stated - SLACK)
         clips: list[Clip] = []
         for first, last in scenes:

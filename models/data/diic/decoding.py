@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .clip import Clip
+from .stage import require
 from .video import Frame, Video, VideoError, fitted
 
 EARLY = 1e-4  # seconds that rounded time stamps may be off
@@ -27,6 +28,9 @@ class DecodeFrames:
     most: int = 32
     side: int = 768
     name: str = "decode"
+
+    def __post_init__(self):
+        require(self, {"rate": 0}, {"most": 2, "side": 2})
 
     def __call__(self, clips: Sequence[Clip]) -> list[Clip]:
         return [self._decode(clip) for clip in clips]

@@ -166,7 +166,7 @@ def load_film(video: str | Path) -> Any:
     from .rocket_films import RocketFilm
 
     path = Path(video)
-    path = path.with_name(path.stem + TRUTH_SUFFIX)
+    path = truth_file(path)
     try:
         record = json.loads(path.read_text())
         return (RocketFilm if "rocket" in record else Film).from_json(record)
@@ -269,6 +269,11 @@ def _looks(rng: Random, things: int) -> list[tuple[str, str]]:
     return looks
 
 
+def truth_file(film: Path) -> Path:
+    """Where the truth about a film stands."""
+    return film.with_name(film.stem + TRUTH_SUFFIX)
+
+
 def write_film(
     film: TrueFilm,
     path: str | Path,
@@ -300,5 +305,5 @@ def write_film(
             frame.pts, frame.time_base = round(seconds / base), base
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    path.with_name(path.stem + TRUTH_SUFFIX).write_text(json.dumps(film.to_json()))
+    truth_file(path).write_text(json.dumps(film.to_json()))
     return path

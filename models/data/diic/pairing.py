@@ -9,6 +9,7 @@ import numpy as np
 
 from .clip import Clip, Pair, Rejection
 from .selecting import grey
+from .stage import require
 
 CHANGED = 20  # of 255: how much a pixel must differ to count as changed
 
@@ -36,6 +37,10 @@ class PairFrames:
     least_sharpness: float = 0.5
     alike: float = 1.5
     name: str = "pair"
+
+    def __post_init__(self):
+        limits = {"tolerance": 0, "most": 1, "least_change": 0, "least_shared": 0, "least_sharpness": 0, "alike": 0}
+        require(self, {"distances": 0, "most_change": 0}, limits)
 
     def __call__(self, clips: Sequence[Clip]) -> list[Clip]:
         return [self._pair(clip) for clip in clips]

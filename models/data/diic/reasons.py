@@ -48,3 +48,5 @@ REASONS = MappingProxyType(
         "out_of_memory": "A stage had too little memory for it.",
     }
 )
+FAILED = ("stage_failed", "out_of_memory")
+"""Reasons that say nothing about the video: another time, or with another machine, it may be used."""

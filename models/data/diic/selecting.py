@@ -12,6 +12,7 @@ from PIL import Image
 
 from .camera import camera_motion, opencv
 from .clip import Clip
+from .stage import require
 
 SIDE = 192  # pixels of the longer side at which frames are judged, so that numbers do not depend on the size
 
@@ -52,9 +53,13 @@ class SelectFrames:
     fewest: int = 2
     name: str = "select"
 
+    def __post_init__(self):
+        require(self, {}, {"least_sharpness": 0, "least_edges": 0, "least_motion": 0, "fewest": 1})
+
     @staticmethod
     def check(**options: Any) -> None:
-        """Raise StageError where the package that measures motion is missing."""
+        """Raise StageError for bad options, and where the package that measures motion is missing."""
+        SelectFrames(**options)
         opencv()
 
     def __call__(self, clips: Sequence[Clip]) -> list[Clip]:

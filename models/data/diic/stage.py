@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import gc
+import operator
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from ...errors import WeGenError, is_out_of_memory
 from .clip import Clip
-from .reasons import REASONS
+from .reasons import FAILED, REASONS
 
 
 class StageError(WeGenError):
     """A stage that cannot work at all, such as one whose model is missing: it stops the run."""
+
+
+def require(stage: Any, above: Mapping[str, float], at_least: Mapping[str, float]) -> None:
+    """Raise StageError for settings of a stage that are not above, or below, a limit. A list needs a number at least,
+    and all of them are compared."""
+    for words, limits, right in (("above", above, operator.gt), ("at least", at_least, operator.ge)):
+        for name, limit in limits.items():
+            value = getattr(stage, name)
+            values = value if isinstance(value, tuple) else (value,)
+            if not values or not all(right(one, limit) for one in values):
+                what = "a list of numbers, all" if isinstance(value, tuple) else "a number"
+                raise StageError(f"{name!r} of {type(stage).__name__} is {what} {words} {limit:g}, got {value!r}.")
 
 
 @runtime_checkable
@@ -110,7 +123,7 @@ class StageRunner:
         for before, after in zip(clips, done, strict=True):
             if before.rejection is not None:
                 continue
-            failed = after.rejection is not None and after.rejection.reason in ("stage_failed", "out_of_memory")
+            failed = after.rejection is not None and after.rejection.reason in FAILED
             self._failed = self._failed + 1 if failed else 0
             if self._failed >= self._patience:
                 raise StageError(

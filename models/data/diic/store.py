@@ -7,6 +7,7 @@ a clip that is done twice, by whichever machine, is there once.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -14,14 +15,17 @@ import tarfile
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ...errors import naming
+from ...paths import replace_file
 from ..shards import INDEX, ShardError, add_file, sample_files, write_sample_files
 from .assemble import samples_of
 from .clip import Clip
 from .pipeline import outcome_of
+from .reasons import FAILED
 
 RECORDS = "clips.jsonl"
 RUN = "run.json"
@@ -39,20 +43,43 @@ class Store:
     def begin(self, configuration: Mapping[str, Any]) -> None:
         """Make the folder, or go on in it; `configuration` is that of `Pipeline.to_json`.
 
-        Raises ShardError where it is finished, and where what was done in it was done with another configuration.
+        Clips that failed, and those whose files are damaged, are to be done again.
+
+        Raises ShardError where it is finished, where what was done in it was done with another configuration, and where
+        it holds anything though no run was begun there.
         """
         if (self.folder / INDEX).exists():
             raise ShardError(f"{self.folder} already holds finished shards. Choose another folder or remove it first.")
-        for name in _DONE:
-            (self.work / name).mkdir(parents=True, exist_ok=True)
-        wanted = json.dumps(configuration, indent=1, sort_keys=True) + "\n"
         path = self.folder / RUN
+        there = [] if path.exists() or not self.folder.exists() else sorted(self.folder.iterdir())
+        if other := next((one.name for one in there if not one.name.startswith(f".{RUN}.")), None):
+            raise ShardError(f"{self.folder} is not empty: it holds {other}. Choose a new folder.")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        wanted = json.dumps(configuration, indent=1, sort_keys=True) + "\n"
         if path.exists() and (other := self._difference(path, configuration)):
             raise ShardError(
                 f"{self.folder} was begun with other settings: {other} (see {path.name} in it). Give the same ones to "
                 "go on, or choose another folder."
             )
-        _write_whole(path, wanted.encode())
+        replace_file(path, wanted.encode())
+        for name in _DONE:
+            (self.work / name).mkdir(parents=True, exist_ok=True)
+        self._forget_failed()
+
+    def _forget_failed(self) -> None:
+        """Remove what became of videos and clips that failed, perhaps by the machine's fault, and what is damaged."""
+        for path in (self.work / "cuts").glob("*.json"):
+            clips = _read(path)
+            if clips is None or any(_failed(clip.get("rejection")) for clip in clips):
+                path.unlink()
+        for path in (self.work / "clips").glob("*.tar"):
+            try:
+                with tarfile.open(path, "r:") as archive:
+                    failed = _failed(_record_in(archive)["rejection"])
+            except (tarfile.TarError, ValueError, KeyError):
+                failed = True
+            if failed:
+                path.unlink()
 
     def _difference(self, path: Path, configuration: Mapping[str, Any]) -> str:
         """A setting that is not the one with which what is there was made, in words; empty where there is none.
@@ -80,7 +107,8 @@ class Store:
         return [Clip.from_document(document, {}) for document in json.loads(path.read_text())]
 
     def add_cuts(self, key: str, clips: Iterable[Clip]) -> None:
-        _write_whole(self.work / "cuts" / f"{key}.json", json.dumps([clip.to_document() for clip in clips]).encode())
+        content = json.dumps([clip.to_document() for clip in clips]).encode()
+        replace_file(self.work / "cuts" / f"{key}.json", content)
 
     def is_done(self, key: str) -> bool:
         return self._clip_path(key).exists()
@@ -89,13 +117,14 @@ class Store:
         """Keep what became of a clip, and its samples where it was not rejected."""
         samples = [] if clip.rejection else [list(sample_files(sample)) for sample in samples_of(clip, seed)]
         path = self._clip_path(clip.key)
-        part = _unfinished(path)
-        with naming(part), tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as archive:
+        content = io.BytesIO()
+        with tarfile.open(fileobj=content, mode="w", format=tarfile.USTAR_FORMAT) as archive:
             add_file(archive, _RECORD, json.dumps(record_of(clip, len(samples))).encode())
             for number, files in enumerate(samples):
-                for name, content in files:
-                    add_file(archive, f"{number:06d}.{name}", content)
-        os.replace(part, path)
+                for name, one in files:
+                    add_file(archive, f"{number:06d}.{name}", one)
+        with naming(path):
+            replace_file(path, content.getvalue())
 
     def _clip_path(self, key: str) -> Path:
         return self.work / "clips" / f"{key}.tar"
@@ -114,13 +143,16 @@ class Store:
         with part.open("w") as records:
             for key in keys:
                 with tarfile.open(self._clip_path(key), "r:") as archive:
-                    record = json.loads(archive.extractfile(_RECORD).read())
+                    record = _record_in(archive)
                 records.write(json.dumps(record) + "\n")
                 counts["rejected" if record["rejection"] else "used"] += 1
                 counts["samples"] += record["samples"]
         os.replace(part, self.folder / RECORDS)
         write_sample_files(self.folder, self._samples(keys), shard_size, about)
-        shutil.rmtree(self.work)
+        for name in _DONE:
+            shutil.rmtree(self.work / name)
+        with suppress(OSError):  # somebody keeps something there
+            self.work.rmdir()
         return dict(counts)
 
     def _samples(self, keys: Iterable[str]) -> Iterator[list[tuple[str, bytes]]]:
@@ -193,7 +225,18 @@ def _unfinished(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    part = _unfinished(path)
-    part.write_bytes(content)
-    os.replace(part, path)
+def _record_in(archive: tarfile.TarFile) -> dict[str, Any]:
+    """Raises KeyError where an archive has none, ValueError for a damaged one."""
+    return json.loads(archive.extractfile(_RECORD).read())
+
+
+def _read(path: Path) -> Any:
+    """A JSON file, or None for a damaged one."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError:
+        return None
+
+
+def _failed(rejection: Mapping[str, Any] | None) -> bool:
+    return rejection is not None and rejection["reason"] in FAILED

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import av
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".ogv", ".gif")
+UNSPECIFIED = 2  # the number of a colour space that the file does not tell, as in ITU-T H.273
+HD = 1280, 576  # pixels from which, and beyond which, colours that are not told are those of HD, as players take them
 SHORT_OF_ITS_END = 0.9  # a video breaks off where less than this share of the stated duration can be decoded
 EXACT = 1e-4  # seconds within which two times are the same
 SLACK = 0.35  # seconds that durations stated by containers may be wrong by
@@ -55,8 +57,16 @@ class Frame:
     def pixels(self, width: int, height: int) -> np.ndarray:
         """uint8 `[H, W, 3]`, RGB, upright, scaled to the given size (of the upright picture)."""
         across, down = (height, width) if self.turned % 180 else (width, height)
-        shown = self.raw.to_ndarray(format="rgb24", width=across, height=down)
+        untold = self.raw.colorspace == UNSPECIFIED and (self.raw.width >= HD[0] or self.raw.height > HD[1])
+        colours = {"src_colorspace": "ITU709"} if untold else {}
+        shown = self.raw.to_ndarray(format="rgb24", width=across, height=down, **colours)
         return np.ascontiguousarray(np.rot90(shown, -self.turned // 90))
+
+    @property
+    def duration(self) -> float:
+        """Seconds for which it is shown, as far as the file says; else 0."""
+        base = self.raw.time_base
+        return float(self.raw.duration * base) if self.raw.duration and base else 0.0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -113,11 +123,13 @@ class Video:
 
     @property
     def stated_seconds(self) -> float | None:
-        """How long the container says that the video is; None where it says that of all of its streams together."""
+        """How long the container says that the video is; None where it says that of all of its streams together.
+        Known when `frames` has begun."""
         if self._stream.duration is not None:
             return float(self._stream.duration * self._stream.time_base)
         if tag := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", self._stream.metadata.get("DURATION", "")):
-            return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
+            # That is the end of the stream, which may begin later than its container.
+            return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) - self.offset
         if self._container.duration is not None and len(self._container.streams) == 1:
             return self._container.duration / 1_000_000
         return None
