@@ -85,7 +85,8 @@ function listChats(names) {
 /** The list of chats in the description of WeGen Chat, which new nodes take theirs from. */
 const known = { chats: null };
 
-function showResult(node, output) {
+/** Show what a node gave; `grow`: the node too, where it needs the room. */
+function showResult(node, output, grow = true) {
   const files = (output?.images ?? []).filter((file) => file?.filename);
   const words = (output?.text ?? []).flat().map(String).join("\n").trim();
   if (output?.chats?.length) listChats(output.chats);
@@ -95,7 +96,7 @@ function showResult(node, output) {
     result.text.hidden = !words;
     showPicks(node, result, files, output?.picked?.length ?? 1);
     const [width, height] = node.computeSize();
-    node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);
+    if (grow) node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);
   }
   const progress = node.widgets?.find((widget) => widget.name === PROGRESS);
   if (progress) node.removeWidget(progress);
@@ -143,9 +144,9 @@ function* located(graph, prefix = "") {
 }
 
 /** Nodes are made anew when a workflow is opened, and with each undo: what they showed is shown again. */
-function showAgain() {
+function showAgain(grow) {
   for (const [name, node] of located(app.rootGraph ?? app.graph)) {
-    if (node.comfyClass?.startsWith("WeGen") && app.nodeOutputs?.[name]) showResult(node, app.nodeOutputs[name]);
+    if (node.comfyClass?.startsWith("WeGen") && app.nodeOutputs?.[name]) showResult(node, app.nodeOutputs[name], grow);
   }
 }
 
@@ -158,8 +159,10 @@ app.registerExtension({
     api.addEventListener("executed", ({ detail }) => detail?.output?.images?.length && endPreview(detail));
   },
   afterConfigureGraph() {
+    // What an undo brings back stays as it was: another size would count as the next change, and end the redo.
+    const grow = !app.extensionManager?.workflow?.activeWorkflow?.changeTracker?._restoringState;
     // Outputs come back after the nodes.
-    requestAnimationFrame(() => requestAnimationFrame(showAgain));
+    requestAnimationFrame(() => requestAnimationFrame(() => showAgain(grow)));
   },
   beforeRegisterNodeDef(_, definition) {
     if (definition.name !== "WeGenChat") return;

@@ -49,7 +49,8 @@ _ALL = (
         "seed",
         0,
         "The same seed and inputs give the same result. The first of a batch uses the seed, the next one seed + 1, "
-        "and so on.",
+        "and so on. Samplers that add noise of their own (ancestral, SDE) give the same pictures only in the same "
+        "batch.",
         minimum=0,
         maximum=LARGEST_SEED,
     ),

@@ -9,6 +9,7 @@ import types
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -336,6 +337,7 @@ def test_small_copies_of_pictures(served, tmp_path):
         ("clear.webp", Image.new("RGBA", (40, 30), (0, 0, 255, 0))),
         ("deep.png", Image.new("I;16", (30, 40))),
         ("few.png", Image.new("P", (30, 40))),
+        ("depth.png", Image.fromarray(np.full((8, 8), 128 * 257, np.uint16))),
     ):
         picture.save(folder / name)
     exif = Image.Exif()
@@ -364,6 +366,8 @@ def test_small_copies_of_pictures(served, tmp_path):
             "few.png": ((30, 40), "RGB"),
             "turned.jpg": ((360, 640), "RGB"),
         }
+        content = (await get("depth.png"))[1]
+        assert abs(Image.open(io.BytesIO(content)).getpixel((4, 4))[0] - 128) < 4
         etag = headers["ETag"]
         assert (await get("turned.jpg", **{"If-None-Match": etag}))[:2] == (304, b"")
         os.utime(folder / "turned.jpg", (1, 1))

@@ -92,6 +92,18 @@ def test_twelve_megapixels_are_worked_on_at_the_budget(pipeline, name, monkeypat
     assert ratios[-1] <= TIMES[name]
 
 
+def test_pictures_wider_than_any_that_is_painted_are_changed(pipeline):
+    picture = torch.rand(48, 9000, 3, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(48, 9000)
+    mask[10:40, 4000:4040] = 1
+    for masks in (Masks(mask), Masks()):
+        request = TurnRequest("make it night", settings=QUICK, prompt_override=WORDS, masks=masks)
+        after = pipeline.take_turn(request, begin_with(pipeline.wegen, [picture])).pictures[0]
+        assert after.shape == picture.shape
+        if masks.edit is not None:
+            assert torch.equal(after[mask == 0], picture[mask == 0])
+
+
 @pytest.mark.parametrize("shown", ["china", "flower"])
 def test_photographs_go_all_the_way(pipeline, shown, tmp_path):
     file = save_turned(photograph_pil(shown), tmp_path / "photo.jpg")

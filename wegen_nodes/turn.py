@@ -78,6 +78,7 @@ def _take_turn(cls: type[io.ComfyNode], models: Models, chat: Chat, picked: int,
         painter = HostPainter(models.model, models.vae, wegen.config, on_begin, counted(node, "painting"))
         return take_turn(request, chat, painter, wegen, language_progress(node))
 
+    chat = replace(chat, painted_by=None)  # what is remembered is not to hold on to the models of earlier turns
     with memory_errors("making pictures"):
         result = wegen.recall_painted((request, chat), (models.model, models.vae), answer)
     last = result.chat.last

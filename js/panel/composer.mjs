@@ -2,7 +2,7 @@
 
 import { mentions } from "./document.mjs";
 import { button, composing, el, keepFocus, openMenu, setChildren } from "./dom.mjs";
-import { picture, picturesOfNode, recentPictures, selectedNodes } from "./host.mjs";
+import { PICTURES, picture, picturesOfNode, recentPictures, selectedNodes } from "./host.mjs";
 import { t } from "./strings.mjs";
 
 const MOST_VARIANTS = 16;
@@ -276,7 +276,7 @@ export class Composer {
   }
 
   #paste(event) {
-    const files = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
+    const files = [...(event.clipboardData?.files ?? [])].filter((file) => PICTURES.includes(file.type));
     // Spreadsheets and word processors give a picture of the text along with it.
     if (!files.length || event.clipboardData.getData("text/plain").trim()) return;
     event.preventDefault();

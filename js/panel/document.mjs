@@ -46,6 +46,7 @@ function soundTurn(id, turn) {
     kind: KINDS.includes(turn.kind) ? turn.kind : "draw",
     status: PROGRESS.includes(turn.status) ? turn.status : "failed",
     instruction: text(turn.instruction),
+    from: text(turn.from),
     count: Number.isInteger(turn.count) ? turn.count : 1,
     seed: Number.isInteger(turn.seed) ? turn.seed : 0,
     settings: { ...turn.settings },
@@ -65,19 +66,29 @@ export function soundDocument(value) {
   const base = emptyDocument();
   if (!isObject(value)) return base;
   const turns = {};
-  for (const [id, turn] of Object.entries(isObject(value.turns) ? value.turns : {})) if (isObject(turn)) turns[id] = soundTurn(id, turn);
+  for (const [id, turn] of Object.entries(isObject(value.turns) ? value.turns : {})) if (isObject(turn) && id !== "__proto__") turns[id] = soundTurn(id, turn);
+  const has = (id) => typeof id === "string" && Object.hasOwn(turns, id);
+  const shows = (turn, index) => Number.isInteger(index) && index in turn.pictures;
   for (const turn of Object.values(turns)) {
-    for (const name of ["base", "like"]) if (!turns[turn[name]?.turn]?.pictures[turn[name].picture]) turn[name] = null;
-    if (turn.picked !== null && !turn.pictures[turn.picked]) turn.picked = null;
+    for (const name of ["base", "like"]) if (!has(turn[name]?.turn) || !shows(turns[turn[name].turn], turn[name].picture)) turn[name] = null;
+    if (turn.picked !== null && !shows(turn, turn.picked)) turn.picked = null;
+    if (!has(turn.parent)) turn.parent = null;
   }
-  for (const turn of Object.values(turns)) if (!turns[turn.parent]) turn.parent = null;
+  // No turn may come before itself.
+  for (const turn of Object.values(turns)) {
+    const seen = new Set();
+    for (let one = turn; one; one = one.parent === null ? null : turns[one.parent]) {
+      seen.add(one.id);
+      if (seen.has(one.parent)) one.parent = null;
+    }
+  }
   const draft = { ...base.draft, ...value.draft };
   draft.text = text(draft.text);
   for (const kind of ["keep", "change"]) draft[kind] = soundFile(draft[kind]);
   if (!isObject(draft.of)) draft.of = null;
   const doc = { ...base, ...value, turns, draft, references: soundReferences(value.references), settings: { ...value.settings } };
-  if (!turns[doc.head]) doc.head = null;
-  if (!turns[doc.tip]) doc.tip = doc.head;
+  if (!has(doc.head)) doc.head = null;
+  if (!has(doc.tip)) doc.tip = doc.head;
   return doc;
 }
 

@@ -55,19 +55,27 @@ export function viewUrl(file, small = false) {
 /** Ask for a file of the host's as it is. */
 export const fetchView = (file, options) => api.fetchApi(viewUrl(file).replace(/^.*?\/api/, ""), options);
 
+/** Kinds of pictures that the host and all browsers can read. */
+export const PICTURES = ["image/png", "image/jpeg", "image/webp"];
+
+/** What puts pictures back that could not be loaded: the host may only have been away. */
+const goneTiles = new Set();
+api.addEventListener("reconnected", () => {
+  const tiles = [...goneTiles];
+  goneTiles.clear();
+  for (const again of tiles) again();
+});
+
 /** A picture of the host's as an element; where its file is gone, a tile that says so. */
 export function picture(file, { small = false, alt = "", ...props } = {}) {
   const gone = () => {
     const label = [alt, t("gone")].filter(Boolean).join(": ");
     const tile = el("span", { class: `${props.class ?? ""} wg-gone`, role: "img", title: label, "aria-label": label }, icon("image"));
     image.replaceWith(tile);
-    // The host may only have been away.
-    const again = () => {
-      if (!tile.isConnected) return;
+    goneTiles.add(() => {
       tile.replaceWith(image);
       image.src = viewUrl(file, small);
-    };
-    api.addEventListener("reconnected", again, { once: true });
+    });
   };
   const image = el("img", { ...props, alt, src: viewUrl(file, small), on: { error: gone } });
   return image;

@@ -4,7 +4,7 @@ import { Composer } from "./composer.mjs";
 import { Conversation } from "./conversation.mjs";
 import { unfinished } from "./document.mjs";
 import { button, composing, el, field } from "./dom.mjs";
-import { api, app, fetched, fileOfAddress, picture, toast } from "./host.mjs";
+import { PICTURES, api, app, fetched, fileOfAddress, picture, toast } from "./host.mjs";
 import { Library } from "./library.mjs";
 import { Painters } from "./painters.mjs";
 import { Session } from "./session.mjs";
@@ -13,7 +13,6 @@ import { Stage } from "./stage.mjs";
 import { t } from "./strings.mjs";
 import { Timeline } from "./timeline.mjs";
 
-const PICTURES = "image/png,image/jpeg,image/webp";
 
 export class Panel {
   constructor() {
@@ -141,7 +140,7 @@ export class Panel {
   }
 
   choosePicture(take) {
-    this.chooseFile(PICTURES, (file) => Promise.resolve(take(file)).catch((error) => this.failed(error)));
+    this.chooseFile(PICTURES.join(), (file) => Promise.resolve(take(file)).catch((error) => this.failed(error)));
   }
 
   /** A small window at its button; Escape and clicks elsewhere close it. */
@@ -218,7 +217,7 @@ export class Panel {
         this.element.classList.remove("wg-dragging");
         // A picture of the page itself comes as its address.
         const shown = fileOfAddress(event.dataTransfer.getData("text/uri-list").split("\n")[0].trim());
-        const files = shown ? [shown] : [...event.dataTransfer.files].filter((file) => file.type.startsWith("image/"));
+        const files = shown ? [shown] : [...event.dataTransfer.files].filter((file) => PICTURES.includes(file.type));
         if (!files.length) toast("info", label, t("notAPicture"));
         for (const file of files) Promise.resolve(take(file)).catch((error) => this.failed(error));
       });

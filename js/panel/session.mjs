@@ -54,6 +54,8 @@ export class Session {
   #begunHere = false;
   /** The last chat, which could not be read and may be the next time; until another one is stored. */
   #unread = null;
+  /** Pictures from elsewhere that are on their way into the chat. */
+  #coming = 0;
   /** Turns that were cancelled before the host had them. */
   #cancelled = new Set();
   /** Chats of which nothing is to be kept any more. */
@@ -282,6 +284,11 @@ export class Session {
   /** Send the draft as an order or, with `ask`, as a question; false when it has to wait. */
   async send(ask = false) {
     if (!this.defaults) throw new Error(t("notReady"));
+    if (this.#coming) {
+      // It would not be meant yet, and come behind what was asked for.
+      host.toast("info", t("send"), t("stillComing"));
+      return false;
+    }
     const { doc, base } = this;
     const { draft, settings } = doc;
     const instruction = draft.text.trim();
@@ -577,7 +584,25 @@ export class Session {
 
   // Pictures from elsewhere
 
-  async addReference(source, name) {
+  addReference(source, name) {
+    return this.#comes(this.#addReference(source, name));
+  }
+
+  /** Go on with a picture from elsewhere; one that the panel made goes on with its own chat. */
+  continueWith(picture, notes = "") {
+    return this.#comes(this.#continueWith(picture, notes));
+  }
+
+  async #comes(work) {
+    this.#coming += 1;
+    try {
+      return await work;
+    } finally {
+      this.#coming -= 1;
+    }
+  }
+
+  async #addReference(source, name) {
     const { doc } = this;
     const chat = { id: this.store.id };
     const lasting = await lastingCopy(source);
@@ -609,8 +634,7 @@ export class Session {
     this.changed();
   }
 
-  /** Go on with a picture from elsewhere; one that the panel made goes on with its own chat. */
-  async continueWith(picture, notes = "") {
+  async #continueWith(picture, notes) {
     const { doc } = this;
     const chat = { id: this.store.id };
     const source = await lastingCopy(picture);
@@ -645,18 +669,17 @@ export class Session {
 
   async #continueChat(mark, name) {
     if (typeof mark?.chat !== "string") return false;
+    // Browsers number the files that they download twice. Any other name may be that of an edited copy.
+    const original = name.replace(/ ?\(\d+\)(?=\.[^.]*$)/, "");
+    const place = (doc) => doc.turns[mark.turn]?.pictures.findIndex(({ file }) => [name, original].includes(file.filename)) ?? -1;
     try {
+      if (place(mark.chat === this.store.id ? this.doc : await readChat(mark.chat)) < 0) return false;
       if (mark.chat !== this.store.id && !(await this.openChat(mark.chat))) return true;
     } catch {
       return false;
     }
-    const turn = this.doc.turns[mark.turn];
-    if (!turn?.pictures.length) return Boolean(turn);
-    // Browsers number the files that they download twice.
-    const original = name.replace(/ ?\(\d+\)(?=\.[^.]*$)/, "");
-    const index = turn.pictures.findIndex(({ file }) => file.filename === name || file.filename === original);
-    if (index >= 0 || turn.pictures.length === 1) this.use(turn.id, Math.max(0, index));
-    else this.goTo(turn.id);
+    const index = place(this.doc);
+    if (index >= 0) this.use(mark.turn, index);
     return true;
   }
 

@@ -1,7 +1,7 @@
 // A picture at full size in a dialog: to look at, to compare with another, to paint masks on.
 
 import { LABELS, MaskPainter, readMask } from "../mask_painter.js";
-import { pathTo, pictureAt } from "./document.mjs";
+import { pathTo, pictureAt, unfinished } from "./document.mjs";
 import { button, composing, el } from "./dom.mjs";
 import { picture, upload, viewUrl } from "./host.mjs";
 import { phaseOf } from "./runs.mjs";
@@ -161,13 +161,16 @@ export class Stage {
   /** Masks for the next turn on the picture that the chat goes on with. */
   async paint(base) {
     const { session } = this;
-    const { draft } = session.doc;
+    const { doc } = session;
+    const { draft } = doc;
     const image = await load(session.pictureFile(base));
     const { masks } = session;
     // The file of a mask may be gone; the others can still be painted on.
     let gone = false;
     const read = (file) => file && maskOf(file, image).catch(() => ((gone = true), null));
     const [keep, change, ...kept] = await Promise.all([masks.keep, masks.change, ...session.kept].map(read));
+    // It may have taken long, and another chat or picture be open, or the message be sent.
+    if (session.doc !== doc || session.base?.turn !== base.turn || session.base?.picture !== base.picture || unfinished(doc)) return;
     const touched = () => (this.#keep = save);
     const painter = this.#newPainter({ image, keep, change, kept: unionOf(kept.filter(Boolean)), onChange: ({ canUndo }) => canUndo && touched() });
     const words = el("textarea", { on: { input: touched }, rows: 1, value: draft.text, placeholder: t("changeHint"), "aria-label": t("say"), dir: "auto" });
@@ -216,9 +219,11 @@ export class Stage {
 
   /** What counts of a reference. */
   async area(reference, take) {
+    const { doc } = this.session;
     const image = await load(reference.file);
     let gone = false;
     const change = reference.area && (await maskOf(reference.area, image).catch(() => ((gone = true), null)));
+    if (this.session.doc !== doc || !doc.references.includes(reference)) return;
     const painter = this.#newPainter({ image, change, onChange: ({ canUndo }) => canUndo && (this.#keep = save) });
     painter.setTool("change");
     const done = async () => {

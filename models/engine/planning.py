@@ -186,10 +186,10 @@ def plan_turn(request: TurnRequest, chat: Chat, parts: Parts) -> PlannedTurn:
         whole = Crop(0, 0, height, width, (height, width), (height, width))
         return PlannedTurn(request, chat, chat, (height, width), None, whole, notes)
     height, width = chat.last.answer.picture.shape[:2]
-    require_size(width, height)
     request = replace(request, masks=request.masks.fitted(height, width).copied())
     allowed = resolve_masks(chat, request.masks)
     view = plan_crop(allowed, height, width, config.size**2, config.vae.downscale)
+    require_size(*reversed(view.padded))
     read = look_at(parts.load_vision(1), chat) if unseen(chat, parts.vision_id) else chat
     if (view.height, view.width) != (height, width):
         [seen] = seen_features([(chat, view)], parts)

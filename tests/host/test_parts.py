@@ -54,6 +54,7 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
     assert found["loaded anew"] and not found["mapped"]
     assert found["saved"]
     assert found["remembered"] == [10, 9]
+    assert found["asked with"] == [6, 6]
     assert found["painters"] == ["b", "d"]
     assert found["prefixes"][0] and found["prefixes"][1] == 0
     assert found["beside weights on demand"] == "cpu"
@@ -75,6 +76,7 @@ def test_parts_hold_their_weights_as_it_was_asked_for(host_python, tmp_path):
         assert parts.keys() == {"vision_encoder", "language_model", "unet"}
         for name, (whole_numbers, *same) in parts.items():
             assert (whole_numbers > 0) == (number > 1) and same == [True, True], (number, name)
+    assert all(map(all, found["copies"])), found["copies"]
     for part in ("language_model", "unet"):
         said = found[part]
         assert said["cancelled"][0] == "InterruptProcessingException"

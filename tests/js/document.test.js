@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { emptyDocument, mentions, merge, soundDocument } from "../../js/panel/document.mjs";
+import { emptyDocument, mentions, merge, soundDocument, tipOf } from "../../js/panel/document.mjs";
 import { chatGraph, picturePrefix, turnGraph } from "../../js/panel/graph.mjs";
 
 const file = (filename) => ({ filename, subfolder: "", type: "output" });
@@ -69,4 +69,18 @@ test("without its file a chat keeps what was kept", () => {
   assert.deepEqual(Object.values(lost).filter((node) => node.class_type === "LoadImageMask").map((node) => node.inputs.image), ["one.png", "two.png"]);
   assert.equal(graphOf(null, { release: true }).keep.inputs.image, "two.png");
   assert.equal(graphOf(null, { keep: null }).keep.inputs.image, "one.png");
+});
+
+test("a chat from elsewhere cannot keep the panel from working", () => {
+  const doc = documentOf({ a: { parent: "c" }, b: { parent: "a" }, c: { parent: "a" }, d: { parent: "d", from: {}, instruction: {} }, e: { base: { turn: "constructor", picture: 0 }, like: { turn: "a", picture: "map" } } });
+  assert.ok(["a", "b", "c"].includes(tipOf(doc, "a")));
+  assert.equal(doc.turns.d.parent, null);
+  assert.equal(doc.turns.d.from, "");
+  assert.equal(doc.turns.e.base, null);
+  assert.equal(doc.turns.e.like, null);
+  for (const name of ["constructor", "__proto__", "toString"]) {
+    const other = soundDocument({ ...emptyDocument(), turns: doc.turns, head: name, tip: name });
+    assert.equal(other.head, null);
+    assert.equal(other.tip, null);
+  }
 });

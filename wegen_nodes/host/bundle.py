@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,19 @@ import torch
 from comfy.patcher_extension import CallbacksMP
 from comfy_execution.utils import get_executing_context
 from server import PromptServer
+from torch import Tensor
 
 from ...models.checkpoints.lora import Lora
 from ...models.checkpoints.reader import open_checkpoint
 from ...models.checkpoints.tokenizer import Tokenizer
 from ...models.checkpoints.wegen import WeGen
 from ...models.encoding import lack_features, look_at, unseen, with_features
-from ...models.engine import Progress, TurnResult
+from ...models.engine import Progress, TurnRequest, TurnResult
 from ...models.network.configuration import WeGenConfig
 from ...models.network.prefixes import PrefixCache
 from ...models.prompting.decoding import OnStep
 from ...models.prompting.rewriting import TEXT_INTERVAL
-from ...models.values import Chat, References
+from ...models.values import Chat, Reference, References
 from .loading import compute_dtype, load_part
 from .lora import add_lora
 from .parts import LOOKING, PREFIXES, memory_errors
@@ -39,6 +40,9 @@ MOST_PAINTERS = 2
 """Of how many models that is at most: each holds on to its LoRAs, which nothing else may need any more."""
 LARGEST = 2**29
 """Bytes of pictures and masks that either are kept with; the last turn is kept whatever its size."""
+
+Question = tuple[TurnRequest, Chat]
+"""What is asked, and of which chat."""
 
 
 class WeGenBundle:
@@ -58,7 +62,9 @@ class WeGenBundle:
         # The host also detaches what it loads again, and then leaves it where it is.
         self.patcher.add_callback(CallbacksMP.ON_DETACH, lambda _, unpatch_all: unpatch_all and prefixes.clear())
         self._answers: OrderedDict[Hashable, Any] = OrderedDict()
-        self._painted: list[tuple[Hashable, object, TurnResult]] = []  # question, painters, what was answered
+        self._painted: list[
+            tuple[tuple[TurnRequest, Chat], object, TurnResult]
+        ] = []  # question, painters, what was answered
         self._read: tuple[Chat, Chat] | None = None  # the last chat with pictures of other models, and as it was read
 
     def with_lora(self, lora: Lora, strength: float) -> WeGenBundle:
@@ -91,12 +97,12 @@ class WeGenBundle:
         self._answers.move_to_end(question)
         held = dict[int, int]()
         for count, other in enumerate(reversed(list(self._answers))):
-            held.update(_held_by(getattr(other, "chat", Chat())))
+            held.update(_held_by(getattr(other, "chat", Chat()), getattr(other, "references", ())))
             if count and (sum(held.values()) > LARGEST or count >= REMEMBERED):
                 del self._answers[other]
         return self._answers[question]
 
-    def recall_painted(self, question: Hashable, painters: object, answer: Callable[[], TurnResult]) -> TurnResult:
+    def recall_painted(self, question: Question, painters: object, answer: Callable[[], TurnResult]) -> TurnResult:
         """The turn that `answer` takes, or took when the same was asked of the same models: picking another of its
         pictures paints nothing anew."""
         found = next((entry for entry in self._painted if entry[:2] == (question, painters)), None)
@@ -108,8 +114,8 @@ class WeGenBundle:
             newest += [other] if other not in newest else []
         self._painted = [entry for entry in self._painted if entry[1] in newest[:MOST_PAINTERS]]
         held: dict[int, int] = {}  # turns of one chat share the pictures before them
-        for count, (*_, result) in enumerate(self._painted):
-            held.update(_held_by(result.chat))
+        for count, ((request, _), _, result) in enumerate(self._painted):
+            held.update(_held_by(result.chat, request.references, (request.masks.edit, request.masks.keep)))
             if count and (sum(held.values()) > LARGEST or count == MOST_PAINTED):
                 self._painted = self._painted[:count]
                 break
@@ -257,9 +263,12 @@ def _send(event: str, node: str | None, **values: Any) -> None:
         server.send_sync(event, {"prompt_id": context.prompt_id, "node": node, **values}, server.client_id)
 
 
-def _held_by(chat: Chat) -> dict[int, int]:
-    """Bytes of the pictures and masks of a chat, by where they are: chats share the turns that they have in common."""
+def _held_by(chat: Chat, references: Iterable[Reference] = (), masks: Iterable[Tensor | None] = ()) -> dict[int, int]:
+    """Bytes of the pictures and masks of a chat, and of what else was asked with, by where they are: chats share the
+    turns that they have in common."""
     answers = [answer for turn in chat.turns for answer in turn.answers]
-    held = [*(one.picture for one in answers), *(one.change for one in answers)]
+    held = [*masks, *(one.picture for one in answers), *(one.change for one in answers)]
     held += [mask for turn in chat.turns for mask in (turn.edit_mask, turn.keep_mask)]
+    for one in (*references, *(one for turn in chat.turns for one in turn.references)):
+        held += [one.picture, one.mask]
     return {tensor.data_ptr(): tensor.nbytes for tensor in held if tensor is not None}

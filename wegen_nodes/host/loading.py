@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import comfy.latent_formats
@@ -46,13 +47,20 @@ PRECISIONS = {"default": None, "fp32": torch.float32, "bf16": torch.bfloat16, "f
 SMALL_PART = 2 * 1024**3
 
 
-class _WithWeights(comfy.ops.manual_cast):
-    """Operations whose layers have their weights from the beginning: under DynamicVRAM the host's own get them when
-    they are loaded, but for layers that load in a way of their own."""
+@cache
+def _with_weights(operations):
+    """The same operations with layers that have their weights from the beginning: under DynamicVRAM the host's own get
+    them when they are loaded, but for layers that load in a way of their own."""
 
-    class Linear(comfy.ops.manual_cast.Linear):
+    class Linear(operations.Linear):
         def _load_from_state_dict(self, *arguments, **named):
             return nn.Linear._load_from_state_dict(self, *arguments, **named)
+
+    class Embedding(operations.Embedding):
+        def _load_from_state_dict(self, *arguments, **named):
+            return nn.Embedding._load_from_state_dict(self, *arguments, **named)
+
+    return type("WithWeights", (operations,), {"Linear": Linear, "Embedding": Embedding})
 
 
 def load_part(folder: str, part: str, precision: str = "default", disable_dynamic: bool = False):
@@ -79,7 +87,10 @@ def load_part(folder: str, part: str, precision: str = "default", disable_dynami
     offload_device = comfy.model_management.text_encoder_offload_device()
     quantised = _require_quantised(tensors)
     weight_dtype = _weight_dtype(tensors, precision, load_device)
+    on_demand = loads_on_demand(load_device) and not disable_dynamic
     operations = _operations(quantised, weight_dtype, load_device)
+    if not (quantised or on_demand):
+        operations = _with_weights(operations)
 
     def network(device) -> nn.Module:
         module = build(operations=operations, dtype=weight_dtype, device=device).eval().requires_grad_(False)
@@ -90,7 +101,7 @@ def load_part(folder: str, part: str, precision: str = "default", disable_dynami
         comfy.model_management.archive_model_dtypes(module)
         return module
 
-    if loads_on_demand(load_device) and not disable_dynamic:
+    if on_demand:
         files = Files(tensors.files)
         with reading_errors(tensors.title, tensors.stored_bytes()):
             module = network(offload_device)
@@ -142,7 +153,7 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
     model = model_config.get_model({}, "", device=None if on_demand else torch.device("meta"))
     # The host only logs what is missing or of another shape: a wrong file must not give a picture.
     # Asked of a plain one, since layers that may be quantised have no weights before they are loaded.
-    plain = UNetModel(**unet_config, device="meta", operations=_WithWeights)
+    plain = UNetModel(**unet_config, device="meta", operations=_with_weights(comfy.ops.manual_cast))
     own = {name: tuple(value.shape) for name, value in plain.state_dict().items()}
     names: dict[str, str] = {}
     for theirs, ours in comfy.utils.unet_to_diffusers(unet_config).items():
@@ -163,6 +174,8 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
             model.load_model_weights(weights, "", assign=patcher.is_dynamic())
     else:
         model.device = offload_device
+        if not quantised:
+            operations = _with_weights(operations)
 
         def network(device) -> nn.Module:
             # The model's own copy of the sizes, which has the type of the weights too.
@@ -349,7 +362,8 @@ def _lazy(folder: str, part: str, names, network, load_device, offload_device, r
         names: the network's name of each weight, and the checkpoint's.
         network: makes the network on a device.
         load_device, offload_device: of the patcher.
-        read: whether the weights are read at once.
+        read: whether the weights are read at once, for good: patchers that the host makes around the model, as for
+            `TorchCompileModel`, could not read them again.
         model: the host's model around the network; None: the network itself.
     """
     tensors = open_checkpoint(folder).parts[part]
@@ -374,7 +388,7 @@ def _lazy(folder: str, part: str, names, network, load_device, offload_device, r
     )
     patcher = part_patcher(model, weights, load_device, offload_device)
     if read:
-        patcher.read()
+        weights.keep(inside)
     return patcher
 
 

@@ -98,10 +98,21 @@ class Weights:
         self.last_used = 0.0
         self.load_call = -1
         """Which of the host's calls to load models asked for it last."""
+        self.kept = False
 
     @property
     def present(self) -> bool:
-        return self in _read_parts
+        return self.kept or self in _read_parts
+
+    def keep(self, network: nn.Module) -> None:
+        """Put the weights into the network for good: patchers of the host that hold it could not read them again.
+
+        Raises:
+            WeGenError: as `read` does.
+        """
+        self.read(network)
+        _read_parts.discard(self)
+        self.kept = True
 
     def owned_by(self, model: nn.Module) -> None:
         """Say which model the host's patchers hold."""
@@ -128,7 +139,7 @@ class Weights:
 
     def leave(self, network: nn.Module) -> None:
         """Let the weights go. Nothing may compute with the network then."""
-        if not self.present:
+        if self.kept or not self.present:
             return
         logging.info(f"Leaving the {self.title}: {self.bytes / 1e9:.2f} GB")
         for module, attributes in zip(network.modules(), self._empty, strict=True):
@@ -191,6 +202,9 @@ def _take(module: nn.Module, attributes: Mapping[str, Any]) -> None:
             vars(module)[name].update(value)
         else:
             vars(module)[name] = value
+    # Layers of the host that wait for their weights have None in their place, which would go before them.
+    for name in (*vars(module)["_parameters"], *vars(module)["_buffers"]):
+        vars(module).pop(name, None)
 
 
 def give_back() -> None:
@@ -297,6 +311,8 @@ def _part_patcher(base: type) -> type:
             return super().partially_unload(*args, **kwargs)
 
         def _leaves(self) -> bool:
+            if self.weights.kept:
+                return False
             if comfy.model_management.is_device_cpu(self.load_device):
                 return True
             return psutil.virtual_memory().available < self.weights.bytes + SPARE
@@ -321,7 +337,9 @@ def _on_demand_patcher(base: type) -> type:
         """The host's patcher of a part whose files must stay as they were."""
 
         def load(self, *args, **kwargs):
-            self.model.part_files.check()
+            # A copy whose weights are not read on demand has those of another model, which were checked when they came.
+            if (files := getattr(self.model, "part_files", None)) is not None:
+                files.check()
             return super().load(*args, **kwargs)
 
     return OnDemandPatcher

@@ -18,6 +18,7 @@ from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
+import numpy as np
 from aiohttp import web
 from PIL import ExifTags, Image, ImageOps
 
@@ -208,6 +209,8 @@ def _small_copy(path: Path) -> bytes:
             exif[ExifTags.Base.Orientation] = picture.getexif().get(ExifTags.Base.Orientation, 1)
             picture.info["exif"] = exif.tobytes()
             upright = ImageOps.exif_transpose(picture)
+            if upright.mode.startswith("I"):  # 16 bits: Pillow would cut them off at 255
+                upright = Image.fromarray((np.asarray(upright).clip(0, 65535) // 257).astype(np.uint8))
             upright.thumbnail((SMALL, SMALL))
             file = BytesIO()
             upright.convert("RGBA" if upright.has_transparency_data else "RGB").save(file, "webp", quality=82)

@@ -11,7 +11,9 @@ from unittest import mock
 import comfy.model_management as mm
 import psutil
 import torch
-from comfyui_wegen.models.engine import TurnResult
+from comfyui_wegen.models.editing.refinement import Masks
+from comfyui_wegen.models.engine import TurnRequest, TurnResult
+from comfyui_wegen.models.engine.drafting import Words
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network.language_model import KVCache, LanguageModel
 from comfyui_wegen.models.network.prefixes import BLOCK
@@ -124,16 +126,35 @@ def remembered(entries):
     bundle = WeGenBundle(folder)
     for count in range(entries):
         turns = [Turn("a star", (Answer("a star", None, torch.zeros(64, 64, 3), 0),)) for _ in range(count + 1)]
-        bundle.recall_painted(count, "one", lambda turns=tuple(turns): TurnResult(Chat(turns), ()))
+        question = TurnRequest(str(count)), Chat()
+        bundle.recall_painted(question, "one", lambda turns=tuple(turns): TurnResult(Chat(turns), ()))
     bundle_module.LARGEST = limit
     return [len(one.chat.turns) for *_, one in bundle._painted]
+
+
+def asked_with(entries):
+    """How many turns, and how many drafts, are kept that each were asked with a picture and a mask: there is room for
+    20 pictures, and a mask takes a third of one."""
+    limit, bundle_module.LARGEST = bundle_module.LARGEST, 20 * 4 * 64 * 64 * 3
+    bundle = WeGenBundle(folder)
+    for count in range(entries):
+        references = References(
+            tuple(Reference(name, None, torch.zeros(64, 64, 3)) for name in ("one", "two", "three"))
+        )
+        request = TurnRequest(str(count), references=references, masks=Masks(torch.zeros(64, 64)))
+        bundle.recall_painted((request, Chat()), "one", lambda: TurnResult(Chat(), ()))
+        words = Words(Chat(), str(count), references, (0,), ("",), None, 1.0, "aligned")
+        bundle.recall(words, lambda: ())
+    bundle_module.LARGEST = limit
+    return [len(bundle._painted), len(bundle._answers)]
 
 
 def painters():
     """By which models the turns were painted that are kept after turns of four models, and one of the second again."""
     bundle = WeGenBundle(folder)
     for painter in ("a", "b", "b", "c", "d", "b"):
-        bundle.recall_painted(len(bundle._painted), painter, lambda: TurnResult(Chat(), ()))
+        question = TurnRequest(str(len(bundle._painted))), Chat()
+        bundle.recall_painted(question, painter, lambda: TurnResult(Chat(), ()))
     return [one for _, one, _ in bundle._painted]
 
 
@@ -244,6 +265,7 @@ with torch.inference_mode():
     result["loaded anew"] = torch.equal(Model().write(), before)
     result["saved"] = not any(value.is_meta for value in load_vae(folder).get_sd().values())
     result["remembered"] = remembered(10)
+    result["asked with"] = asked_with(10)
     result["painters"] = painters()
     # Loading what is loaded does not forget what was read before.
     model = Model()

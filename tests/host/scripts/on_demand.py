@@ -16,7 +16,7 @@ import comfy.utils
 import torch
 from comfyui_wegen.models.checkpoints.reader import Part
 from comfyui_wegen.models.errors import WeGenError
-from comfyui_wegen.wegen_nodes.host import loading
+from comfyui_wegen.wegen_nodes.host import loading, parts
 from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
 
 published, *packed = sys.argv[1:]
@@ -71,6 +71,11 @@ class Model:
         painted = self.unet.model.diffusion_model(noise, torch.tensor([500.0]), context=context, y=sizes)
         return dict(zip(self.patchers, (seen, written, painted), strict=True))
 
+    def with_unet(self, patcher):
+        """What the decoder computes in another patcher."""
+        self.unet = patcher
+        return self.results()["unet"]
+
 
 def equal(a, b):
     return torch.equal(a.float(), b.float())  # what is not quantised is held as it is stored, and cast when it is used
@@ -92,6 +97,26 @@ def compared(folder):
         same = own.keys() == weights[name].keys() and all(equal(own[key], weights[name][key]) for key in own)
         whole = sum(value.dtype == torch.int8 for value in own.values())
         found[name] = [whole, same, equal(own_results[name], results[name])]
+    mm.unload_all_models()
+    return found
+
+
+def copies(folder):
+    """Whether copies that do not load on demand compute the same: those of nodes that compile or have hooks, before and
+    after another part needed all memory, and that of a node that trains."""
+    usual = Model(folder)
+    wanted = usual.results()["unet"]
+    with on_demand():
+        model = loading.load_unet(folder)
+        copied, trained = model.clone(disable_dynamic=True), model.clone(force_deepcopy=True)
+        types = {str(value.dtype) for value in copied.model.diffusion_model.state_dict().values()}
+    found = [types == {str(value.dtype) for value in usual.unet.model.diffusion_model.state_dict().values()}]
+    found.append(equal(usual.with_unet(copied), wanted))
+    mm.unload_all_models()
+    with mock.patch.object(parts, "SPARE", 2**60):  # all other parts must go
+        usual.wegen.patcher.read()
+    found.append(equal(usual.with_unet(copied), wanted))
+    found.append(equal(usual.with_unet(trained), wanted))
     mm.unload_all_models()
     return found
 
@@ -145,6 +170,7 @@ result = {"types": {precision: types(precision) for precision in ("fp32", "fp16"
 with torch.inference_mode():
     if hasattr(comfy.memory_management, "aimdo_enabled"):
         result["same"] = [compared(folder) for folder in (published, *packed)]
+        result["copies"] = [copies(folder) for folder in (published, *packed)]
         for part, load in (
             ("language_model", lambda: loading.load_part(packed[0], "language_model")),
             ("unet", lambda: loading.load_unet(packed[0])),
