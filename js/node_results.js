@@ -7,6 +7,8 @@ import { loadTexts, t } from "./panel/strings.mjs";
 const WIDGET = "wegen_result";
 /** The front end's own widget for words while a node runs. */
 const PROGRESS = "$$node-text-preview";
+/** Milliseconds after which nodes have the size of what they show. */
+const SETTLED = 120;
 /** Milliseconds until the front end has put a preview away that it was asked to. */
 const PREVIEW_GONE = 600;
 const SIZE = { text: [44, 150], picks: 62 };
@@ -150,6 +152,12 @@ function showAgain(grow) {
   }
 }
 
+/** What an undo brought back, with what nodes show on it, is no change: it would be the next step, and end the redo. */
+function settle(tracker) {
+  if (tracker !== app.extensionManager?.workflow?.activeWorkflow?.changeTracker || tracker._restoringState) return;
+  tracker.activeState = JSON.parse(JSON.stringify((app.rootGraph ?? app.graph).serialize()));
+}
+
 app.registerExtension({
   name: "WeGen.NodeResults",
   setup() {
@@ -159,10 +167,13 @@ app.registerExtension({
     api.addEventListener("executed", ({ detail }) => detail?.output?.images?.length && endPreview(detail));
   },
   afterConfigureGraph() {
-    // What an undo brings back stays as it was: another size would count as the next change, and end the redo.
-    const grow = !app.extensionManager?.workflow?.activeWorkflow?.changeTracker?._restoringState;
+    const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
+    const undone = tracker?._restoringState;
     // Outputs come back after the nodes.
-    requestAnimationFrame(() => requestAnimationFrame(() => showAgain(grow)));
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      showAgain(!undone);
+      if (undone) setTimeout(() => settle(tracker), SETTLED);
+    }));
   },
   beforeRegisterNodeDef(_, definition) {
     if (definition.name !== "WeGenChat") return;

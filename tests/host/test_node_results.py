@@ -141,3 +141,27 @@ def test_words_pictures_and_a_click_that_picks(page, frontend, server, client):
     )
     # What a run shows is no part of the workflow.
     assert dict(saved) == {"WeGenLoadModel": 2, "WeGenGenerate": 16, "WeGenChat": 6, "WeGenAsk": 1}
+
+
+def test_what_was_done_before_a_run_can_be_undone_step_by_step(page, server):
+    """And done again: nodes that show a result are as an undo brings them back."""
+    picture = node("EmptyImage", width=64, height=64, batch_size=1, color=uuid.uuid4().int % 2**24)
+    asked = node("WeGenAsk", wegen=["load", 0], question="what is there?", image=["picture", 0])
+    page.evaluate(BUILD, [{"load": node("WeGenLoadModel", model=MODEL), "picture": picture, "ask": asked}, {}])
+    tracked = "app.extensionManager.workflow.activeWorkflow.changeTracker"
+    page.wait_for_timeout(500)
+    page.evaluate(f"() => {tracked}.captureCanvasState()")
+    move = "app.graph.nodes.find((one) => one.type === 'EmptyImage').pos[0] -= 50"
+    for _ in range(3):
+        page.evaluate(f"() => {{ {move}; {tracked}.captureCanvasState() }}")
+    run(page, server.url)
+    page.wait_for_timeout(1000)
+    page.evaluate(f"() => {tracked}.captureCanvasState()")
+    steps = []
+    for _ in range(3):
+        page.evaluate(f"() => {tracked}.undo()")
+        page.wait_for_timeout(400)
+        page.evaluate(f"() => {tracked}.captureCanvasState()")
+        steps.append(page.evaluate(f"() => [{tracked}.undoQueue.length, {tracked}.redoQueue.length]"))
+    undone, again = zip(*steps, strict=True)
+    assert list(again) == [1, 2, 3] and list(undone) == [undone[0], undone[0] - 1, undone[0] - 2], steps

@@ -5,6 +5,7 @@ import json
 import os
 import time
 import uuid
+from contextlib import contextmanager
 from random import Random
 
 import numpy as np
@@ -13,6 +14,7 @@ import requests
 from browser import PATIENCE, MainThread, ScriptTime
 from comfyui_wegen.models import storybook
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import expect
 from support import NOT_RUN, REPOSITORY
 from timing import measured
@@ -368,6 +370,93 @@ def test_references_are_dropped_pasted_weighed_and_cut_out(panel):
     )
     page.wait_for_function("() => document.querySelectorAll('.wg-chip-ref').length === 3")
     assert panel.saved()["document"]["references"][2]["file"] == drawn["pictures"][0]["file"]
+
+
+@contextmanager
+def held(page, address: str):
+    """Requests to an address wait until the end of this; gives those that wait."""
+    waiting = []
+    page.route(address, lambda route: waiting.append(route))
+    try:
+        yield waiting
+    finally:
+        for route in waiting:
+            route.continue_()
+        page.unroute(address)
+
+
+def test_an_order_waits_for_the_picture_that_it_is_about(panel):
+    page = panel.page
+    with held(page, "**/upload/image") as waiting:
+        drop(panel, "continue", "house.png", png(page_with("house")))
+        page.wait_for_timeout(500)
+        assert waiting
+        panel.text.fill("make it night")
+        panel.text.press("Enter")
+        page.get_by_text("A picture is still on its way").first.wait_for()
+        expect(panel.text).to_have_value("make it night")
+        assert panel.turns.count() == 0
+    page.wait_for_selector(".wg-turn .wg-picture")
+    changed = panel.say("make it night")
+    assert panel.turn_of(changed)["base"]["turn"] == panel.ids()[0]
+
+
+HOLD_PICTURES = """() => {
+    const { decode } = HTMLImageElement.prototype
+    const waiting = []
+    HTMLImageElement.prototype.decode = function () {
+        return new Promise((done) => waiting.push(() => done(decode.call(this))))
+    }
+    window.letGo = () => {
+        HTMLImageElement.prototype.decode = decode
+        for (const go of waiting) go()
+        return waiting.length
+    }
+}"""
+
+
+def test_a_mask_is_painted_on_the_picture_of_its_own_chat_alone(panel):
+    """A picture may take long to come, and another chat be open by then."""
+    panel.say("a red house", count=1)
+    panel.page.evaluate(HOLD_PICTURES)
+    panel.page.click(".wg-paint-open")
+    panel.new_chat()
+    panel.text.fill("another wish")
+    assert panel.page.evaluate("() => window.letGo()") == 1
+    panel.page.wait_for_timeout(500)
+    assert panel.page.locator(".wg-stage").is_hidden()
+    expect(panel.text).to_have_value("another wish")
+
+
+def test_an_edited_copy_of_a_picture_is_a_picture_of_its_own(panel):
+    turn = panel.say("a boat")
+    file = panel.turn_of(turn)["pictures"][0]["file"]
+    made = Image.open(io.BytesIO(requests.get(f"{panel.url}/view", params=file, timeout=30).content))
+    texts = PngInfo()
+    for key, value in made.text.items():
+        texts.add_text(key, value)
+    edited = io.BytesIO()
+    Image.new("RGB", made.size, "red").save(edited, "png", pnginfo=texts)
+    panel.new_chat()
+    drop(panel, "continue", "my red edit.png", edited.getvalue())
+    panel.page.wait_for_selector(".wg-turn .wg-picture")
+    [shown] = panel.saved()["document"]["turns"].values()
+    assert shown["kind"] == "upload" and (panel.pixels(shown["pictures"][0]["file"]) == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize("kind", ["image/heic", "image/svg+xml"])
+def test_pictures_that_nothing_here_can_read_are_not_taken(panel, kind):
+    panel.page.evaluate(
+        """(type) => {
+            const transfer = new DataTransfer()
+            transfer.items.add(new File(["not for us"], "photo", { type }))
+            const zone = document.querySelector("[data-zone='continue']")
+            zone.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }))
+        }""",
+        kind,
+    )
+    panel.page.get_by_text("PNG, JPEG and WebP").first.wait_for()
+    assert panel.turns.count() == 0
 
 
 def test_text_that_comes_with_a_picture_of_itself_is_pasted_as_text(panel):
