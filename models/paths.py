@@ -26,7 +26,7 @@ def replace_file(path: Path, content: bytes) -> None:
         OSError: it cannot be written; the old one is as it was.
     """
     path = path.resolve()
-    name = os.fsdecode(os.fsencode(path.name)[:100])  # names have a limit of bytes
+    name = os.fsencode(path.name)[:100].decode(errors="ignore")  # names have a limit of bytes
     partial = path.with_name(f".{name}.{secrets.token_hex(4)}.partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:

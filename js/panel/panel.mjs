@@ -13,7 +13,6 @@ import { Stage } from "./stage.mjs";
 import { t } from "./strings.mjs";
 import { Timeline } from "./timeline.mjs";
 
-
 export class Panel {
   constructor() {
     const session = (this.session = new Session(new Painters()));

@@ -54,8 +54,8 @@ export class Session {
   #begunHere = false;
   /** The last chat, which could not be read and may be the next time; until another one is stored. */
   #unread = null;
-  /** Pictures from elsewhere that are on their way into the chat. */
-  #coming = 0;
+  /** The document of each picture that is on its way from elsewhere. */
+  #coming = [];
   /** Turns that were cancelled before the host had them. */
   #cancelled = new Set();
   /** Chats of which nothing is to be kept any more. */
@@ -284,7 +284,7 @@ export class Session {
   /** Send the draft as an order or, with `ask`, as a question; false when it has to wait. */
   async send(ask = false) {
     if (!this.defaults) throw new Error(t("notReady"));
-    if (this.#coming) {
+    if (this.#coming.includes(this.doc)) {
       // It would not be meant yet, and come behind what was asked for.
       host.toast("info", t("send"), t("stillComing"));
       return false;
@@ -594,11 +594,12 @@ export class Session {
   }
 
   async #comes(work) {
-    this.#coming += 1;
+    const { doc } = this;
+    this.#coming.push(doc);
     try {
       return await work;
     } finally {
-      this.#coming -= 1;
+      this.#coming.splice(this.#coming.indexOf(doc), 1);
     }
   }
 
