@@ -59,11 +59,11 @@ export const fetchView = (file, options) => api.fetchApi(viewUrl(file).replace(/
 export const PICTURES = ["image/png", "image/jpeg", "image/webp"];
 
 /** What puts pictures back that could not be loaded: the host may only have been away. */
-const goneTiles = new Set();
+const restorers = new Set();
 api.addEventListener("reconnected", () => {
-  const tiles = [...goneTiles];
-  goneTiles.clear();
-  for (const again of tiles) again();
+  const all = [...restorers];
+  restorers.clear();
+  for (const restore of all) restore();
 });
 
 /** A picture of the host's as an element; where its file is gone, a tile that says so. */
@@ -72,7 +72,7 @@ export function picture(file, { small = false, alt = "", ...props } = {}) {
     const label = [alt, t("gone")].filter(Boolean).join(": ");
     const tile = el("span", { class: `${props.class ?? ""} wg-gone`, role: "img", title: label, "aria-label": label }, icon("image"));
     image.replaceWith(tile);
-    goneTiles.add(() => {
+    restorers.add(() => {
       tile.replaceWith(image);
       image.src = viewUrl(file, small);
     });

@@ -158,7 +158,7 @@ def write_whole(path: Path, text: str) -> None:
         if is_stream(path):
             path.write_text(text, encoding="utf-8")
             return
-        path = path.resolve()  # a link goes on to lead to the text
+        path = path.resolve()  # the folders are those that a link leads to
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, text.encode())
 

@@ -449,40 +449,32 @@ def test_pixels_that_are_not_square_are_shown_as_wide_as_they_are(tmp_path):
     assert clip.frames.shape[1:3] == (224, 256)
 
 
-def test_a_video_is_not_shorter_for_its_longer_sound(tmp_path):
-    path = tmp_path / "sound.mkv"
+def write_with_sound(path: Path, begin: int = 0) -> Path:
+    """Two seconds of pictures at 24 a second, `begin` frames after the beginning of five seconds of sound."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=24)
         sound = container.add_stream("aac", rate=16000, layout="mono")
         stream.height, stream.width, stream.pix_fmt = 224, 320, "yuv420p"
-        for picture in film_frames(48):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        for number, picture in enumerate(film_frames(48), start=begin):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 24)
+            container.mux(stream.encode(frame))
         for number in range(80):
             frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
             frame.sample_rate, frame.pts = 16000, number * 1024
             container.mux(sound.encode(frame))
         container.mux([*stream.encode(None), *sound.encode(None)])
-    [clip] = cut(path)
+    return path
+
+
+def test_a_video_is_not_shorter_for_its_longer_sound(tmp_path):
+    [clip] = cut(write_with_sound(tmp_path / "sound.mkv"))
     assert clip.rejection is None and clip.end == pytest.approx(2.0, abs=0.1)
 
 
 def test_a_video_is_not_shorter_for_its_earlier_sound(tmp_path):
     """Matroska tells when a stream ends, and not how long it is."""
-    path = tmp_path / "later.mkv"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=24)
-        sound = container.add_stream("aac", rate=16000, layout="mono")
-        stream.height, stream.width, stream.pix_fmt = 224, 320, "yuv420p"
-        for number in range(80):
-            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = 16000, number * 1024
-            container.mux(sound.encode(frame))
-        for number, picture in enumerate(film_frames(48)):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = 72 + number, Fraction(1, 24)
-            container.mux(stream.encode(frame))
-        container.mux([*stream.encode(None), *sound.encode(None)])
-    [clip] = cut(path)
+    [clip] = cut(write_with_sound(tmp_path / "later.mkv", begin=72))
     assert clip.offset == pytest.approx(3.0, abs=0.1)
     assert clip.rejection is None and clip.end == pytest.approx(2.0, abs=0.1)
 

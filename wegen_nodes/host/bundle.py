@@ -62,9 +62,7 @@ class WeGenBundle:
         # The host also detaches what it loads again, and then leaves it where it is.
         self.patcher.add_callback(CallbacksMP.ON_DETACH, lambda _, unpatch_all: unpatch_all and prefixes.clear())
         self._answers: OrderedDict[Hashable, Any] = OrderedDict()
-        self._painted: list[
-            tuple[tuple[TurnRequest, Chat], object, TurnResult]
-        ] = []  # question, painters, what was answered
+        self._painted: list[tuple[Question, object, TurnResult]] = []  # question, painters, what was answered
         self._read: tuple[Chat, Chat] | None = None  # the last chat with pictures of other models, and as it was read
 
     def with_lora(self, lora: Lora, strength: float) -> WeGenBundle:

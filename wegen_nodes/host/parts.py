@@ -99,6 +99,7 @@ class Weights:
         self.load_call = -1
         """Which of the host's calls to load models asked for it last."""
         self.kept = False
+        """Whether they stay for good, see `keep`."""
 
     @property
     def present(self) -> bool:
@@ -139,7 +140,7 @@ class Weights:
 
     def leave(self, network: nn.Module) -> None:
         """Let the weights go. Nothing may compute with the network then."""
-        if self.kept or not self.present:
+        if not self.present:
             return
         logging.info(f"Leaving the {self.title}: {self.bytes / 1e9:.2f} GB")
         for module, attributes in zip(network.modules(), self._empty, strict=True):

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import tarfile
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -139,15 +137,14 @@ class Store:
         if missing:
             raise ShardError(f"{len(missing)} clips are not done, such as {missing[0]}. Run the same command again.")
         counts: Counter[str] = Counter(clips=len(keys), used=0, rejected=0, samples=0)
-        part = _unfinished(self.folder / RECORDS)
-        with part.open("w") as records:
-            for key in keys:
-                with tarfile.open(self._clip_path(key), "r:") as archive:
-                    record = _record_in(archive)
-                records.write(json.dumps(record) + "\n")
-                counts["rejected" if record["rejection"] else "used"] += 1
-                counts["samples"] += record["samples"]
-        os.replace(part, self.folder / RECORDS)
+        lines = []
+        for key in keys:
+            with tarfile.open(self._clip_path(key), "r:") as archive:
+                record = _record_in(archive)
+            lines.append(json.dumps(record) + "\n")
+            counts["rejected" if record["rejection"] else "used"] += 1
+            counts["samples"] += record["samples"]
+        replace_file(self.folder / RECORDS, "".join(lines).encode())
         write_sample_files(self.folder, self._samples(keys), shard_size, about)
         for name in _DONE:
             shutil.rmtree(self.work / name)
@@ -219,10 +216,6 @@ def _settings(configuration: Mapping[str, Any]) -> dict[str, Any]:
         found[f"{stage['name']} 'kind'"] = stage["kind"]
         found |= {f"{stage['name']} {key!r}": value for key, value in stage["options"].items()}
     return {**found, "the seed": configuration["seed"]}
-
-
-def _unfinished(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
 
 
 def _record_in(archive: tarfile.TarFile) -> dict[str, Any]:

@@ -133,8 +133,8 @@ def remembered(entries):
 
 
 def asked_with(entries):
-    """How many turns, and how many drafts, are kept that each were asked with a picture and a mask: there is room for
-    20 pictures, and a mask takes a third of one."""
+    """How many turns, and how many drafts, are kept that each were asked with three pictures, and the turns with a mask
+    that takes a third of one: there is room for 20 pictures."""
     limit, bundle_module.LARGEST = bundle_module.LARGEST, 20 * 4 * 64 * 64 * 3
     bundle = WeGenBundle(folder)
     for count in range(entries):
