@@ -16,6 +16,7 @@ import {
   strokePieces,
   unite,
 } from "./mask_maths.js";
+import { latinKey } from "./panel/keys.mjs";
 
 /** What the painter says; pass others as `labels`. `{size}`, `{keep}`, `{change}` are filled in. */
 export const LABELS = {
@@ -92,12 +93,6 @@ async function drawable(source) {
   if (typeof source === "string") source = Object.assign(new Image(), { src: source });
   if (source instanceof HTMLImageElement) await source.decode();
   return source;
-}
-
-/** What a key says, in lower case; on a layout of other letters the Latin one that most layouts have there. */
-function latinKey({ key, code }) {
-  const letter = /^\p{L}$/u.test(key) && !/^[a-z]$/i.test(key) && /^Key([A-Z])$/.exec(code ?? "");
-  return letter ? letter[1].toLowerCase() : key.toLowerCase();
 }
 
 function sizeOf(source) {
@@ -419,9 +414,7 @@ export class MaskPainter {
   // ---- keys
 
   #keyDown(event) {
-    if (!this.#handleKey(event)) return;
-    event.preventDefault();
-    event.stopPropagation();
+    if (this.#handleKey(event)) event.preventDefault();
   }
 
   #handleKey(event) {

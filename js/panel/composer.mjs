@@ -1,8 +1,9 @@
 // Where the next turn is written: words, references, masks, and how many pictures.
 
 import { mentions } from "./document.mjs";
-import { button, composing, el, keepFocus, openMenu, setChildren } from "./dom.mjs";
+import { button, el, keepFocus, openMenu, setChildren } from "./dom.mjs";
 import { PICTURES, picture, picturesOfNode, recentPictures, selectedNodes } from "./host.mjs";
+import { composing } from "./keys.mjs";
 import { t } from "./strings.mjs";
 
 const MOST_VARIANTS = 16;
@@ -186,7 +187,10 @@ export class Composer {
     this.#ask = null;
     this.#showNames([]);
     this.text.focus(); // else it would be nowhere, as the button cannot be pressed again
-    const sent = await this.session.send(asks).catch((error) => this.views.failed(error));
+    const sending = this.session.send(asks).catch((error) => this.views.failed(error));
+    // At once: what is typed before the next frame is of the next message.
+    this.#write(this.session.doc.draft.text);
+    const sent = await sending;
     if (sent === false) this.#ask = mode;
   }
 

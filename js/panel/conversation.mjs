@@ -1,8 +1,9 @@
 // What was said and drawn, turn by turn, up to the one that the chat stands at.
 
 import { children, mentions, pathTo, pictureAt, tipOf } from "./document.mjs";
-import { button, composing, el, icon, keepFocus, openMenu, setChildren } from "./dom.mjs";
+import { button, el, icon, keepFocus, openMenu, setChildren } from "./dom.mjs";
 import { picture, viewUrl } from "./host.mjs";
+import { composing } from "./keys.mjs";
 import { phaseOf } from "./runs.mjs";
 import { t } from "./strings.mjs";
 

@@ -173,9 +173,12 @@ export function masksFor(doc, base) {
   return { keep, change, release };
 }
 
+/** Whether WeGen's own nodes paint a turn; those of earlier versions do not say. */
+export const isOwn = ({ settings }) => (settings.painter ?? OWN_PAINTER) === OWN_PAINTER;
+
 /** Whether a turn's pictures come from outside: from the user, another painter, or a chat that says no more of them. */
-export function comesFromOutside({ kind, instruction, settings }) {
-  return kind === "upload" || !instruction || (settings.painter ?? OWN_PAINTER) !== OWN_PAINTER;
+export function comesFromOutside(turn) {
+  return turn.kind === "upload" || !turn.instruction || !isOwn(turn);
 }
 
 /** The turn before the next one, where its pictures are not there yet. */

@@ -13,9 +13,6 @@ export function el(tag, props = {}, ...children) {
   return element;
 }
 
-/** Whether a key belongs to a word that is still being put together. Safari ends that before it tells of the key. */
-export const composing = (event) => event.isComposing || event.keyCode === 229;
-
 export function icon(name) {
   return el("i", { class: `pi pi-${name}`, "aria-hidden": "true" });
 }

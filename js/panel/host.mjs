@@ -44,16 +44,17 @@ export function messageOf(answer) {
 /** Pictures of which the pack's own route makes small copies. */
 const SHRUNK = /\.(png|jpe?g|webp)$/i;
 
+const queryOf = ({ filename, subfolder = "", type = "output" }) => new URLSearchParams({ filename, subfolder, type });
+
 /** Where a picture is shown from; `small` asks for a light copy of it. */
 export function viewUrl(file, small = false) {
-  const query = new URLSearchParams({ filename: file.filename, subfolder: file.subfolder ?? "", type: file.type ?? "output" });
   // The host's own previews are of full size, and nothing else is answered while one is made.
-  if (small && SHRUNK.test(file.filename)) return api.apiURL(`/wegen/view?${query}`);
-  return api.apiURL(`/view?${query}`);
+  const route = small && SHRUNK.test(file.filename) ? "/wegen/view" : "/view";
+  return api.apiURL(`${route}?${queryOf(file)}`);
 }
 
 /** Ask for a file of the host's as it is. */
-export const fetchView = (file, options) => api.fetchApi(viewUrl(file).replace(/^.*?\/api/, ""), options);
+export const fetchView = (file, options) => api.fetchApi(`/view?${queryOf(file)}`, options);
 
 /** Kinds of pictures that the host and all browsers can read. */
 export const PICTURES = ["image/png", "image/jpeg", "image/webp"];

@@ -1,7 +1,8 @@
 // The list of kept chats: open, rename, delete, export, import.
 
-import { button, composing, el, openMenu } from "./dom.mjs";
+import { button, el, openMenu } from "./dom.mjs";
 import { api, picture, request } from "./host.mjs";
+import { composing } from "./keys.mjs";
 import { exportRoute, listChats, renameChat } from "./store.mjs";
 import { t } from "./strings.mjs";
 

@@ -3,8 +3,9 @@
 import { Composer } from "./composer.mjs";
 import { Conversation } from "./conversation.mjs";
 import { unfinished } from "./document.mjs";
-import { button, composing, el, field } from "./dom.mjs";
+import { button, el, field } from "./dom.mjs";
 import { PICTURES, api, app, fetched, fileOfAddress, picture, toast } from "./host.mjs";
+import { composing, takeUndoKey } from "./keys.mjs";
 import { Library } from "./library.mjs";
 import { Painters } from "./painters.mjs";
 import { Session } from "./session.mjs";
@@ -57,6 +58,9 @@ export class Panel {
     });
     const keys = (event) => {
       if (event.key === "Escape" && !event.defaultPrevented && !composing(event)) [this.settings, this.library].forEach((one) => one.element.hidden || one.toggle(false));
+      const step = takeUndoKey(event);
+      // Where something is written, the browser takes back what was typed.
+      if (step && !event.target.closest("textarea, input, .wg-drawer")) this.timeline[step].click();
       event.stopPropagation();
     };
     this.element.addEventListener("keydown", keys);

@@ -2,8 +2,8 @@
 
 import * as host from "./host.mjs";
 import {
-  OWN_PAINTER, addTurn, baseOf, comesFromOutside, emptyDocument, emptyDraft, fits, freeName, goTo, keptMasks, lineage, masksFor, mentions, pathTo,
-  pick, pictureAt, redo, renamed, soundDocument, undo, unfinished,
+  OWN_PAINTER, addTurn, baseOf, comesFromOutside, emptyDocument, emptyDraft, fits, freeName, goTo, isOwn, keptMasks, lineage, masksFor, mentions,
+  pathTo, pick, pictureAt, redo, renamed, soundDocument, undo, unfinished,
 } from "./document.mjs";
 import { chatFile, chatFileOf, chatGraph, fileName, maskGraph, shortened, turnGraph, upstream } from "./graph.mjs";
 import { workflowOf } from "./layout.mjs";
@@ -29,9 +29,10 @@ function uuid() {
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
 }
 
+/** What this tab remembers of the time before it was loaded; a new one goes on with what the last one kept. */
 function remembered() {
   try {
-    return JSON.parse(localStorage.getItem(REMEMBERED)) ?? {};
+    return JSON.parse(sessionStorage.getItem(REMEMBERED) ?? localStorage.getItem(REMEMBERED)) ?? {};
   } catch {
     return {};
   }
@@ -247,7 +248,7 @@ export class Session {
     }
     const values = { chat: this.store.id ?? this.#unread, settings, begun: this.#waiting() };
     try {
-      localStorage.setItem(REMEMBERED, JSON.stringify(values));
+      for (const storage of [sessionStorage, localStorage]) storage.setItem(REMEMBERED, JSON.stringify(values));
     } catch (error) {
       // The browser has no room, or keeps nothing at all; what has turns is on the host.
       console.warn("WeGen", error);
@@ -454,8 +455,7 @@ export class Session {
   }
 
   async #graphOf(turn, doc = this.doc, chat = this.store) {
-    const painter = turn.settings.painter ?? OWN_PAINTER;
-    if (painter !== OWN_PAINTER && turn.kind !== "ask") return this.painters.graphOf(painter, doc, turn, chat);
+    if (!isOwn(turn) && turn.kind !== "ask") return this.painters.graphOf(turn.settings.painter, doc, turn, chat);
     const graph = turnGraph(doc, turn, chat);
     // What the pictures carry is the chat up to them: of this machine it needs no files but pictures that were given.
     const carried = canBeShared(doc, turn) ? chatGraph(doc, turn.base, chat, turn) : graph;
@@ -503,7 +503,7 @@ export class Session {
 
   async #takeResult(turn, { outputs, refused }, chat) {
     const texts = (output) => (output?.text ?? []).flat().map(String).join("\n").trim();
-    const own = (turn.settings.painter ?? OWN_PAINTER) === OWN_PAINTER;
+    const own = isOwn(turn);
     if (turn.kind === "ask") {
       turn.reply = texts(outputs.reply);
       return;
@@ -514,10 +514,10 @@ export class Session {
     const files = found.files ?? [];
     if (!files.length && (refused || !own || !texts(found.reply))) throw new Error(refused || t("noResult"));
     // The host writes into each file what is known by then: all pictures of WeGen's own turn, one of another painter's.
-    const told = await Promise.all((own ? files.slice(0, 1) : files).map((file) => this.#told(file)));
+    const told = await Promise.all((own ? files.slice(0, 1) : files).map((file) => jsonIn(file, "wegen")));
     const records = own
       ? (told[0]?.[turn.end ?? "turn"] ?? Object.values(told[0] ?? {}).at(-1) ?? [])
-      : told.map((one, index) => one[found.ends[index]]?.[0]);
+      : told.map((one, index) => one?.[found.ends[index]]?.[0]);
     turn.pictures = files.map(({ filename, subfolder, type }, index) => {
       const last = records[index]?.at?.(-1);
       return { file: { filename, subfolder, type }, words: last?.shows ?? last?.rewrite ?? "", seed: last?.seed ?? turn.seed + index, ...(found.chats && { chat: found.chats[index] }) };
@@ -528,18 +528,6 @@ export class Session {
     turn.notes = [turn.lost && t("chatLost"), ...notes].filter(Boolean).join("\n");
     turn.chat = found.chat ?? null;
     turn.picked = turn.pictures.length === 1 ? 0 : null;
-  }
-
-  /** By node what a file says of the turns that led to its pictures. */
-  async #told(file) {
-    try {
-      const response = await host.fetchView(file);
-      return pngJson(pngTexts(await response.arrayBuffer()), "wegen") ?? {};
-    } catch (error) {
-      // The pictures are there, whatever becomes of the words in them.
-      console.warn("WeGen", error);
-      return {};
-    }
   }
 
   async cancel(id) {
@@ -726,9 +714,14 @@ export class Session {
 
   async openAsWorkflow(id) {
     const turn = this.doc.turns[id];
-    const own = (turn.settings.painter ?? OWN_PAINTER) === OWN_PAINTER || turn.kind === "ask";
-    const opened = own ? await workflow(turnGraph(this.doc, turn, this.store)) : (await this.#graphOf(turn)).workflow;
-    await host.openWorkflow(opened, fileName(this.store.name));
+    await host.openWorkflow(await this.#workflowOf(turn), fileName(this.store.name));
+  }
+
+  async #workflowOf(turn) {
+    if (isOwn(turn) || turn.kind === "ask") return workflow(turnGraph(this.doc, turn, this.store));
+    const file = turn.pictures[turn.picked ?? 0]?.file;
+    // Its pictures carry the one that painted them. What is saved, or open, under its name may be another by now.
+    return (file && (await jsonIn(file, "workflow"))) ?? (await this.#graphOf({ ...turn })).workflow;
   }
 
   async openChatAsWorkflow(base) {
@@ -760,6 +753,18 @@ export class Session {
 /** Write the name of a reference into a message that does not have it. */
 function mention(draft, { name }) {
   if (!mentions(draft.text).includes(name)) draft.text = `${draft.text.trimEnd()} @${name} `.trimStart();
+}
+
+/** What a PNG of the host's says under a keyword: `wegen` are, by node, the turns that led to its pictures. Null where it
+ * says nothing, or is not to be had: pictures are there whatever becomes of the words in them. */
+async function jsonIn(file, keyword) {
+  try {
+    const response = await host.fetchView(file);
+    return pngJson(pngTexts(await response.arrayBuffer()), keyword);
+  } catch (error) {
+    console.warn("WeGen", error);
+    return null;
+  }
 }
 
 /** A graph as a workflow of the canvas. */

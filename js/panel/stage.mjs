@@ -2,8 +2,9 @@
 
 import { LABELS, MaskPainter, readMask } from "../mask_painter.js";
 import { pathTo, pictureAt, unfinished } from "./document.mjs";
-import { button, composing, el } from "./dom.mjs";
+import { button, el } from "./dom.mjs";
 import { picture, upload, viewUrl } from "./host.mjs";
+import { composing, takeUndoKey } from "./keys.mjs";
 import { phaseOf } from "./runs.mjs";
 import { t } from "./strings.mjs";
 
@@ -45,6 +46,7 @@ export class Stage {
       event.preventDefault();
       this.close();
     });
+    this.element.addEventListener("keydown", takeUndoKey);
     // The host's shortcuts would take the keys away from the dialog.
     for (const type of ["keydown", "keyup", "paste"]) this.element.addEventListener(type, (event) => event.stopPropagation());
   }

@@ -744,6 +744,32 @@ def test_a_workflow_of_stock_nodes_paints(panel, frontend):
         requests.delete(address, timeout=30)
 
 
+def test_the_workflow_of_a_turn_is_the_one_that_painted_it(panel):
+    """Not the one that is open by now, which here paints nothing."""
+    page = panel.page
+    [template] = (REPOSITORY / "workflows").glob("*chat with any workflow.json")
+    page.evaluate("(graph) => window.app.loadGraphData(graph)", json.loads(template.read_text(encoding="utf-8")))
+    painter = page.locator("[data-setting='painter']")
+    page.click(".wg-settings-open")
+    page.wait_for_function("() => document.querySelector(\"[data-setting='painter']\").options.length > 1")
+    painter.select_option(label="The open workflow")
+    page.keyboard.press("Escape")
+    try:
+        turn = panel.say("a house", count=2)
+        panel.use(turn, 1)
+        page.evaluate("(graph) => window.app.loadGraphData(graph)", EMPTY_GRAPH)
+        turn.locator(".wg-workflow").click()
+        page.wait_for_function("() => window.app.graph.nodes.some((node) => node.type === 'WeGenResult')")
+        assert "ImageInvert" in page.evaluate("() => window.app.graph.nodes.map((node) => node.type)")
+        [file] = saved_files(run_canvas(panel))
+        first = panel.turn_of(turn)["pictures"][0]["file"]
+        assert np.array_equal(panel.pixels(file), panel.pixels(first))
+    finally:
+        page.click(".wg-settings-open")
+        painter.select_option(label="WeGen")
+        page.keyboard.press("Escape")
+
+
 # What stands between the turn and its result becomes a subgraph.
 IN_A_SUBGRAPH = """
 async (workflow) => {
@@ -1332,6 +1358,114 @@ def test_two_tabs_lose_nothing(panel, server, frontend):
         assert {turn["status"] for turn in document["turns"].values()} == {"done"}
     finally:
         other.close()
+
+
+def test_what_two_tabs_begin_is_there_when_they_are_loaded_again(panel, server, frontend):
+    """Also where the other one has sent its own meanwhile."""
+    page = panel.page
+    written = "(text) => sessionStorage.getItem('wegen.panel')?.includes(text)"
+    panel.text.fill("a wish of the first")
+    page.wait_for_function(written, arg="a wish of the first")
+    other = page.context.new_page()
+    try:
+        other.goto(server.url, wait_until="domcontentloaded")
+        other.wait_for_function(READY)
+        second = ChatPanel(other, server.url).open()
+        second.text.fill("a boat")
+        other.wait_for_function(written, arg="a boat")
+        second.say("a boat", count=1)
+        for loaded, tab in ((page, panel), (other, second)):
+            loaded.reload(wait_until="domcontentloaded")
+            loaded.wait_for_function(READY)
+            tab.open()
+        expect(panel.text).to_have_value("a wish of the first")
+        expect(second.turns).to_have_count(1)
+        expect(second.text).to_have_value("")
+    finally:
+        other.close()
+        panel.text.fill("")
+
+
+UNDO_STEPS = "() => window.app.extensionManager.workflow.activeWorkflow.changeTracker.undoQueue.length"
+
+
+def test_undo_keys_take_back_a_step_of_the_chat_and_none_on_the_canvas(panel):
+    page = panel.page
+    panel.say("a house", count=1)
+    night = panel.say("make it night")
+    page.evaluate("() => window.app.extensionManager.workflow.activeWorkflow.changeTracker.captureCanvasState()")
+    page.evaluate(
+        """() => {
+            window.app.graph.add(window.LiteGraph.createNode('EmptyImage'))
+            window.app.extensionManager.workflow.activeWorkflow.changeTracker.captureCanvasState()
+        }"""
+    )
+    steps = page.evaluate(UNDO_STEPS)
+    assert steps > 0
+
+    def press(keys: str) -> None:
+        page.keyboard.press(keys)
+        page.wait_for_timeout(400)
+        assert page.evaluate(UNDO_STEPS) == steps, keys
+        assert page.evaluate("() => window.app.graph.nodes.length") == 1, keys
+
+    night.locator(".wg-compare-open").focus()
+    press("Control+z")
+    panel.expect_turns(1)
+    press("Control+Shift+z")
+    panel.expect_turns(2)
+    panel.text.fill("")
+    panel.text.type("more")
+    press("Control+z")
+    assert panel.text.input_value() != "more"
+    panel.expect_turns(2)
+    panel.begin_painting([((0.2, 0.5), (0.8, 0.5))])
+    press("Control+z")
+    page.locator(".wg-stage-foot button").last.focus()
+    press("Control+z")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".wg-stage", state="hidden")
+    # On the canvas they are the host's, as before.
+    page.locator("#graph-canvas").focus()
+    page.keyboard.press("Control+z")
+    page.wait_for_function("() => window.app.graph.nodes.length === 0")
+
+
+def test_what_is_typed_right_after_a_message_is_of_the_next_one(panel):
+    """Also before a slow page has drawn that the first one is gone."""
+    panel.text.fill("a house")
+    panel.page.evaluate(
+        """() => {
+            const text = document.querySelector('.wg-composer textarea')
+            text.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true, cancelable: true }))
+            document.execCommand('insertText', false, 'b')
+        }"""
+    )
+    panel.expect_turns(1)
+    expect(panel.text).to_have_value("b")
+    panel.wait(panel.turns.first)
+    panel.text.fill("")
+
+
+def test_files_are_asked_for_behind_a_proxy_that_has_api_in_its_own_path(panel):
+    asked = panel.page.evaluate(
+        """async () => {
+            const { api } = await import('/scripts/api.js')
+            const scripts = await api.getExtensions()
+            const { fetchView } = await import(scripts.find((name) => name.endsWith('/wegen.js')).replace('wegen.js', 'panel/host.mjs'))
+            const real = [api.api_base, window.fetch]
+            let address
+            api.api_base = '/apis/comfy'
+            window.fetch = async (asked) => ((address = String(asked)), new Response(''))
+            try {
+                await fetchView({ filename: 'a b.png', type: 'temp' })
+            } finally {
+                [api.api_base, window.fetch] = real
+            }
+            return address
+        }"""
+    )
+    assert asked == "/apis/comfy/api/view?filename=a+b.png&subfolder=&type=temp"
 
 
 def long_chat(turns: int, file: dict) -> dict:

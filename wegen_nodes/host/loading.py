@@ -138,9 +138,11 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
         "linear_end": config.schedule.beta_end,
         "timesteps": config.schedule.num_train_timesteps,
     }
-    # What is quantised has no type of its own to compute in.
-    stored = None if quantised else weight_dtype
+    # What is quantised has no type of its own to compute in, but for one that was asked for.
+    stored = PRECISIONS[precision] if quantised else weight_dtype
     cast = comfy.model_management.unet_manual_cast(stored, load_device, model_config.supported_inference_dtypes)
+    if quantised and cast is None:
+        cast = stored
     model_config.set_inference_dtype(weight_dtype, cast)
     compute = model_config.manual_cast_dtype
     if quantised:

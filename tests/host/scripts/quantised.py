@@ -1,4 +1,5 @@
-"""Prints, for each folder given, the features and the noise that its parts compute, against those of the first."""
+"""Prints, for each folder given, the features and the noise that its parts compute, against those of the first; and in
+which type the UNet of the last one computes on a card, by precision."""
 
 import json
 import sys
@@ -7,7 +8,7 @@ import comfy.model_management
 import torch
 from comfyui_wegen.models.prompting.decoding import Decoding
 from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
-from comfyui_wegen.wegen_nodes.host.loading import load_unet
+from comfyui_wegen.wegen_nodes.host.loading import PRECISIONS, load_unet
 
 SCENE = "in the snow at night, a small red house with the lights on at the lower far right."
 
@@ -33,9 +34,14 @@ def compute(folder):
     return {"seen": seen, "features": features, "noise": noise}, bytes_held
 
 
-def on_a_card(device=None):
+def on_a_card(device=None, **_):
     """As on a card that multiplies in fp8, where the host would round what goes into a layer too."""
     return True
+
+
+def types_on_a_card(folder):
+    comfy.model_management.should_use_fp16 = comfy.model_management.should_use_bf16 = on_a_card
+    return {precision: str(load_unet(folder, precision).model.get_dtype_inference()) for precision in PRECISIONS}
 
 
 with torch.inference_mode():
@@ -53,4 +59,4 @@ with torch.inference_mode():
             for name, value in found.items()
         }
         result.append({**cosines, "sizes": [a / b for a, b in zip(smaller, size, strict=True)]})
-print(json.dumps(result))
+print(json.dumps([*result, types_on_a_card(sys.argv[-1])]))
