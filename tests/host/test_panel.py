@@ -1452,7 +1452,8 @@ def test_files_are_asked_for_behind_a_proxy_that_has_api_in_its_own_path(panel):
         """async () => {
             const { api } = await import('/scripts/api.js')
             const scripts = await api.getExtensions()
-            const { fetchView } = await import(scripts.find((name) => name.endsWith('/wegen.js')).replace('wegen.js', 'panel/host.mjs'))
+            const own = scripts.find((name) => name.endsWith('/wegen.js'))
+            const { fetchView } = await import(own.replace('wegen.js', 'panel/host.mjs'))
             const real = [api.api_base, window.fetch]
             let address
             api.api_base = '/apis/comfy'
