@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 
+from ..container import container_memory
 from ..errors import CheckpointError
 from .convert import check_finite
 from .loading import empty_parts
@@ -49,7 +50,8 @@ def machine() -> Machine:
         import psutil
 
         memory = psutil.virtual_memory().total / GIB
-    return Machine(*_card(), memory)
+    allowed = container_memory()
+    return Machine(*_card(), memory if allowed is None else min(memory, allowed.total / GIB))
 
 
 def examine(checkpoint: Checkpoint) -> list[str]:

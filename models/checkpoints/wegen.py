@@ -18,6 +18,9 @@ from ..network.prefixes import PrefixCache
 from ..network.vision_encoder import VisionEncoder, pool_features
 from .tokenizer import Tokenizer
 
+#: pictures that go through the vision encoder at once: what 64 take at the published size would crowd out other models
+LOOKED_AT_ONCE = 8
+
 
 @dataclass(frozen=True)
 class WeGen:
@@ -40,7 +43,7 @@ class WeGen:
     vision_id: str = ""
 
     def load_vision(self, pictures: int) -> WeGen:
-        """The model with its vision encoder ready for `pictures` at once; headless it always is."""
+        """The model with its vision encoder ready for so many `pictures`; headless it always is."""
         return self
 
     def load_language(self, rows: int, positions: int) -> WeGen:
@@ -81,8 +84,11 @@ class WeGen:
             WeGenError: a tensor that is no picture, or holds NaN.
         """
         size = self.config.vision.image_size
+        groups = (pictures[start : start + LOOKED_AT_ONCE] for start in range(0, len(pictures), LOOKED_AT_ONCE))
         with torch.no_grad():
-            return self.encode_pixels(torch.stack([clip_pixels(picture, size) for picture in pictures]))
+            return torch.cat(
+                [self.encode_pixels(torch.stack([clip_pixels(picture, size) for picture in group])) for group in groups]
+            )
 
     def embed(self, ids: Sequence[int], features: Sequence[Tensor] = ()) -> Tensor:
         """Token ids -> embeddings `[L, width]`; whole pictures among the ids take the embeddings of `features`.

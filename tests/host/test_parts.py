@@ -32,6 +32,7 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
     assert found["both"] == found["both again"] == ["language", "unet"]
     assert found["neither"] == ["vision"]
     assert found["no room"][0] == "WeGenError" and "wegen convert" in found["no room"][1]
+    assert found["no room in the container"] == found["no room"]
     assert found["room again"]
     assert found["cancelled"][0] == "InterruptProcessingException"
     assert found["after cancel"] == [[], True]

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from comfyui_wegen.models.checkpoints.wegen import LOOKED_AT_ONCE, WeGen
 from comfyui_wegen.models.network.vision_encoder import VisionEncoder, pool_features
 from tiny import tiny_config
 
@@ -38,6 +39,19 @@ def test_encoding_is_the_same_alone_and_in_a_batch(tiny):
     assert together.shape == (2, 64, 32) and together.dtype == torch.float32
     for picture, features in zip(pictures, together, strict=True):
         torch.testing.assert_close(wegen.encode_pictures([picture])[0], features, atol=1e-5, rtol=1e-4)
+
+
+def test_many_pictures_are_looked_at_a_few_at_a_time(tiny, monkeypatch):
+    from PIL import Image
+
+    wegen, _ = tiny
+    pictures = [Image.new("RGB", (8, 8), (10 * number, 90, 200)) for number in range(2 * LOOKED_AT_ONCE + 1)]
+    sizes = []
+    encode = WeGen.encode_pixels
+    monkeypatch.setattr(WeGen, "encode_pixels", lambda self, pixels: sizes.append(len(pixels)) or encode(self, pixels))
+    found = wegen.encode_pictures(pictures)
+    assert sizes == [LOOKED_AT_ONCE, LOOKED_AT_ONCE, 1] and len(found) == len(pictures)
+    torch.testing.assert_close(wegen.encode_pictures(pictures[-1:]), found[-1:], atol=1e-5, rtol=1e-4)
 
 
 def test_features_can_be_used_like_any_tensor(tiny):

@@ -20,7 +20,7 @@ from torch import Tensor
 from ...models.checkpoints.lora import Lora
 from ...models.checkpoints.reader import open_checkpoint
 from ...models.checkpoints.tokenizer import Tokenizer
-from ...models.checkpoints.wegen import WeGen
+from ...models.checkpoints.wegen import LOOKED_AT_ONCE, WeGen
 from ...models.encoding import lack_features, look_at, unseen, with_features
 from ...models.engine import Progress, TurnRequest, TurnResult
 from ...models.network.configuration import WeGenConfig
@@ -120,11 +120,11 @@ class WeGenBundle:
         return found[2]
 
     def load_vision(self, pictures: int) -> WeGen:
-        """The model with its vision encoder on the device, with room for `pictures` at once."""
+        """The model with its vision encoder on the device, with room for so many `pictures`."""
         vision, dtype = self.config.vision, compute_dtype(self.vision_patcher)
         # The widest tensors of a block: the MLP's inside, and queries, keys and values; a few of each at a time.
         values = (vision.grid**2 + 1) * (2 * vision.mlp_width + 6 * vision.width)
-        return self._ready(self.vision_patcher, pictures * values * dtype.itemsize)
+        return self._ready(self.vision_patcher, min(pictures, LOOKED_AT_ONCE) * values * dtype.itemsize)
 
     def read(self, chat: Chat | None) -> Chat:
         """A chat as the model can read it: it looks at the pictures that other models painted."""

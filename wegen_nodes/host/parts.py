@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from ...models.checkpoints.reader import Part, StoredTensor, file_stamp
+from ...models.container import container_memory
 from ...models.errors import WeGenError, is_out_of_memory
 from .side_lora import with_side_lora
 
@@ -216,6 +217,17 @@ def give_back() -> None:
             trim(0)
 
 
+def _available() -> int:
+    """Bytes of memory that the machine has left, or the container that this runs in, if it allows less."""
+    left, allowed = psutil.virtual_memory().available, container_memory()
+    return left if allowed is None else min(left, allowed.available)
+
+
+def _free_swap() -> int:
+    left, allowed = psutil.swap_memory().free, container_memory()
+    return left if allowed is None or allowed.swap is None else min(left, allowed.swap)
+
+
 def make_room(wanted: Weights) -> None:
     """Let other parts go, those unused for longest first, until there is memory for this one.
 
@@ -225,11 +237,11 @@ def make_room(wanted: Weights) -> None:
         WeGenError: there would not be enough even then.
     """
     for other in sorted(_read_parts, key=lambda one: one.last_used):
-        if psutil.virtual_memory().available >= wanted.bytes + SPARE:
+        if _available() >= wanted.bytes + SPARE:
             return
         if other is not wanted and other.load_call != wanted.load_call and other.in_memory():
             other.drop()
-    left = psutil.virtual_memory().available + psutil.swap_memory().free
+    left = _available() + _free_swap()
     if left < wanted.bytes:
         raise WeGenError(
             f"The {wanted.title} takes {wanted.bytes / 1e9:.1f} GB of memory, and {left / 1e9:.1f} GB are left. Close "
@@ -316,7 +328,7 @@ def _part_patcher(base: type) -> type:
                 return False
             if comfy.model_management.is_device_cpu(self.load_device):
                 return True
-            return psutil.virtual_memory().available < self.weights.bytes + SPARE
+            return _available() < self.weights.bytes + SPARE
 
     return PartPatcher
 

@@ -11,6 +11,7 @@ from unittest import mock
 import comfy.model_management as mm
 import psutil
 import torch
+from comfyui_wegen.models.container import ContainerMemory
 from comfyui_wegen.models.editing.refinement import Masks
 from comfyui_wegen.models.engine import TurnRequest, TurnResult
 from comfyui_wegen.models.engine.drafting import Words
@@ -80,11 +81,13 @@ def outcome(work):
     return None
 
 
-def with_memory(available, work):
+def with_memory(available, work, container=None):
+    """Do work with so much memory left in the machine; `container` limits its memory and swap."""
     kind = namedtuple("Memory", "available free total")
     with (
         mock.patch.object(psutil, "virtual_memory", lambda: kind(available, available, available)),
-        mock.patch.object(psutil, "swap_memory", lambda: kind(0, 0, 0)),
+        mock.patch.object(psutil, "swap_memory", lambda: kind(0, 2**40 if container else 0, 0)),
+        mock.patch.object(parts, "container_memory", lambda: container),
     ):
         return work()
 
@@ -215,6 +218,8 @@ with torch.inference_mode():
     result["neither"] = model.present()
     mm.unload_all_models()
     result["no room"] = outcome(lambda: with_memory(model.unet.weights.bytes - 1, model.paint))
+    container = ContainerMemory(2**34, model.unet.weights.bytes - 1, 0)
+    result["no room in the container"] = outcome(lambda: with_memory(2**40, model.paint, container))
     result["room again"] = torch.equal(model.paint(), painted)
 
     mm.unload_all_models()
