@@ -17,6 +17,24 @@ def expanded(path: str | Path) -> Path:
     return Path(os.path.expanduser(path) if Path(path).parts[:1] == ("~",) else path)
 
 
+def put_in_place(partial: Path, path: Path) -> None:
+    """Let a file take the name of another, once what it holds is on the disk: a power loss leaves one of them whole."""
+    with partial.open("rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk; only POSIX systems can open one for that."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file through one beside it that is on the disk before it takes the old one's name, and its permissions.
 

@@ -252,11 +252,15 @@ class Checkpoint:
         Raises:
             CheckpointError: they cannot be read.
         """
-        part = self.vision_encoder
-        small = sorted(key for key, entry in part.stored.items() if len(entry.shape) == 1 and entry.layer is None)
-        some = small[:: max(1, len(small) // SAMPLED)]
-        values = torch.cat([part[key].to(torch.bfloat16) for key in some] or [torch.empty(0, dtype=torch.bfloat16)])
-        return hashlib.sha256(values.view(torch.uint8).numpy().tobytes()).hexdigest()[:16]
+        return part_id(self.vision_encoder)
+
+
+def part_id(part: Part) -> str:
+    """Tells a part from others of the same sizes, as `Checkpoint.vision_id` tells vision encoders."""
+    small = sorted(key for key, entry in part.stored.items() if len(entry.shape) == 1 and entry.layer is None)
+    some = small[:: max(1, len(small) // SAMPLED)]
+    values = torch.cat([part[key].to(torch.bfloat16) for key in some] or [torch.empty(0, dtype=torch.bfloat16)])
+    return hashlib.sha256(values.view(torch.uint8).numpy().tobytes()).hexdigest()[:16]
 
 
 def open_checkpoint(folder: str | Path) -> Checkpoint:

@@ -23,7 +23,7 @@ except ImportError:  # Windows
 
 from ..errors import WeGenError
 from ..network.configuration import WeGenConfig
-from ..paths import expanded
+from ..paths import expanded, put_in_place, sync_folder
 from .reader import CONFIG_FILE, PARTS, part_file
 from .tokenizer import ADDED_FILE, MODEL_FILE, Tokenizer
 
@@ -133,9 +133,9 @@ def write_folder(
             # Without its configuration a folder is not a checkpoint to anyone, so this comes last.
             with _synced(partial / CONFIG_FILE) as file:
                 file.write(config.to_json().encode())
-            _sync_folder(partial)
+            sync_folder(partial)
             os.rename(partial, destination)
-            _sync_folder(destination.parent)
+            sync_folder(destination.parent)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise_full_disk(error, destination.parent)
@@ -152,11 +152,11 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mappi
     partial = path.with_suffix(PARTIAL)
     try:
         save_file(dict(tensors), partial, metadata={"format": "pt", **metadata})
-    except SafetensorError as error:  # of the system's too, which it does not tell apart
+        partial.chmod(0o644)  # safetensors makes files that only their owner can read
+        put_in_place(partial, path)
+    except (SafetensorError, OSError) as error:  # the former stands for errors of the system too
         partial.unlink(missing_ok=True)
         raise WeGenError(f"{path} cannot be written: {error}. Make room, or choose another place.") from error
-    partial.chmod(0o644)  # safetensors makes files that only their owner can read
-    partial.replace(path)
 
 
 def raise_full_disk(error: BaseException, folder: Path) -> None:
@@ -225,13 +225,3 @@ def _synced(path: Path) -> Iterator[BinaryIO]:
         yield file
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put the names in a folder on the disk; only POSIX systems can open one for that."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

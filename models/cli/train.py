@@ -356,7 +356,7 @@ def _write_lora_samples(
 def _train_checkpoint(file: Path, out: Path, arguments: argparse.Namespace) -> None:
     """Train one part of a finished checkpoint, and write what came of it."""
     from ..training.checkpoint_run import CheckpointRun
-    from ..training.loop import CHECKPOINT, Rhythm, is_chief, load_average, train
+    from ..training.loop import CHECKPOINT, Rhythm, is_chief, load_average, require_built_on, train
 
     trained = CheckpointRun(file, out)
     recipe, folder = trained.recipe, trained.folder
@@ -364,6 +364,7 @@ def _train_checkpoint(file: Path, out: Path, arguments: argparse.Namespace) -> N
         print(doubt, file=sys.stderr)
     stage = trained.stage()
     if arguments.resume and (folder / CHECKPOINT).is_file() and trained.done() >= recipe.steps:
+        require_built_on(folder, stage.built_on)
         average = load_average(folder)[1]
         print(f"{recipe.stage}: {recipe.steps} steps are done")
     else:
@@ -418,13 +419,12 @@ def calibrate_on_pages(folder: Path) -> None:
 
 def run_stage(training_run: TrainingRun, stage: str, resume: bool, until: int | None = None) -> None:
     """Train one stage, or write the packed folder."""
-    from ..training.loop import CHECKPOINT, Rhythm, load_average, train
+    from ..training.loop import CHECKPOINT, Rhythm, load_average, require_built_on, train
 
     if stage in CHECKPOINT_STAGES:
         raise WeGenError(f"{stage!r} is a part of a finished checkpoint: train it with --config FILE.")
     if stage == PACK:
-        folder = training_run.pack()
-        calibrate_on_pages(folder)
+        folder = training_run.pack(calibrate_on_pages)
         print(f"packed: {folder}")
         return
     if stage == TOKENIZER:
@@ -432,6 +432,7 @@ def run_stage(training_run: TrainingRun, stage: str, resume: bool, until: int | 
         return
     recipe, folder = training_run.recipe(stage), training_run.folder(stage)
     if resume and (folder / CHECKPOINT).is_file() and load_average(folder)[0] >= recipe.steps:
+        require_built_on(folder, training_run.built_on(stage))
         print(f"{stage}: {recipe.steps} steps are done")
     else:
         rhythm = Rhythm(recipe.save_seconds, recipe.sheet_seconds)

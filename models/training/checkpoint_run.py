@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from ..bundled import BUNDLED
 from ..checkpoints.loading import fill
 from ..checkpoints.lora import write_lora
 from ..checkpoints.quantise import WEIGHT, to_header
-from ..checkpoints.reader import Checkpoint, Part, StoredTensor, open_checkpoint
+from ..checkpoints.reader import Checkpoint, Part, StoredTensor, open_checkpoint, part_id
 from ..checkpoints.writer import Entry, PartLayout, new_folder, write_folder
 from ..network.agent import Agent
 from ..network.decoder import empty_decoder
@@ -116,7 +117,16 @@ class CheckpointRun:
             stage = LanguageStage(
                 config, options, recipe.seed, checkpoint.tokenizer, vision_encoder, agent, data, held_out
             )
+        stage.built_on = self._built_on(checkpoint, lora)
         return stage
+
+    def _built_on(self, checkpoint: Checkpoint, lora: LoraOptions | None) -> dict[str, Any]:
+        """The parts of the checkpoint that have a say in what is learned, and how strong a LoRA is."""
+        names = ["vision_encoder", self.recipe.stage, *(["vae"] if self.recipe.stage == UNET else [])]
+        found: dict[str, Any] = {f"{name} of the checkpoint": part_id(checkpoint.parts[name]) for name in names}
+        if lora is not None:
+            found["alpha of the LoRA"] = float(lora.rank if lora.alpha is None else lora.alpha)
+        return found
 
     def _mixture(self, entries) -> Mixture:
         return Mixture.of(entries, self.file.parent, self.recipe.seed, str(self.file))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import mmap
 import os
+import pickle
 import signal
 import threading
 import time
@@ -24,6 +27,7 @@ from tqdm import tqdm
 
 from ..errors import WeGenError, how_to_install, is_out_of_memory
 from ..media.plots import loss_plot
+from ..paths import put_in_place
 from . import cpu
 from .recipe import Recipe, RecipeError
 from .stage import Stage
@@ -95,7 +99,7 @@ def train(
     if recipe.average:
         average = {name: value.detach().clone() for name, value in parameters.items()}
     start = 0
-    sources = {"seed": recipe.seed, **stage.sources()}
+    sources = {"seed": recipe.seed, **stage.sources(), **stage.built_on}
     path = folder / CHECKPOINT
     if path.exists():
         if not resume:
@@ -351,11 +355,48 @@ def _has(stage: Stage, name: str) -> bool:
 
 def load_average(folder: Path) -> tuple[int, dict[str, Tensor]]:
     """Step and averaged weights of a checkpoint. Raises WeGenError where there is none."""
-    path = folder / CHECKPOINT
+    state = _load(folder / CHECKPOINT)
+    return state["step"], state["average"]
+
+
+def require_built_on(folder: Path, built_on: Mapping[str, Any]) -> None:
+    """Raise WeGenError where what was trained in a folder was built on something else than this (`Stage.built_on`)."""
+    _require_same(folder / CHECKPOINT, _load(folder / CHECKPOINT).get("sources", {}), built_on)
+
+
+def weights_id(weights: Mapping[str, Tensor]) -> str:
+    """A few letters that tell weights from others of the same sizes."""
+    found = hashlib.blake2b(digest_size=8)
+    for name, value in sorted(weights.items()):
+        found.update(name.encode())
+        found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """What `_save` wrote, mapped from its file: several processes on one machine do not each hold a copy of all.
+
+    Raises:
+        WeGenError: there is none, or it is damaged.
+    """
     if not path.is_file():
         raise WeGenError(f"There is no checkpoint {path}: this stage has not been trained yet. Train it first.")
-    state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    return state["step"], state["average"]
+    try:
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or os.name != "posix":
+                raise
+            # Linux promises nobody a private copy of more than memory and swap hold together. Nothing is written to it.
+            with torch.serialization.set_default_mmap_options(mmap.MAP_SHARED):
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise WeGenError(
+            f"{path} is damaged and cannot be read ({error}). Put a copy of it there, or remove it to begin this stage "
+            "anew."
+        ) from error
 
 
 @contextmanager
@@ -544,7 +585,7 @@ def _save(
     partial_path = path.with_suffix(".partial")
     try:
         torch.save(state, partial_path)
-        os.replace(partial_path, path)
+        put_in_place(partial_path, path)
     except (OSError, RuntimeError) as error:  # PyTorch raises the latter for a full disk
         partial_path.unlink(missing_ok=True)
         if is_out_of_memory(error):
@@ -553,6 +594,15 @@ def _save(
             f"Step {step} could not be saved to {path}: {error}. Make room there; --resume goes on from what was saved "
             "before."
         ) from error
+
+
+def _require_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """What earlier versions did not save yet is not compared."""
+    for name in (name for name in now if name in before and before[name] != now[name]):
+        raise WeGenError(
+            f"{path}: {_difference(name, before[name], now[name])}, so the two would not fit together. Go on with what "
+            "it was begun with, or choose another --out."
+        )
 
 
 def _difference(name: str, before: Any, now: Any) -> str:
@@ -602,8 +652,7 @@ def _restore(
     processes: int,
     sources: Mapping[str, Any],
 ) -> int:
-    # Mapped, and copied tensor by tensor: several processes on one machine do not each hold a copy of all.
-    state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    state = _load(path)  # and copied tensor by tensor
     expected = {name: tuple(value.shape) for name, value in parameters.items()}
     found = {name: tuple(value.shape) for name, value in state["model"].items()}
     if expected != found:
@@ -619,12 +668,7 @@ def _restore(
             f"batches of {recipe.batch} and {recipe.accumulate} of them a step it would be {samples}. Go on with as "
             "many samples a step as before, so that none comes twice, or choose another --out."
         )
-    before = state.get("sources", {})  # earlier versions did not save any
-    for name in (name for name in sources if name in before and before[name] != sources[name]):
-        raise WeGenError(
-            f"{path}: {_difference(name, before[name], sources[name])}, so the samples from there on would be others. "
-            "Go on with what it was begun with, or choose another --out."
-        )
+    _require_same(path, state.get("sources", {}), sources)
     _copy(state["model"], parameters)
     if average is not parameters:
         _copy(state["average"], average)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -21,6 +22,8 @@ class Stage(nn.Module, ABC):
     """How many processes share a step, for stages that sort the samples of one among themselves; the loop sets it."""
     accumulate: int = 1
     """In how many batches, one after the other, each of them takes its share of a step; the loop sets it."""
+    built_on: Mapping[str, Any] = MappingProxyType({})
+    """What it learns with and nobody may exchange on the way, by name, as JSON; whoever makes the stage sets it."""
 
     @abstractmethod
     def batch(self, first: int, count: int) -> Any:

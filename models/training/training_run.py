@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from ..network.agent import Agent
 from ..network.compact_vae import CompactVAE
 from ..network.configuration import WeGenConfig
 from ..network.vision_encoder import VisionEncoder
+from ..paths import replace_file
 from ..storybook import GROUNDS, KINDS, SKIES
-from .loop import CHECKPOINT, load_average
+from .loop import CHECKPOINT, load_average, require_built_on, weights_id
 from .recipe import (
     AGENT,
     ENCODER,
@@ -42,6 +43,8 @@ from .start import PackedStart
 
 PACKED = "packed"
 MEASURED = "measured.json"
+#: stages whose parts a stage learns with
+LEARNS_WITH = {PAINTER: (ENCODER, VAE), VAE_DECODER: (ENCODER, VAE, PAINTER), AGENT: (ENCODER,)}
 
 
 @dataclass(frozen=True)
@@ -186,8 +189,22 @@ class TrainingRun:
         module.load_state_dict(state)
         return module.eval().requires_grad_(False)
 
+    def built_on(self, stage: str) -> dict[str, str]:
+        """What tells the parts that a stage learns with from others, trained further or anew."""
+        made: dict[str, Callable[[], nn.Module]] = {ENCODER: self.vision_encoder, VAE: self.vae, PAINTER: self.unet}
+        found = {f"the stage {part!r}": weights_id(made[part]().state_dict()) for part in LEARNS_WITH.get(stage, ())}
+        if stage == AGENT:
+            words = self.folder(TOKENIZER) / MODEL_FILE
+            found[f"the stage {TOKENIZER!r}"] = hashlib.blake2b(words.read_bytes(), digest_size=8).hexdigest()
+        return found
+
     def stage(self, name: str) -> Stage:
         """The stage ready to train; stages before it must have been trained. Raises WeGenError."""
+        stage = self._stage(name)
+        stage.built_on = self.built_on(name)
+        return stage
+
+    def _stage(self, name: str) -> Stage:
         recipe, config = self.recipe(name), self.config()
         source = f"{self.file(name)}: options"
         torch.manual_seed(recipe.seed)
@@ -257,7 +274,7 @@ class TrainingRun:
         if start and not self.recipe(TOKENIZER).options:
             folder.mkdir(parents=True, exist_ok=True)
             for name in (MODEL_FILE, ADDED_FILE):
-                _replace(folder / name, (start.folder / name).read_bytes())
+                replace_file(folder / name, (start.folder / name).read_bytes())
             return self.tokenizer()
         options = build(WordOptions, self.recipe(TOKENIZER).options, f"{self.file(TOKENIZER)}: options")
         tasks = self.recipe(AGENT).options["tasks"]
@@ -269,12 +286,24 @@ class TrainingRun:
         from .autoencoder import measure
 
         values = measure(self.vae(), self.recipe(VAE).seed)
-        (self.folder(VAE) / MEASURED).write_text(json.dumps(values, indent=1) + "\n")
+        replace_file(self.folder(VAE) / MEASURED, (json.dumps(values, indent=1) + "\n").encode())
 
-    def pack(self) -> Path:
-        """Write the packed folder from the averaged weights of all stages, all in fp16."""
-        folder = self.out / PACKED
-        folder.mkdir(parents=True, exist_ok=True)
+    def pack(self, finish: Callable[[Path], None] | None = None) -> Path:
+        """Write the packed folder from the averaged weights of all stages, all in fp16; one that is there stays until
+        the new one is whole.
+
+        Args:
+            finish: what is still to be done to the new folder.
+
+        Raises:
+            WeGenError: a stage learned with parts that are others by now.
+        """
+        for stage in filter(self.trains, LEARNS_WITH):
+            require_built_on(self.folder(stage), self.built_on(stage))
+        folder = self.out / f"{PACKED}-new"
+        if folder.is_dir():  # of a run that ended just here
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
         base = self.base()
         make = {
             "vision_encoder": (ENCODER, self.vision_encoder),
@@ -288,21 +317,20 @@ class TrainingRun:
         parts = {name: part() for name, (stage, part) in make.items() if stage in trained}
         if base is not None:
             for name in make.keys() - parts.keys():
-                _replace(folder / part_file(name), (base.folder / part_file(name)).read_bytes())
+                replace_file(folder / part_file(name), (base.folder / part_file(name)).read_bytes())
         for name, module in parts.items():
             _save_part(module.state_dict(), folder / part_file(name))
         words = self.folder(TOKENIZER) if base is None or self.trains(TOKENIZER) else base.folder
         for name in (MODEL_FILE, ADDED_FILE):
-            _replace(folder / name, (words / name).read_bytes())
-        _replace(folder / CONFIG_FILE, self.config().to_json().encode())
-        return folder
+            replace_file(folder / name, (words / name).read_bytes())
+        replace_file(folder / CONFIG_FILE, self.config().to_json().encode())
+        if finish is not None:
+            finish(folder)
+        packed = self.out / PACKED
+        if packed.is_dir():
+            shutil.rmtree(packed)
+        return folder.rename(packed)
 
 
 def _save_part(state: Mapping[str, Tensor], path: Path) -> None:
     write_safetensors(path, {key: value.to(torch.float16).contiguous() for key, value in sorted(state.items())})
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)

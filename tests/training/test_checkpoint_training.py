@@ -42,6 +42,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from training_samples import recipe_file, samples
 
 QUIET = Rhythm(math.inf, math.inf, 1000)
@@ -326,6 +327,30 @@ def test_a_run_does_not_go_on_with_other_batches(shards, packed_dir, tmp_path):
     recipe_file(tmp_path, shards, packed_dir, "language_model", steps=2, batch=2)
     with pytest.raises(WeGenError, match="after 4 samples in 1 steps"):
         made(run)
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_a_run_does_not_go_on_with_another_strength_or_checkpoint(shards, packed_dir, tmp_path, done):
+    """Also where no step is left, and only its file is written."""
+
+    def go_on(checkpoint=packed_dir, **lora):
+        file = recipe_file(tmp_path, shards, checkpoint, "unet", steps=2, lora={"rank": 2, "base": "fp32"} | lora)
+        until = [] if done else ["--until", "1"]
+        wegen_train(["--config", str(file), "--out", str(tmp_path / "run"), "--resume", *until])
+
+    go_on()
+    [lora] = (tmp_path / "run").glob("*.safetensors")
+    before = load_file(lora)
+    with pytest.raises(WeGenError, match=r"alpha of the LoRA was 2.0 .* and is now 32.0.*another --out"):
+        go_on(alpha=32)
+    other = tmp_path / "other"
+    shutil.copytree(packed_dir, other)
+    part = load_file(other / "vision_encoder.safetensors")
+    save_file({name: value + 0.01 for name, value in part.items()}, other / "vision_encoder.safetensors")
+    with pytest.raises(WeGenError, match="vision_encoder of the checkpoint was"):
+        go_on(other)
+    go_on()
+    assert all(torch.equal(value, before[name]) for name, value in load_file(lora).items())
 
 
 @pytest.mark.parametrize("stage", ["language_model", "unet"])

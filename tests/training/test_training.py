@@ -4,6 +4,8 @@ import argparse
 import dataclasses
 import json
 import math
+import mmap
+import os
 import shutil
 import signal
 from itertools import islice
@@ -273,6 +275,70 @@ def test_a_full_disk_leaves_what_was_saved_before(tmp_path, monkeypatch):
         train(Toy(), recipe, tmp_path, rhythm=QUIET, progress=False)
     assert load_average(tmp_path)[0] == 4
     assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize("left", [0.0, 0.5])
+def test_a_damaged_checkpoint_is_told_by_name(left, tmp_path):
+    recipe = Recipe("toy", steps=9, batch=1, learning_rate=1e-3, precision="no")
+    train(Toy(), recipe, tmp_path, until=4, rhythm=QUIET, progress=False)
+    path = tmp_path / CHECKPOINT
+    path.write_bytes(path.read_bytes()[: int(left * path.stat().st_size)])
+    for read in (
+        lambda: load_average(tmp_path),
+        lambda: train(Toy(), recipe, tmp_path, rhythm=QUIET, progress=False),
+    ):
+        with pytest.raises(WeGenError, match=r"checkpoint\.pt is damaged.*a copy of it"):
+            read()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only there files are mapped in two ways")
+def test_a_checkpoint_larger_than_memory_is_mapped(tmp_path, monkeypatch):
+    recipe = Recipe("toy", steps=4, batch=1, learning_rate=1e-3, precision="no")
+    train(Toy(), recipe, tmp_path, until=2, rhythm=QUIET, progress=False)
+    load = torch.load
+
+    def as_of_a_large_file(*args, **named):
+        if torch.serialization.get_default_mmap_options() != mmap.MAP_SHARED:
+            raise RuntimeError("unable to mmap 64 bytes from file: Cannot allocate memory (12)")
+        return load(*args, **named)
+
+    monkeypatch.setattr(torch, "load", as_of_a_large_file)
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    assert load_average(tmp_path)[0] == 2
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+    train(Toy(), recipe, tmp_path, rhythm=QUIET, progress=False)
+    assert load_average(tmp_path)[0] == 4
+
+
+def test_a_stage_is_not_joined_with_parts_that_it_did_not_learn_with(trained, recipes, tmp_path):
+    """As after more steps of the encoder, with the painter of the one before."""
+    packed = trained.pack()
+    made = {file.name: file.read_bytes() for file in packed.iterdir()}
+    out = tmp_path / "run"
+    shutil.copytree(trained.out, out)
+    longer = tmp_path / "recipes"
+    shutil.copytree(recipes, longer)
+    recipe = json.loads((longer / "encoder.json").read_text())
+    (longer / "encoder.json").write_text(json.dumps(recipe | {"steps": recipe["steps"] + 2}))
+    run = TrainingRun(longer, out)
+    run_stage(run, "encoder", resume=True)
+    for stage in ("painter", "agent"):
+        with pytest.raises(WeGenError, match=rf"{stage}.*the stage 'encoder' was .* fit together.*another --out"):
+            run_stage(run, stage, resume=True)
+    with pytest.raises(WeGenError, match="would not fit together"):
+        run_stage(run, "pack", resume=True)
+    assert {file.name: file.read_bytes() for file in (out / "packed").iterdir()} == made
+
+
+def test_a_packed_folder_stays_until_the_next_one_is_whole(trained):
+    packed = trained.pack()
+    before = {file.name: file.read_bytes() for file in packed.iterdir()}
+    with pytest.raises(ZeroDivisionError):
+        trained.pack(lambda folder: 1 / 0)
+    assert {file.name: file.read_bytes() for file in packed.iterdir()} == before
+    assert trained.pack(lambda folder: (folder / "more").touch()) == packed and (packed / "more").exists()
+    trained.pack()
+    assert sorted(file.name for file in packed.iterdir()) == sorted(before)
 
 
 def test_muon_is_missed_in_words(trained, monkeypatch):
@@ -587,6 +653,9 @@ def test_the_page_cache_computes_each_page_once(tmp_path):
     again = PageCache(tmp_path, 10, {"x": (2,)}, compute)
     assert again.get([1, 2])[0].tolist() == [[1, 1], [2, 2]]
     assert calls == [[3, 1], [2]]
+    del first, again
+    (tmp_path / "x.npy").unlink()
+    assert PageCache(tmp_path, 10, {"x": (2,)}, compute).get([3])[0].tolist() == [[3, 3]]
 
 
 def test_the_learning_rate_rises_stays_and_falls():
