@@ -96,8 +96,13 @@ class WeGenChat(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, file, name="", **wired) -> object:
+    def fingerprint_inputs(cls, file, name="", save_as="", **wired) -> object:
         """The file that is read; what is kept under a name may be another one in each run."""
+        if file is None or (file == NO_FILE and name is None and "chat" not in wired):
+            # It comes from another node and is not known yet: any of the chats may be meant. A node that saves one
+            # would run each time, as each time there is another one.
+            saves = save_as is None or save_as.strip() or (file is None and (name is None or name.strip()))
+            return None if saves else folders.chats_stamp()
         if file == NO_FILE and ("chat" in wired or not name.strip()):
             return None
         path = folders.kept_chat_path(name.strip()) if file == NO_FILE else folders.chat_path(file)
@@ -119,8 +124,12 @@ class WeGenChat(io.ComfyNode):
 
     @classmethod
     def check_lazy_status(cls, file=NO_FILE, **inputs) -> list[str]:
-        """With a file, what is wired in is not even computed."""
-        return [] if file != NO_FILE else [name for name in SOCKETS if name in inputs and inputs[name] is None]
+        """With a file, or one that is kept under the name already, what is wired in is not even computed."""
+        if file != NO_FILE:
+            return []
+        name = (inputs.get("name") or "").strip()
+        kept = bool(name) and "chat" not in inputs and folders.kept_chat_path(name).is_file()
+        return [] if kept else [name for name in SOCKETS if name in inputs and inputs[name] is None]
 
     @classmethod
     def execute(
@@ -152,7 +161,8 @@ class WeGenChat(io.ComfyNode):
         # For the lists of files in front ends that were loaded before.
         names = map(folders.chat_name, saved)
         shown["chats"] = tuple(name for name in names if not name.startswith(f"{folders.PANEL}/"))
-        return io.NodeOutput(chat, chat.last.answer.picture[None], text, ui=shown)
+        # A copy: nodes that work in place would change what the chat keeps.
+        return io.NodeOutput(chat, chat.last.answer.picture[None].clone(), text, ui=shown)
 
 
 def _begin(file: str, chat: Chat | None, image: torch.Tensor | None, wegen, kept: Path | None) -> tuple[Chat, bool]:

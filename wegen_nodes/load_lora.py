@@ -41,10 +41,10 @@ class WeGenLoadLoRA(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, wegen, lora_name: str | None, strength: float | None):
-        if lora_name is None:  # it comes from another node
-            return None
-        status = lora_path(lora_name).stat()
-        return status.st_size, status.st_mtime_ns
+        # One that comes from another node is not known yet: it may be any of them.
+        names = list_loras() if lora_name is None else [lora_name]
+        stamps = ((name, lora_path(name).stat()) for name in names)
+        return tuple((name, status.st_size, status.st_mtime_ns) for name, status in stamps)
 
     @classmethod
     def execute(cls, wegen: WeGenBundle, lora_name: str, strength: float) -> io.NodeOutput:

@@ -45,8 +45,9 @@ class WeGenLoadModel(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, model: str | None, precision: str | None = "default"):
-        # What comes from another node is not known yet.
-        return None if model is None else checkpoint_stamp(checkpoint_folder(model))
+        # One that comes from another node is not known yet: it may be any of them.
+        names = list_checkpoints() if model is None else [model]
+        return tuple(checkpoint_stamp(checkpoint_folder(name)) for name in names)
 
     @classmethod
     def validate_inputs(cls, model: str | None) -> bool | str:

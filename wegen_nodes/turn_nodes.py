@@ -157,8 +157,9 @@ class WeGenTurn(io.ComfyNode):
         named = [asked.reference(name, number) for number, name in enumerate((name_1, name_2, name_3))]
         return io.NodeOutput(
             asked.words,
-            asked.picture[None],
-            change[None],
+            # Copies: nodes that work in place would change what the chat keeps.
+            asked.picture[None].clone(),
+            change[None].clone(),
             batch,
             *(None if one is None else cut_out(one)[None] for one in named),
             asked.seed,

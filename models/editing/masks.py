@@ -17,18 +17,18 @@ NEARLY_WHITE, NEARLY_BLACK = 253.9 / 255, 1.1 / 255
 
 
 def fit_mask(mask: Tensor, height: int, width: int, thin: bool = False) -> Tensor:
-    """Bring a mask `[H, W]`, `[1, H, W]` or `[1, 1, H, W]` of any size to `[height, width]`, float32 in 0..1.
+    """Bring a mask of any size to `[height, width]`, float32 in 0..1.
 
     Nearest neighbours are taken: a hard mask stays hard, so that no kept pixel becomes half kept. What is nearly white
     or nearly black becomes so. What fits already may share its memory with what was given.
 
     Args:
-        mask: white and black, or between.
+        mask: `[H, W]`, `[1, H, W]`, `[1, 1, H, W]` or `[1, H, W, 1]`; white and black, or between.
         height, width: what it is brought to.
         thin: whether thin white parts of a larger mask stay: a pixel that is white in part is white then.
     """
     if mask.ndim == 4:
-        mask = mask.flatten(0, 1)
+        mask = mask[..., 0] if mask.shape[-1] == 1 and mask.shape[1] > 1 else mask.flatten(0, 1)
     if mask.ndim == 3 and len(mask) == 1:
         mask = mask[0]
     if mask.ndim == 3 and len(mask) > 1:

@@ -107,9 +107,10 @@ class OpenTurn(Value):
 
 
 def cut_out(reference: Reference) -> Tensor:
-    """A reference `[H, W, 3]` for models that take no mask with it: grey where its mask says that it is not meant."""
+    """A copy of a reference `[H, W, 3]` for models that take no mask with it: grey where its mask says that it is not
+    meant."""
     if reference.mask is None:
-        return reference.picture
+        return reference.picture.clone()
     meant = reference.mask[..., None].to(reference.picture)
     return reference.picture * meant + BLANK * (1 - meant)
 

@@ -97,7 +97,7 @@ def _write(asked: Sequence[Words], parts: Parts, progress: Progress) -> list[Wri
                     spoken[n], texts[n] = str(answer), []
                     continue
                 notes[n] += (report([one for one in written[place] if not one.spoken]),)
-                rewrites = [one.text or _valid(found) for one in described]
+                rewrites = [one.text or found for one in described]
                 attempts[n] = [
                     0 if o else one.attempts for o, one in zip(asked[n].overrides, written[place], strict=True)
                 ]
@@ -115,11 +115,6 @@ def _write(asked: Sequence[Words], parts: Parts, progress: Progress) -> list[Wri
         )
         for n, one in enumerate(asked)
     ]
-
-
-def _valid(instruction: str) -> str:
-    """A user's text without half surrogate pairs, which a front end can send and no file takes."""
-    return instruction.strip().encode("utf-8", "replace").decode()
 
 
 def _asked(one: Words) -> tuple[Chat, str, References]:

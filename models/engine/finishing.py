@@ -94,18 +94,19 @@ def finish(items: Sequence[PlannedPicture], parts: Parts, progress: Progress) ->
     cropped = {n: pasted[n][items[n].view.box] for n in limited if items[n].view.box != _whole(items[n])}
     close = {**whole, **_encode(cropped, parts)}
     answers = []
+    unchanged: dict[int, tuple[Tensor, str]] = {}
     for n, item in enumerate(items):
         order, shows = item.turn.request.instruction, None
         if not item.paints:
             if not item.nothing_meant:
                 item.notes.append(OVERRULED.format(order=order))
-            answers.append(_unchanged(item, parts, progress))
+            answers.append(_unchanged(item, unchanged, parts, progress))
             continue
         if n in limited:
             came = item.outcome(close[n], parts.config)
             if came == "overruled":
                 item.notes.append(OVERRULED.format(order=order))
-                answers.append(_unchanged(item, parts, progress))
+                answers.append(_unchanged(item, unchanged, parts, progress))
                 continue
             if came == "partly":
                 item.notes.append(PARTLY.format(order=order))
@@ -146,16 +147,21 @@ def colours(picture: Tensor) -> Tensor:
     return picture if picture.shape[-1] == 3 else picture[..., :3]
 
 
-def _unchanged(item: PlannedPicture, parts: Parts, progress: Progress) -> Answer:
-    """The picture before, to the bit, with the words that belong to it; one that the user brought is described now."""
+def _unchanged(item: PlannedPicture, known: dict[int, tuple[Tensor, str]], parts: Parts, progress: Progress) -> Answer:
+    """The picture before, to the bit, with the words that belong to it; one that the user brought is described now.
+
+    Args:
+        known: features and words by turn: several pictures of one turn may stay as the same one was.
+    """
     before = item.turn.before
     item.change = torch.zeros(*item.turn.size)
-    features = before.features
-    if features is None or is_unseen(before, parts.vision_id):  # those that are worked with may be of a part of it
-        whole = (item.view.height, item.view.width) == item.turn.size
-        features = item.before_features if whole else _encode({0: before.picture}, parts)[0]
-    shows = before.described or _description(features, before.picture, parts, progress)
-    return _answer(item, features, before.picture, shows, parts)
+    if id(item.turn) not in known:
+        features = before.features
+        if features is None or is_unseen(before, parts.vision_id):  # those that are worked with may be of a part of it
+            whole = (item.view.height, item.view.width) == item.turn.size
+            features = item.before_features if whole else _encode({0: before.picture}, parts)[0]
+        known[id(item.turn)] = features, before.described or _description(features, before.picture, parts, progress)
+    return _answer(item, known[id(item.turn)][0], before.picture, known[id(item.turn)][1], parts)
 
 
 def _answer(item: PlannedPicture, features: Tensor, picture: Tensor, shows: str | None, parts: Parts) -> Answer:

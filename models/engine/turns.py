@@ -88,13 +88,12 @@ def predict_masks(
     progress: Progress = Progress(),  # noqa: B008 - immutable
 ) -> list[PredictedMask]:
     """Where a refinement would change the picture by the predicted edit mask: the one that `take_turn` would use."""
-    turn = plan_turn(request, chat, parts)
-    drafts = _drafts_of(turn, parts, progress)
-    turn.before  # noqa: B018 - says what is wrong with an empty chat
     if request.settings.auto_mask is None:
         raise WeGenError("The predicted edit mask is off in the settings; give an AutoMask.")
+    turn = plan_turn(request, chat, parts)
+    turn.before  # noqa: B018 - says what is wrong with an empty chat
     found = []
-    for item in map(turn.item, drafts):
+    for item in map(turn.item, _drafts_of(turn, parts, progress)):
         own = item.own_mask(request.settings.auto_mask, parts.config)
         own = own._replace(note="\n".join(filter(None, [own.note, item.doubt(own.empty)])))
         found.append(own if turn.allowed is None else own._replace(mask=own.mask * turn.allowed))

@@ -241,7 +241,8 @@ def test_thin_parts_of_what_is_kept_stay_when_a_mask_is_made_smaller():
     assert (change == 0).sum() == 128 + 2 * 128 - 2
     assert torch.equal(Masks(keep=painted).fitted(128, 128).keep, 1 - change)
     assert fit_mask(torch.eye(3), 6, 9, thin=True).shape == (6, 9)
-    assert torch.equal(fit_mask(torch.eye(3)[None, None], 6, 9), fit_mask(torch.eye(3), 6, 9))
+    for same in (torch.eye(3)[None, None], torch.eye(3)[None, :, :, None]):
+        assert torch.equal(fit_mask(same, 6, 9), fit_mask(torch.eye(3), 6, 9))
     with pytest.raises(WeGenError, match="2 were given"):
         fit_mask(torch.eye(3).expand(2, 1, 3, 3), 6, 9)
 

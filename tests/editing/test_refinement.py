@@ -9,7 +9,7 @@ from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.editing.predicted_mask import grow, heat_map, keep_features, predict_edit_mask, soften
 from comfyui_wegen.models.editing.refinement import Masks, outcome, resolve_masks
 from comfyui_wegen.models.encoding import begin_with
-from comfyui_wegen.models.engine import PictureDraft, TurnRequest, planning, predict_masks, take_turn
+from comfyui_wegen.models.engine import PictureDraft, TurnRequest, finishing, planning, predict_masks, take_turn
 from comfyui_wegen.models.engine.drafting import Written
 from comfyui_wegen.models.engine.finishing import OVERRULED
 from comfyui_wegen.models.errors import AnsweredInWords, WeGenError
@@ -309,10 +309,14 @@ def test_the_mask_that_is_shown_is_the_one_that_is_used(wegen, side, kept):
     assert torch.equal(shown.mask, used[0]) and not (shown.mask * keep).any()
 
 
-def test_a_brought_picture_that_stays_as_it_is_is_described(wegen):
-    own = seen(wegen, PICTURE)
+def test_a_brought_picture_that_stays_as_it_is_is_described(wegen, monkeypatch):
+    """Once, however many pictures of the turn stay like that."""
+    own, described = seen(wegen, PICTURE), []
+    describe = finishing._description
+    monkeypatch.setattr(finishing, "_description", lambda *given: described.append(1) or describe(*given))
     chat = Chat().add(Turn("", (Answer("", own, PICTURE, 0),)))
-    found, _ = refined(wegen, chat, own, settings=AUTO)
+    found, _ = refined(wegen, chat, own, own, own, settings=AUTO)
+    assert len(found.chat.last.answers) == 3 and len(described) == 1
     assert found.chat.last.answer.described != "" and found.chat.last.answer.described != "words"
     again, _ = refined(wegen, found.chat, own, settings=AUTO)
     assert again.chat.last.answer.described == found.chat.last.answer.described

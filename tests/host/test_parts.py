@@ -57,6 +57,8 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
     assert found["remembered"] == [10, 9]
     assert found["asked with"] == [6, 6]
     assert found["painters"] == ["b", "d"]
+    # Nodes that save something would run for ever.
+    assert found["wired names"] == [True, True, True, True, False, False, False]
     assert found["prefixes"][0] and found["prefixes"][1] == 0
     assert found["beside weights on demand"] == "cpu"
     if sys.platform == "linux":

@@ -88,6 +88,12 @@ def list_chats() -> list[str]:
     return list(_listed.names)
 
 
+def chats_stamp() -> tuple:
+    """Changes when one of `list_chats` does."""
+    files = (path for path in map(chat_path, list_chats()) if path.is_file())
+    return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
+
+
 @dataclass
 class _Listed:
     at: float = -math.inf

@@ -4,7 +4,9 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections import namedtuple
+from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
@@ -22,13 +24,14 @@ from comfyui_wegen.models.network.vision_encoder import VisionEncoder
 from comfyui_wegen.models.painting.painter import PaintJob
 from comfyui_wegen.models.prompting.decoding import Decoding
 from comfyui_wegen.models.values import Answer, Chat, Reference, References, SamplerSettings, Turn
+from comfyui_wegen.wegen_nodes import load_lora, load_model
 from comfyui_wegen.wegen_nodes.ask import WeGenAsk
 from comfyui_wegen.wegen_nodes.chat import NO_FILE, WeGenChat
 from comfyui_wegen.wegen_nodes.diversity import WeGenDiversity
 from comfyui_wegen.wegen_nodes.encode_reference import WeGenEncodeReference
 from comfyui_wegen.wegen_nodes.host import bundle as bundle_module
+from comfyui_wegen.wegen_nodes.host import folders, parts
 from comfyui_wegen.wegen_nodes.host import painter as painter_module
-from comfyui_wegen.wegen_nodes.host import parts
 from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
 from comfyui_wegen.wegen_nodes.host.loading import load_unet, load_vae
 from comfyui_wegen.wegen_nodes.host.painter import HostPainter, sample
@@ -90,6 +93,34 @@ def with_memory(available, work, container=None):
         mock.patch.object(parts, "container_memory", lambda: container),
     ):
         return work()
+
+
+def wired_names(place):
+    """What tells nodes apart whose name comes from another node, before and after what it may mean was changed."""
+    some = place / "some.safetensors"
+    stamps = []
+    for content in (b"one", b"other"):
+        some.write_bytes(content)
+        with (
+            mock.patch.object(load_model, "list_checkpoints", lambda: ["some"]),
+            mock.patch.object(load_model, "checkpoint_folder", lambda name: place),
+            mock.patch.object(load_lora, "list_loras", lambda: ["some"]),
+            mock.patch.object(load_lora, "lora_path", lambda name: some),
+            mock.patch.object(folders, "list_chats", lambda: ["some"]),
+            mock.patch.object(folders, "chat_path", lambda name: some),
+        ):
+            stamps.append(
+                [
+                    load_model.WeGenLoadModel.fingerprint_inputs(None, "default"),
+                    load_lora.WeGenLoadLoRA.fingerprint_inputs(None, None, 1.0),
+                    WeGenChat.fingerprint_inputs(None),
+                    WeGenChat.fingerprint_inputs(NO_FILE, None),
+                    WeGenChat.fingerprint_inputs(None, save_as="kept"),
+                    WeGenChat.fingerprint_inputs(None, "kept"),
+                    WeGenChat.fingerprint_inputs(NO_FILE, None, chat=None),
+                ]
+            )
+    return [before != after for before, after in zip(*stamps, strict=True)]
 
 
 def no_memory(*_, **__):
@@ -281,6 +312,8 @@ with torch.inference_mode():
     kept = prefixes.bytes
     mm.unload_all_models()
     result["prefixes"] = [kept > 0, prefixes.bytes]
+    with tempfile.TemporaryDirectory() as place:
+        result["wired names"] = wired_names(Path(place))
     on_demand = SimpleNamespace(is_dynamic=lambda: True, load_device=torch.device("cuda"))
     result["beside weights on demand"] = bundle_module._prefix_cache(on_demand).device.type
     process = psutil.Process()
