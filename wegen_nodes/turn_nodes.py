@@ -181,7 +181,10 @@ class WeGenResult(io.ComfyNode):
             search_aliases=["wegen edit any model", "own workflow", "paste back", "save image", "chat with any model"],
             is_output_node=True,
             inputs=[
-                io.Image.Input("image", tooltip="From any model; another size of the same proportions is resized."),
+                io.Image.Input(
+                    "image",
+                    tooltip="From any model. Another size is resized; its proportions may differ by up to 10 %.",
+                ),
                 OpenTurnType.Input("turn", tooltip="From WeGen Turn."),
                 *pasting(),
                 io.String.Input(

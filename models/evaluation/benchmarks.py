@@ -27,7 +27,7 @@ from ..checkpoints.whole_numbers import Linear as WholeLinear
 from ..checkpoints.whole_numbers import fast_on_cpu
 from ..engine import TurnRequest, draft_pictures
 from ..errors import WeGenError
-from ..media.plots import promise_plot
+from ..media.plots import target_plot
 from ..network import cpu_layers
 from ..network.agent import Agent
 from ..network.configuration import LanguageConfig, WeGenConfig
@@ -317,11 +317,11 @@ def precisions(repeats: int) -> Iterator[Measured | NotMeasured]:
 
 
 def plot(found: Sequence[Measured]) -> Image.Image:
-    """What was measured against what is promised."""
+    """What was measured against the targets."""
     rows = [
         (one.name, one.value, GATES[one.name], one.name.endswith(MORE_IS_BETTER)) for one in found if one.name in GATES
     ]
-    return promise_plot("Measured against promised, one thread of a CPU", rows)
+    return target_plot("Measured against targets, one thread of a CPU", rows)
 
 
 def run(names: Sequence[str], repeats: int, host: HostInstall) -> Iterator[Measured | NotMeasured]:

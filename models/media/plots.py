@@ -92,27 +92,27 @@ def trade_off_plot(recall: Mapping[float, float], precision: Mapping[float, floa
     return canvas.finished()
 
 
-def promise_plot(title: str, rows: Sequence[tuple[str, float, float, bool]]) -> Image.Image:
-    """How much of what is promised each number uses up; what reaches beyond the line is not as promised.
+def target_plot(title: str, rows: Sequence[tuple[str, float, float, bool]]) -> Image.Image:
+    """How much of its target each number uses up; what reaches beyond the line misses it.
 
     Args:
         title: of the plot.
-        rows: name, measured and promised number, and whether more is better.
+        rows: name, measured number and target, and whether more is better.
     """
     canvas = _Canvas.blank(title)
     left, right, top = 300, 810, 90
     middle = left + (right - left) * 2 / 3
     step = min(34.0, (SIZE[1] - top - 30) / max(1, len(rows)))
-    for number, (name, value, promised, more) in enumerate(rows):
-        used = promised / value if more else value / promised
+    for number, (name, value, target, more) in enumerate(rows):
+        used = target / value if more else value / target
         edge = left + (middle - left) * min(max(used, 0), 1.5)
         upper = top + step * number
         canvas.box((left, upper + 3, edge, upper + step - 5), _BLUE if used <= 1 else _RED)
         canvas.text((left - 10, upper + step / 2), name, INK, 13, "rm")
-        told = f"{value:.3g}, at {'least' if more else 'most'} {promised:g}"
-        canvas.text((edge + 6, upper + step / 2), told, QUIET, 12, "lm")
+        told = f"{value:.3g}, at {'least' if more else 'most'} {target:g}"
+        canvas.text((max(edge, middle) + 8, upper + step / 2), told, QUIET, 12, "lm")
     canvas.line([(middle, top - 8), (middle, top + step * len(rows))], INK, 1)
-    canvas.text((middle, top - 12), "promised", INK, 13, "mb")
+    canvas.text((middle, top - 12), "target", INK, 13, "mb")
     return canvas.finished()
 
 

@@ -33,8 +33,10 @@ FILM = {"width": 660, "height": 680}
 COMMON, RARE = 108, 36  # colours of the film
 
 TEMPLATES = REPOSITORY / "workflows"
-OF_THE_STOCK = ("10 ", "11 ", "12 ")
-"""Templates that paint with another model than the bundled one, or with a LoRA of a user's own."""
+OF_THE_STOCK = ("10 ", "12 ")
+"""Templates that paint without a model, or with a LoRA of a user's own."""
+AS_GRAPHS = ("11 ",)
+"""Templates that paint with a model that is not here: their graph is shown."""
 SHOWN = {
     "13 draw from edges": ("PreviewImage", "SaveImage"),
     "14 restore a picture": ("PreviewImage", "SaveImage"),
@@ -173,11 +175,43 @@ def thumbnail(pictures: list[Image.Image]) -> Image.Image:
     return sheet
 
 
+def picture_of_graph(frontend: FrontEnd, workflow: dict) -> Image.Image:
+    """The nodes of a workflow but its notes, as the front end shows them."""
+    page = frontend.page
+    nodes = [node for node in workflow["nodes"] if node["type"] != "MarkdownNote"]
+    page.evaluate("() => window.app.extensionManager.setting.set('Comfy.Minimap.Visible', false)")
+    frontend.load(workflow | {"nodes": nodes, "groups": []})
+    page.evaluate("() => window.app.extensionManager.command.execute('Comfy.Canvas.FitView')")
+    page.wait_for_timeout(2000)
+    # Not as large as fits: bars of the page lie over its edges. The missing checkpoint is marked in red.
+    page.evaluate(
+        """() => {
+            const { canvas, graph } = window.app
+            canvas.ds.changeScale(canvas.ds.scale * 0.8)
+            for (const node of graph.nodes) Object.assign(node, { has_errors: false, strokeStyles: {} })
+            canvas.setDirty(true, true)
+        }"""
+    )
+    page.wait_for_timeout(1000)
+    boxes = "() => window.app.graph.nodes.map((node) => [...window.app.canvasPosToClientPos(node.pos), ...node.size])"
+    scale = page.evaluate("() => window.app.canvas.ds.scale")
+    places = [(x, y - 30 * scale, x + wide * scale, y + high * scale) for x, y, wide, high in page.evaluate(boxes)]
+    left, upper, right, lower = (pick(values) for pick, values in zip((min, min, max, max), zip(*places, strict=True)))
+    shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    cut = shot.crop((round(left) - 10, round(upper) - 10, round(right) + 10, round(lower) + 10))
+    cut.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    return cut
+
+
 def take_thumbnails(frontend: FrontEnd, client: ComfyClient) -> None:
     for path in sorted(TEMPLATES.glob("*.json")):
         if path.name.startswith(OF_THE_STOCK):
             continue
-        prompt = frontend.api_prompt(json.loads(path.read_text(encoding="utf-8")))
+        workflow = json.loads(path.read_text(encoding="utf-8"))
+        if path.name.startswith(AS_GRAPHS):
+            picture_of_graph(frontend, workflow).save(path.with_suffix(".jpg"), quality=88)
+            continue
+        prompt = frontend.api_prompt(workflow)
         shown = SHOWN.get(path.stem, ("SaveImage",))
         names = sorted((name for name, one in prompt.items() if one["class_type"] in shown), key=int)
         for name in names if "SaveImage" not in shown else ():

@@ -41,6 +41,12 @@ def test_they_name_what_there_is(path, client):
         assert explained == {number for number, texts in told["outputs"].items() if texts.get("tooltip")}
 
 
+def test_chinese_has_its_own_punctuation():
+    for path in (REPOSITORY / "locales" / "zh").glob("*.json"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.findall(r"[\u4e00-\u9fff] ?[,;:?!(].{0,8}|.{0,8}[,;:?!][\u4e00-\u9fff]", text), path
+
+
 @pytest.mark.parametrize(
     "path", [path for path in (REPOSITORY / "locales").glob("*/*.json") if path.stem != "main"], ids=str
 )

@@ -167,6 +167,22 @@ def test_templates_are_the_ones_known_here():
     assert {path.stem for path in WORKFLOWS} == set(PICTURES)
 
 
+@pytest.mark.parametrize(
+    "path", [*WORKFLOWS, *sorted((REPOSITORY / "subgraphs").glob("*.json"))], ids=lambda path: path.stem
+)
+def test_values_are_the_same_by_place_and_by_name(path):
+    """Front ends take the one or the other."""
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    graphs = [saved, *(saved.get("definitions") or {}).get("subgraphs", [])]
+    nodes = [node for graph in graphs for node in graph["nodes"]]
+    for node in nodes:
+        named = node.get("widgets_values_named")
+        assert named is None or list(named.values()) == node["widgets_values"], node["type"]
+        known = {one["widget"]["name"] for one in node.get("inputs", []) if "widget" in one}
+        if named and node["type"].startswith("WeGen"):
+            assert set(named) - known <= {"control_after_generate"}, node["type"]
+
+
 def test_templates_are_served(client):
     assert set(client.get("/workflow_templates").json()[PACK_NAME]) == set(PICTURES)
     for path in WORKFLOWS:
