@@ -196,9 +196,9 @@ def picture_of_graph(frontend: FrontEnd, workflow: dict) -> Image.Image:
     boxes = "() => window.app.graph.nodes.map((node) => [...window.app.canvasPosToClientPos(node.pos), ...node.size])"
     scale = page.evaluate("() => window.app.canvas.ds.scale")
     places = [(x, y - 30 * scale, x + wide * scale, y + high * scale) for x, y, wide, high in page.evaluate(boxes)]
-    left, upper, right, lower = (pick(values) for pick, values in zip((min, min, max, max), zip(*places, strict=True)))
+    lefts, uppers, rights, lowers = zip(*places, strict=True)
     shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    cut = shot.crop((round(left) - 10, round(upper) - 10, round(right) + 10, round(lower) + 10))
+    cut = shot.crop((round(min(lefts)) - 10, round(min(uppers)) - 10, round(max(rights)) + 10, round(max(lowers)) + 10))
     cut.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     return cut
 
