@@ -44,7 +44,7 @@ export function messageOf(answer) {
 /** Pictures of which the pack's own route makes small copies. */
 const SHRUNK = /\.(png|jpe?g|webp)$/i;
 
-const queryOf = ({ filename, subfolder = "", type = "output" }) => new URLSearchParams({ filename, subfolder, type });
+const queryOf = ({ filename, subfolder, type }) => new URLSearchParams({ filename, subfolder: subfolder ?? "", type: type ?? "output" });
 
 /** Where a picture is shown from; `small` asks for a light copy of it. */
 export function viewUrl(file, small = false) {

@@ -3,8 +3,9 @@
 /** Whether a key belongs to a word that is still being put together. Safari ends that before it tells of the key. */
 export const composing = (event) => event.isComposing || event.keyCode === 229;
 
-/** What a key says, in lower case; on a layout of other letters the Latin one that most layouts have there. */
-export function latinKey({ key, code }) {
+/** What a key says, in lower case; on a layout of other letters the Latin one that most layouts have there. Browsers that
+ * fill in a form tell of keys that say nothing. */
+export function latinKey({ key = "", code }) {
   const letter = /^\p{L}$/u.test(key) && !/^[a-z]$/i.test(key) && /^Key([A-Z])$/.exec(code ?? "");
   return letter ? letter[1].toLowerCase() : key.toLowerCase();
 }
