@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -24,6 +26,21 @@ def put_in_place(partial: Path, path: Path) -> None:
         os.fsync(file.fileno())
     os.replace(partial, path)
     sync_folder(path.parent)
+
+
+@contextmanager
+def taking_place_of(folder: Path) -> Iterator[Path]:
+    """The path of a new folder, beside one that stays as it is until the new one is whole and takes its name.
+
+    Where what is done with it fails, what there is of the new one is left for the next try to remove.
+    """
+    fresh = folder.with_name(f"{folder.name}-new")
+    if fresh.is_dir():
+        shutil.rmtree(fresh)
+    yield fresh
+    if folder.is_dir():
+        shutil.rmtree(folder)
+    fresh.rename(folder)
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,7 +8,6 @@ samples. Equal samples give equal bytes.
 
 import io
 import json
-import os
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import WeGenError, naming
+from ..paths import put_in_place
 from .samples import Forgotten, Part, Picture, Sample, Text
 from .tasks import generate_samples
 
@@ -108,8 +108,8 @@ def write_sample_files(
         written = number + 1
     index = {"format": FORMAT, "shards": shards, "about": dict(about or {})}
     partial = folder / PARTIAL
-    partial.write_text(json.dumps(index, indent=1) + "\n")
-    os.replace(partial, folder / INDEX)
+    partial.write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+    put_in_place(partial, folder / INDEX)
     return [folder / shard["name"] for shard in shards]
 
 

@@ -62,7 +62,7 @@ GATES = {
     "int8/feature_cosine": 0.995,
     "int8/1024x8_vs_float32": 1.0,
 }
-"""What is promised: costs at most, and of those whose name ends as in `MORE_IS_BETTER` at least."""
+"""Targets: costs at most, and of those whose name ends as in `MORE_IS_BETTER` at least."""
 MORE_IS_BETTER = ("_vs_generate", "_of_bandwidth", "_cosine", "_vs_float32")
 REWRITTEN = 32
 """Tokens of each rewrite that is timed."""
@@ -86,7 +86,7 @@ class Measured:
 
     @property
     def passed(self) -> bool | None:
-        """Whether it is as promised; None where nothing is."""
+        """Whether it meets its target; None where there is none."""
         gate = GATES.get(self.name)
         if gate is None:
             return None
@@ -95,8 +95,8 @@ class Measured:
     def __str__(self) -> str:
         judged = {None: "", True: "ok", False: "MISSED"}[self.passed]
         sides = f"{self.seconds:9.3f} {self.unit:2} {self.against:9.3f} {self.unit:2}"
-        promised = f"{GATES[self.name]:7.3g}" if self.name in GATES else " " * 7
-        return f"{self.name:38} {self.value:7.3f} {promised} {judged:6} {sides}".rstrip()
+        target = f"{GATES[self.name]:7.3g}" if self.name in GATES else " " * 7
+        return f"{self.name:38} {self.value:7.3f} {target} {judged:6} {sides}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -351,7 +351,7 @@ def run(names: Sequence[str], repeats: int, host: HostInstall) -> Iterator[Measu
                 found.append(measured)
         if name not in SIZES or SIZES.keys() & set(names[number + 1 :]):
             continue
-        # Of several sizes the worst is what is promised.
+        # Of several sizes the worst counts.
         for key in ("guidance_cost", "batch8_cost"):
             sizes = [one for one in found if one.name.endswith(f"_{key}")]
             yield replace(max(sizes, key=lambda one: one.value), name=f"language_model/{key}")
@@ -365,7 +365,7 @@ def _one(name: str, repeats: int, host: HostInstall) -> Iterator[Measured | NotM
     elif name == "rewriting":
         yield rewriting(repeats)
     elif name == "chat":
-        # What is promised is promised for large models; in small ones looking back is most of the work.
+        # The target is for large models; in small ones looking back is most of the work.
         yield replace(chat(repeats, "1024x8"), name="chat/turn10_vs_turn1")
         yield chat(repeats, "256x6")
     elif name == "precisions":

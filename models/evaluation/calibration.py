@@ -7,7 +7,6 @@ over some cells. The threshold is the one that tells the cells that changed from
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from ..network.configuration import FeatureStatistics, WeGenConfig
 from ..network.decoder import make_vae
 from ..network.vision_encoder import VisionEncoder, pool_features
 from ..painting.diffusers_painter import Decoder
+from ..paths import replace_file
 
 FEWEST = 4
 """Pictures that a measurement needs."""
@@ -176,17 +176,10 @@ def calibrate_folder(
 def write_statistics(checkpoint: Checkpoint, statistics: FeatureStatistics) -> None:
     """Put statistics into a packed folder's configuration: at any moment the old file stands there, or the new one."""
     file = checkpoint.folder / CONFIG_FILE
-    partial = file.with_name(f"{CONFIG_FILE}.partial")
     try:
-        with partial.open("w", encoding="utf-8") as written:
-            written.write(replace(checkpoint.config, features=statistics).to_json())
-            written.flush()
-            os.fsync(written.fileno())
-        os.replace(partial, file)
+        replace_file(file, replace(checkpoint.config, features=statistics).to_json().encode())
     except OSError as error:
         raise WeGenError(f"Cannot write {file}: {error.strerror}.") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _rectangle(rng: Random, grid: int) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
+from ..paths import put_in_place
 
 SAVE_EVERY = 250  # steps
 Recogniser = TypeVar("Recogniser", bound=nn.Module)
@@ -147,12 +147,12 @@ def train_recogniser(
         if (step + 1) % SAVE_EVERY == 0:
             partial = state_file.with_suffix(".partial")
             torch.save({"step": step + 1, **{name: part.state_dict() for name, part in parts.items()}}, partial)
-            os.replace(partial, state_file)
+            put_in_place(partial, state_file)
             recogniser.eval()
             on_save()
             recogniser.train()
     weights = recogniser.eval().state_dict()
     partial = Path(out).with_suffix(".partial")
     save_file({k: v.half().contiguous() if v.is_floating_point() else v for k, v in weights.items()}, partial)
-    os.replace(partial, out)
+    put_in_place(partial, Path(out))
     state_file.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from ..checkpoints.writer import Entry, PartLayout, new_folder, write_folder
 from ..network.agent import Agent
 from ..network.decoder import empty_decoder
 from ..network.vision_encoder import VisionEncoder
-from ..paths import expanded
+from ..paths import expanded, taking_place_of
 from .adapters import LoraOptions, add_adapters, changes_of, fill_frozen, has_adapters
 from .language_stage import LanguageOptions, LanguageStage
 from .loop import load_average, require_tracker
@@ -195,15 +194,10 @@ class CheckpointRun:
                 return (value.detach().cpu().to(dtype) for value in values.values())
             return (stored.read() for stored in parts[part].values())
 
-        # Beside what an earlier run gave, which goes when all of this is there.
-        place = self._packed.with_name(f"{self._packed.name}-new")
-        if place.is_dir():  # of a run that ended just here
-            shutil.rmtree(place)
-        fresh = new_folder(place)
-        write_folder(fresh, checkpoint.config, checkpoint.tokenizer, layouts, tensors)
-        if self._packed.is_dir():
-            shutil.rmtree(self._packed)
-        return fresh.rename(self._packed.absolute())
+        packed = self._packed.absolute()
+        with taking_place_of(packed) as fresh:
+            write_folder(new_folder(fresh), checkpoint.config, checkpoint.tokenizer, layouts, tensors)
+        return packed
 
 
 def _stored(part: Part, key: str) -> Mapping[str, StoredTensor]:

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from ..errors import WeGenError, how_to_install, is_out_of_memory
 from ..media.plots import loss_plot
-from ..paths import put_in_place
+from ..paths import put_in_place, replace_file
 from . import cpu
 from .recipe import Recipe, RecipeError
 from .stage import Stage
@@ -444,9 +444,7 @@ def _forget_after(log: Path, step: int) -> None:
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
     if kept != lines:
-        partial = log.with_suffix(".partial")
-        partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        os.replace(partial, log)
+        replace_file(log, "".join(f"{line}\n" for line in kept).encode())
 
 
 def take_measures(stage: Stage) -> dict[str, float]:

@@ -21,7 +21,7 @@ from ..network.agent import Agent
 from ..network.compact_vae import CompactVAE
 from ..network.configuration import WeGenConfig
 from ..network.vision_encoder import VisionEncoder
-from ..paths import replace_file
+from ..paths import replace_file, taking_place_of
 from ..storybook import GROUNDS, KINDS, SKIES
 from .loop import CHECKPOINT, load_average, require_built_on, weights_id
 from .recipe import (
@@ -300,10 +300,15 @@ class TrainingRun:
         """
         for stage in filter(self.trains, LEARNS_WITH):
             require_built_on(self.folder(stage), self.built_on(stage))
-        folder = self.out / f"{PACKED}-new"
-        if folder.is_dir():  # of a run that ended just here
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True)
+        packed = self.out / PACKED
+        with taking_place_of(packed) as folder:
+            folder.mkdir(parents=True)
+            self._write_into(folder)
+            if finish is not None:
+                finish(folder)
+        return packed
+
+    def _write_into(self, folder: Path) -> None:
         base = self.base()
         make = {
             "vision_encoder": (ENCODER, self.vision_encoder),
@@ -324,12 +329,6 @@ class TrainingRun:
         for name in (MODEL_FILE, ADDED_FILE):
             replace_file(folder / name, (words / name).read_bytes())
         replace_file(folder / CONFIG_FILE, self.config().to_json().encode())
-        if finish is not None:
-            finish(folder)
-        packed = self.out / PACKED
-        if packed.is_dir():
-            shutil.rmtree(packed)
-        return folder.rename(packed)
 
 
 def _save_part(state: Mapping[str, Tensor], path: Path) -> None:
