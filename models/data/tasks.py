@@ -208,15 +208,18 @@ def _mentioning(
 
 def add_reference(rng: Random) -> Sample:
     """A picture, given or asked for, to which a thing of a reference picture is added."""
-    plan = storybook.sample_addition(rng)
+    plan, target = storybook.sample_addition(rng), None
     if rng.random() < 0.4:
         parts = _user(plan.before)
+        seen = _as_seen(plan.before).things
+        target = replace(plan.target, things=(*seen, *(thing for thing in plan.target.things if thing not in seen)))
     else:
         parts = _user(storybook.full_caption(plan.before, rng, shuffle=False))
         parts += _assistant(storybook.full_caption(plan.before), plan.before)
     parts += _mentioning(plan.instruction, (plan.reference,), (plan.chosen,), (plan.cut_out,))
-    parts += _assistant(storybook.full_caption(plan.target), plan.target)
-    record = {"scene": plan.target.to_json(), "references": [plan.reference.to_json()]}
+    target = target or plan.target
+    parts += _assistant(storybook.full_caption(target), target)
+    record = {"scene": target.to_json(), "references": [plan.reference.to_json()]}
     return Sample("add_reference", tuple(parts), record)
 
 
@@ -268,8 +271,8 @@ def revise(rng: Random) -> Sample:
     """A picture, given or asked for, and one to three orders in people's own words, each with its new picture."""
     scene = _styled(_to_be_changed(rng), rng)
     form = rng.choice((GIVEN, DRAWN))
-    if form == GIVEN:  # nobody has named its things in another order yet
-        scene = replace(scene, things=tuple(sorted(scene.things, key=lambda thing: (thing.row, thing.column))))
+    if form == GIVEN:
+        scene = _as_seen(scene)
         story, parts = Story((scene,)), _user(scene)
     else:
         story, request = _asked_for(scene, rng)
@@ -282,6 +285,11 @@ def revise(rng: Random) -> Sample:
         parts += _user(said.text) + _assistant(storybook.full_caption(story.now), story.now)
     record = {"scenes": [scene.to_json() for scene in story.scenes], "orders": orders}
     return Sample("revise", tuple(parts), record)
+
+
+def _as_seen(scene: Scene) -> Scene:
+    """A picture that somebody brings: nobody has named its things in another order than that in which they lie."""
+    return replace(scene, things=tuple(sorted(scene.things, key=lambda thing: (thing.row, thing.column))))
 
 
 def _to_be_changed(rng: Random) -> Scene:
@@ -325,7 +333,10 @@ def outside(rng: Random) -> Sample:
     scene = _styled(storybook.sample_scene(rng), rng)
     first = _declined(scene, rng, {"which": 1.5})
     wished = first.where == language.WISHED
-    parts = [] if wished else _beginning(scene, rng, rng.choice((GIVEN, DRAWN, FORGOTTEN)))
+    form = rng.choice((GIVEN, DRAWN, FORGOTTEN))
+    if form == GIVEN:
+        scene = _as_seen(scene)
+    parts = [] if wished else _beginning(scene, rng, form)
     parts += _refusal(first)
     kinds, now = [first.kind], scene
     for _ in range(rng.randrange(MOST_DECLINED)):
@@ -360,11 +371,14 @@ def style(rng: Random) -> Sample:
     """A picture, things in words or the things of another picture, drawn in the style that a picture shows; then, now
     and then, a change of the new picture."""
     scene = _styled(storybook.sample_scene(rng, rng.choice((1, 2, 2, 3))), rng, 0.4)
+    form = rng.choice((GIVEN, DRAWN, FORGOTTEN))
+    if form == GIVEN:
+        scene = _as_seen(scene)
     target = replace(scene, style=rng.choice([style for style in STYLES if style != scene.style]))
     like = replace(storybook.sample_scene(rng), style=target.style)
     way = rng.random()
     if way < 0.5:
-        parts = _beginning(scene, rng, rng.choice((GIVEN, DRAWN, FORGOTTEN)))
+        parts = _beginning(scene, rng, form)
         text, shown = language.in_style_of(language.ORDERS_LIKE, rng), {language.LIKE: like}
     elif way < 0.75:
         scene, target, parts = scene.canonical(), target.canonical(), []

@@ -36,7 +36,7 @@ def _road(page: Page):
 _PAINTERS: dict[str, Callable[[Page], None]] = {**grounds.PAINTERS, "desert": _desert, "road": _road}
 
 
-@cache  # 96 pictures
+@cache  # 240 pictures
 def background(ground: str, sky: str, style: str = STYLES[0]) -> np.ndarray:
     """The empty page: uint8 [128, 128, 3], read-only, the same for the same ground, sky and style."""
     return backgrounds.painted(_PAINTERS[ground], sky, style)

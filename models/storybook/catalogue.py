@@ -38,7 +38,7 @@ STYLES = ("sticker", "outline", "wash", "mosaic")
 PATTERNS = ("plain", "striped", "dotted")
 
 SHOWN_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"forest": ("tree",), "city": ("house", "tower"), "desert": ("cactus",), "night": ("star",)}
+    {"forest": ("tree",), "city": ("house", "tower"), "desert": ("cactus",), "night": ("star",), "rain": ("cloud",)}
 )
 """Kinds that a ground or a sky shows a little of: whether there are any is not to be asked there."""
 KIN: Mapping[str, str] = MappingProxyType({"person": "child", "child": "person", "bird": "duck", "duck": "bird"})

@@ -184,7 +184,8 @@ def sample_edit(scene: Scene, rng: Random, actions: Sequence[str] = ACTIONS) -> 
 
 
 def sample_edits(scene: Scene, rng: Random, count: int = 1, actions: Sequence[str] = ACTIONS) -> tuple[Edit, ...]:
-    """`count` changes in a row, no two of which change the same property. Fewer where the scene allows no more."""
+    """`count` changes, of which none changes the property that the one before changed. Fewer where the scene allows no
+    more."""
     edits: tuple[Edit, ...] = ()
     now = scene
     for _ in range(_TRIES):

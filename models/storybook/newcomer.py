@@ -82,7 +82,7 @@ def describe_page(scene: Scene, place: Thing) -> str:
 def likeness(picture: np.ndarray) -> float:
     """How much the place on a picture uint8 `[128, 128, 3]` that is most like the rocket is like it, up to 1.
 
-    The normalised correlation of colours with the rocket of either size, best of all places.
+    The normalised correlation of colours with the rocket of each size, best of all places.
     """
     return max(_correlation(picture, size) for size in SIZES)
 

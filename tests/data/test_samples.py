@@ -157,6 +157,17 @@ def test_orders_in_own_words_lead_from_picture_to_picture():
     assert 15 < asked < 45
 
 
+def test_what_lies_in_a_picture_that_is_brought_is_told_as_it_lies():
+    """Nobody has named its things in another order."""
+    brought = 0
+    for sample in islice(generate_samples({"add_reference": 1}, 23), 60):
+        if isinstance(sample.parts[0], Picture):
+            *there, _ = Scene.from_json(sample.record["scene"]).things
+            brought += len(there) > 1
+            assert there == sorted(there, key=lambda thing: (thing.row, thing.column))
+    assert brought > 8
+
+
 @pytest.mark.parametrize("task", ["condition", "restore"])
 def test_pictures_to_draw_after_are_answered_by_the_whole_page(task):
     given = Counter()

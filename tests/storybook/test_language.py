@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import combinations
 from random import Random
 
+import numpy as np
 import pytest
 from comfyui_wegen.models import storybook
 from comfyui_wegen.models.storybook import captions, edits, language
@@ -64,7 +65,7 @@ EDITS = {
     "pattern": patterns.MARKED,
     "plain": patterns.PLAIN,
     "add": additions.NEW,
-    "more": (*additions.ANOTHER, *additions.MORE),
+    "more": (*additions.ANOTHER, *additions.COPY, *additions.MORE),
     "remove": removals.ONE,
     "remove several": (*removals.ALL_OF_KIND, *removals.ALL_BUT),
     "replace": replacements.REPLACE,
@@ -536,6 +537,43 @@ def test_words_with_a_picture_to_draw_after_name_all_that_it_may_not_tell():
         texts = {language.sample_restored(name, Random(seed), HELD_OUT) for seed in range(20)}
         assert len(texts) > 1 and not any("{" in text for text in texts)
         assert any(map(is_held_out, frames))
+
+
+@pytest.mark.parametrize("name", ["segmentation", "depth", "scribble"])
+def test_where_a_picture_to_draw_after_does_not_tell_a_pose_the_words_do(name):
+    """As of a house, whose outline is the same with its lights on."""
+    untold = set()
+    for kind, known in storybook.KINDS.items():
+        places = {"column": 2, "row": 2, "size": "big", "colour": known.colours[0]}
+        scenes = [
+            storybook.Scene("meadow", "day", (storybook.Thing(kind, pose=pose, **places),)) for pose in known.poses
+        ]
+        first, second = (storybook.condition(scene, "segmentation") for scene in scenes)  # the outlines of all three
+        if np.array_equal(first, second):
+            untold.add(kind)
+            said = {language.sample_conditioned(scene, name, Random(3)) for scene in scenes}
+            assert len(said) == len(scenes), said
+    assert {"house", "sun"} <= untold and "cat" not in untold
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_copy_looks_like_what_it_is_a_copy_of(part):
+    copied = 0
+    for seed in range(300):
+        rng = Random(seed)
+        try:
+            order = language.sample_order(Story((storybook.sample_scene(rng, 2),)), rng, part, "another")
+        except ValueError:
+            continue
+        [new], [asked] = [thing for thing in order.after.things if thing not in order.before.things], order.asked()
+        models = [replace(thing, column=new.column, row=new.row, jitter=new.jitter) for thing in order.before.things]
+        says = re.search(r"cop(y|ied)|clone|duplicat|twin|twice|double|replicat|just like it|two of", order.text)
+        if asked.size is not None:
+            copied += 1
+            assert new in models, order
+        else:
+            assert not says, order.text
+    assert copied > 15
 
 
 def test_only_means_nothing_else_and_two_are_not_three():

@@ -7,16 +7,18 @@ is put around other frames, is not held out.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from random import Random
 
-from .. import edits, questions, wishes
+from .. import captions, edits, questions, wishes
 from .manners import AFTER, BEFORE
 
 TRAINED, HELD_OUT = "trained", "held out"
 PARTS = (TRAINED, HELD_OUT)
 ONE_IN = 5
+_SIGNS = re.compile(r"[,.;:!?-]")
 
 
 @cache
@@ -32,7 +34,8 @@ def is_held_out(frame: str) -> bool:
 def _canonical() -> frozenset[str]:
     """All sentences of the grammar that makes the other samples, and parts of them."""
     keeping = (*(f"{keep}{{order}}" for keep in edits.KEEPS_FIRST), *(f"{{order}}{keep}" for keep in edits.KEEPS_LAST))
-    return frozenset(_strings((edits.PHRASES, questions.PHRASES, wishes.PHRASES, keeping)))
+    opened = [f"{opening}{{things}}" for opening in captions.OPENINGS]
+    return frozenset(_strings((edits.PHRASES, questions.PHRASES, wishes.PHRASES, keeping, opened)))
 
 
 def _strings(tree: object) -> Iterator[str]:
@@ -45,10 +48,16 @@ def _strings(tree: object) -> Iterator[str]:
 
 @cache
 def part_of(frames: tuple[str, ...], part: str) -> tuple[str, ...]:
-    """The frames of a table that belong to a part."""
+    """The frames of a table that belong to a part. Those that differ in signs alone ("{first} then {second}" and one
+    with a comma) are trained on where one of them is."""
     if part not in PARTS:
         raise ValueError(f"Unknown part {part!r}. Expected one of: {', '.join(PARTS)}.")
-    return tuple(frame for frame in frames if is_held_out(frame) == (part == HELD_OUT))
+    learned = {_without_signs(frame) for frame in frames if not is_held_out(frame)}
+    return tuple(frame for frame in frames if (_without_signs(frame) not in learned) == (part == HELD_OUT))
+
+
+def _without_signs(frame: str) -> str:
+    return " ".join(_SIGNS.sub(" ", frame.replace("'", "")).split())
 
 
 def choose(frames: Sequence[str], part: str, rng: Random) -> str:

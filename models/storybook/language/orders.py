@@ -56,6 +56,7 @@ from .words import (
 UNDO, SEVERAL = "undo", "several"
 _TRIES = 60
 _NEAR = 2  # columns
+_COPIED = 0.15  # how often one more is to be like the one that is there in all but its place
 _BETWEEN = 0.2  # how often a relation is one to two things, where there are two
 _SAID_OF = {"(un)?fold": ("umbrella", "tent"), "(window|home|inside)": ("house", "tower", "castle")}
 Relation = tuple[str, tuple[Thing, ...]]
@@ -85,7 +86,9 @@ class Story:
         return self.scenes[-1]
 
     def then(self, order: Order) -> Story:
-        past = self.past[:-1] if order.intent == UNDO else (*self.past, self.now)
+        # One that was not followed goes nowhere back.
+        undone = order.intent == UNDO and bool(self.past) and order.after.canonical() == self.past[-1].canonical()
+        past = self.past[:-1] if undone else (*self.past, self.now)
         return Story((*self.scenes, order.after), order.last, past)
 
 
@@ -439,13 +442,14 @@ def _another(speaker: _Speaker) -> _Said | None:
     scene, rng, model = speaker.scene, speaker.rng, speaker.some_thing()
     if len(scene.things) == MOST_THINGS:
         return None
-    thing = sample_thing(rng, scene.things, kind=model.kind)
+    copied = rng.random() < _COPIED
+    looks = replace(Mention.of(model), column=None, row=None) if copied else Mention(model.kind)
+    fixed = {**vars(looks), "pattern": model.pattern} if copied else vars(looks)
+    thing = sample_thing(rng, scene.things, **fixed)
     if thing is None:
         return None
-    words = speaker.about(model)
-    return _Said(
-        additions.ANOTHER, words, replace(scene, things=(*scene.things, thing)), {thing: Mention(thing.kind)}, thing
-    )
+    frames = additions.COPY if copied else additions.ANOTHER
+    return _Said(frames, speaker.about(model), replace(scene, things=(*scene.things, thing)), {thing: looks}, thing)
 
 
 def _more(speaker: _Speaker) -> _Said | None:

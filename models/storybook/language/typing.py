@@ -12,8 +12,8 @@ SHORTEST = 4  # letters of a word that is mistyped
 _BEFORE_VOWEL = re.compile(r"\ba (?=[aeio]|um)")  # "a unicorn" stays
 
 
-def uttered(text: str, rng: Random, known: frozenset[str] = frozenset()) -> str:
-    """A text as somebody types it. `known`: words that no mistyped word may become."""
+def uttered(text: str, rng: Random) -> str:
+    """A text as somebody types it."""
     text = _BEFORE_VOWEL.sub("an ", text)  # a frame has "a" before whatever word comes
     asks = text.endswith("?")
     text = text.removesuffix("?")
@@ -29,17 +29,15 @@ def uttered(text: str, rng: Random, known: frozenset[str] = frozenset()) -> str:
         text = text.replace("'", "")
     if rng.random() < 0.08:
         text = text.replace(",", "")
-    return mistyped(text, rng, known) if rng.random() < TYPOS else text
+    return mistyped(text, rng) if rng.random() < TYPOS else text
 
 
-def mistyped(text: str, rng: Random, known: frozenset[str] = frozenset()) -> str:
+def mistyped(text: str, rng: Random) -> str:
     """The same text with one word, or two, mistyped; mentions with @ stay."""
     words = text.split(" ")
     long = [number for number, word in enumerate(words) if len(word) >= SHORTEST and word.isalpha()]
     for number in rng.sample(long, min(len(long), rng.choice((1, 1, 2)))):
-        wrong = _wrong(words[number], rng)
-        if wrong not in known:
-            words[number] = wrong
+        words[number] = _wrong(words[number], rng)
     return " ".join(words)
 
 
