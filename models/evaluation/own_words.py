@@ -19,7 +19,7 @@ from ..data.strange_pictures import strange_picture
 from ..encoding import begin_with
 from ..media.images import from_pil, to_pil
 from ..prompting.asking import ask
-from ..storybook import STYLES, Mention, Named, Scene, language
+from ..storybook import STYLES, Mention, Named, Scene, Thing, language
 from ..storybook.catalogue import larger
 from ..storybook.language import HELD_OUT, INTENTS, SEVERAL, Order, Story
 from ..values import AutoMask, Chat, References
@@ -135,10 +135,18 @@ def _begun(
         if reply.picture is None:
             continue
         order, story = chosen[place], stories[place]
-        last = order.last if order.last in scene.canonical().things else None
+        # An order that changed nothing is nothing to go back from.
+        past = story.past if scene.canonical() == story.now.canonical() else (*story.past, story.now)
         chats[place] = chat
-        stories[place] = Story((*story.scenes, scene), last, (*story.past, story.now))
+        stories[place] = Story((*story.scenes, scene), _spoken_of(order, scene), past)
     return chats, stories
+
+
+def _spoken_of(order: Order, seen: Scene) -> Thing | None:
+    """The thing that an order was about, as the picture that was drawn shows it; None where it shows no such thing."""
+    if order.last is None:
+        return None
+    return next((thing for thing in seen.things if thing.still() == order.last.still()), None)
 
 
 def _first(story: Story, following: str, rng: Random) -> Order:
@@ -271,7 +279,8 @@ def chat8(evaluator: BatchEvaluator) -> Iterator[Case]:
             readings = evaluator.read([shown(chat) for chat in chats])
             for place, (order, reply, seen) in enumerate(zip(orders, replies, readings, strict=True)):
                 if reply.picture is not None:
-                    stories[place] = stories[place].then(replace(order, after=as_scene(seen) or order.after))
+                    after = as_scene(seen) or order.after
+                    stories[place] = stories[place].then(replace(order, after=after, last=_spoken_of(order, after)))
         for order, before, chat, reply, seen in zip(orders, befores, chats, replies, readings, strict=True):
             drawn = reply.picture is not None
             changed, kept = drawn and happened(order, seen), stayed(order, seen)

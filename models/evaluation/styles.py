@@ -135,7 +135,11 @@ def _named(evaluator: BatchEvaluator, pictures: Mapping[str, np.ndarray]) -> Ref
 def _kept(seen: Named, wanted: Named) -> bool:
     """Whether all things are there in kind, colour and place, as far as they are told, and no others beside a whole
     scene."""
-    if wanted.ground and wanted.sky and all(None not in vars(thing).values() for thing in wanted.things):
+    # A pattern of None is a plain one, which mostly goes without saying.
+    whole = all(
+        value is not None for thing in wanted.things for name, value in vars(thing).items() if name != "pattern"
+    )
+    if wanted.ground and wanted.sky and whole:
         return same_things(seen, wanted)
     looks = (Mention(thing.kind, thing.colour, column=thing.column, row=thing.row) for thing in wanted.things)
     return storybook.covers(seen, Named(tuple(looks)))

@@ -30,6 +30,7 @@ from comfyui_wegen.models.metrics import recogniser
 from comfyui_wegen.models.network.configuration import Templates
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.prompting.asking import ask
+from comfyui_wegen.models.prompting.rewriting import Rewrite
 from comfyui_wegen.models.storybook import Edit, Mention, Named, Scene, Thing, language
 from comfyui_wegen.models.storybook.catalogue import COLOURS, STYLES
 from comfyui_wegen.models.storybook.language import HELD_OUT, Story
@@ -399,6 +400,36 @@ def test_what_a_style_is_asked_for_with_is_kept_or_not_whatever_the_style():
     wanted = Named((Mention("cat", "black", size="big"),), style="wash")
     assert styles._kept(Named((Mention("cat", "black", "small", None, 0, 1),), "sea", "day"), wanted)
     assert not styles._kept(Named((Mention("cat", "white", "big", None, 0, 1),), "sea", "day", style="wash"), wanted)
+
+
+def test_a_whole_scene_in_a_style_keeps_uninvited_things_away():
+    """Also where its things are plain, which goes without saying."""
+    wanted = Named.of(Scene("sea", "day", (CAT,), style="wash"))
+    assert styles._kept(Named.of(Scene("sea", "day", (CAT,))), wanted)
+    assert not styles._kept(Named.of(Scene("sea", "day", (CAT, HOUSE))), wanted)
+
+
+@pytest.mark.parametrize("text", ["", "i cannot draw that."])
+def test_what_gets_words_alone_names_nothing_that_was_wished_for(pipeline, monkeypatch, text):
+    refused = [Rewrite(text, 0, spoken=bool(text))]
+    monkeypatch.setattr(nano, "rewrite", lambda *_, **__: refused)
+    found = shares(nano.rewriting(BatchEvaluator(pipeline, 6)))
+    assert found["rewriting/named_kept"] == found["rewriting/named_kept with checks"] == 0
+
+
+def test_what_was_spoken_of_is_known_wherever_exactly_it_came_to_lie():
+    order = language.Order("add", "", PAGE, PAGE, last=replace(HOUSE, jitter=(1, -1)))
+    assert own_words._spoken_of(order, Scene("sea", "day", (CAT, HOUSE))) == HOUSE
+    assert own_words._spoken_of(order, Scene("sea", "day", (CAT,))) is None
+    assert own_words._spoken_of(replace(order, last=None), PAGE) is None
+
+
+def test_an_undo_that_was_not_followed_goes_nowhere_back():
+    first, second, third = (Scene(ground, "day", (CAT,)) for ground in ("sea", "snow", "beach"))
+    story = Story((first, second), past=(first,))
+    undone = language.Order("undo", "", second, first)
+    assert story.then(undone).past == ()
+    assert story.then(replace(undone, after=third)).past == (first, second)
 
 
 def test_a_thing_with_a_relation_may_have_any_colour_where_none_was_asked_for():
