@@ -50,7 +50,7 @@ BY_CATEGORY: Mapping[str, tuple[str, ...]] = MappingProxyType({
     ),
     "heavenly body": ("shining", "glowing", "sparkling", "twinkling", "warm", "distant", "radiant", "gleaming"),
     "place": (
-        "quiet", "peaceful", "wide", "endless", "empty", "wild", "remote", "lonely", "deep", "vast", "deserted",
+        "quiet", "peaceful", "wide", "endless", "empty", "wild", "remote", "deep", "vast", "deserted",
         "hidden", "secret", "foreign", "exotic", "magic", "enchanted", "far away", "distant", "famous", "ancient",
     ),
     "other": ("handmade", "shiny", "antique", "festive", "vintage", "well made", "homemade", "sturdy"),
