@@ -30,9 +30,10 @@ def put_in_place(partial: Path, path: Path) -> None:
 
 @contextmanager
 def taking_place_of(folder: Path) -> Iterator[Path]:
-    """The path of a new folder, beside one that stays as it is until the new one is whole and takes its name.
+    """The path of a folder that is still to be made, beside one that stays until the new one is whole and takes its
+    name.
 
-    Where what is done with it fails, what there is of the new one is left for the next try to remove.
+    Where that fails, what there is of the new one is left, and the next try removes it.
     """
     fresh = folder.with_name(f"{folder.name}-new")
     if fresh.is_dir():
@@ -44,8 +45,8 @@ def taking_place_of(folder: Path) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Put the names in a folder on the disk, where that can be done: POSIX systems can, but not
-    on every network share. What the files hold is there all the same."""
+    """Put the names in a folder on the disk, where that can be done: POSIX systems can, though not on every network
+    share. What the files hold is there all the same."""
     if os.name == "posix":
         with suppress(OSError):
             handle = os.open(folder, os.O_RDONLY)
