@@ -1,6 +1,7 @@
 """Turns as the engine takes them: orders in open language, words that follow pictures, and one place for all."""
 
 import ast
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from comfyui_wegen.models.engine.finishing import OVERRULED
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.media.images import to_pil
 from comfyui_wegen.models.options import OPTIONS
+from comfyui_wegen.models.painting import painter
 from comfyui_wegen.models.painting.loading import load
 from comfyui_wegen.models.prompting import rewriting
 from comfyui_wegen.models.prompting.text_sampling import TextSampling
@@ -191,6 +193,27 @@ def test_a_first_wish_at_creativity_0_is_written_once_whatever_it_lacks(open_lan
     assert passes == [(1, 0.0)]
     assert [answer.rewrite for answer in result.chat.last.answers] == ["a fox on a roof"] * 2
     assert result.notes == ("2 of 2 descriptions may leave out something that you named: cat.",)
+
+
+@pytest.mark.parametrize(("seeds", "limit", "used"), [((1,), 3, 2), ((1, 2), 3, 2), ((1, 2), 1, 3)])
+def test_small_pictures_leave_a_thread_to_others(open_language, drawn, seeds, limit, used, monkeypatch):
+    config, seen = open_language.config, []
+    cells = math.prod(drawn.last.answer.picture.shape[:2]) // config.vae.downscale**2
+    monkeypatch.setattr(painter, "LIGHT", limit * cells * max(config.unet.block_out_channels) ** 2)
+
+    class Stopped(Brush):
+        def paint(self, job):
+            seen.append(torch.get_num_threads())
+            raise KeyboardInterrupt
+
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            take_turn(TurnRequest("make it night", seeds, rewrite=False), drawn, Stopped(), open_language)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
+    assert seen == [used]
 
 
 # --- references -------------------------------------------------------------------------------------------------------

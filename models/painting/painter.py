@@ -41,6 +41,16 @@ class PaintJob:
     change: Tensor | None = None
 
 
+LIGHT = 2**26
+"""Multiplications of a UNet's widest layer up to which a CPU's threads mostly wait for each other: those of 16 pictures
+of the bundled model at its own size."""
+
+
+def is_light(config: WeGenConfig, pixels: int) -> bool:
+    """Whether a UNet of these sizes has little to do for so many pixels, of all pictures that are painted at once."""
+    return pixels // config.vae.downscale**2 * max(config.unet.block_out_channels) ** 2 <= LIGHT
+
+
 class Painter(Protocol):
     """Turns features into pictures."""
 
