@@ -1,16 +1,19 @@
 // Where the next turn is written: words, references, masks, and how many pictures.
 
-import { mentions } from "./document.mjs";
+import { mentions, pathTo, respelled } from "./document.mjs";
 import { button, el, keepFocus, openMenu, setChildren } from "./dom.mjs";
 import { PICTURES, picture, picturesOfNode, recentPictures, selectedNodes } from "./host.mjs";
 import { composing } from "./keys.mjs";
 import { t } from "./strings.mjs";
 
 const MOST_VARIANTS = 16;
+/** Orders that are put politely, as "could you make it night?"; what begins in this way and asks to be told something is
+ * a question all the same. */
+const POLITE = /^\W*(?:(?:please|hey|hi|ok|okay|and|now)\W+)*(?:could|can|would|will)\s+(?:you|we|i)\s+(?!(?:please\s+)?(?:see|tell|say|describe|explain|count|name|find|read|recogni[sz]e|spot)\b)/iu;
 
 export class Composer {
-  /** Whether the next message is a question; null lets its last character say. */
-  #ask = null;
+  /** What somebody chose for the next message of a chat, as `{doc, asks}`; null lets its words say. */
+  #chosen = null;
   #matches = [];
   #at = 0;
   /** Whether an input method is at work, and which references were named meanwhile. */
@@ -61,8 +64,16 @@ export class Composer {
   }
 
   get asks() {
+    const { doc } = this.session;
+    return this.#chosen?.doc === doc ? this.#chosen.asks : this.#isQuestion(this.text.value);
+  }
+
+  #isQuestion(text) {
+    const { doc } = this.session;
+    // Without a picture there is nothing to ask about.
+    if (!pathTo(doc, doc.head).some((turn) => turn.pictures.length) && !mentions(text).length) return false;
     // Names that were put behind a question make no order of it.
-    return this.#ask ?? /[?？]\s*(@[A-Za-z][\w-]*\s*)*$/.test(this.text.value);
+    return /[?？]\s*(@[A-Za-z][\w-]*\s*)*$/.test(text) && !POLITE.test(text);
   }
 
   render() {
@@ -146,7 +157,7 @@ export class Composer {
 
   #showReferences() {
     const { draft, references } = this.session.doc;
-    const named = new Set(mentions(draft.text));
+    const named = new Set(mentions(respelled(draft.text, references)));
     const signature = JSON.stringify([references, references.map(({ name }) => named.has(name))]);
     // Equal ones of another document are other objects.
     if (signature === this.shown && references === this.of) return;
@@ -176,26 +187,28 @@ export class Composer {
   /** Write down once more what was said, as a question or not. */
   async again(turn) {
     if (!(await this.session.edit(turn.id))) return;
-    this.#ask = turn.kind === "ask";
+    const asks = turn.kind === "ask";
+    // A question stays one however it is put; words of an order say again what they are, unless they said otherwise.
+    this.#chosen = asks || this.#isQuestion(turn.instruction) ? { doc: this.session.doc, asks } : null;
     this.text.focus();
   }
 
   async submit() {
     const { asks } = this;
-    const mode = this.#ask;
+    const chosen = this.#chosen;
     if (!this.text.value.trim()) return;
-    this.#ask = null;
+    this.#chosen = null;
     this.#showNames([]);
     this.text.focus(); // else it would be nowhere, as the button cannot be pressed again
     const sending = this.session.send(asks).catch((error) => this.views.failed(error));
     // At once: what is typed before the next frame is of the next message.
     this.#write(this.session.doc.draft.text);
     const sent = await sending;
-    if (sent === false) this.#ask = mode;
+    if (sent === false) this.#chosen = chosen;
   }
 
   #toggleMode() {
-    this.#ask = !this.asks;
+    this.#chosen = { doc: this.session.doc, asks: !this.asks };
     this.#showMode();
     this.text.focus();
   }

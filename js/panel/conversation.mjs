@@ -18,6 +18,14 @@ function withMentions(text) {
   );
 }
 
+/** Words that are being edited go on in a turn that is made anew; beside those of another picture, if that is chosen now. */
+function goOnWith(element, box) {
+  const own = element.querySelector(".wg-rewrite");
+  if (own?.dataset.words === box.dataset.words) own.replaceWith(box);
+  else if (own) own.before(box);
+  else element.querySelector(".wg-pictures")?.append(box);
+}
+
 export class Conversation {
   #items = new Map();
   #atEnd = true;
@@ -41,6 +49,12 @@ export class Conversation {
       if (this.#byPerson) this.#atEnd = scrollHeight - scrollTop - clientHeight < 60;
     }, { passive: true });
     new ResizeObserver(() => this.#atEnd && this.#toEnd()).observe(this.list);
+  }
+
+  /** Whether words are being edited that would be lost with the page. */
+  get edited() {
+    const fields = [...this.#items.values()].flatMap(({ element }) => [...element.querySelectorAll(EDITED)]);
+    return fields.some(({ value, defaultValue }) => value !== defaultValue);
   }
 
   /** Where it was before it was taken off the page. */
@@ -71,15 +85,20 @@ export class Conversation {
     const path = pathTo(doc, doc.head);
     const after = children(doc);
     this.welcome.hidden = path.length > 0;
+    this.open = path.findLast((turn) => turn.kind !== "ask" && turn.pictures.length);
+    let written = null;
     const items = new Map();
     const elements = path.map((turn, index) => {
       const siblings = after.get(turn.parent);
-      const context = [turn.id === doc.head, (base?.turn === turn.id && kept.length) || 0, siblings.length, siblings.indexOf(turn)];
+      const context = [turn.id === doc.head, (base?.turn === turn.id && kept.length) || 0, siblings.length, siblings.indexOf(turn), turn === this.open];
       const signature = JSON.stringify([turn, context, index]);
       let item = this.#items.get(turn.id);
-      // Words that are being edited are not lost to what goes on around them.
-      const edited = item?.element.querySelector(EDITED);
-      if (item?.signature !== signature && !edited) item = { signature, element: this.#turn(turn, index, siblings) };
+      if (item?.signature !== signature) {
+        const edited = item?.element.querySelector(EDITED);
+        if (edited && edited === document.activeElement) written = edited;
+        item = { signature, element: this.#turn(turn, index, siblings) };
+        if (edited) goOnWith(item.element, edited.closest(".wg-rewrite"));
+      }
       items.set(turn.id, item);
       return item.element;
     });
@@ -89,6 +108,7 @@ export class Conversation {
     for (const [id, item] of this.#items) if (!items.has(id) && item.element.querySelector(EDITED)) items.set(id, item);
     this.#items = items;
     keepFocus(this.element, () => setChildren(this.list, elements));
+    written?.focus({ preventScroll: true });
     for (const [id, run] of this.session.live) if (run && path.some((turn) => turn.id === id)) this.#showRun(items.get(id).element, run);
     if (longer) {
       this.#atEnd = true;
@@ -108,6 +128,9 @@ export class Conversation {
     if (turn.like) {
       const like = pictureAt(this.session.doc, turn.like);
       if (like) files.unshift(this.#thumb(like.file, t("moreLike")));
+    }
+    if (turn.kind === "ask" && turn.base && this.session.doc.turns[turn.base.turn].pictures.length > 1) {
+      files.unshift(this.#thumb(pictureAt(this.session.doc, turn.base).file, t("pictureN", { n: turn.base.picture + 1 })));
     }
     for (const kind of ["keep", "change"]) if (turn[kind]) files.push(this.#thumb(turn[kind], t(kind === "keep" ? "keepMask" : "changeMask"), `wg-mask-${kind}`));
     const text = turn.kind === "upload" ? turn.from || t("yourPicture") : turn.like ? t("moreLike") : turn.instruction || turn.from;
@@ -149,8 +172,19 @@ export class Conversation {
     }
     if (turn.notes) parts.push(el("div", { class: "wg-note wg-text", text: turn.notes, dir: "auto" }));
     if (turn.reply !== undefined) parts.push(el("div", { class: "wg-reply wg-text", text: turn.reply || t("noAnswer"), dir: "auto" }));
+    if (turn.kind === "ask" && turn.status === "done") parts.push(this.#afterQuestion(turn));
     if (turn.pictures.length) parts.push(this.#pictures(turn));
     return parts.length ? el("div", { class: "wg-answer" }, parts) : null;
+  }
+
+  #afterQuestion(turn) {
+    const report = (work) => () => work().catch((error) => this.views.failed(error));
+    return el(
+      "div",
+      { class: "wg-row" },
+      turn.id === this.session.doc.head && button("image", t("asOrder"), report(() => this.session.asOrder(turn.id)), { wide: true, class: "wg-as-order" }),
+      button("sitemap", t("openTurn"), report(() => this.session.openAsWorkflow(turn.id)), { class: "wg-workflow" }),
+    );
   }
 
   #progress(turn) {
@@ -204,7 +238,7 @@ export class Conversation {
       );
     });
     const grid = el("div", { class: many ? "wg-grid" : "wg-single", "data-count": turn.pictures.length }, figures);
-    const hint = many && !chosen && turn.id === session.doc.head && el("p", { class: "wg-quiet", text: t("chooseOne") });
+    const hint = many && !chosen && turn === this.open && el("p", { class: "wg-quiet", text: t("chooseOne") });
     const index = turn.picked ?? 0;
     return el("div", { class: "wg-pictures" }, grid, hint, (chosen || !many) && [this.#words(turn, index), this.#actions(turn, index)]);
   }
@@ -223,11 +257,12 @@ export class Conversation {
     const { words } = turn.pictures[index];
     if (!words || words === turn.instruction) return null;
     const text = el("div", { class: "wg-words wg-text", dir: "auto", text: words });
-    const box = el("div", { class: "wg-rewrite" });
+    const box = el("div", { class: "wg-rewrite", "data-words": index });
     const edit = button("pencil", t("editWords"), () => this.#edit(box, show, turn, index), { class: "wg-small" });
     const show = () => {
       box.replaceChildren(text, edit);
       edit.focus();
+      this.#items.get(turn.id).signature = null; // the box may be one that another picture's stands beside by now
       this.session.changed(false);
     };
     box.append(text, edit);
@@ -235,7 +270,7 @@ export class Conversation {
   }
 
   #edit(box, show, turn, index) {
-    const words = el("textarea", { rows: 4, "aria-label": t("editWords"), dir: "auto", value: turn.pictures[index].words });
+    const words = el("textarea", { rows: 4, "aria-label": t("editWords"), dir: "auto", text: turn.pictures[index].words });
     const draw = () => {
       const given = words.value.trim();
       if (!given) return;

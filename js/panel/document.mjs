@@ -133,6 +133,12 @@ export function addTurn(doc, turn) {
 export function goTo(doc, id) {
   if (!pathTo(doc, doc.tip).some((turn) => turn.id === id)) doc.tip = tipOf(doc, id);
   doc.head = id;
+  pickAgain(doc);
+}
+
+/** Of the turns up to the head, those pictures are chosen that the next ones were made from. */
+function pickAgain(doc) {
+  for (const { base, kind } of pathTo(doc, doc.head)) if (base && kind !== "ask") doc.turns[base.turn].picked = base.picture;
 }
 
 export function undo(doc) {
@@ -144,6 +150,7 @@ export function redo(doc) {
   const path = pathTo(doc, doc.tip);
   const next = path[path.findIndex((turn) => turn.id === doc.head) + 1];
   if (next) doc.head = next.id;
+  pickAgain(doc);
 }
 
 /** Go on with one picture of a turn. */
@@ -245,6 +252,13 @@ const MENTION =
 /** Names that an instruction mentions with `@`. */
 export function mentions(text) {
   return [...text.matchAll(MENTION)].map((match) => match[1]);
+}
+
+/** A text in which names of references are written as they are there, whatever their case. */
+export function respelled(text, references) {
+  const names = references.map(({ name }) => name);
+  const own = (name) => (names.includes(name) ? name : names.find((one) => one.toLowerCase() === name.toLowerCase()) ?? name);
+  return text.replace(MENTION, (whole, name) => `@${own(name)}`);
 }
 
 /** A text in which a reference's `@name` is another one, or with `null` is taken out. */

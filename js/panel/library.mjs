@@ -28,12 +28,15 @@ export class Library {
     if (open) this.#load().catch((error) => this.views.failed(error));
   }
 
-  async #load() {
+  /** Show what there is. The row of chat `id`, or the first, gets the focus, where that is nowhere else by then. */
+  async #load(id = null, focus = true) {
     await this.session.store.flush();
     const chats = await listChats();
+    const { activeElement } = document;
+    const free = activeElement === document.body || activeElement?.matches(".wg-chats-open, .wg-panel") || this.element.contains(activeElement);
     const items = chats.map((chat) => this.#item(chat));
     this.list.replaceChildren(...(items.length ? items : [el("li", { class: "wg-quiet", text: t("noChats") })]));
-    this.list.querySelector("button")?.focus();
+    if (focus && free) (this.list.querySelector(`[data-chat="${CSS.escape(id ?? "")}"]`) ?? this.list.querySelector("button"))?.focus();
   }
 
   #item(chat) {
@@ -54,23 +57,23 @@ export class Library {
         chat.name,
       ), { "aria-haspopup": "menu", "aria-expanded": "false" });
     const current = chat.id === this.session.store.id;
-    return el("li", { class: "wg-row" }, el("button", { type: "button", class: "wg-chat", "aria-current": current ? "true" : false, on: { click: open } }, shown, label), more);
+    return el("li", { class: "wg-row" }, el("button", { type: "button", class: "wg-chat", "data-chat": chat.id, "aria-current": current ? "true" : false, on: { click: open } }, shown, label), more);
   }
 
   #rename(chat, label) {
     let over = false;
-    const done = async (save) => {
+    const done = async (save, focus = true) => {
       if (over) return undefined; // replacing the list takes the focus from the field too
       over = true;
-      if (!save || !input.value.trim() || input.value === chat.name) return this.#load();
+      if (!save || !input.value.trim() || input.value === chat.name) return this.#load(chat.id, focus);
       const { store } = this.session;
       const name = input.value.trim();
       await (chat.id === store.id ? store.rename(name) : renameChat(chat.id, name)).catch((error) => this.views.failed(error));
       this.session.changed(false);
-      return this.#load();
+      return this.#load(chat.id, focus);
     };
     const key = (event) => !composing(event) && ["Enter", "Escape"].includes(event.key) && (event.preventDefault(), done(event.key === "Enter"));
-    const input = el("input", { type: "text", class: "wg-input", maxlength: 100, value: chat.name, "aria-label": t("rename"), on: { keydown: key, blur: () => done(true), click: (event) => event.stopPropagation() } });
+    const input = el("input", { type: "text", class: "wg-input", maxlength: 100, value: chat.name, "aria-label": t("rename"), on: { keydown: key, blur: () => done(true, false), click: (event) => event.stopPropagation() } });
     label.closest("button").replaceWith(input);
     input.focus();
     input.select();

@@ -23,7 +23,7 @@ export class Panel {
     this.composer = new Composer(session, this);
     this.conversation = new Conversation(session, this);
     this.timeline = new Timeline(session, this);
-    this.name = el("input", { class: "wg-name", maxlength: 100, "aria-label": t("rename"), dir: "auto", on: { change: () => this.#rename() } });
+    this.name = el("input", { class: "wg-name", maxlength: 100, "aria-label": t("rename"), dir: "auto", on: { change: () => this.#rename(), keydown: ({ key }) => key === "Escape" && (this.name.value = session.store.name) } });
     this.trouble = el("div", { class: "wg-trouble", role: "alert", hidden: true });
     const head = el(
       "header",
@@ -35,7 +35,7 @@ export class Panel {
     );
     this.element = el(
       "div",
-      { class: "wg-root wg-panel" },
+      { class: "wg-root wg-panel", tabindex: "-1" }, // what is clicked beside its controls keeps the keys in it
       head,
       this.trouble,
       this.timeline.element,
@@ -67,6 +67,7 @@ export class Panel {
     for (const type of ["keyup", "paste", "copy", "cut"]) this.element.addEventListener(type, (event) => event.stopPropagation());
     session.confirm = (message) => this.confirm(message);
     session.onChange(() => this.render());
+    window.addEventListener("beforeunload", (event) => (this.stage.edited || this.conversation.edited) && event.preventDefault());
     api.addEventListener("reconnected", () => (this.ready ? session.renewModels().catch(() => {}) : this.start()));
     this.start();
   }
@@ -82,7 +83,8 @@ export class Panel {
 
   render() {
     const { session } = this;
-    if (document.activeElement !== this.name) this.name.value = session.store.name;
+    if (document.activeElement !== this.name || this.doc !== session.doc) this.name.value = session.store.name;
+    this.doc = session.doc;
     this.element.toggleAttribute("data-unsaved", session.unsaved);
     this.trouble.hidden = !session.trouble;
     this.trouble.textContent = session.trouble;
@@ -149,7 +151,12 @@ export class Panel {
   /** A small window at its button; Escape and clicks elsewhere close it. */
   popover(anchor, label, ...content) {
     const box = el("div", { class: "wg-popover", role: "dialog", "aria-label": label, popover: "auto" }, content);
-    box.addEventListener("toggle", (event) => event.newState === "closed" && box.remove());
+    box.addEventListener("toggle", (event) => {
+      if (event.newState !== "closed") return;
+      box.remove();
+      // Its button may have been made anew meanwhile.
+      if (document.activeElement === document.body && !anchor.isConnected) this.composer.text.focus();
+    });
     this.element.append(box);
     box.showPopover();
     const [place, frame] = [anchor.getBoundingClientRect(), this.element.getBoundingClientRect()];
@@ -185,7 +192,7 @@ export class Panel {
       toast("info", `@${name.value}`, t(taken ? "nameTaken" : "nameHow"));
       name.value = reference.name;
     };
-    const name = el("input", { type: "text", class: "wg-input", value: reference.name, pattern: "[A-Za-z][A-Za-z0-9_-]{0,31}", on: { change: rename } });
+    const name = el("input", { type: "text", class: "wg-input", value: reference.name, pattern: "[A-Za-z][A-Za-z0-9_\\-]{0,31}", on: { change: rename, keydown: ({ key }) => key === "Escape" && (name.value = reference.name) } });
     const shown = el("output", { text: reference.weight });
     const weight = el("input", { type: "range", min: 0, max: 2, step: 0.05, on: { input: () => (shown.textContent = weight.value), change: () => set({ weight: Number(weight.value) }) } });
     weight.value = reference.weight;

@@ -3,7 +3,7 @@
 import * as host from "./host.mjs";
 import {
   OWN_PAINTER, addTurn, baseOf, comesFromOutside, emptyDocument, emptyDraft, fits, freeName, goTo, isOwn, keptMasks, lineage, masksFor, mentions,
-  pathTo, pick, pictureAt, redo, renamed, soundDocument, undo, unfinished,
+  pathTo, pick, pictureAt, redo, renamed, respelled, soundDocument, undo, unfinished,
 } from "./document.mjs";
 import { chatFile, chatFileOf, chatGraph, fileName, maskGraph, shortened, turnGraph, upstream } from "./graph.mjs";
 import { workflowOf } from "./layout.mjs";
@@ -182,6 +182,7 @@ export class Session {
 
   /** A chat without turns; with what was written for one already, where another chat was open meanwhile (`waiting`). */
   async newChat(waiting = this.store.id !== null) {
+    if (!this.defaults) throw new Error(t("notReady"));
     if (!(await this.#leaves())) return false;
     const settings = this.#complete((this.doc.head || !remembered().settings ? this.doc : remembered()).settings);
     if (!this.models.includes(settings.model)) settings.model = this.models[0] ?? "";
@@ -198,6 +199,7 @@ export class Session {
 
   /** Whether it is open now. */
   async openChat(id) {
+    if (!this.defaults) throw new Error(t("notReady"));
     if (!(await this.#leaves())) return false;
     if (!(await this.store.open(id))) return false;
     this.doc.settings = this.#complete(this.doc.settings);
@@ -282,8 +284,9 @@ export class Session {
     return this.doc.draft.count ?? (this.base ? 1 : (this.doc.settings.variants ?? 1));
   }
 
-  /** Send the draft as an order or, with `ask`, as a question; false when it has to wait. */
-  async send(ask = false) {
+  /** Send the draft as an order or, with `ask`, as a question; false when it has to wait. With `said`, that is sent, and
+   * what is being written stays. */
+  async send(ask = false, said = null) {
     if (!this.defaults) throw new Error(t("notReady"));
     if (this.#coming.includes(this.doc)) {
       // It would not be meant yet, and come behind what was asked for.
@@ -292,14 +295,14 @@ export class Session {
     }
     const { doc, base } = this;
     const { draft, settings } = doc;
-    const instruction = draft.text.trim();
+    const instruction = said?.instruction ?? respelled(draft.text.trim(), doc.references);
     if (!instruction) return true;
     if (base && !ask && unfinished(doc)) {
       // It would change the picture before that one, and what was asked for last would be lost.
       host.toast("info", t("send"), t("stillDrawing"));
       return false;
     }
-    const references = this.#mentioned(instruction);
+    const references = said?.references ?? this.#mentioned(instruction);
     const turn = {
       kind: ask ? "ask" : base ? "refine" : "draw",
       instruction,
@@ -311,11 +314,16 @@ export class Session {
     // Masks of another picture stay with it.
     const { keep, change, release, of } = draft;
     const left = fits(draft, base) ? {} : { keep, change, release, of };
-    if (!ask) doc.draft = { ...emptyDraft(), ...left };
+    if (!ask) doc.draft = { ...emptyDraft(), ...left, text: said ? draft.text : "" };
     else draft.text = "";
     this.#called(shortened(instruction, 48));
     await this.#submit({ creativity: creativityOf(turn, settings), ...turn });
     return true;
+  }
+
+  /** Do what a question may have asked for. */
+  asOrder(id) {
+    return this.send(false, this.doc.turns[id]);
   }
 
   #mentioned(text) {
@@ -595,6 +603,7 @@ export class Session {
     const { doc } = this;
     const chat = { id: this.store.id };
     const lasting = await lastingCopy(source);
+    await requirePicture(lasting);
     const file = lasting instanceof Blob ? await host.upload(lasting, lasting.name || "pasted.png") : lasting;
     await this.#change(doc, chat, (one) => {
       const reference = { name: freeName(name ?? file.filename, one.references), file, weight: 1, area: null };
@@ -627,6 +636,7 @@ export class Session {
     const { doc } = this;
     const chat = { id: this.store.id };
     const source = await lastingCopy(picture);
+    await requirePicture(source);
     let words = "";
     if (source instanceof Blob && source.type === "image/png") {
       const texts = pngTexts(await source.arrayBuffer());
@@ -730,6 +740,7 @@ export class Session {
 
   /** The mask that the model predicts for an order about a picture, as a file; `update` hears of the run, `signal` stops it. */
   async suggestMask(instruction, base, update, signal) {
+    instruction = respelled(instruction, this.doc.references);
     const references = this.#mentioned(instruction);
     await this.#isLost(this.doc, base);
     const { prompt } = maskGraph(this.doc, base, instruction, this.doc.settings, references);
@@ -781,6 +792,15 @@ function canBeShared(doc, turn) {
 /** What is shown for a moment only, as a file that can be kept; all else as it is. */
 async function lastingCopy(source) {
   return !(source instanceof Blob) && source.type === "temp" ? host.fetched(source) : source;
+}
+
+/** What the browser cannot show, no node can read. Raises where that is so of a file from elsewhere. */
+async function requirePicture(source) {
+  if (!(source instanceof Blob)) return;
+  const shown = await createImageBitmap(source).catch(() => {
+    throw new Error(t("notAPicture"));
+  });
+  shown.close();
 }
 
 /** Orders follow the likeliest words, unless several pictures of one are wished for. */

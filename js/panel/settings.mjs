@@ -40,7 +40,7 @@ export class Settings {
     const number = (name, min, max, step, zero = "") => {
       const shown = (value) => (zero && !value ? "" : value);
       const change = () => {
-        const value = Math.min(max, Math.max(min, Number(control.value) || min));
+        const value = Math.min(max, Math.max(min, Math.round(Number(control.value)) || min));
         control.value = shown(value);
         // A seed that somebody chose is meant to stay.
         session.setSettings({ [name]: value, ...(name === "seed" && { locked: true }) });

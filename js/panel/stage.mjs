@@ -51,6 +51,11 @@ export class Stage {
     for (const type of ["keydown", "keyup", "paste"]) this.element.addEventListener(type, (event) => event.stopPropagation());
   }
 
+  /** Whether something would be lost with the page. */
+  get edited() {
+    return this.#keep !== null;
+  }
+
   /** Close; what was painted or written is kept, as with "Done". Where that fails, it stays until it is discarded. */
   close() {
     if (this.#keep) this.#keep();
@@ -202,6 +207,7 @@ export class Stage {
       this.#say(t("suggestHow"));
       return;
     }
+    if (document.activeElement === control) painter.element.querySelector("canvas[tabindex]")?.focus();
     control.disabled = true;
     const stop = (this.#stop = new AbortController());
     const here = (work) => !stop.signal.aborted && work();
@@ -209,8 +215,9 @@ export class Stage {
     try {
       const update = (run) => here(() => this.#say(phaseOf(run), false));
       const mask = await maskOf(await this.session.suggestMask(instruction, base, update, stop.signal), image);
-      here(() => painter.setSuggestion(mask));
-      here(() => this.#say(""));
+      const empty = mask.data.every((value) => !value);
+      here(() => empty || painter.setSuggestion(mask));
+      here(() => this.#say(empty ? t("noChange") : "", false));
     } catch (error) {
       here(() => this.#say(error.message));
     } finally {

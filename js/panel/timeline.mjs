@@ -30,8 +30,11 @@ export class Timeline {
     const path = pathTo(doc, doc.tip);
     const at = path.findIndex((turn) => turn.id === doc.head);
     this.element.hidden = path.length === 0;
+    const held = [this.undo, this.redo].includes(document.activeElement);
     this.undo.disabled = at < 0;
     this.redo.disabled = at >= path.length - 1;
+    // What cannot be pressed loses the focus, and with it the keys would go to the canvas.
+    if (held && document.activeElement.disabled !== false) [this.undo, this.redo].find((one) => !one.disabled)?.focus();
     this.compare.disabled = path.slice(0, at + 1).filter((turn) => turn.pictures.length).length < 2;
     const stops = new Map();
     const after = children(doc);

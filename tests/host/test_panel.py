@@ -191,6 +191,58 @@ def test_a_question_is_answered_in_words(panel):
     assert "make it night" in panel.say("make it night").inner_text()
 
 
+def test_an_order_may_be_put_as_a_question(panel):
+    first = panel.say("could you draw a red house?", count=1)  # and without a picture there is nothing to ask about
+    assert panel.turn_of(first)["kind"] == "draw"
+    night = panel.say("Could you make it night?")
+    assert panel.turn_of(night)["kind"] == "refine" and night.locator(".wg-picture").count() == 1
+    for text in ("can you see a cat?", "is it night?"):
+        assert panel.turn_of(panel.say(text))["kind"] == "ask", text
+    # What was taken for a question is drawn on demand, and what is being written stays.
+    asked = panel.say("how about a blue house?")
+    assert panel.turn_of(asked)["kind"] == "ask"
+    panel.text.fill("and then")
+    before = set(panel.ids())
+    asked.get_by_role("button", name="Draw this instead").click()
+    drawn = panel.new_turn(before)
+    panel.wait(drawn)
+    turn = panel.turn_of(drawn)
+    assert (turn["kind"], turn["instruction"]) == ("refine", "how about a blue house?")
+    assert turn["parent"] == asked.get_attribute("data-turn")
+    expect(panel.text).to_have_value("and then")
+    assert panel.page.locator(".wg-as-order").count() == 0  # it is no longer the last turn
+    panel.text.fill("")
+
+
+def test_what_is_a_question_is_said_for_one_chat_alone(panel):
+    page = panel.page
+    mode = page.get_by_role("button", name="Ask instead of drawing")
+    house = panel.say("a house", count=1)
+    mode.click()
+    expect(mode).to_have_attribute("aria-pressed", "true")
+    panel.new_chat()
+    expect(mode).to_have_attribute("aria-pressed", "false")
+    cat = panel.say("a cat", count=1)
+    assert house and panel.turn_of(cat)["kind"] == "draw"
+    cat.hover()
+    cat.get_by_role("button", name="Edit and send again").click()
+    expect(panel.text).to_have_value("a cat")
+    panel.text.fill("what is it? @none")
+    expect(mode).to_have_attribute("aria-pressed", "true")
+    panel.text.fill("")
+
+
+def test_a_question_before_one_of_several_is_chosen_shows_which_it_is_about(panel):
+    two = panel.say("a house", count=2)
+    hint = two.get_by_text("Use one to go on with it")
+    hint.wait_for()
+    asked = panel.say("what is in the picture?")
+    asked.locator(".wg-bubble img[title='Picture 1']").wait_for()
+    expect(hint).to_be_visible()  # there is still one to be chosen
+    panel.use(two, 1)
+    expect(hint).to_have_count(0)
+
+
 def test_words_are_edited_and_drawn_again(panel):
     first = panel.say("a house at night", count=1)
     words = first.locator(".wg-words").inner_text()
@@ -442,6 +494,16 @@ def test_an_edited_copy_of_a_picture_is_a_picture_of_its_own(panel):
     panel.page.wait_for_selector(".wg-turn .wg-picture")
     [shown] = panel.saved()["document"]["turns"].values()
     assert shown["kind"] == "upload" and (panel.pixels(shown["pictures"][0]["file"]) == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "broken.png"])
+def test_files_that_show_nothing_are_not_taken(panel, name):
+    with panel.page.expect_file_chooser() as chooser:
+        panel.page.get_by_role("button", name="Start with a picture").click()
+    types = {"notes.txt": "text/plain", "broken.png": "image/png"}
+    chooser.value.set_files({"name": name, "mimeType": types[name], "buffer": b"not a picture"})
+    panel.page.get_by_text("PNG, JPEG and WebP").first.wait_for()
+    assert panel.turns.count() == 0
 
 
 @pytest.mark.parametrize("kind", ["image/heic", "image/svg+xml"])
@@ -1160,6 +1222,28 @@ def test_words_that_are_edited_are_there_when_the_chat_comes_back(panel):
     expect(second.locator(".wg-rewrite textarea")).to_have_value("my own words")
 
 
+def test_what_goes_on_around_words_that_are_edited_is_shown(panel):
+    two = panel.say("a house at night", count=2)
+    panel.use(two, 0)
+    two.get_by_role("button", name="Edit the words and draw again").click()
+    field = two.locator(".wg-rewrite textarea")
+    field.fill("my own words")
+    panel.use(two, 1)
+    expect(two.locator(".wg-own")).to_have_attribute("data-picture", "1")
+    expect(field).to_have_value("my own words")
+    two.get_by_role("button", name="Back", exact=True).click()
+    expect(two.locator(".wg-rewrite")).to_have_count(1)
+    two.get_by_role("button", name="Edit the words and draw again").click()
+    field.press("Control+Home")
+    panel.page.keyboard.type("so ")
+    night = panel.begin("make it day")
+    panel.wait(night)
+    expect(two.get_by_role("button", name="Go on from here")).to_be_visible()
+    assert field.input_value().startswith("so ")
+    field.press("Escape")
+    expect(field).to_have_count(0)
+
+
 def test_who_is_writing_goes_on_where_they_are_when_a_picture_has_come(panel):
     panel.text.fill("a house at night")
     panel.text.press("Home")
@@ -1425,6 +1509,14 @@ def test_undo_keys_take_back_a_step_of_the_chat_and_none_on_the_canvas(panel):
     press("Control+z")
     page.keyboard.press("Escape")
     page.wait_for_selector(".wg-stage", state="hidden")
+    # Beside the controls of the panel too, and where a button cannot be pressed any more.
+    page.locator(".wg-context span").first.click()
+    press("Control+z")
+    panel.expect_turns(1)
+    page.locator(".wg-timeline").get_by_role("button", name="Undo").click()
+    panel.expect_turns(0)
+    press("Control+y")
+    panel.expect_turns(1)
     # On the canvas they are the host's, as before.
     page.locator("#graph-canvas").focus()
     page.keyboard.press("Control+z")
@@ -1552,12 +1644,25 @@ def test_a_new_name_is_taken_where_the_field_is_left(panel):
     page.locator(".wg-library h3").click()
     page.locator(".wg-chat", has_text="second name").wait_for()
     assert panel.saved()["name"] == "second name"
+    # Who goes on writing elsewhere writes there.
+    page.get_by_role("button", name="Options of second name").click()
+    page.get_by_role("menuitem", name="Rename").click()
+    page.keyboard.type("third name")
+    panel.text.click()
+    page.keyboard.type("a red house")
+    page.locator(".wg-chat", has_text="third name").wait_for()
+    page.keyboard.type(" by day")
+    expect(panel.text).to_have_value("a red house by day")
+    panel.text.fill("")
+    page.locator(".wg-name").fill("not this")
+    page.locator(".wg-name").press("Escape")
+    expect(page.locator(".wg-name")).to_have_value("third name")
     # A name of a chat without turns waits with it while another one is open.
     page.keyboard.press("Escape")
     panel.new_chat()
     page.fill(".wg-name", "not begun")
     page.press(".wg-name", "Tab")
-    open_stored(panel, "second name")
+    open_stored(panel, "third name")
     page.click(".wg-new")
     expect(page.locator(".wg-name")).to_have_value("not begun")
 

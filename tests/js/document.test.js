@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { emptyDocument, mentions, merge, soundDocument, tipOf } from "../../js/panel/document.mjs";
+import { emptyDocument, mentions, merge, pick, redo, respelled, soundDocument, tipOf, undo } from "../../js/panel/document.mjs";
 import { chatGraph, picturePrefix, turnGraph } from "../../js/panel/graph.mjs";
 
 const file = (filename) => ({ filename, subfolder: "", type: "output" });
@@ -27,6 +27,22 @@ test("merging keeps what turns go on with", () => {
 test("a mention stands where no address does", () => {
   for (const text of ["put @cat here", "(@cat)", "把@cat放在草地上", "猫は@cat です", "고양이@cat"]) assert.deepEqual(mentions(text), ["cat"], text);
   for (const text of ["mail me@cat.org", "josé@cat.org", "5 @ 3", "@@cat", "@1"]) assert.deepEqual(mentions(text), [], text);
+});
+
+test("names are written as those of the references", () => {
+  const references = [{ name: "Blue_Cat" }, { name: "dog" }, { name: "Dog" }];
+  assert.equal(respelled("@blue_cat beside @Dog, @dog and @DOG; me@blue_cat.org @fox", references), "@Blue_Cat beside @Dog, @dog and @dog; me@blue_cat.org @fox");
+});
+
+test("a step forth chooses the picture that the next one was made from", () => {
+  const pictures = [0, 1, 2].map((n) => ({ file: file(`${n}.png`) }));
+  const doc = documentOf({ a: { pictures, picked: 0 }, b: { kind: "refine", base: { turn: "a", picture: 0 }, parent: "a", pictures: pictures.slice(0, 1), picked: 0 } });
+  doc.head = doc.tip = "b";
+  undo(doc);
+  pick(doc, "a", 2);
+  assert.deepEqual([doc.head, doc.turns.a.picked], ["a", 2]);
+  redo(doc);
+  assert.deepEqual([doc.head, doc.turns.a.picked], ["b", 0]);
 });
 
 test("a whole chat begins with what WeGen cannot make again", () => {
