@@ -44,7 +44,7 @@ def begin_with(wegen: WeGen, pictures: Sequence[Tensor]) -> Chat:
         raise WeGenError("There is no picture to begin with; give 1 or more.")
     features = [wegen.encode_pictures([picture])[0].cpu() for picture in pictures]
     answers = (
-        Answer("", seen, picture.clone(), 0, seen_by=wegen.vision_id)
+        Answer("", seen, picture.clamp(0, 1), 0, seen_by=wegen.vision_id)
         for seen, picture in zip(features, pictures, strict=True)
     )
     return Chat().add(Turn("", tuple(answers)))

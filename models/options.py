@@ -146,7 +146,7 @@ _ALL = (
         "grow",
         2,
         "Of the predicted mask: how far it reaches beyond what changes, in sixteenths of a cell. The picture has 8 x 8 "
-        "cells: 16 is an eighth of its width.",
+        "cells: 16 is an eighth of its shorter side.",
         minimum=0,
         maximum=512,
         advanced=True,

@@ -47,7 +47,7 @@ class WeGenChat(io.ComfyNode):
                     "picture",
                     default=0,
                     min=0,
-                    max=64,
+                    max=100_000,
                     tooltip="Go on with this picture of the turn, counted from 1. 0 is the one picked before.",
                 ),
                 io.Combo.Input(

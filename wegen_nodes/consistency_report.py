@@ -67,6 +67,8 @@ class WeGenConsistencyReport(io.ComfyNode):
             differences = difference(first, last, amplify)[None]
         else:
             edit_mask, keep_mask = mask_batch(edit_mask), mask_batch(keep_mask)
+            if not len(before) or not len(after):
+                raise WeGenError("There is no picture to compare: before or after is an empty batch.")
             count = batch_length(before=before, after=after, edit_mask=edit_mask, keep_mask=keep_mask)
             height, width = before.shape[1:3]
             compared, step = [], progress()

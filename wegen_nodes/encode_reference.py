@@ -49,6 +49,8 @@ class WeGenEncodeReference(io.ComfyNode):
 
     @classmethod
     def execute(cls, wegen, image, name, weight=1.0, mask=None, references=None) -> io.NodeOutput:
+        if not len(image):
+            raise WeGenError("There is no picture to encode: the batch is empty.")
         mask = mask_batch(mask)
         if mask is not None and len(mask) not in (1, len(image)):
             raise WeGenError(f"{len(mask)} masks do not fit {len(image)} pictures; give one, or one for each.")

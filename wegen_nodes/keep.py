@@ -73,10 +73,13 @@ class WeGenKeep(io.ComfyNode):
 
 
 def mask_batch(mask: Tensor | None) -> Tensor | None:
-    """A mask of any node as a batch `[B, H, W]`: some packs give `[H, W]`, others `[B, 1, H, W]`."""
+    """A mask of any node as a batch `[B, H, W]`: some packs give `[H, W]`, others `[B, 1, H, W]` or
+    `[B, H, W, 1]`."""
     if mask is None or mask.ndim not in (2, 4):
         return mask
-    return mask[None] if mask.ndim == 2 else mask.flatten(0, 1)
+    if mask.ndim == 2:
+        return mask[None]
+    return mask[..., 0] if mask.shape[-1] == 1 < mask.shape[1] else mask.flatten(0, 1)
 
 
 def batch_length(**batches) -> int:

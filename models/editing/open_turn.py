@@ -33,7 +33,7 @@ def begin_unseen(*pictures: Tensor) -> Chat:
         raise WeGenError("There is no picture to begin with; give 1 or more.")
     for picture in pictures:
         check_picture(picture)
-    pictures = tuple(with_channels(picture[..., :3], 3).cpu().clone() for picture in pictures)
+    pictures = tuple(with_channels(picture[..., :3], 3).cpu().clamp(0, 1) for picture in pictures)
     return Chat().add(Turn("", tuple(Answer("", None, picture, 0) for picture in pictures)))
 
 
@@ -163,8 +163,10 @@ def answer(
         on_picture: called after each picture; what it raises stops the work.
 
     Raises:
-        WeGenError: the pictures have other proportions than the one before, or nothing may change.
+        WeGenError: there is no picture, they have other proportions than the one before, or nothing may change.
     """
+    if not len(pictures):
+        raise WeGenError("There is no picture to answer the turn with: the batch is empty.")
     pictures = pictures[..., :3].float().cpu()
     pictures = pictures.expand(*pictures.shape[:-1], 3)
     before = turn.before
@@ -175,7 +177,7 @@ def answer(
         weight, report = None, "The first picture of this chat."
         if before is None:
             check_picture(picture)
-            picture = picture.clone()  # and not a view of what is the caller's
+            picture = picture.clamp(0, 1)  # and not a view of what is the caller's
         else:
             everywhere = torch.ones(before.shape[:2])
             where = everywhere if change is None else change

@@ -181,6 +181,13 @@ def flatten_alpha(picture: Image.Image) -> Image.Image:
         raise WeGenError(f"Colours of the kind {picture.mode} cannot be read; save the picture as RGB.") from error
 
 
+def grey_levels(picture: Image.Image) -> np.ndarray:
+    """The grey values `[H, W]` of a picture of any kind, in 8 bits."""
+    if picture.mode.startswith("I") or picture.mode == "F":
+        return _eight_bits(np.asarray(picture), picture.mode == "F")
+    return np.array(picture.convert("L"))
+
+
 def _eight_bits(values: np.ndarray, floats: bool) -> np.ndarray:
     largest = 65535.0
     if floats:

@@ -36,6 +36,21 @@ def test_a_first_picture_of_no_numbers_is_refused():
         answer(OpenTurn("a cat", width=WIDTH, height=HEIGHT), torch.full((1, HEIGHT, WIDTH, 3), torch.nan))
 
 
+def test_a_picture_beyond_the_range_can_be_saved_with_its_chat(tmp_path):
+    bright = noise(1)
+    bright[0, 0], bright[0, 1] = torch.inf, -3
+    for chat in (begin_unseen(bright), answer(OpenTurn("a cat", width=WIDTH, height=HEIGHT), bright[None]).chat):
+        loaded = load_chat(save_chat(chat, tmp_path / "bright"))
+        picture = loaded.last.answer.picture
+        assert picture[0, 0].tolist() == [1, 1, 1] and picture[0, 1].tolist() == [0, 0, 0]
+        assert torch.equal(picture[1:], bright[1:])
+
+
+def test_a_turn_is_not_answered_by_nothing(chat):
+    with pytest.raises(WeGenError, match="the batch is empty"):
+        answer(OpenTurn("a cat", chat), torch.zeros(0, HEIGHT, WIDTH, 3))
+
+
 def test_a_first_picture_is_taken_as_it_is():
     turn = OpenTurn("  a @cat ", seed=5, width=WIDTH, height=HEIGHT)
     assert (turn.instruction, turn.words, turn.before, turn.change) == ("a @cat", "a cat", None, None)

@@ -17,6 +17,14 @@ from comfyui_wegen.models.painting.schedule import (
 from PIL import Image
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "I;16", "I", "F"])
+def test_grey_levels_of_any_kind_of_picture(mode):
+    levels = np.array([[0, 5, 255], [17, 128, 200]], dtype=np.uint8)
+    wide = {"I;16": np.uint16(257), "I": np.int32(257), "F": np.float32(1)}
+    picture = Image.fromarray(levels * wide[mode]) if mode in wide else Image.fromarray(levels).convert(mode)
+    assert picture.mode == mode and np.array_equal(images.grey_levels(picture), levels)
+
+
 def test_eight_bits_survive_the_way_there_and_back():
     pixels = np.arange(256 * 3, dtype=np.uint8).reshape(16, 16, 3)
     assert np.array_equal(np.asarray(to_pil(from_pil(Image.fromarray(pixels)))), pixels)

@@ -16,6 +16,7 @@ from ...models.bundled import BUNDLED as BUNDLED_FOLDER
 from ...models.checkpoints.reader import checkpoint_kind
 from ...models.errors import WeGenError
 from ...models.media.chat_file import SUFFIX
+from .chat_archive import IMPORTED
 from .routes import PANEL
 
 KEY = "wegen"
@@ -114,7 +115,7 @@ def _find_chats() -> list[str]:
         f"{path.relative_to(root).as_posix()} [{kind}]"
         for root, below, kind in places
         for path in sorted(Path(root, below).glob(f"**/*{SUFFIX}"))
-        if not path.is_relative_to(Path(root, PANEL))
+        if not any(path.is_relative_to(Path(root, turns)) for turns in (PANEL, IMPORTED))
     ]
 
 
@@ -170,7 +171,8 @@ def kept_chat_path(name: str) -> Path:
 
 def chat_name(path: Path) -> str:
     """A saved chat's name in `list_chats`."""
-    return f"{path.resolve().relative_to(Path(folder_paths.get_output_directory()).resolve()).as_posix()} [output]"
+    # Links are not followed: the list names what is below the folder, wherever that is kept.
+    return f"{Path(os.path.relpath(path, folder_paths.get_output_directory())).as_posix()} [output]"
 
 
 def require_file_name(prefix: str) -> str:
@@ -199,9 +201,10 @@ def next_chat_path(prefix: str) -> Path:
     Raises:
         WeGenError: no file can have this name, or it leads out of that folder.
     """
-    if prefix.startswith(("/", "\\")) or ".." in prefix.replace("\\", "/").split("/"):
+    if prefix.startswith(("/", "\\")) or {".", ".."} & set(prefix.replace("\\", "/").split("/")):
         raise WeGenError(
-            f"The name {prefix!r} to save under leads out of the folder of chats; leave out '..' and '/' at its start."
+            f"The name {prefix!r} to save under leads out of the folder of chats; leave out '.', '..' and '/' at its "
+            "start."
         )
     prefix += "chat" if prefix.endswith(("/", "\\")) else ""
     prefix = require_file_name(prefix if prefix.startswith(f"{KEY}/") else f"{KEY}/{prefix}")

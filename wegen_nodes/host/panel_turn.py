@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -23,12 +22,11 @@ from ...models.errors import WeGenError
 from ...models.media import images
 from ...models.media.chat_file import load_chat
 from ...models.media.images import from_pil
+from ...models.painting.painter import LARGEST_SIZE, SMALLEST_SIZE
 from ...models.values import Reference, References, union
 from .folders import file_within
 
 FOLDERS = ("input", "output", "temp")
-SIZES = (16, 16384)
-"""Pixels of a side."""
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -75,7 +73,8 @@ def read(record: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(record["instruction"], str):
             raise WeGenError("The instruction in the widget turn must be a text.")
         told["instruction"] = record["instruction"]
-    for name, least, most in (("seed", 0, 2**64 - 1), ("width", *SIZES), ("height", *SIZES)):
+    sizes = (SMALLEST_SIZE, LARGEST_SIZE)
+    for name, least, most in (("seed", 0, 2**64 - 1), ("width", *sizes), ("height", *sizes)):
         if record.get(name) is not None:
             told[name] = _number(record, name, least, most)
     if record.get("chat"):
@@ -136,7 +135,7 @@ def read_picture(file: object, what: str) -> Tensor:
 def read_mask(file: object, what: str) -> Tensor:
     """`[H, W]` in 0..1 of a grey picture, white where the mask is."""
     with _opened(file, what) as picture:
-        return torch.from_numpy(np.array(picture.convert("L"))).float() / 255
+        return torch.from_numpy(images.grey_levels(picture)).float() / 255
 
 
 def _opened(file: object, what: str) -> Image.Image:
