@@ -33,9 +33,11 @@ def taking_place_of(folder: Path) -> Iterator[Path]:
     """The path of a folder that is still to be made, beside one that stays until the new one is whole and takes its
     name.
 
-    Where that fails, what there is of the new one is left, and the next try removes it.
+    Where that fails, what there is of the new one is left under a hidden name, and the next try removes it. Where the
+    path is a link, what it leads to is replaced.
     """
-    fresh = folder.with_name(f"{folder.name}-new")
+    folder = folder.resolve()
+    fresh = folder.with_name(f".{folder.name}.partial")
     if fresh.is_dir():
         shutil.rmtree(fresh)
     yield fresh

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ..errors import WeGenError
 from ..paths import expanded
 from .common import OK, add_model_options, load_pipeline, named_file, read_picture
 
@@ -39,6 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     for name, picture in pictures:  # raises for a name that cannot be one, or is given twice
         named = named.add(Reference(name, None, from_pil(picture)))
     mentioned(arguments.question, references_at(chat, len(chat), named))
+    if not chat.turns and not pictures:
+        raise WeGenError("There is nothing to ask about: give a picture as --reference NAME=FILE, or a --chat FILE.")
     pipeline = load_pipeline(arguments)
     chat = look_at(pipeline.wegen, chat)
     references = References()

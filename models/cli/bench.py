@@ -6,7 +6,7 @@ import argparse
 import os
 
 from ..paths import expanded
-from .common import OK, count, output_file, output_picture, write_numbers
+from .common import OK, count, output_numbers, output_picture, write_numbers
 
 NAMES = ("256x6", "1024x8", "2048x4", "sampling", "rewriting", "chat", "precisions", "load", "convert")
 IN_HOST = "decode"
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=count, default=1, help="of the CPU; default %(default)s")
     add("--comfyui", type=expanded, metavar="DIR", help=f"for {IN_HOST}; default COMFYUI_PATH, then ~/ComfyUI")
     add("--python", type=expanded, metavar="FILE", help="its Python; default COMFYUI_PYTHON, then DIR/.venv/bin/python")
-    add("--json", type=output_file, metavar="FILE", help="write the numbers there too, after each one")
+    add("--json", type=output_numbers, metavar="FILE", help="write the numbers there too, after each one")
     add("--plot", type=output_picture, metavar="FILE", help="draw each number beside its target")
     parser.set_defaults(run=run)
 

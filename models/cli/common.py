@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 OK, FAILED, USER_ERROR, ANSWERED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 3, 130, 141
 PRECISIONS = ("fp32", "fp16", "bf16")
+_LONGEST_NAME = 255  # bytes, on all common file systems
+_PNG = b"\x89PNG\r\n\x1a\n"
+_DARKEST_MASK = 0.1
+"""Masks that are nowhere brighter hold labels, of 0 and 1 out of 255 as a rule, and would mean nothing."""
 
 
 def package_version() -> str:
@@ -56,7 +60,7 @@ def add_lora_option(parser: argparse.ArgumentParser) -> None:
 
 def _lora(text: str) -> tuple[Path, float]:
     file, equals, strength = text.rpartition("=")
-    if not equals or expanded(text).is_file():
+    if not equals or os.path.isfile(expanded(text)):
         return expanded(text), 1.0
     try:
         return expanded(file), float(strength)
@@ -120,11 +124,26 @@ def writable_folder(folder: Path) -> Path:
 def output_file(text: str) -> Path:
     """A file that an option says to write at the end, seen to be possible before the work begins."""
     path = expanded(text)
-    there = next(one for one in path.absolute().parents if one.exists())
-    if path.is_dir():
+    # Those of `os.path` say no of names that are too long, and of places where one may not look.
+    there = next(one for one in path.absolute().parents if os.path.exists(one))
+    if os.path.isdir(path):
         raise argparse.ArgumentTypeError(f"{path} is a folder; give a file")
-    if not there.is_dir() or not os.access(path if path.exists() else there, os.W_OK):
+    written = path if os.path.exists(path) else there
+    if len(os.fsencode(path.name)) > _LONGEST_NAME or not os.path.isdir(there) or not os.access(written, os.W_OK):
         raise argparse.ArgumentTypeError(f"{path} cannot be written; choose another place")
+    return path
+
+
+def output_numbers(text: str) -> Path:
+    """The same of a JSON file of numbers; any other file that is there stays."""
+    path = output_file(text)
+    if os.path.isfile(path) and os.path.getsize(path):
+        try:
+            told = json.loads(path.read_bytes())
+        except ValueError:
+            told = None
+        if not isinstance(told, dict) or not all(isinstance(value, int | float | None) for value in told.values()):
+            raise argparse.ArgumentTypeError(f"{path} is there already and holds no numbers; choose another name")
     return path
 
 
@@ -132,7 +151,12 @@ def output_picture(text: str) -> Path:
     """The same of a PNG file."""
     if Path(text).suffix.lower() != ".png":
         raise argparse.ArgumentTypeError(f"{text!r} does not end in .png")
-    return output_file(text)
+    path = output_file(text)
+    if os.path.isfile(path) and os.path.getsize(path):
+        with path.open("rb") as file:
+            if file.read(len(_PNG)) != _PNG:
+                raise argparse.ArgumentTypeError(f"{path} is there already and is no PNG; choose another name")
+    return path
 
 
 def write_numbers(path: Path, numbers: Mapping[str, Any]) -> None:
@@ -208,7 +232,8 @@ def read_mask(file: Path | None) -> Tensor | None:
     """A mask file's grey values, `[H, W]` in 0..1; transparent parts count as white.
 
     Raises:
-        WeGenError: the file cannot be read, or is white on transparency, where nothing of the mask would be left.
+        WeGenError: the file cannot be read, is nearly black, or is white on transparency, where nothing of the mask
+            would be left.
     """
     from PIL import Image
 
@@ -217,6 +242,11 @@ def read_mask(file: Path | None) -> Tensor | None:
     if file is None:
         return None
     mask = from_pil(read_picture(file)).mean(dim=-1)
+    if 0 < (brightest := float(mask.max())) < _DARKEST_MASK:
+        raise WeGenError(
+            f"The mask {file} is nearly black: its brightest value is {255 * brightest:.0f} of 255. White is 255; "
+            "multiply a mask of zeros and ones by that."
+        )
     if float(mask.min()) == 1:
         with Image.open(file) as opened:
             alpha = opened.convert("RGBA").getchannel("A").getextrema()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..bundled import BUNDLED
 from ..errors import WeGenError, naming
-from ..paths import expanded
+from ..paths import expanded, replace_file
 from .common import OK, add_model_options, load_pipeline, writable_folder
 
 STORY, ROCKET, CLIPS = "story", "rocket", "clips"
@@ -101,4 +101,4 @@ def _write_unless_changed(folder: Path, files: Mapping[str, bytes]) -> None:
             raise WeGenError(f"{path} is there already and holds something else; choose another folder with --out.")
     for name, content in files.items():
         with naming(folder / name):
-            (folder / name).write_bytes(content)
+            replace_file(folder / name, content)

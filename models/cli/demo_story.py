@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor
 from ..errors import naming
 from ..media.contact_sheet import Sheet
 from ..media.images import to_pil
+from ..paths import replace_file
 from ..pipeline import Pipeline
 from ..prompting.asking import ask
 from ..storybook import Scene, Thing, render
@@ -54,8 +56,7 @@ def run_demo(pipeline: Pipeline, out: Path, say: Callable[[str], None] = print) 
 
     def save(picture: Tensor, name: str) -> Image.Image:
         image = to_pil(picture)
-        with naming(out / f"{name}.png"):
-            image.save(out / f"{name}.png")
+        _write_png(out / f"{name}.png", image)
         return image
 
     begun = time.perf_counter()
@@ -103,13 +104,19 @@ def run_demo(pipeline: Pipeline, out: Path, say: Callable[[str], None] = print) 
     sheet.add("A question about the last picture", [(to_pil(chat.last.answer.picture), f"{QUESTION} {answer}")])
     part("a question", begun)
 
-    with naming(out / "contact_sheet.png"):
-        sheet.draw().save(out / "contact_sheet.png")
+    _write_png(out / "contact_sheet.png", sheet.draw())
     report = [f"{name}: {value:.1f} s" for name, value in seconds.items()]
     with naming(out / "timings.txt"):
-        (out / "timings.txt").write_text("\n".join([*report, f"all: {sum(seconds.values()):.1f} s"]) + "\n")
+        replace_file(out / "timings.txt", "\n".join([*report, f"all: {sum(seconds.values()):.1f} s\n"]).encode())
     say(f"all: {sum(seconds.values()):.1f} s; see {out / 'contact_sheet.png'}")
     return seconds
+
+
+def _write_png(path: Path, image: Image.Image) -> None:
+    content = io.BytesIO()
+    image.save(content, format="png")
+    with naming(path):
+        replace_file(path, content.getvalue())
 
 
 def _area(area: tuple[float, float, float, float], height: int, width: int) -> Tensor:

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from ..bundled import BUNDLED
 from ..errors import WeGenError
 from ..paths import expanded
-from .common import output_file, output_picture, write_numbers
+from .common import output_numbers, output_picture, write_numbers
 
 MEASURED = ("kept", "auto_mask", "registration", "seam", "stock", "references")
 """The groups of numbers, in the order in which they are measured."""
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Measure what stays of a picture: kept pixels over many turns, shift and zoom that are found and undone,\n"
         "seams, and for comparison what a latent noise mask without a paste leaves (the stock way)."
     )
-    parser.add_argument("--json", type=output_file, metavar="FILE", help="write the numbers to this file")
+    parser.add_argument("--json", type=output_numbers, metavar="FILE", help="write the numbers to this file")
     parser.add_argument("--cases", type=int, default=200, metavar="N", help="how many of each; default %(default)s")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all cases; default %(default)s")
     parser.add_argument("--model", type=expanded, default=BUNDLED, metavar="DIR", help="a packed folder")

@@ -24,7 +24,7 @@ from ..bundled import BUNDLED
 from ..errors import WeGenError
 from ..evaluation.thresholds import JUDGE, MEASURED, SECONDS, THRESHOLDS, TURN
 from ..paths import expanded
-from .common import add_lora_option, checked_loras, count, is_terminal, output_file, write_numbers
+from .common import add_lora_option, checked_loras, count, is_terminal, output_numbers, writable_folder, write_numbers
 
 if TYPE_CHECKING:
     from ..evaluation.batch_evaluator import BatchEvaluator
@@ -36,7 +36,7 @@ LONGEST = ("chat8", "own_words", "rewriting")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `wegen eval nano`."""
-    parser.add_argument("--json", type=output_file, metavar="FILE", help="write the numbers to this file")
+    parser.add_argument("--json", type=output_numbers, metavar="FILE", help="write the numbers to this file")
     parser.add_argument(
         "--cases", type=int, default=200, metavar="N", help="how many of each behaviour; default %(default)s"
     )
@@ -79,6 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     from ..evaluation.nano import turn_seconds
 
+    if arguments.sheets is not None:
+        writable_folder(arguments.sheets)
     evaluator = _evaluator(arguments)  # here too, so that what is wrong is said once and at once
     wanted = {JUDGE, *(arguments.only or MEASURED)}  # no number without the judge's own
     names = [name for name in MEASURED if name in wanted and name != TURN]
@@ -101,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _write(arguments: argparse.Namespace, numbers: Mapping[str, float]) -> None:
     if arguments.json is not None:
-        write_numbers(arguments.json, promised(numbers))
+        write_numbers(arguments.json, {**promised(numbers), **numbers})
 
 
 def _cores() -> int:

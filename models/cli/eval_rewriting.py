@@ -11,12 +11,12 @@ from ..bundled import BUNDLED
 from ..errors import WeGenError
 from ..evaluation.rewriting import SCALE, SEEDS, STEPS, THRESHOLDS
 from ..paths import expanded
-from .common import OK, output_file, write_numbers
+from .common import OK, output_numbers, write_numbers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `wegen eval rewriting`."""
-    parser.add_argument("--json", type=output_file, metavar="FILE", help="write the numbers to this file")
+    parser.add_argument("--json", type=output_numbers, metavar="FILE", help="write the numbers to this file")
     parser.add_argument("--cases", type=int, default=50, metavar="N", help=f"vague wishes, each with {SEEDS} seeds")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all wishes")
     parser.add_argument("--model", type=expanded, default=BUNDLED, metavar="DIR", help="a packed folder")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..bundled import BUNDLED
 from ..errors import WeGenError
 from ..paths import expanded
-from .common import OK, add_lora_option, checked_loras, count, output_file, write_numbers
+from .common import OK, add_lora_option, checked_loras, count, output_numbers, writable_folder, write_numbers
 
 if TYPE_CHECKING:
     from ..evaluation.batch_evaluator import BatchEvaluator
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "of all else that the bundled model can do. What is in DIR already is not made or measured again."
     )
     add = parser.add_argument
-    add("--json", type=output_file, metavar="FILE", help="write the numbers to this file")
+    add("--json", type=output_numbers, metavar="FILE", help="write the numbers to this file")
     add("--cases", type=count, default=100, metavar="N",
         help="wishes, half of which name it, and half as many orders to add it; default %(default)s")  # fmt: skip
     add("--others", type=int, default=0, metavar="N",
@@ -63,6 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise WeGenError("--train makes the LoRA files itself; leave out --lora.")
     if arguments.only and arguments.others < 1:
         raise WeGenError("--only chooses among other behaviours; say how many cases of each: --others N.")
+    if arguments.sheets is not None:
+        writable_folder(arguments.sheets)
     loras = dict(_train(arguments.train, arguments.model)) if arguments.train is not None else checked_loras(arguments)
     numbers: dict[str, Any] = dict(_rocket(arguments, loras))
     comes_up = numbers[COMES_UP]
@@ -101,10 +103,10 @@ def _rocket(arguments: argparse.Namespace, loras: Mapping[Path, float]) -> dict[
     wishes, orders = arguments.cases, max(1, arguments.cases // 2)
     exams = _exams(arguments, loras)
     cases = [*_shown(newcomer(exams(wishes)), "wishes", wishes), *_shown(added(exams(orders)), "orders", orders)]
-    if arguments.sheets is not None:
-        write_sheet(arguments.sheets / "rocket.png", cases)
     numbers = shares(cases)
     print_table(numbers, f"rocket: {wishes} wishes, half of which name it, and {orders} orders to add it")
+    if arguments.sheets is not None:
+        write_sheet(arguments.sheets / "rocket.png", cases)
     return numbers
 
 

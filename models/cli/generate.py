@@ -181,7 +181,12 @@ def run(arguments: argparse.Namespace) -> int:
     turns = [{"instruction": arguments.instruction, **arguments.first}, *arguments.refine]
     masks = [{key: read_mask(turn[key]) for key in ("keep_mask", "edit_mask")} for turn in turns]
     picks = [turn["pick"] for turn in turns]
-    chat = Chat() if arguments.chat is None else _entered(load_chat(arguments.chat), arguments)
+    chat, goes_on = Chat(), None
+    if arguments.chat is not None:
+        whole = load_chat(arguments.chat)
+        chat = _entered(whole, arguments)
+        # Later turns would be lost where they are gone back from.
+        goes_on = arguments.chat if len(chat) == len(whole) else None
     if arguments.chat is None and (arguments.turn or arguments.picture):
         raise WeGenError("--turn and --picture say where to go on in a chat: give it with --chat.")
     if own is not None and chat.turns:
@@ -206,7 +211,7 @@ def run(arguments: argparse.Namespace) -> int:
     requests = [_request(arguments, turn, first=number == 0 and not begun) for number, turn in enumerate(turns)]
     _check_mentions(requests, [name for name, _ in pictures])
     writable_folder(arguments.out)
-    outputs = _Outputs(arguments.save_chat, arguments.json)
+    outputs = _Outputs(arguments.save_chat, arguments.json, goes_on)
     pipeline = load_pipeline(arguments)
     if own is not None:
         chat = begin_with(pipeline.wegen, [from_pil(own)])
@@ -275,9 +280,14 @@ class _Outputs:
 
     Raises:
         WeGenError: one of them cannot be written, or would replace a file that is something else.
+
+    Args:
+        chat_file: of `--save-chat`.
+        report: of `--json`.
+        goes_on: the chat that this one goes on with, all of which is kept in it; only that may be replaced.
     """
 
-    def __init__(self, chat_file: Path | None, report: Path | None):
+    def __init__(self, chat_file: Path | None, report: Path | None, goes_on: Path | None = None):
         from ..media.chat_file import chat_file_path
 
         self.chat_file = None if chat_file is None else chat_file_path(chat_file)
@@ -287,6 +297,12 @@ class _Outputs:
         self.turns: list[dict[str, Any]] = []
         self.saved: Path | None = None
         if self.chat_file is not None:
+            own = None if goes_on is None else chat_file_path(goes_on).resolve()
+            if self.chat_file.exists() and self.chat_file.resolve() != own:
+                raise WeGenError(
+                    f"{self.chat_file} is a chat already. Go on with it by --chat {self.chat_file}, or give "
+                    "--save-chat another name."
+                )
             writable_folder(self.chat_file.parent)
         if report is not None and not self.to_stdout and not self.to_stream:
             if self.chat_file is not None and report.resolve() == self.chat_file.resolve():

@@ -181,6 +181,8 @@ def _read_sample(path: Path, archive: tarfile.TarFile, members: Mapping[str, tar
         parts: list[Part] = []
         for entry in document["parts"]:
             if "text" in entry:
+                if not isinstance(entry["text"], str) or not isinstance(entry["target"], bool):
+                    raise ValueError(f"text {entry['text']!r} with target {entry['target']!r}")
                 parts.append(Text(entry["text"], entry["role"], entry["target"], entry.get("task", "")))
                 continue
             if "forgotten" in entry:

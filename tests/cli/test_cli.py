@@ -246,12 +246,51 @@ def test_pictures_are_picked_and_turns_gone_back_to(packed_dir, tmp_path, capsys
     assert run("ask", "what is there?", "--chat", chat, "--model", packed_dir) == 0
 
 
+def test_a_mask_of_labels_is_refused(packed_dir, files, capsys):
+    Image.fromarray(np.eye(32, dtype=np.uint8)).save(files / "labels.png")
+    draw = ["generate", "x", "--model", packed_dir, "--out", files, "--begin-with", files / "cat.png"]
+    assert "brightest value is 1 of 255" in refused(capsys, *draw, "--keep-mask", files / "labels.png")
+
+
+def test_a_question_is_about_something(packed_dir, capsys):
+    assert "--reference NAME=FILE" in refused(capsys, "ask", "what is there?", "--model", packed_dir)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "list.json", "words.json", "n" * 300])
+def test_numbers_take_the_place_of_numbers_alone(tmp_path, capsys, name):
+    contents = {"notes.txt": "mine", "list.json": "[1]", "words.json": '{"a": "b"}'}
+    if name in contents:
+        (tmp_path / name).write_text(contents[name])
+    with pytest.raises(SystemExit) as ended:
+        run("eval", "nano", "--json", tmp_path / name)
+    assert ended.value.code == 2 and name in capsys.readouterr().err
+    assert all((tmp_path / name).read_text() == contents[name] for name in contents if (tmp_path / name).exists())
+    (tmp_path / "numbers.json").write_text('{"a": 1.5, "b": null}')
+    assert common.output_numbers(str(tmp_path / "numbers.json")) == tmp_path / "numbers.json"
+
+
+def test_a_plot_takes_the_place_of_a_png_alone(tmp_path):
+    (tmp_path / "mine.png").write_text("no picture")
+    with pytest.raises(argparse.ArgumentTypeError, match="no PNG"):
+        common.output_picture(str(tmp_path / "mine.png"))
+    Image.new("RGB", (1, 1)).save(tmp_path / "plot.png")
+    assert common.output_picture(str(tmp_path / "plot.png")).name == "plot.png"
+
+
 def test_other_files_are_not_written_over(packed_dir, files, capsys):
     draw = ["generate", "x", "--model", packed_dir, "--out", files]
     weights, text = packed_dir / "vae.safetensors", files / "notes.txt"
     text.write_text("mine")
     before = weights.read_bytes()
     assert "is no chat" in refused(capsys, *draw, "--save-chat", weights)
+    story = files / "story"
+    begun = ["generate", "x", "--refine", "y", "--no-auto-mask", "--model", packed_dir, "--out", files, "--steps", 1]
+    assert run(*begun, "--save-chat", story) == 0
+    whole = load_chat(story)
+    assert "is a chat already" in refused(capsys, *draw, "--save-chat", story)
+    # Nor would turns be lost that are gone back from.
+    assert "is a chat already" in refused(capsys, *draw, "--chat", story, "--turn", 1, "--save-chat", story)
+    assert load_chat(story) == whole
     assert "is no report" in refused(capsys, *draw, "--json", text)
     assert "names no file" in refused(capsys, *draw, "--json", files)
     assert "both name" in refused(capsys, *draw, "--save-chat", files / "s", "--json", files / "s.safetensors")
@@ -265,7 +304,7 @@ def test_a_chat_is_as_private_as_its_file_and_the_user_want(packed_dir, tmp_path
     try:
         assert run(*draw) == 0 and chat.stat().st_mode & 0o777 == 0o600
         chat.chmod(0o640)
-        assert run(*draw) == 0 and chat.stat().st_mode & 0o777 == 0o640
+        assert run(*draw, "--chat", chat) == 0 and chat.stat().st_mode & 0o777 == 0o640
     finally:
         os.umask(before)
 
@@ -587,7 +626,7 @@ def test_what_stands_beside_a_report_stays(tmp_path, write):
     [
         (["ask", " "], "question is empty"),
         (["ask", "what is @dog?"], "@dog"),
-        (["ask", "x", "--lora", "none"], "no LoRA file none"),
+        (["generate", "x", "--lora", "none"], "no LoRA file none"),
         (["generate", "x", "--lora", "text"], "not a readable"),
         (["generate", "x", "--lora", "lora=101"], "strength is 101"),
         (["generate", "x", "--lora", "lora=0.5", "--lora", "./lora"], "--lora names lora twice"),
@@ -611,7 +650,7 @@ def test_a_full_disk_is_named_by_what_writes(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "open", lambda *_, **__: Full())
-    monkeypatch.setattr(Path, "write_bytes", lambda _, content: Full().write(content))
+    monkeypatch.setattr(os, "fdopen", lambda descriptor, _: os.close(descriptor) or Full())
     for write in (generate._write_new, lambda folder, stem, content: demo.write_rockets(folder)):
         with pytest.raises(OSError, match="No space") as found:
             write(tmp_path, "rocket_0", b"")

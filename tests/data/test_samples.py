@@ -387,6 +387,13 @@ def test_damage_is_reported_with_file_and_key(shards, tmp_path):
         stream(tmp_path / "nowhere", seed=0)
 
 
+@pytest.mark.parametrize("part", [Text(5, "user", False), Text("a cat", "user", "no")])
+def test_a_text_of_the_wrong_kind_is_reported_with_file_and_key(tmp_path, part):
+    [path] = write_samples(tmp_path, [Sample("caption", (part,))])
+    with pytest.raises(ShardError, match=r"000000000\.json of .*wegen-000000\.tar.*text"):
+        list(read_shard(path))
+
+
 def test_shards_that_were_never_finished_leave_nothing_behind(tmp_path):
     (tmp_path / "wegen-000007.tar").write_bytes(b"half")
     (tmp_path / "notes.tar").write_bytes(b"mine")

@@ -15,6 +15,7 @@ from comfyui_wegen.models.data.diic.clip import Clip
 from comfyui_wegen.models.data.diic.pipeline import truth_pipeline
 from comfyui_wegen.models.data.diic.reasons import REASONS
 from comfyui_wegen.models.data.diic.stage import StageError, StageRunner, run_stage
+from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.storybook import parse_caption
 from comfyui_wegen.models.storybook.catalogue import COLUMN_CENTRES, ROW_CENTRES
 from PIL import Image
@@ -108,6 +109,32 @@ def test_cuts_tracks_and_changes_of_films_are_right(films, annotated):
     assert cut_f1(cuts, truth) >= 0.95
     assert len(ious) > 40 and np.mean(ious) >= 0.9
     assert pairs >= 12 and len(wrong) <= 0.05 * pairs, wrong
+
+
+def test_a_film_that_was_interrupted_is_not_there(tmp_path):
+    film = sample_rocket_film(7, 1)
+    rendered = []
+
+    def stop(number):
+        rendered.append(number)
+        if number == 3:
+            raise KeyboardInterrupt
+        return type(film).render(film, number)
+
+    class Stopped:
+        render = staticmethod(stop)
+
+        def __getattr__(self, name):
+            return getattr(film, name)
+
+        def __len__(self):
+            return len(film)
+
+    with pytest.raises(KeyboardInterrupt):
+        write_film(Stopped(), tmp_path / "rocket.mp4")
+    assert rendered == [0, 1, 2, 3] and list(tmp_path.iterdir()) == []
+    write_film(film, tmp_path / "rocket.mp4")
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_clips_of_the_rocket_are_annotated_in_the_storybooks_words(tmp_path):
@@ -631,6 +658,13 @@ def test_settings_are_checked():
 
 
 def test_the_report_is_one_file_and_shows_what_there_is(folder, tmp_path):
+    (tmp_path / "notes.html").write_text("<!doctype html> mine")
+    for other in (folder / "index.json", tmp_path / "notes.html"):
+        before = other.read_bytes()
+        with pytest.raises(WeGenError, match="is no report"):
+            write_report(folder, other)
+        assert other.read_bytes() == before
+    write_report(folder, tmp_path / "page.html", samples=1)
     page = write_report(folder, tmp_path / "page.html", samples=5).read_text()
     assert "http" not in page and "src=" in page
     assert set(re.findall(r'(?:src|href)="([^",]*)', page)) == {"data:image/jpeg;base64", "data:image/png;base64"}

@@ -687,7 +687,7 @@ def test_a_whole_part_is_trained_and_packed(shards, published_dir, tmp_path, sta
     measured = [entry["held_out"]["total"] for entry in entries if "held_out" in entry]
     assert len(measured) == 4 and all(math.isfinite(value) for value in measured)
     assert list(run.folder.rglob("events.out.tfevents.*"))
-    left = tmp_path / "run" / f"packed-{stage}-new"
+    left = tmp_path / "run" / f".packed-{stage}.partial"
     left.mkdir()
     (left / "half").touch()  # as a run leaves it that ended while it wrote
     folder = run.export(stage_made, average)

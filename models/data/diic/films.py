@@ -8,6 +8,7 @@ frame anew, with exact masks.
 from __future__ import annotations
 
 import json
+import os
 from bisect import bisect_right
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -25,6 +26,7 @@ from ...drawn_world.catalogue import GROUNDS
 from ...drawn_world.kinds import KINDS
 from ...drawn_world.palette import COLOURS
 from ...drawn_world.sprites import sprite
+from ...paths import replace_file
 from .stage import StageError
 from .video import pyav
 
@@ -282,14 +284,28 @@ def write_film(
 ) -> Path:
     """Write a film as H.264, and its truth beside it.
 
+    Where that fails or is stopped, neither is there.
+
     Args:
         turned: degrees clockwise by which players must turn the stored frames: 0, 90, 180 or 270, as phones do.
         frames: write the first of them only.
     """
-    av = pyav()
     path = Path(path)
     count = len(film) if frames is None else min(frames, len(film))
     base = Fraction(1, 12800)
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        _encode(film, partial, turned, count, base)
+        replace_file(truth_file(path), json.dumps(film.to_json()).encode())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _encode(film: TrueFilm, path: Path, turned: int, count: int, base: Fraction) -> None:
+    av = pyav()
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=film.rate, options={"crf": "16", "preset": "veryfast"})
         sideways = turned % 180 != 0
@@ -305,5 +321,3 @@ def write_film(
             frame.pts, frame.time_base = round(seconds / base), base
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    truth_file(path).write_text(json.dumps(film.to_json()))
-    return path

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ...errors import WeGenError, naming
+from ...paths import replace_file
 from ...values import whole_text
 from ..samples import Picture, Sample, Text
 from ..shards import INDEX, read_index, read_shard
@@ -36,17 +38,33 @@ _TASKS = {
 def write_report(folder: str | Path, path: str | Path | None = None, samples: int = 24, seed: int = 1) -> Path:
     """Write the page about a folder of `wegen data video`; returns its path, `report.html` in the folder if not given.
 
-    `samples` are shown at most, chosen by `seed`. Raises ShardError for a folder that is not finished.
+    `samples` are shown at most, chosen by `seed`.
+
+    Raises:
+        ShardError: the folder is not finished.
+        WeGenError: the file is there and is no such page.
     """
     folder = Path(folder)
+    path = Path(path) if path else folder / "report.html"
+    _require_free(path)
     records = read_records(folder)
     shards = read_index(folder) if any(record["samples"] for record in records) else []
     about = json.loads((folder / INDEX).read_text()).get("about", {})
     shown = list(_chosen(shards, samples, Random(seed)))
-    path = Path(path) if path else folder / "report.html"
     page = _page(folder.name or "videos", records, about, shown)
-    path.write_text(whole_text(page), encoding="utf-8")  # names of files may hold bytes that are no text
+    with naming(path):
+        replace_file(path, whole_text(page).encode())  # names of files may hold bytes that are no text
     return path
+
+
+def _require_free(path: Path) -> None:
+    """Raise where a file would be lost that is no page of an earlier report."""
+    with naming(path):
+        if not path.exists():
+            return
+        begin = path.open("rb").read(len(_BEGIN)) if path.is_file() else b""
+    if begin != _BEGIN.encode():
+        raise WeGenError(f"{path} is there already and is no report; choose another name with --out.")
 
 
 def _chosen(shards: Sequence[tuple[Path, int]], samples: int, rng: Random) -> Iterator[Sample]:
@@ -312,3 +330,5 @@ _SHELL = """<!doctype html>
 </body>
 </html>
 """
+_BEGIN = _SHELL.partition("{")[0]
+"""How pages of all versions begin."""

@@ -1,0 +1,40 @@
+"""Files and folders that take the place of others."""
+
+import pytest
+from comfyui_wegen.models.paths import taking_place_of
+
+
+def replace(folder, content="new"):
+    with taking_place_of(folder) as fresh:
+        fresh.mkdir()
+        (fresh / "weights").write_text(content)
+
+
+def test_a_folder_takes_the_place_of_another_and_of_no_third(tmp_path):
+    folder, beside = tmp_path / "packed", tmp_path / "packed-new"
+    for one in (folder, beside):
+        one.mkdir()
+        (one / "notes.txt").write_text("mine")
+    replace(folder)
+    assert [file.name for file in folder.iterdir()] == ["weights"]
+    assert (beside / "notes.txt").read_text() == "mine" and {*tmp_path.iterdir()} == {folder, beside}
+
+
+def test_what_a_link_leads_to_is_replaced(tmp_path):
+    disk = tmp_path / "disk" / "weights"
+    disk.mkdir(parents=True)
+    link = tmp_path / "packed"
+    link.symlink_to(disk)
+    replace(link)
+    assert link.is_symlink() and (disk / "weights").read_text() == "new"
+
+
+def test_a_folder_that_was_not_finished_leaves_the_one_before(tmp_path):
+    folder = tmp_path / "packed"
+    replace(folder, "old")
+    with pytest.raises(KeyboardInterrupt), taking_place_of(folder) as fresh:
+        fresh.mkdir()
+        raise KeyboardInterrupt
+    assert (folder / "weights").read_text() == "old"
+    replace(folder)
+    assert [file.name for file in tmp_path.iterdir()] == ["packed"] and (folder / "weights").read_text() == "new"
