@@ -33,17 +33,29 @@ def taking_place_of(folder: Path) -> Iterator[Path]:
     """The path of a folder that is still to be made, beside one that stays until the new one is whole and takes its
     name.
 
-    Where that fails, what there is of the new one is left under a hidden name, and the next try removes it. Where the
-    path is a link, what it leads to is replaced.
+    Where the path is a link, what it leads to is replaced.
+
+    Raises:
+        OSError: the new one cannot take the name; it is left beside the old one, under a hidden name.
     """
     folder = folder.resolve()
-    fresh = folder.with_name(f".{folder.name}.partial")
-    if fresh.is_dir():
-        shutil.rmtree(fresh)
-    yield fresh
-    if folder.is_dir():
-        shutil.rmtree(folder)
-    fresh.rename(folder)
+    token = secrets.token_hex(4)
+    fresh, old = (folder.with_name(f".{folder.name}.{token}.{end}") for end in ("partial", "old"))
+    try:
+        yield fresh
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)  # half of a folder is of no use
+        raise
+    if not folder.is_dir():
+        fresh.rename(folder)
+        return
+    folder.rename(old)
+    try:
+        fresh.rename(folder)
+    except BaseException:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old)
 
 
 def sync_folder(folder: Path) -> None:

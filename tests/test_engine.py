@@ -206,13 +206,14 @@ def test_small_pictures_leave_a_thread_to_others(open_language, drawn, seeds, li
             seen.append(torch.get_num_threads())
             raise KeyboardInterrupt
 
+    before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
         with pytest.raises(KeyboardInterrupt):
             take_turn(TurnRequest("make it night", seeds, rewrite=False), drawn, Stopped(), open_language)
         assert torch.get_num_threads() == 3
     finally:
-        torch.set_num_threads(1)
+        torch.set_num_threads(before)
     assert seen == [used]
 
 

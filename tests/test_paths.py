@@ -1,5 +1,7 @@
 """Files and folders that take the place of others."""
 
+from pathlib import Path
+
 import pytest
 from comfyui_wegen.models.paths import taking_place_of
 
@@ -27,6 +29,23 @@ def test_what_a_link_leads_to_is_replaced(tmp_path):
     link.symlink_to(disk)
     replace(link)
     assert link.is_symlink() and (disk / "weights").read_text() == "new"
+
+
+def test_where_a_name_cannot_be_taken_both_folders_are_left(tmp_path, monkeypatch):
+    folder = tmp_path / "packed"
+    replace(folder, "old")
+    rename = Path.rename
+
+    def fails(self, target):
+        if self.name.endswith(".partial"):
+            raise PermissionError(13, "Permission denied", str(self))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails)
+    with pytest.raises(PermissionError):
+        replace(folder)
+    [left] = {*tmp_path.iterdir()} - {folder}
+    assert (folder / "weights").read_text() == "old" and (left / "weights").read_text() == "new"
 
 
 def test_a_folder_that_was_not_finished_leaves_the_one_before(tmp_path):

@@ -1,15 +1,13 @@
 // Where the next turn is written: words, references, masks, and how many pictures.
 
-import { mentions, pathTo, respelled } from "./document.mjs";
+import { mentions, pathTo, respelled, unfinished } from "./document.mjs";
 import { button, el, keepFocus, openMenu, setChildren } from "./dom.mjs";
 import { PICTURES, picture, picturesOfNode, recentPictures, selectedNodes } from "./host.mjs";
 import { composing } from "./keys.mjs";
+import { isPoliteOrder } from "./polite.mjs";
 import { t } from "./strings.mjs";
 
 const MOST_VARIANTS = 16;
-/** Orders that are put politely, as "could you make it night?"; what begins in this way and asks to be told something is
- * a question all the same. */
-const POLITE = /^\W*(?:(?:please|hey|hi|ok|okay|and|now)\W+)*(?:could|can|would|will)\s+(?:you|we|i)\s+(?!(?:please\s+)?(?:see|tell|say|describe|explain|count|name|find|read|recogni[sz]e|spot)\b)/iu;
 
 export class Composer {
   /** What somebody chose for the next message of a chat, as `{doc, asks}`; null lets its words say. */
@@ -70,10 +68,11 @@ export class Composer {
 
   #isQuestion(text) {
     const { doc } = this.session;
-    // Without a picture there is nothing to ask about.
-    if (!pathTo(doc, doc.head).some((turn) => turn.pictures.length) && !mentions(text).length) return false;
+    // Without a picture, or one to come, there is nothing to ask about.
+    const shows = pathTo(doc, doc.head).some((turn) => turn.pictures.length) || unfinished(doc);
+    if (!shows && !mentions(text).length) return false;
     // Names that were put behind a question make no order of it.
-    return /[?？]\s*(@[A-Za-z][\w-]*\s*)*$/.test(text) && !POLITE.test(text);
+    return /[?？]\s*(@[A-Za-z][\w-]*\s*)*$/.test(text) && !isPoliteOrder(text);
   }
 
   render() {

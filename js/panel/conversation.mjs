@@ -53,7 +53,8 @@ export class Conversation {
 
   /** Whether words are being edited that would be lost with the page. */
   get edited() {
-    const fields = [...this.#items.values()].flatMap(({ element }) => [...element.querySelectorAll(EDITED)]);
+    const here = [...this.#items].filter(([id]) => this.session.doc.turns[id]);
+    const fields = here.flatMap(([, { element }]) => [...element.querySelectorAll(EDITED)]);
     return fields.some(({ value, defaultValue }) => value !== defaultValue);
   }
 
@@ -93,11 +94,15 @@ export class Conversation {
       const context = [turn.id === doc.head, (base?.turn === turn.id && kept.length) || 0, siblings.length, siblings.indexOf(turn), turn === this.open];
       const signature = JSON.stringify([turn, context, index]);
       let item = this.#items.get(turn.id);
-      if (item?.signature !== signature) {
-        const edited = item?.element.querySelector(EDITED);
-        if (edited && edited === document.activeElement) written = edited;
+      const edited = [...(item?.element.querySelectorAll(EDITED) ?? [])];
+      // What an input method puts together would be lost; it is made anew when that is done.
+      if (item?.signature !== signature && !edited.some((field) => field.dataset.composes)) {
         item = { signature, element: this.#turn(turn, index, siblings) };
-        if (edited) goOnWith(item.element, edited.closest(".wg-rewrite"));
+        for (const box of edited.map((field) => field.closest(".wg-rewrite"))) {
+          const { activeElement } = document;
+          if (box.contains(activeElement)) written = { element: activeElement, top: activeElement.scrollTop };
+          goOnWith(item.element, box);
+        }
       }
       items.set(turn.id, item);
       return item.element;
@@ -108,7 +113,10 @@ export class Conversation {
     for (const [id, item] of this.#items) if (!items.has(id) && item.element.querySelector(EDITED)) items.set(id, item);
     this.#items = items;
     keepFocus(this.element, () => setChildren(this.list, elements));
-    written?.focus({ preventScroll: true });
+    if (written) {
+      written.element.focus({ preventScroll: true });
+      written.element.scrollTop = written.top;
+    }
     for (const [id, run] of this.session.live) if (run && path.some((turn) => turn.id === id)) this.#showRun(items.get(id).element, run);
     if (longer) {
       this.#atEnd = true;
@@ -271,6 +279,11 @@ export class Conversation {
 
   #edit(box, show, turn, index) {
     const words = el("textarea", { rows: 4, "aria-label": t("editWords"), dir: "auto", text: turn.pictures[index].words });
+    words.addEventListener("compositionstart", () => (words.dataset.composes = "1"));
+    words.addEventListener("compositionend", () => {
+      delete words.dataset.composes;
+      this.session.changed(false);
+    });
     const draw = () => {
       const given = words.value.trim();
       if (!given) return;

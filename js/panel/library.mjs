@@ -1,6 +1,6 @@
 // The list of kept chats: open, rename, delete, export, import.
 
-import { button, el, openMenu } from "./dom.mjs";
+import { button, el, keepFocus, openMenu } from "./dom.mjs";
 import { api, picture, request } from "./host.mjs";
 import { composing } from "./keys.mjs";
 import { exportRoute, listChats, renameChat } from "./store.mjs";
@@ -35,7 +35,8 @@ export class Library {
     const { activeElement } = document;
     const free = activeElement === document.body || activeElement?.matches(".wg-chats-open, .wg-panel") || this.element.contains(activeElement);
     const items = chats.map((chat) => this.#item(chat));
-    this.list.replaceChildren(...(items.length ? items : [el("li", { class: "wg-quiet", text: t("noChats") })]));
+    const shown = items.length ? items : [el("li", { class: "wg-quiet", text: t("noChats") })];
+    keepFocus(this.list, () => this.list.replaceChildren(...shown));
     if (focus && free) (this.list.querySelector(`[data-chat="${CSS.escape(id ?? "")}"]`) ?? this.list.querySelector("button"))?.focus();
   }
 

@@ -23,7 +23,7 @@ export class Panel {
     this.composer = new Composer(session, this);
     this.conversation = new Conversation(session, this);
     this.timeline = new Timeline(session, this);
-    this.name = el("input", { class: "wg-name", maxlength: 100, "aria-label": t("rename"), dir: "auto", on: { change: () => this.#rename(), keydown: ({ key }) => key === "Escape" && (this.name.value = session.store.name) } });
+    this.name = el("input", { class: "wg-name", maxlength: 100, "aria-label": t("rename"), dir: "auto", on: { change: () => this.#rename(), keydown: (event) => event.key === "Escape" && !composing(event) && (this.name.value = session.store.name) } });
     this.trouble = el("div", { class: "wg-trouble", role: "alert", hidden: true });
     const head = el(
       "header",
@@ -192,7 +192,7 @@ export class Panel {
       toast("info", `@${name.value}`, t(taken ? "nameTaken" : "nameHow"));
       name.value = reference.name;
     };
-    const name = el("input", { type: "text", class: "wg-input", value: reference.name, pattern: "[A-Za-z][A-Za-z0-9_\\-]{0,31}", on: { change: rename, keydown: ({ key }) => key === "Escape" && (name.value = reference.name) } });
+    const name = el("input", { type: "text", class: "wg-input", value: reference.name, pattern: "[A-Za-z][A-Za-z0-9_\\-]{0,31}", on: { change: rename, keydown: (event) => event.key === "Escape" && !composing(event) && (name.value = reference.name) } });
     const shown = el("output", { text: reference.weight });
     const weight = el("input", { type: "range", min: 0, max: 2, step: 0.05, on: { input: () => (shown.textContent = weight.value), change: () => set({ weight: Number(weight.value) }) } });
     weight.value = reference.weight;

@@ -284,8 +284,8 @@ export class Session {
     return this.doc.draft.count ?? (this.base ? 1 : (this.doc.settings.variants ?? 1));
   }
 
-  /** Send the draft as an order or, with `ask`, as a question; false when it has to wait. With `said`, that is sent, and
-   * what is being written stays. */
+  /** Send the draft as an order or, with `ask`, as a question; false when it has to wait. With `said`, a turn, what was
+   * said there is sent about its picture, and what is being written stays. */
   async send(ask = false, said = null) {
     if (!this.defaults) throw new Error(t("notReady"));
     if (this.#coming.includes(this.doc)) {
@@ -293,12 +293,13 @@ export class Session {
       host.toast("info", t("send"), t("stillComing"));
       return false;
     }
-    const { doc, base } = this;
+    const { doc } = this;
+    const base = said ? said.base : this.base;
     const { draft, settings } = doc;
     const instruction = said?.instruction ?? respelled(draft.text.trim(), doc.references);
     if (!instruction) return true;
-    if (base && !ask && unfinished(doc)) {
-      // It would change the picture before that one, and what was asked for last would be lost.
+    if ((ask ? !this.#lastPicture() && !mentions(instruction).length : base) && unfinished(doc)) {
+      // It would change the picture before that one, and what was asked for last would be lost; or ask about none.
       host.toast("info", t("send"), t("stillDrawing"));
       return false;
     }
@@ -307,23 +308,26 @@ export class Session {
       kind: ask ? "ask" : base ? "refine" : "draw",
       instruction,
       base: base ?? (ask ? this.#lastPicture() : null),
-      count: ask ? 1 : this.count,
+      count: ask ? 1 : said ? (base ? 1 : (settings.variants ?? 1)) : this.count,
       references: references.map(({ name, file, weight, area }) => ({ name, file, weight, area })),
-      ...(base && !ask && this.masks),
+      ...(base && !ask && masksFor(doc, base)),
     };
     // Masks of another picture stay with it.
     const { keep, change, release, of } = draft;
     const left = fits(draft, base) ? {} : { keep, change, release, of };
-    if (!ask) doc.draft = { ...emptyDraft(), ...left, text: said ? draft.text : "" };
-    else draft.text = "";
+    if (ask) draft.text = "";
+    else doc.draft = { ...emptyDraft(), ...left, ...(said && { text: draft.text, count: draft.count, fresh: draft.fresh }) };
     this.#called(shortened(instruction, 48));
     await this.#submit({ creativity: creativityOf(turn, settings), ...turn });
     return true;
   }
 
-  /** Do what a question may have asked for. */
+  /** Do what a question may have asked for, with the picture that it was about. */
   asOrder(id) {
-    return this.send(false, this.doc.turns[id]);
+    const { turns } = this.doc;
+    const { base } = turns[id];
+    if (base) turns[base.turn].picked = base.picture;
+    return this.send(false, turns[id]);
   }
 
   #mentioned(text) {
@@ -619,7 +623,7 @@ export class Session {
   }
 
   renameReference(reference, name) {
-    this.doc.draft.text = renamed(this.doc.draft.text, reference.name, name);
+    this.doc.draft.text = renamed(respelled(this.doc.draft.text, this.doc.references), reference.name, name);
     reference.name = name;
     this.changed();
   }
@@ -627,6 +631,7 @@ export class Session {
   /** Write the name of a reference into the next message, which makes the model use it, or take it out. */
   mention(reference, wanted = true) {
     const { draft } = this.doc;
+    draft.text = respelled(draft.text, this.doc.references);
     if (!wanted) draft.text = renamed(draft.text, reference.name, null);
     else mention(draft, reference);
     this.changed();
@@ -794,7 +799,7 @@ async function lastingCopy(source) {
   return !(source instanceof Blob) && source.type === "temp" ? host.fetched(source) : source;
 }
 
-/** What the browser cannot show, no node can read. Raises where that is so of a file from elsewhere. */
+/** Raise for a file from elsewhere that the browser cannot show, as the panel could not either. */
 async function requirePicture(source) {
   if (!(source instanceof Blob)) return;
   const shown = await createImageBitmap(source).catch(() => {

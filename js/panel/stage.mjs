@@ -216,7 +216,7 @@ export class Stage {
       const update = (run) => here(() => this.#say(phaseOf(run), false));
       const mask = await maskOf(await this.session.suggestMask(instruction, base, update, stop.signal), image);
       const empty = mask.data.every((value) => !value);
-      here(() => empty || painter.setSuggestion(mask));
+      here(() => painter.setSuggestion(empty ? null : mask));
       here(() => this.#say(empty ? t("noChange") : "", false));
     } catch (error) {
       here(() => this.#say(error.message));

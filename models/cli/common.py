@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 OK, FAILED, USER_ERROR, ANSWERED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 3, 130, 141
 PRECISIONS = ("fp32", "fp16", "bf16")
 _LONGEST_NAME = 255  # bytes, on all common file systems
+_MOST_NUMBERS = 2**20  # bytes
 _PNG = b"\x89PNG\r\n\x1a\n"
 _DARKEST_MASK = 0.1
 """Masks that are nowhere brighter hold labels, of 0 and 1 out of 255 as a rule, and would mean nothing."""
@@ -139,10 +140,12 @@ def output_numbers(text: str) -> Path:
     path = output_file(text)
     if os.path.isfile(path) and os.path.getsize(path):
         try:
-            told = json.loads(path.read_bytes())
-        except ValueError:
+            told = json.loads(path.read_bytes()) if os.path.getsize(path) < _MOST_NUMBERS else None
+        except (ValueError, RecursionError):
             told = None
-        if not isinstance(told, dict) or not all(isinstance(value, int | float | None) for value in told.values()):
+        if not isinstance(told, dict) or not all(
+            value is None or type(value) in (int, float) for value in told.values()
+        ):
             raise argparse.ArgumentTypeError(f"{path} is there already and holds no numbers; choose another name")
     return path
 
@@ -244,8 +247,8 @@ def read_mask(file: Path | None) -> Tensor | None:
     mask = from_pil(read_picture(file)).mean(dim=-1)
     if 0 < (brightest := float(mask.max())) < _DARKEST_MASK:
         raise WeGenError(
-            f"The mask {file} is nearly black: its brightest value is {255 * brightest:.0f} of 255. White is 255; "
-            "multiply a mask of zeros and ones by that."
+            f"The mask {file} is nearly black: its brightest value is {255 * brightest:.0f}, and white is 255. Make "
+            "one of labels black and white first."
         )
     if float(mask.min()) == 1:
         with Image.open(file) as opened:

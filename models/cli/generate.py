@@ -300,8 +300,8 @@ class _Outputs:
             own = None if goes_on is None else chat_file_path(goes_on).resolve()
             if self.chat_file.exists() and self.chat_file.resolve() != own:
                 raise WeGenError(
-                    f"{self.chat_file} is a chat already. Go on with it by --chat {self.chat_file}, or give "
-                    "--save-chat another name."
+                    f"{self.chat_file} is a chat already, whose turns would be lost. Go on with its last turn by "
+                    "--chat, or give --save-chat another name."
                 )
             writable_folder(self.chat_file.parent)
         if report is not None and not self.to_stdout and not self.to_stream:

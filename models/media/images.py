@@ -185,7 +185,7 @@ def grey_levels(picture: Image.Image) -> np.ndarray:
     """The grey values `[H, W]` of a picture of any kind, in 8 bits."""
     if picture.mode.startswith("I") or picture.mode == "F":
         return _eight_bits(np.asarray(picture), picture.mode == "F")
-    return np.array(picture.convert("L"))
+    return np.array((flatten_alpha(picture) if picture.mode == "LAB" else picture).convert("L"))
 
 
 def _eight_bits(values: np.ndarray, floats: bool) -> np.ndarray:

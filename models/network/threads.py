@@ -10,7 +10,10 @@ import torch
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """So many for a while; None changes nothing."""
+    """So many for a while; None changes nothing.
+
+    Other threads of Python that begin to compute meanwhile keep the number, as PyTorch takes it from the process.
+    """
     before = torch.get_num_threads()
     if count is None or count == before:
         yield

@@ -249,16 +249,22 @@ def test_pictures_are_picked_and_turns_gone_back_to(packed_dir, tmp_path, capsys
 def test_a_mask_of_labels_is_refused(packed_dir, files, capsys):
     Image.fromarray(np.eye(32, dtype=np.uint8)).save(files / "labels.png")
     draw = ["generate", "x", "--model", packed_dir, "--out", files, "--begin-with", files / "cat.png"]
-    assert "brightest value is 1 of 255" in refused(capsys, *draw, "--keep-mask", files / "labels.png")
+    assert "brightest value is 1, and white is 255" in refused(capsys, *draw, "--keep-mask", files / "labels.png")
 
 
 def test_a_question_is_about_something(packed_dir, capsys):
     assert "--reference NAME=FILE" in refused(capsys, "ask", "what is there?", "--model", packed_dir)
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "list.json", "words.json", "n" * 300])
+@pytest.mark.parametrize("name", ["notes.txt", "list.json", "words.json", "true.json", "deep.json", "n" * 300])
 def test_numbers_take_the_place_of_numbers_alone(tmp_path, capsys, name):
-    contents = {"notes.txt": "mine", "list.json": "[1]", "words.json": '{"a": "b"}'}
+    contents = {
+        "notes.txt": "mine",
+        "list.json": "[1]",
+        "words.json": '{"a": "b"}',
+        "true.json": '{"a": true}',
+        "deep.json": "[" * 100_000,
+    }
     if name in contents:
         (tmp_path / name).write_text(contents[name])
     with pytest.raises(SystemExit) as ended:

@@ -32,7 +32,7 @@ from comfyui_wegen.models.data.diic.rocket_films import SCALE, sample_rocket_fil
 from comfyui_wegen.models.data.diic.run import LocalEngine, annotate_videos  # noqa: E402
 from comfyui_wegen.models.data.diic.selecting import SelectFrames  # noqa: E402
 from comfyui_wegen.models.data.diic.store import read_records  # noqa: E402
-from comfyui_wegen.models.data.diic.video import Video  # noqa: E402
+from comfyui_wegen.models.data.diic.video import Video, find_videos  # noqa: E402
 from film_truth import cut_f1, judge_changes, track_ious  # noqa: E402
 
 
@@ -133,8 +133,15 @@ def test_a_film_that_was_interrupted_is_not_there(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_film(Stopped(), tmp_path / "rocket.mp4")
     assert rendered == [0, 1, 2, 3] and list(tmp_path.iterdir()) == []
+    (tmp_path / "rocket.mp4").mkdir()  # so that the last step fails
+    with pytest.raises(OSError):
+        write_film(film, tmp_path / "rocket.mp4")
+    assert [one.name for one in tmp_path.iterdir()] == ["rocket.mp4"]
+    (tmp_path / "rocket.mp4").rmdir()
     write_film(film, tmp_path / "rocket.mp4")
     assert len(list(tmp_path.iterdir())) == 2
+    (tmp_path / ".half.mp4").touch()
+    assert find_videos([tmp_path]) == [tmp_path / "rocket.mp4"]
 
 
 def test_clips_of_the_rocket_are_annotated_in_the_storybooks_words(tmp_path):

@@ -122,7 +122,7 @@ def test_a_chat_begins_with_a_picture_of_the_users_own(client, run):
         ({"chat": ["generate", 1], "save_as": "../../outside"}, "outside"),
         ({"chat": ["generate", 1], "save_as": "../beside"}, "leads out of the folder of chats"),
         ({"chat": ["generate", 1], "save_as": "/at/the/root"}, "leads out of the folder of chats"),
-        ({"chat": ["generate", 1], "save_as": "."}, "leads out of the folder of chats"),
+        ({"chat": ["generate", 1], "save_as": "."}, "names a folder"),
     ],
 )
 def test_what_a_chat_cannot_do(client, inputs, words):

@@ -208,6 +208,7 @@ def test_an_order_may_be_put_as_a_question(panel):
     panel.wait(drawn)
     turn = panel.turn_of(drawn)
     assert (turn["kind"], turn["instruction"]) == ("refine", "how about a blue house?")
+    assert turn["base"] == panel.turn_of(asked)["base"]
     assert turn["parent"] == asked.get_attribute("data-turn")
     expect(panel.text).to_have_value("and then")
     assert panel.page.locator(".wg-as-order").count() == 0  # it is no longer the last turn
@@ -239,7 +240,14 @@ def test_a_question_before_one_of_several_is_chosen_shows_which_it_is_about(pane
     asked = panel.say("what is in the picture?")
     asked.locator(".wg-bubble img[title='Picture 1']").wait_for()
     expect(hint).to_be_visible()  # there is still one to be chosen
-    panel.use(two, 1)
+    # What is done instead is done with the picture that was asked about.
+    before = set(panel.ids())
+    asked.get_by_role("button", name="Draw this instead").click()
+    drawn = panel.new_turn(before)
+    panel.wait(drawn)
+    turn = panel.turn_of(drawn)
+    assert (turn["kind"], turn["base"]) == ("refine", {"turn": two.get_attribute("data-turn"), "picture": 0})
+    expect(two.locator(".wg-own")).to_have_attribute("data-picture", "0")
     expect(hint).to_have_count(0)
 
 
@@ -1231,6 +1239,15 @@ def test_what_goes_on_around_words_that_are_edited_is_shown(panel):
     panel.use(two, 1)
     expect(two.locator(".wg-own")).to_have_attribute("data-picture", "1")
     expect(field).to_have_value("my own words")
+    two.get_by_role("button", name="Edit the words and draw again").click()
+    field.last.fill("other words")
+    for index in (0, 1):
+        panel.use(two, index)
+        expect(two.locator(".wg-own")).to_have_attribute("data-picture", str(index))
+    assert sorted(one.input_value() for one in field.all()) == ["my own words", "other words"]
+    expect(two.get_by_role("button", name="Back", exact=True)).to_have_count(2)
+    two.get_by_role("button", name="Back", exact=True).first.click()
+    expect(two.locator(".wg-rewrite textarea")).to_have_count(1)
     two.get_by_role("button", name="Back", exact=True).click()
     expect(two.locator(".wg-rewrite")).to_have_count(1)
     two.get_by_role("button", name="Edit the words and draw again").click()

@@ -687,11 +687,10 @@ def test_a_whole_part_is_trained_and_packed(shards, published_dir, tmp_path, sta
     measured = [entry["held_out"]["total"] for entry in entries if "held_out" in entry]
     assert len(measured) == 4 and all(math.isfinite(value) for value in measured)
     assert list(run.folder.rglob("events.out.tfevents.*"))
-    left = tmp_path / "run" / f".packed-{stage}.partial"
-    left.mkdir()
-    (left / "half").touch()  # as a run leaves it that ended while it wrote
+    beside = tmp_path / "run" / f"packed-{stage}-new"
+    beside.mkdir()  # of the user's own
     folder = run.export(stage_made, average)
-    assert not left.exists() and not (folder / "half").exists()
+    assert run.export(stage_made, average) == folder and beside.exists()
     before, after = open_checkpoint(published_dir), open_checkpoint(folder)
     load(after)
     for part in ("language_model", "unet", "vision_encoder"):

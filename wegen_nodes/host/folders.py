@@ -181,7 +181,8 @@ def require_file_name(prefix: str) -> str:
     Raises:
         WeGenError: it is too long, ends as a folder, or holds characters that names of files cannot have.
     """
-    if prefix.endswith(("/", "\\")):  # the host would number such files from 1 each time, and write over them
+    # Of "a/" the host would number files from 1 each time, and write over them; "a/." is "a" to it.
+    if prefix.endswith(("/", "\\")) or prefix.replace("\\", "/").split("/")[-1] == ".":
         raise WeGenError(f"The name {prefix!r} to save under names a folder; put a name for the file behind it.")
     if any(unicodedata.category(sign) in ("Cc", "Cs") for sign in prefix):
         raise WeGenError(f"The name {prefix!r} to save under holds characters that names of files cannot have.")
@@ -201,10 +202,9 @@ def next_chat_path(prefix: str) -> Path:
     Raises:
         WeGenError: no file can have this name, or it leads out of that folder.
     """
-    if prefix.startswith(("/", "\\")) or {".", ".."} & set(prefix.replace("\\", "/").split("/")):
+    if prefix.startswith(("/", "\\")) or ".." in prefix.replace("\\", "/").split("/"):
         raise WeGenError(
-            f"The name {prefix!r} to save under leads out of the folder of chats; leave out '.', '..' and '/' at its "
-            "start."
+            f"The name {prefix!r} to save under leads out of the folder of chats; leave out '..' and '/' at its start."
         )
     prefix += "chat" if prefix.endswith(("/", "\\")) else ""
     prefix = require_file_name(prefix if prefix.startswith(f"{KEY}/") else f"{KEY}/{prefix}")

@@ -8,7 +8,6 @@ frame anew, with exact masks.
 from __future__ import annotations
 
 import json
-import os
 from bisect import bisect_right
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -26,7 +25,7 @@ from ...drawn_world.catalogue import GROUNDS
 from ...drawn_world.kinds import KINDS
 from ...drawn_world.palette import COLOURS
 from ...drawn_world.sprites import sprite
-from ...paths import replace_file
+from ...paths import put_in_place, replace_file
 from .stage import StageError
 from .video import pyav
 
@@ -284,22 +283,25 @@ def write_film(
 ) -> Path:
     """Write a film as H.264, and its truth beside it.
 
-    Where that fails or is stopped, neither is there.
+    Where that fails or is stopped, no new file is there.
 
     Args:
         turned: degrees clockwise by which players must turn the stored frames: 0, 90, 180 or 270, as phones do.
         frames: write the first of them only.
     """
-    path = Path(path)
+    path = Path(path).resolve()
+    truth, is_new = truth_file(path), not truth_file(path).exists()
     count = len(film) if frames is None else min(frames, len(film))
     base = Fraction(1, 12800)
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         _encode(film, partial, turned, count, base)
-        replace_file(truth_file(path), json.dumps(film.to_json()).encode())
-        os.replace(partial, path)
+        replace_file(truth, json.dumps(film.to_json()).encode())
+        put_in_place(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
+        if is_new:
+            truth.unlink(missing_ok=True)
         raise
     return path
 

@@ -52,17 +52,21 @@ def write_report(folder: str | Path, path: str | Path | None = None, samples: in
     about = json.loads((folder / INDEX).read_text()).get("about", {})
     shown = list(_chosen(shards, samples, Random(seed)))
     page = _page(folder.name or "videos", records, about, shown)
+    content = whole_text(page).encode()  # names of files may hold bytes that are no text
     with naming(path):
-        replace_file(path, whole_text(page).encode())  # names of files may hold bytes that are no text
+        if path.exists() and not path.is_file():  # such as /dev/stdout
+            path.write_bytes(content)
+        else:
+            replace_file(path, content)
     return path
 
 
 def _require_free(path: Path) -> None:
     """Raise where a file would be lost that is no page of an earlier report."""
-    with naming(path):
-        if not path.exists():
-            return
-        begin = path.open("rb").read(len(_BEGIN)) if path.is_file() else b""
+    if not path.is_file():
+        return
+    with naming(path), path.open("rb") as file:
+        begin = file.read(len(_BEGIN))
     if begin != _BEGIN.encode():
         raise WeGenError(f"{path} is there already and is no report; choose another name with --out.")
 

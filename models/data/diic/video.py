@@ -190,14 +190,16 @@ def _is_cover(stream) -> bool:
 
 
 def find_videos(paths: list[Path]) -> list[Path]:
-    """Files as given, and those in folders (in their folders too) that are called as videos are, each once, sorted.
+    """Files as given, and those in folders (in their folders too) that are called as videos are and not hidden, each
+    once, sorted.
 
     Raises StageError for a path that does not exist and where nothing is found.
     """
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found += sorted(one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES and one.is_file())
+            files = (one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES and one.is_file())
+            found += sorted(one for one in files if not one.name.startswith("."))
         elif path.exists():
             found.append(path)
         else:
