@@ -11,7 +11,10 @@ const PROGRESS = "$$node-text-preview";
 const SETTLED = 120;
 /** Milliseconds until the front end has put a preview away that it was asked to. */
 const PREVIEW_GONE = 600;
-const SIZE = { text: [44, 150], picks: 62 };
+/** Milliseconds that an answer is shown outside of its subgraph. */
+const TOLD = 15_000;
+/** Pixels; the text's with the margin that the front end keeps around widgets. */
+const SIZE = { text: [54, 160], picks: 62 };
 
 const STYLE = `
 .wegen-result { display: flex; flex-direction: column; gap: 6px; box-sizing: border-box; overflow: hidden;
@@ -19,6 +22,7 @@ const STYLE = `
 .wegen-result p { flex: 1; min-height: 0; max-height: 150px; box-sizing: border-box; margin: 0; padding: 6px 8px; overflow-y: auto; border-radius: 6px; white-space: pre-wrap;
   overflow-wrap: anywhere; user-select: text; cursor: text; background: var(--comfy-input-bg, #222); scrollbar-width: thin; }
 .wegen-picks { display: flex; flex: none; gap: 4px; overflow-x: auto; padding: 3px; scrollbar-width: thin; }
+.wegen-picks[hidden] { display: none; }
 .wegen-picks button { position: relative; flex: none; width: 48px; height: 48px; padding: 0; border: 0; border-radius: 6px; overflow: hidden; cursor: pointer;
   background: var(--comfy-input-bg, #222); outline-offset: 1px; }
 .wegen-picks img { width: 100%; height: 100%; object-fit: cover; }
@@ -42,7 +46,7 @@ function resultOf(node) {
   picks.setAttribute("aria-label", t("useThis"));
   const element = make("div", { className: "wegen-result" }, picks, text);
   for (const type of ["pointerdown", "wheel"]) text.addEventListener(type, (event) => event.stopPropagation());
-  const height = () => (picks.hidden ? 0 : SIZE.picks) + (text.hidden ? 0 : Math.min(SIZE.text[1], Math.max(SIZE.text[0], 24 + 17 * lines(text, node))));
+  const height = () => (picks.hidden ? 0 : SIZE.picks) + (text.hidden ? 0 : Math.min(SIZE.text[1], Math.max(SIZE.text[0], 34 + 17 * lines(text, node))));
   const widget = node.addDOMWidget(WIDGET, WIDGET, element, { serialize: false, hideOnZoom: false, getMinHeight: height, getMaxHeight: height });
   widget.serialize = false;
   return Object.assign(widget, { text, picks });
@@ -54,26 +58,42 @@ function lines(text, node) {
   return text.textContent.split("\n").reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / columns)), 0);
 }
 
-function showPicks(node, { picks }, files, runs) {
+/** Numbers of the pictures to choose among; `used` are those that the runs went on with, counted from 1. */
+function showPicks(node, { picks }, files, used) {
   const picked = node.widgets.find((widget) => widget.name === "picked");
   // Several runs, one for each member of a list, are several turns: there is nothing to pick among.
-  picks.hidden = !picked || files.length < 2 || runs > 1;
-  if (picks.hidden) return;
-  const show = () => [...picks.children].forEach((one, index) => one.setAttribute("aria-pressed", String(index === Math.max(0, picked.value - 1))));
+  picks.hidden = !picked || files.length < 2 || used.length > 1;
+  if (picks.hidden) {
+    picks.replaceChildren();
+    return;
+  }
+  const wired = (node.inputs ?? []).some(({ name, link }) => name === "picked" && link != null);
+  // What there is no picture for counts as the first one.
+  const chosen = () => (wired ? used[0] : picked.value >= 1 && picked.value <= files.length ? picked.value : 1);
+  const show = () => [...picks.children].forEach((one, index) => one.setAttribute("aria-pressed", String(index + 1 === chosen())));
   const buttons = files.map((file, index) => {
     const query = new URLSearchParams({ filename: file.filename, subfolder: file.subfolder ?? "", type: file.type ?? "temp", preview: "webp;70" });
     const label = `${t("useThis")}: ${t("pictureN", { n: index + 1 })}`;
     const button = make("button", { type: "button", title: label, ariaLabel: label }, make("img", { src: api.apiURL(`/view?${query}`), alt: "" }), make("span", { textContent: index + 1 }));
+    button.disabled = wired;
     button.addEventListener("click", () => {
       picked.value = index + 1;
       picked.callback?.(picked.value);
-      show();
       node.graph?.setDirtyCanvas(true, true);
     });
     return button;
   });
   picks.replaceChildren(...buttons);
   show();
+  if (!picked.wegenShow) {
+    const before = picked.callback;
+    picked.callback = function (...values) {
+      const result = before?.apply(this, values);
+      picked.wegenShow();
+      return result;
+    };
+  }
+  picked.wegenShow = show;
 }
 
 /** Chats that were saved after the page was loaded appear in the lists of all WeGen Chat nodes. */
@@ -96,12 +116,42 @@ function showResult(node, output, grow = true) {
     const result = resultOf(node);
     result.text.textContent = words;
     result.text.hidden = !words;
-    showPicks(node, result, files, output?.picked?.length ?? 1);
+    showPicks(node, result, files, output?.picked ?? [1]);
     const [width, height] = node.computeSize();
     if (grow) node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);
   }
+  // The classic canvas would go on to show the pictures of the run before.
+  if (output?.images && !files.length) Object.assign(node, { imgs: null, imageIndex: null });
+  endProgress(node);
+}
+
+function endProgress(node) {
   const progress = node.widgets?.find((widget) => widget.name === PROGRESS);
   if (progress) node.removeWidget(progress);
+}
+
+const isOurs = (node) => Boolean(node?.comfyClass?.startsWith("WeGen"));
+
+/** Nodes that show nothing of their own, and those that were stopped, would keep their last words of progress. */
+function endAllProgress() {
+  for (const [, node] of located(app.rootGraph ?? app.graph)) if (isOurs(node)) endProgress(node);
+}
+
+/** The half-painted picture of a run that was stopped goes too. */
+function endStopped() {
+  endAllProgress();
+  for (const id of [...previewed].filter((one) => isOurs(nodeAt(one)))) {
+    pictureStore()?.revokePreviewsByExecutionId?.(id);
+    previewed.delete(id);
+  }
+}
+
+/** What a node inside of a subgraph says in place of pictures is told outside, where nobody sees the node. */
+function tellOutside({ node, display_node: shown, output }) {
+  const id = String(shown ?? node);
+  const words = (output?.text ?? []).flat().map(String).join("\n").trim();
+  if (!id.includes(":") || !words || !output.images || output.images.length || !isOurs(nodeAt(id))) return;
+  app.extensionManager.toast.add({ severity: "info", summary: "WeGen", detail: words, life: TOLD });
 }
 
 /** A node by the id that events have: those of the subgraphs around it come first. */
@@ -124,7 +174,7 @@ function pictureStore() {
 function endPreview(detail) {
   const id = String(detail.display_node ?? detail.node);
   const node = nodeAt(id);
-  if (!previewed.delete(id) || !node?.comfyClass?.startsWith("WeGen")) return;
+  if (!previewed.delete(id) || !isOurs(node)) return;
   const path = id.split(":");
   const ids = path.map((_, index) => path.slice(0, index + 1).join(":"));
   const shown = ids.map(nodeAt);
@@ -148,7 +198,7 @@ function* located(graph, prefix = "") {
 /** Nodes are made anew when a workflow is opened, and with each undo: what they showed is shown again. */
 function showAgain(grow) {
   for (const [name, node] of located(app.rootGraph ?? app.graph)) {
-    if (node.comfyClass?.startsWith("WeGen") && app.nodeOutputs?.[name]) showResult(node, app.nodeOutputs[name], grow);
+    if (isOurs(node) && app.nodeOutputs?.[name]) showResult(node, app.nodeOutputs[name], grow);
   }
 }
 
@@ -164,7 +214,9 @@ app.registerExtension({
     loadTexts().catch((error) => console.warn("WeGen's texts cannot be loaded:", error));
     document.head.append(make("style", { textContent: STYLE }));
     api.addEventListener("b_preview_with_metadata", ({ detail }) => previewed.add(String(detail?.displayNodeId)));
-    api.addEventListener("executed", ({ detail }) => detail?.output?.images?.length && endPreview(detail));
+    api.addEventListener("executed", ({ detail }) => (detail?.output?.images?.length ? endPreview(detail) : tellOutside(detail ?? {})));
+    api.addEventListener("execution_success", endAllProgress);
+    for (const type of ["execution_error", "execution_interrupted"]) api.addEventListener(type, endStopped);
   },
   afterConfigureGraph() {
     const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
@@ -181,7 +233,7 @@ app.registerExtension({
     known.chats = Array.isArray(type) ? type : options?.options;
   },
   nodeCreated(node) {
-    if (!node.comfyClass?.startsWith("WeGen")) return;
+    if (!isOurs(node)) return;
     if (node.comfyClass === "WeGenChat") for (const widget of node.widgets ?? []) widget.wegenChats = widget.name === "file";
     const before = node.onExecuted;
     node.onExecuted = function (output) {

@@ -35,7 +35,7 @@ async function show() {
 }
 
 function report(work) {
-  return work.catch((error) => app.extensionManager.toast.add({ severity: "error", summary: "WeGen", detail: error.message }));
+  return work.catch((error) => app.extensionManager.toast.add({ severity: "error", summary: "WeGen", detail: error.message, life: 10_000 }));
 }
 
 function canContinue(node) {

@@ -48,6 +48,15 @@ def test_each_is_one_node_with_words_to_type(frontend):
         assert widgets[:2] == ["instruction", "seed"]
 
 
+@pytest.mark.parametrize("path", BLUEPRINTS.values(), ids=BLUEPRINTS)
+def test_inside_what_comes_in_is_left_of_all_and_what_goes_out_right(path):
+    for graph in json.loads(path.read_text())["definitions"]["subgraphs"]:
+        left, right = (graph[name]["bounding"] for name in ("inputNode", "outputNode"))
+        places = [(one["pos"][0], one["pos"][0] + one["size"][0]) for one in graph["nodes"]]
+        assert left[0] + left[2] < min(begin for begin, _ in places)
+        assert right[0] > max(end for _, end in places)
+
+
 def test_a_wish_gives_nine_pictures(client, opened):
     prompt = opened(NINE)
     result = client.run(prompt)

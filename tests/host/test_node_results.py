@@ -143,6 +143,42 @@ def test_words_pictures_and_a_click_that_picks(page, frontend, server, client):
     assert dict(saved) == {"WeGenLoadModel": 2, "WeGenGenerate": 16, "WeGenChat": 6, "WeGenAsk": 1}
 
 
+def set_widget(page, class_type: str, name: str, value) -> None:
+    """As by hand: the value, and the callback of the widget."""
+    found = "window.app.graph.nodes.find((node) => node.type === type).widgets.find((one) => one.name === name)"
+    page.evaluate(
+        f"([type, name, value]) => {{ const one = {found}; one.value = value; one.callback?.(value) }}",
+        [class_type, name, value],
+    )
+
+
+def test_what_a_run_leaves_is_gone_with_the_next_one(page, server):
+    prompt = graph("none", uuid.uuid4().int % 2**32)
+    nodes = {name: prompt[name] for name in ("load", "draw")}
+    features = {"wegen": ["load", 0], "instruction": "a tree", "seed": uuid.uuid4().int % 2**32}
+    page.evaluate(BUILD, [{**nodes, "features": node("WeGenConditioning", **features)}, SIZES])
+    run(page, server.url)
+    picks, text = page.locator(".wegen-picks"), page.locator(".wegen-result p")
+    buttons = picks.locator("button")
+    page.wait_for_function("() => document.querySelectorAll('.wegen-picks button').length === 3")
+    # The picture that is marked is the one that the chat goes on with.
+    for value, marked in ((2, 1), (9, 0), (0, 0), (3, 2)):
+        set_widget(page, "WeGenGenerate", "picked", value)
+        pressed = [buttons.nth(number).get_attribute("aria-pressed") for number in range(3)]
+        assert pressed == [str(number == marked).lower() for number in range(3)], value
+    # No words of progress stay, also on nodes that show nothing else.
+    names = "window.app.graph.nodes.flatMap((node) => node.widgets ?? []).map((one) => one.name)"
+    page.wait_for_function(f"() => !{names}.includes('$$node-text-preview')")
+    set_widget(page, "WeGenGenerate", "instruction", "a dinosaur")
+    run(page, server.url)
+    page.wait_for_function("() => document.querySelector('.wegen-result p')?.textContent.includes('cannot')")
+    assert buttons.count() == 0 and picks.evaluate("(one) => getComputedStyle(one).display") == "none"
+    page.wait_for_timeout(500)
+    seen, whole = text.evaluate("(one) => [one.clientHeight, one.scrollHeight]")
+    assert seen >= whole - 8, "the words are cut off"
+    assert not page.evaluate("() => window.app.graph.nodes.find((node) => node.type === 'WeGenGenerate').imgs?.length")
+
+
 def test_what_was_done_before_a_run_can_be_undone_step_by_step(page, server):
     """And done again: nodes that show a result are as an undo brings them back."""
     picture = node("EmptyImage", width=64, height=64, batch_size=1, color=uuid.uuid4().int % 2**24)
