@@ -112,7 +112,7 @@ function showResult(node, output, grow = true) {
   const files = (output?.images ?? []).filter((file) => file?.filename);
   const words = (output?.text ?? []).flat().map(String).join("\n").trim();
   if (output?.chats?.length) listChats(output.chats);
-  if (words || files.length > 1) {
+  if (words || files.length > 1 || node.widgets?.some(({ name }) => name === WIDGET)) {
     const result = resultOf(node);
     result.text.textContent = words;
     result.text.hidden = !words;

@@ -278,13 +278,13 @@ def _check_mentions(requests: Sequence[TurnRequest], names: Sequence[str]) -> No
 class _Outputs:
     """The chat and the report, which are written after each turn: what is finished is never lost.
 
-    Raises:
-        WeGenError: one of them cannot be written, or would replace a file that is something else.
-
     Args:
         chat_file: of `--save-chat`.
         report: of `--json`.
         goes_on: the chat that this one goes on with, all of which is kept in it; only that may be replaced.
+
+    Raises:
+        WeGenError: one of them cannot be written, or would replace a file that is something else.
     """
 
     def __init__(self, chat_file: Path | None, report: Path | None, goes_on: Path | None = None):

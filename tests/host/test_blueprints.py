@@ -57,6 +57,15 @@ def test_inside_what_comes_in_is_left_of_all_and_what_goes_out_right(path):
         assert right[0] > max(end for _, end in places)
 
 
+def test_what_the_model_says_inside_is_told_outside(frontend):
+    frontend.load(json.loads(BLUEPRINTS[NINE].read_text()))
+    page = frontend.page
+    widget = "window.app.graph.nodes[0].widgets.find((one) => one.name === 'instruction')"
+    page.evaluate(f"() => {{ const one = {widget}; one.value = 'a dinosaur'; one.callback?.('a dinosaur') }}")
+    page.evaluate("() => window.app.extensionManager.command.execute('Comfy.QueuePrompt')")
+    page.locator(".p-toast", has_text="cannot").wait_for()
+
+
 def test_a_wish_gives_nine_pictures(client, opened):
     prompt = opened(NINE)
     result = client.run(prompt)
