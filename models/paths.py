@@ -93,3 +93,22 @@ def replace_file(path: Path, content: bytes) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def is_stream(path: Path) -> bool:
+    """Whether there is something else than a file or a folder, such as /dev/stdout."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file, and the folders around it; at any moment it is whole. Streams are written to as they are.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if is_stream(path):
+        path.write_text(text, encoding="utf-8")
+        return
+    path = path.resolve()  # the folders are those that a link leads to
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, text.encode())

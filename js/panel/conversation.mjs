@@ -33,6 +33,8 @@ export class Conversation {
   #byPerson = false;
   #top = 0;
   #length = 0;
+  /** The last turn with pictures, one of which is still to be chosen where it has several. */
+  #newest = null;
 
   constructor(session, views) {
     this.session = session;
@@ -86,12 +88,12 @@ export class Conversation {
     const path = pathTo(doc, doc.head);
     const after = children(doc);
     this.welcome.hidden = path.length > 0;
-    this.open = path.findLast((turn) => turn.kind !== "ask" && turn.pictures.length);
+    this.#newest = path.findLast((turn) => turn.kind !== "ask" && turn.pictures.length);
     let written = null;
     const items = new Map();
     const elements = path.map((turn, index) => {
       const siblings = after.get(turn.parent);
-      const context = [turn.id === doc.head, (base?.turn === turn.id && kept.length) || 0, siblings.length, siblings.indexOf(turn), turn === this.open];
+      const context = [turn.id === doc.head, (base?.turn === turn.id && kept.length) || 0, siblings.length, siblings.indexOf(turn), turn === this.#newest];
       const signature = JSON.stringify([turn, context, index]);
       let item = this.#items.get(turn.id);
       const edited = [...(item?.element.querySelectorAll(EDITED) ?? [])];
@@ -246,7 +248,7 @@ export class Conversation {
       );
     });
     const grid = el("div", { class: many ? "wg-grid" : "wg-single", "data-count": turn.pictures.length }, figures);
-    const hint = many && !chosen && turn === this.open && el("p", { class: "wg-quiet", text: t("chooseOne") });
+    const hint = many && !chosen && turn === this.#newest && el("p", { class: "wg-quiet", text: t("chooseOne") });
     const index = turn.picked ?? 0;
     return el("div", { class: "wg-pictures" }, grid, hint, (chosen || !many) && [this.#words(turn, index), this.#actions(turn, index)]);
   }

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..bundled import BUNDLED
 from ..errors import WeGenError, naming
-from ..paths import expanded, replace_file
+from ..paths import expanded, write_whole
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -167,27 +167,8 @@ def write_numbers(path: Path, numbers: Mapping[str, Any]) -> None:
 
     What is no number, or not finite, becomes null, as JSON has no word for it.
     """
-    write_whole(path, json.dumps(_finite(numbers), indent=2, allow_nan=False) + "\n")
-
-
-def is_stream(path: Path) -> bool:
-    """Whether there is something else than a file or a folder, such as /dev/stdout."""
-    return path.exists() and not path.is_file() and not path.is_dir()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file, and the folders around it; at any moment it is whole. Streams are written to as they are.
-
-    Raises:
-        OSError: it cannot be written; the error names it.
-    """
     with naming(path):
-        if is_stream(path):
-            path.write_text(text, encoding="utf-8")
-            return
-        path = path.resolve()  # the folders are those that a link leads to
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, text.encode())
+        write_whole(path, json.dumps(_finite(numbers), indent=2, allow_nan=False) + "\n")
 
 
 def _finite(value: Any) -> Any:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import naming
 from ..media.contact_sheet import Sheet
 from ..media.images import to_pil
-from ..paths import replace_file
+from ..paths import replace_file, write_whole
 from ..pipeline import Pipeline
 from ..prompting.asking import ask
 from ..storybook import Scene, Thing, render
@@ -107,7 +107,7 @@ def run_demo(pipeline: Pipeline, out: Path, say: Callable[[str], None] = print) 
     _write_png(out / "contact_sheet.png", sheet.draw())
     report = [f"{name}: {value:.1f} s" for name, value in seconds.items()]
     with naming(out / "timings.txt"):
-        replace_file(out / "timings.txt", "\n".join([*report, f"all: {sum(seconds.values()):.1f} s\n"]).encode())
+        write_whole(out / "timings.txt", "\n".join([*report, f"all: {sum(seconds.values()):.1f} s\n"]))
     say(f"all: {sum(seconds.values()):.1f} s; see {out / 'contact_sheet.png'}")
     return seconds
 

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import WeGenError, naming
 from ..options import CREATIVITY, OPTIONS, REFINE_CREATIVITY, Option
-from ..paths import expanded
+from ..paths import expanded, is_stream, write_whole
 from .common import (
     ANSWERED,
     OK,
     add_model_options,
     count,
-    is_stream,
     load_pipeline,
     named_file,
     package_version,
@@ -29,7 +28,6 @@ from .common import (
     read_mask,
     read_picture,
     writable_folder,
-    write_whole,
 )
 
 if TYPE_CHECKING:
@@ -320,7 +318,8 @@ class _Outputs:
         if self.chat_file is not None and chat.turns:
             self.saved = save_chat(chat, self.chat_file)
         if self.report is not None and not self.to_stdout and not self.to_stream:
-            write_whole(self.report, self._text())
+            with naming(self.report):
+                write_whole(self.report, self._text())
 
     def say(self, line: str) -> None:
         """A line for people: on stdout, unless the report goes there."""
@@ -332,7 +331,8 @@ class _Outputs:
         if self.to_stdout and self.turns:
             print(self._text(), end="")
         if self.report is not None and self.to_stream and self.turns:
-            write_whole(self.report, self._text())
+            with naming(self.report):
+                write_whole(self.report, self._text())
 
     def _text(self) -> str:
         from ..values import whole_text

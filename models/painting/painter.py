@@ -17,6 +17,9 @@ from ..values import SamplerSettings
 
 SMALLEST_SIZE, LARGEST_SIZE = 16, 8192
 """Pixels of a side."""
+LIGHT = 2**26
+"""Multiplications of a UNet's widest layer up to which a CPU's threads mostly wait for each other: those of 16 pictures
+of the bundled model at its own size."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,6 @@ class PaintJob:
     height: int
     before: Tensor | None = None
     change: Tensor | None = None
-
-
-LIGHT = 2**26
-"""Multiplications of a UNet's widest layer up to which a CPU's threads mostly wait for each other: those of 16 pictures
-of the bundled model at its own size."""
 
 
 def is_light(config: WeGenConfig, pixels: int) -> bool:

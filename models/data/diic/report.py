@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import WeGenError, naming
-from ...paths import replace_file
+from ...paths import write_whole
 from ...values import whole_text
 from ..samples import Picture, Sample, Text
 from ..shards import INDEX, read_index, read_shard
@@ -52,12 +52,8 @@ def write_report(folder: str | Path, path: str | Path | None = None, samples: in
     about = json.loads((folder / INDEX).read_text()).get("about", {})
     shown = list(_chosen(shards, samples, Random(seed)))
     page = _page(folder.name or "videos", records, about, shown)
-    content = whole_text(page).encode()  # names of files may hold bytes that are no text
     with naming(path):
-        if path.exists() and not path.is_file():  # such as /dev/stdout
-            path.write_bytes(content)
-        else:
-            replace_file(path, content)
+        write_whole(path, whole_text(page))  # names of files may hold bytes that are no text
     return path
 
 
