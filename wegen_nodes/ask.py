@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 
 from ..models.encoding import encode_reference
+from ..models.errors import WeGenError
 from ..models.prompting.asking import ask
 from ..models.prompting.conversation import ask_prompt
 from .host.bundle import progress
@@ -41,6 +42,8 @@ class WeGenAsk(io.ComfyNode):
     @classmethod
     def execute(cls, wegen, question, image=None, references=None, chat=None) -> io.NodeOutput:
         references, chat = wegen.read_references(references), wegen.read(chat)
+        if image is None and not references and not chat.turns:
+            raise WeGenError("There is nothing to ask about: connect image, references or chat.")
         subjects = [references]
         if image is not None:
             taken = {reference.name for reference in references}

@@ -29,8 +29,8 @@ class WeGenConsistencyMask(io.ComfyNode):
             is_output_node=True,
             # Saved workflows hold widgets by their order: new ones go behind all others.
             inputs=[
-                wegen(optional=True),
-                ChatType.Input("chat", tooltip="Its last picture is the one before."),
+                wegen("From WeGen Load Model. Not needed where the chat was painted in this graph.", optional=True),
+                ChatType.Input("chat", tooltip="The picture that it goes on with is compared."),
                 instruction("What to change. @name means a reference."),
                 *inputs("seed", "batch_size", "rewrite", "creativity", "feature_guidance", "collection", refine=True),
                 references(),
@@ -39,7 +39,9 @@ class WeGenConsistencyMask(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
             outputs=[
                 io.Mask.Output(display_name="mask", tooltip="White may change; an edit mask for WeGen Refine."),
-                io.Image.Output(display_name="heat_map"),
+                io.Image.Output(
+                    display_name="heat_map", tooltip="The picture in grey, differences in colour, the mask's edge in white."
+                ),
             ],
         )
 

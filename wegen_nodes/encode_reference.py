@@ -24,7 +24,7 @@ class WeGenEncodeReference(io.ComfyNode):
             search_aliases=["wegen reference image"],
             inputs=[
                 wegen(),
-                io.Image.Input("image"),
+                io.Image.Input("image", tooltip="Of any size. Further pictures of a batch are called name2, name3 and so on."),
                 io.String.Input("name", default="picture", tooltip="Write @name to mean this picture."),
                 io.Float.Input(
                     "weight",
@@ -42,7 +42,7 @@ class WeGenEncodeReference(io.ComfyNode):
                     tooltip="White is what counts. The bundled model sees nothing else; the published one also sees a "
                     "little around it.",
                 ),
-                references(),
+                references("Earlier references, to which this one is added."),
             ],
             outputs=[ReferencesType.Output(display_name="references")],
         )

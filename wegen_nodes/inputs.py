@@ -14,12 +14,14 @@ LARGEST_SIZE = OPTIONS["width"].maximum
 _OPTIONAL = {name for name, option in OPTIONS.items() if option.advanced} | {"auto_mask"}
 
 
-def wegen(**options) -> io.Input:
-    return WeGenType.Input("wegen", tooltip="From WeGen Load Model.", **options)
+def wegen(tooltip: str = "From WeGen Load Model.", **options) -> io.Input:
+    return WeGenType.Input("wegen", tooltip=tooltip, **options)
 
 
 def references(
-    tooltip: str = "From WeGen Encode Reference. Write @name in the instruction to say which one you mean.", **options
+    tooltip: str = "From WeGen Encode Reference. Only those that the instruction mentions as @name are used; capitals "
+    "count.",
+    **options,
 ) -> io.Input:
     return ReferencesType.Input("references", optional=True, tooltip=tooltip, **options)
 

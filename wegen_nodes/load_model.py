@@ -37,9 +37,9 @@ class WeGenLoadModel(io.ComfyNode):
                 ),
             ],
             outputs=[
-                WeGenType.Output(display_name="WEGEN"),
-                io.Model.Output(display_name="MODEL"),
-                io.Vae.Output(display_name="VAE"),
+                WeGenType.Output(display_name="WEGEN", tooltip="What sees and writes; for all WeGen nodes."),
+                io.Model.Output(display_name="MODEL", tooltip="The decoder; stock samplers and LoRA work on it."),
+                io.Vae.Output(display_name="VAE", tooltip="Between latents and pixels."),
             ],
         )
 

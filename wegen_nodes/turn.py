@@ -118,6 +118,8 @@ def _brought(kind: type[io.Input] | Any, name: str, tooltip: str) -> io.Input:
     return kind.Input(name, optional=True, tooltip=f"{tooltip} Not needed where the chat was painted in this graph.")
 
 
+_CHAT = "This turn with those before it, and the models that painted it; for WeGen Refine to go on with."
+_REPLY = "What was drawn, in words, after notes; or the model's answer where it draws nothing."
 _HIDDEN = [io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo]
 
 
@@ -135,7 +137,7 @@ class WeGenGenerate(io.ComfyNode):
             inputs=[
                 wegen(),
                 io.Model.Input("model", tooltip="The decoder; LoRA and other patches work on it."),
-                io.Vae.Input("vae"),
+                io.Vae.Input("vae", tooltip="From WeGen Load Model."),
                 instruction("What to draw; vague is fine. @name means a reference."),
                 *inputs(*_WORDS, *_SAMPLER, "width", "height", *_FEATURES, "rewritten"),
                 references(),
@@ -143,9 +145,9 @@ class WeGenGenerate(io.ComfyNode):
             ],
             hidden=_HIDDEN,
             outputs=[
-                io.Image.Output(display_name="image"),
-                ChatType.Output(display_name="chat"),
-                io.String.Output(display_name="reply"),
+                io.Image.Output(display_name="image", tooltip="The pictures."),
+                ChatType.Output(display_name="chat", tooltip=_CHAT),
+                io.String.Output(display_name="reply", tooltip=_REPLY),
             ],
         )
 
@@ -186,10 +188,10 @@ class WeGenRefine(io.ComfyNode):
             ],
             hidden=_HIDDEN,
             outputs=[
-                io.Image.Output(display_name="image"),
-                ChatType.Output(display_name="chat"),
+                io.Image.Output(display_name="image", tooltip="The pictures; as it was where the model only answers."),
+                ChatType.Output(display_name="chat", tooltip=_CHAT),
                 io.Mask.Output(display_name="mask", tooltip="Where the picture was allowed to change."),
-                io.String.Output(display_name="reply"),
+                io.String.Output(display_name="reply", tooltip=_REPLY),
             ],
         )
 
@@ -224,9 +226,9 @@ class WeGenConditioning(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
             outputs=[
-                io.Conditioning.Output(display_name="positive"),
-                io.Conditioning.Output(display_name="negative"),
-                io.String.Output(display_name="reply"),
+                io.Conditioning.Output(display_name="positive", tooltip="What to draw, for KSampler."),
+                io.Conditioning.Output(display_name="negative", tooltip="The empty conditioning, for KSampler."),
+                io.String.Output(display_name="reply", tooltip=_REPLY),
             ],
         )
 

@@ -85,7 +85,7 @@ class WeGenTurn(io.ComfyNode):
                 ChatType.Input("chat", optional=True, lazy=True, tooltip="Earlier turns, in place of an image."),
                 io.Mask.Input("edit_mask", optional=True, lazy=True, tooltip="White may change."),
                 io.Mask.Input("keep_mask", optional=True, lazy=True, tooltip="White stays as it is, bit for bit."),
-                references(lazy=True),
+                references("From WeGen Encode Reference. @name in the instruction means one.", lazy=True),
             ],
             outputs=[
                 io.String.Output(display_name="instruction", tooltip="Without the @ before names."),

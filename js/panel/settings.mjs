@@ -96,7 +96,7 @@ export class Settings {
     const painters = [[OWN_PAINTER, t("ownPainter")], ...this.session.painters.known.map(({ path, name }) => [path, name])];
     // One that is gone is shown, so that another can be chosen.
     if (painter && !painters.some(([path]) => path === painter)) painters.push([painter, painterName(painter)]);
-    return field(t("painter"), this.#select("painter", painters), painters.length > 1 ? "" : t("painterHow"));
+    return field(t("painter"), this.#select("painter", painters), t("painterHow"));
   }
 
   #model() {

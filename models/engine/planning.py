@@ -22,7 +22,7 @@ from .interface import Parts, PictureDraft, TurnRequest, TurnResult
 
 NOT_UNDERSTOOD = "I did not understand {order!r}: nothing in the picture would change, so it is as it was."
 AS_BEFORE = (
-    "I would describe the picture as it was described before {order!r}. If it does not show that yet, say it in other "
+    "{order!r} changed nothing in my description of the picture. If the picture does not show it yet, say it in other "
     "words."
 )
 

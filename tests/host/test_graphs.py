@@ -250,6 +250,11 @@ def test_ask_answers_for_each_picture_and_for_a_chat(client):
     assert len(result.outputs["show chat"]["text"]) == 1
 
 
+def test_ask_without_anything_to_look_at_says_what_to_connect(client):
+    result = client.run({**load(), "ask": node("WeGenAsk", wegen=["load", 0], question="what is there?")})
+    assert "nothing to ask about" in result.errors[0].message and "connect image" in result.errors[0].message
+
+
 @pytest.mark.parametrize("size, mode", [((1, 1), "RGB"), ((800, 3), "RGB"), ((8000, 30), "RGB"), ((40, 50), "RGBA")])
 def test_reference_pictures_of_any_kind(client, size, mode):
     name = upload(client, size, mode, f"{size[0]}x{size[1]}{mode}.png")

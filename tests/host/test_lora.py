@@ -115,7 +115,8 @@ def ask_with(lora_name, **more):
         **more,
         "load": node("WeGenLoadModel", model=["model", 0] if "model" in more else NANO_NAME),
         "lora": node("WeGenLoadLoRA", wegen=["load", 0], lora_name=lora_name, strength=0.01),
-        "ask": node("WeGenAsk", wegen=["lora", 0], question="what is there?"),
+        "grey": node("EmptyImage", width=64, height=64, batch_size=1, color=0x808080),
+        "ask": node("WeGenAsk", wegen=["lora", 0], question="what is there?", image=["grey", 0]),
     }
 
 

@@ -27,7 +27,11 @@ def wait_for(server, begin, wanted, seconds=120):
 
 
 def test_a_graph_reads_what_it_needs_and_free_lets_it_go(server, client, model):
-    ask = {**load(model), "ask": node("WeGenAsk", wegen=["load", 0], question="what is there?")}
+    ask = {
+        **load(model),
+        "grey": node("EmptyImage", width=64, height=64, batch_size=1, color=0x808080),
+        "ask": node("WeGenAsk", wegen=["load", 0], question="what is there?", image=["grey", 0]),
+    }
     begin = len(server.log)
     assert client.run(ask, timeout=600).status == "success"
     assert events(server, begin) == ["Reading the language model"]
