@@ -1,7 +1,9 @@
-"""Stages of one's own: one as slow as a model on a device of its own, and one that cannot work."""
+"""Stages of one's own: one as slow as a model on a device of its own, one that lacks memory at times, and one that cannot
+work."""
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from comfyui_wegen.models.data.diic.stage import StageError
 from comfyui_wegen.models.data.diic.truth import NameFromTruth
@@ -15,6 +17,19 @@ class WaitAndName(NameFromTruth):
 
     def __call__(self, clips):
         time.sleep(self.seconds * len(clips))
+        return super().__call__(clips)
+
+
+@dataclass(frozen=True)
+class LacksMemory(NameFromTruth):
+    """Names from truth, but for the clips of one film as long as a file is there."""
+
+    film: str = ""
+    while_there: str = ""
+
+    def __call__(self, clips):
+        if Path(self.while_there).exists() and any(Path(clip.source).name == self.film for clip in clips):
+            raise MemoryError("too little")
         return super().__call__(clips)
 
 

@@ -196,6 +196,15 @@ def test_an_archive_takes_the_files_along(folders, tmp_path):
     assert made["words"] == document["words"] and made["draft"]["other"] == document["draft"]["other"]
 
 
+def test_what_goes_wrong_with_an_archive_that_is_fine_is_not_blamed_on_it(folders):
+    from wegen_host.chat_archive import unpacked
+
+    archive = archive_of(exported({"file": {"filename": "a.png", "subfolder": "wegen", "type": "output"}}), folders)
+    with pytest.raises(RuntimeError, match="of the caller"), unpacked(archive, folders["output"]):
+        raise RuntimeError("of the caller")
+    assert not any((folders["output"] / "wegen" / "imported").iterdir())
+
+
 @pytest.mark.parametrize(
     "file",
     [

@@ -55,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--pairs", type=count, metavar="N", help="pairs of a clip at most; default 6")
     what.add_argument("--config", type=expanded, metavar="FILE", help="JSON with settings of each stage")
     what.add_argument("--seed", type=int, default=1, metavar="S", help="of the samples; default %(default)s")
+    what.add_argument(
+        "--leave-out-failed",
+        action="store_true",
+        help="make shards without the clips on which a stage fails with an error",
+    )
     what.add_argument("--shard-size", type=count, default=SHARD_SIZE, metavar="N", help="samples a file; %(default)s")
     where = parser.add_argument_group("where it runs")
     where.add_argument("--engine", choices=("local", "ray"), default="local", help="default %(default)s")
@@ -67,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Make the samples; 0 when all went well, also where some or all clips were rejected.
 
     Raises:
-        WeGenError: paths, models or settings that cannot be used.
+        WeGenError: paths, models or settings that cannot be used, or clips on which a stage failed.
     """
     from ..data.diic.run import annotate_videos
     from ..data.diic.video import find_videos
@@ -87,6 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
             engine,
             arguments.shard_size,
             lambda what, done, total: bars[what](done, total),
+            arguments.leave_out_failed,
         )
     print(
         f"{counts['samples']} samples of {counts['used']} clips, {counts['rejected']} clips rejected "

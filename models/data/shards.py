@@ -129,14 +129,14 @@ def write_shards(
 def read_about(shard_dir: str | Path) -> dict[str, Any]:
     """What the writer of a finished shard folder wrote about it."""
     read_index(shard_dir)
-    return json.loads((Path(shard_dir) / INDEX).read_text()).get("about", {})
+    return json.loads((Path(shard_dir) / INDEX).read_text(encoding="utf-8-sig")).get("about", {})
 
 
 def read_index(shard_dir: str | Path) -> list[tuple[Path, int]]:
     """Path and number of samples of each shard. Raises ShardError for a folder that is not a finished shard folder."""
     path = Path(shard_dir) / INDEX
     try:
-        document = json.loads(path.read_text())
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
         shards = [(path.parent / entry["name"], int(entry["samples"])) for entry in document["shards"]]
         version = document["format"]
     except FileNotFoundError:

@@ -18,6 +18,8 @@ from ..errors import WeGenError
 from ..media.images import read_picture
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+UNREADABLE = frozenset({".heic", ".heif", ".avif", ".jxl", ".psd", ".svg", ".raw", ".dng", ".cr2", ".nef", ".arw"})
+"""Of pictures that this package does not read."""
 MASK = ".mask.png"
 SAMPLES = 240
 """Samples that are made of all pictures together, at least."""
@@ -71,7 +73,8 @@ def read_pictures(folder: Path, name: str, side: int | None = None) -> list[OwnP
         side: pixels to which the shorter side is scaled down where it has more; None leaves all as they are.
 
     Raises:
-        WeGenError: no pictures, one that cannot be read, a mask of another size, or no name.
+        WeGenError: no pictures, one that cannot be read, a mask of another size, a file that is meant for a picture and
+            would not be used, or no name.
     """
     name = " ".join(name.split())
     if not name or len(name) > LONGEST_NAME:
@@ -80,7 +83,8 @@ def read_pictures(folder: Path, name: str, side: int | None = None) -> list[OwnP
         raise WeGenError(f"There is no folder {folder}; give a folder with pictures.")
     files = sorted(path for path in folder.iterdir() if _is_picture(path))
     if not files:
-        raise WeGenError(f"{folder} holds no pictures; put in files that end in {', '.join(sorted(ENDINGS))}.")
+        raise WeGenError(f"{folder} holds no pictures{_instead(folder)}.")
+    _refuse_unused(folder, files)
     return [_scaled(_read(file, name), side) for file in files]
 
 
@@ -95,6 +99,40 @@ def _is_picture(file: Path) -> bool:
     if Path(file.stem).suffix.lower() == ".mask":
         raise WeGenError(f"{file} is called like a mask, which must be a PNG: save it as {Path(file.stem).stem}{MASK}.")
     return True
+
+
+def _instead(folder: Path) -> str:
+    """What to do about a folder without pictures, by what else is in it."""
+    from ..data.diic.store import RUN
+    from ..data.diic.video import SUFFIXES
+
+    if (folder / RUN).is_file():
+        return ": its samples are not finished. Run the same `wegen data video` again, which goes on with it"
+    if any(file.suffix.lower() in SUFFIXES for file in folder.iterdir()):
+        return ", but videos: make samples of them by `wegen data video`, and name the folder of these"
+    for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
+        if any(_is_picture(file) for file in inner.iterdir()):
+            return f", but {inner.name} in it does: name {inner}"
+    return f"; put in files that end in {', '.join(sorted(ENDINGS))}"
+
+
+def _refuse_unused(folder: Path, files: Sequence[Path]) -> None:
+    """Raises WeGenError for what its owner means to be used: training takes long, and its result does not tell."""
+    stems = {file.stem.lower() for file in files}
+    unused = []
+    for path in sorted(folder.iterdir()):
+        name = path.name.lower()
+        if name.startswith("."):
+            continue
+        stem = name.removesuffix(MASK) if name.endswith(MASK) else name.removesuffix(".txt")
+        if path.suffix.lower() in UNREADABLE or path.suffix.lower() == ".caption" or (stem != name and stem not in stems):
+            unused.append(path.name)
+    if unused:
+        raise WeGenError(
+            f"{folder} holds files that would not be used: {', '.join(unused[:5])}{' ...' if len(unused) > 5 else ''}. "
+            f"Save pictures as {', '.join(sorted(ENDINGS))}, name captions and masks of picture.png picture.txt and "
+            f"picture{MASK}, or take them out."
+        )
 
 
 def _beside(file: Path, ending: str) -> Path | None:

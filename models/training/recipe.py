@@ -128,7 +128,7 @@ class Recipe:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file. Raises RecipeError, naming the file."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
     except FileNotFoundError:
         raise RecipeError(f"There is no training configuration {path}.") from None
     except ValueError as error:

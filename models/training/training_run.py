@@ -117,7 +117,7 @@ class TrainingRun:
             # What is not trained anew stays, and with it what was measured of it.
             config = dataclasses.replace(config, vae=start.config().vae, features=start.config().features)
         if measured.is_file():
-            values = json.loads(measured.read_text())
+            values = json.loads(measured.read_text(encoding="utf-8"))
             vae = dataclasses.replace(
                 config.vae, scaling_factor=values["scaling_factor"], preview_factors=tuple(values["preview_factors"])
             )

@@ -204,6 +204,20 @@ def test_a_finished_folder_is_not_written_again(films, folder):
         annotate_videos(films, folder, truth_pipeline())
 
 
+def test_clips_on_which_a_stage_failed_are_told_and_tried_again(films, folder, tmp_path):
+    (busy := tmp_path / "busy").touch()
+    options = {"film": films[0].name, "while_there": str(busy)}
+    unlucky = truth_pipeline().changed({"name": {"kind": "slow_stages:LacksMemory", "options": options}})
+    out = tmp_path / "out"
+    with pytest.raises(StageError, match="failed on 2 of 4 clips, such as .*MemoryError: too little.*the same command"):
+        annotate_videos(films, out, unlucky)
+    assert not (out / "index.json").exists()
+    counts = annotate_videos(films, tmp_path / "part", unlucky, leave_out_failed=True)
+    assert (counts["clips"], counts["rejected"]) == (4, 2) and counts["samples"]
+    busy.unlink()
+    assert annotate_videos(films, out, unlucky)["rejected"] == 0
+
+
 class _Stopped(LocalEngine):
     """Is stopped when a number of clips is done."""
 

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import re
 import math
 import shutil
 
@@ -729,6 +730,21 @@ def test_other_parts_stay_as_they_are_stored(shards, tmp_path, dtype):
         CheckpointRun(recipe_file(tmp_path, shards, folder, "language_model", "again"), run.out).stage()
 
 
+def test_a_folder_without_pictures_says_what_to_give_instead(tmp_path):
+    with pytest.raises(WeGenError, match="holds no pictures; put in files"):
+        read_pictures(tmp_path, "rocket")
+    (tmp_path / "10_rocket").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "10_rocket" / "0.png")
+    with pytest.raises(WeGenError, match="but 10_rocket in it does: name .*10_rocket"):
+        read_pictures(tmp_path, "rocket")
+    (tmp_path / "film.mp4").touch()
+    with pytest.raises(WeGenError, match="but videos: make samples"):
+        read_pictures(tmp_path, "rocket")
+    (tmp_path / "run.json").touch()
+    with pytest.raises(WeGenError, match="not finished. Run the same `wegen data video` again"):
+        read_pictures(tmp_path, "rocket")
+
+
 def test_pictures_of_a_folder_become_samples_with_the_name_in_them(tmp_path):
     for number, caption in enumerate(["a small rocket at night, a house.", "at night", None]):
         Image.new("RGB", (20, 30), (number * 50, 0, 0)).save(tmp_path / f"{number}.png")
@@ -773,6 +789,11 @@ def test_pictures_of_a_folder_become_samples_with_the_name_in_them(tmp_path):
     with pytest.raises(WeGenError, match=r"0\.txt is no UTF-8 text.* Save it as UTF-8"):
         read_pictures(tmp_path, "rocket")
     (tmp_path / "0.txt").unlink()
+    for unused in ("photo.heic", "0.png.txt", "3.txt", "0.caption", "4.mask.png"):
+        (tmp_path / unused).touch()
+        with pytest.raises(WeGenError, match=rf"would not be used: {re.escape(unused)}\..* picture\.txt and"):
+            read_pictures(tmp_path, "rocket")
+        (tmp_path / unused).unlink()
     (tmp_path / "0.TXT").write_text("a rocket by day", encoding="utf-8-sig")
     (tmp_path / "._0.png").write_bytes(b"what a system keeps")
     assert next(own.caption for own in read_pictures(tmp_path, "rocket")) == "a rocket by day"

@@ -67,7 +67,8 @@ def pack(export: str, folders: Mapping[str, Path], target: BinaryIO) -> int:
 def unpacked(source: BinaryIO, output: Path) -> Iterator[dict[str, Any]]:
     """What `ChatStore.import_chat` takes, with its files in a new folder below the host's output folder.
 
-    The folder goes again when an error is raised, here or by what is done with the chat.
+    The folder goes again when an error is raised, here or by what is done with the chat; errors of the latter are
+    raised as they are.
 
     Args:
         source: an archive.
@@ -79,11 +80,12 @@ def unpacked(source: BinaryIO, output: Path) -> Iterator[dict[str, Any]]:
     subfolder = f"{IMPORTED}/{uuid.uuid4().hex}"
     folder = output / subfolder
     try:
-        with zipfile.ZipFile(source) as archive:
-            yield _unpack(archive, folder, subfolder)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, KeyError, EOFError, RuntimeError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise StoreError("This archive is damaged or not one of WeGen's.") from error
+        try:
+            with zipfile.ZipFile(source) as archive:
+                exported = _unpack(archive, folder, subfolder)
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError, KeyError, EOFError, RuntimeError) as error:
+            raise StoreError("This archive is damaged or not one of WeGen's.") from error
+        yield exported
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -169,7 +169,7 @@ def load_film(video: str | Path) -> Any:
     path = Path(video)
     path = truth_file(path)
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
         return (RocketFilm if "rocket" in record else Film).from_json(record)
     except FileNotFoundError:
         raise StageError(

@@ -273,7 +273,7 @@ def outcome_of(settings: Mapping[str, Any]) -> dict[str, Any]:
 def read_settings(path: Path) -> dict[str, Any]:
     """A configuration file of `Pipeline.changed`. Raises StageError where it is not JSON."""
     try:
-        settings = json.loads(path.read_text())
+        settings = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise StageError(f"Cannot read {path}: {error.strerror}.") from error
     except ValueError as error:

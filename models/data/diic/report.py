@@ -49,7 +49,7 @@ def write_report(folder: str | Path, path: str | Path | None = None, samples: in
     _require_free(path)
     records = read_records(folder)
     shards = read_index(folder) if any(record["samples"] for record in records) else []
-    about = json.loads((folder / INDEX).read_text()).get("about", {})
+    about = json.loads((folder / INDEX).read_text(encoding="utf-8")).get("about", {})
     shown = list(_chosen(shards, samples, Random(seed)))
     page = _page(folder.name or "videos", records, about, shown)
     with naming(path):

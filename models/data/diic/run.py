@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from .clip import Clip
 from .cutting import source_key
 from .pipeline import Pipeline
-from .stage import StageRunner, in_batches
+from .stage import StageError, StageRunner, in_batches
 from .store import Store
 
 Progress = Callable[[str, int, int], None]
@@ -63,6 +63,7 @@ def annotate_videos(
     engine: Engine | None = None,
     shard_size: int = 1000,
     progress: Progress = lambda what, done, total: None,
+    leave_out_failed: bool = False,
 ) -> dict[str, int]:
     """From videos to shards in `folder`; returns counts: "videos", "clips", "used", "rejected", "samples".
 
@@ -70,7 +71,8 @@ def annotate_videos(
     done twice. Copies of the same file count once.
 
     Raises ShardError for a folder that is finished or was begun with other settings; StageError for a stage that cannot
-    work at all, before anything is done where that can be seen.
+    work at all, before anything is done where that can be seen, and where a stage failed on clips. Those are tried again
+    when the run goes on; with `leave_out_failed` the shards are made without those that fail then.
     """
     engine = engine or LocalEngine()
     keyed = {source_key(path): path for path in videos}
@@ -86,5 +88,12 @@ def annotate_videos(
     for clip in waiting:
         if clip.rejection is not None:
             store.add_clip(clip, pipeline.seed)
-    counts = store.finish([clip.key for clip in clips], shard_size, about)
-    return {"videos": len(keyed), **counts}
+    keys = [clip.key for clip in clips]
+    if not leave_out_failed and (failed := store.failed(keys)):
+        key, detail = next(iter(failed.items()))
+        raise StageError(
+            f"Stages failed on {len(failed)} of {len(keys)} clips, such as {key}: {detail}. All else is kept, and no "
+            "shards are made yet: the same command tries these clips again, and with --leave-out-failed it makes shards "
+            "without those that fail again."
+        )
+    return {"videos": len(keyed), **store.finish(keys, shard_size, about)}

@@ -85,7 +85,7 @@ class Store:
         Cuts depend on their own settings alone: the others count from the first clip on that is done.
         """
         try:
-            known = _settings(outcome_of(json.loads(path.read_text())))
+            known = _settings(outcome_of(json.loads(path.read_text(encoding="utf-8"))))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ShardError(f"{path} is damaged ({error}). Choose another folder.") from error
         wanted = _settings(json.loads(json.dumps(configuration)))
@@ -102,7 +102,7 @@ class Store:
         path = self.work / "cuts" / f"{key}.json"
         if not path.exists():
             return None
-        return [Clip.from_document(document, {}) for document in json.loads(path.read_text())]
+        return [Clip.from_document(document, {}) for document in json.loads(path.read_text(encoding="utf-8"))]
 
     def add_cuts(self, key: str, clips: Iterable[Clip]) -> None:
         content = json.dumps([clip.to_document() for clip in clips]).encode()
@@ -126,6 +126,16 @@ class Store:
 
     def _clip_path(self, key: str) -> Path:
         return self.work / "clips" / f"{key}.tar"
+
+    def failed(self, keys: Iterable[str]) -> dict[str, str]:
+        """Those clips on which a stage failed, and with what: another time they may be used."""
+        found = {}
+        for key in sorted(set(keys)):
+            with tarfile.open(self._clip_path(key), "r:") as archive:
+                rejection = _record_in(archive)["rejection"]
+            if _failed(rejection):
+                found[key] = rejection["detail"]
+        return found
 
     def finish(self, keys: Iterable[str], shard_size: int, about: Mapping[str, Any]) -> dict[str, int]:
         """Write the shards of all clips, in the order of their keys, and what became of each; then remove the work.
@@ -202,7 +212,7 @@ def read_records(folder: str | Path) -> list[dict[str, Any]]:
     """What became of each clip of a finished run. Raises ShardError for another folder."""
     path = Path(folder) / RECORDS
     try:
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except FileNotFoundError:
         raise ShardError(f"There is no {RECORDS} in {folder}: no finished folder of `wegen data video`.") from None
     except ValueError as error:
@@ -226,7 +236,7 @@ def _record_in(archive: tarfile.TarFile) -> dict[str, Any]:
 def _read(path: Path) -> Any:
     """A JSON file, or None for a damaged one."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return None
 
