@@ -210,7 +210,7 @@ class Pipeline:
             WeGenError: the chat has no turns yet, besides what `engine.take_turn` raises.
             AnsweredInWords: the model answers in words and changes nothing.
         """
-        chat.last  # noqa: B018 - says what is wrong with an empty chat
+        chat.require_turn()
         request = TurnRequest(
             instruction,
             tuple(seeds),

@@ -285,10 +285,15 @@ class Chat:
             raise WeGenError(f"The chat cannot go back to turn {turns}: {only_small_copies(self)}")
         return replace(self, turns=self.turns[:turns])
 
-    @property
-    def last(self) -> Turn:
+    def require_turn(self) -> None:
+        """Raise WeGenError where there is no turn yet that could be changed or gone on with."""
         if not self.turns:
             raise WeGenError("This chat has no turns yet; start it with WeGen Generate.")
+
+    @property
+    def last(self) -> Turn:
+        """The turn that the chat goes on with. Raises WeGenError where there is none."""
+        self.require_turn()
         return self.turns[-1]
 
     def kept(self) -> Tensor | None:

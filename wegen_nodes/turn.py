@@ -197,7 +197,7 @@ class WeGenRefine(io.ComfyNode):
 
     @classmethod
     def execute(cls, chat, wegen=None, model=None, vae=None, picked=0, **asked) -> io.NodeOutput:
-        chat.last  # noqa: B018 - says what is wrong with an empty chat
+        chat.require_turn()
         models = models_of(chat, wegen=wegen, model=model, vae=vae)
         result = _take_turn(cls, models, chat, picked, asked)
         mask = result.change

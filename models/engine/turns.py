@@ -108,7 +108,7 @@ def predict_masks(
     if request.settings.auto_mask is None:
         raise WeGenError("The predicted edit mask is off in the settings; give an AutoMask.")
     turn = plan_turn(request, chat, parts)
-    turn.before  # noqa: B018 - says what is wrong with an empty chat
+    turn.original.require_turn()
     found = []
     for item in map(turn.item, _drafts_of(turn, parts, progress)):
         own = item.own_mask(request.settings.auto_mask, parts.config)

@@ -93,19 +93,7 @@ def _last_line(command: list[str], folder: Path | None = None) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-_IN_HOST = """
-import importlib, importlib.util, sys
-host, pack, folder, repeats, threads, base = sys.argv[1:]
-sys.path.insert(0, host)
-sys.argv = ["main.py", "--cpu", "--base-directory", base]
-import comfy.options
-comfy.options.enable_args_parsing()
-import comfy.cli_args
-spec = importlib.util.spec_from_file_location("wegen_pack", pack + "/__init__.py", submodule_search_locations=[pack])
-sys.modules["wegen_pack"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sys.modules["wegen_pack"])
-importlib.import_module("wegen_pack.wegen_nodes.host.decode_speed").main(folder, repeats, threads)
-"""
+_IN_HOST = Path(__file__).resolve().parents[2] / "wegen_nodes" / "host" / "start_decode_speed.py"
 
 
 def decode(host: HostInstall, repeats: int, threads: int) -> dict[str, tuple[float, float, float] | None]:
@@ -118,10 +106,9 @@ def decode(host: HostInstall, repeats: int, threads: int) -> dict[str, tuple[flo
         repeats: pairs behind each median.
         threads: of the CPU.
     """
-    pack = Path(__file__).resolve().parents[2]
     with tempfile.TemporaryDirectory() as base:
-        values = [host.path, pack, BUNDLED, repeats, threads, base]
-        found = _last_line([str(host.python), "-c", _IN_HOST, *map(str, values)], host.path)
+        values = [_IN_HOST, host.path, BUNDLED, repeats, threads, base]
+        found = _last_line([str(host.python), *map(str, values)], host.path)
     return {name: one and tuple(one) for name, one in found.items()}
 
 

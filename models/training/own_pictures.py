@@ -18,8 +18,8 @@ from ..errors import WeGenError
 from ..media.images import read_picture
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-UNREADABLE = frozenset({".heic", ".heif", ".avif", ".jxl", ".psd", ".svg", ".raw", ".dng", ".cr2", ".nef", ".arw"})
-"""Of pictures that this package does not read."""
+UNREADABLE = frozenset({".heic", ".heif", ".avif", ".jxl", ".psd", ".svg", ".dng", ".cr2", ".nef", ".arw", ".caption"})
+"""Of pictures and captions that are not read."""
 MASK = ".mask.png"
 SAMPLES = 240
 """Samples that are made of all pictures together, at least."""
@@ -122,10 +122,9 @@ def _refuse_unused(folder: Path, files: Sequence[Path]) -> None:
     unused = []
     for path in sorted(folder.iterdir()):
         name = path.name.lower()
-        if name.startswith("."):
-            continue
         stem = name.removesuffix(MASK) if name.endswith(MASK) else name.removesuffix(".txt")
-        if path.suffix.lower() in UNREADABLE or path.suffix.lower() == ".caption" or (stem != name and stem not in stems):
+        lacks_picture = stem != name and stem not in stems
+        if not name.startswith(".") and (lacks_picture or path.suffix.lower() in UNREADABLE):
             unused.append(path.name)
     if unused:
         raise WeGenError(

@@ -209,7 +209,9 @@ def test_clips_on_which_a_stage_failed_are_told_and_tried_again(films, folder, t
     options = {"film": films[0].name, "while_there": str(busy)}
     unlucky = truth_pipeline().changed({"name": {"kind": "slow_stages:LacksMemory", "options": options}})
     out = tmp_path / "out"
-    with pytest.raises(StageError, match="failed on 2 of 4 clips, such as .*MemoryError: too little.*the same command"):
+    with pytest.raises(
+        StageError, match=r"failed on 2 of 4 clips, such as .*MemoryError: too little.*the same command"
+    ):
         annotate_videos(films, out, unlucky)
     assert not (out / "index.json").exists()
     counts = annotate_videos(films, tmp_path / "part", unlucky, leave_out_failed=True)

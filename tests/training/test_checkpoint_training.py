@@ -3,8 +3,8 @@
 import argparse
 import dataclasses
 import json
-import re
 import math
+import re
 import shutil
 
 import numpy as np
@@ -735,13 +735,13 @@ def test_a_folder_without_pictures_says_what_to_give_instead(tmp_path):
         read_pictures(tmp_path, "rocket")
     (tmp_path / "10_rocket").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "10_rocket" / "0.png")
-    with pytest.raises(WeGenError, match="but 10_rocket in it does: name .*10_rocket"):
+    with pytest.raises(WeGenError, match=r"but 10_rocket in it does: name .*10_rocket"):
         read_pictures(tmp_path, "rocket")
     (tmp_path / "film.mp4").touch()
     with pytest.raises(WeGenError, match="but videos: make samples"):
         read_pictures(tmp_path, "rocket")
     (tmp_path / "run.json").touch()
-    with pytest.raises(WeGenError, match="not finished. Run the same `wegen data video` again"):
+    with pytest.raises(WeGenError, match=r"not finished\. Run the same `wegen data video` again"):
         read_pictures(tmp_path, "rocket")
 
 

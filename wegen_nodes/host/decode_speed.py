@@ -1,7 +1,8 @@
 """Times the native decoder's sampling against the host's own sampler on a stock model of the same size, and against
 diffusers' sampling of the same features.
 
-`wegen bench decode --comfyui PATH` runs this file inside ComfyUI; it prints the medians of both sides and of the ratio.
+`wegen bench decode --comfyui PATH` runs this inside ComfyUI by `start_decode_speed.py`; it prints the medians of both
+sides and of the ratio.
 """
 
 from __future__ import annotations

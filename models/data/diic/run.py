@@ -71,8 +71,8 @@ def annotate_videos(
     done twice. Copies of the same file count once.
 
     Raises ShardError for a folder that is finished or was begun with other settings; StageError for a stage that cannot
-    work at all, before anything is done where that can be seen, and where a stage failed on clips. Those are tried again
-    when the run goes on; with `leave_out_failed` the shards are made without those that fail then.
+    work at all, before anything is done where that can be seen, and where a stage failed on clips. When the run goes on
+    those are tried again, and with `leave_out_failed` the shards are made without those that fail then.
     """
     engine = engine or LocalEngine()
     keyed = {source_key(path): path for path in videos}
@@ -93,7 +93,7 @@ def annotate_videos(
         key, detail = next(iter(failed.items()))
         raise StageError(
             f"Stages failed on {len(failed)} of {len(keys)} clips, such as {key}: {detail}. All else is kept, and no "
-            "shards are made yet: the same command tries these clips again, and with --leave-out-failed it makes shards "
-            "without those that fail again."
+            "shards are made yet: the same command tries these clips again, and with --leave-out-failed it makes "
+            "shards without those that fail again."
         )
     return {"videos": len(keyed), **store.finish(keys, shard_size, about)}
