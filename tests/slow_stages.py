@@ -1,4 +1,4 @@
-"""Stages of one's own: one as slow as a model on a device of its own, one that lacks memory, and one that cannot work."""
+"""Stages of one's own: as slow as a model on a device of its own, without memory at times, and one that cannot work."""
 
 import time
 from dataclasses import dataclass
