@@ -1,10 +1,16 @@
 """What all tests share: the reference data, and a loud word about tests that did not run."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from support import NOT_RUN, REPOSITORY
+
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Processes that tests start share the cores with those of the other worker; more threads would wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
@@ -70,13 +76,14 @@ def tiny(packed_dir):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """With `-n 2`: tests of a file stay together, and all of `tests/host`, which share one server and one browser."""
+    """With `-n 2`: tests of a file stay together, and those of `tests/host`, which share one server and one browser. The
+    panel's are half of these: they have their own, so that two processes share the work."""
     from xdist.scheduler import LoadScopeScheduling
 
     class TogetherByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::", 1)[0]
-            return "tests/host" if file.startswith("tests/host/") else file
+            return "tests/host" if file.startswith("tests/host/") and not file.endswith("/test_panel.py") else file
 
     return TogetherByFile(config, log)
 
