@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from support import NOT_RUN, REPOSITORY
 
-
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Processes that tests start share the cores with those of the other worker; more threads would wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -76,8 +75,10 @@ def tiny(packed_dir):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """With `-n 2`: tests of a file stay together, and those of `tests/host`, which share one server and one browser. The
-    panel's are half of these: they have their own, so that two processes share the work."""
+    """With `-n 2`: tests of a file stay together, and those of `tests/host`, which share one server and one browser.
+
+    Those of the panel take as long as all others there: they have their own, so that both workers have host tests.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
     class TogetherByFile(LoadScopeScheduling):
