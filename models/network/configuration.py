@@ -141,14 +141,14 @@ class LanguageConfig:
         )
 
     def kv_cache_bytes(self, tokens: int, element_size: int) -> int:
-        """Bytes that the key/value cache of `tokens` positions of one sequence takes; `element_size` is bytes a number."""
+        """Bytes of the key/value cache of `tokens` positions of one sequence, with numbers of `element_size` bytes."""
         return 2 * self.layers * self.kv_heads * self.head_width * tokens * element_size
 
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """The SDXL-like UNet (arXiv 2307.01952), in diffusers' terms: `attention_head_dim` is the number of heads there, for
-    each level, and `sample_size` the side of a latent in cells.
+    """The SDXL-like UNet (arXiv 2307.01952), in diffusers' terms: `attention_head_dim` is the number of heads there,
+    for each level, and `sample_size` the side of a latent in cells.
 
     Raises:
         WeGenError: a number below 1, levels that do not fit together, or what ComfyUI's own UNet cannot hold.
