@@ -84,7 +84,7 @@ def estimate(before: Tensor, after: Tensor, change: Tensor | None = None) -> Mot
         kept is flat, or when the match is not to be trusted.
 
     Raises:
-        WeGenError: the pictures differ in size.
+        WeGenError: the pictures differ in size, or `change` is no mask, see `masks.fit_mask`.
     """
     if before.shape[:2] != after.shape[:2]:
         raise WeGenError(
