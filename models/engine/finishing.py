@@ -29,7 +29,13 @@ FEATHERED_SHARE = 1 / 128
 
 
 def look_closer(items: Sequence[PlannedPicture], parts: Parts, progress: Progress) -> None:
-    """Draw features again for what changes, where the predicted edit mask is a small part of a large picture."""
+    """Draw features again for what changes, where the predicted edit mask is a small part of a large picture.
+
+    The items get their new view, features and draft.
+
+    Raises:
+        WeGenError: as `drafting.write_drafts` and `planning.seen_features`.
+    """
     config = parts.config
     closer = []
     for item in items:
@@ -59,7 +65,13 @@ def look_closer(items: Sequence[PlannedPicture], parts: Parts, progress: Progres
 
 
 def paint(items: Sequence[PlannedPicture], painter: Painter) -> None:
-    """Paint what may change, pictures of one size and with the same settings at once."""
+    """Paint what may change, pictures of one size and with the same settings at once.
+
+    The items get what was painted, `[h, w, 3]` in 0..1 of their view.
+
+    Raises:
+        WeGenError: the painter gave what is no picture or has pixels that are NaN, or what it raises itself.
+    """
     groups: dict[tuple[tuple[int, int], SamplerSettings, bool, bool], list[PlannedPicture]] = {}
     for item in items:
         if item.paints:
@@ -84,7 +96,12 @@ def paint(items: Sequence[PlannedPicture], painter: Painter) -> None:
 
 
 def finish(items: Sequence[PlannedPicture], parts: Parts, progress: Progress) -> list[Answer]:
-    """Make answers of what was painted: kept pixels are those from before, and features and words fit the result."""
+    """Make answers of what was painted: kept pixels are those from before, and features and words fit the result.
+
+    Raises:
+        WeGenError: what was painted is of another size than the view, or the vision encoder or the language model
+            overflowed.
+    """
     pictures = [_composite(item) for item in items]
     # What was painted is only part of such a picture; the next turn has to see all of it.
     pasted = {n: pictures[n] for n, item in enumerate(items) if item.paints and item.is_edit and _pasted(item)}
@@ -143,7 +160,10 @@ def _composite(item: PlannedPicture) -> Tensor:
 
 
 def colours(picture: Tensor) -> Tensor:
-    """`[H, W, 3]`, the picture itself where that is what it is: what is known of it stays known."""
+    """A picture `[H, W, 3 or 4]` without its opacity, `[H, W, 3]`.
+
+    One that has none is given back itself, so that what is remembered of it (see `media.images`) is found again.
+    """
     return picture if picture.shape[-1] == 3 else picture[..., :3]
 
 
