@@ -82,7 +82,7 @@ class Pipeline:
             ImportError: diffusers is not installed.
         """
         try:
-            torch.zeros(1, device=device).item()  # "meta" computes nothing
+            torch.zeros(1, device=device).item()  # `item` fails on a device that computes nothing, such as "meta"
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise WeGenError(f"The device {str(device)!r} cannot be used: {reason}") from error
@@ -114,7 +114,7 @@ class Pipeline:
             if lora.part != "unet" and strength:
                 wegen = wegen.with_open_language()
                 if wegen.prefixes is not None:
-                    wegen.prefixes.clear()  # of other weights
+                    wegen.prefixes.clear()  # what it holds is of the weights before
         return Pipeline(wegen, self._decoder)
 
     def encode_reference(

@@ -182,9 +182,10 @@ def feathered(change: Tensor, feather: float) -> Tensor:
     depth = _depth(area)
     parts, count = ndimage.label(area, structure=np.ones((3, 3)))
     widths = np.full(count + 1, feather + 1, np.float32)
-    # Most parts reach deeper; only for others their depth is looked for, which takes as long as all the rest.
+    # Most parts are deeper than the feather is wide. The depth of the others alone is looked for, as that takes as long
+    # as all the rest.
     deep = np.bincount(parts[depth >= feather + 1], minlength=count + 1) > 0
-    narrow = 1 + np.flatnonzero(~deep[1:])  # 0 is no part, but what lies between
+    narrow = 1 + np.flatnonzero(~deep[1:])  # label 0 is what lies between the parts
     if len(narrow):
         widths[narrow] = ndimage.maximum(depth, parts, narrow)
     weight = change.clone()

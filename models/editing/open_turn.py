@@ -187,7 +187,7 @@ def answer(
         weight, report = None, "The first picture of this chat."
         if before is None:
             check_picture(picture)
-            picture = picture.clamp(0, 1)  # and not a view of what is the caller's
+            picture = picture.clamp(0, 1)  # a copy: the caller may change its own
         else:
             everywhere = torch.ones(before.shape[:2])
             where = everywhere if change is None else change

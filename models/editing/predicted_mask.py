@@ -26,11 +26,11 @@ QUIET_CELLS = 0.25
 FARTHER = 10.0
 """How many times farther than those a cell must be to count as changed."""
 FINER = 4.0
-"""By how much that may be below the checkpoint's threshold."""
+"""How many times lower than the checkpoint's threshold that may be."""
 BESIDE = 2
-"""Cells: as near to changed ones half the threshold is enough."""
+"""Within so many cells of changed ones half the threshold is enough."""
 NEARLY_ALL, EVERYWHERE = 0.1, 5.0
-"""Where all cells but this share are farther than this part of the threshold, everything changes."""
+"""Where all cells but the first share are farther than the threshold divided by the second, everything changes."""
 CELL_PARTS = 16
 """Growth and softness are counted in sixteenths of a feature cell, so that they fit pictures of any size."""
 

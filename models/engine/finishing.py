@@ -107,7 +107,7 @@ def finish(items: Sequence[PlannedPicture], parts: Parts, progress: Progress) ->
     pasted = {n: pictures[n] for n, item in enumerate(items) if item.paints and item.is_edit and _pasted(item)}
     whole = _encode(pasted, parts)
     limited = {n for n in pasted if items[n].turn.allowed is not None}
-    # Of a crop, what the model meant is compared with the crop.
+    # Where a crop was painted, what the model meant is compared with the features of that crop.
     cropped = {n: pasted[n][items[n].view.box] for n in limited if items[n].view.box != _whole(items[n])}
     close = {**whole, **_encode(cropped, parts)}
     answers = []
@@ -177,7 +177,7 @@ def _unchanged(item: PlannedPicture, known: dict[int, tuple[Tensor, str]], parts
     item.change = torch.zeros(*item.turn.size)
     if id(item.turn) not in known:
         features = before.features
-        if features is None or is_unseen(before, parts.vision_id):  # those that are worked with may be of a part of it
+        if features is None or is_unseen(before, parts.vision_id):  # `before_features` may be those of a crop
             whole = (item.view.height, item.view.width) == item.turn.size
             features = item.before_features if whole else _encode({0: before.picture}, parts)[0]
         known[id(item.turn)] = features, before.described or _description(features, before.picture, parts, progress)

@@ -118,7 +118,7 @@ class TurnRequest(Value):
             tuple((value["seed"] + number) % (LARGEST_SEED + 1) for number in range(value["batch_size"])),
             references or References(),
             value["rewrite"],
-            # Without a word of the user's the default depends on the turn.
+            # Where it is left out, its default depends on the turn.
             options.get("creativity"),
             prompt_override=value["rewritten"],
             size=(width or height, height or width) if width or height else None,

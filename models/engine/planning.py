@@ -145,7 +145,7 @@ class PlannedPicture:
         """What to say where the model's words for the new picture are those for the old one, as the order is followed
         already or was not understood; and where it means to change nothing. Else empty."""
         before, order = self.turn.before.described, self.turn.request.instruction
-        described = not _same_words(self.draft.rewrite, order)  # and not drawn as it stands
+        described = not _same_words(self.draft.rewrite, order)  # in words of the model's own, not drawn as it stands
         if described and before and _same_words(self.draft.rewrite, before):
             return AS_BEFORE.format(order=order)
         return NOT_UNDERSTOOD.format(order=order) if empty else ""

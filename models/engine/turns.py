@@ -120,7 +120,7 @@ def draft_pictures(
         WeGenError: as `take_turn`, but for what has to do with masks and painting.
         AnsweredInWords: the model answers in words and draws nothing.
     """
-    # Who paints elsewhere paints all of the picture: it is read as a whole, whatever masks keep of it.
+    # The host's own nodes paint all of the picture, so all of it is read, whatever masks keep.
     return _drafts_of(plan_turn(replace(request, masks=Masks(release=True)), chat, parts), parts, progress)
 
 

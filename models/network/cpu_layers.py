@@ -142,7 +142,7 @@ def _can_pack() -> bool:
     x, weight = x.view(3, 40), weight.view(50, 40)
     try:
         found = _multiply(x, torch.ops.mkldnn._reorder_linear_weight(weight, TYPICAL), bias)
-    except (AttributeError, RuntimeError):  # not there, or called in another way
+    except (AttributeError, RuntimeError):  # this PyTorch lacks it, or it takes other arguments
         return False
     return torch.allclose(found, nn.functional.linear(x, weight, bias), atol=1e-4)
 
@@ -211,6 +211,6 @@ def together(x: Tensor, *layers: Any) -> Sequence[Tensor]:
     parts = [layer.weight for layer in layers]
     place = joint.weight.data_ptr()
     for part, before in zip(parts, joint.begins, strict=True):
-        if part.data_ptr() != place + before or part.requires_grad:  # others have been put in since
+        if part.data_ptr() != place + before or part.requires_grad:  # a weight was replaced since `join`
             return [layer(x) for layer in layers]
     return layers[0].product(x, joint.weight, None, parts).split_with_sizes(joint.heights, -1)

@@ -163,7 +163,7 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
         "linear_end": config.schedule.beta_end,
         "timesteps": config.schedule.num_train_timesteps,
     }
-    # What is quantised has no type of its own to compute in, but for one that was asked for.
+    # Quantised weights do not say which type to compute in; a precision that was asked for does.
     stored = PRECISIONS[precision] if quantised else weight_dtype
     cast = comfy.model_management.unet_manual_cast(stored, load_device, model_config.supported_inference_dtypes)
     if quantised and cast is None:
@@ -179,7 +179,7 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
 
     model = model_config.get_model({}, "", device=None if on_demand else torch.device("meta"))
     # The host only logs what is missing or of another shape: a wrong file must not give a picture.
-    # Asked of a plain one, since layers that may be quantised have no weights before they are loaded.
+    # Shapes are taken from a network of plain layers: those that may be quantised have no weights before loading.
     plain = UNetModel(**unet_config, device="meta", operations=_with_weights(comfy.ops.manual_cast))
     own = {name: tuple(value.shape) for name, value in plain.state_dict().items()}
     names: dict[str, str] = {}
@@ -205,7 +205,7 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
             operations = _with_weights(operations)
 
         def network(device) -> nn.Module:
-            # The model's own copy of the sizes, which has the type of the weights too.
+            # Not `unet_config`: the model's copy of it also holds the type of the weights.
             made = UNetModel(**model_config.unet_config, device=device, operations=operations)
             made.eval().requires_grad_(False)
             comfy.model_management.archive_model_dtypes(made)
@@ -506,7 +506,7 @@ def _weight_dtype(tensors: Part, precision: str, device: torch.device) -> torch.
         return PRECISIONS[precision]
     if _small_on_cpu(tensors, device):
         return torch.float32
-    if tensors.quantised:  # the type of what is not: most of its weights would say int8
+    if tensors.quantised:  # for the layers that are not; a count of all weights would give int8
         return torch.bfloat16
     counts: Counter[torch.dtype] = Counter()
     for entry in tensors.stored.values():

@@ -213,7 +213,7 @@ def _take(module: nn.Module, attributes: Mapping[str, Any]) -> None:
             vars(module)[name].update(value)
         else:
             vars(module)[name] = value
-    # Layers of the host that wait for their weights have None in their place, which would go before them.
+    # Layers of the host that wait for their weights have None as a plain attribute, which would hide them.
     for name in (*vars(module)["_parameters"], *vars(module)["_buffers"]):
         vars(module).pop(name, None)
 
@@ -374,7 +374,7 @@ def _on_demand_patcher(base: type) -> type:
         """The host's patcher of a part whose files must stay as they were."""
 
         def load(self, *args, **kwargs):
-            # A copy whose weights are not read on demand has those of another model, which were checked when they came.
+            # Deep copies of the host hold a model that was read at once, after its files were checked: it has none.
             if (files := getattr(self.model, "part_files", None)) is not None:
                 files.check()
             return super().load(*args, **kwargs)
