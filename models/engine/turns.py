@@ -117,7 +117,7 @@ def draft_pictures(
         A draft for each seed, with features `[tokens_per_picture, D]`.
 
     Raises:
-        WeGenError: as `take_turn`, but for what has to do with masks and painting.
+        WeGenError: as `take_turn`, but for masks and what comes after the drafts; steps and sizes are checked here too.
         AnsweredInWords: the model answers in words and draws nothing.
     """
     # The host's own nodes paint all of the picture, so all of it is read, whatever masks keep.
@@ -136,7 +136,8 @@ def predict_masks(
         A mask for each seed, `[H, W]` in 0..1 at the size of the picture; it is 0 where the user's masks say so.
 
     Raises:
-        WeGenError: the settings have no `auto_mask`, the chat has no turns, or as `take_turn`, but for painting.
+        WeGenError: the settings have no `auto_mask`, the chat has no turns, or as `take_turn`, but for what comes after
+            the masks; steps and sizes are checked here too.
         AnsweredInWords: the model answers in words and changes nothing.
     """
     if request.settings.auto_mask is None:
