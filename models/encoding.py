@@ -28,7 +28,9 @@ def encode_reference(
         weight: how strongly its features speak, from 0 to 2.
 
     Raises:
-        WeGenError: the mask shows nothing, or the name cannot be mentioned.
+        WeGenError: what is given is no picture or no mask (see `media.images.check_picture`, `editing.masks.fit_mask`),
+            the mask shows nothing, the name cannot be mentioned, the weight is out of range, or the vision encoder
+            overflowed.
     """
     whole = from_pil(to_pil(picture))
     shown, kept = whole, None
@@ -39,7 +41,15 @@ def encode_reference(
 
 
 def begin_with(wegen: WeGen, pictures: Sequence[Tensor]) -> Chat:
-    """A chat that begins with the user's own pictures `[H, W, 3]` in 0..1; it goes on with the first of them."""
+    """A chat that begins with the user's own pictures; it goes on with the first of them.
+
+    Args:
+        wegen: with its vision encoder ready.
+        pictures: `[H, W, 3]` each, in 0..1; sizes may differ.
+
+    Raises:
+        WeGenError: there is no picture, one is none or has pixels that are NaN, or the vision encoder overflowed.
+    """
     if not pictures:
         raise WeGenError("There is no picture to begin with; give 1 or more.")
     features = [wegen.encode_pictures([picture])[0].cpu() for picture in pictures]
@@ -67,7 +77,11 @@ def lack_features(references: References, vision_id: str) -> bool:
 
 
 def with_features(wegen: WeGen, references: References) -> References:
-    """The references as `wegen` can read them: with features for those that it has not looked at."""
+    """The references as `wegen` can read them: with features for those that it has not looked at.
+
+    Raises:
+        WeGenError: a picture or mask that `encode_reference` refuses.
+    """
     return References(
         tuple(
             encode_reference(wegen, one.name, one.picture, one.mask, one.weight)
@@ -84,6 +98,10 @@ def look_at(wegen: WeGen, chat: Chat) -> Chat:
 
     It is the same chat where all have been looked at. Turns that are too long ago to fit into its context stay as they
     are.
+
+    Raises:
+        WeGenError: a picture that has pixels that are NaN, a reference that `encode_reference` refuses, or the vision
+            encoder overflowed.
     """
     if not unseen(chat, wegen.vision_id):
         return chat

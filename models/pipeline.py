@@ -61,7 +61,7 @@ class Pipeline:
         """The UNet and the VAE, read now where they were not used before.
 
         Raises:
-            CheckpointError: its files were changed since the checkpoint was opened.
+            CheckpointError: its files are gone, were changed since the checkpoint was opened, or cannot be read.
         """
         return self._decoder if isinstance(self._decoder, Decoder) else self._decoder()
 
@@ -71,11 +71,18 @@ class Pipeline:
     ) -> Pipeline:
         """Load a packed or published checkpoint folder. Of the decoder only names and shapes are read and checked.
 
+        Args:
+            folder: of the checkpoint.
+            device: where all parts are put.
+            dtype: precision of all parts but the VAE, which stays in float32.
+
         Raises:
-            WeGenError: no such checkpoint, one that cannot be used, or a device that this machine does not have.
+            WeGenError: a device that this machine does not have.
+            CheckpointError: no such checkpoint, or one that cannot be used.
+            ImportError: diffusers is not installed.
         """
         try:
-            torch.zeros(1, device=device).item()  # "meta" computes nothing
+            torch.zeros(1, device=device).item()  # `item` fails on a device that computes nothing, such as "meta"
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise WeGenError(f"The device {str(device)!r} cannot be used: {reason}") from error
@@ -93,7 +100,9 @@ class Pipeline:
             files: of the UNet or the language model, as `wegen train lora` writes them, each with its strength.
 
         Raises:
-            WeGenError: a file that cannot be read or is of another model, or a strength out of range.
+            WeGenError: a strength out of range (-100 to 100).
+            LoraError: a file that cannot be read or is of another model.
+            CheckpointError: the decoder cannot be read, see `decoder`.
         """
         wegen = self.wegen
         loras = [(read_lora(file), check_strength(strength)) for file, strength in files.items()]
@@ -105,17 +114,31 @@ class Pipeline:
             if lora.part != "unet" and strength:
                 wegen = wegen.with_open_language()
                 if wegen.prefixes is not None:
-                    wegen.prefixes.clear()  # of other weights
+                    wegen.prefixes.clear()  # what it holds is of the weights before
         return Pipeline(wegen, self._decoder)
 
     def encode_reference(
         self, name: str, picture: Image.Image, mask: Tensor | None = None, weight: float = 1.0
     ) -> Reference:
-        """A named reference from a PIL picture; `mask` `[H, W]` is white where the object is."""
+        """A named reference from a PIL picture.
+
+        Args:
+            name: how instructions mention it: a letter, then letters, digits, '_' or '-', 32 at most.
+            picture: of any size and mode; transparent parts are laid on white.
+            mask: `[h, w]` in 0..1, white where the object is; None is the whole picture.
+            weight: how strongly its features speak, from 0 to 2.
+
+        Raises:
+            WeGenError: colours that cannot be brought to RGB, besides what `encoding.encode_reference` raises.
+        """
         return encode_reference(self.wegen, name, from_pil(flatten_alpha(picture)), mask, weight)
 
     def begin_with(self, *pictures: Image.Image) -> Chat:
-        """A chat that begins with pictures of the user's own; it goes on with the first of them."""
+        """A chat that begins with pictures of the user's own; it goes on with the first of them.
+
+        Raises:
+            WeGenError: there is no picture, its colours cannot be brought to RGB, or the vision encoder overflowed.
+        """
         return begin_with(self.wegen, [from_pil(picture) for picture in pictures])
 
     def rewrite(
@@ -129,7 +152,18 @@ class Pipeline:
     ) -> list[str]:
         """One detailed rewrite of `instruction` for each seed; `rewriting.rewrite` tells more about each.
 
+        Args:
+            instruction: what the user wishes, with `@name` for references.
+            seeds: one rewrite for each.
+            sampling: temperature and top-p.
+            references: what can be mentioned.
+            chat: the turns before.
+            on_token: called after each token; what it raises stops the work.
+
         Raises:
+            WeGenError: an empty instruction, no seeds, an unknown `@name`, an order on a picture where the checkpoint
+                has no template `edit_rewrite`, a picture that cannot be looked at (see `encoding.look_at`), features
+                that another checkpoint made, more tokens than the context holds, or the language model overflowed.
             AnsweredInWords: the model answers in words that it draws nothing.
         """
         chat, references = look_at(self.wegen, chat or Chat()), with_features(self.wegen, references or References())
@@ -143,7 +177,13 @@ class Pipeline:
         progress: Progress = Progress(),  # noqa: B008 - immutable
         on_step: OnPaintStep | None = None,
     ) -> TurnResult:
-        """The next turn of a chat, or the first one: `engine.take_turn` with diffusers as the painter."""
+        """The next turn of a chat, or the first one: `engine.take_turn` with diffusers as the painter.
+
+        Raises:
+            WeGenError: a sampler or scheduler that only ComfyUI has, besides what `engine.take_turn` raises.
+            CheckpointError: the decoder cannot be read, see `decoder`.
+            AnsweredInWords: the model answers a first wish in words and draws nothing.
+        """
         return take_turn(request, chat or Chat(), _Painter(self, on_step), self.wegen, progress)
 
     def generate(
@@ -169,6 +209,10 @@ class Pipeline:
             options: `rewrite`, `creativity`, `sampling` and `prompt_override` of `engine.TurnRequest`.
 
         `take_turn` gives the same chat, and beside it what there is to say of it: `TurnResult.notes`.
+
+        Raises:
+            WeGenError: what `engine.TurnRequest` refuses, besides what `take_turn` raises.
+            CheckpointError, AnsweredInWords: see `take_turn`.
         """
         request = TurnRequest(
             instruction,
@@ -200,14 +244,16 @@ class Pipeline:
             chat: has at least one turn; the picture that it goes on with is the one refined.
             instruction: what to change.
             seeds: one picture for each.
-            edit_mask: `[H, W]`, white may change.
-            keep_mask: `[H, W]`, white stays to the bit, in later turns too.
+            edit_mask: `[h, w]` in 0..1, white may change; it is stretched to the picture's size.
+            keep_mask: likewise, white stays to the bit, in later turns too.
             references, settings, progress, on_step, options: as for `generate`. Without an edit mask
                 `settings.auto_mask` decides whether the predicted edit mask is used.
             release: give up what keep masks of earlier turns have kept.
 
         Raises:
-            WeGenError: the chat has no turns yet, besides what `engine.take_turn` raises.
+            WeGenError: the chat has no turns yet, or what `engine.TurnRequest` refuses, besides what `take_turn`
+                raises.
+            CheckpointError: see `take_turn`.
             AnsweredInWords: the model answers in words and changes nothing.
         """
         chat.require_turn()
@@ -236,7 +282,8 @@ class Pipeline:
         painted are taken as they are.
 
         Raises:
-            WeGenError: only a small copy of such a picture was kept.
+            WeGenError: only a small copy of such a picture was kept, besides what `take_turn` raises.
+            CheckpointError: see `take_turn`.
         """
         again = Chat()
         for turn in chat.turns:

@@ -24,7 +24,7 @@ def match_tone(before: Tensor, after: Tensor, change: Tensor, reach: int = 16) -
     changed. Only a box around the area and its ring is worked on.
 
     Args:
-        before, after: `[H, W, C]` in 0..1; a fourth channel is opacity and is left alone.
+        before, after: `[H, W, C]` in 0..1, of one size; a fourth channel is opacity and is left alone.
         change: `[H, W]` in 0..1.
         reach: width of the ring in pixels.
 
@@ -66,8 +66,8 @@ def _toned(before: Tensor, after: Tensor, area: np.ndarray, reach: int) -> Tenso
 def paste(before: Tensor, after: Tensor, change: Tensor) -> Tensor:
     """Composite pictures `[..., H, W, C]`: `before` to the bit where `change` is 0, `after` where it is 1.
 
-    `change` is `[..., H, W]`. A fourth channel is opacity: what is transparent does not stain what it is mixed with.
-    A picture without one is opaque where the other has one.
+    `change` is `[..., H, W]` in 0..1. A fourth channel is opacity: what is transparent does not stain what it is mixed
+    with. A picture without one is opaque where the other has one.
 
     Returns:
         `[..., H, W, C]` float32.

@@ -65,9 +65,9 @@ def plan_crop(
 
     Args:
         change: `[height, width]`, above 0 where the picture may change; None is everywhere.
-        height, width: of the picture.
+        height, width: of the picture, in pixels.
         budget_pixels: how many pixels the checkpoint paints, its `size` squared.
-        multiple: the sides of what is painted are multiples of it.
+        multiple: the sides of what is painted are multiples of it, in pixels.
         context: see CONTEXT.
 
     Raises:
@@ -118,7 +118,8 @@ def put_back(
         tone: whether colours are matched at the edge of the area.
 
     Raises:
-        WeGenError: what was painted is not of the crop's size.
+        WeGenError: what was painted is not of the crop's size, the crop is not the whole picture and there is no mask,
+            or the feather is negative.
     """
     if tuple(worked.shape[:2]) != crop.padded:
         raise WeGenError(f"Bad size of what was painted: expected {crop.padded[::-1]}, got {worked.shape[1::-1]}.")

@@ -25,7 +25,7 @@ def spread_of(features: Tensor) -> float:
 
 
 def distances(before: Tensor, after: Tensor, statistics: FeatureStatistics | None = None) -> Tensor:
-    """Distances of features `[K, D]`, cell by cell: `[K]`.
+    """Distances of features `[K, D]`, cell by cell: `[K]` float32, 0 or more.
 
     Without measured statistics the two pictures' own spread is the measure.
     """
@@ -39,9 +39,10 @@ def distances(before: Tensor, after: Tensor, statistics: FeatureStatistics | Non
 def picture_threshold(distance: Tensor) -> float:
     """The distance that parts the changed cells of one picture from the others, found from all of them, `[K]`.
 
-    Otsu's split in two groups, held between LOWEST and HIGHEST: a picture in which nothing changes has no cells above,
-    one in which all changes none below. Only where the groups lie clearly apart and the lower one is itself near
-    HIGHEST, as with a model whose features are never twice the same, the threshold may be above.
+    Otsu's split in two groups ("A threshold selection method from gray-level histograms", 1979), held between LOWEST
+    and HIGHEST: a picture in which nothing changes has no cells above, one in which all changes none below. Only where
+    the groups lie clearly apart and the lower one is itself near HIGHEST, as with a model whose features are never
+    twice the same, the threshold may be above.
     """
     values = distance.float().sort().values
     count = len(values)

@@ -39,14 +39,16 @@ def keep(
 
     Args:
         before: `[H, W, C]` in 0..1, with 1, 3 or 4 channels.
-        after: `[h, w, C]`, the same picture from any model; another size is resized to that of `before`.
+        after: `[h, w, C]`, with 1, 3 or 4 channels, the same picture from any model; another size is resized to that of
+            `before`.
         change: `[H, W]` in 0..1; 0 is kept to the bit.
         feather: width in pixels of the soft edge, which lies inside the change area.
         align: whether shift and zoom against the kept area are found and undone.
         tone: whether colours are matched at the edge.
 
     Raises:
-        WeGenError: the pictures have other proportions, or the feather is negative.
+        WeGenError: one is no picture or has pixels that are NaN, the pictures differ in their proportions, the feather
+            is negative, or there are NaN in the mask and `align` is on.
     """
     before, after = before.detach().cpu(), after.detach().cpu()
     check_picture(before)

@@ -26,6 +26,9 @@ def fit_mask(mask: Tensor, height: int, width: int, thin: bool = False) -> Tenso
         mask: `[H, W]`, `[1, H, W]`, `[1, 1, H, W]` or `[1, H, W, 1]`; white and black, or between.
         height, width: what it is brought to.
         thin: whether thin white parts of a larger mask stay: a pixel that is white in part is white then.
+
+    Raises:
+        WeGenError: several masks in one batch, what is no mask by its shape, or values that are NaN.
     """
     if mask.ndim == 4:
         mask = mask[..., 0] if mask.shape[-1] == 1 and mask.shape[1] > 1 else mask.flatten(0, 1)
@@ -77,7 +80,7 @@ def change_mask(
         some: whether there must be something that may change.
 
     Raises:
-        WeGenError: there must, and the masks leave nothing.
+        WeGenError: there must, and the masks leave nothing; or one of them is no mask, see `fit_mask`.
     """
     edit = None if edit_mask is None else fit_mask(edit_mask, height, width)
     keep = None if keep_mask is None else fit_mask(keep_mask, height, width, thin=True)
@@ -85,7 +88,19 @@ def change_mask(
 
 
 def combine(edit: Tensor | None, keep: Tensor | None, height: int, width: int, some: bool = True) -> Tensor | None:
-    """The same as `change_mask`, of masks that fit already: `[height, width]` in 0..1."""
+    """The same as `change_mask`, of masks that fit already.
+
+    Args:
+        edit, keep: `[height, width]` in 0..1, or None.
+        height, width: of the picture.
+        some: whether there must be something that may change.
+
+    Returns:
+        `[height, width]` in 0..1, which may be `edit` itself; None when neither mask is given.
+
+    Raises:
+        WeGenError: there must be something that may change, and the masks leave nothing.
+    """
     if edit is None and keep is None:
         return None
     change = torch.ones(height, width) if edit is None else edit
@@ -103,7 +118,7 @@ def combine(edit: Tensor | None, keep: Tensor | None, height: int, width: int, s
 def latent_mask(change: Tensor, downscale: int) -> Tensor:
     """Change masks `[H, W]` or `[B, H, W]` on the latent's cells, `[B, 1, ceil(H / downscale), ceil(W / downscale)]`.
 
-    The largest value in each cell counts, so that thin areas do not vanish.
+    The largest value in each cell counts, so that thin areas do not vanish. `downscale` is a cell's side in pixels.
     """
     height, width = change.shape[-2:]
     padded = F.pad(change, (0, -width % downscale, 0, -height % downscale))
@@ -167,9 +182,10 @@ def feathered(change: Tensor, feather: float) -> Tensor:
     depth = _depth(area)
     parts, count = ndimage.label(area, structure=np.ones((3, 3)))
     widths = np.full(count + 1, feather + 1, np.float32)
-    # Most parts reach deeper; only for others their depth is looked for, which takes as long as all the rest.
+    # Most parts are deeper than the feather is wide. The depth of the others alone is looked for, as that takes as long
+    # as all the rest.
     deep = np.bincount(parts[depth >= feather + 1], minlength=count + 1) > 0
-    narrow = 1 + np.flatnonzero(~deep[1:])  # 0 is no part, but what lies between
+    narrow = 1 + np.flatnonzero(~deep[1:])  # label 0 is what lies between the parts
     if len(narrow):
         widths[narrow] = ndimage.maximum(depth, parts, narrow)
     weight = change.clone()

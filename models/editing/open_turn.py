@@ -27,7 +27,7 @@ def begin_unseen(*pictures: Tensor) -> Chat:
     An alpha channel is left out.
 
     Raises:
-        WeGenError: there is none, or one is no picture.
+        WeGenError: there is none, or one is no picture or has pixels that are NaN.
     """
     if not pictures:
         raise WeGenError("There is no picture to begin with; give 1 or more.")
@@ -48,6 +48,9 @@ class OpenTurn(Value):
         edit_mask, keep_mask, release: as in `refinement.Masks`; without a picture before they say nothing.
         seed: of the first picture.
         width, height: in pixels, of a first picture; later ones have the size of the picture before.
+
+    Raises:
+        WeGenError: the instruction is empty.
     """
 
     instruction: str
@@ -89,7 +92,7 @@ class OpenTurn(Value):
         """Where the picture may change, `[height, width]` in 0..1; None is everywhere.
 
         Raises:
-            WeGenError: the masks leave nothing to change.
+            WeGenError: see `refinement.resolve_masks`.
         """
         if self.before is None:
             return None
@@ -107,8 +110,10 @@ class OpenTurn(Value):
 
 
 def cut_out(reference: Reference) -> Tensor:
-    """A copy of a reference `[H, W, 3]` for models that take no mask with it: grey where its mask says that it is not
-    meant."""
+    """A copy of a reference's picture, `[H, W, 3]` in 0..1, for models that take no mask with it.
+
+    It is grey where the mask says that it is not meant.
+    """
     if reference.mask is None:
         return reference.picture.clone()
     meant = reference.mask[..., None].to(reference.picture)
@@ -116,7 +121,10 @@ def cut_out(reference: Reference) -> Tensor:
 
 
 def side_by_side(pictures: Sequence[Tensor]) -> Tensor:
-    """Pictures `[h, w, 3]` of any sizes as one batch of the size of the first; the others are laid on grey in whole."""
+    """Pictures `[h, w, 3]` of any sizes as one batch `[B, H, W, 3]` of the size of the first, which there must be.
+
+    The others are laid on grey in whole.
+    """
     height, width = pictures[0].shape[:2]
     batch = torch.full((len(pictures), height, width, 3), BLANK)
     for canvas, picture in zip(batch, pictures, strict=True):
@@ -160,10 +168,12 @@ def answer(
         feather: width in pixels of the soft edge, inside what may change.
         align: whether shift and zoom against what is kept are found and undone.
         match_tone: whether colours are matched at the edge.
-        on_picture: called after each picture; what it raises stops the work.
+        on_picture: called after each picture with how many are done and how many there are; what it raises stops the
+            work.
 
     Raises:
-        WeGenError: there is no picture, they have other proportions than the one before, or nothing may change.
+        WeGenError: there is no picture, one has pixels that are NaN or other proportions than the one before, the
+            feather is negative, or the masks are wrong: see `refinement.resolve_masks`.
     """
     if not len(pictures):
         raise WeGenError("There is no picture to answer the turn with: the batch is empty.")
@@ -177,7 +187,7 @@ def answer(
         weight, report = None, "The first picture of this chat."
         if before is None:
             check_picture(picture)
-            picture = picture.clamp(0, 1)  # and not a view of what is the caller's
+            picture = picture.clamp(0, 1)  # a copy: the caller may change its own
         else:
             everywhere = torch.ones(before.shape[:2])
             where = everywhere if change is None else change

@@ -26,11 +26,11 @@ QUIET_CELLS = 0.25
 FARTHER = 10.0
 """How many times farther than those a cell must be to count as changed."""
 FINER = 4.0
-"""By how much that may be below the checkpoint's threshold."""
+"""How many times lower than the checkpoint's threshold that may be."""
 BESIDE = 2
-"""Cells: as near to changed ones half the threshold is enough."""
+"""Within so many cells of changed ones half the threshold is enough."""
 NEARLY_ALL, EVERYWHERE = 0.1, 5.0
-"""Where all cells but this share are farther than this part of the threshold, everything changes."""
+"""Where all cells but the first share are farther than the threshold divided by the second, everything changes."""
 CELL_PARTS = 16
 """Growth and softness are counted in sixteenths of a feature cell, so that they fit pictures of any size."""
 
@@ -60,7 +60,7 @@ def predict_edit_mask(
     how: AutoMask = AutoMask(),  # noqa: B008 - immutable
     statistics: FeatureStatistics | None = None,
 ) -> PredictedMask:
-    """Compare features cell by cell.
+    """The model's own edit mask: features compared cell by cell.
 
     With a threshold in `how` the cosine distance counts. Without one it is the distance of `feature_statistics`, whose
     threshold is that of the checkpoint, or one found for this picture where the checkpoint has none.
@@ -74,7 +74,7 @@ def predict_edit_mask(
         statistics: of the checkpoint that made the features.
 
     Raises:
-        WeGenError: the features do not belong together.
+        WeGenError: the features are of different numbers or widths, or are not `[K, D]`.
     """
     if before.shape != after.shape or before.ndim != 2:
         raise WeGenError(f"Features of shapes {list(before.shape)} and {list(after.shape)} cannot be compared.")
@@ -117,7 +117,7 @@ def pixels_of_cells(cells: float, height: int, width: int, side: int = 8) -> int
 
 
 def grow(mask: Tensor, pixels: int) -> Tensor:
-    """A mask `[H, W]` that reaches `pixels` further in all directions."""
+    """A mask `[H, W]` that reaches `pixels` further in all directions, corners included."""
     if pixels == 0:
         return mask
     grown = mask.numpy()
@@ -136,14 +136,27 @@ def soften(mask: Tensor, pixels: int) -> Tensor:
 
 
 def keep_features(before: Tensor, after: Tensor, change: Tensor) -> Tensor:
-    """Features `[K, D]` for a picture that is partly kept: cells in which nothing may change have those of before."""
+    """Features `[K, D]` for a picture that is partly kept: cells in which nothing may change have those of before.
+
+    Args:
+        before, after: `[K, D]`, K a square number.
+        change: `[H, W]` in 0..1, where the picture may change.
+    """
     side = round(len(before) ** 0.5)
     most = F.adaptive_max_pool2d(change[None, None], side).flatten()
     return torch.where(most[:, None] > 0, after, before.to(after))
 
 
 def heat_map(picture: Tensor, heat: Tensor, mask: Tensor) -> Tensor:
-    """A picture `[H, W, 3]` in grey with the heat `[H, W]` over it in colours, and the mask's edge in white."""
+    """A picture in grey with the heat over it in colours, and the mask's edge in white.
+
+    Args:
+        picture: `[H, W, 3 or 4]` in 0..1.
+        heat, mask: `[H, W]` in 0..1.
+
+    Returns:
+        `[H, W, 3]` float32 in 0..1.
+    """
     grey = picture[..., :3].float().mean(dim=-1, keepdim=True) * 0.6 + 0.2
     warm = torch.stack([heat.sqrt(), heat**1.5 * 0.9, (1 - heat) * 0.25], dim=-1)
     shown = grey + (warm - grey) * heat.sqrt()[..., None] * 0.85

@@ -47,7 +47,11 @@ class Masks(Value):
         return replace(self, edit=edit, keep=keep)
 
     def fitted(self, height: int, width: int) -> Masks:
-        """The same masks at the size of a picture."""
+        """The same masks at the size of a picture, `[height, width]`.
+
+        Raises:
+            WeGenError: one is no mask, see `masks.fit_mask`.
+        """
         if self.size == (height, width):
             return self
         edit = None if self.edit is None else fit_mask(self.edit, height, width)
@@ -59,7 +63,8 @@ def resolve_masks(chat: Chat, masks: Masks) -> Tensor | None:
     """Where the user lets the chat's last picture change, `[H, W]` in 0..1; None is everywhere.
 
     Raises:
-        WeGenError: the masks leave nothing to change.
+        WeGenError: the chat has no turns, one of the masks is no mask (see `masks.fit_mask`), they leave nothing to
+            change, or what earlier turns keep is of another size than the picture.
     """
     height, width = chat.last.answer.picture.shape[:2]
     masks = masks.fitted(height, width)

@@ -40,9 +40,9 @@ _COARSE_SIDE = 30  # pixels of the longer side where the search begins
 _FINE_SIDE = 1024  # and where it ends; more would cost time and add nothing
 _MOST_POINTS = 20000
 _LEAST_POINTS = 100
-_LEAST_SEEN = 0.2  # of the points, that a motion must leave in the picture
-_STARTS = 3  # of the grid's best that are followed
-_GAINS = (0.25, 4.0)  # of contrast between the pictures
+_LEAST_SEEN = 0.2  # share of the points that must lie in the picture after a motion
+_STARTS = 3  # how many of the grid's best motions are refined
+_GAINS = (0.25, 4.0)  # by which the new picture's contrast may be multiplied to match the old one's
 _FAINTEST = 1e-4  # slope added to all, so that flat areas can be solved for: brightness (0..1) a pixel
 _TINY = 1e-12
 
@@ -84,7 +84,7 @@ def estimate(before: Tensor, after: Tensor, change: Tensor | None = None) -> Mot
         kept is flat, or when the match is not to be trusted.
 
     Raises:
-        WeGenError: the pictures differ in size.
+        WeGenError: the pictures differ in size, or `change` is no mask, see `masks.fit_mask`.
     """
     if before.shape[:2] != after.shape[:2]:
         raise WeGenError(
@@ -217,7 +217,7 @@ class _Level:
         wanted, found = left[..., 0], left[..., 1]
         power, shared = (found**2).sum(axis=1, keepdims=True) + _TINY, (wanted * found).sum(axis=1, keepdims=True)
         correlation = shared.sum() / math.sqrt(power.sum() * ((wanted**2).sum() + _TINY))
-        # Sliding out of the picture must not pay: the points that are seen stand for all.
+        # A motion must not win by moving points out of the picture: the error of the others is scaled up to all.
         scale = math.sqrt(len(seen) / int(seen.sum()))
         return ((wanted - np.clip(shared / power, *_GAINS) * found) * scale).ravel(), float(correlation)
 

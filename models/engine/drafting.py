@@ -41,7 +41,12 @@ class Written(NamedTuple):
 
 
 def write_drafts(turns: Sequence[PlannedTurn], parts: Parts, progress: Progress) -> list[Written]:
-    """The drafts of each turn, one for each seed."""
+    """The drafts of each turn, one for each seed; or what the model answered in words.
+
+    Raises:
+        WeGenError: more tokens than the context holds, features that another checkpoint made, or the language model
+            overflowed.
+    """
     asked = [words_of(turn, parts.config) for turn in turns]
     if len(asked) == 1:
         return [parts.recall(asked[0], lambda: _write(asked, parts, progress)[0])]
@@ -49,6 +54,7 @@ def write_drafts(turns: Sequence[PlannedTurn], parts: Parts, progress: Progress)
 
 
 def words_of(turn: PlannedTurn, config: WeGenConfig) -> Words:
+    """What the words and features of a planned turn depend on."""
     request, settings = turn.request, turn.request.settings
     # Without a template for it, an order on a picture is drawn as it stands.
     rewritten = request.rewrite and bool(config.templates.edit_rewrite or not turn.chat.turns)
@@ -134,7 +140,20 @@ def positions(one: Words, config: WeGenConfig, tokenizer: Tokenizer) -> int:
 def draw_features(
     wegen: WeGen, asked: Sequence[Words], texts: Sequence[Sequence[str]], on_feature: OnStep | None
 ) -> dict[tuple[int, str], Tensor]:
-    """The features `[tokens_per_picture, D]` of each turn's picture for each of its descriptions, in few batches."""
+    """The features of each turn's picture for each of its descriptions, in few batches.
+
+    Args:
+        wegen: with its language model ready.
+        asked: the turns.
+        texts: the descriptions of each of them.
+        on_feature: called after each feature of a batch.
+
+    Returns:
+        `[tokens_per_picture, D]` float32 on the CPU, by the turn's number and the description.
+
+    Raises:
+        WeGenError: as `write_drafts`.
+    """
     config, tokenizer = wegen.config, wegen.tokenizer
     found: dict[tuple[int, str], Tensor] = {}
     for guidance, collection in dict.fromkeys((one.feature_guidance, one.collection) for one in asked):

@@ -29,7 +29,13 @@ FEATHERED_SHARE = 1 / 128
 
 
 def look_closer(items: Sequence[PlannedPicture], parts: Parts, progress: Progress) -> None:
-    """Draw features again for what changes, where the predicted edit mask is a small part of a large picture."""
+    """Draw features again for what changes, where the predicted edit mask is a small part of a large picture.
+
+    The items get their new view, features and draft.
+
+    Raises:
+        WeGenError: as `drafting.write_drafts` and `planning.seen_features`.
+    """
     config = parts.config
     closer = []
     for item in items:
@@ -59,7 +65,13 @@ def look_closer(items: Sequence[PlannedPicture], parts: Parts, progress: Progres
 
 
 def paint(items: Sequence[PlannedPicture], painter: Painter) -> None:
-    """Paint what may change, pictures of one size and with the same settings at once."""
+    """Paint what may change, pictures of one size and with the same settings at once.
+
+    The items get what was painted, `[h, w, 3]` in 0..1 of their view.
+
+    Raises:
+        WeGenError: the painter gave what is no picture or has pixels that are NaN, or what it raises itself.
+    """
     groups: dict[tuple[tuple[int, int], SamplerSettings, bool, bool], list[PlannedPicture]] = {}
     for item in items:
         if item.paints:
@@ -84,13 +96,18 @@ def paint(items: Sequence[PlannedPicture], painter: Painter) -> None:
 
 
 def finish(items: Sequence[PlannedPicture], parts: Parts, progress: Progress) -> list[Answer]:
-    """Make answers of what was painted: kept pixels are those from before, and features and words fit the result."""
+    """Make answers of what was painted: kept pixels are those from before, and features and words fit the result.
+
+    Raises:
+        WeGenError: what was painted is of another size than the view, or the vision encoder or the language model
+            overflowed.
+    """
     pictures = [_composite(item) for item in items]
     # What was painted is only part of such a picture; the next turn has to see all of it.
     pasted = {n: pictures[n] for n, item in enumerate(items) if item.paints and item.is_edit and _pasted(item)}
     whole = _encode(pasted, parts)
     limited = {n for n in pasted if items[n].turn.allowed is not None}
-    # Of a crop, what the model meant is compared with the crop.
+    # Where a crop was painted, what the model meant is compared with the features of that crop.
     cropped = {n: pasted[n][items[n].view.box] for n in limited if items[n].view.box != _whole(items[n])}
     close = {**whole, **_encode(cropped, parts)}
     answers = []
@@ -143,7 +160,10 @@ def _composite(item: PlannedPicture) -> Tensor:
 
 
 def colours(picture: Tensor) -> Tensor:
-    """`[H, W, 3]`, the picture itself where that is what it is: what is known of it stays known."""
+    """A picture `[H, W, 3 or 4]` without its opacity, `[H, W, 3]`.
+
+    One that has none is given back itself, so that what is remembered of it (see `media.images`) is found again.
+    """
     return picture if picture.shape[-1] == 3 else picture[..., :3]
 
 
@@ -157,7 +177,7 @@ def _unchanged(item: PlannedPicture, known: dict[int, tuple[Tensor, str]], parts
     item.change = torch.zeros(*item.turn.size)
     if id(item.turn) not in known:
         features = before.features
-        if features is None or is_unseen(before, parts.vision_id):  # those that are worked with may be of a part of it
+        if features is None or is_unseen(before, parts.vision_id):  # `before_features` may be those of a crop
             whole = (item.view.height, item.view.width) == item.turn.size
             features = item.before_features if whole else _encode({0: before.picture}, parts)[0]
         known[id(item.turn)] = features, before.described or _description(features, before.picture, parts, progress)

@@ -28,7 +28,7 @@ class TurnRequest(Value):
 
     Attributes:
         instruction: what to draw or to change, with `@name` mentions.
-        seeds: one picture for each.
+        seeds: one picture for each; from 0 to 2**64 - 1.
         references: the pictures that can be mentioned; those that are not mentioned are left out.
         rewrite: whether the model first describes in detail what it will draw.
         creativity: of the rewrites, from 0 to 1; None is the default of a first turn, or of a refinement.
@@ -38,6 +38,10 @@ class TurnRequest(Value):
             the picture before.
         masks: where a refinement may change the picture.
         settings: of the painter, and how a change is put back.
+
+    Raises:
+        WeGenError: an empty instruction, no seeds or such as are no whole numbers or out of range, an unknown way to
+            collect features, or a creativity out of range.
     """
 
     instruction: str
@@ -75,8 +79,15 @@ class TurnRequest(Value):
 
         A width without a height, or the other way round, is a square.
 
+        Args:
+            instruction: what to draw or to change, with `@name` mentions.
+            options: by the names of the table.
+            references: the pictures that can be mentioned.
+            edit_mask, keep_mask: `[h, w]` in 0..1 as for `refinement.Masks`.
+
         Raises:
-            WeGenError: an empty instruction, or a number outside of its limits.
+            WeGenError: an empty instruction, an unknown option or way to collect features, or a number outside of its
+                limits.
         """
         if unknown := sorted(options.keys() - OPTIONS.keys()):
             raise WeGenError(f"There is no option {unknown[0]!r}; there are {', '.join(OPTIONS)}.")
@@ -107,7 +118,7 @@ class TurnRequest(Value):
             tuple((value["seed"] + number) % (LARGEST_SEED + 1) for number in range(value["batch_size"])),
             references or References(),
             value["rewrite"],
-            # Without a word of the user's the default depends on the turn.
+            # Where it is left out, its default depends on the turn.
             options.get("creativity"),
             prompt_override=value["rewritten"],
             size=(width or height, height or width) if width or height else None,
@@ -117,7 +128,11 @@ class TurnRequest(Value):
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """The words of `prompt_override` for each seed; empty strings where there are none."""
+        """The words of `prompt_override` for each seed; empty strings where there are none.
+
+        Raises:
+            WeGenError: several, and not one for each seed.
+        """
         given = self.prompt_override
         words = (given,) * len(self.seeds) if isinstance(given, str) else tuple(given)
         if len(words) != len(self.seeds):
@@ -125,7 +140,11 @@ class TurnRequest(Value):
         return tuple(whole_text(text).strip() for text in words)
 
     def sampling_of(self, turns_before: int) -> TextSampling:
-        """How rewrites are sampled in a chat of so many turns."""
+        """How rewrites are sampled in a chat of so many turns.
+
+        Raises:
+            WeGenError: the creativity is out of range, which is said when the request is made.
+        """
         if self.sampling is not None:
             return self.sampling
         default = REFINE_CREATIVITY if turns_before else CREATIVITY
@@ -179,10 +198,18 @@ class Parts(Protocol):
     def vision_id(self) -> str: ...
 
     def load_vision(self, pictures: int) -> WeGen:
-        """The model with its vision encoder ready for `pictures` at once."""
+        """The model with its vision encoder ready for `pictures` at once.
+
+        Raises:
+            WeGenError: its weights cannot be read any more, or do not fit into memory. A headless `WeGen` has them.
+        """
 
     def load_language(self, rows: int, positions: int) -> WeGen:
-        """The model with its language model ready for `rows` sequences of `positions` tokens."""
+        """The model with its language model ready for `rows` sequences of `positions` tokens.
+
+        Raises:
+            WeGenError: more positions than its context holds, or as for `load_vision`.
+        """
 
     def recall(self, question: Hashable, answer: Callable[[], Any]) -> Any:
         """What `answer` gives, or gave when the same was asked before."""
@@ -202,12 +229,20 @@ class TurnResult(NamedTuple):
 
     @property
     def pictures(self) -> Tensor:
-        """`[B, H, W, 3]` in 0..1; the picture that the chat goes on with where the model answered in words."""
+        """`[B, H, W, 3]` in 0..1; the picture that the chat goes on with where the model answered in words.
+
+        Raises:
+            WeGenError: it answered a first wish in words, which only `take_turns` gives: there is no picture.
+        """
         return torch.stack([answer.picture for answer in self.answers])
 
     @property
     def answers(self) -> tuple[Answer, ...]:
-        """What belongs to each of `pictures`."""
+        """What belongs to each of `pictures`.
+
+        Raises:
+            WeGenError: see `pictures`.
+        """
         return (self.chat.last.answer,) if self.spoken else self.chat.last.answers
 
     @property

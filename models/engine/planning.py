@@ -48,7 +48,11 @@ class PlannedTurn:
 
     @property
     def before(self) -> Answer:
-        """The picture that is changed."""
+        """The picture that is changed.
+
+        Raises:
+            WeGenError: the chat has no turns.
+        """
         return self.original.last.answer
 
     @property
@@ -58,9 +62,17 @@ class PlannedTurn:
         return torch.empty(0) if features is None else features
 
     def item(self, draft: PictureDraft) -> PlannedPicture:
+        """One of the pictures of this turn."""
         return PlannedPicture(self, draft, self.view, self.view_features, draft.features)
 
     def result(self, items: Sequence[PlannedPicture], answers: Sequence[Answer], spoken: str) -> TurnResult:
+        """What the turn led to.
+
+        Args:
+            items: its pictures, with their notes.
+            answers: what came of each of them.
+            spoken: what the model answered in words instead; the chat stays as it was then.
+        """
         if spoken:
             return TurnResult(self.original, tuple(self.notes), spoken)
         request = self.request
@@ -109,7 +121,11 @@ class PlannedPicture:
         return self.turn.request.settings
 
     def plan_change(self, config: WeGenConfig) -> None:
-        """Decide where the picture may change. Cells that may not change get the features that they had."""
+        """Decide where the picture may change. Cells that may not change get the features that they had.
+
+        Raises:
+            WeGenError: the features of the picture before and of the draft are of different numbers or widths.
+        """
         if not self.is_edit:
             return
         self.change = self.turn.allowed
@@ -129,13 +145,17 @@ class PlannedPicture:
         """What to say where the model's words for the new picture are those for the old one, as the order is followed
         already or was not understood; and where it means to change nothing. Else empty."""
         before, order = self.turn.before.described, self.turn.request.instruction
-        described = not _same_words(self.draft.rewrite, order)  # and not drawn as it stands
+        described = not _same_words(self.draft.rewrite, order)  # in words of the model's own, not drawn as it stands
         if described and before and _same_words(self.draft.rewrite, before):
             return AS_BEFORE.format(order=order)
         return NOT_UNDERSTOOD.format(order=order) if empty else ""
 
     def own_mask(self, how: AutoMask, config: WeGenConfig) -> PredictedMask:
-        """The predicted edit mask at full size; the user's masks are not in it."""
+        """The predicted edit mask at full size, `[H, W]`; the user's masks are not in it.
+
+        Raises:
+            WeGenError: see `plan_change`.
+        """
         box = self.view
         own = predict_edit_mask(self.before_features, self.draft.features, box.height, box.width, how, config.features)
         if (box.height, box.width) == self.turn.size:
@@ -151,7 +171,15 @@ class PlannedPicture:
             self.draft = replace(self.draft, features=keep_features(self.before_features, self.draft.features, part))
 
     def outcome(self, after: Tensor, config: WeGenConfig) -> Outcome:
-        """Whether what was meant came through the user's masks; `after` are the features of the finished view."""
+        """Whether what was meant came through the user's masks.
+
+        Args:
+            after: features `[tokens_per_picture, D]` of the finished view.
+            config: of the checkpoint.
+
+        Raises:
+            WeGenError: see `plan_change`.
+        """
         how = replace(self.settings.auto_mask or AutoMask(), grow=0, soften=0)
         cells = config.feature_grid
         meant = predict_edit_mask(self.before_features, self.meant, cells, cells, how, config.features).mask
@@ -167,7 +195,14 @@ class PlannedPicture:
 
 
 def plan_turn(request: TurnRequest, chat: Chat, parts: Parts) -> PlannedTurn:
-    """Resolve mentions, sizes and masks; says what is wrong with them before anything is computed."""
+    """Resolve mentions, sizes and masks, and look at the pictures that the model has not seen.
+
+    Raises:
+        WeGenError: an unknown `@name`; several descriptions, and not one for each seed; steps that the schedule does
+            not have at this strength; a size that cannot be painted; a mask for a first picture, or masks that are
+            none or leave nothing to change (see `refinement.resolve_masks`); or a picture or reference that cannot be
+            looked at (see `encoding.look_at`).
+    """
     config = parts.config
     references, note = mentioned(" ".join((request.instruction, *request.overrides)), request.references)
     notes = [note] if note else []
@@ -198,14 +233,25 @@ def plan_turn(request: TurnRequest, chat: Chat, parts: Parts) -> PlannedTurn:
 
 
 def seen_features(views: Sequence[tuple[Chat, Crop]], parts: Parts) -> list[Tensor]:
-    """The features `[tokens_per_picture, D]` of a part of the picture that each chat goes on with."""
+    """The features of a part of the picture that each chat goes on with.
+
+    Args:
+        views: chats, each with the part of its picture; 1 or more.
+        parts: the checkpoint.
+
+    Returns:
+        `[tokens_per_picture, D]` float32 on the CPU for each.
+
+    Raises:
+        WeGenError: a picture has pixels that are NaN, or the vision encoder overflowed.
+    """
     pictures = [chat.last.answer.picture[view.box] for chat, view in views]
     found = parts.load_vision(len(pictures)).encode_pictures(pictures)
     return list(found.float().cpu())
 
 
 def reading(chat: Chat, features: Tensor) -> Chat:
-    """The chat with these features of the picture that it goes on with."""
+    """The chat with these features `[tokens_per_picture, D]` of the picture that it goes on with."""
     shown = replace(chat.last.answer, features=features)
     return Chat((*chat.turns[:-1], replace(chat.last, answers=(shown,), picked=0)))
 

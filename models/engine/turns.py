@@ -41,8 +41,12 @@ def take_turn(
         progress: of the language model; painters tell their own.
 
     Raises:
-        WeGenError: an empty instruction, an unknown `@name`, masks that leave nothing to change, a size that cannot be
-            painted, or more tokens than the context holds.
+        WeGenError: an unknown `@name`; several descriptions, and not one for each seed; steps that the schedule does
+            not have at this strength; a size that cannot be painted; a mask for a first picture, or masks that are
+            none or leave nothing to change (see `refinement.resolve_masks`); a picture or reference that cannot be
+            looked at (see `encoding.look_at`); features that another checkpoint made; more tokens than the context
+            holds; a part of the model that overflowed; a painted picture that is none or of another size; or what the
+            painter and the parts raise.
         AnsweredInWords: the model answers a first wish in words and draws nothing. A chat stays as it is then, and the
             result says what it answered.
     """
@@ -59,7 +63,19 @@ def take_turns(
     parts: Parts,
     progress: Progress = Progress(),  # noqa: B008 - immutable
 ) -> list[TurnResult]:
-    """The next turns of many chats in one batch: what `take_turn` gives one by one."""
+    """The next turns of many chats in one batch: what `take_turn` gives one by one.
+
+    Args:
+        requests: what is asked.
+        chats: the turns before, for each request.
+        painter, parts, progress: as for `take_turn`.
+
+    Returns:
+        A result for each request. Answers in words are always results here, on a chat without turns too.
+
+    Raises:
+        WeGenError: as `take_turn`; one request that cannot be done ends all.
+    """
     turns = [plan_turn(request, chat, parts) for request, chat in zip(requests, chats, strict=True)]
     with threads(_fewer_threads(turns, parts.config)):
         written = write_drafts(turns, parts, progress)
@@ -93,8 +109,18 @@ def draft_pictures(
     parts: Parts,
     progress: Progress = Progress(),  # noqa: B008 - immutable
 ) -> list[PictureDraft]:
-    """The language side of `take_turn` alone: words and features, for graphs that paint with the host's own nodes."""
-    # Who paints elsewhere paints all of the picture: it is read as a whole, whatever masks keep of it.
+    """The language side of `take_turn` alone: words and features, for graphs that paint with the host's own nodes.
+
+    Masks of the request are left out: all of the picture is drawn.
+
+    Returns:
+        A draft for each seed, with features `[tokens_per_picture, D]`.
+
+    Raises:
+        WeGenError: as `take_turn`, but for masks and what comes after the drafts; steps and sizes are checked here too.
+        AnsweredInWords: the model answers in words and draws nothing.
+    """
+    # The host's own nodes paint all of the picture, so all of it is read, whatever masks keep.
     return _drafts_of(plan_turn(replace(request, masks=Masks(release=True)), chat, parts), parts, progress)
 
 
@@ -104,7 +130,16 @@ def predict_masks(
     parts: Parts,
     progress: Progress = Progress(),  # noqa: B008 - immutable
 ) -> list[PredictedMask]:
-    """Where a refinement would change the picture by the predicted edit mask: the one that `take_turn` would use."""
+    """Where a refinement would change the picture by the predicted edit mask: the one that `take_turn` would use.
+
+    Returns:
+        A mask for each seed, `[H, W]` in 0..1 at the size of the picture; it is 0 where the user's masks say so.
+
+    Raises:
+        WeGenError: the settings have no `auto_mask`, the chat has no turns, or as `take_turn`, but for what comes after
+            the masks; steps and sizes are checked here too.
+        AnsweredInWords: the model answers in words and changes nothing.
+    """
     if request.settings.auto_mask is None:
         raise WeGenError("The predicted edit mask is off in the settings; give an AutoMask.")
     turn = plan_turn(request, chat, parts)

@@ -11,13 +11,17 @@ from .language_model import LanguageModel
 
 
 class Projector(nn.Module):
-    """A bias-free linear map; the sub-module is called `proj` in the published weights."""
+    """A bias-free linear map; the sub-module is called `proj` in the published weights.
+
+    `operations` makes the layer (`torch.nn`, or the host's).
+    """
 
     def __init__(self, width_in: int, width_out: int, operations, dtype=None, device=None):
         super().__init__()
         self.proj = operations.Linear(width_in, width_out, bias=False, dtype=dtype, device=device)
 
     def forward(self, x: Tensor) -> Tensor:
+        """`[..., width_in]` -> `[..., width_out]`."""
         return self.proj(x)
 
 

@@ -16,7 +16,7 @@ from .configuration import VAEConfig
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions beside the identity."""
+    """Two 3x3 convolutions beside the identity, each behind a SiLU."""
 
     def __init__(self, channels: int, operations, dtype=None, device=None):
         super().__init__()
@@ -25,14 +25,17 @@ class Block(nn.Module):
         self.conv2 = operations.Conv2d(channels, channels, **place)
 
     def forward(self, x: Tensor) -> Tensor:
+        """`[B, channels, h, w]` -> the same shape."""
         return x + self.conv2(F.silu(self.conv1(F.silu(x))))
 
 
 class CompactVAE(nn.Module):
     """Pictures `[B, 3, H, W]` in -1..1 <-> latents `[B, latent_channels, H / downscale, W / downscale]`, unscaled.
 
-    Levels go from fine to coarse, each half as fine as the one before. There is no variance: the latent is what
-    `AutoencoderKL` calls the mode. `operations` makes every layer (`torch.nn`, or the host's).
+    H and W are multiples of `config.downscale`, in pixels. The UNet works on latents times `config.scaling_factor`,
+    which is left to the caller, as diffusers' `AutoencoderKL` leaves it. There is no variance: the latent is what
+    `AutoencoderKL` calls the mode. Levels go from fine to coarse, each half as fine as the one before. `operations`
+    makes every layer (`torch.nn`, or the host's).
     """
 
     def __init__(self, config: VAEConfig, operations: Any = nn, dtype=None, device=None):
@@ -65,7 +68,17 @@ class CompactVAE(nn.Module):
         self.decoder = nn.Sequential(*decoder, nn.SiLU(), conv(channels[0], folded))
 
     def encode(self, pixels: Tensor) -> Tensor:
+        """Pictures `[B, 3, H, W]` in -1..1 -> latents `[B, latent_channels, H / downscale, W / downscale]`, unscaled.
+
+        Raises:
+            RuntimeError: H or W is no multiple of `config.patch`. One that is a multiple of that alone is rounded up
+                to the next cell, and the decoded picture is larger.
+        """
         return self.encoder(F.pixel_unshuffle(pixels, self.patch))
 
     def decode(self, latent: Tensor) -> Tensor:
+        """Latents `[B, latent_channels, h, w]`, unscaled -> pictures `[B, 3, h * downscale, w * downscale]`.
+
+        They lie in about -1..1: nothing is cut to the range.
+        """
         return F.pixel_shuffle(self.decoder(latent), self.patch)

@@ -54,7 +54,14 @@ def _require_positive(config: Any) -> None:
 
 @dataclass(frozen=True)
 class VisionConfig:
-    """Vision transformer: square picture -> (image_size / patch_size)^2 patch features of `width`."""
+    """Vision transformer: square picture -> (image_size / patch_size)^2 patch features of `width`.
+
+    `image_size` and `patch_size` are sides in pixels. The published sizes are those of EVA-CLIP's largest model (arXiv
+    2303.15389) for pictures of 448 pixels.
+
+    Raises:
+        WeGenError: a number below 1, or sizes that do not divide each other.
+    """
 
     image_size: int = 448
     patch_size: int = 14
@@ -92,7 +99,13 @@ class VisionConfig:
 
 @dataclass(frozen=True)
 class LanguageConfig:
-    """LLaMA-2 style decoder-only transformer."""
+    """LLaMA-2 style decoder-only transformer; the published sizes are those of its 7B model (arXiv 2307.09288).
+
+    `context_length` is in positions, of which each feature of a picture takes one.
+
+    Raises:
+        WeGenError: a number below 1, or heads that do not divide the width, cannot share keys or are of odd width.
+    """
 
     vocab_size: int = 32330
     width: int = 4096
@@ -116,7 +129,11 @@ class LanguageConfig:
         return self.width // self.heads
 
     def require_room(self, positions: int) -> None:
-        """Raise when a sequence of `positions` tokens does not fit the context that the weights were made for."""
+        """See that a sequence of `positions` tokens fits the context that the weights were made for.
+
+        Raises:
+            WeGenError: it does not.
+        """
         _require(
             positions <= self.context_length,
             f"This turn needs {positions} tokens; the model's context holds {self.context_length}. "
@@ -124,13 +141,18 @@ class LanguageConfig:
         )
 
     def kv_cache_bytes(self, tokens: int, element_size: int) -> int:
-        """Bytes that the key/value cache of `tokens` positions of one sequence takes."""
+        """Bytes of the key/value cache of `tokens` positions of one sequence, with numbers of `element_size` bytes."""
         return 2 * self.layers * self.kv_heads * self.head_width * tokens * element_size
 
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """The SDXL-like UNet, in diffusers' terms; `attention_head_dim` is the number of heads there, for each level."""
+    """The SDXL-like UNet (arXiv 2307.01952), in diffusers' terms: `attention_head_dim` is the number of heads there,
+    for each level, and `sample_size` the side of a latent in cells.
+
+    Raises:
+        WeGenError: a number below 1, levels that do not fit together, or what ComfyUI's own UNet cannot hold.
+    """
 
     in_channels: int = 4
     out_channels: int = 4
@@ -184,7 +206,15 @@ class UNetConfig:
 
     @classmethod
     def from_diffusers(cls, values: Mapping[str, Any], source: str = "config.json") -> UNetConfig:
-        """Read a diffusers `config.json`; scalars that stand for every level are spread out."""
+        """Read a diffusers `config.json`; scalars that stand for every level are spread out.
+
+        Args:
+            values: what the file holds; what else stands in it is left out, what is missing is as published.
+            source: names the file in errors.
+
+        Raises:
+            WeGenError: it is no UNet of SDXL's kind, a value is of the wrong kind, or the sizes do not fit together.
+        """
         levels = len(values.get("block_out_channels") or cls.block_out_channels)
         known = {f.name: values[f.name] for f in dataclasses.fields(cls) if values.get(f.name) is not None}
         for name in ("transformer_layers_per_block", "attention_head_dim"):
@@ -200,7 +230,14 @@ class UNetConfig:
 
 @dataclass(frozen=True)
 class VAEConfig:
-    """The SDXL VAE, in diffusers' terms."""
+    """The SDXL VAE (arXiv 2307.01952), in diffusers' terms. `sample_size` is a side in pixels.
+
+    A latent times `scaling_factor` is what the UNet sees.
+
+    Raises:
+        WeGenError: no levels, a number that is too small, pictures of other than 3 channels, what ComfyUI's own VAE
+            cannot hold, or a wrong number of `preview_factors`.
+    """
 
     in_channels: int = 3
     out_channels: int = 3
@@ -264,14 +301,28 @@ class VAEConfig:
 
     @classmethod
     def from_diffusers(cls, values: Mapping[str, Any], source: str = "config.json") -> VAEConfig:
-        """Read a diffusers `config.json`."""
+        """Read a diffusers `config.json`.
+
+        Args:
+            values: what the file holds; what else stands in it is left out, what is missing is as published.
+            source: names the file in errors.
+
+        Raises:
+            WeGenError: a value is of the wrong kind, or the sizes do not fit together.
+        """
         known = {f.name: values[f.name] for f in dataclasses.fields(cls) if values.get(f.name) is not None}
         return _build(cls, known, source)
 
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """Noise levels that the decoder was trained with, and how inference spaces them."""
+    """Noise levels that the decoder was trained with, and how inference spaces them; see `painting.schedule`.
+
+    The defaults are SDXL's, as published.
+
+    Raises:
+        WeGenError: an offset that is no training timestep, or betas that fall or do not lie between 0 and 1.
+    """
 
     num_train_timesteps: int = 1000
     beta_start: float = 0.00085
@@ -295,6 +346,10 @@ class Templates:
 
     The defaults fit the published weights: `text_to_picture` is the only prompt of the published inference, and `edit`
     follows the code base it grew from (SEED-X). Models trained here bring their own.
+
+    Raises:
+        WeGenError: a template that lacks a slot or has it twice, a `mention` with other slots than its own, an unknown
+            `rewrite_place`, or a limit below 1.
     """
 
     text_to_picture: str = "[INST] Generate a painting: {pictures}{text} [/INST]\n"
@@ -356,6 +411,9 @@ class FeatureStatistics:
     """How far apart a checkpoint's features are, as `wegen calibrate` measures it: see `editing.feature_statistics`.
 
     Not measured when `spread` is 0, the default.
+
+    Raises:
+        WeGenError: a number below 0, or a spread without a threshold.
     """
 
     spread: float = 0.0
@@ -381,7 +439,11 @@ class FeatureStatistics:
 
 @dataclass(frozen=True)
 class WeGenConfig:
-    """Everything needed to build a WeGen without weights. Defaults are the published sizes."""
+    """Everything needed to build a WeGen without weights. Defaults are the published sizes.
+
+    Raises:
+        WeGenError: a whole number below 1, parts that do not fit together, or an unknown `reference_view` or `world`.
+    """
 
     vision: VisionConfig = field(default_factory=VisionConfig)
     language: LanguageConfig = field(default_factory=LanguageConfig)
@@ -444,11 +506,21 @@ class WeGenConfig:
         return dataclasses.replace(self, world="")
 
     def to_json(self) -> str:
+        """The text of a `config.json`, which `from_json` reads."""
         return json.dumps({"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, source: str = "config.json") -> WeGenConfig:
-        """Parse what `to_json` wrote; `source` names the file in errors."""
+        """Parse what `to_json` wrote; what is missing is as published.
+
+        Args:
+            text: of the file.
+            source: names it in errors.
+
+        Raises:
+            WeGenError: it is no JSON, has no `format_version` or another one, unknown keys or values of the wrong kind,
+                or what it says does not fit together.
+        """
         try:
             values = json.loads(text)
         except json.JSONDecodeError as error:

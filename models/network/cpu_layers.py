@@ -50,6 +50,7 @@ class Linear(nn.Linear):
     """The copy, and what it was made of: where each part stands, and how often it was changed."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """`[..., in_features]` -> `[..., out_features]`."""
         weight: Tensor = self.weight
         if x.requires_grad or weight.requires_grad or torch.is_autocast_enabled("cpu"):
             return super().forward(x)
@@ -59,7 +60,14 @@ class Linear(nn.Linear):
         return {name: value for name, value in self.__dict__.items() if name != "_packed"}
 
     def product(self, x: Tensor, weight: Tensor, bias: Tensor | None, parts: Sequence[Tensor]) -> Tensor:
-        """`[..., K]` times the transposed weight `[N, K]` -> `[..., N]`; the weight consists of `parts`."""
+        """`[..., K]` times the transposed weight `[N, K]` -> `[..., N]`.
+
+        Args:
+            x: `[..., K]`.
+            weight: `[N, K]`.
+            bias: `[N]`, or None.
+            parts: the parameters that `weight` consists of; the copy of it is made anew when one of them changes.
+        """
         height, width = weight.shape
         if weight.dtype != torch.float32 or x.dtype != torch.float32:
             return nn.functional.linear(x, weight, bias)
@@ -113,7 +121,7 @@ def _in_pieces(x: Tensor, weight: Tensor) -> Tensor:
     """The product `[1, N]` with one row, some rows of the weight at a time."""
     height, width = weight.shape
     pieces = height // TALL
-    column = x.t()  # which says that it is a row; as a column of its own it would take a slow way
+    column = x.t()  # not made contiguous: with the strides of a row, `bmm` takes its fast way
     whole = weight[: pieces * TALL].view(pieces, TALL, width)
     product = torch.bmm(whole, column.expand(pieces, width, 1)).view(1, -1)
     if pieces * TALL == height:
@@ -134,7 +142,7 @@ def _can_pack() -> bool:
     x, weight = x.view(3, 40), weight.view(50, 40)
     try:
         found = _multiply(x, torch.ops.mkldnn._reorder_linear_weight(weight, TYPICAL), bias)
-    except (AttributeError, RuntimeError):  # not there, or called in another way
+    except (AttributeError, RuntimeError):  # this PyTorch lacks it, or it takes other arguments
         return False
     return torch.allclose(found, nn.functional.linear(x, weight, bias), atol=1e-4)
 
@@ -143,6 +151,7 @@ class RMSNorm(nn.RMSNorm):
     """`nn.RMSNorm` over the last axis, in fewer operations."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """`[..., width]` -> `[..., width]`."""
         weight = self.weight
         if weight.requires_grad or x.requires_grad or self.eps is None:
             return super().forward(x)
@@ -187,13 +196,21 @@ def join(module: nn.Module) -> nn.Module:
 
 
 def together(x: Tensor, *layers: Any) -> Sequence[Tensor]:
-    """What each of these layers makes of the same input: in one product, where `join` put their weights together."""
+    """What each of these layers makes of the same input: in one product, where `join` put their weights together.
+
+    Args:
+        x: `[..., in_features]`.
+        layers: linear ones, in the order of their module's `TOGETHER`.
+
+    Returns:
+        `[..., out_features]` of each layer.
+    """
     joint = getattr(layers[0], "joint", None)
     if joint is None or x.requires_grad or torch.is_autocast_enabled("cpu"):
         return [layer(x) for layer in layers]
     parts = [layer.weight for layer in layers]
     place = joint.weight.data_ptr()
     for part, before in zip(parts, joint.begins, strict=True):
-        if part.data_ptr() != place + before or part.requires_grad:  # others have been put in since
+        if part.data_ptr() != place + before or part.requires_grad:  # a weight was replaced since `join`
             return [layer(x) for layer in layers]
     return layers[0].product(x, joint.weight, None, parts).split_with_sizes(joint.heights, -1)

@@ -10,7 +10,11 @@ from .configuration import VAEConfig, WeGenConfig
 
 
 def empty_decoder(config: WeGenConfig) -> tuple[nn.Module, nn.Module]:
-    """diffusers' UNet and the VAE of these sizes, without weights (on the meta device)."""
+    """diffusers' UNet and the VAE of these sizes, without weights (on the meta device).
+
+    Raises:
+        ImportError: diffusers is not installed.
+    """
     from diffusers import UNet2DConditionModel
 
     with torch.device("meta"):
@@ -18,7 +22,11 @@ def empty_decoder(config: WeGenConfig) -> tuple[nn.Module, nn.Module]:
 
 
 def make_vae(config: VAEConfig) -> nn.Module:
-    """A VAE of these sizes: `CompactVAE` where pixels are folded into patches, else diffusers'."""
+    """A VAE of these sizes with random weights: `CompactVAE` where pixels are folded into patches, else diffusers'.
+
+    Raises:
+        ImportError: it is diffusers', which is not installed.
+    """
     if config.patch > 1:
         return CompactVAE(config)
     from diffusers import AutoencoderKL

@@ -1,4 +1,7 @@
-"""LLaMA-2 style language model over embeddings, with a key/value cache whose rows may differ in length."""
+"""LLaMA-2 style language model over embeddings, with a key/value cache whose rows may differ in length.
+
+Layers and names are those of Hugging Face's LLaMA (arXiv 2302.13971, 2307.09288).
+"""
 
 from __future__ import annotations
 
@@ -34,8 +37,14 @@ class KVCache:
     a padded batch leaves behind its end is never attended to and overwritten by the next tokens of that row.
 
     Args:
+        config: sizes of the language model.
+        batch: rows.
+        capacity: positions of a row. What is written is not compared with it.
+        dtype: precision of keys, values and angles.
+        device: where they are.
         decode: computes the attention of single tokens, where there is something better than PyTorch's. It wants the
-            heads of a position side by side in memory; `keys` and `values` are `[B, KV, L, D]` either way.
+            heads of a position side by side in memory; `keys` and `values` of a layer are
+            `[batch, kv_heads, capacity, head_width]` either way.
     """
 
     def __init__(
@@ -78,7 +87,11 @@ class KVCache:
         self.first_slots = (rows[:, None] * heads * capacity + columns * apart)[..., None]
 
     def step(self, tokens: int) -> Step:
-        """Where the next `tokens` of each row go, what they may attend to, and their angles."""
+        """Where the next `tokens` of each row go, what they may attend to, and their angles.
+
+        Args:
+            tokens: of each row, padding included; 1 or more, and as many as there is room for behind the longest row.
+        """
         positions = self.lengths[:, None] + self.places[:tokens]
         end = self.longest + tokens
         mask = lengths = None
@@ -112,7 +125,16 @@ class KVCache:
         return groups if len(groups) <= GROUPS and hidden * heads * width >= APART else []
 
     def update(self, layer: int, keys: Tensor, values: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        """Write `[B, H, T, D]` at the step's positions and return what may be attended to."""
+        """Write keys and values of new tokens, and give those that may be attended to.
+
+        Args:
+            layer: its number, from 0.
+            keys, values: `[B, kv_heads, T, head_width]`.
+            step: of this cache, for T tokens.
+
+        Returns:
+            Keys and values `[B, kv_heads, step.window, head_width]`; of the first tokens of a cache just their own.
+        """
         for memory, fresh in ((self.keys[layer], keys), (self.values[layer], values)):
             if step.place is not None:
                 memory.narrow(2, step.place, fresh.shape[2]).copy_(fresh)
@@ -125,7 +147,11 @@ class KVCache:
         return self.keys[layer].narrow(2, 0, step.window), self.values[layer].narrow(2, 0, step.window)
 
     def advance(self, tokens: int | list[int]) -> None:
-        """Count the tokens just written as valid, `tokens` of every row or a number for each row."""
+        """Count the tokens just written as valid.
+
+        Args:
+            tokens: of every row, or a number for each row: the rest of what was written for it was padding.
+        """
         if isinstance(tokens, int) or len(set(tokens)) == 1:
             count = tokens if isinstance(tokens, int) else tokens[0]
             self.lengths = self.lengths + count
@@ -136,13 +162,14 @@ class KVCache:
             self.even = False
 
     def rows(self, rows: slice) -> KVCache:
-        """The same memory narrowed to some rows; lengths are counted apart from then on."""
+        """The same memory narrowed to some rows, without a copy; lengths are counted apart from then on."""
         view = self._like([keys[rows] for keys in self.keys], [values[rows] for values in self.values])
         view.lengths = self.lengths[rows].clone()
         return view
 
     def select(self, rows: Sequence[int]) -> KVCache:
-        """A new cache with these rows of this one, in this order; a row may come up more than once."""
+        """A new cache, of the same capacity, with these rows of this one, in this order; a row may come up more than
+        once."""
         index = torch.tensor(rows, device=self.lengths.device)
 
         def selected(memory: Tensor) -> Tensor:
@@ -162,7 +189,7 @@ class KVCache:
         return other
 
     def join(self, first: KVCache, second: KVCache) -> None:
-        """Take the lengths of two caches that together are this one's rows."""
+        """Take the lengths of two caches that together are this one's rows, as `rows` gave them, in their order."""
         self.lengths = torch.cat([first.lengths, second.lengths])
         self.longest = max(first.longest, second.longest)
         self.even = first.even and second.even and first.longest == second.longest
@@ -210,7 +237,16 @@ def _first_places(segments: Tensor) -> Tensor:
 
 
 def rotary_angles(positions: Tensor, head_width: int, theta: float) -> tuple[Tensor, Tensor]:
-    """Cosines and sines `[B, T, head_width]` of the rotary embedding, in float32; see `rotate` for the sines' sign."""
+    """Cosines and sines of the rotary embedding (RoPE, arXiv 2104.09864); see `rotate` for the sines' sign.
+
+    Args:
+        positions: `[B, T]`, from 0.
+        head_width: an even number.
+        theta: base of the frequencies; 10000 in the paper and in LLaMA-2.
+
+    Returns:
+        Cosines and sines, each `[B, T, head_width]` in float32.
+    """
     steps = torch.arange(0, head_width, 2, device=positions.device, dtype=torch.float32)
     # Written as LLaMA's own code computes it: another rounding of the frequencies grows with the position.
     angles = positions[..., None].float() * (1.0 / theta ** (steps / head_width))
@@ -219,9 +255,17 @@ def rotary_angles(positions: Tensor, head_width: int, theta: float) -> tuple[Ten
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn queries and keys `[B, T, H, D]` by their positions' angles (halves, not pairs, as LLaMA's weights expect).
+    """Turn queries and keys by their positions' angles (halves, not pairs, as LLaMA's weights in Hugging Face's form
+    expect).
 
     The first half of `sin` is negative, in place of that of the halves that change sides.
+
+    Args:
+        x: `[B, T, H, D]`.
+        cos, sin: of `rotary_angles`, as `[B, T, 1, D]`.
+
+    Returns:
+        `[B, T, H, D]`.
     """
     if cos.dtype != x.dtype:
         cos, sin = cos.to(x), sin.to(x)
@@ -256,6 +300,9 @@ def _separately(x: Tensor, *layers: nn.Module) -> list[Tensor]:
 
 
 class Attention(nn.Module):
+    """Causal attention with rotary positions; several heads of queries may share one of keys and values (arXiv
+    2305.13245)."""
+
     TOGETHER = ("q_proj", "k_proj", "v_proj")
 
     def __init__(self, config: LanguageConfig, operations, dtype=None, device=None):
@@ -270,6 +317,17 @@ class Attention(nn.Module):
         self.o_proj = operations.Linear(config.width, config.width, **place)
 
     def forward(self, x: Tensor, step: Step, cache: KVCache | None, layer: int) -> Tensor:
+        """Attention of T new tokens to themselves and to those before them.
+
+        Args:
+            x: `[B, T, width]`.
+            step: angles and mask of these tokens; of `cache` where there is one.
+            cache: holds the tokens before, and takes the new ones' keys and values. None: there are none before.
+            layer: the number of this layer in the cache, from 0.
+
+        Returns:
+            `[B, T, width]`.
+        """
         batch, tokens, _ = x.shape
         projected = self.together(x, self.q_proj, self.k_proj, self.v_proj)
         q, k, v = (values.view(batch, tokens, -1, self.width) for values in projected)
@@ -299,6 +357,8 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
+    """SwiGLU without biases (arXiv 2002.05202)."""
+
     TOGETHER = ("gate_proj", "up_proj")
 
     def __init__(self, config: LanguageConfig, operations, dtype=None, device=None):
@@ -310,11 +370,14 @@ class MLP(nn.Module):
         self.down_proj = operations.Linear(config.mlp_width, config.width, **place)
 
     def forward(self, x: Tensor) -> Tensor:
+        """`[..., width]` -> `[..., width]`."""
         gate, up = self.together(x, self.gate_proj, self.up_proj)
         return self.down_proj(F.silu(gate) * up)
 
 
 class Layer(nn.Module):
+    """Attention, then MLP: each works on what an RMS norm makes of its input, and is added to the input."""
+
     def __init__(self, config: LanguageConfig, operations, dtype=None, device=None):
         super().__init__()
         place = {"dtype": dtype, "device": device}
@@ -324,11 +387,14 @@ class Layer(nn.Module):
         self.mlp = MLP(config, operations, **place)
 
     def forward(self, x: Tensor, **attention) -> Tensor:
+        """`[B, T, width]` -> `[B, T, width]`; `attention` is what `Attention.forward` takes beside `x`."""
         x = x + self.self_attn(self.input_layernorm(x), **attention)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
 class Transformer(nn.Module):
+    """Embeddings, layers and the last norm under the names of the published weights. `LanguageModel` runs them."""
+
     def __init__(self, config: LanguageConfig, operations, dtype=None, device=None):
         super().__init__()
         place = {"dtype": dtype, "device": device}
@@ -354,11 +420,11 @@ class LanguageModel(nn.Module):
         here or given, is PyTorch's own function."""
 
     def embed(self, ids: Tensor) -> Tensor:
-        """Ids `[..., T]` -> embeddings `[..., T, width]`."""
+        """Token ids `[..., T]`, int64 from 0 to `vocab_size` - 1 -> embeddings `[..., T, width]`."""
         return self.model.embed_tokens(ids)
 
     def new_cache(self, batch: int, capacity: int, dtype: torch.dtype, device: torch.device) -> KVCache:
-        """A cache for `capacity` positions a row.
+        """An empty cache of `batch` rows, each of up to `capacity` positions.
 
         Raises:
             WeGenError: `capacity` exceeds the context length that the weights were made for.
@@ -374,7 +440,7 @@ class LanguageModel(nn.Module):
         counts: int | list[int] | None = None,
         segments: Tensor | None = None,
     ) -> Tensor:
-        """Hidden states `[B, T, width]` after the final norm.
+        """Hidden states after the final norm, which `logits` and `Agent.read_features` read.
 
         Args:
             embeddings: `[B, T, width]`; rows shorter than T are padded on the right.
@@ -382,6 +448,9 @@ class LanguageModel(nn.Module):
             counts: how many of the T tokens of each row are real (default: all); only used with a cache.
             segments: `[B, T]` whole numbers, for rows in which several sequences stand one behind the other: tokens of
                 equal numbers belong together, and see none of the others. Only used without a cache.
+
+        Returns:
+            `[B, T, width]`; what stands where a row is padded means nothing.
         """
         tokens = embeddings.shape[1]
         if cache is None:

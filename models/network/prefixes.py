@@ -23,8 +23,8 @@ class PrefixCache:
     """Remembers blocks, those that were used last.
 
     Args:
-        most_bytes: of them.
-        device: where they are kept; None is where they were read. They come back to it bit for bit.
+        most_bytes: of the keys and values that are kept; the blocks unused for longest go first.
+        device: where they are kept; None is where they were read. They come back from it bit for bit.
     """
 
     def __init__(self, most_bytes: int = 2**30, device: torch.device | None = None):
@@ -42,7 +42,11 @@ class PrefixCache:
         self.bytes = 0
 
     def belongs_to(self, weights: Hashable) -> None:
-        """Forget everything when the weights are others than before."""
+        """Forget everything when the weights are others than before.
+
+        Args:
+            weights: anything that is equal for equal weights, and for no others.
+        """
         if weights != self._weights:
             self.clear()
             self._weights = weights
@@ -53,11 +57,11 @@ class PrefixCache:
 
         Args:
             llm: the language model.
-            prompts: embeddings `[L, width]` of each row of the cache.
-            cache: empty.
+            prompts: embeddings `[L, width]` of each row of the cache; lengths may differ.
+            cache: empty, and with a capacity of the longest prompt or more. What is read stands in all its rows then.
 
         Returns:
-            How many positions were read.
+            How many positions were read, a multiple of BLOCK.
         """
         count = _shared(prompts)
         if not count:

@@ -1,4 +1,8 @@
-"""The headless painter: diffusers' UNet, VAE and Euler schedule, painting 64 features."""
+"""The headless painter: diffusers' UNet, VAE and Euler schedule, painting the features of a picture.
+
+In shapes here C is `config.vae.latent_channels` (4 as published, 16 in the bundled model), D is `config.vision.width`,
+and a latent's h and w are the picture's height and width divided by `config.vae.downscale`, rounded up.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +40,17 @@ class Decoder:
     def predict_noise(
         self, sample: Tensor, timestep: Tensor | float, features: Tensor, width: int, height: int
     ) -> Tensor:
-        """One UNet call on a scaled sample `[B, 4, h, w]` and features `[B, 64, D]` -> noise `[B, 4, h, w]`."""
+        """One UNet call: the noise in a latent, with the picture's size told to the UNet as SDXL has it.
+
+        Args:
+            sample: `[B, C, h, w]`, scaled as the scheduler wants it.
+            timestep: of the schedule that the UNet was trained with.
+            features: `[B, tokens_per_picture, D]`; their mean is the pooled embedding.
+            width, height: of the picture, in pixels.
+
+        Returns:
+            `[B, C, h, w]` in the UNet's precision.
+        """
         sizes = torch.tensor([height, width, 0, 0, height, width], device=self.device, dtype=self.dtype)
         return self.unet(
             sample.to(self.device, self.dtype),
@@ -59,22 +73,25 @@ class Decoder:
         strength: float = 1.0,
         on_step: Callable[[int, int, Tensor], None] | None = None,
     ) -> Tensor:
-        """Sample a latent `[B, 4, h, w]` (scaled, as the UNet sees it).
+        """Sample latents by Euler steps, with classifier-free guidance (arXiv 2207.12598).
 
         Args:
-            features: `[B, 64, D]`.
-            noise: unit variance, `[B, 4, h, w]`; its size decides the picture's.
-            steps: Euler steps of the published schedule.
+            features: `[B, tokens_per_picture, D]`.
+            noise: unit variance, `[B, C, h, w]`; its size decides the picture's.
+            steps: Euler steps of the published schedule, 1 or more.
             guidance_scale: 1 is off; the negative is zeros, as published.
-            keep: a latent `[1 or B, 4, h, w]` and a mask `[1 or B, 1, h, w]`: how early on the way from noise to
+            keep: a latent `[1 or B, C, h, w]` and a mask `[1 or B, 1, h, w]`: how early on the way from noise to
                 picture the latent may change, from 0 (never) to 1 (from the first step on). Until then it is that
                 latent with the noise of each step on it.
             strength: above 0, at most 1: how much of the latent of `keep` is painted over; only 1 without one. The
                 steps are taken at the lower noise levels of a longer schedule.
             on_step: called after each step with steps done, steps to do, and the current guess of the final latent.
 
+        Returns:
+            `[B, C, h, w]`, scaled as the UNet sees it, on the decoder's device and in its precision.
+
         Raises:
-            WeGenError: the UNet overflowed.
+            WeGenError: steps that the published schedule does not have at this strength, or the UNet overflowed.
         """
         from diffusers import EulerDiscreteScheduler
 
@@ -122,25 +139,31 @@ class Decoder:
 
     @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
-        """Scaled latents `[B, 4, h, w]` -> pictures `[B, H, W, 3]` in 0..1, float32 on the CPU."""
+        """Scaled latents `[B, C, h, w]` -> pictures `[B, H, W, 3]` in 0..1, float32 on the CPU."""
         decoded = self.vae.decode(latent.float() / self.config.vae.scaling_factor)
         pixels = decoded if isinstance(self.vae, CompactVAE) else decoded.sample
         return (pixels.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu()
 
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
-        """Pictures `[B, H, W, 3]` in 0..1 -> scaled latents `[B, 4, h, w]` (the mode, nothing is drawn at random)."""
+        """Pictures `[B, H, W, 3]` in 0..1 -> scaled latents `[B, C, h, w]` (the mode, nothing is drawn at random).
+
+        H and W are multiples of `config.vae.downscale`; see `editing.masks.pad_to_multiple`.
+        """
         encoded = self.vae.encode(pictures.permute(0, 3, 1, 2).to(self.device) * 2 - 1)
         latent = encoded if isinstance(self.vae, CompactVAE) else encoded.latent_dist.mode()
         return latent.to(self.dtype) * self.config.vae.scaling_factor
 
 
 def may_change(mask: Tensor, remaining: Tensor) -> Tensor:
-    """Where a soft mask lets the latent go at this step.
+    """Where a soft mask lets the latent change at this step, as in Differential Diffusion (arXiv 2306.00950).
 
     Args:
-        mask: 0..1; the higher a value, the earlier its cell may change.
+        mask: of any shape, in 0..1; the higher a value, the earlier its cell may change.
         remaining: the step's timestep as a share of the first one's, from 1 down to nearly 0.
+
+    Returns:
+        True and false, in the shape of the mask.
     """
     return (mask > 0) & (mask >= remaining.to(mask))
 
@@ -161,7 +184,8 @@ class DiffusersPainter:
         """See `Painter`.
 
         Raises:
-            WeGenError: a sampler or scheduler that only ComfyUI has.
+            WeGenError: a sampler or scheduler that only ComfyUI has, a side that is too short or too long, steps that
+                the published schedule does not have at this strength, or the UNet overflowed.
         """
         settings, config = job.settings, self.decoder.config
         if (settings.sampler, settings.scheduler) != ("euler", PUBLISHED):

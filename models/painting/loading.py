@@ -27,6 +27,7 @@ def load(
 
     Raises:
         CheckpointError: naming the file and key that are missing or wrong.
+        ImportError: diffusers is not installed.
     """
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = open_checkpoint(checkpoint)
@@ -36,8 +37,15 @@ def load(
 def open_decoder(checkpoint: Checkpoint, device: str | torch.device, dtype: torch.dtype) -> Callable[[], Decoder]:
     """A function that gives the decoder, always the same one, and reads it when it is first called.
 
+    Args:
+        checkpoint: an opened one.
+        device: where the decoder is put.
+        dtype: precision of the UNet.
+
     Raises:
-        CheckpointError: tensors are missing or of other shapes. The function raises it where files were changed since.
+        CheckpointError: tensors are missing or of other shapes. The function raises it where files are gone, were
+            changed since or cannot be read.
+        ImportError: diffusers is not installed.
     """
     unet, vae = empty_decoder(checkpoint.config)
     checkpoint.unet.check(unet)
@@ -58,6 +66,10 @@ def load_decoder(
         device: where they are put.
         dtype: precision of the UNet.
         parts: which of the two are read; the other stays without memory, and cannot be used.
+
+    Raises:
+        CheckpointError: tensors are missing or of other shapes, or a file is gone, was changed or cannot be read.
+        ImportError: diffusers is not installed.
     """
     config, device = checkpoint.config, torch.device(device)
     unet, vae = empty_decoder(config)

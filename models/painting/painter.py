@@ -27,7 +27,7 @@ class PaintJob:
     """Pictures that are painted at once.
 
     Attributes:
-        features: `[B, tokens_per_picture, D]`.
+        features: `[B, tokens_per_picture, D]`, D the vision encoder's width.
         seeds: of the B pictures; each has its own start noise.
         settings: steps, guidance, sampler, scheduler and strength.
         width, height: in pixels.
@@ -53,18 +53,33 @@ class Painter(Protocol):
     """Turns features into pictures."""
 
     def paint(self, job: PaintJob) -> Tensor:
-        """Pictures `[B, height, width, 3]` in 0..1, float32 on the CPU."""
+        """Pictures `[B, height, width, 3]` in 0..1, float32 on the CPU.
+
+        Raises:
+            WeGenError: settings or a size that it cannot paint with, or it computed no numbers.
+        """
 
 
 def require_size(width: int, height: int) -> None:
-    """Raise when a picture of this size cannot be painted."""
+    """See that a picture of this size, in pixels, can be painted.
+
+    Raises:
+        WeGenError: a side is shorter than SMALLEST_SIZE or longer than LARGEST_SIZE.
+    """
     for name, value in (("width", width), ("height", height)):
         if not SMALLEST_SIZE <= value <= LARGEST_SIZE:
             raise WeGenError(f"The {name} is {value} pixels; give {SMALLEST_SIZE} to {LARGEST_SIZE}.")
 
 
 def start_noise(config: WeGenConfig, seed: int, width: int, height: int) -> Tensor:
-    """Unit noise `[1, 4, h, w]` of one picture of `width` x `height` pixels, from the seed's own generator."""
+    """Unit noise of one picture of `width` x `height` pixels, from the seed's own generator.
+
+    Returns:
+        `[1, config.vae.latent_channels, ceil(height / downscale), ceil(width / downscale)]`, float32 on the CPU.
+
+    Raises:
+        WeGenError: see `require_size`.
+    """
     require_size(width, height)
     cell = config.vae.downscale
     shape = (1, config.vae.latent_channels, math.ceil(height / cell), math.ceil(width / cell))

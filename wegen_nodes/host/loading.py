@@ -72,6 +72,16 @@ def load_part(folder: str, part: str, precision: str = "default", disable_dynami
         precision: a key of `PRECISIONS`.
         disable_dynamic: asked for by the host when it needs a patcher that does not load weights on demand; its weights
             are then read at once.
+
+    Returns:
+        A patcher of the host around the network. Where the host does not load weights on demand they are read when the
+        patcher is first used, but for `disable_dynamic`.
+
+    Raises:
+        CheckpointError: no such checkpoint, or one that cannot be used.
+        WeGenError: it is quantised in a way that this ComfyUI does not run, or there is too little memory for weights
+            that are read at once.
+        OutOfMemoryError: PyTorch's; memory ran out while weights were read.
     """
     checkpoint = open_checkpoint(folder)
     config = checkpoint.config
@@ -115,7 +125,22 @@ def load_part(folder: str, part: str, precision: str = "default", disable_dynami
 
 
 def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = False):
-    """The decoder's UNet as a native MODEL: stock samplers, LoRA, previews and patches work on it."""
+    """The decoder's UNet as a native MODEL: stock samplers, LoRA, previews and patches work on it.
+
+    Args:
+        folder: a packed or published checkpoint folder.
+        precision: a key of `PRECISIONS`. "default" is float32 for a small UNet on a CPU, else what the host takes for
+            one that is stored like this. What is quantised stays so; the precision is that of the arithmetic then.
+        disable_dynamic: as for `load_part`.
+
+    Returns:
+        A patcher of the host around its own SDXL model with the checkpoint's sizes, noise levels and latent format.
+
+    Raises:
+        CheckpointError: no such checkpoint, one that cannot be used, or tensors of other shapes than its sizes say.
+        WeGenError: the host's own UNet has no place for such levels, or as `load_part`.
+        OutOfMemoryError: as `load_part`.
+    """
     checkpoint = open_checkpoint(folder)
     config, tensors = checkpoint.config, checkpoint.unet
     unet_config = host_unet_config(config.unet)
@@ -138,7 +163,7 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
         "linear_end": config.schedule.beta_end,
         "timesteps": config.schedule.num_train_timesteps,
     }
-    # What is quantised has no type of its own to compute in, but for one that was asked for.
+    # Quantised weights do not say which type to compute in; a precision that was asked for does.
     stored = PRECISIONS[precision] if quantised else weight_dtype
     cast = comfy.model_management.unet_manual_cast(stored, load_device, model_config.supported_inference_dtypes)
     if quantised and cast is None:
@@ -154,7 +179,7 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
 
     model = model_config.get_model({}, "", device=None if on_demand else torch.device("meta"))
     # The host only logs what is missing or of another shape: a wrong file must not give a picture.
-    # Asked of a plain one, since layers that may be quantised have no weights before they are loaded.
+    # Shapes are taken from a network of plain layers: those that may be quantised have no weights before loading.
     plain = UNetModel(**unet_config, device="meta", operations=_with_weights(comfy.ops.manual_cast))
     own = {name: tuple(value.shape) for name, value in plain.state_dict().items()}
     names: dict[str, str] = {}
@@ -180,7 +205,7 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
             operations = _with_weights(operations)
 
         def network(device) -> nn.Module:
-            # The model's own copy of the sizes, which has the type of the weights too.
+            # Not `unet_config`: the model's copy of it also holds the type of the weights.
             made = UNetModel(**model_config.unet_config, device=device, operations=operations)
             made.eval().requires_grad_(False)
             comfy.model_management.archive_model_dtypes(made)
@@ -200,7 +225,17 @@ class _ReadVAE(comfy.sd.VAE):
 
 
 def load_vae(folder: str) -> comfy.sd.VAE:
-    """The decoder's VAE as a native VAE: it batches, tiles and moves like any other."""
+    """The decoder's VAE as a native VAE: it batches, tiles and moves like any other.
+
+    It computes in the precision that the host takes for VAEs. Its weights are read when it is first used, also where
+    the host loads those of other models on demand.
+
+    Args:
+        folder: a packed or published checkpoint folder.
+
+    Raises:
+        CheckpointError: no such checkpoint, one that cannot be used, or a VAE that the host's own has no place for.
+    """
     checkpoint = open_checkpoint(folder)
     config = checkpoint.config.vae
     # The host's class reads the weights when it is made, so it gets a minimal network, which is then replaced.
@@ -225,7 +260,16 @@ def load_vae(folder: str) -> comfy.sd.VAE:
 
 
 def load_vae_patcher(folder: str, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
-    """Another patcher of that VAE, which the host makes to have it on another device as well."""
+    """Another patcher of that VAE, which the host makes to have it on another device as well.
+
+    Args:
+        folder: as for `load_vae`.
+        disable_dynamic: the host gives it to every such function when it wants a patcher that does not load weights on
+            demand. No patcher of `load_vae` does, and each reads its weights by itself, so it changes nothing here.
+
+    Raises:
+        CheckpointError: as `load_vae`.
+    """
     return load_vae(folder).patcher
 
 
@@ -293,7 +337,7 @@ class WeGenDecoder(comfy.supported_models.SDXL):
 
 
 def host_unet_config(config: UNetConfig) -> dict:
-    """A UNet configuration in the host's terms."""
+    """A UNet configuration in the host's terms: keyword arguments of its `UNetModel`."""
     levels = len(config.block_out_channels)
     width = config.block_out_channels[0]
     down = [
@@ -322,7 +366,8 @@ def host_unet_config(config: UNetConfig) -> dict:
 
 
 def latent_format(config: VAEConfig) -> comfy.latent_formats.LatentFormat:
-    """The latent's scale, and what colours it has for previews."""
+    """The latent's scale and channels, and what colours it has for previews: SDXL's where the checkpoint says none and
+    has the published kind of VAE."""
     latent = comfy.latent_formats.SDXL()
     latent.scale_factor = config.scaling_factor
     latent.latent_channels = config.latent_channels
@@ -334,7 +379,12 @@ def latent_format(config: VAEConfig) -> comfy.latent_formats.LatentFormat:
 
 
 def host_vae_name(name: str, levels: int) -> str:
-    """Name of a diffusers VAE's parameter in the host's VAE of `levels` levels."""
+    """Name of a parameter of diffusers' `AutoencoderKL` in the host's VAE.
+
+    Args:
+        name: as diffusers has it.
+        levels: how many `block_out_channels` there are.
+    """
     parts = name.split(".")
     if "quant_conv" in parts[0]:
         return name
@@ -456,7 +506,7 @@ def _weight_dtype(tensors: Part, precision: str, device: torch.device) -> torch.
         return PRECISIONS[precision]
     if _small_on_cpu(tensors, device):
         return torch.float32
-    if tensors.quantised:  # the type of what is not: most of its weights would say int8
+    if tensors.quantised:  # for the layers that are not; a count of all weights would give int8
         return torch.bfloat16
     counts: Counter[torch.dtype] = Counter()
     for entry in tensors.stored.values():
@@ -477,6 +527,6 @@ def compute_dtype(patcher) -> torch.dtype:
 
 
 def checkpoint_stamp(folder: str | Path) -> tuple:
-    """Changes when a checkpoint's files do."""
+    """Changes when a checkpoint's files do: path, bytes and time of each."""
     files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
     return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)

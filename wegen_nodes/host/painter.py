@@ -34,7 +34,16 @@ def schedulers() -> list[str]:
 
 
 def conditioning(features: Tensor, width: int, height: int) -> tuple[list, list]:
-    """Positive and negative CONDITIONING of features `[B, 64, D]` for a picture of `width` x `height` pixels."""
+    """Positive and negative CONDITIONING of features for a picture of `width` x `height` pixels.
+
+    Args:
+        features: `[B, tokens_per_picture, D]`.
+        width, height: in pixels; the UNet is told them as SDXL's are.
+
+    Returns:
+        The features `[B, tokens_per_picture, D]` with their mean `[B, D]` as `pooled_output`, and the same in zeros for
+        a batch of 1, as published.
+    """
     sizes = {
         "width": width,
         "height": height,
@@ -55,8 +64,13 @@ def conditioning(features: Tensor, width: int, height: int) -> tuple[list, list]
 def sigmas_of(model, config: WeGenConfig, settings: SamplerSettings) -> Tensor:
     """Falling noise levels of the chosen schedule, `steps + 1` or a few more; at a lower strength the last of a longer.
 
+    Args:
+        model: the host's MODEL, whose noise levels the host's own schedulers space.
+        config: has the published schedule.
+        settings: steps, scheduler and strength.
+
     Raises:
-        WeGenError: fewer than 1 step.
+        WeGenError: an unknown scheduler, fewer than 1 step, or more than the published schedule has at this strength.
     """
     if settings.scheduler not in schedulers():
         raise WeGenError(f"There is no scheduler {settings.scheduler!r}; choose one of {', '.join(schedulers())}.")
@@ -95,6 +109,9 @@ class HostPainter:
         config: sizes and schedule.
         on_begin: called before it begins to sample.
         on_step: called after each step with the number done and that of all.
+
+    Raises:
+        WeGenError: the model or the VAE is of another checkpoint.
     """
 
     def __init__(
@@ -113,7 +130,12 @@ class HostPainter:
         self.on_step = on_step
 
     def paint(self, job: PaintJob) -> Tensor:
-        """See `Painter`."""
+        """See `Painter`.
+
+        Raises:
+            WeGenError: a side that is too short or too long, besides what `sample` raises.
+            OutOfMemoryError: PyTorch's; memory ran out.
+        """
         self.on_begin()
         config, cell = self.config, self.config.vae.downscale
         noise = torch.cat([start_noise(config, seed, job.width, job.height) for seed in job.seeds])
@@ -142,18 +164,23 @@ def sample(
     seed: int = 0,
     on_step: OnStep = lambda *_: None,
 ) -> Tensor:
-    """Sample a latent `[B, 4, h, w]` (as the VAE has it) with previews, progress and cancel.
+    """Sample latents `[B, C, h, w]` (as the VAE has them) with previews, progress and cancel.
+
+    C is `config.vae.latent_channels`; h and w are the picture's sides divided by `config.vae.downscale`, rounded up.
 
     Args:
         model: the host's.
         config: sizes and schedule.
-        features: `[B, 64, D]`.
-        noise: unit variance, `[B, 4, h, w]`.
-        latent: what to start from, `[B, 4, h, w]`; zeros for a new picture.
+        features: `[B, tokens_per_picture, D]`.
+        noise: unit variance, `[B, C, h, w]`.
+        latent: what to start from, `[B, C, h, w]`; zeros for a new picture.
         settings: steps, guidance, sampler and scheduler.
         mask: `[1 or B, h, w]` in 0..1: how early on the way from noise to picture the latent may change.
         seed: of samplers that add noise of their own.
-        on_step: called after each step with the number done and that of all.
+        on_step: called after each step with the number done and that of all; what it raises stops the work.
+
+    Raises:
+        WeGenError: an unknown sampler, or what `sigmas_of` raises.
     """
     cell = config.vae.downscale
     # Sizes of what is really painted, padding included.

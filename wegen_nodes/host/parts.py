@@ -104,6 +104,7 @@ class Weights:
 
     @property
     def present(self) -> bool:
+        """Whether they are in memory, the machine's or a card's."""
         return self.kept or self in _read_parts
 
     def keep(self, network: nn.Module) -> None:
@@ -123,8 +124,12 @@ class Weights:
     def read(self, network: nn.Module) -> None:
         """Put the weights into the network.
 
+        Args:
+            network: the one that this was made for.
+
         Raises:
-            WeGenError: files that are gone or were changed, or too little memory.
+            WeGenError: files that are gone, were changed or cannot be read, or too little memory.
+            OutOfMemoryError: PyTorch's; memory ran out all the same.
         """
         self.last_used = time.monotonic()
         if self.present:
@@ -178,7 +183,11 @@ class Weights:
 
 
 def each(names: Sequence[str]) -> Iterator[str]:
-    """The names of what is read one after the other, with the host's progress; the host's interrupt ends it."""
+    """The names of what is read one after the other, with the host's progress.
+
+    Raises:
+        InterruptProcessingException: the host's, when the run is cancelled.
+    """
     bar = comfy.utils.ProgressBar(len(names))
     for name in names:
         comfy.model_management.throw_exception_if_processing_interrupted()
@@ -187,7 +196,7 @@ def each(names: Sequence[str]) -> Iterator[str]:
 
 
 def network_of(model: nn.Module) -> nn.Module:
-    """The network with the weights: the host wraps a diffusion model in another module."""
+    """The network with the weights: the `diffusion_model` in a model of the host's, else the model itself."""
     return getattr(model, "diffusion_model", model)
 
 
@@ -204,7 +213,7 @@ def _take(module: nn.Module, attributes: Mapping[str, Any]) -> None:
             vars(module)[name].update(value)
         else:
             vars(module)[name] = value
-    # Layers of the host that wait for their weights have None in their place, which would go before them.
+    # Layers of the host that wait for their weights have None as a plain attribute, which would hide them.
     for name in (*vars(module)["_parameters"], *vars(module)["_buffers"]):
         vars(module).pop(name, None)
 
@@ -229,9 +238,12 @@ def _free_swap() -> int:
 
 
 def make_room(wanted: Weights) -> None:
-    """Let other parts go, those unused for longest first, until there is memory for this one.
+    """Let other parts go, those unused for longest first, until there is memory for this one and `SPARE`.
 
     Parts that the host loads in the same call stay: they are used together.
+
+    Args:
+        wanted: what is to be read; its `bytes` count.
 
     Raises:
         WeGenError: there would not be enough even then.
@@ -256,6 +268,9 @@ def memory_errors(work: str) -> Iterator[None]:
 
     Args:
         work: what was done, for the message.
+
+    Raises:
+        OutOfMemoryError: PyTorch's, in place of any error that says that memory ran out, on a card or on the CPU.
     """
     try:
         yield
@@ -334,7 +349,16 @@ def _part_patcher(base: type) -> type:
 
 
 def part_patcher(model: nn.Module, weights: Weights, load_device, offload_device):
-    """A patcher of the host for a model whose network has no weights yet."""
+    """A patcher of the host for a model whose network has no weights yet.
+
+    It never loads weights on demand, also where the host does (DynamicVRAM). What the host does with it raises what
+    `Weights.read` raises.
+
+    Args:
+        model: the network, or a model of the host's around it; it gets the attribute `part_weights`.
+        weights: of that network.
+        load_device, offload_device: where it computes, and where the host keeps it meanwhile.
+    """
     model.part_weights = weights
     weights.owned_by(model)
     return _part_patcher(with_side_lora(comfy.model_patcher.ModelPatcher))(
@@ -350,7 +374,7 @@ def _on_demand_patcher(base: type) -> type:
         """The host's patcher of a part whose files must stay as they were."""
 
         def load(self, *args, **kwargs):
-            # A copy whose weights are not read on demand has those of another model, which were checked when they came.
+            # Deep copies of the host hold a model that was read at once, after its files were checked: it has none.
             if (files := getattr(self.model, "part_files", None)) is not None:
                 files.check()
             return super().load(*args, **kwargs)
@@ -359,7 +383,15 @@ def _on_demand_patcher(base: type) -> type:
 
 
 def on_demand_patcher(model: nn.Module, files: Files, load_device, offload_device):
-    """A patcher of the host for a model whose weights the host itself reads when they are used."""
+    """A patcher of the host for a model whose weights the host itself reads when they are used.
+
+    Loading raises a WeGenError when a file is gone or was changed.
+
+    Args:
+        model: the network, or a model of the host's around it; it gets the attribute `part_files`.
+        files: those that its weights are in.
+        load_device, offload_device: where it computes, and where the host keeps it meanwhile.
+    """
     model.part_files = files
     # Looked up here and now: the host puts another class in its place when it starts with DynamicVRAM.
     return _on_demand_patcher(comfy.model_patcher.CoreModelPatcher)(
@@ -368,7 +400,7 @@ def on_demand_patcher(model: nn.Module, files: Files, load_device, offload_devic
 
 
 def loads_on_demand(load_device) -> bool:
-    """Whether the host itself reads weights when they are used."""
+    """Whether the host itself reads weights when they are used: it runs with DynamicVRAM, and the device is no CPU."""
     patcher = comfy.model_patcher.CoreModelPatcher
     return patcher is not comfy.model_patcher.ModelPatcher and not comfy.model_management.is_device_cpu(load_device)
 
@@ -377,6 +409,7 @@ def pieces(part: Part, names: Mapping[str, str]) -> Iterator[tuple[str, str, Sto
     """Every tensor of a part as it is stored, with the network's and the part's name of it.
 
     Args:
+        part: of the checkpoint.
         names: the network's name of each weight, and the checkpoint's.
     """
     for ours, theirs in names.items():
@@ -386,12 +419,15 @@ def pieces(part: Part, names: Mapping[str, str]) -> Iterator[tuple[str, str, Sto
 
 
 def stored_names(part: Part, names: Mapping[str, str]) -> dict[str, StoredTensor]:
-    """The same by the network's names."""
+    """Every tensor of a part as it is stored, by the network's name of it; see `pieces`."""
     return {ours: stored for ours, _, stored in pieces(part, names)}
 
 
 def placeholders(names: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
-    """Tensors without memory for all of these; what the host reads when it builds a layer is really there."""
+    """Tensors of these shapes and types without memory (on the meta device).
+
+    Those that say how a layer is quantised are really there: the host reads them when it builds the layer.
+    """
     return {
         key: stored.read()
         if key.endswith("comfy_quant")
