@@ -300,10 +300,19 @@ class Chat:
         """What keep masks of earlier turns say together, `[H, W]` in 0..1; None when nothing is kept.
 
         An area once kept stays kept until a turn releases it.
+
+        Raises:
+            WeGenError: what turns keep differs in size.
         """
         kept = None
         for turn in self.turns:
-            kept = union(None if turn.released else kept, turn.keep_mask)
+            before = None if turn.released else kept
+            if before is not None and turn.keep_mask is not None and before.shape != turn.keep_mask.shape:
+                raise WeGenError(
+                    f"Turns of this chat keep areas of pictures of different sizes, {tuple(before.shape)} and "
+                    f"{tuple(turn.keep_mask.shape)} (height, width). Go back to an earlier turn, or turn on release."
+                )
+            kept = union(before, turn.keep_mask)
         return kept
 
     def origins(self) -> Tensor:

@@ -48,11 +48,16 @@ def keep(
 
     Raises:
         WeGenError: one is no picture or has pixels that are NaN, the pictures differ in their proportions, the feather
-            is negative, or there are NaN in the mask and `align` is on.
+            is negative, the mask is of another size than `before`, or there are NaN in it and `align` is on.
     """
     before, after = before.detach().cpu(), after.detach().cpu()
     check_picture(before)
     check_picture(after)
+    if change.shape != before.shape[:2]:
+        raise WeGenError(
+            f"The mask is {tuple(change.shape)}, and the picture {tuple(before.shape[:2])} (height, width); they must "
+            "be of one size: see `masks.fit_mask`."
+        )
     after = after.clamp(0, 1)
     weight = feathered(change, feather)
     after, said = _fitted(after, before)

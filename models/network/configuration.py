@@ -215,7 +215,8 @@ class UNetConfig:
         Raises:
             WeGenError: it is no UNet of SDXL's kind, a value is of the wrong kind, or the sizes do not fit together.
         """
-        levels = len(values.get("block_out_channels") or cls.block_out_channels)
+        channels = values.get("block_out_channels")
+        levels = len(channels if isinstance(channels, list | tuple) else cls.block_out_channels)
         known = {f.name: values[f.name] for f in dataclasses.fields(cls) if values.get(f.name) is not None}
         for name in ("transformer_layers_per_block", "attention_head_dim"):
             if isinstance(known.get(name), int):
@@ -386,7 +387,7 @@ class Templates:
                 )
         try:
             self.mention.format(name="", number=1, picture="")
-        except (LookupError, ValueError) as error:
+        except (LookupError, ValueError, AttributeError) as error:
             raise WeGenError(
                 f"The template 'mention' may hold {{name}}, {{number}} and {{picture}}; it is {self.mention!r}."
             ) from error

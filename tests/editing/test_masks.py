@@ -254,3 +254,9 @@ def test_seams_are_fainter_than_of_a_hard_paste_and_of_a_blurred_mask(before, ch
     assert steps.ratio <= 1
     assert steps.feathered < 0.75 * steps.hard
     assert seam_steps(before, toned, change, feather, added=True).ratio < 0.75
+
+
+def test_keep_refuses_a_mask_of_another_size():
+    picture = torch.zeros(8, 6, 3)
+    with pytest.raises(WeGenError, match=r"The mask is \(6, 8\), and the picture \(8, 6\)"):
+        keep(picture, picture, torch.ones(6, 8), align=False)

@@ -76,6 +76,8 @@ def test_what_was_kept_stays_kept_until_it_is_released():
     chat = chat.add(turn(mask(2, 3), released=True))
     assert torch.equal(chat.kept(), mask(2, 3))
     assert chat.add(turn(released=True)).kept() is None
+    with pytest.raises(WeGenError, match=r"pictures of different sizes.*turn on release"):
+        chat.add(turn(torch.zeros(3, 2))).kept()
 
 
 def test_every_pixel_tells_which_turn_it_came_from():

@@ -74,6 +74,7 @@ def changed(path, value):
         ("schedule.steps_offset", 1000, "steps_offset"),
         ("templates.turn", "{text}", "must hold {pictures} exactly once"),
         ("templates.mention", "{who}", "'mention'"),
+        ("templates.mention", "{name.who}", "'mention'"),
         ("templates.rewrite_place", "nowhere", "nowhere"),
         ("tokens_per_picture", 60, "do not form a square"),
         ("tokens_per_picture", 25, "cannot be pooled evenly"),
@@ -102,6 +103,8 @@ def test_the_unet_travels_through_diffusers_terms():
     assert UNetConfig.from_diffusers(scalar).sample_size == UNetConfig.sample_size
     with pytest.raises(WeGenError, match="entries for 3 levels"):
         UNetConfig.from_diffusers({**scalar, "block_out_channels": None})
+    with pytest.raises(WeGenError, match=r"unet\.json.*block_out_channels"):
+        UNetConfig.from_diffusers({**scalar, "block_out_channels": 320}, "unet.json")
 
 
 def test_a_unet_of_another_kind_is_refused():

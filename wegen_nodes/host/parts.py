@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import comfy.model_management
+import comfy.model_patcher
 import comfy.utils
 import psutil
 import torch
