@@ -42,9 +42,7 @@ class Option:
     kind: Literal["number", "text", "switch", "choice"] = "number"
 
 
-_SIDE_HELP = (
-    "In pixels, 16 or more. 0 takes the length of the other side; 0 for both takes the checkpoint's own size."
-)
+_SIDE_HELP = "In pixels, 16 or more. 0 takes the length of the other side; 0 for both takes the checkpoint's own size."
 
 _ALL = (
     Option(

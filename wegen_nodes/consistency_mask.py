@@ -40,7 +40,8 @@ class WeGenConsistencyMask(io.ComfyNode):
             outputs=[
                 io.Mask.Output(display_name="mask", tooltip="White may change; an edit mask for WeGen Refine."),
                 io.Image.Output(
-                    display_name="heat_map", tooltip="The picture in grey, differences in colour, the mask's edge in white."
+                    display_name="heat_map",
+                    tooltip="The picture in grey, differences in colour, the mask's edge in white.",
                 ),
             ],
         )

@@ -24,7 +24,9 @@ class WeGenEncodeReference(io.ComfyNode):
             search_aliases=["wegen reference image"],
             inputs=[
                 wegen(),
-                io.Image.Input("image", tooltip="Of any size. Further pictures of a batch are called name2, name3 and so on."),
+                io.Image.Input(
+                    "image", tooltip="Of any size. Further pictures of a batch are called name2, name3 and so on."
+                ),
                 io.String.Input("name", default="picture", tooltip="Write @name to mean this picture."),
                 io.Float.Input(
                     "weight",
