@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -300,7 +300,7 @@ class Pipeline:
                 prompt_override=tuple(answer.rewrite for answer in turn.answers),
                 size=(width, height),
                 masks=Masks(turn.edit_mask, turn.keep_mask, turn.released),
-                settings=replace(turn.settings),
+                settings=turn.settings,
             )
             again = self.take_turn(request, again, progress, on_step).chat.pick(turn.picked)
         return again

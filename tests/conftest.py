@@ -23,7 +23,10 @@ def reference_dir() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
-    """Tensors here are so small that threads only wait for each other, for minutes on a machine with other work."""
+    """Tensors here are so small that threads only wait for each other, for minutes on a machine with other work.
+
+    And sums are only equal to the bit when they are taken in the same order.
+    """
     import torch
 
     torch.set_num_threads(1)

@@ -1,21 +1,16 @@
 """The paper's data pipeline: video to instances, frame pairs, dynamics in words, and interleaved samples."""
 
-from .annotator import Annotator, Dynamics, Instance, StorybookAnnotator
 from .samples import Forgotten, Part, Picture, Sample, Text, is_said, mentions, said_in
-from .shards import ShardError, read_index, read_shard, stream, write_samples, write_shards
+from .shards import ShardError, read_index, read_shard, stream, write_samples
 from .tasks import TASKS, generate_samples, refine_video, sample_at
 
 __all__ = [
     "TASKS",
-    "Annotator",
-    "Dynamics",
     "Forgotten",
-    "Instance",
     "Part",
     "Picture",
     "Sample",
     "ShardError",
-    "StorybookAnnotator",
     "Text",
     "generate_samples",
     "is_said",
@@ -27,5 +22,4 @@ __all__ = [
     "sample_at",
     "stream",
     "write_samples",
-    "write_shards",
 ]

@@ -22,7 +22,6 @@ from PIL import Image
 from ..errors import WeGenError, naming
 from ..paths import put_in_place
 from .samples import Forgotten, Part, Picture, Sample, Text
-from .tasks import generate_samples
 
 INDEX = "index.json"
 PARTIAL = f"{INDEX}.partial"
@@ -116,14 +115,6 @@ def write_sample_files(
 def unfinished_shards(folder: Path) -> list[Path]:
     """What a writer that was stopped left behind in a folder without an index."""
     return sorted(path for path in folder.iterdir() if re.fullmatch(rf"wegen-\d{{6}}\.tar|{PARTIAL}", path.name))
-
-
-def write_shards(
-    out_dir: str | Path, task_mix: Mapping[str, float], count: int, seed: int, shard_size: int = 1000
-) -> list[Path]:
-    """Write the first `count` samples of `generate_samples(task_mix, seed)`; returns the shards' paths."""
-    about = {"task_mix": dict(task_mix), "seed": seed, "count": count}
-    return write_samples(out_dir, islice(generate_samples(task_mix, seed), count), shard_size, about)
 
 
 def read_about(shard_dir: str | Path) -> dict[str, Any]:

@@ -8,17 +8,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
 from .. import storybook
 from ..json_values import is_a
 from ..media.conditions import CONDITIONS, DEGRADATIONS, MISSING, degrade
-from ..storybook import STYLES, Edit, Question, Scene, Thing, language
+from ..storybook import STYLES, Edit, Question, Scene, Thing, Video, language
 from ..storybook.language import Order, Story
 from ..storybook.world import MOST_THINGS
-from .annotator import Annotator, StorybookAnnotator, order
+from . import annotator
 from .samples import Forgotten, Part, Picture, Sample, Text
 from .strange_pictures import strange_picture
 
@@ -251,7 +250,7 @@ def chat(rng: Random) -> Sample:
             mistaken = False
             edits = storybook.sample_edits(scene, rng, rng.choice((1, 1, 1, MOST_CHANGES)))
             after = storybook.apply(scene, edits)
-            request = order(scene, edits, rng)
+            request = annotator.order(scene, edits, rng)
             story = Story((*story.scenes, after), past=(*story.past, scene))
         before, scene = scene, story.now
     asked = _questions(scene, rng, rng.randint(0, 4))
@@ -455,12 +454,12 @@ def refine(rng: Random) -> Sample:
     """A chat of one to three refinements, cut from a storybook video."""
     while True:
         video = storybook.sample_video(rng)
-        sample = refine_video(video, StorybookAnnotator(), rng)
+        sample = refine_video(video, rng)
         if sample is not None:
             return sample
 
 
-def refine_video(video: Any, annotator: Annotator, rng: Random) -> Sample | None:
+def refine_video(video: Video, rng: Random) -> Sample | None:
     """The paper's pipeline: frames at a time distance and the dynamics between them as one interleaved chat.
 
     The first frame is either given by the user or asked for in words; each refinement is the dynamics in words,
@@ -468,10 +467,10 @@ def refine_video(video: Any, annotator: Annotator, rng: Random) -> Sample | None
     first named. None where too little happens in the video, or too much at once.
     """
     turns = rng.choice((1, 1, 2, MOST_TURNS))
-    frames = [rng.randrange(annotator.length(video) - 1)]
+    frames = [rng.randrange(len(video) - 1)]
     dynamics = []
     for _ in range(turns):
-        choices = list(range(frames[-1] + 1, annotator.length(video)))
+        choices = list(range(frames[-1] + 1, len(video)))
         rng.shuffle(choices)
         for frame in choices:
             change = annotator.dynamics(video, frames[-1], frame, rng)
@@ -482,7 +481,7 @@ def refine_video(video: Any, annotator: Annotator, rng: Random) -> Sample | None
     if not dynamics:
         return None
     order = annotator.reading_order(video, frames[0])
-    first = annotator.picture(video, frames[0])
+    first = video.picture(frames[0])
     parts: list[Part] = []
     if rng.random() < 0.5:
         parts.append(Picture(first, "user"))
@@ -493,9 +492,9 @@ def refine_video(video: Any, annotator: Annotator, rng: Random) -> Sample | None
     for frame, change in zip(frames[1:], dynamics, strict=True):
         parts.append(Text(change.text, "user"))
         parts.append(Text(annotator.caption(video, frame, order), "assistant", True))
-        parts.append(Picture(annotator.picture(video, frame), "assistant", True))
+        parts.append(Picture(video.picture(frame), "assistant", True))
     record = {
-        "scenes": [annotator.record(video, frame) for frame in frames],
+        "scenes": [video.scene(frame).to_json() for frame in frames],
         "edits": [list(change.record) for change in dynamics],
     }
     return Sample("refine", tuple(parts), record)

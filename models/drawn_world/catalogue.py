@@ -4,6 +4,7 @@ from functools import cache
 from types import MappingProxyType
 
 from .kinds import KINDS
+from .pen import box_sides
 
 PICTURE_SIZE = 128  # pixels, both ways
 
@@ -18,4 +19,4 @@ STYLES = ("sticker", "outline", "wash", "mosaic")
 def box_of(kind: str, size: str) -> tuple[int, int]:
     """Width and height in pixels, both even, of the box that a thing of this kind and size never leaves."""
     shape, pixels = KINDS[kind], SIZES[size]
-    return 2 * round(shape.width * pixels / 2), 2 * round(shape.height * pixels / 2)
+    return box_sides(shape.width, shape.height, pixels)

@@ -59,12 +59,12 @@ class Pen:
     def ring(self, x: float, y: float, r: float, fill: Colour, width: float):
         self.arc(x, y, r, r, 0, 360, fill, width)
 
-    def line(self, points: Sequence[Point], fill: Colour, width: float):
-        """A line with round ends and corners."""
+    def line(self, points: Sequence[Point], fill: Colour, width: float, knots: bool = False):
+        """A line with round ends and corners; with `knots` there is a dot as wide as the line on every corner too."""
         placed = [self.at(*point) for point in points]
         self.draw.line(placed, fill=fill, width=max(1, round(width * self.unit)), joint="curve")
         r = width * self.unit / 2
-        for x, y in (placed[0], placed[-1]):
+        for x, y in placed if knots else (placed[0], placed[-1]):
             self.draw.ellipse([x - r, y - r, x + r, y + r], fill=fill)
 
     def curve(self, points: Sequence[Point], fill: Colour, width: float):
@@ -98,6 +98,11 @@ class Pen:
     def wheel(self, x: float, y: float, r: float, hub: Colour):
         self.circle(x, y, r, INK)
         self.circle(x, y, r * 0.48, hub)
+
+
+def box_sides(width: float, height: float, size: int) -> tuple[int, int]:
+    """Width and height in pixels, both even, of a box `size` pixels long whose sides are these, in units of it."""
+    return 2 * round(width * size / 2), 2 * round(height * size / 2)
 
 
 def star_points(x: float, y: float, outer: float, inner: float, corners: int = 5) -> list[Point]:

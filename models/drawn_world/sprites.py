@@ -58,7 +58,17 @@ def sprite(kind: str, colour: str, size: str, pose: str, style: str) -> tuple[np
     ink = pen.canvas
     if pose == "facing right":
         ink = ink.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    levels = styles.THINGS[style](ink, ink, COLOURS[colour], OVERSAMPLING)
+    return finished(ink, ink, COLOURS[colour], style, OVERSAMPLING)
+
+
+def finished(
+    ink: Image.Image, plain: Image.Image, colour: Colour, style: str, scale: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """A thing in ink, `scale` times too large, in a style and at its final size; read-only, see `sprite`.
+
+    `plain` is its ink without a pattern, and `colour` the main one.
+    """
+    levels = styles.THINGS[style](ink, plain, colour, scale)
     pixels, opacity = levels[..., :3].copy(), levels[..., 3].copy()
     pixels.flags.writeable = opacity.flags.writeable = False
     return pixels, opacity

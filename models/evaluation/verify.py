@@ -228,7 +228,7 @@ def _stages(wegen: WeGen, decoder: Decoder, expected: _Expected) -> Iterator[Sta
     features = yield from _vision(wegen, expected)
     for name, run in expected.values.items():
         if isinstance(run, Mapping) and "input_ids" in run:
-            yield from _run(wegen, expected, name, run, features)
+            yield from _run(wegen, expected, name, features)
     yield from _decoder(decoder, expected)
     yield from _training(wegen, expected)
     for entry in dict.fromkeys(expected.missing):
@@ -308,7 +308,7 @@ def _vision(wegen: WeGen, expected: _Expected):
     return pooled
 
 
-def _run(wegen: WeGen, expected: _Expected, name: str, run: Mapping, features: Tensor) -> Iterator[Stage]:
+def _run(wegen: WeGen, expected: _Expected, name: str, features: Tensor) -> Iterator[Stage]:
     """One run of the published generation: prompt, picture or text as it comes, and what is read off it."""
     tokenizer = wegen.tokenizer
     wanted = {key: expected.value(name, key) for key in RUN_KEYS}

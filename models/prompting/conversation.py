@@ -217,7 +217,7 @@ def _past(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, number: int, pi
     # What names no reference that can be seen is a plain word; another model's instruction may have any.
     names = {reference.name for reference in shown}
     instruction, rewrite = (plain_mentions(text, names) for text in (turn.instruction, turn.answer.described))
-    asked = opening(config, tokenizer, _begins(chat, number), instruction, shown, rewrite or None)
+    asked = opening(config, tokenizer, number == 0, instruction, shown, rewrite or None)
     if pictures:
         asked += Prompt(picture_text(config.tokens_per_picture), (turn.answer.features,))
     return asked + config.templates.joint
@@ -226,11 +226,6 @@ def _past(config: WeGenConfig, tokenizer: Tokenizer, chat: Chat, number: int, pi
 def plain_mentions(text: str, names: Collection[str]) -> str:
     """A text in which only what mentions one of these names keeps its @."""
     return MENTION.sub(lambda match: match.group() if match.group(1) in names else match.group(1), text)
-
-
-def _begins(chat: Chat, number: int) -> bool:
-    """Whether there was no picture before turn `number`, neither drawn nor brought by the user."""
-    return number == 0
 
 
 def references_at(chat: Chat, number: int, references: References) -> References:
@@ -280,8 +275,8 @@ def _next(
     rewrite: str | None = None,
 ) -> Prompt:
     """What `opening` makes of the turn that follows a chat."""
-    first, shown = _begins(chat, len(chat)), references_at(chat, len(chat), references)
-    return opening(config, tokenizer, first, instruction, shown, rewrite)
+    number = len(chat)
+    return opening(config, tokenizer, number == 0, instruction, references_at(chat, number, references), rewrite)
 
 
 def picture_prompt(

@@ -10,7 +10,7 @@ from .drawing import change_mask, cutout, mask_of, render, render_with_masks
 from .edits import ACTIONS, Edit, apply, instruction, reference_to, sample_edit, sample_edits, statement, untouched
 from .naming import Mention, Named, covers, place_name, satisfies
 from .questions import DESCRIBE, TOPICS, WITHOUT_THINGS, Question, change_question, sample_question
-from .references import Addition, Composition, sample_addition, sample_composition
+from .references import Composition, sample_addition, sample_composition
 from .videos import Video, edits_between, sample_video
 from .wishes import LEVELS, Wish, at_home, partial_caption, sample_scene_for, sample_wish
 from .world import Scene, Thing, sample_scene, sample_thing
@@ -39,7 +39,6 @@ __all__ = [
     "STYLES",
     "TOPICS",
     "WITHOUT_THINGS",
-    "Addition",
     "Composition",
     "Edit",
     "Mention",

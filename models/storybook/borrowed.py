@@ -6,9 +6,8 @@ from types import MappingProxyType
 from PIL import Image, ImageChops
 
 from ..drawn_world.kinds import KINDS
-from ..drawn_world.pen import Pen
-
-Colour = tuple[int, int, int]
+from ..drawn_world.palette import Colour
+from ..drawn_world.pen import MARGIN, Pen
 
 _SIDES = {"facing left": "facing left", "facing right": "facing left"}  # drawn to the left, and mirrored
 _SAME: dict[str, str] = {}
@@ -27,7 +26,6 @@ BORROWED: Mapping[str, Mapping[str, str]] = MappingProxyType({
 
 LEANING = MappingProxyType({"butterfly": 35.0})
 """By how many degrees what has no side of its own is turned to face left."""
-ROOM = 2  # pixels from the edge of the box to the ink: for outline and rim
 
 
 def ink_of(kind: str, colour: Colour, pose: str, box: tuple[int, int], scale: int) -> Image.Image:
@@ -36,7 +34,7 @@ def ink_of(kind: str, colour: Colour, pose: str, box: tuple[int, int], scale: in
     Some of the shapes stand out of their units. They are moved into the box, and drawn smaller where that is not
     enough.
     """
-    room, lean = ROOM * scale, LEANING.get(kind, 0.0)
+    room, lean = MARGIN * scale, LEANING.get(kind, 0.0)
     for share in (1.0, 0.97, 0.94, 0.91, 0.88, 0.85, 0.8, 0.75):
         pen = Pen(*box, scale)
         pen.unit *= share

@@ -223,7 +223,7 @@ def reference_to(thing: Thing, scene: Scene, rng: Random | None = None) -> str:
     raise ValueError(f"No name tells {thing} from the others of {scene}.")  # impossible: places are unique
 
 
-def _command(scene: Scene, edit: Edit, it: str, rng: Random, new: Mention | None) -> str:
+def _command(edit: Edit, it: str, rng: Random, new: Mention | None) -> str:
     words: dict[str, str] = {"it": it}
     if edit.action == "sky":
         forms, words["sky"] = SKY_CHANGES, choose(SKY_IS[edit.value], rng).removeprefix("it is ")
@@ -271,7 +271,7 @@ def instruction(
                 if number and edits[number - 1].after == edit.before
                 else reference_to(_first(edits, edit), scene, rng)
             )
-        parts.append(_command(scene, edit, it, rng, new))
+        parts.append(_command(edit, it, rng, new))
     order = rng.choice(JOINS).join(parts)
     if keep or (keep is None and rng.random() < 0.3):
         return _with_keep(scene, edits, order, rng)

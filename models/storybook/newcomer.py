@@ -7,11 +7,14 @@ from random import Random
 import numpy as np
 from scipy.signal import fftconvolve
 
+from ..drawn_world.palette import INK, LAMP
+from ..drawn_world.pen import Pen
+from ..drawn_world.sprites import finished
 from .captions import noun_phrase, place_phrase, setting_phrase
-from .catalogue import SIZES
+from .catalogue import SIZES, STYLES, box_of
 from .drawing import render
 from .naming import Mention
-from .sprites import INK, LAMP, Pen, finished
+from .sprites import OVERSAMPLING
 from .world import Scene, Thing, sample_scene, sample_thing
 
 NAME = "rocket"
@@ -35,9 +38,9 @@ def _draw(pen: Pen) -> None:
 @cache
 def rocket_sprite(size: str) -> tuple[np.ndarray, np.ndarray]:
     """The rocket without its background: see `sprites.sprite`."""
-    pen = Pen(STAND_IN, size)
+    pen = Pen(*box_of(STAND_IN, size), OVERSAMPLING)
     _draw(pen)
-    return finished(pen.canvas, HULL)
+    return finished(pen.canvas, pen.canvas, HULL, STYLES[0], OVERSAMPLING)
 
 
 def paste_rocket(page: np.ndarray, place: Thing) -> np.ndarray:

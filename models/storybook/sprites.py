@@ -4,90 +4,22 @@ The outline keeps a thing visible on a bright ground, the rim on a dark one, so 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from ..drawn_world import styles
-from ..drawn_world.sprites import patterned
+from ..drawn_world.palette import BLUSH, CREAM, GLASS, INK, LAMP, LEAF, PAPER, Colour, darker, lighter, mix
+from ..drawn_world.pen import Pen, star_points
+from ..drawn_world.sprites import finished, patterned
 from . import borrowed
 from .catalogue import COLOURS, STYLES, box_of
 
-Colour = tuple[int, int, int]
-Point = tuple[float, float]
-
+# Not those of the drawn world: the bundled weights were trained on exactly these pixels.
 OVERSAMPLING = 8
-MARGIN_PIXELS = 2  # box edge to ink: room for outline and rim
-
-INK = (44, 42, 58)
-PAPER = (255, 251, 240)
-CREAM = (252, 238, 208)
 WOOD = (150, 104, 68)
-GLASS = (206, 232, 246)
 SLATE = (84, 78, 104)
-LAMP = (255, 228, 92)
-LEAF = (92, 156, 78)
-BLUSH = (250, 150, 140)
-
-
-def mix(colour: Colour, other: Colour, amount: float) -> Colour:
-    """`colour` moved towards `other`; amount 0 gives the first, 1 the second."""
-    return tuple(round(a + (b - a) * amount) for a, b in zip(colour, other, strict=True))
-
-
-def darker(colour: Colour, amount: float = 0.28) -> Colour:
-    return mix(colour, INK, amount)
-
-
-def lighter(colour: Colour, amount: float = 0.35) -> Colour:
-    return mix(colour, (255, 255, 255), amount)
-
-
-class Pen:
-    """Draws in units of the ink box: (0, 0) is its top left, 1 is its longest side."""
-
-    def __init__(self, kind: str, size: str):
-        width, height = box_of(kind, size)
-        self.canvas = Image.new("RGBA", (width * OVERSAMPLING, height * OVERSAMPLING))
-        self.draw = ImageDraw.Draw(self.canvas)
-        self.margin = MARGIN_PIXELS * OVERSAMPLING
-        self.unit = (max(width, height) - 2 * MARGIN_PIXELS) * OVERSAMPLING
-        self.w = (width - 2 * MARGIN_PIXELS) * OVERSAMPLING / self.unit
-        self.h = (height - 2 * MARGIN_PIXELS) * OVERSAMPLING / self.unit
-
-    def at(self, x: float, y: float) -> Point:
-        return self.margin + x * self.unit, self.margin + y * self.unit
-
-    def polygon(self, points: Sequence[Point], fill: Colour):
-        self.draw.polygon([self.at(*point) for point in points], fill=fill)
-
-    def oval(self, x: float, y: float, rx: float, ry: float, fill: Colour):
-        self.draw.ellipse([self.at(x - rx, y - ry), self.at(x + rx, y + ry)], fill=fill)
-
-    def circle(self, x: float, y: float, r: float, fill: Colour):
-        self.oval(x, y, r, r, fill)
-
-    def box(self, x0: float, y0: float, x1: float, y1: float, fill: Colour, radius: float = 0.0):
-        self.draw.rounded_rectangle([self.at(x0, y0), self.at(x1, y1)], radius * self.unit, fill=fill)
-
-    def pie(self, x: float, y: float, rx: float, ry: float, start: float, end: float, fill: Colour):
-        self.draw.pieslice([self.at(x - rx, y - ry), self.at(x + rx, y + ry)], start, end, fill=fill)
-
-    def arc(self, x: float, y: float, rx: float, ry: float, start: float, end: float, fill: Colour, width: float):
-        box = [self.at(x - rx, y - ry), self.at(x + rx, y + ry)]
-        self.draw.arc(box, start, end, fill=fill, width=round(width * self.unit))
-
-    def line(self, points: Sequence[Point], fill: Colour, width: float):
-        placed = [self.at(*point) for point in points]
-        self.draw.line(placed, fill=fill, width=round(width * self.unit), joint="curve")
-        for x, y in placed:  # round ends
-            r = width * self.unit / 2
-            self.draw.ellipse([x - r, y - r, x + r, y + r], fill=fill)
-
-    def erase(self, x: float, y: float, r: float):
-        self.draw.ellipse([self.at(x - r, y - r), self.at(x + r, y + r)], fill=(0, 0, 0, 0))
 
 
 def _house(pen: Pen, colour: Colour, pose: str):
@@ -125,7 +57,8 @@ def _tree(pen: Pen, colour: Colour, pose: str):
 
 def _cat(pen: Pen, colour: Colour, pose: str):
     shade, belly = darker(colour, 0.25), lighter(colour, 0.55)
-    pen.line([(0.76, 0.90), (0.83, 0.80), (0.82, 0.60), (0.75, 0.50)], colour, 0.10)
+    # With knots, for the same reason as the constants above.
+    pen.line([(0.76, 0.90), (0.83, 0.80), (0.82, 0.60), (0.75, 0.50)], colour, 0.10, knots=True)
     pen.oval(0.54, 0.74, 0.26, 0.26, colour)
     pen.box(0.33, 0.62, 0.46, 1.0, colour, 0.05)
     pen.box(0.50, 0.86, 0.78, 1.0, shade, 0.06)
@@ -181,18 +114,6 @@ def _car(pen: Pen, colour: Colour, pose: str):
         pen.circle(x, base - 0.14, 0.065, CREAM)
 
 
-def _face(pen: Pen, x: float, y: float, size: float, pose: str):
-    if pose == "smiling":
-        for side in (-1, 1):
-            pen.oval(x + side * size * 0.42, y - size * 0.15, size * 0.16, size * 0.22, INK)
-        pen.pie(x, y + size * 0.12, size * 0.5, size * 0.52, 0, 180, INK)
-        pen.pie(x, y + size * 0.32, size * 0.28, size * 0.28, 0, 180, BLUSH)
-    else:
-        for side in (-1, 1):
-            pen.arc(x + side * size * 0.45, y - size * 0.2, size * 0.32, size * 0.28, 0, 180, INK, size * 0.16)
-        pen.oval(x, y + size * 0.5, size * 0.15, size * 0.19, INK)
-
-
 def _sun(pen: Pen, colour: Colour, pose: str):
     for turn in range(10):
         angle = turn * math.tau / 10
@@ -201,7 +122,7 @@ def _sun(pen: Pen, colour: Colour, pose: str):
         pen.polygon([tip, *sides], darker(colour, 0.1) if turn % 2 else lighter(colour, 0.2))
     pen.circle(0.5, 0.5, 0.40, colour)
     pen.circle(0.5, 0.5, 0.34, lighter(colour, 0.18))
-    _face(pen, 0.5, 0.48, 0.32, pose)
+    pen.face(0.5, 0.48, 0.32, awake=pose == "smiling")
 
 
 def _moon(pen: Pen, colour: Colour, pose: str):
@@ -216,13 +137,8 @@ def _moon(pen: Pen, colour: Colour, pose: str):
 
 
 def _star(pen: Pen, colour: Colour, pose: str):
-    points = []
-    for corner in range(10):
-        radius = 0.27 if corner % 2 else 0.525
-        angle = corner * math.tau / 10
-        points.append((0.5 + radius * math.sin(angle), 0.53 - radius * math.cos(angle)))
-    pen.polygon(points, colour)
-    _face(pen, 0.5, 0.52, 0.26, pose)
+    pen.polygon(star_points(0.5, 0.53, 0.525, 0.27), colour)
+    pen.face(0.5, 0.52, 0.26, awake=pose == "smiling")
 
 
 def _cloud(pen: Pen, colour: Colour, pose: str):
@@ -354,25 +270,14 @@ def sprite(
     Returns (colour [height, width, 3], opacity [height, width]), both uint8 and read-only, with the box of `box_of`.
     The colour is premultiplied by the opacity.
     """
+    box = box_of(kind, size)
     if kind in borrowed.BORROWED:
-        ink = borrowed.ink_of(kind, COLOURS[colour], pose, box_of(kind, size), OVERSAMPLING)
+        ink = borrowed.ink_of(kind, COLOURS[colour], pose, box, OVERSAMPLING)
     else:
-        pen = Pen(kind, size)
+        pen = Pen(*box, OVERSAMPLING)
         _PAINTERS[kind](pen, COLOURS[colour], pose)
         ink = pen.canvas
     if pose == "facing right":
         ink = ink.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    unit = max(box_of(kind, size)) * OVERSAMPLING
-    marked = patterned(ink, COLOURS[colour], pattern, style, unit, OVERSAMPLING)
-    return finished(marked, COLOURS[colour], style, ink)
-
-
-def finished(
-    ink: Image.Image, colour: Colour, style: str = STYLES[0], plain: Image.Image | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """A drawn thing of this main colour in a style, at its final size; read-only, see `sprite`. `plain` is the same
-    without its pattern, where it has one."""
-    levels = styles.THINGS[style](ink, plain or ink, colour, OVERSAMPLING)
-    pixels, opacity = levels[..., :3].copy(), levels[..., 3].copy()
-    pixels.flags.writeable = opacity.flags.writeable = False
-    return pixels, opacity
+    marked = patterned(ink, COLOURS[colour], pattern, style, max(box) * OVERSAMPLING, OVERSAMPLING)
+    return finished(marked, ink, COLOURS[colour], style, OVERSAMPLING)

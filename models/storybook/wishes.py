@@ -84,7 +84,7 @@ def partial_caption(scene: Scene, rng: Random, level: str) -> Wish:
     ground = scene.ground if rng.random() < (0.8 if level == "most" else 0.3) else None
     sky = scene.sky if rng.random() < (0.8 if level == "most" else 0.3) else None
     chance = {"kinds": 0.0, "some": 0.4, "most": 0.8}[level]
-    mentions = [_thinned(Mention.of(thing), chance, rng) for thing in things]
+    mentions = [thinned(Mention.of(thing), chance, rng) for thing in things]
     colours = Counter(thing.colour for thing in scene.things)
     twice = [colour for colour, count in colours.items() if count > 1]
     if level == "some" and twice and rng.random() < 0.7:
@@ -92,7 +92,8 @@ def partial_caption(scene: Scene, rng: Random, level: str) -> Wish:
     return wish_for(Named(tuple(mentions), ground, sky), rng)
 
 
-def _thinned(mention: Mention, chance: float, rng: Random) -> Mention:
+def thinned(mention: Mention, chance: float, rng: Random) -> Mention:
+    """The same mention with each of its properties kept by this chance, and its kind in any case."""
     dropped = {f.name: None for f in fields(mention) if f.name != "kind" and rng.random() >= chance}
     return replace(mention, **dropped)
 

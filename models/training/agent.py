@@ -20,13 +20,13 @@ from ..checkpoints.wegen import WeGen
 from ..data import TASKS, Picture, Sample, Text, read_index, sample_at, stream
 from ..network.agent import Agent
 from ..network.configuration import WeGenConfig
-from ..network.vision_encoder import VisionEncoder, pool_features
+from ..network.vision_encoder import VisionEncoder
 from ..prompting.decoding import Decoding
 from ..storybook import Named, Scene, parse_caption
 from .conversations import Conversation, ConversationBatch, collate, conversation
 from .encoder import CellReader, cell_answers
 from .losses import agent_losses, agent_outputs, noised
-from .pages import to_clip, to_pixels
+from .pages import features_of, to_pixels
 from .sheets import captioned, grid_sheet
 from .sources import digest
 from .stage import Stage
@@ -125,9 +125,7 @@ class AgentStage(Stage):
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
-        """-1..1 pictures -> pooled features."""
-        pixels = pixels.to(next(self.vision_encoder.parameters()).device)
-        return pool_features(self.vision_encoder(to_clip(pixels)).float(), self.config.feature_grid)
+        return features_of(self.vision_encoder, pixels, self.config.feature_grid)
 
     def forward(self, batch: ConversationBatch) -> Mapping[str, Tensor]:
         features = self.encode(batch.pictures)

@@ -26,12 +26,12 @@ from ..errors import WeGenError
 from ..media.conditions import CONDITIONS, DEGRADATIONS
 from ..metrics.recogniser import wear
 from ..network.configuration import WeGenConfig
-from ..network.vision_encoder import VisionEncoder, pool_features
+from ..network.vision_encoder import VisionEncoder
 from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, PATTERNS, ROWS, SIZES, SKIES, STYLES, Scene, Thing
 from ..storybook.world import MOST_THINGS
 from .loop import HELD_OUT
 from .losses import noised
-from .pages import Mixture, jittered, still, to_clip, to_pixels
+from .pages import Mixture, features_of, jittered, still, to_pixels
 from .sheets import grid_sheet
 from .stage import Stage, sample_generator
 from .start import PackedStart
@@ -197,8 +197,7 @@ class EncoderStage(Stage):
         return wear(picture, generator) if worn else picture
 
     def encode(self, pixels: Tensor) -> Tensor:
-        pixels = pixels.to(next(self.vision_encoder.parameters()).device)
-        return pool_features(self.vision_encoder(to_clip(pixels)).float(), self.config.feature_grid)
+        return features_of(self.vision_encoder, pixels, self.config.feature_grid)
 
     def forward(self, batch: PageBatch) -> Mapping[str, Tensor]:
         count = len(batch.painted)
@@ -220,7 +219,7 @@ class EncoderStage(Stage):
             return {"total": total, **parts}
         with torch.no_grad():
             seen = torch.cat([batch.plain, batch.strange])
-            wanted = pool_features(self.before(to_clip(seen)).float(), self.config.feature_grid)
+            wanted = features_of(self.before, seen, self.config.feature_grid)
         unstyled = moved - self.shifts(batch.styles)[:, None]
         stays = torch.cat([batch.known, batch.known.new_ones(len(strange), batch.known.shape[1])])
         parts["kept"] = F.mse_loss(torch.cat([unstyled, strange])[stays], wanted[stays])

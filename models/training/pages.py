@@ -9,10 +9,11 @@ from random import Random
 import numpy as np
 import torch
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import storybook
 from ..media.images import CLIP_MEAN, CLIP_STD
+from ..network.vision_encoder import pool_features
 from ..storybook import COLOURS, GROUNDS, KINDS, ROWS, SKIES, STYLES, Scene, Thing
 from ..storybook.world import MOST_THINGS, sample_jitter
 
@@ -118,6 +119,12 @@ def to_clip(pixels: Tensor) -> Tensor:
     mean = torch.tensor(CLIP_MEAN, device=pixels.device)[:, None, None]
     deviation = torch.tensor(CLIP_STD, device=pixels.device)[:, None, None]
     return (pixels / 2 + 0.5 - mean) / deviation
+
+
+def features_of(vision_encoder: nn.Module, pixels: Tensor, side: int) -> Tensor:
+    """-1..1 pictures `[B, 3, S, S]`, on any device -> pooled features `[B, side * side, D]`, float32."""
+    pixels = pixels.to(next(vision_encoder.parameters()).device)
+    return pool_features(vision_encoder(to_clip(pixels)).float(), side)
 
 
 def thing_weights(scene: Scene, weight: float) -> Tensor:

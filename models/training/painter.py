@@ -16,14 +16,14 @@ from torch import Tensor
 from .. import storybook
 from ..network.compact_vae import CompactVAE
 from ..network.configuration import WeGenConfig
-from ..network.vision_encoder import VisionEncoder, pool_features
+from ..network.vision_encoder import VisionEncoder
 from ..painting.diffusers_painter import Decoder
 from ..painting.schedule import training_sigmas
 from ..storybook import Scene
 from .loop import HELD_OUT
 from .losses import noised
 from .pagecache import PageCache
-from .pages import Mixture, still, thing_weights, to_clip, to_pixels
+from .pages import Mixture, features_of, still, thing_weights, to_pixels
 from .sheets import grid_sheet
 from .stage import Stage
 from .start import PackedStart
@@ -103,7 +103,7 @@ class PainterStage(Stage):
         scenes = [self._page(number) for number in numbers]
         seen = to_pixels([storybook.render(scene) for scene in scenes]).to(device)
         exact = to_pixels([storybook.render(still(scene)) for scene in scenes]).to(device)
-        features = pool_features(self.vision_encoder(to_clip(seen)).float(), self.config.feature_grid)
+        features = features_of(self.vision_encoder, seen, self.config.feature_grid)
         latents = self.vae.encode(exact).float() * self.config.vae.scaling_factor
         weights = torch.stack([thing_weights(still(scene), self.options.things) for scene in scenes])
         return features, latents, F.max_pool2d(weights, self.config.vae.downscale)
@@ -139,7 +139,7 @@ class PainterStage(Stage):
     def sheet(self) -> Image.Image:
         """Pages, what the VAE makes of them, and paintings from their features without and with noise."""
         pages = to_pixels([storybook.render(self._page(HELD_OUT + i)) for i in range(10)]).to(self.sigmas.device)
-        features = pool_features(self.vision_encoder(to_clip(pages)).float(), self.config.feature_grid)
+        features = features_of(self.vision_encoder, pages, self.config.feature_grid)
         decoder = self.decoder()
         side = self.config.size // self.config.vae.downscale
         start = torch.randn(len(pages), self.config.vae.latent_channels, side, side)

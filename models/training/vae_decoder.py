@@ -20,14 +20,14 @@ from torch import Tensor
 from .. import storybook
 from ..network.compact_vae import CompactVAE
 from ..network.configuration import WeGenConfig
-from ..network.vision_encoder import VisionEncoder, pool_features
+from ..network.vision_encoder import VisionEncoder
 from ..painting.diffusers_painter import Decoder
 from ..storybook import Scene
 from .autoencoder import picture_losses
 from .loop import HELD_OUT
 from .losses import noised
 from .pagecache import PageCache
-from .pages import Mixture, page, still, thing_weights, to_clip, to_pixels
+from .pages import Mixture, features_of, page, still, thing_weights, to_pixels
 from .sheets import grid_sheet
 from .stage import Stage
 
@@ -115,7 +115,7 @@ class VAEDecoderStage(Stage):
         seen = to_pixels([storybook.render(scene) for scene in scenes]).to(device)
         # In full precision, as the model paints.
         with torch.autocast(device.type, enabled=False):
-            features = pool_features(self.vision_encoder(to_clip(seen)), grid).cpu().split(1)
+            features = features_of(self.vision_encoder, seen, grid).cpu().split(1)
             pairs = zip(features, generators, strict=True)
             features = torch.cat([noised(feature, self.options.feature_noise, chance) for feature, chance in pairs])
             noise = torch.stack([torch.randn(self.shape, generator=generator) for generator in generators])

@@ -17,7 +17,6 @@ from comfyui_wegen.models.data import (
     Picture,
     Sample,
     ShardError,
-    StorybookAnnotator,
     Text,
     generate_samples,
     read_shard,
@@ -25,8 +24,8 @@ from comfyui_wegen.models.data import (
     sample_at,
     stream,
     write_samples,
-    write_shards,
 )
+from comfyui_wegen.models.data.annotator import Dynamics, dynamics
 from comfyui_wegen.models.data.strange_pictures import strange_picture
 from comfyui_wegen.models.data.tasks import damaged
 from comfyui_wegen.models.media.conditions import CONDITIONS, DEGRADATIONS, MISSING
@@ -44,7 +43,7 @@ def texts_of(sample, role=None):
 
 @pytest.fixture
 def shards(tmp_path):
-    write_shards(tmp_path / "shards", EVERYTHING, count=25, seed=3, shard_size=10)
+    write_samples(tmp_path / "shards", generate_first(25), 10)
     return tmp_path / "shards"
 
 
@@ -303,25 +302,18 @@ def test_a_picture_is_asked_about_often_and_never_twice_the_same():
     assert set(topics) == {*storybook.TOPICS, "relation"} and topics["where"] > 1.5 * topics["ground"]
 
 
-def test_annotator_tells_the_truth_about_instances():
-    video = storybook.sample_video(Random(1))
-    annotator = StorybookAnnotator()
-    for number, instance in enumerate(annotator.instances(video)):
-        assert instance.masks.shape == (len(video), 128, 128)
-        assert storybook.parse_caption(instance.name).things[0].kind == next(filter(None, video.tracks[number])).kind
-        assert [instance.visible(t) for t in range(len(video))] == [thing is not None for thing in video.tracks[number]]
-    assert annotator.dynamics(video, 2, 2, Random(0)).count == 0
+def test_a_frame_differs_in_nothing_from_itself():
+    assert dynamics(storybook.sample_video(Random(1)), 2, 2, Random(0)) == Dynamics("", 0)
 
 
 def test_what_comes_and_leaves_within_a_frame_is_no_instance():
     video = storybook.sample_video(Random(1958))
     assert all(any(track) for track in video.tracks)
-    assert len(StorybookAnnotator().instances(video)) == len(video.tracks)
 
 
 def test_a_video_without_events_gives_no_sample():
     video = storybook.sample_video(Random(1), events=0)
-    assert refine_video(video, StorybookAnnotator(), Random(0)) is None
+    assert refine_video(video, Random(0)) is None
 
 
 def test_parts_refuse_what_they_cannot_hold():
@@ -338,7 +330,7 @@ def test_shards_come_back_bit_for_bit(shards):
 
 
 def test_equal_samples_give_equal_files(shards, tmp_path):
-    again = write_shards(tmp_path / "again", EVERYTHING, count=25, seed=3, shard_size=10)
+    again = write_samples(tmp_path / "again", generate_first(25), 10)
     for path in again:
         assert path.read_bytes() == (shards / path.name).read_bytes()
 
@@ -397,7 +389,7 @@ def test_a_text_of_the_wrong_kind_is_reported_with_file_and_key(tmp_path, part):
 def test_shards_that_were_never_finished_leave_nothing_behind(tmp_path):
     (tmp_path / "wegen-000007.tar").write_bytes(b"half")
     (tmp_path / "notes.tar").write_bytes(b"mine")
-    [path] = write_shards(tmp_path, {"caption": 1}, 2, 0)
+    [path] = write_samples(tmp_path, generate_first(2))
     assert {one.name for one in tmp_path.iterdir()} == {path.name, "index.json", "notes.tar"}
 
 

@@ -132,10 +132,6 @@ class ComfyClient:
         # The host may take up a prompt before it frees, but not the second one.
         self.run(EMPTY_RUN)
 
-    def clear_queue(self) -> None:
-        """Drop what waits in the queue."""
-        self._post("/queue", {"clear": True})
-
     def queue(self) -> dict[str, list]:
         """`queue_running` and `queue_pending`."""
         return self.get("/queue").json()

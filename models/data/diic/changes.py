@@ -69,14 +69,14 @@ def changes_between(
     if not 1 / thresholds.zoomed < zoom < thresholds.zoomed:
         facts.append({"change": "zoom", "factor": round(zoom, 3)})
     for number, track in enumerate(clip.tracks):
-        fact = _change_of(clip, track, before, after, camera, zoom, thresholds)
+        fact = _change_of(clip, track, before, after, camera, thresholds)
         if fact is not None:
             facts.append({"instance": number, "name": track.name, **fact})
     return tuple(facts)
 
 
 def _change_of(
-    clip: Clip, track: Track, before: int, after: int, camera: np.ndarray, zoom: float, thresholds: Thresholds
+    clip: Clip, track: Track, before: int, after: int, camera: np.ndarray, thresholds: Thresholds
 ) -> dict[str, Any] | None:
     height, width = clip.frames.shape[1:3]
     if track.visible(before) and track.visible(after):

@@ -8,6 +8,7 @@ frame anew, with exact masks.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -15,7 +16,7 @@ from functools import cached_property, lru_cache
 from itertools import accumulate
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -81,18 +82,18 @@ class Shot:
         return tuple(round(a + (b - a) * share) for a, b in zip(*self.camera, strict=True))
 
 
-@dataclass(frozen=True)
-class Film:
-    """Shots one after the other; `rate` is frames a second, `width` and `height` pixels.
+class TrueFilm(ABC):
+    """A film whose truth is known, cut from shots that have `frames`: `Film`, or `rocket_films.RocketFilm`.
 
-    `times` are the seconds at which frames are shown, where they are not even.
+    `rate` is frames a second, `width` and `height` pixels. `times` are the seconds at which frames are shown, where
+    they are not even.
     """
 
-    shots: tuple[Shot, ...]
-    rate: int = 24
-    width: int = 320
-    height: int = 224
-    times: tuple[float, ...] | None = None
+    shots: tuple[Any, ...]
+    rate: int
+    width: int
+    height: int
+    times: tuple[float, ...] | None
 
     def __len__(self) -> int:
         return sum(shot.frames for shot in self.shots)
@@ -117,8 +118,25 @@ class Film:
             return min(len(self) - 1, max(0, round(seconds * self.rate)))
         return int(np.abs(np.array(self.times) - seconds).argmin())
 
+    @abstractmethod
     def render(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
         """The picture, uint8 `[H, W, 3]`, and which actor is seen where, uint8 `[H, W]`: its number + 1, or 0."""
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Film(TrueFilm):
+    """Shots of the drawn world, one after the other."""
+
+    shots: tuple[Shot, ...]
+    rate: int = 24
+    width: int = 320
+    height: int = 224
+    times: tuple[float, ...] | None = None
+
+    def render(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
         number, inside = self.shot_at(frame)
         shot = self.shots[number]
         left, top = shot.view(inside)
@@ -145,21 +163,6 @@ class Film:
             shots.append(Shot(**(shot | {"actors": actors, "camera": tuple(map(tuple, shot["camera"]))})))
         times = record["times"] and tuple(record["times"])
         return cls(**(record | {"shots": tuple(shots), "times": times}))
-
-
-class TrueFilm(Protocol):
-    """A film whose truth is known: `Film`, or `rocket_films.RocketFilm`."""
-
-    rate: int
-    width: int
-    height: int
-    times: tuple[float, ...] | None
-
-    def __len__(self) -> int: ...
-
-    def render(self, frame: int) -> tuple[np.ndarray, np.ndarray]: ...
-
-    def to_json(self) -> dict[str, Any]: ...
 
 
 def load_film(video: str | Path) -> Any:

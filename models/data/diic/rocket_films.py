@@ -6,11 +6,9 @@ films of `films`, from which `RocketFilm.from_json` makes every frame anew.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from itertools import accumulate
 from random import Random
 from typing import Any, NamedTuple
 
@@ -21,6 +19,7 @@ from ...storybook import Scene, Thing, render, sample_scene
 from ...storybook.catalogue import COLUMN_CENTRES, COLUMNS, PICTURE_SIZE, ROW_CENTRES, ROWS, box_of
 from ...storybook.drawing import mask_of
 from ...storybook.newcomer import NAME, STAND_IN, describe_page, paste_rocket_at, rocket_sprite
+from .films import SOLID, TrueFilm
 
 SCALE = 2
 """Pixels of a clip along one of the page: videos hold colours at half the size."""
@@ -29,7 +28,6 @@ STAYS, GOES = 12, 24
 """Frames in which the rocket stands at a place, and goes to the next."""
 PLACES = 5
 """At which it is in a shot, one after the other."""
-SOLID = 128
 _TRIES = 200
 
 
@@ -65,8 +63,8 @@ class RocketShot:
 
 
 @dataclass(frozen=True)
-class RocketFilm:
-    """Shots one after the other, 256 pixels wide and high; has what the stages with truth ask of a film."""
+class RocketFilm(TrueFilm):
+    """Shots one after the other, 256 pixels wide and high."""
 
     shots: tuple[RocketShot, ...]
     rate: int = RATE
@@ -74,25 +72,7 @@ class RocketFilm:
     height: int = PICTURE_SIZE * SCALE
     times: None = None
 
-    def __len__(self) -> int:
-        return sum(shot.frames for shot in self.shots)
-
-    @property
-    def cuts(self) -> tuple[int, ...]:
-        """Numbers of the frames that begin a new shot, but for the first."""
-        return tuple(accumulate(shot.frames for shot in self.shots))[:-1]
-
-    def shot_at(self, frame: int) -> tuple[int, int]:
-        """Number of the shot that a frame is in, and the frame's number in it."""
-        shot = bisect_right(self.cuts, frame)
-        return shot, frame - ((0, *self.cuts)[shot])
-
-    def frame_at(self, seconds: float) -> int:
-        """Number of the frame that is shown nearest to a time."""
-        return min(len(self) - 1, max(0, round(seconds * self.rate)))
-
     def render(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
-        """The picture, uint8 `[H, W, 3]`, and which actor is seen where, uint8 `[H, W]`: its number + 1, or 0."""
         number, inside = self.shot_at(frame)
         shot = self.shots[number]
         page, seen = _page(shot.scene)

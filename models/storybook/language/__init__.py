@@ -6,7 +6,6 @@ from .guiding import sample_conditioned, sample_restored
 from .orders import INTENTS, SEVERAL, Order, Story, in_relation, sample_order
 from .questioning import TOPICS, sample_changed, sample_describe, sample_question
 from .styling import LIKE, ORDERS_LIKE, WISHES_LIKE, in_style_of
-from .typing import uttered
 from .wishing import LEVELS, OwnWish, sample_things, sample_wish
 
 __all__ = [
@@ -42,5 +41,4 @@ __all__ = [
     "sample_restored",
     "sample_things",
     "sample_wish",
-    "uttered",
 ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from random import Random
 
 from ..captions import plural
 from ..catalogue import COLOURS, GROUNDS, KINDS, SKIES, STYLES
 from ..naming import Mention, Named
-from ..wishes import named_first, nothing_alike, sample_scene_for
+from ..wishes import named_first, nothing_alike, sample_scene_for, thinned
 from ..world import MOST_THINGS, Scene, Thing, is_clearly_absent, sample_scene, sample_thing
 from . import wishes
 from .adjectives import doing
@@ -103,7 +103,7 @@ def _plain(rng: Random, part: str, level: str) -> OwnWish:
     things = [Mention.of(thing) for thing in rng.sample(scene.things, len(scene.things))]
     if level not in ("most", "everything"):
         things = things[: rng.randint(1, 2)]
-    mentions = tuple(in_general(_thinned(mention, _CHANCES.get(level, 0.3), rng), rng) for mention in things)
+    mentions = tuple(in_general(thinned(mention, _CHANCES.get(level, 0.3), rng), rng) for mention in things)
     likely = {"most": 0.7, "everything": 1.0}.get(level, 0.3)
     ground = scene.ground if rng.random() < likely else None
     sky = scene.sky if rng.random() < likely else None
@@ -120,7 +120,7 @@ def _plain(rng: Random, part: str, level: str) -> OwnWish:
 def sample_things(rng: Random) -> OwnWish:
     """Things, and perhaps a setting, without a wish around them: "a red house and two cats on a beach"."""
     scene = sample_scene(rng, rng.choice((1, 1, 2, 3)))
-    mentions = tuple(_thinned(Mention.of(thing), 0.5, rng) for thing in scene.things)
+    mentions = tuple(thinned(Mention.of(thing), 0.5, rng) for thing in scene.things)
     ground = scene.ground if rng.random() < 0.4 else None
     named = Named(mentions, ground, scene.sky if rng.random() < 0.3 else None)
     return OwnWish("some", _text("{things}", named, rng, TRAINED), named, named_first(scene, named))
@@ -188,11 +188,6 @@ def set_somewhere(frame: str, things: str, where: str, rng: Random) -> str:
     return f"{where}{rng.choice((', ', ': ', ' '))}{frame.format(things=things)}"
 
 
-def _thinned(mention: Mention, chance: float, rng: Random) -> Mention:
-    dropped = {f.name: None for f in fields(mention) if f.name != "kind" and rng.random() >= chance}
-    return replace(mention, **dropped)
-
-
 def _related(rng: Random, part: str) -> OwnWish:
     """A thing that has a named relation to another, or to two: "a cat under a tree"."""
     thing: Thing | None = None
@@ -216,7 +211,7 @@ def _related(rng: Random, part: str) -> OwnWish:
         more = sample_thing(rng, things) if len(things) < MOST_THINGS else None
         things = things if more is None or more.kind in {one.kind for one in things} else (*things, more)
     told = [
-        replace(_thinned(Mention.of(one), 0.3, rng), column=None, row=None, pose=None) for one in (thing, *others)
+        replace(thinned(Mention.of(one), 0.3, rng), column=None, row=None, pose=None) for one in (thing, *others)
     ]  # fmt: skip
     told[0] = in_general(told[0], rng)
     named_others = [bare_noun(mention, rng) for mention in told[1:]]
