@@ -9,6 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -38,22 +39,20 @@ if TYPE_CHECKING:
     from ..pipeline import Pipeline
     from ..values import Chat, References
 
-#: said in other ways here, or of ComfyUI only
-_OTHERS = ("batch_size", "cfg", "width", "height", "sampler_name", "scheduler", "rewritten")
-_OPTIONS = tuple(name for name in OPTIONS if name not in _OTHERS)
+#: options without a flag of their own name: given in other ways here, or of ComfyUI only
+_WITHOUT_FLAG = ("batch_size", "cfg", "width", "height", "sampler_name", "scheduler", "rewritten")
+_OPTIONS = tuple(name for name in OPTIONS if name not in _WITHOUT_FLAG)
 _SMALLEST_SIDE = 16
 _MOST_STRETCHED = 1.03  # a mask against its picture: a pixel or two of small ones
-
-
 #: options that belong to one turn, and what they are where they are left out
-_OF_A_TURN = MappingProxyType({"keep_mask": None, "edit_mask": None, "pick": None})
+_TURN_OPTIONS = MappingProxyType({"keep_mask": None, "edit_mask": None, "pick": None})
 
 
 class _Refine(argparse.Action):
     """Starts a further turn; the options of a turn that follow belong to it."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        namespace.refine = [*namespace.refine, {"instruction": values, **_OF_A_TURN}]
+        namespace.refine = [*namespace.refine, {"instruction": values, **_TURN_OPTIONS}]
 
 
 class _OfATurn(argparse.Action):
@@ -117,7 +116,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in _OPTIONS:
         _add_option(parser, OPTIONS[name])
     add_model_options(parser)
-    parser.set_defaults(run=run, first=dict(_OF_A_TURN))
+    parser.set_defaults(run=run, first=dict(_TURN_OPTIONS))
 
 
 def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
@@ -165,63 +164,88 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; gives the exit code."""
-    from ..encoding import begin_with
-    from ..engine import Progress
-    from ..errors import AnsweredInWords
-    from ..media.chat_file import load_chat
-    from ..media.images import from_pil
-    from ..values import Chat, Reference, References
+    """Run the command; gives the exit code.
 
-    # Whatever can be wrong with the command is found before the model is loaded.
+    Raises:
+        WeGenError: before any weights are read, where something is wrong with the command.
+    """
+    plan = _checked_plan(arguments)
+    return _take_turns(plan, load_pipeline(arguments))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a command asks for, as far as that is known without a model.
+
+    Attributes:
+        chat: the one that is gone on with; without turns for a new one.
+        own: a picture of the user's own that the first turn changes.
+        pictures: of the references, by their names.
+        requests: one for each turn, without references, which the model has to look at.
+        picks: for each turn the number of the picture that is gone on with; None for the first.
+        folder: for the pictures.
+        outputs: the chat and the report.
+    """
+
+    chat: Chat
+    own: Image | None
+    pictures: Sequence[tuple[str, Image]]
+    requests: Sequence[TurnRequest]
+    picks: Sequence[int | None]
+    folder: Path
+    outputs: _Outputs
+
+
+def _checked_plan(arguments: argparse.Namespace) -> _Plan:
+    """Find whatever can be wrong with the command before the model is loaded; folders are made.
+
+    Raises:
+        WeGenError: a file cannot be read or written, or options do not go together.
+    """
     pictures = [(name, read_picture(file)) for name, file in arguments.reference]
     own = None if arguments.begin_with is None else read_picture(arguments.begin_with)
     turns = [{"instruction": arguments.instruction, **arguments.first}, *arguments.refine]
     masks = [{key: read_mask(turn[key]) for key in ("keep_mask", "edit_mask")} for turn in turns]
     picks = [turn["pick"] for turn in turns]
-    chat, goes_on = Chat(), None
-    if arguments.chat is not None:
-        whole = load_chat(arguments.chat)
-        chat = _entered(whole, arguments)
-        # Later turns would be lost where they are gone back from.
-        goes_on = arguments.chat if len(chat) == len(whole) else None
-    if arguments.chat is None and (arguments.turn or arguments.picture):
-        raise WeGenError("--turn and --picture say where to go on in a chat: give it with --chat.")
-    if own is not None and chat.turns:
-        raise WeGenError("--begin-with and --chat do not go together: a chat has pictures of its own.")
-    if (own is not None or chat.turns) and arguments.size is not None:
-        raise WeGenError("--size goes with new pictures only: others keep the size that they have.")
-    if own is None and not chat.turns and any(mask is not None for mask in masks[0].values()):
-        raise WeGenError("A mask needs a picture that is changed: write it after a --refine, or give --begin-with.")
+    chat, goes_on = _begun_chat(arguments)
+    _check_beginning(arguments, own, chat, masks[0])
     size = _size_of_pictures(own, chat, arguments)
     for turn, read in zip(turns, masks, strict=True):
         for key, mask in read.items():
             if mask is not None:
                 _check_proportions(turn[key], mask, size)
-    turns = [{**turn, **read} for turn, read in zip(turns, masks, strict=True)]
     for pick in picks:
         if pick and pick > arguments.batch_size:
             raise WeGenError(f"--pick is {pick}, but --count gives pictures 1 to {arguments.batch_size}.")
-    named = References()
-    for name, picture in pictures:  # raises for a name that cannot be one, or is given twice
-        named = named.add(Reference(name, None, from_pil(picture)))
+    _check_references(pictures)
+    turns = [{**turn, **read} for turn, read in zip(turns, masks, strict=True)]
     begun = own is not None or bool(chat.turns)
     requests = [_request(arguments, turn, first=number == 0 and not begun) for number, turn in enumerate(turns)]
     _check_mentions(requests, [name for name, _ in pictures])
-    writable_folder(arguments.out)
+    folder = writable_folder(arguments.out)
     outputs = _Outputs(arguments.save_chat, arguments.json, goes_on)
-    pipeline = load_pipeline(arguments)
-    if own is not None:
-        chat = begin_with(pipeline.wegen, [from_pil(own)])
+    return _Plan(chat, own, pictures, requests, picks, folder, outputs)
+
+
+def _take_turns(plan: _Plan, pipeline: Pipeline) -> int:
+    """Take all turns, and write and print what comes of each; gives the exit code."""
+    from ..encoding import begin_with
+    from ..engine import Progress
+    from ..errors import AnsweredInWords
+    from ..media.images import from_pil
+    from ..values import References
+
+    outputs = plan.outputs
+    chat = plan.chat if plan.own is None else begin_with(pipeline.wegen, [from_pil(plan.own)])
     references = References()
-    for name, picture in pictures:
+    for name, picture in plan.pictures:
         references = references.add(pipeline.encode_reference(name, picture))
     outcome = OK
     with contextlib.ExitStack() as stack:
         bars = stack.enter_context(progress_bars())
         stack.callback(outputs.finish)  # whatever happens: turns that are done are reported
         progress = Progress(bars("words"), bars("features"))
-        for request, pick in zip(requests, picks, strict=True):
+        for request, pick in zip(plan.requests, plan.picks, strict=True):
             request = _with_references(request, references)
             began, before = time.perf_counter(), chat
             try:
@@ -240,13 +264,28 @@ def run(arguments: argparse.Namespace) -> int:
                 outcome = ANSWERED
                 continue
             chat = result.chat.pick(pick - 1) if pick else result.chat
-            files = _save(chat, pipeline, arguments.out)
+            files = _save(chat, pipeline, plan.folder)
             for entry, file in zip(record["pictures"], files, strict=True):
                 entry["file"] = str(file)
             outputs.keep(chat, record)
             for file, answer in zip(files, chat.last.answers, strict=True):
                 outputs.say(f"{file}: {answer.described}")
     return outcome
+
+
+def _begun_chat(arguments: argparse.Namespace) -> tuple[Chat, Path | None]:
+    """The chat of --chat at the turn and the picture from which it goes on, or one without turns; and its file, where
+    that may be replaced: later turns would be lost where they are gone back from."""
+    from ..media.chat_file import load_chat
+    from ..values import Chat
+
+    if arguments.chat is None:
+        if arguments.turn or arguments.picture:
+            raise WeGenError("--turn and --picture say where to go on in a chat: give it with --chat.")
+        return Chat(), None
+    whole = load_chat(arguments.chat)
+    chat = _entered(whole, arguments)
+    return chat, arguments.chat if len(chat) == len(whole) else None
 
 
 def _entered(chat: Chat, arguments: argparse.Namespace) -> Chat:
@@ -257,6 +296,28 @@ def _entered(chat: Chat, arguments: argparse.Namespace) -> Chat:
     if arguments.picture and arguments.picture > count:
         raise WeGenError(f"--picture is {arguments.picture}, but turn {len(chat)} has pictures 1 to {count}.")
     return chat.pick(arguments.picture - 1) if arguments.picture else chat
+
+
+def _check_beginning(
+    arguments: argparse.Namespace, own: Image | None, chat: Chat, masks: Mapping[str, Tensor | None]
+) -> None:
+    """Raises WeGenError where options do not go with what the first turn, which has these masks, begins with."""
+    if own is not None and chat.turns:
+        raise WeGenError("--begin-with and --chat do not go together: a chat has pictures of its own.")
+    if (own is not None or chat.turns) and arguments.size is not None:
+        raise WeGenError("--size goes with new pictures only: others keep the size that they have.")
+    if own is None and not chat.turns and any(mask is not None for mask in masks.values()):
+        raise WeGenError("A mask needs a picture that is changed: write it after a --refine, or give --begin-with.")
+
+
+def _check_references(pictures: Sequence[tuple[str, Image]]) -> None:
+    """Raises WeGenError for a name that cannot be one, or is given twice."""
+    from ..media.images import from_pil
+    from ..values import Reference, References
+
+    named = References()
+    for name, picture in pictures:
+        named = named.add(Reference(name, None, from_pil(picture)))
 
 
 def _check_mentions(requests: Sequence[TurnRequest], names: Sequence[str]) -> None:

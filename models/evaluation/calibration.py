@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from .. import storybook
 from ..checkpoints.loading import fill
 from ..checkpoints.reader import CONFIG_FILE, Checkpoint, checkpoint_kind, open_checkpoint
 from ..editing.feature_statistics import distances, spread_of
@@ -26,11 +27,15 @@ from ..network.decoder import make_vae
 from ..network.vision_encoder import VisionEncoder, pool_features
 from ..painting.diffusers_painter import Decoder
 from ..paths import replace_file
+from ..training.loop import HELD_OUT
+from ..training.pages import page
 
 FEWEST = 4
 """Pictures that a measurement needs."""
 EDITS = 4
 """Changes that are tried on each picture."""
+PAGES = 60
+"""Pages of the storybook on which the features of a model that has learned it are measured."""
 ALARM = 2.5
 """What a cell that is taken for changed in vain weighs beside one that is missed: a missed one mostly has neighbours
 that are found, and a mask grows beyond them; and features that are drawn are less exact than those measured here."""
@@ -171,6 +176,12 @@ def calibrate_folder(
     found = calibrate(parts.config, parts.encode, parts.repaint, squares, on_progress=on_progress)
     write_statistics(checkpoint, found.statistics)
     return found
+
+
+def calibrate_on_pages(folder: Path) -> None:
+    """The same on pages of the storybook that no training has seen."""
+    numbers = range(HELD_OUT, HELD_OUT + PAGES)
+    calibrate_folder(folder, [Image.fromarray(storybook.render(page(1, number))) for number in numbers])
 
 
 def write_statistics(checkpoint: Checkpoint, statistics: FeatureStatistics) -> None:

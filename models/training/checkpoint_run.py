@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from ..bundled import BUNDLED
+from ..checkpoints import doctor
 from ..checkpoints.loading import fill
 from ..checkpoints.lora import write_lora
+from ..checkpoints.needs import GIB
 from ..checkpoints.quantise import WEIGHT, to_header
 from ..checkpoints.reader import Checkpoint, Part, StoredTensor, open_checkpoint, part_id
 from ..checkpoints.writer import Entry, PartLayout, new_folder, write_folder
+from ..errors import WeGenError, is_out_of_memory
 from ..network.agent import Agent
 from ..network.decoder import empty_decoder
 from ..network.vision_encoder import VisionEncoder
 from ..paths import expanded, taking_place_of
 from .adapters import LoraOptions, add_adapters, changes_of, fill_frozen, has_adapters
 from .language_stage import LanguageOptions, LanguageStage
-from .loop import load_average, require_tracker
+from .loop import CHECKPOINT, Rhythm, is_chief, load_average, require_built_on, require_tracker, train
 from .memory import lora_memory
 from .recipe import CHECKPOINT_STAGES, UNET, Recipe, RecipeError, build, read_recipe
 from .sources import Mixture
@@ -33,6 +36,8 @@ from .unet_stage import UNetOptions, UNetStage
 PACKED = "packed"
 ATTRIBUTES = {"unet": "unet", "language_model": "agent"}
 """What the part that is trained is called in its stage."""
+MEMORY_OPTIONS = {"unet": "size", "language_model": "tokens"}
+"""The option of a stage by which it takes less memory."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,59 @@ class CheckpointRun:
         tokens = build(LanguageOptions, recipe.options, f"{self.file}: options").tokens
         keep = any(entry.get("keep") for entry in recipe.data)
         return lora_memory(config, recipe.stage, lora, tokens=tokens or config.language.context_length, keep=keep).total
+
+    def memory_doubt(self) -> str:
+        """What to say before weights are read where memory may not be enough; empty where it is."""
+        counted, here = self.memory(), doctor.machine()
+        there = here.card or here.memory
+        if counted is None or counted <= there * GIB:
+            return ""
+        stage = self.recipe.stage
+        return (
+            f"{stage}: {counted / GIB:.1f} GB of memory are counted for this training, and "
+            f"{'the card' if here.card else 'the machine'} has {there:.1f}. It is tried all the same; with a smaller "
+            f"{MEMORY_OPTIONS[stage]!r} in 'options' of {self.file} it takes less."
+        )
+
+    def train(self, resume: bool, until: int | None, say: Callable[[str], None], warn: Callable[[str], None]) -> None:
+        """Train the part, and write what came of it.
+
+        Args:
+            resume: go on where an earlier run in this folder stopped.
+            until: stop after this many steps; None goes on to the last.
+            say: is told what is done, and where it is.
+            warn: is told where memory may not be enough.
+
+        Raises:
+            WeGenError: the recipe cannot be used, what an earlier run learned with has changed, or memory ran out.
+        """
+        recipe, folder = self.recipe, self.folder
+        if is_chief() and (doubt := self.memory_doubt()):
+            warn(doubt)
+        stage = self.stage()
+        if resume and (folder / CHECKPOINT).is_file() and self.done() >= recipe.steps:
+            require_built_on(folder, stage.built_on)
+            average = load_average(folder)[1]
+            say(f"{recipe.stage}: {recipe.steps} steps are done")
+        else:
+            rhythm = Rhythm(recipe.save_seconds, recipe.sheet_seconds)
+            try:
+                average = train(stage, recipe, folder, resume, rhythm, until)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise WeGenError(
+                    f"Memory ran out in training the {recipe.stage}. Less is needed with a smaller 'batch', a smaller "
+                    f"{MEMORY_OPTIONS[recipe.stage]!r} in 'options', or \"recompute\": true, all in {self.file}. "
+                    f"--resume goes on; with `wegen train lora` --stage trains one part alone. ({error})"
+                ) from error
+        if is_chief():
+            result, done = self.export(stage, average), self.done()
+            if done < recipe.steps:
+                result = (
+                    f"{result or 'no packed folder yet'}, unfinished: {done} of {recipe.steps} steps. --resume goes on"
+                )
+            say(f"{recipe.stage}: {result}")
 
     def stage(self) -> Stage:
         """The stage ready to train. Raises WeGenError."""

@@ -418,6 +418,11 @@ def is_chief() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
+def process_count() -> int:
+    """How many processes train together, as `accelerate launch` says."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def draw_sheet(stage: Stage, folder: Path, step: int) -> Path | None:
     """Write the stage's sample sheet, if it has one."""
     path = folder / f"sheet-{step:07d}.png"

@@ -21,7 +21,7 @@ KEPT_TASKS: Mapping[str, float] = MappingProxyType({
 })  # fmt: skip
 """What the bundled model is held to. Of all that it was trained with, long chats say so much that little is left for
 the short answers to questions, which a LoRA spoils first."""
-SAID = 1.0
+MENTIONS_WEIGHT = 1.0
 """Weight of the thing beside and on what the model knows, to that of its pictures."""
 
 
@@ -35,7 +35,7 @@ def lora_recipes(
     checkpoint: Path | None,
     samples: Mapping[Path, float],
     keep: Sequence[Path],
-    said: Path | None = None,
+    mentions: Path | None = None,
     exchanged: Path | None = None,
     thing: str = "",
 ) -> dict[str, dict[str, Any]]:
@@ -47,14 +47,14 @@ def lora_recipes(
         checkpoint: its folder; None for the bundled one.
         samples: shards that are learned, and their weights.
         keep: shards on which the model is held to what it does already.
-        said: shards with the thing beside what the model knows; None for none.
+        mentions: shards with the thing beside what the model knows; None for none.
         exchanged: shards of pictures alone, of which only the UNet learns; None for none.
         thing: what it is called. Samples to keep that name it are left out.
     """
     small = is_small(config)
     learned: list[dict[str, Any]] = [{"shards": str(one), "weight": weight} for one, weight in samples.items()]
-    if said:
-        learned.append({"shards": str(said), "weight": SAID})
+    if mentions:
+        learned.append({"shards": str(mentions), "weight": MENTIONS_WEIGHT})
     painted = [*learned, {"shards": str(exchanged), "weight": 1.0}] if exchanged else learned
 
     def with_kept(entries: list[dict[str, Any]], part: str) -> list[dict[str, Any]]:

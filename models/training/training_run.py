@@ -23,9 +23,10 @@ from ..network.configuration import WeGenConfig
 from ..network.vision_encoder import VisionEncoder
 from ..paths import replace_file, taking_place_of
 from ..storybook import GROUNDS, KINDS, SKIES
-from .loop import CHECKPOINT, load_average, require_built_on, weights_id
+from .loop import CHECKPOINT, Rhythm, load_average, require_built_on, train, weights_id
 from .recipe import (
     AGENT,
+    CHECKPOINT_STAGES,
     ENCODER,
     PAINTER,
     STAGES,
@@ -197,6 +198,29 @@ class TrainingRun:
             words = self.folder(TOKENIZER) / MODEL_FILE
             found[f"the stage {TOKENIZER!r}"] = hashlib.blake2b(words.read_bytes(), digest_size=8).hexdigest()
         return found
+
+    def train(self, name: str, resume: bool, until: int | None, say: Callable[[str], None]) -> None:
+        """Train one stage that learns from pages or samples, after those that it needs.
+
+        Args:
+            name: of the stage.
+            resume: go on where an earlier run in this folder stopped.
+            until: stop after this many steps; None goes on to the last.
+            say: is told where all steps are done already.
+
+        Raises:
+            WeGenError: there is no such stage, its recipe cannot be used, or what it learned with has changed.
+        """
+        if name in CHECKPOINT_STAGES:
+            raise WeGenError(f"{name!r} is a part of a finished checkpoint: train it with --config FILE.")
+        recipe, folder = self.recipe(name), self.folder(name)
+        if resume and (folder / CHECKPOINT).is_file() and load_average(folder)[0] >= recipe.steps:
+            require_built_on(folder, self.built_on(name))
+            say(f"{name}: {recipe.steps} steps are done")
+        else:
+            train(self.stage(name), recipe, folder, resume, Rhythm(recipe.save_seconds, recipe.sheet_seconds), until)
+        if name == VAE:
+            self.measure_vae()
 
     def stage(self, name: str) -> Stage:
         """The stage ready to train; stages before it must have been trained. Raises WeGenError."""

@@ -14,7 +14,7 @@ from comfyui_wegen.models.checkpoints.convert import convert
 from comfyui_wegen.models.checkpoints.lora import merge, read_lora
 from comfyui_wegen.models.checkpoints.random_weights import make_random
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
-from comfyui_wegen.models.cli.train import NANO_RECIPES, _refuse_others, _write_lora_samples, add_arguments, run
+from comfyui_wegen.models.cli.train import NANO_RECIPES, add_arguments, run
 from comfyui_wegen.models.data import Forgotten, Picture, Sample, Text, is_said, mentions, write_samples
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network.agent import Agent
@@ -24,6 +24,7 @@ from comfyui_wegen.models.training.buckets import bucket_sizes, fit, nearest_buc
 from comfyui_wegen.models.training.checkpoint_run import CheckpointRun
 from comfyui_wegen.models.training.conversations import conversation
 from comfyui_wegen.models.training.loop import CHECKPOINT, Rhythm, train
+from comfyui_wegen.models.training.lora_run import LoraRun
 from comfyui_wegen.models.training.losses import IGNORED
 from comfyui_wegen.models.training.own_pictures import (
     OwnPicture,
@@ -1045,37 +1046,32 @@ def test_on_two_cores_both_parts_of_a_small_lora_are_trained_at_once(packed_dir,
 
 
 def test_a_lora_goes_on_with_the_same_pictures_from_another_folder(tmp_path):
-    before, after, samples = tmp_path / "before", tmp_path / "after", tmp_path / "out" / "samples"
+    before, after = tmp_path / "before", tmp_path / "after"
+    begun, moved = (LoraRun(folder, tmp_path / "out", "cat") for folder in (before, after))
     before.mkdir()
     for number in range(2):
         Image.new("RGB", (80, 64), (number * 80, 10, 200)).save(before / f"{number}.png")
         (before / f"{number}.txt").write_text(f"a cat, on shelf {number}")
 
-    def look():
-        _refuse_others(samples, after, False, "cat", 40)
-
-    pictures = read_pictures(before, "cat", 40)
-    _write_lora_samples(
-        pictures, {"of": str(before), "thing": "cat"}, [], samples, tmp_path / "said", tmp_path / "exchanged"
-    )
+    begun.write_samples(begun.read(40))
     before.rename(after)
-    look()
+    moved.require_same_pictures(40)
     (after / "0.txt").write_text("a cat, on shelf 7")
     with pytest.raises(WeGenError, match="was begun with the pictures in"):
-        look()
+        moved.require_same_pictures(40)
     (after / "0.txt").write_text("a cat, on shelf 0")
-    look()
-    _refuse_others(samples, before, False, "cat", 40)  # what is gone cannot be compared
+    moved.require_same_pictures(40)
+    begun.require_same_pictures(40)  # what is gone cannot be compared
     after.rename(before)
-    _refuse_others(samples, before, False, "cat", 40)
+    begun.require_same_pictures(40)
     (before / "1.txt").write_text("a cat, on shelf 8")
     with pytest.raises(WeGenError, match=r"The pictures or captions in .* are not those"):
-        _refuse_others(samples, before, False, "cat", 40)
+        begun.require_same_pictures(40)
     (before / "1.txt").write_text("a cat, on shelf 1")
     before.rename(after)
     Image.new("RGB", (80, 64), (9, 10, 200)).save(after / "0.png")
     with pytest.raises(WeGenError, match="was begun with the pictures in"):
-        look()
+        moved.require_same_pictures(40)
 
 
 def test_recipes_say_what_is_not_for_them(tmp_path):
