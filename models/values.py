@@ -304,7 +304,7 @@ class Chat:
         Raises:
             WeGenError: what turns keep differs in size.
         """
-        kept = None
+        kept: Tensor | None = None
         for turn in self.turns:
             before = None if turn.released else kept
             if before is not None and turn.keep_mask is not None and before.shape != turn.keep_mask.shape:

@@ -101,6 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
             _refuse(arguments, "data", why="is only for nano and folders of recipes; here the recipe says it")
             CheckpointRun(path, out).train(arguments.resume, arguments.until, say=print, warn=_warn)
             return 0
+    training_run.check([stage for stage in stages if stage != PACK])
     for stage in stages:
         run_stage(training_run, stage, arguments.resume, arguments.until)
     return 0

@@ -27,6 +27,7 @@ from .conversations import Conversation, ConversationBatch, collate, conversatio
 from .encoder import CellReader, cell_answers
 from .losses import agent_losses, agent_outputs, noised
 from .pages import features_of, to_pixels
+from .recipe import RecipeError
 from .sheets import captioned, grid_sheet
 from .sources import digest
 from .stage import Stage
@@ -34,6 +35,9 @@ from .stage import Stage
 POOL = 8
 """Batches whose samples are sorted by length together, so that rows of a batch need little padding. With 8 of them even
 a batch of the longest conversations holds at least one."""
+
+LOOKED_AT = 20
+"""Samples of shards that are looked at before anything is trained."""
 
 MEASURED = 24
 """Held-out samples that are drawn, and described, whenever a sheet is."""
@@ -61,6 +65,24 @@ class AgentOptions:
     answers: float = 0.1
     balance: float = 0.0
     changes: float = 1.0
+
+
+def require_pages(shards: Path, size: int) -> None:
+    """See that shards can be read, and hold pictures of the model's size `size`, by their first samples.
+
+    Raises:
+        WeGenError: they cannot be used.
+    """
+    count = sum(count for _, count in read_index(shards))
+    for sample in islice(stream(shards, None), min(count, LOOKED_AT)):
+        for picture in sample.pictures():
+            height, width = picture.pixels.shape[:2]
+            if (height, width) != (size, size):
+                raise RecipeError(
+                    f"{shards} has pictures of {width} x {height} pixels, and this model takes {size} x {size}, as "
+                    "`wegen data` writes them. Samples of videos and of your own pictures are for `wegen train lora` "
+                    "and for 'data' in a recipe of `wegen train --config`."
+                )
 
 
 class AgentStage(Stage):

@@ -80,10 +80,10 @@ class CheckpointRun:
         if lora is None or not recipe.recompute:
             return None
         if recipe.stage == UNET:
-            size = build(UNetOptions, recipe.options, f"{self.file}: options").size or config.size
+            size = self.options().size or config.size
             one = lora_memory(config, recipe.stage, lora, size=size)
             return one.total + one.activations * (recipe.batch - 1)
-        tokens = build(LanguageOptions, recipe.options, f"{self.file}: options").tokens
+        tokens = self.options().tokens
         keep = any(entry.get("keep") for entry in recipe.data)
         return lora_memory(config, recipe.stage, lora, tokens=tokens or config.language.context_length, keep=keep).total
 
@@ -140,10 +140,24 @@ class CheckpointRun:
                 )
             say(f"{recipe.stage}: {result}")
 
+    def options(self) -> Any:
+        """`UNetOptions` or `LanguageOptions`, as the recipe gives them. Raises RecipeError."""
+        kind = UNetOptions if self.recipe.stage == UNET else LanguageOptions
+        return build(kind, self.recipe.options, f"{self.file}: options")
+
+    def check(self) -> None:
+        """See that the recipe and what it names can be used, before weights are read. Raises WeGenError."""
+        recipe = self.recipe
+        self.options()
+        self.lora()
+        require_tracker(recipe)
+        self.checkpoint()
+        self._mixture([*recipe.data, *recipe.held_out])
+
     def stage(self) -> Stage:
         """The stage ready to train. Raises WeGenError."""
+        self.check()
         recipe, checkpoint, lora = self.recipe, self.checkpoint(), self.lora()
-        require_tracker(recipe)  # before weights are read
         if lora is not None and lora.dtype != torch.float32 and recipe.precision == "no":
             raise RecipeError(
                 f'{self.file}: a base of {lora.base!r} is computed with in "precision": "bf16", not "no".'
@@ -156,18 +170,16 @@ class CheckpointRun:
         data = self._mixture(recipe.data)
         held_out = self._mixture(recipe.held_out) if recipe.held_out else None
         torch.manual_seed(recipe.seed)
-        config, device = checkpoint.config, torch.device("cpu")
+        config, options, device = checkpoint.config, self.options(), torch.device("cpu")
         with torch.device("meta"):
             vision_encoder = VisionEncoder(config.vision)
         fill_frozen(vision_encoder, checkpoint.vision_encoder, lora or LoraOptions(base="fp32"))
         if recipe.stage == UNET:
-            options = build(UNetOptions, recipe.options, f"{self.file}: options")
             unet, vae = empty_decoder(config)
             unet = self._trainable(unet, checkpoint, lora)
             vae = fill(vae, checkpoint.vae, device, torch.float32)
             stage: Stage = UNetStage(config, options, recipe.seed, vision_encoder, vae, unet, data, held_out)
         else:
-            options = build(LanguageOptions, recipe.options, f"{self.file}: options")
             with torch.device("meta"):
                 agent = Agent(config)
             agent = self._trainable(agent, checkpoint, lora)

@@ -113,12 +113,14 @@ class LoraRun:
             The recipe of each part, by its name, in the order in which they are trained.
 
         Raises:
-            WeGenError: the thing has no name, the pictures are none or too small, or the folder holds a run that is not
-                to go on, or one that was begun with others.
+            WeGenError: the thing has no name, the pictures are none or too small, the folder holds a run that is not
+                to go on, or one that was begun with others, or a recipe or what it names cannot be used.
         """
         if not (self.are_shards or self.name):
             raise WeGenError("Say what the thing in the pictures is called: --name NAME.")
         config = self.config()
+        for folder in self.keep:
+            read_index(folder)  # raises for a bad one before pictures are looked at
         learned = {self.pictures.resolve(): SHARDS_WEIGHT if self.name else 1.0} if self.are_shards else {}
         if self.name:
             self._prepare_samples(config, resume)
@@ -127,7 +129,10 @@ class LoraRun:
         more = [folder.resolve() if (folder / INDEX).is_file() else None for folder in (self.mentions, self.exchanged)]
         recipes = lora_recipes(config, title, self.checkpoint, learned, self.kept_shards(), *more, self.name)
         self.out.mkdir(parents=True, exist_ok=True)
-        return {stage: write_recipe(self.out / f"{stage}.json", recipe) for stage, recipe in recipes.items()}
+        files = {stage: write_recipe(self.out / f"{stage}.json", recipe) for stage, recipe in recipes.items()}
+        for stage in self.stages:
+            CheckpointRun(files[stage], self.out).check()  # of all parts, before the first one is trained for hours
+        return files
 
     def _prepare_samples(self, config: WeGenConfig, resume: bool) -> None:
         """Write the samples, unless those of an earlier run, or of another part, are there and may be used."""

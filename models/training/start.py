@@ -34,7 +34,10 @@ class PackedStart:
     folder: Path
 
     def config(self) -> WeGenConfig:
+        """Its sizes. Raises WeGenError where there is no such model."""
         path = self.folder / CONFIG_FILE
+        if not path.is_file():
+            raise WeGenError(f"There is no {path}: the entry 'start' of a recipe names the packed folder of a model.")
         return WeGenConfig.from_json(path.read_text(encoding="utf-8"), str(path))
 
     def weights(self, part: str) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from ..checkpoints.reader import CONFIG_FILE, part_file
 from ..checkpoints.tokenizer import ADDED_FILE, MODEL_FILE, Tokenizer
 from ..checkpoints.writer import write_safetensors
+from ..data.tasks import check_mix
 from ..errors import WeGenError
 from ..network.agent import Agent
 from ..network.compact_vae import CompactVAE
@@ -228,44 +230,79 @@ class TrainingRun:
         stage.built_on = self.built_on(name)
         return stage
 
+    def options(self, name: str) -> Any:
+        """The options of a stage, as its recipe gives them. Raises RecipeError."""
+        from .agent import AgentOptions
+        from .autoencoder import VAEOptions
+        from .encoder import EncoderOptions
+        from .painter import PainterOptions
+        from .vae_decoder import VAEDecoderOptions
+        from .words import WordOptions
+
+        kinds = {
+            TOKENIZER: WordOptions,
+            VAE: VAEOptions,
+            ENCODER: EncoderOptions,
+            PAINTER: PainterOptions,
+            VAE_DECODER: VAEDecoderOptions,
+            AGENT: AgentOptions,
+        }
+        if name not in kinds:
+            raise WeGenError(f"There is no stage {name!r} to train; choose one of {', '.join(STAGES)}.")
+        return build(kinds[name], self.recipe(name).options, f"{self.file(name)}: options")
+
+    def check(self, stages: Sequence[str]) -> None:
+        """See that recipes, models to start from and samples can be used: training that comes first may take hours.
+
+        Raises:
+            WeGenError: one cannot be used; it is named.
+        """
+        for name in stages:
+            options = self.options(name)
+            if start := self.start(name):
+                start.config()
+            if name == AGENT and self.data is None:
+                try:
+                    check_mix(options.tasks)
+                except ValueError as error:
+                    raise RecipeError(f"{self.file(name)}: tasks: {error}") from error
+            elif name == AGENT:
+                from .agent import require_pages
+
+                require_pages(self.data, self.sizes().size)
+
     def _stage(self, name: str) -> Stage:
-        recipe, config = self.recipe(name), self.config()
-        source = f"{self.file(name)}: options"
+        options, recipe, config = self.options(name), self.recipe(name), self.config()
         torch.manual_seed(recipe.seed)
         if name == VAE:
-            from .autoencoder import VAEOptions, VAEStage
+            from .autoencoder import VAEStage
 
-            return VAEStage(config, build(VAEOptions, recipe.options, source), recipe.seed, self.start(VAE))
+            return VAEStage(config, options, recipe.seed, self.start(VAE))
         if name == ENCODER:
-            from .encoder import EncoderOptions, EncoderStage
+            from .encoder import EncoderStage
 
-            return EncoderStage(config, build(EncoderOptions, recipe.options, source), recipe.seed, self.start(ENCODER))
+            return EncoderStage(config, options, recipe.seed, self.start(ENCODER))
         if name == PAINTER:
-            from .painter import PainterOptions, PainterStage
+            from .painter import PainterStage
 
-            options = build(PainterOptions, recipe.options, source)
             wanted = recipe.seed, options.things, *options.shares()
             cache = self._page_cache("pages", (ENCODER, VAE), *wanted)
             parts = self.vision_encoder(), self.vae()
             return PainterStage(config, options, recipe.seed, *parts, cache, self.start(PAINTER))
         if name == VAE_DECODER:
-            from .vae_decoder import VAEDecoderOptions, VAEDecoderStage
+            from .vae_decoder import VAEDecoderStage
 
-            options = build(VAEDecoderOptions, recipe.options, source)
             parts = self.vision_encoder(), self.unet(), self.vae()
             wanted = recipe.seed, *options.shares(), options.feature_noise, options.sampler_steps
             cache = self._page_cache("paintings", (ENCODER, VAE, PAINTER), *wanted)
             return VAEDecoderStage(config, options, recipe.seed, *parts, cache)
-        if name == AGENT:
-            from .agent import AgentOptions, AgentStage
+        from .agent import AgentStage
 
-            options = build(AgentOptions, recipe.options, source)
-            parts = self.tokenizer(), self.vision_encoder(), self.reader()
-            stage = AgentStage(config, options, recipe.seed, *parts, shards=self.data)
-            if start := self.start(AGENT):
-                start.fill_agent(stage.agent, self.tokenizer())
-            return stage
-        raise WeGenError(f"There is no stage {name!r} to train; choose one of {', '.join(STAGES)}.")
+        parts = self.tokenizer(), self.vision_encoder(), self.reader()
+        stage = AgentStage(config, options, recipe.seed, *parts, shards=self.data)
+        if start := self.start(AGENT):
+            start.fill_agent(stage.agent, self.tokenizer())
+        return stage
 
     def _page_cache(self, name: str, makers: Sequence[str], *options: float) -> Path:
         """Folder for what these stages as they are now make of the pages that these options ask for; what others made
@@ -289,7 +326,7 @@ class TrainingRun:
     def learn_words(self) -> Tokenizer:
         """Make the tokenizer, unless it is there already. A recipe that starts from a model and has no options takes
         that model's."""
-        from .words import WordOptions, train_tokenizer
+        from .words import train_tokenizer
 
         folder = self.folder(TOKENIZER)
         if (folder / ADDED_FILE).is_file():
@@ -300,8 +337,7 @@ class TrainingRun:
             for name in (MODEL_FILE, ADDED_FILE):
                 replace_file(folder / name, (start.folder / name).read_bytes())
             return self.tokenizer()
-        options = build(WordOptions, self.recipe(TOKENIZER).options, f"{self.file(TOKENIZER)}: options")
-        tasks = self.recipe(AGENT).options["tasks"]
+        options, tasks = self.options(TOKENIZER), self.options(AGENT).tasks
         sizes = self.sizes()
         return train_tokenizer(options, tasks, folder, sizes.tokens_per_picture, sizes.templates.spoken())
 

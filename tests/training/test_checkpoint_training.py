@@ -1023,6 +1023,26 @@ def test_pictures_that_are_too_small_are_refused_before_anything_is_trained(pack
     assert read_lora(out / "AC_DC_cat_language_model.safetensors").part == "language_model"
 
 
+def test_recipes_of_both_parts_are_looked_at_before_the_first_is_trained(packed_dir, tmp_path, monkeypatch):
+    pictures, out = blue_pictures(tmp_path / "cats", 2), tmp_path / "out"
+    command = ["lora", str(pictures), "--name", "cat", "--out", str(out), "--model", str(packed_dir)]
+    monkeypatch.setattr(CheckpointRun, "stage", lambda run: pytest.fail(f"{run.file} is trained"))
+    with pytest.raises(WeGenError, match=r"No index\.json in .*nothing"):
+        wegen_train([*command, "--keep", str(tmp_path / "nothing")])
+    assert not out.exists()
+    with pytest.raises(pytest.fail.Exception, match=r"language_model\.json is trained"):
+        wegen_train([*command, "--stage", "language_model"])
+    recipe = json.loads((out / "unet.json").read_text())
+    for entry, said in (
+        ({"learning_rate": -1}, "learning_rate is -1"),
+        ({"options": {"noize": 0.1}}, r"unet\.json: options: unknown noize"),
+        ({"tracker": "no such"}, "tracker is 'no such'"),
+    ):
+        (out / "unet.json").write_text(json.dumps(recipe | entry))
+        with pytest.raises(WeGenError, match=said):
+            wegen_train([*command, "--resume"])
+
+
 @pytest.mark.slow
 def test_on_two_cores_both_parts_of_a_small_lora_are_trained_at_once(packed_dir, tmp_path, capfd):
     pictures, out = blue_pictures(tmp_path / "cats", 2), tmp_path / "out"
@@ -1036,11 +1056,10 @@ def test_on_two_cores_both_parts_of_a_small_lora_are_trained_at_once(packed_dir,
             assert read_lora(out / f"cat_{part}.safetensors").part == part
         said = capfd.readouterr()
         assert "unet: " in said.out and "language_model: " in said.out
-        recipe = json.loads((out / "unet.json").read_text())
-        (out / "unet.json").write_text(json.dumps(recipe | {"learning_rate": -1}))
+        (out / "unet" / "checkpoint.pt").write_bytes(b"damaged")
         with pytest.raises(WeGenError, match=r"--config \S+unet.json .* did not end well"):
-            wegen_train([*command, "--resume"])
-        assert "learning_rate" in capfd.readouterr().err
+            wegen_train([*command, "--resume", "--until", "2"])
+        assert "checkpoint.pt" in capfd.readouterr().err
     finally:
         torch.set_num_threads(threads)
 

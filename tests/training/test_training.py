@@ -11,13 +11,14 @@ import signal
 from itertools import islice
 from random import Random
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
 from comfyui_wegen.models.cli import data as data_command
 from comfyui_wegen.models.cli.train import NANO_RECIPES, add_arguments, run, run_stage
-from comfyui_wegen.models.data import TASKS, Forgotten, Picture, Sample, Text, stream
+from comfyui_wegen.models.data import TASKS, Forgotten, Picture, Sample, Text, stream, write_samples
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network.agent import Agent
 from comfyui_wegen.models.network.vision_encoder import VisionEncoder, pool_features
@@ -714,6 +715,38 @@ def test_entries_that_a_stage_makes_no_use_of_are_refused(stage):
         else:
             with pytest.raises(RecipeError, match=f"page: The stage '{stage}' makes no use of '{name}'.*leave it out"):
                 build(Recipe, entries, "page")
+
+
+def test_all_recipes_are_looked_at_before_the_first_stage_is_trained(recipes, tmp_path, monkeypatch):
+    def wegen_train(*more):
+        parser = argparse.ArgumentParser()
+        add_arguments(parser)
+        run(parser.parse_args([str(tmp_path / "recipes"), "--out", str(tmp_path / "run"), *map(str, more)]))
+
+    def change(stage, **entries):
+        shutil.rmtree(tmp_path / "recipes", ignore_errors=True)
+        shutil.copytree(recipes, tmp_path / "recipes")
+        file = tmp_path / "recipes" / f"{stage}.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | entries))
+
+    monkeypatch.setattr(TrainingRun, "learn_words", lambda _: pytest.fail("the tokenizer is made"))
+    change("agent", options={**OPTIONS["agent"], "noize": 1})
+    with pytest.raises(RecipeError, match=r"agent\.json: options: unknown noize"):
+        wegen_train()
+    change("agent", options={**OPTIONS["agent"], "tasks": {"singing": 1}})
+    with pytest.raises(RecipeError, match=r"agent\.json: tasks: Unknown task 'singing'"):
+        wegen_train()
+    change("vae", start="nowhere")
+    with pytest.raises(WeGenError, match="nowhere.config.json: the entry 'start'"):
+        wegen_train()
+    change("vae")
+    with pytest.raises(WeGenError, match=r"No index\.json in .*typo"):
+        wegen_train("--data", tmp_path / "typo")
+    write_samples(tmp_path / "films", [Sample("picture", (Picture(np.zeros((36, 64, 3), np.uint8), "user"),))])
+    with pytest.raises(RecipeError, match=r"pictures of 64 x 36 pixels, and this model takes 128 x 128"):
+        wegen_train("--data", tmp_path / "films")
+    with pytest.raises(pytest.fail.Exception, match="the tokenizer is made"):
+        wegen_train()
 
 
 OPTIONS_OF = {
