@@ -135,7 +135,7 @@ def _train_lora(arguments: argparse.Namespace) -> None:
         keep=arguments.keep,
         stages=[arguments.stage] if arguments.stage else CHECKPOINT_STAGES,
     )
-    recipes = lora.prepare(arguments.resume)
+    recipes = lora.prepare(arguments.resume, say=print)
     lora.train(recipes, arguments.resume, arguments.until, share_cores=not arguments.threads, say=print, warn=_warn)
 
 

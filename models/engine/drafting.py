@@ -1,8 +1,9 @@
-"""Words and features of turns: what the language model writes."""
+"""Drafts of a turn's pictures: the words and features that the language model writes for them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor
@@ -11,16 +12,16 @@ from ..checkpoints.tokenizer import Tokenizer
 from ..checkpoints.wegen import WeGen
 from ..errors import AnsweredInWords
 from ..network.configuration import WeGenConfig
-from ..prompting.conversation import memory_note, picture_prompt
+from ..prompting.conversation import Prompt, memory_note, picture_prompt
 from ..prompting.decoding import Decoding, OnStep
-from ..prompting.rewriting import RewriteRequest, descriptions, report, rewrite_each, rows_needed
+from ..prompting.rewriting import Rewrite, RewriteRequest, descriptions, report, rewrite_each, rows_needed
 from ..prompting.text_sampling import TextSampling
 from ..values import Chat, Collection, References
 from .interface import Parts, PictureDraft, Progress
 from .planning import PlannedTurn
 
 
-class Words(NamedTuple):
+class DraftRequest(NamedTuple):
     """What the words and features of a turn depend on; nothing of the painter's is among it."""
 
     chat: Chat
@@ -28,15 +29,39 @@ class Words(NamedTuple):
     references: References
     seeds: tuple[int, ...]
     overrides: tuple[str, ...]
+    """Words in place of a rewrite, one text for each seed; an empty one leaves them to the model."""
     sampling: TextSampling | None
+    """None where nothing is rewritten."""
     feature_guidance: float
     collection: Collection
+
+    @property
+    def needs_rewrite(self) -> bool:
+        """Whether the model has to write the words of any picture."""
+        return self.sampling is not None and not all(self.overrides)
+
+    def prompt(self, config: WeGenConfig, tokenizer: Tokenizer, text: str | None) -> Prompt:
+        """The sequence after which the features of a picture follow that `text` describes."""
+        return picture_prompt(config, tokenizer, self.chat, self.instruction, self.references, text)
 
 
 class Written(NamedTuple):
     """What the language model made of a turn: a draft for each seed, or an answer in words."""
 
     drafts: list[PictureDraft]
+    spoken: str = ""
+
+
+@dataclass(frozen=True)
+class _Description:
+    """The words that the pictures of a request are drawn from, or what the model answered in place of them."""
+
+    texts: tuple[str, ...] = ()
+    """One for each seed; none where the model answered in words."""
+    attempts: tuple[int, ...] = ()
+    """For each text how often it was drawn until it was taken; 0 where it is no rewrite."""
+    note: str = ""
+    """What the rewrites lack."""
     spoken: str = ""
 
 
@@ -47,19 +72,19 @@ def write_drafts(turns: Sequence[PlannedTurn], parts: Parts, progress: Progress)
         WeGenError: more tokens than the context holds, features that another checkpoint made, or the language model
             overflowed.
     """
-    asked = [words_of(turn, parts.config) for turn in turns]
-    if len(asked) == 1:
-        return [parts.recall(asked[0], lambda: _write(asked, parts, progress)[0])]
-    return _write(asked, parts, progress)
+    requests = [draft_request(turn, parts.config) for turn in turns]
+    if len(requests) == 1:
+        return [parts.recall(requests[0], lambda: _write(requests, parts, progress)[0])]
+    return _write(requests, parts, progress)
 
 
-def words_of(turn: PlannedTurn, config: WeGenConfig) -> Words:
-    """What the words and features of a planned turn depend on."""
+def draft_request(turn: PlannedTurn, config: WeGenConfig) -> DraftRequest:
+    """What is asked of the language model in a turn: what its words and features depend on."""
     request, settings = turn.request, turn.request.settings
     # Without a template for it, an order on a picture is drawn as it stands.
     rewritten = request.rewrite and bool(config.templates.edit_rewrite or not turn.chat.turns)
     sampling = request.sampling_of(len(turn.chat)) if rewritten else None
-    return Words(
+    return DraftRequest(
         turn.chat,
         request.instruction,
         request.references,
@@ -71,80 +96,104 @@ def words_of(turn: PlannedTurn, config: WeGenConfig) -> Words:
     )
 
 
-def _write(asked: Sequence[Words], parts: Parts, progress: Progress) -> list[Written]:
+def _write(requests: Sequence[DraftRequest], parts: Parts, progress: Progress) -> list[Written]:
     """Rewrites, then features, of many turns; without chance all seeds of a turn share one draft's features."""
-    config, tokenizer = parts.config, parts.tokenizer
-    rows = sum(len(set(one.seeds)) for one in asked)
-    if any(one.sampling is not None for one in asked):
-        rows = rows_needed(rows)
-    guided = any(one.feature_guidance != 1 for one in asked)
-    wegen = parts.load_language(rows * 2 if guided else rows, max(positions(one, config, tokenizer) for one in asked))
-    notes: list[tuple[str, ...]] = [(memory_note(config, tokenizer, *_asked(one)),) for one in asked]
-    texts: list[list[str]] = [list(one.overrides) for one in asked]
-    attempts = [[0] * len(one.seeds) for one in asked]
-    spoken = [""] * len(asked)
-    for sampling in dict.fromkeys(one.sampling for one in asked):
-        chosen = [n for n, one in enumerate(asked) if one.sampling == sampling and not all(one.overrides)]
-        if not chosen:
-            continue
-        written = None
-        if sampling is not None:
-            requests = [RewriteRequest(asked[n].instruction, asked[n].references, asked[n].chat) for n in chosen]
-            seeds = [asked[n].seeds for n in chosen]
-            written = rewrite_each(
-                wegen, requests, seeds, sampling, on_token=progress.on_token, on_text=progress.on_text
-            )
-        for place, n in enumerate(chosen):
-            found = asked[n].instruction
-            if written is not None:
-                try:
-                    described = descriptions(written[place])
-                except AnsweredInWords as answer:
-                    spoken[n], texts[n] = str(answer), []
-                    continue
-                notes[n] += (report([one for one in written[place] if not one.spoken]),)
-                rewrites = [one.text or found for one in described]
-                attempts[n] = [
-                    0 if o else one.attempts for o, one in zip(asked[n].overrides, written[place], strict=True)
-                ]
-            else:
-                rewrites = [found] * len(asked[n].seeds)
-            texts[n] = [override or text for override, text in zip(asked[n].overrides, rewrites, strict=True)]
-    features = draw_features(wegen, asked, texts, progress.on_feature)
-    return [
-        Written(
-            [
-                PictureDraft(text, features[n, text], seed, tuple(dict.fromkeys(filter(None, notes[n]))), tries)
-                for text, seed, tries in zip(texts[n], one.seeds, attempts[n], strict=not spoken[n])
-            ],
-            spoken[n],
-        )
-        for n, one in enumerate(asked)
+    wegen = _load_language(requests, parts)
+    memory_notes = [
+        memory_note(parts.config, parts.tokenizer, request.chat, request.instruction, request.references)
+        for request in requests
     ]
+    described = _describe(wegen, requests, progress)
+    features = draw_features(wegen, requests, [description.texts for description in described], progress.on_feature)
+    written = []
+    for number, (request, description) in enumerate(zip(requests, described, strict=True)):
+        if description.spoken:
+            written.append(Written([], description.spoken))
+            continue
+        notes = tuple(dict.fromkeys(filter(None, (memory_notes[number], description.note))))
+        words = zip(description.texts, request.seeds, description.attempts, strict=True)
+        drafts = [PictureDraft(text, features[number, text], seed, notes, attempts) for text, seed, attempts in words]
+        written.append(Written(drafts))
+    return written
 
 
-def _asked(one: Words) -> tuple[Chat, str, References]:
-    return one.chat, one.instruction, one.references
+def _load_language(requests: Sequence[DraftRequest], parts: Parts) -> WeGen:
+    """The model with its language model ready for the largest batch and the longest sequence of the requests."""
+    rows = sum(len(set(request.seeds)) for request in requests)
+    if any(request.sampling is not None for request in requests):
+        rows = rows_needed(rows)
+    if any(request.feature_guidance != 1 for request in requests):
+        rows *= 2
+    return parts.load_language(rows, max(positions(request, parts.config, parts.tokenizer) for request in requests))
 
 
-def positions(one: Words, config: WeGenConfig, tokenizer: Tokenizer) -> int:
+def _describe(wegen: WeGen, requests: Sequence[DraftRequest], progress: Progress) -> list[_Description]:
+    """The words of each request's pictures: rewrites where it needs them, written in one go for each sampling."""
+    described = [_as_it_stands(request) for request in requests]
+    for sampling in dict.fromkeys(request.sampling for request in requests):
+        places = [n for n, request in enumerate(requests) if request.sampling == sampling and request.needs_rewrite]
+        if sampling is None or not places:
+            continue
+        rewritten = _rewrite([requests[n] for n in places], wegen, sampling, progress)
+        for n, description in zip(places, rewritten, strict=True):
+            described[n] = description
+    return described
+
+
+def _as_it_stands(request: DraftRequest) -> _Description:
+    """The user's own words."""
+    texts = tuple(override or request.instruction for override in request.overrides)
+    return _Description(texts, (0,) * len(texts))
+
+
+def _rewrite(
+    requests: Sequence[DraftRequest], wegen: WeGen, sampling: TextSampling, progress: Progress
+) -> list[_Description]:
+    """The words of requests that are all rewritten with the same sampling."""
+    rewritten = rewrite_each(
+        wegen,
+        [RewriteRequest(request.instruction, request.references, request.chat) for request in requests],
+        [request.seeds for request in requests],
+        sampling,
+        on_token=progress.on_token,
+        on_text=progress.on_text,
+    )
+    return [_as_rewritten(request, rewrites) for request, rewrites in zip(requests, rewritten, strict=True)]
+
+
+def _as_rewritten(request: DraftRequest, rewrites: Sequence[Rewrite]) -> _Description:
+    """The rewrites of a request, one for each seed, but where its own words override them or the model wrote none."""
+    try:
+        described = descriptions(rewrites)
+    except AnsweredInWords as answer:
+        return _Description(spoken=str(answer))
+    texts = tuple(
+        override or rewrite.text or request.instruction
+        for override, rewrite in zip(request.overrides, described, strict=True)
+    )
+    attempts = tuple(
+        0 if override else rewrite.attempts for override, rewrite in zip(request.overrides, rewrites, strict=True)
+    )
+    return _Description(texts, attempts, report([rewrite for rewrite in rewrites if not rewrite.spoken]))
+
+
+def positions(request: DraftRequest, config: WeGenConfig, tokenizer: Tokenizer) -> int:
     """Positions that the longest sequence of a turn takes; what a cache must have room for."""
     longest = max(
-        picture_prompt(config, tokenizer, *_asked(one), text or None).tokens(tokenizer)
-        for text in dict.fromkeys(one.overrides)
+        request.prompt(config, tokenizer, text or None).tokens(tokenizer) for text in dict.fromkeys(request.overrides)
     )
-    written = 0 if one.sampling is None or all(one.overrides) else config.templates.rewrite_limit
-    return longest + written + config.tokens_per_picture + 1
+    rewrite = config.templates.rewrite_limit if request.needs_rewrite else 0
+    return longest + rewrite + config.tokens_per_picture + 1
 
 
 def draw_features(
-    wegen: WeGen, asked: Sequence[Words], texts: Sequence[Sequence[str]], on_feature: OnStep | None
+    wegen: WeGen, requests: Sequence[DraftRequest], texts: Sequence[Sequence[str]], on_feature: OnStep | None
 ) -> dict[tuple[int, str], Tensor]:
     """The features of each turn's picture for each of its descriptions, in few batches.
 
     Args:
         wegen: with its language model ready.
-        asked: the turns.
+        requests: the turns.
         texts: the descriptions of each of them.
         on_feature: called after each feature of a batch.
 
@@ -156,16 +205,17 @@ def draw_features(
     """
     config, tokenizer = wegen.config, wegen.tokenizer
     found: dict[tuple[int, str], Tensor] = {}
-    for guidance, collection in dict.fromkeys((one.feature_guidance, one.collection) for one in asked):
+    settings = [(request.feature_guidance, request.collection) for request in requests]
+    for guidance, collection in dict.fromkeys(settings):
         places = [
             (n, text)
-            for n, one in enumerate(asked)
-            if (one.feature_guidance, one.collection) == (guidance, collection)
+            for n in range(len(requests))
+            if settings[n] == (guidance, collection)
             for text in dict.fromkeys(texts[n])
         ]
         if not places:
             continue
-        prompts = [picture_prompt(config, tokenizer, *_asked(asked[n]), text).embeddings(wegen) for n, text in places]
+        prompts = [requests[n].prompt(config, tokenizer, text).embeddings(wegen) for n, text in places]
         # The picture's features and its end follow the prompt.
         decoding = Decoding(wegen, prompts, config.tokens_per_picture + 1, guided=guidance != 1.0)
         features = decoding.write_picture(guidance, collection, on_feature, final=True).features.cpu()

@@ -15,7 +15,7 @@ from ..media.images import check_picture
 from ..painting.painter import Painter, PaintJob
 from ..prompting.asking import ask
 from ..values import Answer, Reference, References, SamplerSettings
-from .drafting import draw_features, positions, words_of
+from .drafting import draft_request, draw_features, positions
 from .interface import Parts, Progress
 from .planning import PlannedPicture, reading, seen_features
 
@@ -47,19 +47,18 @@ def look_closer(items: Sequence[PlannedPicture], parts: Parts, progress: Progres
     if not closer:
         return
     shown = seen_features([(item.turn.original, crop) for item, crop in closer], parts)
-    asked = []
+    requests = []
     for (item, _), seen in zip(closer, shown, strict=True):
-        turn = item.turn
-        chat = reading(turn.chat, seen)
-        words = words_of(turn, config)
-        asked.append(words._replace(chat=chat, seeds=(item.draft.seed,), overrides=(item.draft.rewrite,)))
-    rows = 2 * len(asked) if any(one.feature_guidance != 1 for one in asked) else len(asked)
-    wegen = parts.load_language(rows, max(positions(one, config, parts.tokenizer) for one in asked))
-    texts = [list(one.overrides) for one in asked]
-    features = draw_features(wegen, asked, texts, progress.on_feature)
+        chat = reading(item.turn.chat, seen)
+        request = draft_request(item.turn, config)
+        requests.append(request._replace(chat=chat, seeds=(item.draft.seed,), overrides=(item.draft.rewrite,)))
+    guided = any(request.feature_guidance != 1 for request in requests)
+    rows = 2 * len(requests) if guided else len(requests)
+    wegen = parts.load_language(rows, max(positions(request, config, parts.tokenizer) for request in requests))
+    features = draw_features(wegen, requests, [request.overrides for request in requests], progress.on_feature)
     for n, ((item, crop), seen) in enumerate(zip(closer, shown, strict=True)):
         item.view, item.before_features = crop, seen
-        item.meant = features[n, texts[n][0]]
+        item.meant = features[n, item.draft.rewrite]
         item.draft = replace(item.draft, features=item.meant)
         item.keep_cells()
 

@@ -35,6 +35,7 @@ from .own_pictures import (
     exchanged_samples,
     make_samples,
     mention_samples,
+    name_alone,
     read_pictures,
     same_pictures,
 )
@@ -103,11 +104,12 @@ class LoraRun:
         """That of the checkpoint."""
         return open_checkpoint(self.checkpoint or BUNDLED).config
 
-    def prepare(self, resume: bool) -> dict[str, Path]:
+    def prepare(self, resume: bool, say: Callable[[str], None] = lambda _: None) -> dict[str, Path]:
         """Write the samples and the recipes of both parts, or find those of a run that is to go on.
 
         Args:
             resume: go on with a run that was begun in this folder.
+            say: is told how many pictures were found, and what with them.
 
         Returns:
             The recipe of each part, by its name, in the order in which they are trained.
@@ -123,7 +125,7 @@ class LoraRun:
             read_index(folder)  # raises for a bad one before pictures are looked at
         learned = {self.pictures.resolve(): SHARDS_WEIGHT if self.name else 1.0} if self.are_shards else {}
         if self.name:
-            self._prepare_samples(config, resume)
+            self._prepare_samples(config, resume, say)
             learned[self.samples.resolve()] = 1.0
         title = re.sub(r"[^\w.-]+", "_", self.name or self.pictures.resolve().name).strip("_") or "lora"
         more = [folder.resolve() if (folder / INDEX).is_file() else None for folder in (self.mentions, self.exchanged)]
@@ -134,7 +136,7 @@ class LoraRun:
             CheckpointRun(files[stage], self.out).check()  # of all parts, before the first one is trained for hours
         return files
 
-    def _prepare_samples(self, config: WeGenConfig, resume: bool) -> None:
+    def _prepare_samples(self, config: WeGenConfig, resume: bool, say: Callable[[str], None]) -> None:
         """Write the samples, unless those of an earlier run, or of another part, are there and may be used."""
         side = round(SHORTER_SIDE * config.size)
         if (self.samples / INDEX).is_file():
@@ -145,6 +147,9 @@ class LoraRun:
             self.require_same_pictures(side)
             return
         pictures = self.read(side)
+        captions = sum(one.caption != name_alone(self.name) for one in pictures)
+        masks = sum(one.mask is not None for one in pictures)
+        say(f"{len(pictures)} pictures, {captions} of them with captions, {masks} with masks")
         if UNET in self.stages:
             _refuse_small(pictures, config)
         if is_small(config) and self.keep:

@@ -236,7 +236,7 @@ def _mask_of(sample: Sample, number: int, picture: Picture, name: str) -> np.nda
 
 def _caption(file: Path | None, name: str) -> str:
     if file is None:
-        return f"{_article(name)} {name}"
+        return name_alone(name)
     try:
         text = " ".join(file.read_text(encoding="utf-8-sig").split())
     except UnicodeDecodeError as error:
@@ -244,6 +244,11 @@ def _caption(file: Path | None, name: str) -> str:
     except OSError as error:
         raise WeGenError(f"Cannot read the caption {file}: {error}") from error
     return text if is_said(name, text) else f"{_article(name)} {name}, {text}".rstrip(", ")
+
+
+def name_alone(name: str) -> str:
+    """The caption of a picture that has none of its own."""
+    return f"{_article(name)} {name}"
 
 
 def _article(name: str) -> str:

@@ -997,7 +997,9 @@ def test_the_command_trains_a_lora_from_pictures(packed_dir, shards, tmp_path, c
     with pytest.raises(WeGenError, match="--name"):
         wegen_train(command)
     command += ["--name", "blue cat"]
+    (pictures / "0.txt").write_text("a blue cat at night")
     wegen_train([*command, "--until", "1"])
+    assert capsys.readouterr().out.startswith("3 pictures, 1 of them with captions, 0 with masks\n")
     recipe = json.loads((out / "unet.json").read_text())
     for part in ("unet", "language_model"):
         values = json.loads((out / f"{part}.json").read_text()) | {"steps": 2}

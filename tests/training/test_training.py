@@ -737,7 +737,7 @@ def test_all_recipes_are_looked_at_before_the_first_stage_is_trained(recipes, tm
     with pytest.raises(RecipeError, match=r"agent\.json: tasks: Unknown task 'singing'"):
         wegen_train()
     change("vae", start="nowhere")
-    with pytest.raises(WeGenError, match="nowhere.config.json: the entry 'start'"):
+    with pytest.raises(WeGenError, match=r"nowhere\.config\.json: the entry 'start'"):
         wegen_train()
     change("vae")
     with pytest.raises(WeGenError, match=r"No index\.json in .*typo"):

@@ -16,7 +16,7 @@ import torch
 from comfyui_wegen.models.container import ContainerMemory
 from comfyui_wegen.models.editing.refinement import Masks
 from comfyui_wegen.models.engine import TurnRequest, TurnResult
-from comfyui_wegen.models.engine.drafting import Words
+from comfyui_wegen.models.engine.drafting import DraftRequest
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network.language_model import KVCache, LanguageModel
 from comfyui_wegen.models.network.prefixes import BLOCK
@@ -177,8 +177,8 @@ def asked_with(entries):
         )
         request = TurnRequest(str(count), references=references, masks=Masks(torch.zeros(64, 64)))
         bundle.recall_painted((request, Chat()), "one", lambda: TurnResult(Chat(), ()))
-        words = Words(Chat(), str(count), references, (0,), ("",), None, 1.0, "aligned")
-        bundle.recall(words, lambda: ())
+        drafts = DraftRequest(Chat(), str(count), references, (0,), ("",), None, 1.0, "aligned")
+        bundle.recall(drafts, lambda: ())
     bundle_module.LARGEST = limit
     return [len(bundle._painted), len(bundle._answers)]
 
