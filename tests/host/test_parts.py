@@ -65,6 +65,13 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
         assert found["given back"] > 300e6
 
 
+def test_a_load_that_fails_says_why_and_the_next_one_works(host_python, tmp_path):
+    found = host_python(SCRIPTS / "failed_loads.py", make_random(tmp_path / "made", "tiny"))
+    for name, ((kind, said), after) in found["vae"].items():
+        assert kind == "OutOfMemoryError" and "reading the vae" in said, name
+        assert after is None, name
+
+
 @needs_8_bits
 def test_parts_hold_their_weights_as_it_was_asked_for(host_python, tmp_path):
     """Under DynamicVRAM, which is usual on cards, the host's layers have no weights before they are loaded."""

@@ -192,7 +192,19 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
 
 
 class _ReadVAE(comfy.sd.VAE):
-    """The host's VAE, whose weights may have to be read before they are saved."""
+    """The host's VAE, whose weights may have to be read before they are used or saved.
+
+    Within `decode` and `encode` the host would take memory that runs out while they are read for a card that is full,
+    and go on in tiles with weights that are not there.
+    """
+
+    def decode(self, *args, **kwargs):
+        self.patcher.read()
+        return super().decode(*args, **kwargs)
+
+    def encode(self, *args, **kwargs):
+        self.patcher.read()
+        return super().encode(*args, **kwargs)
 
     def get_sd(self):
         self.patcher.read()
