@@ -70,6 +70,8 @@ def test_a_load_that_fails_says_why_and_the_next_one_works(host_python, tmp_path
     for name, ((kind, said), after) in found["vae"].items():
         assert kind == "OutOfMemoryError" and "reading the vae" in said, name
         assert after is None, name
+    assert found["patched"]["failed"] and not found["patched"]["present"]
+    assert found["patched"]["added"] == pytest.approx([1, 1], abs=1e-4)
 
 
 @needs_8_bits

@@ -9,9 +9,10 @@ from unittest import mock
 
 import comfy.model_management as mm
 import torch
+from comfy.model_patcher import ModelPatcher
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
 from comfyui_wegen.wegen_nodes.host import parts
-from comfyui_wegen.wegen_nodes.host.loading import load_vae
+from comfyui_wegen.wegen_nodes.host.loading import load_part, load_unet, load_vae
 
 folder = sys.argv[1]
 NO_MEMORY = RuntimeError("DefaultCPUAllocator: can't allocate memory")
@@ -43,7 +44,37 @@ def vae_without_memory():
     return found
 
 
+class Full(ModelPatcher):
+    """A model for which the card has no room."""
+
+    def partially_load(self, *args, **kwargs):
+        raise RuntimeError("out of memory")
+
+
+def patched_unet():
+    """How much a patch adds to a weight of the UNet: loaded, and loaded again after another model could not be loaded
+    with it and another part needed the memory."""
+    key, unet, language = "diffusion_model.out.2.weight", load_unet(folder), load_part(folder, "language_model")
+    mm.load_models_gpu([unet])
+    plain = unet.model.get_parameter(key).clone()
+    clone = unet.clone()
+    clone.add_patches({key: ("diff", (torch.ones_like(plain),))})
+    full = Full(torch.nn.Linear(8, 8), clone.load_device, clone.offload_device)
+
+    def added():
+        mm.load_models_gpu([clone])
+        return float((clone.model.get_parameter(key) - plain).mean())
+
+    found = [added()]
+    failed = outcome(lambda: mm.load_models_gpu([clone, full]))
+    with mock.patch.object(parts, "SPARE", 2**60):  # all other parts must go
+        language.read()
+    present = clone.weights.present
+    return {"failed": failed, "present": present, "added": [*found, added()]}
+
+
 result = {}
 with torch.inference_mode():
     result["vae"] = vae_without_memory()
+    result["patched"] = patched_unet()
 print(json.dumps(result))
