@@ -97,6 +97,9 @@ def test_parts_hold_their_weights_as_it_was_asked_for(host_python, tmp_path):
         assert said["changed"][0] == "WeGenError" and "was changed" in said["changed"][1]
         assert said["memory"][0] == "OutOfMemoryError"
         assert f"reading the {part.replace('_', ' ')}" in said["memory"][1]
+    # A published folder has nothing that the host could map: its parts are read one by one, where there is room.
+    for name, (kind, said) in found["without room"].items():
+        assert kind == "WeGenError" and "wegen convert" in said, name
     assert found["interrupted"] == ["InterruptProcessingException", "", 3]
 
 
