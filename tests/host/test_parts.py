@@ -65,6 +65,15 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
         assert found["given back"] > 300e6
 
 
+def test_a_load_that_fails_says_why_and_the_next_one_works(host_python, tmp_path):
+    found = host_python(SCRIPTS / "failed_loads.py", make_random(tmp_path / "made", "tiny"))
+    for name, ((kind, said), after) in found["vae"].items():
+        assert kind == "OutOfMemoryError" and "reading the vae" in said, name
+        assert after is None, name
+    assert found["patched"]["failed"] and not found["patched"]["present"]
+    assert found["patched"]["added"] == pytest.approx([1, 1], abs=1e-4)
+
+
 @needs_8_bits
 def test_parts_hold_their_weights_as_it_was_asked_for(host_python, tmp_path):
     """Under DynamicVRAM, which is usual on cards, the host's layers have no weights before they are loaded."""
@@ -88,6 +97,9 @@ def test_parts_hold_their_weights_as_it_was_asked_for(host_python, tmp_path):
         assert said["changed"][0] == "WeGenError" and "was changed" in said["changed"][1]
         assert said["memory"][0] == "OutOfMemoryError"
         assert f"reading the {part.replace('_', ' ')}" in said["memory"][1]
+    # A published folder has nothing that the host could map: its parts are read one by one, where there is room.
+    for name, (kind, said) in found["without room"].items():
+        assert kind == "WeGenError" and "wegen convert" in said, name
     assert found["interrupted"] == ["InterruptProcessingException", "", 3]
 
 

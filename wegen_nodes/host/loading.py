@@ -31,7 +31,6 @@ from .decode_attention import decode_attention
 from .parts import (
     Files,
     Weights,
-    each,
     loads_on_demand,
     on_demand_patcher,
     part_patcher,
@@ -97,7 +96,7 @@ def load_part(folder: str, part: str, precision: str = "default", disable_dynami
     offload_device = comfy.model_management.text_encoder_offload_device()
     quantised = _require_quantised(tensors)
     weight_dtype = _weight_dtype(tensors, precision, load_device)
-    on_demand = loads_on_demand(load_device) and not disable_dynamic
+    on_demand = _on_demand(checkpoint, load_device) and not disable_dynamic
     operations = _operations(quantised, weight_dtype, load_device)
     if not (quantised or on_demand):
         operations = _with_weights(operations)
@@ -175,7 +174,7 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
     else:
         operations = comfy.ops.pick_operations(weight_dtype, compute, model_config=model_config)
     model_config.custom_operations = operations
-    on_demand = loads_on_demand(load_device) and not disable_dynamic
+    on_demand = _on_demand(checkpoint, load_device) and not disable_dynamic
 
     model = model_config.get_model({}, "", device=None if on_demand else torch.device("meta"))
     # The host only logs what is missing or of another shape: a wrong file must not give a picture.
@@ -217,7 +216,19 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
 
 
 class _ReadVAE(comfy.sd.VAE):
-    """The host's VAE, whose weights may have to be read before they are saved."""
+    """The host's VAE, whose weights may have to be read before they are used or saved.
+
+    Within `decode` and `encode` the host would take memory that runs out while they are read for a card that is full,
+    and go on in tiles with weights that are not there.
+    """
+
+    def decode(self, *args, **kwargs):
+        self.patcher.read()
+        return super().decode(*args, **kwargs)
+
+    def encode(self, *args, **kwargs):
+        self.patcher.read()
+        return super().encode(*args, **kwargs)
 
     def get_sd(self):
         self.patcher.read()
@@ -444,16 +455,19 @@ def _lazy(folder: str, part: str, names, network, load_device, offload_device, r
     return patcher
 
 
+def _on_demand(checkpoint: Checkpoint, load_device) -> bool:
+    """Whether the host reads weights when they are used, from the files themselves: it maps packed ones. Published ones
+    would be in memory as long as the model, all 27 GB of them, so their parts come and go as on other hosts."""
+    return loads_on_demand(load_device) and checkpoint_kind(checkpoint.folder) == "packed"
+
+
 def _read(checkpoint: Checkpoint, part: str, files: Files) -> dict[str, torch.Tensor]:
-    """All tensors of a part for a host that loads weights on demand: its own reader maps packed files.
+    """All tensors of a packed part for a host that loads weights on demand.
 
     Raises:
         WeGenError: files that are gone or were changed.
     """
     files.check()
-    tensors = checkpoint.parts[part]
-    if checkpoint_kind(checkpoint.folder) != "packed":
-        return {name: tensors[name] for name in each(list(tensors))}
     comfy.model_management.throw_exception_if_processing_interrupted()
     file = str(checkpoint.folder / part_file(part))
     state, metadata = comfy.utils.load_torch_file(file, safe_load=True, return_metadata=True)

@@ -96,6 +96,8 @@ class Weights:
         self._empty = [_attributes(module) for module in network.modules()]
         self._shapes = {key: (value.dtype, value.shape) for key, value in network.state_dict().items()}
         self._owner: weakref.ref[nn.Module] | None = None
+        self.patchers: weakref.WeakSet[Any] = weakref.WeakSet()
+        """The host's patchers of the model, which share what they know of its weights."""
         self.bytes = comfy.model_management.module_size(network)
         self.last_used = 0.0
         self.load_call = -1
@@ -168,6 +170,9 @@ class Weights:
         for entry in [one for one in loaded if one.model is not None and one.model.model is model]:
             loaded.remove(entry)
             entry.model_unload()
+        # Where another model of a call could not be loaded, the host has forgotten what it had loaded before.
+        for patcher in list(self.patchers):
+            patcher.let_go()
         if model is not None:
             self.leave(network_of(model))
 
@@ -296,6 +301,10 @@ def _part_patcher(base: type) -> type:
     class PartPatcher(base):
         """The host's patcher of a part."""
 
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.weights.patchers.add(self)
+
         @property
         def weights(self) -> Weights:
             return self.model.part_weights
@@ -328,11 +337,15 @@ def _part_patcher(base: type) -> type:
 
         def detach(self, unpatch_all=True):
             if unpatch_all and self.weights.present and self._leaves():
-                # Not moved to where the host would keep them: there is no room, or they are there already.
-                self.unpatch_model(None)
-                self.weights.leave(network_of(self.model))
-                self.model.device = self.offload_device
+                self.let_go()
             return super().detach(unpatch_all)
+
+        def let_go(self) -> None:
+            """Take patches out of the weights, and let these go."""
+            # Not moved to where the host would keep them: there is no room, or they are there already.
+            self.unpatch_model(None)
+            self.weights.leave(network_of(self.model))
+            self.model.device = self.offload_device
 
         def partially_unload(self, *args, **kwargs):
             if self.get_attachment(PREFIXES) is not None:

@@ -138,7 +138,7 @@ def nodes(model):
     wegen, picture = model.wegen, torch.zeros(1, 64, 64, 3)
     unseen = References((Reference("cat", None, picture[0]),))
     write = {
-        "ask": lambda: WeGenAsk.execute(wegen, "what is there?"),
+        "ask": lambda: WeGenAsk.execute(wegen, "what is there?", picture),
         "rewrite": lambda: WeGenRewritePrompt.execute(wegen, "a cat", 0, 1, 0.5),
         "generate": lambda: Generate.execute(wegen, model.unet, model.vae, instruction="a cat", seed=0, steps=1),
     }

@@ -158,8 +158,18 @@ def interrupted(folder, part):
             mm.interrupt_current_processing(True)
         return get(self, key)
 
+    with on_demand():
+        patcher = loading.load_part(folder, part)
     with mock.patch.object(Part, "__getitem__", counted):
-        return [*outcome(lambda: loading.load_part(folder, part)), count]
+        return [*outcome(patcher.read), count]
+
+
+def without_room(folder):
+    """What is said of each part of a folder that is opened as on demand, where there is no memory to use it."""
+    with on_demand():
+        patchers = Model(folder).patchers
+    with mock.patch.object(parts, "_available", lambda: 1000), mock.patch.object(parts, "_free_swap", lambda: 0):
+        return {name: outcome(lambda one=one: mm.load_models_gpu([one])) for name, one in patchers.items()}
 
 
 def no_memory(*_, **__):
@@ -196,5 +206,6 @@ with torch.inference_mode():
                 "changed": changed,
                 "memory": memory,
             }
+        result["without room"] = without_room(published)
         result["interrupted"] = interrupted(published, "vision_encoder")
 print(json.dumps(result))
