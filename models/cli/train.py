@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..training.training_run import TrainingRun
 
 NANO, LORA = "nano", "lora"
-NANO_RECIPES = Path(__file__).parents[1] / "training" / "nano"
+NANO_RECIPES = Path(__file__).parents[1] / "training" / "recipes" / "nano"
 PACK = "pack"
 
 
