@@ -93,17 +93,35 @@ def lora_recipes(
 def write_recipe(file: Path, recipe: Mapping[str, Any]) -> Path:
     """Write a recipe, unless it is there already: then other entries may have been changed by hand.
 
+    Shards in the recipe's own folder are named from there, so that the folder can be moved.
+
     Raises:
         RecipeError: the one that is there is of another checkpoint, or of other data.
     """
+    here = file.parent.resolve()
     if not file.exists():
-        file.write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
+        data = [{**entry, "shards": _from(here, entry["shards"])} for entry in recipe["data"]]
+        file.write_text(json.dumps({**recipe, "data": data}, indent=2) + "\n", encoding="utf-8")
         return file
     found = read_json(file)
     for name in ("checkpoint", "data"):
-        if found.get(name) != recipe[name]:
+        was, now = (_resolved(here, one.get(name)) for one in (found, recipe))
+        if was != now:
             raise RecipeError(
-                f"{file} was written for another {name!r} than these options ask for. Choose another --out, or give "
-                "the options that it was written with; one that was changed by hand runs with `wegen train --config`."
+                f"{file} was written for another {name!r} than these options ask for: {was!r}, and now {now!r}. Choose "
+                "another --out, or give the options that it was written with; one that was changed by hand runs with "
+                "`wegen train --config`."
             )
     return file
+
+
+def _from(here: Path, path: str) -> str:
+    """The path of a folder as a recipe in `here` names it."""
+    return Path(path).relative_to(here).as_posix() if Path(path).is_relative_to(here) else path
+
+
+def _resolved(here: Path, value: Any) -> Any:
+    """An entry with whole paths of shards; others are as they are."""
+    if not isinstance(value, list) or not all(isinstance(one, dict) and "shards" in one for one in value):
+        return value
+    return [{**one, "shards": str(here / str(one["shards"]))} for one in value]

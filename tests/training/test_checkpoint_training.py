@@ -1006,8 +1006,12 @@ def test_the_command_trains_a_lora_from_pictures(packed_dir, shards, tmp_path, c
         (out / f"{part}.json").write_text(json.dumps(values))
     with pytest.raises(WeGenError, match="was begun with the name 'blue cat', not 'red cat'"):
         wegen_train([*command[:-1], "red cat", "--resume"])
+    moved = out.rename(tmp_path / "moved")
+    command[command.index(str(out))], out = str(moved), moved
     wegen_train([*command, "--resume"])
-    assert recipe["data"][1]["keep"] is True
+    assert recipe["data"][1]["keep"] is True and recipe["data"][0]["shards"] == "samples"
+    with pytest.raises(WeGenError, match=r"another 'data' .* and now "):
+        wegen_train([*(word for word in command if word not in ("--keep", str(shards / "keep"))), "--resume"])
     assert "blue_cat_unet.safetensors" in capsys.readouterr().out
     for part in ("unet", "language_model"):
         assert read_lora(out / f"blue_cat_{part}.safetensors").part == part
