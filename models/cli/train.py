@@ -356,7 +356,9 @@ def _write_lora_samples(
 def _train_checkpoint(file: Path, out: Path, arguments: argparse.Namespace) -> None:
     """Train one part of a finished checkpoint, and write what came of it."""
     from ..training.checkpoint_run import CheckpointRun
-    from ..training.loop import CHECKPOINT, Rhythm, is_chief, load_average, require_built_on, train
+    from ..training.distributed import is_chief
+    from ..training.loop import Rhythm, train
+    from ..training.run_state import CHECKPOINT, load_average, require_built_on
 
     trained = CheckpointRun(file, out)
     recipe, folder = trained.recipe, trained.folder
@@ -419,7 +421,8 @@ def calibrate_on_pages(folder: Path) -> None:
 
 def run_stage(training_run: TrainingRun, stage: str, resume: bool, until: int | None = None) -> None:
     """Train one stage, or write the packed folder."""
-    from ..training.loop import CHECKPOINT, Rhythm, load_average, require_built_on, train
+    from ..training.loop import Rhythm, train
+    from ..training.run_state import CHECKPOINT, load_average, require_built_on
 
     if stage in CHECKPOINT_STAGES:
         raise WeGenError(f"{stage!r} is a part of a finished checkpoint: train it with --config FILE.")

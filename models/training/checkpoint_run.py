@@ -22,10 +22,11 @@ from ..network.decoder import empty_decoder
 from ..network.vision_encoder import VisionEncoder
 from ..paths import expanded, taking_place_of
 from .adapters import LoraOptions, add_adapters, changes_of, fill_frozen, has_adapters
+from .distributed import require_tracker
 from .language_stage import LanguageOptions, LanguageStage
-from .loop import load_average, require_tracker
 from .memory import lora_memory
 from .recipe import CHECKPOINT_STAGES, UNET, Recipe, RecipeError, build, read_recipe
+from .run_state import load_average
 from .sources import Mixture
 from .stage import Stage
 from .unet_stage import UNetOptions, UNetStage

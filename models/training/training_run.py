@@ -23,7 +23,6 @@ from ..network.configuration import WeGenConfig
 from ..network.vision_encoder import VisionEncoder
 from ..paths import replace_file, taking_place_of
 from ..storybook import GROUNDS, KINDS, SKIES
-from .loop import CHECKPOINT, load_average, require_built_on, weights_id
 from .recipe import (
     AGENT,
     ENCODER,
@@ -38,6 +37,7 @@ from .recipe import (
     read_model,
     read_recipe,
 )
+from .run_state import CHECKPOINT, load_average, require_built_on, weights_id
 from .stage import Stage
 from .start import PackedStart
 

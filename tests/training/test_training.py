@@ -31,12 +31,13 @@ from comfyui_wegen.models.training.autoencoder import VAEOptions
 from comfyui_wegen.models.training.conversations import conversation
 from comfyui_wegen.models.training.encoder import QUESTIONS, EncoderOptions, EncoderStage, cell_answers, known_cells
 from comfyui_wegen.models.training.language_stage import LanguageOptions
-from comfyui_wegen.models.training.loop import CHECKPOINT, Rhythm, draw_sheet, load_average, train
+from comfyui_wegen.models.training.loop import Rhythm, draw_sheet, train
 from comfyui_wegen.models.training.losses import IGNORED, agent_losses, agent_outputs
 from comfyui_wegen.models.training.pagecache import PageCache
 from comfyui_wegen.models.training.pages import ALIKE, Mixture, alike_page, page
 from comfyui_wegen.models.training.painter import PainterOptions
 from comfyui_wegen.models.training.recipe import Recipe, RecipeError, build, read_recipe
+from comfyui_wegen.models.training.run_state import CHECKPOINT, load_average
 from comfyui_wegen.models.training.stage import Stage
 from comfyui_wegen.models.training.start import PackedStart
 from comfyui_wegen.models.training.training_run import STAGES, TrainingRun
