@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ImportError as error:
         raise WeGenError(f"Training needs the package {error.name}: {how_to_install('train')}.") from error
     from ..training.checkpoint_run import CheckpointRun
-    from ..training.loop import process_count
+    from ..training.distributed import process_count
 
     if (arguments.target is None) == (arguments.config is None):
         raise WeGenError("Say what to train: lora, nano, a folder of recipes, or --config FILE.")

@@ -25,10 +25,12 @@ from ..network.decoder import empty_decoder
 from ..network.vision_encoder import VisionEncoder
 from ..paths import expanded, taking_place_of
 from .adapters import LoraOptions, add_adapters, changes_of, fill_frozen, has_adapters
+from .distributed import is_chief, require_tracker
 from .language_stage import LanguageOptions, LanguageStage
-from .loop import CHECKPOINT, Rhythm, is_chief, load_average, require_built_on, require_tracker, train
+from .loop import Rhythm, train
 from .memory import lora_memory
 from .recipe import CHECKPOINT_STAGES, UNET, Recipe, RecipeError, build, read_recipe
+from .run_state import CHECKPOINT, load_average, require_built_on
 from .sources import Mixture
 from .stage import Stage
 from .unet_stage import UNetOptions, UNetStage

@@ -2,44 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import mmap
 import os
-import pickle
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
-from ..errors import WeGenError, how_to_install, is_out_of_memory
+from ..errors import WeGenError
 from ..media.plots import loss_plot
-from ..paths import put_in_place, replace_file
+from ..paths import replace_file
 from . import cpu
+from .distributed import agreed, as_number, copy_weights, leave, local_part, make_accelerator, shard_on_cpus
 from .recipe import Recipe, RecipeError
+from .run_state import CHECKPOINT, RunState
 from .stage import Stage
 
-CHECKPOINT = "checkpoint.pt"
+LOCK = "lock"
+"""Held as long as a process trains in the folder."""
 LOG = "log.jsonl"
 PLOT = "losses.png"
 HELD_OUT = 2**40
 """Samples from this number on are never trained with; sheets and evaluations use them."""
-GLOO_REST = 0.2
-"""Seconds that gloo's threads get at the end of a run. They let go of the tensors of the last exchanges a moment after
-these are done, and need Python's lock for it; a process that ended before would be aborted by them."""
 
 
 @dataclass(frozen=True)
@@ -75,132 +72,248 @@ def train(
         rhythm: how often to save.
         until: stop (and save) after this many steps in all.
         progress: whether to show a progress bar.
+
+    Raises:
+        WeGenError: accelerate is missing; another process trains in this folder; there is a checkpoint and `resume` is
+            off, or it is damaged, or of another stage, number of samples a step, source or optimizer; the loss or its
+            gradients are no finite numbers; or the run cannot be saved.
+        RecipeError: the recipe's tracker or optimizer is not there.
+        KeyboardInterrupt: the process was asked to stop. The run is saved.
     """
-    accelerator = _make_accelerator(stage, recipe, folder)
-    chief, processes = accelerator.is_main_process, accelerator.num_processes
-    stage.processes, stage.accumulate = processes, recipe.accumulate
+    accelerator = make_accelerator(stage, recipe, folder)
+    with _alone_in(folder) if accelerator.is_main_process else nullcontext():
+        model, optimizers = _prepare(accelerator, stage, recipe)
+        state = _make_state(accelerator, stage, recipe, folder, optimizers)
+        start = _begin(state, resume)
+        end = recipe.steps if until is None else min(until, recipe.steps)
+        bar = tqdm(
+            total=recipe.steps,
+            initial=start,
+            desc=recipe.stage,
+            unit="step",
+            mininterval=2.0,
+            disable=not (progress and state.chief),
+        )
+        with (
+            bar,
+            ThreadPoolExecutor(1) as ahead,
+            open(folder / LOG if state.chief else os.devnull, "a") as log,
+            _stop_signals() as stopped,
+        ):
+            run = _Run(accelerator, stage, model, state, rhythm, range(start, end), bar, log)
+            for batches in run.prefetch(ahead):
+                run.step(batches)
+                run.tell()
+                stop, save, look = run.due(bool(stopped))
+                if stop or save or (look and run.done == end):  # what is looked at may fail
+                    run.save()
+                if stop:
+                    raise KeyboardInterrupt
+                if look:
+                    run.look()
+            if end > run.saved_step:
+                run.save()
+            if agreed(accelerator, bool(stopped))[0]:  # while the last step was saved or looked at
+                raise KeyboardInterrupt
+        if state.chief and end == recipe.steps:
+            draw_losses(folder, recipe.stage)
+        average = state.gather_average()  # while the processes still talk
+        leave(accelerator)
+        return {name: value for name, value in average.items() if value is not None}
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes from training in a folder: two would write the same files.
+
+    Raises:
+        WeGenError: one does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise WeGenError(
+            f"Another process trains in {folder}, perhaps of a training that was killed. Wait for it or stop it, or "
+            "choose another --out."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _prepare(accelerator, stage: Stage, recipe: Recipe) -> tuple[torch.nn.Module, list[Any]]:
+    """The stage on its devices, as it is called to train it, and its optimizers."""
+    stage.processes, stage.accumulate = accelerator.num_processes, recipe.accumulate
     if recipe.recompute:
         _recompute_blocks(stage, accelerator.device)
     if not recipe.shard:  # sharding brings block after block to its device, which need not hold all of them at once
         stage.to(accelerator.device)
-    by_hand = recipe.shard and processes > 1 and accelerator.device.type == "cpu"
+    by_hand = recipe.shard and accelerator.num_processes > 1 and accelerator.device.type == "cpu"
     if by_hand:
-        _shard_on_cpus(stage)
-    parameters = stage.trained()
-    optimizers = _optimizers(stage, parameters, recipe)
+        shard_on_cpus(stage)
+    optimizers = _optimizers(stage, stage.trained(), recipe)
     if by_hand:
         # Where it does not wrap the model, accelerate only sets its precision.
         model = accelerator.prepare_model(stage, device_placement=False, evaluation_mode=True)
-        optimizers = [accelerator.prepare_optimizer(optimizer) for optimizer in optimizers]
-    else:
-        model, *optimizers = accelerator.prepare(stage, *optimizers)
-    parameters = stage.trained()  # sharding puts others in their places
+        return model, [accelerator.prepare_optimizer(optimizer) for optimizer in optimizers]
+    model, *optimizers = accelerator.prepare(stage, *optimizers)
+    return model, optimizers
+
+
+def _make_state(accelerator, stage: Stage, recipe: Recipe, folder: Path, optimizers: Sequence[Any]) -> RunState:
+    """The state of a run before its first step."""
+    parameters = stage.trained()  # sharding has put others in their places
     average = parameters
     if recipe.average:
         average = {name: value.detach().clone() for name, value in parameters.items()}
-    start = 0
-    sources = {"seed": recipe.seed, **stage.sources(), **stage.built_on}
-    path = folder / CHECKPOINT
-    if path.exists():
-        if not resume:
-            raise WeGenError(f"{path} exists already. Train on with --resume, or choose another --out.")
-        start = _restore(path, parameters, average, optimizers, recipe, processes, sources)
-    folder.mkdir(parents=True, exist_ok=True)
-    if chief:
-        _forget_after(folder / LOG, start)
-    end = recipe.steps if until is None else min(until, recipe.steps)
-    span = processes * recipe.batch
+    return RunState(
+        path=folder / CHECKPOINT,
+        recipe=recipe,
+        parameters=parameters,
+        average=average,
+        optimizers=optimizers,
+        sources={"seed": recipe.seed, **stage.sources(), **stage.built_on},
+        processes=accelerator.num_processes,
+        chief=accelerator.is_main_process,
+    )
 
-    def make_batches(step: int) -> list[Any]:
-        first = step * span * recipe.accumulate + accelerator.process_index * recipe.batch
-        made = (stage.batch(first + number * span, recipe.batch) for number in range(recipe.accumulate))
+
+def _begin(state: RunState, resume: bool) -> int:
+    """The first step to take: that after the checkpoint, if there is one. What the log has of later ones is removed.
+
+    Raises:
+        WeGenError: there is a checkpoint that is not to be resumed, or that does not fit.
+    """
+    start = 0
+    if state.path.exists():
+        if not resume:
+            raise WeGenError(f"{state.path} exists already. Train on with --resume, or choose another --out.")
+        start = state.restore()
+    if state.chief:
+        _forget_after(state.path.parent / LOG, start)
+    return start
+
+
+class _Run:
+    """A run between its first and its last step: how far it is, and when it was saved and looked at last.
+
+    Args:
+        accelerator: its device and processes.
+        stage: what is trained.
+        model: the stage as accelerate wants it called.
+        state: what each step changes.
+        rhythm: how often to save, look and log.
+        steps: the numbers of the steps to take.
+        bar: shows how far it is.
+        log: the open log file.
+    """
+
+    def __init__(
+        self,
+        accelerator,
+        stage: Stage,
+        model: torch.nn.Module,
+        state: RunState,
+        rhythm: Rhythm,
+        steps: range,
+        bar: tqdm,
+        log: TextIO,
+    ):
+        self.accelerator, self.stage, self.model = accelerator, stage, model
+        self.state, self.recipe, self.rhythm = state, state.recipe, rhythm
+        self.steps, self.bar, self.log = steps, bar, log
+        self.done = self.saved_step = steps.start
+        self.saved_at = self.looked_at = time.monotonic()
+        self.recent: dict[str, float] = {}
+        """Running means of the losses."""
+
+    def prefetch(self, ahead: Executor) -> Iterator[list[Any]]:
+        """The batches of each step, made while the step before it is taken."""
+        coming = ahead.submit(self._batches, self.steps.start) if self.steps else None
+        for step in self.steps:
+            batches = coming.result()
+            if step + 1 < self.steps.stop:
+                coming = ahead.submit(self._batches, step + 1)
+            yield batches
+
+    def _batches(self, step: int) -> list[Any]:
+        """What this process takes of a step."""
+        span = self.accelerator.num_processes * self.recipe.batch
+        first = step * span * self.recipe.accumulate + self.accelerator.process_index * self.recipe.batch
+        made = (self.stage.batch(first + number * span, self.recipe.batch) for number in range(self.recipe.accumulate))
         return [batch for batch in made if batch is not None]
 
-    def save(step: int) -> None:
-        _save(path, step, parameters, average, optimizers, recipe, processes, chief, sources)
+    def step(self, batches: Sequence[Any]) -> None:
+        """Take the next step.
 
-    saved = drawn = time.monotonic()
-    kept = start
-    bar = tqdm(
-        total=recipe.steps,
-        initial=start,
-        desc=recipe.stage,
-        unit="step",
-        mininterval=2.0,
-        disable=not (progress and chief),
-    )
-    recent: dict[str, float] = {}
-    with (
-        bar,
-        ThreadPoolExecutor(1) as ahead,
-        open(folder / LOG if chief else os.devnull, "a") as log,
-        _stop_signals() as stopped,
-    ):
-        coming = ahead.submit(make_batches, start) if start < end else None
-        for step in range(start, end):
-            batches = coming.result()
-            if step + 1 < end:
-                coming = ahead.submit(make_batches, step + 1)
-            _seed(recipe.seed, step, accelerator.process_index)
-            for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-                group["lr"] = recipe.rate(step)
-            model.train()
-            losses = _add_gradients(accelerator, model, stage, batches)
-            norm = accelerator.clip_grad_norm_(parameters.values(), recipe.gradient_limit)
-            if not (math.isfinite(_number(losses["total"])) and math.isfinite(_number(norm))):
-                raise WeGenError(
-                    f"At step {step + 1} of {recipe.stage} the loss or its gradients are no finite numbers: the "
-                    f"learning rate of {recipe.learning_rate:g} is too high. Set a lower 'learning_rate' in the "
-                    f"recipe; --resume goes on from step {kept}, the last that was saved."
-                )
-            for optimizer in optimizers:
-                with cpu.optimizer_step(accelerator.device):
-                    optimizer.step()
-                optimizer.zero_grad()
-            if recipe.average:
-                _average(average, parameters, min(recipe.average, (step + 1) / (step + 10)))
-            _smooth(recent, losses)
-            bar.update()
-            done = step + 1
-            if chief and done % rhythm.log_steps == 0:
-                _log(log, bar, done, recipe, recent)
-                accelerator.log(recent, step=done)
-            now = time.monotonic()
-            last = done == recipe.steps and math.isfinite(rhythm.sheet_seconds)
-            # What one process decides by its clock all must do together.
-            stop, due, look = _agreed(
-                accelerator,
-                bool(stopped),
-                now - saved >= rhythm.save_seconds and done < end,
-                now - drawn >= rhythm.sheet_seconds or last,
+        Raises:
+            WeGenError: the loss or its gradients are no finite numbers.
+        """
+        accelerator, recipe, state = self.accelerator, self.recipe, self.state
+        _seed(recipe.seed, self.done, accelerator.process_index)
+        for group in (group for optimizer in state.optimizers for group in optimizer.param_groups):
+            group["lr"] = recipe.rate(self.done)
+        self.model.train()
+        losses = _add_gradients(accelerator, self.model, self.stage, batches)
+        norm = accelerator.clip_grad_norm_(state.parameters.values(), recipe.gradient_limit)
+        if not (math.isfinite(as_number(losses["total"])) and math.isfinite(as_number(norm))):
+            raise WeGenError(
+                f"At step {self.done + 1} of {recipe.stage} the loss or its gradients are no finite numbers: the "
+                f"learning rate of {recipe.learning_rate:g} is too high. Set a lower 'learning_rate' in the "
+                f"recipe; --resume goes on from step {self.saved_step}, the last that was saved."
             )
-            if stop:
-                save(done)
-                raise KeyboardInterrupt
-            if due or (look and done == end):  # what is looked at may fail
-                save(done)
-                # From its end on, or saving that takes long would follow on itself.
-                kept, saved = done, time.monotonic()
-            if look and (chief or recipe.shard):
-                with averaged(parameters, average):
-                    if not recipe.shard:  # drawing asks parts for themselves, which sharded ones cannot give
-                        draw_sheet(stage, folder, done)
-                    with accelerator.autocast() if recipe.shard else nullcontext():
-                        measures = take_measures(stage)
-                _write(log, {"step": done, "held_out": measures})
-                accelerator.log({f"held_out/{name}": value for name, value in measures.items()}, step=done)
-            if look:
-                drawn = time.monotonic()
-        if end > kept:
-            save(end)
-    if chief and end == recipe.steps:
-        draw_losses(folder, recipe.stage)
-    whole = {name: _whole(value, chief) for name, value in average.items()}  # while the processes still talk
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
-    if processes > 1 and accelerator.device.type == "cpu":
-        time.sleep(GLOO_REST)
-    return {name: value for name, value in whole.items() if value is not None}
+        for optimizer in state.optimizers:
+            with cpu.optimizer_step(accelerator.device):
+                optimizer.step()
+            optimizer.zero_grad()
+        self.done += 1
+        if recipe.average:
+            _average(state.average, state.parameters, min(recipe.average, self.done / (self.done + 9)))
+        _smooth(self.recent, losses)
+        self.bar.update()
+
+    def tell(self) -> None:
+        """Write the losses into the log and the tracker, where it is time for it."""
+        if self.state.chief and self.done % self.rhythm.log_steps == 0:
+            _log(self.log, self.bar, self.done, self.recipe, self.recent)
+            self.accelerator.log(self.recent, step=self.done)
+
+    def due(self, stopped: bool) -> tuple[bool, ...]:
+        """Whether to stop, to save and to look now. What one process decides by its clock all must do together.
+
+        Args:
+            stopped: whether somebody has asked this process to stop.
+        """
+        now = time.monotonic()
+        last = self.done == self.recipe.steps and math.isfinite(self.rhythm.sheet_seconds)
+        return agreed(
+            self.accelerator,
+            stopped,
+            now - self.saved_at >= self.rhythm.save_seconds and self.done < self.steps.stop,
+            now - self.looked_at >= self.rhythm.sheet_seconds or last,
+        )
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        self.state.save(self.done)
+        # From its end on, or saving that takes long would follow on itself.
+        self.saved_step, self.saved_at = self.done, time.monotonic()
+
+    def look(self) -> None:
+        """Draw the sample sheet and measure on held-out samples, both with the averaged weights."""
+        state, shard = self.state, self.recipe.shard
+        if state.chief or shard:
+            with averaged(state.parameters, state.average):
+                if not shard:  # drawing asks parts for themselves, which sharded ones cannot give
+                    draw_sheet(self.stage, state.path.parent, self.done)
+                with self.accelerator.autocast() if shard else nullcontext():
+                    measures = take_measures(self.stage)
+            _write(self.log, {"step": self.done, "held_out": measures})
+            self.accelerator.log({f"held_out/{name}": value for name, value in measures.items()}, step=self.done)
+        self.looked_at = time.monotonic()
 
 
 def _add_gradients(accelerator, model, stage: Stage, batches: Sequence[Any]) -> dict[str, Tensor]:
@@ -233,26 +346,6 @@ def _global_counts(accelerator, stage: Stage, batches: Sequence[Any]) -> Tensor 
     return counts if accelerator.num_processes == 1 else accelerator.reduce(counts, "sum") / accelerator.num_processes
 
 
-def _agreed(accelerator, *wishes: bool) -> tuple[bool, ...]:
-    """Each true for all processes where it is for any of them."""
-    if accelerator.num_processes == 1:
-        return wishes
-    flags = torch.tensor([float(wish) for wish in wishes], device=accelerator.device)
-    return tuple(bool(flag) for flag in accelerator.reduce(flags, "sum"))
-
-
-def _shard_on_cpus(stage: Stage) -> None:
-    """Spread a stage over processes on CPUs, as accelerate does it on cards alone."""
-    from torch.distributed import group
-    from torch.distributed.device_mesh import DeviceMesh
-    from torch.distributed.fsdp import fully_shard
-
-    mesh = DeviceMesh.from_group(group.WORLD, "cpu")
-    for module in [one for one in stage.modules() if type(one).__name__ in stage.blocks]:
-        fully_shard(module, mesh=mesh)
-    fully_shard(stage, mesh=mesh)
-
-
 def _recompute_blocks(stage: Stage, device: torch.device) -> None:
     """Let the stage's blocks forget what is inside them until the way back."""
 
@@ -266,139 +359,6 @@ def _recompute_blocks(stage: Stage, device: torch.device) -> None:
             module.forward = partial(checkpoint, module.forward, use_reentrant=False, context_fn=contexts)
 
 
-def _whole(value: Tensor, wanted: bool) -> Tensor | None:
-    """A tensor of which each process has a part, put together on the CPU of a process where it is wanted, and None on
-    others; what is not spread as it is. All processes must call this."""
-    if not hasattr(value, "full_tensor"):
-        return value
-    whole = value.full_tensor()
-    return whole.cpu() if wanted else None
-
-
-def _part(value: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor, spread over processes as another one is."""
-    if not hasattr(like, "full_tensor") or hasattr(value, "full_tensor"):
-        return value
-    from torch.distributed.tensor import distribute_tensor
-
-    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
-
-
-def _local(value: Tensor) -> Tensor:
-    return value.to_local() if hasattr(value, "to_local") else value
-
-
-def _make_accelerator(stage: Stage, recipe: Recipe, folder: Path):
-    try:
-        from accelerate import Accelerator
-        from accelerate.state import AcceleratorState
-    except ImportError as error:
-        raise WeGenError(f"Training needs the package accelerate: {how_to_install('train')}.") from error
-    # What an earlier stage in this process was trained with would hold for all others too.
-    AcceleratorState._reset_state()
-    require_tracker(recipe)
-    plugin = None
-    if recipe.shard:
-        plugin = sharding(stage)
-    made = Accelerator(
-        mixed_precision=cpu.precision(stage, recipe.precision),
-        cpu=not torch.cuda.is_available(),
-        fsdp_plugin=plugin,
-        log_with=recipe.tracker or None,
-        project_dir=str(folder) if recipe.tracker else None,
-    )
-    if recipe.tracker:
-        made.init_trackers(recipe.name or recipe.stage)
-    return made
-
-
-def require_tracker(recipe: Recipe) -> None:
-    """Raises WeGenError where accelerate does not know the recipe's tracker, or lacks the package that it needs."""
-    if not recipe.tracker:
-        return
-    try:
-        from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
-    except ImportError as error:
-        raise WeGenError(f"Training needs the package accelerate: {how_to_install('train')}.") from error
-    if recipe.tracker not in LOGGER_TYPE_TO_CLASS:
-        raise RecipeError(
-            f"tracker is {recipe.tracker!r}; it must be one of {', '.join(sorted(LOGGER_TYPE_TO_CLASS))}."
-        )
-    if recipe.tracker not in map(str, get_available_trackers()):
-        raise RecipeError(
-            f"tracker is {recipe.tracker!r}, whose package is missing. Install it, or leave 'tracker' out."
-        )
-
-
-def sharding(stage: Stage):
-    """How accelerate spreads a stage over devices: block by block, and gradients are summed in float32.
-
-    Weights stay in the precision that they have, and so does what goes in: `accelerator.autocast` chooses for each
-    operation, as it does on one device.
-    """
-    from accelerate.utils import FullyShardedDataParallelPlugin
-    from torch.distributed.fsdp import MixedPrecisionPolicy
-
-    return FullyShardedDataParallelPlugin(
-        fsdp_version=2,
-        reshard_after_forward=True,
-        auto_wrap_policy="transformer_based_wrap",
-        transformer_cls_names_to_wrap=[name for name in stage.blocks if _has(stage, name)],
-        cpu_ram_efficient_loading=False,
-        mixed_precision_policy=MixedPrecisionPolicy(reduce_dtype=torch.float32, cast_forward_inputs=False),
-    )
-
-
-def _has(stage: Stage, name: str) -> bool:
-    return any(type(module).__name__ == name for module in stage.modules())
-
-
-def load_average(folder: Path) -> tuple[int, dict[str, Tensor]]:
-    """Step and averaged weights of a checkpoint. Raises WeGenError where there is none."""
-    state = _load(folder / CHECKPOINT)
-    return state["step"], state["average"]
-
-
-def require_built_on(folder: Path, built_on: Mapping[str, Any]) -> None:
-    """Raise WeGenError where what was trained in a folder was built on something else than this (`Stage.built_on`)."""
-    _require_same(folder / CHECKPOINT, _load(folder / CHECKPOINT).get("sources", {}), built_on)
-
-
-def weights_id(weights: Mapping[str, Tensor]) -> str:
-    """A few letters that tell weights from others of the same sizes."""
-    found = hashlib.blake2b(digest_size=8)
-    for name, value in sorted(weights.items()):
-        found.update(name.encode())
-        found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
-
-
-def _load(path: Path) -> dict[str, Any]:
-    """What `_save` wrote, mapped from its file: several processes on one machine do not each hold a copy of all.
-
-    Raises:
-        WeGenError: there is none, or it is damaged.
-    """
-    if not path.is_file():
-        raise WeGenError(f"There is no checkpoint {path}: this stage has not been trained yet. Train it first.")
-    try:
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError as error:
-            if not is_out_of_memory(error) or os.name != "posix":
-                raise
-            # Linux promises nobody a private copy of more than memory and swap hold together. Nothing is written to it.
-            with torch.serialization.set_default_mmap_options(mmap.MAP_SHARED):
-                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        if is_out_of_memory(error):
-            raise
-        raise WeGenError(
-            f"{path} is damaged and cannot be read ({error}). Put a copy of it there, or remove it to begin this stage "
-            "anew."
-        ) from error
-
-
 @contextmanager
 def averaged(parameters: Mapping[str, Tensor], average: Mapping[str, Tensor]):
     """Put the averaged weights in place of the trained ones for a while."""
@@ -406,21 +366,11 @@ def averaged(parameters: Mapping[str, Tensor], average: Mapping[str, Tensor]):
         yield
         return
     kept = {name: value.detach().clone() for name, value in parameters.items()}
-    _copy(average, parameters)
+    copy_weights(average, parameters)
     try:
         yield
     finally:
-        _copy(kept, parameters)
-
-
-def is_chief() -> bool:
-    """Whether this process is the only one or the first of several: the one that writes results."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
-def process_count() -> int:
-    """How many processes train together, as `accelerate launch` says."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+        copy_weights(kept, parameters)
 
 
 def draw_sheet(stage: Stage, folder: Path, step: int) -> Path | None:
@@ -510,11 +460,6 @@ def _optimizers(stage: Stage, parameters: Mapping[str, Tensor], recipe: Recipe) 
     return optimizers
 
 
-def _number(value: Tensor) -> float:
-    """A tensor of one number, which may be spread over processes, as a number."""
-    return float(value.full_tensor() if hasattr(value, "full_tensor") else value)
-
-
 def _seed(seed: int, step: int, process: int) -> None:
     torch.manual_seed(((seed * 1_000_003 + process) * 2**32 + step) % 2**63)
 
@@ -529,15 +474,9 @@ def _to(batch: Any, device: torch.device) -> Any:
 
 
 @torch.no_grad()
-def _average(average: dict[str, Tensor], parameters: Mapping[str, Tensor], decay: float) -> None:
-    now = [_local(value.detach()) for value in parameters.values()]
-    torch._foreach_lerp_([_local(value) for value in average.values()], now, 1 - decay)
-
-
-@torch.no_grad()
-def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
-    for name, value in target.items():
-        value.copy_(_part(source[name], value))
+def _average(average: Mapping[str, Tensor], parameters: Mapping[str, Tensor], decay: float) -> None:
+    now = [local_part(value.detach()) for value in parameters.values()]
+    torch._foreach_lerp_([local_part(value) for value in average.values()], now, 1 - decay)
 
 
 def _smooth(recent: dict[str, float], losses: Mapping[str, Tensor]) -> None:
@@ -557,126 +496,3 @@ def _log(log, bar: tqdm, step: int, recipe: Recipe, recent: Mapping[str, float])
 def _write(log, entry: Mapping[str, Any]) -> None:
     log.write(json.dumps(entry) + "\n")
     log.flush()
-
-
-def _save(
-    path: Path,
-    step: int,
-    parameters: Mapping[str, Tensor],
-    average: Mapping[str, Tensor],
-    optimizers,
-    recipe: Recipe,
-    processes: int,
-    chief: bool,
-    sources: Mapping[str, Any],
-) -> None:
-    """Write beside the old checkpoint first, so that a stop at any moment leaves a whole one.
-
-    What is spread over processes is put together, so all of them must call this; the first one writes.
-    """
-    model = {name: _whole(value.detach(), chief) for name, value in parameters.items()}
-    state = {
-        "step": step,
-        "model": model,
-        "average": model if average is parameters else {name: _whole(value, chief) for name, value in average.items()},
-        "optimizers": [_whole_state(optimizer.state_dict(), chief) for optimizer in optimizers],
-        "samples": _samples(step, recipe, processes),
-        "sources": dict(sources),
-    }
-    if not chief:
-        return
-    partial_path = path.with_suffix(".partial")
-    try:
-        torch.save(state, partial_path)
-        put_in_place(partial_path, path)
-    except (OSError, RuntimeError) as error:  # PyTorch raises the latter for a full disk
-        partial_path.unlink(missing_ok=True)
-        if is_out_of_memory(error):
-            raise
-        raise WeGenError(
-            f"Step {step} could not be saved to {path}: {error}. Make room there; --resume goes on from what was saved "
-            "before."
-        ) from error
-
-
-def _require_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """What earlier versions did not save yet is not compared."""
-    for name in (name for name in now if name in before and before[name] != now[name]):
-        raise WeGenError(
-            f"{path}: {_difference(name, before[name], now[name])}, so the two would not fit together. Go on with what "
-            "it was begun with, or choose another --out."
-        )
-
-
-def _difference(name: str, before: Any, now: Any) -> str:
-    """What is different in an entry, in words; of lists the first place at which they are."""
-    if isinstance(before, list) and isinstance(now, list):
-        pairs = enumerate(zip_longest(before, now))
-        number, (before, now) = next((number, pair) for number, pair in pairs if pair[0] != pair[1])
-        name = f"{name}[{number}]"
-    return f"{name} was {json.dumps(before)} when it was written, and is now {json.dumps(now)}"
-
-
-def _samples(step: int, recipe: Recipe, processes: int) -> int:
-    """How many samples the first `step` steps have taken."""
-    return step * recipe.accumulate * recipe.batch * processes
-
-
-def _whole_state(state: dict[str, Any], wanted: bool) -> dict[str, Any]:
-    values = {
-        index: {name: _whole(value, wanted) if isinstance(value, Tensor) else value for name, value in entry.items()}
-        for index, entry in state["state"].items()
-    }
-    return {**state, "state": values}
-
-
-def _spread_state(state: dict[str, Any], optimizer) -> dict[str, Any]:
-    """A whole optimizer state, spread as the parameters are; none of it is left in the file that it was read from."""
-    values = [value for group in optimizer.param_groups for value in group["params"]]
-    spread = {
-        index: {
-            name: (_part(value, values[index]) if value.ndim else value).clone() if isinstance(value, Tensor) else value
-            for name, value in entry.items()
-        }
-        for index, entry in state["state"].items()
-    }
-    # What the recipe says now holds, not what it said when the state was written.
-    now = ({name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups)
-    groups = [{**saved, **group} for saved, group in zip(state["param_groups"], now, strict=True)]
-    return {**state, "state": spread, "param_groups": groups}
-
-
-def _restore(
-    path: Path,
-    parameters: Mapping[str, Tensor],
-    average: Mapping[str, Tensor],
-    optimizers,
-    recipe: Recipe,
-    processes: int,
-    sources: Mapping[str, Any],
-) -> int:
-    state = _load(path)  # and copied tensor by tensor
-    expected = {name: tuple(value.shape) for name, value in parameters.items()}
-    found = {name: tuple(value.shape) for name, value in state["model"].items()}
-    if expected != found:
-        different = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-        raise WeGenError(
-            f"{path} is of another {recipe.stage} than the configuration describes ({different[0]!r} differs, for one)."
-            " Choose another --out, or give back the old sizes."
-        )
-    samples = _samples(state["step"], recipe, processes)
-    if state.get("samples", samples) != samples:
-        raise WeGenError(
-            f"{path} was written after {state['samples']} samples in {state['step']} steps; with {processes} devices, "
-            f"batches of {recipe.batch} and {recipe.accumulate} of them a step it would be {samples}. Go on with as "
-            "many samples a step as before, so that none comes twice, or choose another --out."
-        )
-    _require_same(path, state.get("sources", {}), sources)
-    _copy(state["model"], parameters)
-    if average is not parameters:
-        _copy(state["average"], average)
-    if len(state["optimizers"]) != len(optimizers):
-        raise WeGenError(f"{path} was written with another optimizer than {recipe.optimizer!r}. Choose another --out.")
-    for optimizer, values in zip(optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(_spread_state(values, optimizer))
-    return state["step"]

@@ -27,7 +27,7 @@ from ..network.threads import threads
 from ..pipeline import Pipeline
 from .buckets import enlargement, nearest_bucket
 from .checkpoint_run import CheckpointRun
-from .loop import process_count
+from .distributed import process_count
 from .lora_recipes import is_small, lora_recipes, write_recipe
 from .own_pictures import (
     OwnPicture,

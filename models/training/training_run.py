@@ -25,7 +25,7 @@ from ..network.configuration import WeGenConfig
 from ..network.vision_encoder import VisionEncoder
 from ..paths import replace_file, taking_place_of
 from ..storybook import GROUNDS, KINDS, SKIES
-from .loop import CHECKPOINT, Rhythm, load_average, require_built_on, train, weights_id
+from .loop import Rhythm, train
 from .recipe import (
     AGENT,
     CHECKPOINT_STAGES,
@@ -41,6 +41,7 @@ from .recipe import (
     read_model,
     read_recipe,
 )
+from .run_state import CHECKPOINT, load_average, require_built_on, weights_id
 from .stage import Stage
 from .start import PackedStart
 

@@ -23,7 +23,7 @@ from comfyui_wegen.models.training.adapters import LoraOptions, add_adapters, fi
 from comfyui_wegen.models.training.buckets import bucket_sizes, fit, nearest_bucket
 from comfyui_wegen.models.training.checkpoint_run import CheckpointRun
 from comfyui_wegen.models.training.conversations import conversation
-from comfyui_wegen.models.training.loop import CHECKPOINT, Rhythm, train
+from comfyui_wegen.models.training.loop import Rhythm, train
 from comfyui_wegen.models.training.lora_run import LoraRun
 from comfyui_wegen.models.training.losses import IGNORED
 from comfyui_wegen.models.training.own_pictures import (
@@ -36,6 +36,7 @@ from comfyui_wegen.models.training.own_pictures import (
 )
 from comfyui_wegen.models.training.packing import pack
 from comfyui_wegen.models.training.recipe import Recipe, RecipeError
+from comfyui_wegen.models.training.run_state import CHECKPOINT
 from comfyui_wegen.models.training.sources import Drawn, Mixture
 from comfyui_wegen.models.training.stage import Stage
 from comfyui_wegen.models.training.unet_stage import is_cut_out

@@ -20,11 +20,12 @@ torch.set_num_threads(1)
 from comfyui_wegen.models.training import loop
 from comfyui_wegen.models.training.checkpoint_run import CheckpointRun
 from comfyui_wegen.models.training.loop import Rhythm, train
+from comfyui_wegen.models.training.run_state import RunState
 # What is saved says whether weights were spread.
 spread = set()
-save = loop._save
-loop._save = lambda path, step, parameters, *rest: (
-    spread.update(hasattr(value, "full_tensor") for value in parameters.values()), save(path, step, parameters, *rest)
+save = RunState.save
+RunState.save = lambda state, step: (
+    spread.update(hasattr(value, "full_tensor") for value in state.parameters.values()), save(state, step)
 )
 # Every step's own losses, not their running means.
 loop._smooth = lambda recent, losses: recent.update({name: float(value) for name, value in losses.items()})
@@ -43,7 +44,7 @@ import torch
 import torch.distributed as dist
 from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 from comfyui_wegen.models.training.checkpoint_run import CheckpointRun
-from comfyui_wegen.models.training.loop import sharding
+from comfyui_wegen.models.training.distributed import sharding
 dist.init_process_group("gloo")
 stage = CheckpointRun(Path(sys.argv[1]), Path(sys.argv[2])).stage()
 batch = stage.batch(0, 2)

@@ -32,12 +32,13 @@ from comfyui_wegen.models.training.autoencoder import VAEOptions
 from comfyui_wegen.models.training.conversations import conversation
 from comfyui_wegen.models.training.encoder import QUESTIONS, EncoderOptions, EncoderStage, cell_answers, known_cells
 from comfyui_wegen.models.training.language_stage import LanguageOptions
-from comfyui_wegen.models.training.loop import CHECKPOINT, Rhythm, draw_sheet, load_average, train
+from comfyui_wegen.models.training.loop import LOCK, Rhythm, draw_sheet, train
 from comfyui_wegen.models.training.losses import IGNORED, agent_losses, agent_outputs
 from comfyui_wegen.models.training.pagecache import PageCache
 from comfyui_wegen.models.training.pages import ALIKE, Mixture, alike_page, page
 from comfyui_wegen.models.training.painter import PainterOptions
 from comfyui_wegen.models.training.recipe import Recipe, RecipeError, build, read_recipe
+from comfyui_wegen.models.training.run_state import CHECKPOINT, load_average
 from comfyui_wegen.models.training.stage import Stage
 from comfyui_wegen.models.training.start import PackedStart
 from comfyui_wegen.models.training.training_run import STAGES, TrainingRun
@@ -46,6 +47,7 @@ from comfyui_wegen.models.training.vae_decoder import VAEDecoderOptions
 from comfyui_wegen.models.training.words import WordOptions
 from comfyui_wegen.models.values import Answer, Chat, Reference, References, Turn
 from diffusers import UNet2DConditionModel
+from filelock import FileLock
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -232,6 +234,22 @@ def test_a_polite_stop_saves_the_step_it_came_in(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(Toy(stop=6), recipe, tmp_path, rhythm=QUIET, progress=False)
     assert load_average(tmp_path)[0] == 7
+
+
+def test_a_stop_while_the_last_step_is_looked_at_is_not_lost(tmp_path, monkeypatch):
+    """Else the next stage would begin."""
+    recipe = Recipe("toy", steps=3, batch=1, learning_rate=1e-3, precision="no")
+    monkeypatch.setattr(Toy, "sheet", lambda _: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        train(Toy(), recipe, tmp_path, rhythm=Rhythm(math.inf, 1e9), progress=False)
+    assert load_average(tmp_path)[0] == 3
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    recipe = Recipe("toy", steps=3, batch=1, learning_rate=1e-3, precision="no")
+    with FileLock(tmp_path / LOCK), pytest.raises(WeGenError, match="Another process trains in"):
+        train(Toy(), recipe, tmp_path, rhythm=QUIET, progress=False)
+    train(Toy(), recipe, tmp_path, rhythm=QUIET, progress=False)
 
 
 class Diverging(Toy):
@@ -737,7 +755,7 @@ def test_all_recipes_are_looked_at_before_the_first_stage_is_trained(recipes, tm
     with pytest.raises(RecipeError, match=r"agent\.json: tasks: Unknown task 'singing'"):
         wegen_train()
     change("vae", start="nowhere")
-    with pytest.raises(WeGenError, match=r"nowhere\.config\.json: the entry 'start'"):
+    with pytest.raises(WeGenError, match=r"nowhere.config\.json: the entry 'start'"):
         wegen_train()
     change("vae")
     with pytest.raises(WeGenError, match=r"No index\.json in .*typo"):
