@@ -89,6 +89,8 @@ def test_parts_hold_their_weights_as_it_was_asked_for(host_python, tmp_path):
         for name, (whole_numbers, *same) in parts.items():
             assert (whole_numbers > 0) == (number > 1) and same == [True, True], (number, name)
     assert all(map(all, found["copies"])), found["copies"]
+    of_published, of_packed = found["vae"]
+    assert of_published == [False, True, True, True] and of_packed == [True, True, True, True]
     for part in ("language_model", "unet"):
         said = found[part]
         assert said["cancelled"][0] == "InterruptProcessingException"

@@ -198,20 +198,24 @@ class _ReadVAE(comfy.sd.VAE):
     """
 
     def decode(self, *args, **kwargs):
-        self.patcher.read()
+        self._read()
         return super().decode(*args, **kwargs)
 
     def encode(self, *args, **kwargs):
-        self.patcher.read()
+        self._read()
         return super().encode(*args, **kwargs)
 
     def get_sd(self):
-        self.patcher.read()
+        self._read()
         return super().get_sd()
 
+    def _read(self) -> None:
+        if hasattr(self.patcher, "read"):  # those that load on demand, and their copies, have no such thing
+            self.patcher.read()
 
-def load_vae(folder: str) -> comfy.sd.VAE:
-    """The decoder's VAE as a native VAE: it batches, tiles and moves like any other."""
+
+def load_vae(folder: str, disable_dynamic: bool = False) -> comfy.sd.VAE:
+    """The decoder's VAE as a native VAE: it batches, tiles and moves like any other. See `load_part`."""
     checkpoint = open_checkpoint(folder)
     config = checkpoint.config.vae
     # The host's class reads the weights when it is made, so it gets a minimal network, which is then replaced.
@@ -225,7 +229,19 @@ def load_vae(folder: str) -> comfy.sd.VAE:
         return made
 
     offload_device = comfy.model_management.vae_offload_device()
-    vae.patcher = _lazy(folder, "vae", names, network, vae.device, offload_device)
+    if _on_demand(checkpoint, vae.device) and not disable_dynamic:
+        files = Files(checkpoint.vae.files)
+        with reading_errors(checkpoint.vae.title, checkpoint.vae.stored_bytes()):
+            module = network(offload_device)
+            vae.patcher = on_demand_patcher(module, files, vae.device, offload_device)
+            state = _read(checkpoint, "vae", files)
+            weights = {ours: state[theirs] for ours, theirs in names.items()}
+            for name, value in weights.items():
+                if ".attn_1." in name and value.ndim == 2:  # a 1x1 convolution of the host, and a linear layer here
+                    weights[name] = value[:, :, None, None]
+            module.load_state_dict(weights, assign=vae.patcher.is_dynamic())
+    else:
+        vae.patcher = _lazy(folder, "vae", names, network, vae.device, offload_device, disable_dynamic)
     vae.patcher.cached_patcher_init = (load_vae_patcher, (folder,))
     vae.first_stage_model = vae.patcher.model
     vae.size = None  # of the minimal network; asked for anew
@@ -237,7 +253,7 @@ def load_vae(folder: str) -> comfy.sd.VAE:
 
 def load_vae_patcher(folder: str, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
     """Another patcher of that VAE, which the host makes to have it on another device as well."""
-    return load_vae(folder).patcher
+    return load_vae(folder, disable_dynamic).patcher
 
 
 def _published_vae(checkpoint: Checkpoint) -> tuple[Callable[..., nn.Module], dict[str, str]]:
