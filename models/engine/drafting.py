@@ -13,7 +13,7 @@ from ..errors import AnsweredInWords
 from ..network.configuration import WeGenConfig
 from ..prompting.conversation import memory_note, picture_prompt
 from ..prompting.decoding import Decoding, OnStep
-from ..prompting.rewriting import RewriteRequest, descriptions, report, rewrite_each, rows_needed
+from ..prompting.rewriting import RewriteRequest, descriptions, report, rewrite_each, rows_held
 from ..prompting.text_sampling import TextSampling
 from ..values import Chat, Collection, References
 from .interface import Parts, PictureDraft, Progress
@@ -68,11 +68,11 @@ def words_of(turn: PlannedTurn, config: WeGenConfig) -> Words:
 def _write(asked: Sequence[Words], parts: Parts, progress: Progress) -> list[Written]:
     """Rewrites, then features, of many turns; without chance all seeds of a turn share one draft's features."""
     config, tokenizer = parts.config, parts.tokenizer
-    rows = sum(len(set(one.seeds)) for one in asked)
-    if any(one.sampling is not None for one in asked):
-        rows = rows_needed(rows)
-    guided = any(one.feature_guidance != 1 for one in asked)
-    wegen = parts.load_language(rows * 2 if guided else rows, max(positions(one, config, tokenizer) for one in asked))
+    distinct = sum(len(set(one.seeds)) for one in asked)
+    rows = distinct * 2 if any(one.feature_guidance != 1 for one in asked) else distinct  # when features are drawn
+    if any(one.sampling is not None and not all(one.overrides) for one in asked):
+        rows = max(rows, rows_held(distinct, len(asked)))
+    wegen = parts.load_language(rows, max(positions(one, config, tokenizer) for one in asked))
     notes: list[tuple[str, ...]] = [(memory_note(config, tokenizer, *_asked(one)),) for one in asked]
     texts: list[list[str]] = [list(one.overrides) for one in asked]
     attempts = [[0] * len(one.seeds) for one in asked]

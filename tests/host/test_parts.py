@@ -59,6 +59,7 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
     assert found["painters"] == ["b", "d"]
     # Nodes that save something would run for ever.
     assert found["wired names"] == [True, True, True, True, False, False, False]
+    assert found["asked for"][0] == found["asked for"][1]
     assert found["prefixes"][0] and found["prefixes"][1] == 0
     assert found["beside weights on demand"] == "cpu"
     if sys.platform == "linux":
