@@ -162,15 +162,10 @@ def asked_for(wegen, prefixes):
             wegen.load_language(2, 200)
         return load.call_args.kwargs["memory_required"]
 
-    most, device, found = prefixes.most_bytes, prefixes.device, []
-    for prefixes.most_bytes, prefixes.device in (
-        (prefixes.bytes, device),
-        (prefixes.bytes + 1000, device),
-        (2**30, device),
-        (2**30, torch.device("meta")),
-    ):
-        found.append(memory())
-    prefixes.most_bytes, prefixes.device = most, device
+    found, held, here = [], prefixes.bytes, prefixes.device
+    for most, device in ((held, here), (held + 1000, here), (2**30, here), (2**30, torch.device("meta"))):
+        with mock.patch.multiple(prefixes, most_bytes=most, device=device):
+            found.append(memory())
     cache = wegen.config.language.kv_cache_bytes(200, 4)
     return [[one - found[0] for one in found], [0, 1000, cache, 0]]
 
