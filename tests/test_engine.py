@@ -17,6 +17,7 @@ from comfyui_wegen.models.options import OPTIONS
 from comfyui_wegen.models.painting import painter
 from comfyui_wegen.models.painting.loading import load
 from comfyui_wegen.models.prompting import rewriting
+from comfyui_wegen.models.prompting.rewriting import rows_held
 from comfyui_wegen.models.prompting.text_sampling import TextSampling
 from comfyui_wegen.models.values import Answer, AutoMask, Chat, Reference, References, SamplerSettings, Turn
 from support import REPOSITORY
@@ -297,6 +298,36 @@ def test_the_painters_settings_never_ask_the_language_model_again(open_language,
         count = len(parts.answers)
         take_turn(other, chat, Brush(), parts)
         assert len(parts.answers) == count + 1
+
+
+class Asked(Exception):
+    """Stops where memory is asked for."""
+
+
+@pytest.mark.parametrize(
+    ("given", "rows"),
+    [
+        ({"rewrite": False}, 1),
+        ({"rewrite": False, "seeds": (1, 2, 2)}, 2),
+        ({"rewrite": False, "settings": SamplerSettings(feature_guidance=1.5)}, 2),
+        ({}, rows_held(1)),
+        ({"settings": SamplerSettings(feature_guidance=1.5)}, rows_held(1)),
+        ({"prompt_override": "a cat", "settings": SamplerSettings(feature_guidance=1.5)}, 2),
+        ({"seeds": (1, 2, 3)}, rows_held(3)),
+        ({"seeds": tuple(range(20)), "settings": SamplerSettings(feature_guidance=1.5)}, 40),
+    ],
+)
+def test_memory_is_asked_for_what_is_written_or_drawn_at_once(open_language, given, rows):
+    parts, found = Recorded(open_language), []
+
+    def load(count, positions):
+        found.append(count)
+        raise Asked
+
+    parts.load_language = load
+    with pytest.raises(Asked):
+        take_turn(TurnRequest("a", **given), Chat(), Brush(), parts)
+    assert found == [rows]
 
 
 @pytest.mark.parametrize(

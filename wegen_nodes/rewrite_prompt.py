@@ -7,7 +7,7 @@ from comfy_api.latest import io, ui
 from ..models.errors import AnsweredInWords, WeGenError
 from ..models.options import OPTIONS
 from ..models.prompting.conversation import mentioned, rewrite_prompt
-from ..models.prompting.rewriting import descriptions, report, rewrite, rows_needed
+from ..models.prompting.rewriting import descriptions, report, rewrite, rows_held
 from ..models.prompting.text_sampling import TextSampling
 from ..models.values import References
 from .host.bundle import progress
@@ -106,7 +106,7 @@ class WeGenRewritePrompt(io.ComfyNode):
         prompt = rewrite_prompt(wegen.config, wegen.tokenizer, chat, instruction, references, limit)
         with memory_errors("writing rewrites"):
             written = rewrite(
-                wegen.load_language(rows_needed(count), prompt.tokens(wegen.tokenizer) + limit),
+                wegen.load_language(rows_held(count), prompt.tokens(wegen.tokenizer) + limit),
                 instruction,
                 [seed + k for k in range(count)],
                 sampling,

@@ -14,7 +14,7 @@ from ..errors import AnsweredInWords
 from ..network.configuration import WeGenConfig
 from ..prompting.conversation import Prompt, memory_note, picture_prompt
 from ..prompting.decoding import Decoding, OnStep
-from ..prompting.rewriting import Rewrite, RewriteRequest, descriptions, report, rewrite_each, rows_needed
+from ..prompting.rewriting import Rewrite, RewriteRequest, descriptions, report, rewrite_each, rows_held
 from ..prompting.text_sampling import TextSampling
 from ..values import Chat, Collection, References
 from .interface import Parts, PictureDraft, Progress
@@ -119,11 +119,11 @@ def _write(requests: Sequence[DraftRequest], parts: Parts, progress: Progress) -
 
 def _load_language(requests: Sequence[DraftRequest], parts: Parts) -> WeGen:
     """The model with its language model ready for the largest batch and the longest sequence of the requests."""
-    rows = sum(len(set(request.seeds)) for request in requests)
-    if any(request.sampling is not None for request in requests):
-        rows = rows_needed(rows)
-    if any(request.feature_guidance != 1 for request in requests):
-        rows *= 2
+    distinct = sum(len(set(request.seeds)) for request in requests)
+    guided = any(request.feature_guidance != 1 for request in requests)
+    rows = 2 * distinct if guided else distinct  # when features are drawn
+    if any(request.needs_rewrite for request in requests):
+        rows = max(rows, rows_held(distinct, len(requests)))
     return parts.load_language(rows, max(positions(request, parts.config, parts.tokenizer) for request in requests))
 
 

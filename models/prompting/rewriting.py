@@ -148,6 +148,14 @@ def rows_needed(count: int) -> int:
     return max(count, SPARE_ROWS)
 
 
+def rows_held(count: int, requests: int = 1) -> int:
+    """How many rows the caches have at once at most while `count` rewrites of so many requests are written: the
+    beginnings, what is written behind them, and copies of those that go on when half of them have ended."""
+    # A single one is drawn once, once more, and then twice at once, see `_choose`.
+    rows = 2 if count == 1 else rows_needed(count)
+    return requests + rows + rows // 2
+
+
 def descriptions(written: Sequence[Rewrite]) -> list[Rewrite]:
     """The rewrites that describe a picture, in their places; the first of them where the model answered in words.
 

@@ -59,6 +59,7 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
     assert found["painters"] == ["b", "d"]
     # Nodes that save something would run for ever.
     assert found["wired names"] == [True, True, True, True, False, False, False]
+    assert found["asked for"][0] == found["asked for"][1]
     assert found["prefixes"][0] and found["prefixes"][1] == 0
     assert found["beside weights on demand"] == "cpu"
     if sys.platform == "linux":
@@ -89,6 +90,8 @@ def test_parts_hold_their_weights_as_it_was_asked_for(host_python, tmp_path):
         for name, (whole_numbers, *same) in parts.items():
             assert (whole_numbers > 0) == (number > 1) and same == [True, True], (number, name)
     assert all(map(all, found["copies"])), found["copies"]
+    of_published, of_packed = found["vae"]
+    assert of_published == [False, True, True, True] and of_packed == [True, True, True, True]
     for part in ("language_model", "unet"):
         said = found[part]
         assert said["cancelled"][0] == "InterruptProcessingException"

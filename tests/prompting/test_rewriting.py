@@ -28,7 +28,7 @@ from comfyui_wegen.models.prompting.rewriting import (
     report,
     rewrite,
     rewrite_each,
-    rows_needed,
+    rows_held,
     with_mentions,
     without_preamble,
 )
@@ -176,7 +176,16 @@ def test_what_a_wish_names_is_preferred(wegen, scripted):
     calls = scripted(lambda seed, attempt: words[attempt])
     [found] = rewrite(wegen, "a cat at sea", [7], WARM)
     assert (found.text, found.attempts, found.missing) == ("two cats at sea", 4, ())
-    assert all(len(call) <= rows_needed(1) for call in calls)
+    assert [len(call) for call in calls] == [1, 1, 2]
+    assert rows_held(1) == 1 + 2 + 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_no_more_is_written_at_once_than_memory_is_asked_for(wegen, scripted, count):
+    calls = scripted(lambda seed, attempt: f"dog {attempt}")
+    rewrite(wegen, "a cat at sea", range(count), WARM)
+    most = max(map(len, calls))
+    assert most + most // 2 + 1 <= rows_held(count)
 
 
 def test_two_attempts_that_lack_the_same_words_end_it(wegen, scripted):

@@ -154,7 +154,11 @@ class WeGenBundle:
         language, dtype = self.config.language, compute_dtype(self.patcher)
         cache = language.kv_cache_bytes(positions, dtype.itemsize)
         values = positions * (3 * language.mlp_width + 6 * language.width)
-        return self._ready(self.patcher, rows * (cache + values * dtype.itemsize))
+        prefixes: PrefixCache = self.patcher.get_attachment(PREFIXES)
+        # What is remembered already has its memory.
+        there = prefixes.device == self.patcher.load_device
+        remembered = min(prefixes.most_bytes - prefixes.bytes, cache) if there else 0
+        return self._ready(self.patcher, rows * (cache + values * dtype.itemsize) + remembered)
 
     def _ready(self, patcher, memory: int) -> WeGen:
         comfy.model_management.load_models_gpu([patcher], memory_required=memory)

@@ -223,26 +223,31 @@ class _ReadVAE(comfy.sd.VAE):
     """
 
     def decode(self, *args, **kwargs):
-        self.patcher.read()
+        self._read()
         return super().decode(*args, **kwargs)
 
     def encode(self, *args, **kwargs):
-        self.patcher.read()
+        self._read()
         return super().encode(*args, **kwargs)
 
     def get_sd(self):
-        self.patcher.read()
+        self._read()
         return super().get_sd()
 
+    def _read(self) -> None:
+        if hasattr(self.patcher, "read"):  # those that load on demand, and their copies, have no such thing
+            self.patcher.read()
 
-def load_vae(folder: str) -> comfy.sd.VAE:
-    """The decoder's VAE as a native VAE: it batches, tiles and moves like any other.
 
-    It computes in the precision that the host takes for VAEs. Its weights are read when it is first used, also where
-    the host loads those of other models on demand.
+def load_vae(folder: str, disable_dynamic: bool = False) -> comfy.sd.VAE:
+    """The decoder's VAE as a native VAE: it batches, tiles and moves like any other. See `load_part`.
+
+    It computes in the precision that the host takes for VAEs. Its weights are read when it is first used, or as the
+    host needs them where it loads on demand.
 
     Args:
         folder: a packed or published checkpoint folder.
+        disable_dynamic: load all weights at once also where the host could load them on demand.
 
     Raises:
         CheckpointError: no such checkpoint, one that cannot be used, or a VAE that the host's own has no place for.
@@ -260,7 +265,19 @@ def load_vae(folder: str) -> comfy.sd.VAE:
         return made
 
     offload_device = comfy.model_management.vae_offload_device()
-    vae.patcher = _lazy(folder, "vae", names, network, vae.device, offload_device)
+    if _on_demand(checkpoint, vae.device) and not disable_dynamic:
+        files = Files(checkpoint.vae.files)
+        with reading_errors(checkpoint.vae.title, checkpoint.vae.stored_bytes()):
+            module = network(offload_device)
+            vae.patcher = on_demand_patcher(module, files, vae.device, offload_device)
+            state = _read(checkpoint, "vae", files)
+            weights = {ours: state[theirs] for ours, theirs in names.items()}
+            for name, value in weights.items():
+                if ".attn_1." in name and value.ndim == 2:  # a 1x1 convolution of the host, and a linear layer here
+                    weights[name] = value[:, :, None, None]
+            module.load_state_dict(weights, assign=vae.patcher.is_dynamic())
+    else:
+        vae.patcher = _lazy(folder, "vae", names, network, vae.device, offload_device, disable_dynamic)
     vae.patcher.cached_patcher_init = (load_vae_patcher, (folder,))
     vae.first_stage_model = vae.patcher.model
     vae.size = None  # of the minimal network; asked for anew
@@ -274,14 +291,12 @@ def load_vae_patcher(folder: str, disable_dynamic: bool = False) -> comfy.model_
     """Another patcher of that VAE, which the host makes to have it on another device as well.
 
     Args:
-        folder: as for `load_vae`.
-        disable_dynamic: the host gives it to every such function when it wants a patcher that does not load weights on
-            demand. No patcher of `load_vae` does, and each reads its weights by itself, so it changes nothing here.
+        folder, disable_dynamic: as for `load_vae`.
 
     Raises:
         CheckpointError: as `load_vae`.
     """
-    return load_vae(folder).patcher
+    return load_vae(folder, disable_dynamic).patcher
 
 
 def _published_vae(checkpoint: Checkpoint) -> tuple[Callable[..., nn.Module], dict[str, str]]:

@@ -153,6 +153,23 @@ def nodes(model):
     return write, look
 
 
+def asked_for(wegen, prefixes):
+    """How much more memory the language model asks the host for because it remembers what it reads: by how much may
+    still be remembered, and where it is kept elsewhere."""
+
+    def memory():
+        with mock.patch.object(mm, "load_models_gpu") as load:
+            wegen.load_language(2, 200)
+        return load.call_args.kwargs["memory_required"]
+
+    found, held, here = [], prefixes.bytes, prefixes.device
+    for most, device in ((held, here), (held + 1000, here), (2**30, here), (2**30, torch.device("meta"))):
+        with mock.patch.multiple(prefixes, most_bytes=most, device=device):
+            found.append(memory())
+    cache = wegen.config.language.kv_cache_bytes(200, 4)
+    return [[one - found[0] for one in found], [0, 1000, cache, 0]]
+
+
 def remembered(entries):
     """How many turns the chats have that are kept with painted turns, when each chat was read anew, as the panel's are:
     there is room for 20 pictures."""
@@ -310,6 +327,7 @@ with torch.inference_mode():
     prefixes._remember(b"name", KVCache(model.wegen.config.language, 1, BLOCK, torch.float32, "cpu"), slice(0, BLOCK))
     model.wegen.load_language(1, 200)
     kept = prefixes.bytes
+    result["asked for"] = asked_for(model.wegen, prefixes)
     mm.unload_all_models()
     result["prefixes"] = [kept > 0, prefixes.bytes]
     with tempfile.TemporaryDirectory() as place:

@@ -81,6 +81,13 @@ def equal(a, b):
     return torch.equal(a.float(), b.float())  # what is not quantised is held as it is stored, and cast when it is used
 
 
+def cast_when_used(model):
+    """The host does this when it loads a model on demand."""
+    for module in model.modules():
+        if hasattr(module, "comfy_cast_weights"):
+            module.comfy_cast_weights = True
+
+
 def compared(folder):
     """For each part how many of its weights are in 8 bits or less, and whether weights and results are the same."""
     usual = Model(folder)
@@ -88,15 +95,34 @@ def compared(folder):
     with on_demand():
         model = Model(folder)
     for patcher in model.patchers.values():
-        for module in patcher.model.modules():
-            if hasattr(module, "comfy_cast_weights"):
-                module.comfy_cast_weights = True  # the host does this when it loads a model on demand
+        cast_when_used(patcher.model)
     found = {}
     own_weights, own_results = model.weights(), model.results()
     for name, own in own_weights.items():
         same = own.keys() == weights[name].keys() and all(equal(own[key], weights[name][key]) for key in own)
         whole = sum(value.dtype == torch.int8 for value in own.values())
         found[name] = [whole, same, equal(own_results[name], results[name])]
+    mm.unload_all_models()
+    return found
+
+
+def vae_compared(folder):
+    """Whether the VAE loads on demand, gives its weights to be saved, and computes the same, also in a copy that does
+    not load on demand."""
+    config, generator = open_checkpoint(folder).config.vae, torch.Generator().manual_seed(0)
+    latent = torch.randn(1, config.latent_channels, 8, 8, generator=generator)
+    usual = loading.load_vae(folder)
+    wanted, state = usual.decode(latent), usual.get_sd()
+    with on_demand():
+        vae = loading.load_vae(folder)
+        found = [isinstance(vae.patcher, comfy.model_patcher.CoreModelPatcher) and not hasattr(vae.patcher, "weights")]
+        copied = vae.patcher.clone(disable_dynamic=True)
+    cast_when_used(vae.first_stage_model)
+    own = vae.get_sd()
+    found.append(own.keys() == state.keys() and all(equal(own[key], state[key]) for key in own))
+    found.append(equal(vae.decode(latent), wanted))
+    vae.patcher, vae.first_stage_model = copied, copied.model
+    found.append(equal(vae.decode(latent), wanted))
     mm.unload_all_models()
     return found
 
@@ -180,6 +206,7 @@ result = {"types": {precision: types(precision) for precision in ("fp32", "fp16"
 with torch.inference_mode():
     if hasattr(comfy.memory_management, "aimdo_enabled"):
         result["same"] = [compared(folder) for folder in (published, *packed)]
+        result["vae"] = [vae_compared(folder) for folder in (published, packed[0])]
         result["copies"] = [copies(folder) for folder in (published, *packed)]
         for part, load in (
             ("language_model", lambda: loading.load_part(packed[0], "language_model")),
