@@ -50,7 +50,8 @@ class FrontEnd:
 
     def __enter__(self) -> "FrontEnd":
         requests.post(f"{self.url}/settings", json=SETTINGS, timeout=HANGS).raise_for_status()
-        self._context = self.browser.new_context(viewport={"width": 1600, "height": 1000})
+        # Each picture of an animation is drawn by the CPU here, which turns need themselves.
+        self._context = self.browser.new_context(viewport={"width": 1600, "height": 1000}, reduced_motion="reduce")
         self._context.set_default_timeout(PATIENCE)
         try:
             self.page = self._context.new_page()

@@ -87,7 +87,8 @@ class ChatPanel:
         """Wait for the end of a turn, which must be this one."""
         turn_id = turn.get_attribute("data-turn")
         ends = ", ".join(f"[data-turn='{turn_id}'].wg-is-{end}" for end in ("done", "failed", "cancelled"))
-        self.page.wait_for_selector(ends)
+        # Waiting for a selector looks at every frame, and so has the page draw all of them.
+        self.page.wait_for_function("(ends) => document.querySelector(ends) !== null", arg=ends, polling=100)
         assert f"wg-is-{status}" in turn.get_attribute("class"), (turn.get_attribute("class"), turn.inner_text())
 
     def use(self, turn: Locator, index: int) -> None:
