@@ -34,7 +34,7 @@ def test_a_graph_reads_what_it_needs_and_free_lets_it_go(server, client, model):
     }
     begin = len(server.log)
     assert client.run(ask, timeout=600).status == "success"
-    assert events(server, begin) == ["Reading the language model"]
+    assert events(server, begin) == ["Reading the vision encoder", "Reading the language model"]
     begin = len(server.log)
     graph = {**generate(), **load(model)}
     assert client.run(graph, timeout=600).status == "success"

@@ -675,7 +675,7 @@ def test_a_turn_of_which_the_host_knows_nothing_was_not_cancelled(panel, fronten
     frontend.reload()
     panel.open()
     panel.wait(panel.turn(turn_id), "failed")
-    assert "output/wegen" in panel.turn(turn_id).inner_text()
+    assert "output folder" in panel.turn(turn_id).inner_text()
     assert panel.turn(turn_id).get_by_role("button", name="Try again").count() == 1
 
 
