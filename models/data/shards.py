@@ -141,6 +141,11 @@ def read_index(shard_dir: str | Path) -> list[tuple[Path, int]]:
     return shards
 
 
+def count_samples(shard_dir: str | Path) -> int:
+    """How many samples a finished folder of shards has. Raises ShardError as `read_index`."""
+    return sum(count for _, count in read_index(shard_dir))
+
+
 def read_shard(path: str | Path, expected: int | None = None, order: Iterable[int] | None = None) -> Iterator[Sample]:
     """The samples of one shard, in file order or in the given `order` of positions.
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..checkpoints.tokenizer import END, PICTURE_BEGIN, Tokenizer
 from ..checkpoints.wegen import WeGen
 from ..data import TASKS, Picture, Sample, Text, read_index, sample_at, stream
+from ..data.shards import count_samples
 from ..network.agent import Agent
 from ..network.configuration import WeGenConfig
 from ..network.vision_encoder import VisionEncoder
@@ -73,8 +74,7 @@ def require_pages(shards: Path, size: int) -> None:
     Raises:
         WeGenError: they cannot be used.
     """
-    count = sum(count for _, count in read_index(shards))
-    for sample in islice(stream(shards, None), min(count, LOOKED_AT)):
+    for sample in islice(stream(shards, None), min(count_samples(shards), LOOKED_AT)):
         for picture in sample.pictures():
             height, width = picture.pixels.shape[:2]
             if (height, width) != (size, size):

@@ -149,17 +149,9 @@ class CheckpointRun:
 
     def check(self) -> None:
         """See that the recipe and what it names can be used, before weights are read. Raises WeGenError."""
-        recipe = self.recipe
-        self.options()
-        self.lora()
-        require_tracker(recipe)
-        self.checkpoint()
-        self._mixture([*recipe.data, *recipe.held_out])
-
-    def stage(self) -> Stage:
-        """The stage ready to train. Raises WeGenError."""
-        self.check()
         recipe, checkpoint, lora = self.recipe, self.checkpoint(), self.lora()
+        self.options()
+        require_tracker(recipe)
         if lora is not None and lora.dtype != torch.float32 and recipe.precision == "no":
             raise RecipeError(
                 f'{self.file}: a base of {lora.base!r} is computed with in "precision": "bf16", not "no".'
@@ -169,6 +161,12 @@ class CheckpointRun:
                 f"{self.file}: the result would be written over the checkpoint that is trained, {checkpoint.folder}. "
                 "Choose another --out."
             )
+        self._mixture([*recipe.data, *recipe.held_out])
+
+    def stage(self) -> Stage:
+        """The stage ready to train. Raises WeGenError."""
+        self.check()
+        recipe, checkpoint, lora = self.recipe, self.checkpoint(), self.lora()
         data = self._mixture(recipe.data)
         held_out = self._mixture(recipe.held_out) if recipe.held_out else None
         torch.manual_seed(recipe.seed)

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from ..bundled import BUNDLED
 from ..checkpoints.reader import open_checkpoint
 from ..data import read_index, stream, write_samples
-from ..data.shards import INDEX, read_about
+from ..data.shards import INDEX, count_samples, read_about
 from ..errors import WeGenError
 from ..network.configuration import WeGenConfig
 from ..network.threads import threads
@@ -165,7 +165,7 @@ class LoraRun:
         """
         if not self.are_shards:
             return read_pictures(self.pictures, self.name, side)
-        count = sum(count for _, count in read_index(self.pictures))
+        count = count_samples(self.pictures)
         pictures = described_pictures(lambda: islice(stream(self.pictures, None), count), self.name)
         if not pictures:
             raise WeGenError(
@@ -180,7 +180,7 @@ class LoraRun:
         # Small pictures are done before anyone wonders; of a thousand large ones each takes a second.
         counted = partial(tqdm, desc="samples", unit="sample", leave=False, delay=2)
         keep = self.kept_shards()
-        some = [min(sum(count for _, count in read_index(one)), MOST_KEPT_SAMPLES // len(keep)) for one in keep]
+        some = [min(count_samples(one), MOST_KEPT_SAMPLES // len(keep)) for one in keep]
         others = [sample for one, count in zip(keep, some, strict=True) for sample in islice(stream(one, None), count)]
         for folder, made in (
             (self.mentions, mention_samples(pictures, self.name, others)),
@@ -216,7 +216,7 @@ class LoraRun:
         before = about.get("of", now)
         if before == now and (self.are_shards or not self.pictures.is_dir()):  # gone, or too much to go through again
             return
-        made = islice(stream(self.samples, None), sum(count for _, count in read_index(self.samples)))
+        made = islice(stream(self.samples, None), count_samples(self.samples))
         if not same_pictures(made, self.read(side)):
             if before != now:
                 refuse("the pictures in", before, now)
