@@ -72,6 +72,6 @@ app.registerExtension({
   },
   getNodeMenuItems(node) {
     if (!canContinue(node)) return [];
-    return [{ content: t("continueNode"), callback: () => report(show().then(({ session }) => session.continueFromNode(node))) }];
+    return [{ content: t("continueNode"), callback: () => report(show().then(({ session }) => session.arrivals.continueFromNode(node))) }];
   },
 });

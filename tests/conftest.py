@@ -84,10 +84,12 @@ def pytest_xdist_make_scheduler(config, log):
     """
     from xdist.scheduler import LoadScopeScheduling
 
+    folders = ("tests/host/panel/", "tests/host/")
+
     class TogetherByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::", 1)[0]
-            return "tests/host" if file.startswith("tests/host/") and not file.endswith("/test_panel.py") else file
+            return next((folder for folder in folders if file.startswith(folder)), file)
 
     return TogetherByFile(config, log)
 

@@ -185,7 +185,7 @@ export class Composer {
 
   /** Write down once more what was said, as a question or not. */
   async again(turn) {
-    if (!(await this.session.edit(turn.id))) return;
+    if (!(await this.session.turns.edit(turn.id))) return;
     const asks = turn.kind === "ask";
     // A question stays one however it is put; words of an order say again what they are, unless they said otherwise.
     this.#chosen = asks || this.#isQuestion(turn.instruction) ? { doc: this.session.doc, asks } : null;
@@ -199,7 +199,7 @@ export class Composer {
     this.#chosen = null;
     this.#showNames([]);
     this.text.focus(); // else it would be nowhere, as the button cannot be pressed again
-    const sending = this.session.send(asks).catch((error) => this.views.failed(error));
+    const sending = this.session.turns.send(asks).catch((error) => this.views.failed(error));
     // At once: what is typed before the next frame is of the next message.
     this.#write(this.session.doc.draft.text);
     const sent = await sending;
@@ -279,7 +279,7 @@ export class Composer {
 
   #addMenu() {
     const { session, views } = this;
-    const add = (source, name) => session.addReference(source, name).then(() => this.text.focus(), (error) => views.failed(error));
+    const add = (source, name) => session.arrivals.addReference(source, name).then(() => this.text.focus(), (error) => views.failed(error));
     openMenu(
       this.add,
       [
@@ -296,6 +296,6 @@ export class Composer {
     // Spreadsheets and word processors give a picture of the text along with it.
     if (!files.length || event.clipboardData.getData("text/plain").trim()) return;
     event.preventDefault();
-    for (const file of files) this.session.addReference(file).catch((error) => this.views.failed(error));
+    for (const file of files) this.session.arrivals.addReference(file).catch((error) => this.views.failed(error));
   }
 }

@@ -1,13 +1,13 @@
 // What was said and drawn, turn by turn, up to the one that the chat stands at.
 
-import { children, mentions, pathTo, pictureAt, tipOf } from "./document.mjs";
+import { children, isLive, mentions, pathTo, pictureAt, tipOf } from "./document.mjs";
 import { button, el, icon, keepFocus, openMenu, setChildren } from "./dom.mjs";
 import { picture, viewUrl } from "./host.mjs";
 import { composing } from "./keys.mjs";
 import { phaseOf } from "./runs.mjs";
 import { t } from "./strings.mjs";
+import { openChatAsWorkflow, openTurnAsWorkflow } from "./workflows.mjs";
 
-const BUSY = ["waiting", "running"];
 const EDITED = ".wg-rewrite textarea";
 
 /** Text in which `@name` stands out. */
@@ -79,7 +79,7 @@ export class Conversation {
       el("h2", { text: t("welcome") }),
       el("p", { text: t("welcomeHow") }),
       el("div", { class: "wg-row wg-center" }, [t("wish1"), t("wish2"), t("wish3")].map(wish)),
-      button("image", t("startWithPicture"), () => this.views.choosePicture((file) => this.session.continueWith(file)), { wide: true }),
+      button("image", t("startWithPicture"), () => this.views.choosePicture((file) => this.session.arrivals.continueWith(file)), { wide: true }),
     );
   }
 
@@ -119,7 +119,7 @@ export class Conversation {
       written.element.focus({ preventScroll: true });
       written.element.scrollTop = written.top;
     }
-    for (const [id, run] of this.session.live) if (run && path.some((turn) => turn.id === id)) this.#showRun(items.get(id).element, run);
+    for (const [id, run] of this.session.turns.live) if (run && path.some((turn) => turn.id === id)) this.#showRun(items.get(id).element, run);
     if (longer) {
       this.#atEnd = true;
       this.#toEnd();
@@ -145,7 +145,7 @@ export class Conversation {
     for (const kind of ["keep", "change"]) if (turn[kind]) files.push(this.#thumb(turn[kind], t(kind === "keep" ? "keepMask" : "changeMask"), `wg-mask-${kind}`));
     const text = turn.kind === "upload" ? turn.from || t("yourPicture") : turn.like ? t("moreLike") : turn.instruction || turn.from;
     const bubble = el("div", { class: "wg-bubble", dir: "auto" }, el("div", { class: "wg-text" }, withMentions(text || "")), files.length > 0 && el("div", { class: "wg-files" }, files));
-    const edit = turn.prompt && turn.instruction && !turn.like && !BUSY.includes(turn.status) && button("pencil", t("editOrder"), () => this.views.composer.again(turn), { class: "wg-small wg-edit-order" });
+    const edit = turn.prompt && turn.instruction && !turn.like && !isLive(turn) && button("pencil", t("editOrder"), () => this.views.composer.again(turn), { class: "wg-small wg-edit-order" });
     return el("div", { class: "wg-order" }, this.#branches(turn, index, siblings), edit, bubble);
   }
 
@@ -171,13 +171,13 @@ export class Conversation {
 
   #answer(turn) {
     const parts = [];
-    if (BUSY.includes(turn.status)) parts.push(this.#progress(turn));
+    if (isLive(turn)) parts.push(this.#progress(turn));
     if (turn.status === "failed") {
-      const again = turn.prompt && turn.instruction && button("refresh", t("tryAgain"), () => this.session.again(turn.id), { wide: true });
+      const again = turn.prompt && turn.instruction && button("refresh", t("tryAgain"), () => this.session.turns.again(turn.id), { wide: true });
       parts.push(el("div", { class: "wg-error", role: "alert" }, el("div", { class: "wg-text", text: turn.error || t("failed") }), again));
     }
     if (turn.status === "cancelled") {
-      const again = turn.prompt && turn.instruction && button("refresh", t("tryAgain"), () => this.session.again(turn.id), { wide: true });
+      const again = turn.prompt && turn.instruction && button("refresh", t("tryAgain"), () => this.session.turns.again(turn.id), { wide: true });
       parts.push(el("div", { class: "wg-quiet wg-row" }, t("cancelled"), again));
     }
     if (turn.notes) parts.push(el("div", { class: "wg-note wg-text", text: turn.notes, dir: "auto" }));
@@ -192,13 +192,13 @@ export class Conversation {
     return el(
       "div",
       { class: "wg-row" },
-      turn.id === this.session.doc.head && button("image", t("asOrder"), report(() => this.session.asOrder(turn.id)), { wide: true, class: "wg-as-order" }),
-      button("sitemap", t("openTurn"), report(() => this.session.openAsWorkflow(turn.id)), { class: "wg-workflow" }),
+      turn.id === this.session.doc.head && button("image", t("asOrder"), report(() => this.session.turns.asOrder(turn.id)), { wide: true, class: "wg-as-order" }),
+      button("sitemap", t("openTurn"), report(() => openTurnAsWorkflow(this.session, turn.id)), { class: "wg-workflow" }),
     );
   }
 
   #progress(turn) {
-    const cancel = button("times", t("cancel"), () => this.session.cancel(turn.id), { wide: true, class: "wg-cancel" });
+    const cancel = button("times", t("cancel"), () => this.session.turns.cancel(turn.id), { wide: true, class: "wg-cancel" });
     return el(
       "div",
       { class: "wg-progress" },
@@ -238,7 +238,7 @@ export class Conversation {
         kept,
       );
       const use = button("check", t("useThis"), () => session.use(turn.id, index), { wide: true, "aria-pressed": String(own) });
-      const like = (words || turn.instruction) && button("th-large", t("moreLike"), () => session.moreLike(turn.id, index), { wide: true });
+      const like = (words || turn.instruction) && button("th-large", t("moreLike"), () => session.turns.moreLike(turn.id, index), { wide: true });
       return el(
         "figure",
         { class: `wg-picture ${own ? "wg-own" : ""}`, "data-picture": index },
@@ -290,7 +290,7 @@ export class Conversation {
       const given = words.value.trim();
       if (!given) return;
       show();
-      this.session.redraw(turn.id, index, given).catch((error) => this.views.failed(error));
+      this.session.turns.redraw(turn.id, index, given).catch((error) => this.views.failed(error));
     };
     words.addEventListener("keydown", (event) => {
       if (composing(event)) return;
@@ -311,11 +311,11 @@ export class Conversation {
       openMenu(
         more,
         [
-          (turn.pictures[index].words || turn.instruction) && { icon: "th-large", text: t("moreLike"), run: report(() => session.moreLike(turn.id, index)) },
-          turn.prompt && turn.instruction && { icon: "refresh", text: t("tryAgain"), run: report(() => session.again(turn.id)) },
-          { icon: "at", text: t("useAsReference"), run: report(() => session.addReference(turn.pictures[index].file, "picture")) },
-          turn.prompt && turn.instruction && { icon: "sitemap", text: t("openTurn"), run: report(() => session.openAsWorkflow(turn.id)) },
-          { icon: "share-alt", text: t("openChat"), run: report(() => session.openChatAsWorkflow(base)) },
+          (turn.pictures[index].words || turn.instruction) && { icon: "th-large", text: t("moreLike"), run: report(() => session.turns.moreLike(turn.id, index)) },
+          turn.prompt && turn.instruction && { icon: "refresh", text: t("tryAgain"), run: report(() => session.turns.again(turn.id)) },
+          { icon: "at", text: t("useAsReference"), run: report(() => session.arrivals.addReference(turn.pictures[index].file, "picture")) },
+          turn.prompt && turn.instruction && { icon: "sitemap", text: t("openTurn"), run: report(() => openTurnAsWorkflow(session, turn.id)) },
+          { icon: "share-alt", text: t("openChat"), run: report(() => openChatAsWorkflow(session, base)) },
           { icon: "download", text: t("download"), run: () => views.download(viewUrl(turn.pictures[index].file), turn.pictures[index].file.filename) },
         ],
         t("more"),
@@ -326,7 +326,7 @@ export class Conversation {
       !isBase && button("directions", t("goOnHere"), () => session.use(turn.id, index), { wide: true, class: "wg-fork" }),
       isBase && button("pencil", t("paint"), () => views.paint(base), { wide: true, class: "wg-paint" }),
       (turn.base || turn.like) && button("arrows-h", t("compare"), () => views.stage.compare(turn.base ?? turn.like, base), { class: "wg-compare-open" }),
-      turn.prompt && turn.instruction && button("sitemap", t("openTurn"), report(() => session.openAsWorkflow(turn.id)), { class: "wg-workflow" }),
+      turn.prompt && turn.instruction && button("sitemap", t("openTurn"), report(() => openTurnAsWorkflow(session, turn.id)), { class: "wg-workflow" }),
       more,
     );
   }

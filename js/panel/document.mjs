@@ -188,10 +188,13 @@ export function comesFromOutside(turn) {
   return turn.kind === "upload" || !turn.instruction || !isOwn(turn);
 }
 
+/** Whether the host may still be at a turn. */
+export const isLive = (turn) => ["waiting", "running"].includes(turn.status);
+
 /** The turn before the next one, where its pictures are not there yet. */
 export function unfinished(doc) {
   const last = pathTo(doc, doc.head).reverse().find((turn) => turn.kind !== "ask");
-  return last && ["waiting", "running"].includes(last.status) ? last : null;
+  return last && isLive(last) ? last : null;
 }
 
 export function pictureAt(doc, base) {
@@ -252,6 +255,11 @@ const MENTION =
 /** Names that an instruction mentions with `@`. */
 export function mentions(text) {
   return [...text.matchAll(MENTION)].map((match) => match[1]);
+}
+
+/** Write the name of a reference into a draft that does not have it. */
+export function addMention(draft, { name }) {
+  if (!mentions(draft.text).includes(name)) draft.text = `${draft.text.trimEnd()} @${name} `.trimStart();
 }
 
 /** A text in which names of references are written as they are there, whatever their case. */

@@ -236,8 +236,8 @@ export class Panel {
     return el(
       "div",
       { class: "wg-zones", "aria-hidden": "true" },
-      zone("continue", t("dropContinue"), async (file) => this.session.continueWith(file instanceof File ? file : await fetched(file))),
-      zone("reference", t("dropReference"), (file) => this.session.addReference(file)),
+      zone("continue", t("dropContinue"), async (file) => this.session.arrivals.continueWith(file instanceof File ? file : await fetched(file))),
+      zone("reference", t("dropReference"), (file) => this.session.arrivals.addReference(file)),
     );
   }
 }

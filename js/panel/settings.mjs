@@ -3,7 +3,7 @@
 import { button, el, field, icon, setChildren } from "./dom.mjs";
 import { painterName } from "./painters.mjs";
 import { OWN_PAINTER } from "./document.mjs";
-import { randomSeed } from "./session.mjs";
+import { randomSeed } from "./turns.mjs";
 import { t } from "./strings.mjs";
 
 const SIDES = [0, 512, 640, 768, 896, 1024, 1152, 1280];

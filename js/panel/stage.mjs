@@ -214,7 +214,7 @@ export class Stage {
     this.#say(t("waiting"), false);
     try {
       const update = (run) => here(() => this.#say(phaseOf(run), false));
-      const mask = await maskOf(await this.session.suggestMask(instruction, base, update, stop.signal), image);
+      const mask = await maskOf(await this.session.turns.suggestMask(instruction, base, update, stop.signal), image);
       const empty = mask.data.every((value) => !value);
       here(() => painter.setSuggestion(empty ? null : mask));
       here(() => this.#say(empty ? t("noChange") : "", false));

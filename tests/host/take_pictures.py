@@ -20,7 +20,7 @@ from support import REPOSITORY
 
 from .client import ComfyClient
 from .frontend import FrontEnd
-from .panel import ChatPanel
+from .panel.chat_panel import ChatPanel
 from .server import ComfyServer
 
 PICTURES = REPOSITORY / "pictures"

@@ -1,0 +1,100 @@
+"""What several tests of the panel do and look up."""
+
+import io
+import time
+from contextlib import contextmanager
+from random import Random
+
+import requests
+from browser import PATIENCE
+from comfyui_wegen.models import storybook
+from PIL import Image
+
+TRANSFER = """([selector, type, name, bytes]) => {
+    const transfer = new DataTransfer()
+    transfer.items.add(new File([new Uint8Array(bytes)], name, { type: 'image/png' }))
+    const target = document.querySelector(selector)
+    const options = { bubbles: true, cancelable: true }
+    if (type === 'drop') target.dispatchEvent(new DragEvent(type, { dataTransfer: transfer, ...options }))
+    else target.dispatchEvent(new ClipboardEvent(type, { clipboardData: transfer, ...options }))
+}"""
+
+
+def png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def page_with(kind: str) -> Image.Image:
+    """A page that the bundled model knows, with one big thing near its middle."""
+    rng = Random(kind)
+    while True:
+        [thing] = (scene := storybook.sample_scene(rng, 1)).things
+        if (thing.kind, thing.size, thing.column, thing.row) == (kind, "big", 2, 2):
+            return Image.fromarray(storybook.render(scene))
+
+
+def store_chat(url, document, name="stored"):
+    chat = requests.post(f"{url}/wegen/chats", json={"name": name}, timeout=30).json()
+    body = {"revision": chat["revision"], "document": document}
+    requests.put(f"{url}/wegen/chats/{chat['id']}", json=body, timeout=30).raise_for_status()
+    return chat["id"]
+
+
+def open_stored(panel, name):
+    panel.page.click(".wg-chats-open")
+    panel.page.locator(".wg-chat", has_text=name).first.click()
+    panel.page.wait_for_selector(".wg-library", state="hidden")
+
+
+def run_canvas(panel) -> dict:
+    """Run the workflow on the canvas as the Run button does, and give its outputs."""
+    page = panel.page
+    before = set(requests.get(f"{panel.url}/history", timeout=30).json())
+    page.evaluate("() => window.app.extensionManager.command.execute('Comfy.QueuePrompt')")
+    for _ in range(PATIENCE // 250):
+        page.wait_for_timeout(250)
+        history = requests.get(f"{panel.url}/history", timeout=30).json()
+        if new := set(history) - before:
+            entry = history[new.pop()]
+            assert entry["status"]["status_str"] == "success"
+            return entry["outputs"]
+    raise TimeoutError("The workflow was not run.")
+
+
+def saved_files(outputs) -> list[dict]:
+    """Files in the output folder, of all nodes."""
+    return [file for output in outputs.values() for file in output.get("images", []) if file["type"] == "output"]
+
+
+@contextmanager
+def held(page, address: str):
+    """Requests to an address wait until the end of this; gives those that wait."""
+    waiting = []
+    page.route(address, lambda route: waiting.append(route))
+    try:
+        yield waiting
+    finally:
+        for route in waiting:
+            route.continue_()
+        page.unroute(address)
+
+
+def drop(panel, zone: str, name: str, content: bytes) -> None:
+    panel.page.evaluate(TRANSFER, [f"[data-zone='{zone}']", "drop", name, list(content)])
+
+
+def wait_until_empty(panel, client, *queues: str) -> None:
+    deadline = time.monotonic() + 10
+    while any(client.queue()[name] for name in queues):
+        assert time.monotonic() < deadline, f"not empty: {queues}"
+        panel.page.wait_for_timeout(100)
+
+
+def set_steps(panel, steps):
+    panel.page.click(".wg-settings-open")
+    field = panel.page.locator("[data-setting='steps']")
+    field.fill(str(steps))
+    field.press("Tab")
+    panel.page.keyboard.press("Escape")

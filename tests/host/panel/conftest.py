@@ -1,0 +1,33 @@
+"""The panel in a real browser against a real ComfyUI, with the bundled model; one page for all tests of this folder."""
+
+import pytest
+from support import NOT_RUN, REPOSITORY
+
+from .chat_panel import ChatPanel
+
+NANO = REPOSITORY / "models" / "nano"
+
+
+@pytest.fixture(scope="package")
+def page(frontend):
+    if not (NANO / "config.json").is_file():
+        pytest.skip(f"{NOT_RUN}the chat panel, there is no bundled model")
+    return frontend.page
+
+
+@pytest.fixture(scope="package")
+def opened(page, frontend, server):
+    frontend.reload()
+    return ChatPanel(page, server.url).open()
+
+
+@pytest.fixture
+def panel(opened, frontend):
+    """The panel with a new chat; the test fails on errors in the console and on requests to anything but the host."""
+    errors = len(frontend.errors)
+    opened.foreign.clear()
+    opened.new_chat()
+    yield opened
+    frontend.settle()
+    assert frontend.errors[errors:] == []
+    assert opened.foreign == []

@@ -1,0 +1,197 @@
+"""Chats are named, listed, opened and deleted."""
+
+import requests
+from playwright.sync_api import expect
+
+from .actions import open_stored, set_steps, store_chat, wait_until_empty
+
+HOSTILE = [
+    '<img src=x onerror="window.hacked=1">',
+    "</textarea><script>window.hacked=1</script>",
+    "${window.hacked=1} {{window.hacked=1}} javascript:window.hacked=1",
+    "\u202eevil \u0000 \ud83d\ude00 @constructor @__proto__ %s %d \\ \" ' `",
+]
+
+
+def test_a_chat_that_was_named_keeps_its_name(panel):
+    panel.page.fill(".wg-head .wg-name", "book cover")
+    panel.page.press(".wg-head .wg-name", "Enter")
+    panel.say("a boat", count=1)
+    assert panel.saved()["name"] == "book cover"
+
+
+def test_a_wish_waits_while_another_chat_is_looked_at(panel):
+    page = panel.page
+    panel.say("a boat", count=1)
+    name = panel.saved()["name"]
+    panel.new_chat()
+    panel.text.fill("a long wish that was not sent yet")
+    page.click(".wg-chats-open")
+    page.locator(".wg-chats li", has_text=name).first.locator(".wg-chat").click()
+    panel.expect_turns(1)
+    expect(panel.text).to_have_value("")
+    panel.new_chat()
+    expect(panel.text).to_have_value("a long wish that was not sent yet")
+
+
+def test_a_turn_ends_in_its_chat_while_another_is_open(panel):
+    page = panel.page
+    turn_id = panel.begin("a house", count=1).get_attribute("data-turn")
+    chat = panel.saved()["id"]
+    panel.new_chat()
+
+    def turn():
+        return requests.get(f"{panel.url}/wegen/chats/{chat}", timeout=30).json()["document"]["turns"][turn_id]
+
+    for _ in range(120):
+        if turn()["status"] not in ("waiting", "running"):
+            break
+        page.wait_for_timeout(500)
+    assert turn()["status"] == "done" and len(turn()["pictures"]) == 1
+
+
+def test_names_that_begin_with_rare_characters_can_be_saved(panel):
+    name = "x" * 39 + "\N{GRINNING FACE}" * 3
+    panel.say("a tree", count=1)
+    panel.page.fill(".wg-head .wg-name", name)
+    panel.page.press(".wg-head .wg-name", "Enter")
+    panel.say("make it night")
+
+
+def test_hostile_strings_are_only_text(panel, server, frontend):
+    page = panel.page
+    for text in HOSTILE:
+        turn = panel.begin(text.replace("\u0000", ""), count=1)
+        turn.locator(".wg-bubble").wait_for()
+        panel.page.wait_for_function(
+            "(id) => /wg-is-(done|failed)/.test(document.querySelector(`[data-turn='${id}']`).className)",
+            arg=turn.get_attribute("data-turn"),
+        )
+        if turn.locator(".wg-grid").count() == 0 and turn.locator(".wg-own").count():
+            page.get_by_role("button", name="Begin a new picture").click()
+    evil = HOSTILE[0]
+    picture = {"file": {"filename": evil}, "words": evil}
+    reference = {"name": evil, "file": {"filename": "../" * 9}}
+    document = {
+        "version": 1,
+        "head": "c",
+        "tip": "c",
+        "turns": {
+            "a": {"instruction": evil, "notes": evil, "kind": evil, "status": evil, "pictures": [picture]},
+            "b": {"parent": "a", "instruction": {"x": 1}, "error": evil, "status": "failed", "pictures": "none"},
+            "c": {"parent": "b", "references": [reference, None], "like": evil, "base": 7, "keep": evil},
+            "d": None,
+        },
+        "references": [{"name": evil, "file": {"filename": evil}, "weight": evil}, None],
+        "settings": {"model": evil, "steps": evil},
+        "draft": {"text": evil},
+    }
+    chat = store_chat(server.url, document, name="hostile")
+    harm = "() => [window.hacked, document.querySelectorAll('.wg-root script, .wg-root [onerror]').length]"
+    with frontend.expecting("/view?"):  # its pictures are not there
+        open_stored(panel, "hostile")
+        page.click(".wg-settings-open")
+        page.wait_for_timeout(500)
+        page.keyboard.press("Escape")
+        assert page.evaluate(harm) == [None, 0]
+        page.locator(".wg-gone").first.wait_for()
+        panel.new_chat()
+        requests.delete(f"{server.url}/wegen/chats/{chat}", timeout=30).raise_for_status()
+
+
+def test_chats_are_listed_renamed_and_deleted(panel):
+    page = panel.page
+    panel.say("a star", count=1)
+    page.fill(".wg-name", "night sky")
+    page.press(".wg-name", "Tab")
+    assert panel.saved()["name"] == "night sky"
+    page.click(".wg-chats-open")
+    row = page.locator(".wg-chats li", has_text="night sky")
+    row.wait_for()
+    row.get_by_role("button", name="Options of night sky").click()
+    page.get_by_role("menuitem", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    row.wait_for(state="detached")
+    names = [chat["name"] for chat in requests.get(f"{panel.url}/wegen/chats", timeout=30).json()["chats"]]
+    assert "night sky" not in names
+    page.keyboard.press("Escape")
+
+
+def test_a_new_name_is_taken_where_the_field_is_left(panel):
+    page = panel.page
+    panel.say("a star", count=1)
+    panel.page.fill(".wg-name", "first name")
+    panel.page.press(".wg-name", "Tab")
+    panel.saved()
+    page.click(".wg-chats-open")
+    page.get_by_role("button", name="Options of first name").click()
+    page.get_by_role("menuitem", name="Rename").click()
+    page.keyboard.type("second name")
+    page.locator(".wg-library h3").click()
+    page.locator(".wg-chat", has_text="second name").wait_for()
+    assert panel.saved()["name"] == "second name"
+    # Who goes on writing elsewhere writes there.
+    page.get_by_role("button", name="Options of second name").click()
+    page.get_by_role("menuitem", name="Rename").click()
+    page.keyboard.type("third name")
+    panel.text.click()
+    page.keyboard.type("a red house")
+    page.locator(".wg-chat", has_text="third name").wait_for()
+    page.keyboard.type(" by day")
+    expect(panel.text).to_have_value("a red house by day")
+    panel.text.fill("")
+    page.locator(".wg-name").fill("not this")
+    page.locator(".wg-name").press("Escape")
+    expect(page.locator(".wg-name")).to_have_value("third name")
+    # A name of a chat without turns waits with it while another one is open.
+    page.keyboard.press("Escape")
+    panel.new_chat()
+    page.fill(".wg-name", "not begun")
+    page.press(".wg-name", "Tab")
+    open_stored(panel, "third name")
+    page.click(".wg-new")
+    expect(page.locator(".wg-name")).to_have_value("not begun")
+
+
+def test_deleting_a_chat_stops_its_turns(panel, client):
+    page = panel.page
+    set_steps(panel, 999)
+    panel.begin("a house", count=1).locator(".wg-preview").wait_for()
+    panel.begin("a tree", count=1)
+    page.fill(".wg-name", "runs on")
+    page.press(".wg-name", "Tab")
+    panel.saved()
+    page.click(".wg-chats-open")
+    page.get_by_role("button", name="Options of runs on").click()
+    page.get_by_role("menuitem", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    wait_until_empty(panel, client, "queue_running", "queue_pending")
+    page.keyboard.press("Escape")
+    set_steps(panel, 20)
+
+
+def test_of_two_chats_the_one_that_was_clicked_last_opens(panel):
+    page = panel.page
+    panel.say("a house", count=1)
+    first = page.evaluate("() => JSON.parse(localStorage.getItem('wegen.panel')).chat")
+    page.fill(".wg-name", "slow one")
+    page.press(".wg-name", "Tab")
+    panel.new_chat()
+    panel.say("a boat", count=1)
+    page.fill(".wg-name", "fast one")
+    page.press(".wg-name", "Tab")
+    panel.new_chat()
+    page.click(".wg-chats-open")
+    page.locator(".wg-chat", has_text="slow one").wait_for()
+    held = []
+    page.route(f"**/wegen/chats/{first}", lambda route: held.append(route))
+    page.locator(".wg-chat", has_text="slow one").click()
+    page.wait_for_timeout(300)
+    page.locator(".wg-chat", has_text="fast one").click()
+    page.wait_for_function("() => document.querySelector('.wg-name').value === 'fast one'")
+    for route in held:
+        route.continue_()
+    page.wait_for_timeout(500)
+    page.unroute(f"**/wegen/chats/{first}")
+    expect(page.locator(".wg-name")).to_have_value("fast one")
+    assert held

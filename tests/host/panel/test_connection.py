@@ -1,0 +1,154 @@
+"""A host that is away, or whose answers get lost."""
+
+import time
+
+import requests
+from playwright.sync_api import expect
+
+from .actions import open_stored
+
+
+def ended(panel, prompt):
+    """Waits until the host has worked off a prompt, which no page watches."""
+    for _ in range(240):
+        if prompt in requests.get(f"{panel.url}/history/{prompt}", timeout=30).json():
+            return
+        time.sleep(0.5)
+    raise TimeoutError(f"The prompt {prompt} does not end.")
+
+
+def test_a_turn_of_which_the_host_knows_nothing_was_not_cancelled(panel, frontend):
+    turn_id = panel.begin("a house", count=9).get_attribute("data-turn")  # it must not end before the page is left
+    prompt = panel.saved()["document"]["turns"][turn_id]["prompt"]
+    panel.page.goto("about:blank")
+    ended(panel, prompt)
+    requests.post(f"{panel.url}/history", json={"delete": [prompt]}, timeout=30).raise_for_status()
+    frontend.reload()
+    panel.open()
+    panel.wait(panel.turn(turn_id), "failed")
+    assert "output folder" in panel.turn(turn_id).inner_text()
+    assert panel.turn(turn_id).get_by_role("button", name="Try again").count() == 1
+
+
+def test_a_lost_connection_loses_no_turn(panel):
+    turn = panel.begin("a house", count=2)
+    panel.page.evaluate("() => import('/scripts/api.js').then(({ api }) => api.socket.close())")
+    panel.wait(turn)
+    assert turn.locator(".wg-picture").count() == 2
+
+
+def test_a_turn_that_ran_while_the_page_was_closed(panel, frontend):
+    turn = panel.begin("a house", count=2)
+    turn_id = turn.get_attribute("data-turn")
+    prompt = panel.saved()["document"]["turns"][turn_id]["prompt"]
+    panel.page.goto("about:blank")
+    ended(panel, prompt)
+    frontend.reload()
+    panel.open()
+    panel.wait(panel.turn(turn_id))
+    assert panel.turn(turn_id).locator(".wg-picture").count() == 2
+
+
+def test_pictures_stay_where_their_words_cannot_be_read(panel, frontend):
+    def refuse(route):
+        return route.abort() if route.request.resource_type == "fetch" else route.continue_()
+
+    with frontend.expecting("ERR_FAILED"):
+        panel.page.route("**/view?*", refuse)
+        try:
+            turn = panel.say("a house", count=1)
+        finally:
+            panel.page.unroute("**/view?*", refuse)
+    [picture] = panel.turn_of(turn)["pictures"]
+    assert picture["words"] == "" and panel.pixels(picture["file"]).std() > 0
+
+
+def test_pictures_come_back_with_the_host(panel, frontend):
+    page = panel.page
+    panel.say("a house", count=2)
+    chat = panel.saved()["name"]
+    with frontend.expecting("ERR_FAILED"):
+        page.route("**/view?*", lambda route: route.abort())
+        try:
+            panel.new_chat()
+            open_stored(panel, chat)
+            page.locator(".wg-turn .wg-gone").first.wait_for()
+        finally:
+            page.unroute("**/view?*")
+    page.evaluate("() => import('/scripts/api.js').then(({ api }) => api.dispatchCustomEvent('reconnected'))")
+    expect(page.locator(".wg-turn .wg-gone")).to_have_count(0)
+    loaded = "() => [...document.querySelectorAll('.wg-turn .wg-picture img')].map((one) => one.naturalWidth)"
+    page.wait_for_function(f"() => ({loaded})().every((width) => width > 0)")
+
+
+def test_a_first_message_that_the_host_did_not_take_is_there_after_a_reload(panel, frontend):
+    def refuse(route):
+        return route.abort() if route.request.method == "POST" else route.continue_()
+
+    with frontend.expecting("ERR_FAILED"):
+        panel.page.route("**/wegen/chats", refuse)
+        turn = panel.begin("a long wish that the host does not get", count=1)
+        panel.wait(turn, "failed")
+        panel.page.unroute("**/wegen/chats", refuse)
+    frontend.reload()
+    panel.open()
+    expect(panel.text).to_have_value("a long wish that the host does not get")
+    panel.page.click(".wg-new")
+
+
+def take_turn_where_answers_get_lost(panel, lose, status: int) -> None:
+    """Take a turn whose prompt the host has, though `lose` takes its answer; then the queue is out of reach once."""
+    page, left = panel.page, {"queue": 1, "prompt": 1}
+
+    def fail(route):
+        name = "prompt" if route.request.method == "POST" else "queue"
+        if not left[name]:
+            return route.continue_()
+        left[name] -= 1
+        if name == "queue":
+            return route.fulfill(status=status)
+        route.fetch()  # the host has it
+        return lose(route)
+
+    page.route("**/api/queue", fail)
+    page.route("**/api/prompt", fail)
+    try:
+        panel.wait(panel.begin("a house", count=2))
+    finally:
+        page.unroute("**/api/queue")
+        page.unroute("**/api/prompt")
+    assert left == {"queue": 0, "prompt": 0} and panel.turns.count() == 1
+
+
+def test_a_proxy_that_fails_for_a_moment_ends_no_turn(panel, frontend):
+    """A turn is followed again when the host is reached again, and one whose answer got lost is not queued twice."""
+    with frontend.expecting("503"):
+        take_turn_where_answers_get_lost(panel, lambda route: route.fulfill(status=503), 503)
+
+
+def test_a_turn_whose_answer_got_lost_on_the_way_is_found_again(panel, frontend):
+    """The host has the prompt, but the connection breaks before it says so; then it is away for a moment."""
+    with frontend.expecting("ERR_FAILED"), frontend.expecting("530"):
+        take_turn_where_answers_get_lost(panel, lambda route: route.abort(), 530)
+
+
+def test_files_are_asked_for_behind_a_proxy_that_has_api_in_its_own_path(panel):
+    asked = panel.page.evaluate(
+        """async () => {
+            const { api } = await import('/scripts/api.js')
+            const scripts = await api.getExtensions()
+            const own = scripts.find((name) => name.endsWith('/wegen.js'))
+            const { fetchView } = await import(own.replace('wegen.js', 'panel/host.mjs'))
+            const real = [api.api_base, window.fetch]
+            let address
+            api.api_base = '/apis/comfy'
+            window.fetch = async (asked) => ((address = String(asked)), new Response(''))
+            try {
+                await fetchView({ filename: 'a b.png', type: 'temp' })
+            } finally {
+                [api.api_base, window.fetch] = real
+            }
+            return address
+        }"""
+    )
+    assert asked == "/apis/comfy/api/view?filename=a+b.png&subfolder=&type=temp"

@@ -1,0 +1,149 @@
+"""Masks are painted, suggested and kept."""
+
+import requests
+from playwright.sync_api import expect
+
+from .actions import open_stored, set_steps, wait_until_empty
+
+HOLD_PICTURES = """() => {
+    const { decode } = HTMLImageElement.prototype
+    const waiting = []
+    HTMLImageElement.prototype.decode = function () {
+        return new Promise((done) => waiting.push(() => done(decode.call(this))))
+    }
+    window.letGo = () => {
+        HTMLImageElement.prototype.decode = decode
+        for (const go of waiting) go()
+        return waiting.length
+    }
+}"""
+
+
+def test_a_mask_is_painted_on_the_picture_of_its_own_chat_alone(panel):
+    """A picture may take long to come, and another chat be open by then."""
+    panel.say("a red house", count=1)
+    panel.page.evaluate(HOLD_PICTURES)
+    panel.page.click(".wg-paint-open")
+    panel.new_chat()
+    panel.text.fill("another wish")
+    assert panel.page.evaluate("() => window.letGo()") == 1
+    panel.page.wait_for_timeout(500)
+    assert panel.page.locator(".wg-stage").is_hidden()
+    expect(panel.text).to_have_value("another wish")
+
+
+def test_a_painting_can_be_thrown_away(panel):
+    page = panel.page
+    panel.say("a house", count=1)
+    page.click(".wg-paint-open")
+    canvas = page.locator(".wg-stage canvas.paint")
+    canvas.wait_for()
+    canvas.focus()
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Discard").click()
+    page.wait_for_selector(".wg-stage", state="hidden")
+    expect(page.locator(".wg-context .wg-mask-keep")).to_have_count(0)
+
+
+def test_the_model_suggests_a_mask(panel):
+    page = panel.page
+    panel.say("a red car on a road at night", count=1)
+    page.click(".wg-paint-open")
+    page.locator(".wg-stage canvas.paint").wait_for()
+    page.fill(".wg-stage textarea", "make the car blue")
+    page.get_by_role("button", name="Suggest").click()
+    take = page.locator(".wg-stage input[type=button][value='Use the suggested mask']:enabled")
+    take.wait_for()
+    take.click()
+    page.click(".wg-done")
+    page.wait_for_selector(".wg-stage", state="hidden")
+    expect(panel.text).to_have_value("make the car blue")  # the words of the stage stand in the composer
+    changed = panel.turn_of(panel.say("make the car blue"))
+    assert changed["instruction"] == "make the car blue"
+    assert panel.pixels(changed["change"], "L").max() == 255
+
+
+def test_masks_wait_for_their_picture_and_are_not_replaced_unasked(panel):
+    page = panel.page
+    panel.say("a house", count=1)
+    panel.paint([((0.1, 0.9), (0.9, 0.9))])
+    # An order that is edited would take their place.
+    panel.turns.first.hover()
+    panel.turns.first.get_by_role("button", name="Edit and send again").click()
+    page.get_by_text("Replace the message and the masks").wait_for()
+    page.keyboard.press("Escape")
+    expect(page.locator(".wg-context .wg-mask-keep")).to_be_visible()
+    page.get_by_role("button", name="Begin a new picture").click()
+    panel.say("a tree", count=1)
+    expect(page.locator(".wg-context .wg-mask-keep")).to_have_count(0)
+    page.locator(".wg-stop").first.click()
+    expect(page.locator(".wg-context .wg-mask-keep")).to_be_visible()
+    assert panel.turn_of(panel.say("make it night"))["keep"]
+    # While a turn runs, the picture that would be painted on is not the one that the next turn goes on with.
+    slow = panel.begin("make it day")
+    page.click(".wg-paint-open")
+    page.get_by_text("is not finished yet").wait_for()
+    assert page.locator(".wg-stage").is_hidden()
+    panel.wait(slow)
+
+
+def test_a_mask_that_is_being_suggested_stops_with_its_dialog(panel, client):
+    page = panel.page
+    panel.say("a red car on a road", count=1)
+    page.fill(".wg-name", "cars")
+    page.press(".wg-name", "Tab")
+    panel.saved()
+    panel.new_chat()
+    set_steps(panel, 999)
+    panel.begin("a tree", count=1).locator(".wg-preview").wait_for()
+    open_stored(panel, "cars")
+    page.click(".wg-paint-open")
+    page.locator(".wg-stage canvas.paint").wait_for()
+    page.fill(".wg-stage textarea", "make the car blue")
+    page.get_by_role("button", name="Suggest").click()
+    page.locator(".wg-stage [role='status']", has_text="ahead in the queue").wait_for()
+    assert len(client.queue()["queue_pending"]) == 1
+    page.get_by_role("button", name="Discard").click()
+    page.wait_for_selector(".wg-stage", state="hidden")
+    wait_until_empty(panel, client, "queue_pending")
+    requests.post(f"{panel.url}/interrupt", json={}, timeout=30).raise_for_status()
+    set_steps(panel, 20)
+
+
+def test_a_painting_stays_open_until_it_could_be_kept(panel, frontend):
+    """Of two Escapes in a row, browsers let only the first be prevented."""
+    page = panel.page
+    panel.say("a house", count=1)
+    panel.begin_painting([((0.2, 0.5), (0.8, 0.5))])
+    page.locator(".wg-stage textarea").press_sequentially("make it night")
+    page.locator(".wg-stage textarea").press("Enter")
+    page.locator(".wg-stage textarea").press_sequentially("add a moon")
+    page.route("**/upload/image", lambda route: route.fulfill(status=413, json={"error": "too large"}))
+    page.keyboard.press("Escape")
+    page.locator(".wg-stage .wg-trouble", has_text="too large").wait_for()
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(300)
+    expect(page.locator(".wg-stage[open] canvas.paint")).to_be_visible()
+    page.unroute("**/upload/image")
+    frontend.errors[:] = [error for error in frontend.errors if "413" not in error]  # Chromium tells of the two
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".wg-stage", state="hidden")
+    expect(page.locator(".wg-context .wg-mask-keep")).to_be_visible()
+    expect(panel.text).to_have_value("make it night\nadd a moon")
+    panel.text.fill("")
+    dragged = page.evaluate(
+        """() => {
+            const transfer = new DataTransfer()
+            transfer.items.add(new File(['x'], 'x.png', { type: 'image/png' }))
+            const zones = document.querySelector('.wg-zones')
+            const send = (type) => {
+                const event = new DragEvent(type, { dataTransfer: transfer, bubbles: true, cancelable: true })
+                zones.dispatchEvent(event)
+                return event.defaultPrevented
+            }
+            send('dragenter')
+            const shown = document.querySelector('.wg-dragging') !== null
+            return [shown, send('drop'), document.querySelector('.wg-dragging') !== null]
+        }"""
+    )
+    assert dragged == [True, True, False]
