@@ -7,9 +7,10 @@ from comfyui_wegen.models import storybook
 from comfyui_wegen.models.storybook import Mention, Named, language
 from comfyui_wegen.models.storybook.captions import POSES_BEFORE
 from comfyui_wegen.models.storybook.catalogue import CATEGORIES, COLOURS, KINDS
-from comfyui_wegen.models.storybook.language import HELD_OUT, TRAINED, adjectives, outside
+from comfyui_wegen.models.storybook.language import HELD_OUT, TRAINED, adjectives
 from comfyui_wegen.models.storybook.language.deeds import sample_deed
-from comfyui_wegen.models.storybook.language.frames import part_of
+from comfyui_wegen.models.storybook.language.frames import outside
+from comfyui_wegen.models.storybook.language.held_out import part_of
 from comfyui_wegen.models.storybook.language.words import (
     CATEGORY_WORDS,
     COLOUR_WORDS,

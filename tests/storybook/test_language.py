@@ -23,20 +23,23 @@ from comfyui_wegen.models.storybook.language import (
     TRAINED,
     Order,
     Story,
+    declining,
+    is_held_out,
+    orders,
+    referring,
+)
+from comfyui_wegen.models.storybook.language.declining import DECLINED
+from comfyui_wegen.models.storybook.language.frames import (
     additions,
     colours,
-    declining,
     guiding,
-    is_held_out,
     keeping,
     manners,
     moves,
-    orders,
     outside,
     patterns,
     poses,
     questions,
-    referring,
     removals,
     replacements,
     settings,
@@ -45,9 +48,8 @@ from comfyui_wegen.models.storybook.language import (
     undoing,
     wishes,
 )
-from comfyui_wegen.models.storybook.language import several as joining
-from comfyui_wegen.models.storybook.language.declining import DECLINED
-from comfyui_wegen.models.storybook.language.frames import part_of
+from comfyui_wegen.models.storybook.language.frames import several as joining
+from comfyui_wegen.models.storybook.language.held_out import part_of
 from comfyui_wegen.models.storybook.language.orders import beside, between, in_relation
 from comfyui_wegen.models.storybook.language.typing import mistyped
 from comfyui_wegen.models.storybook.language.words import GROUND_WORDS, KIND_WORDS, RELATIONS, SKY_WORDS, with_article

@@ -11,7 +11,8 @@ from comfyui_wegen.models import storybook
 from comfyui_wegen.models.drawn_world.sprites import patterned
 from comfyui_wegen.models.evaluation.own_words import happened
 from comfyui_wegen.models.storybook import COLOURS, KINDS, PATTERNS, STYLES, Mention, Named, Scene, Thing, language
-from comfyui_wegen.models.storybook.language import PARTS, Story, sizes
+from comfyui_wegen.models.storybook.language import PARTS, Story
+from comfyui_wegen.models.storybook.language.frames import sizes
 from comfyui_wegen.models.storybook.language.orders import in_relation
 from PIL import Image
 

@@ -1,12 +1,13 @@
 """People's own words for everything that can be wished, ordered and asked: frames by hand, a fifth of them held out."""
 
 from .declining import ASKED, ORDERED, TASK_OF, UNKNOWN_ANSWER, WISHED, Declined, is_plain, sample_declined
-from .frames import HELD_OUT, PARTS, TRAINED, is_held_out
+from .frames.styling import ORDERS_LIKE, WISHES_LIKE
 from .guiding import sample_conditioned, sample_restored
+from .held_out import HELD_OUT, PARTS, TRAINED, is_held_out
 from .orders import INTENTS, SEVERAL, Order, Story, in_relation, sample_order
-from .questioning import TOPICS, sample_changed, sample_describe, sample_question
-from .styling import LIKE, ORDERS_LIKE, WISHES_LIKE, in_style_of
-from .wishing import LEVELS, OwnWish, sample_things, sample_wish
+from .questions import TOPICS, sample_changed, sample_describe, sample_question
+from .styling import LIKE, in_style_of
+from .wishes import LEVELS, OwnWish, sample_things, sample_wish
 
 __all__ = [
     "ASKED",

@@ -8,7 +8,7 @@ from random import Random
 from types import MappingProxyType
 
 from ..catalogue import CATEGORIES
-from .frames import TRAINED, choose, part_of
+from .held_out import TRAINED, choose, part_of
 
 FOR_ALL = (
     "nice", "lovely", "pretty", "beautiful", "cute", "funny", "wonderful", "strange", "special", "magical", "fancy",

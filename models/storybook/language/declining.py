@@ -15,13 +15,25 @@ from ..catalogue import CATEGORIES, COLOURS, GROUNDS, KINDS, SKIES
 from ..naming import Mention
 from ..questions import sample_question
 from ..world import MOST_THINGS, Scene, Thing, is_clearly_absent
-from . import additions, colours, moves, outside, patterns, questions, removals, replacements, settings, sizes, wishes
 from .adjectives import blended, described
 from .deeds import sample_deed
-from .frames import HELD_OUT, TRAINED, choose, part_of
+from .frames import (
+    additions,
+    colours,
+    moves,
+    outside,
+    patterns,
+    questions,
+    removals,
+    replacements,
+    settings,
+    sizes,
+    wishes,
+)
+from .held_out import HELD_OUT, TRAINED, choose, part_of
 from .referring import Reference
 from .typing import uttered
-from .wishing import set_somewhere
+from .wishes import set_somewhere
 from .words import (
     CATEGORY_WORDS,
     COLOUR_WORDS,

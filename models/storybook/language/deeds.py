@@ -6,7 +6,7 @@ from random import Random
 
 from ..catalogue import COLOURS
 from .adjectives import FOR_ALL, described
-from .frames import TRAINED, part_of
+from .held_out import TRAINED, part_of
 from .words import with_article
 
 PARTS = (

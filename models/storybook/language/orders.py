@@ -15,7 +15,7 @@ from ..catalogue import COLUMNS, GROUNDS, KINDS, PATTERNS, ROWS, SIZES, SKIES, S
 from ..edits import other_pose
 from ..naming import Mention
 from ..world import MOST_THINGS, Scene, Thing, fits, sample_thing
-from . import (
+from .frames import (
     additions,
     colours,
     keeping,
@@ -29,8 +29,8 @@ from . import (
     styling,
     undoing,
 )
-from . import several as joining
-from .frames import TRAINED, choose, part_of
+from .frames import several as joining
+from .held_out import TRAINED, choose, part_of
 from .referring import Reference
 from .typing import uttered
 from .words import (

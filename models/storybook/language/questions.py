@@ -1,715 +1,154 @@
-"""Questions about a picture, in people's own words: one table for each topic of `questions.TOPICS`, and two more.
+"""Questions about a picture in people's own words, with the short canonical answers of `storybook.questions`."""
 
-`{it}` and `{other}` are things, `{kind}` and `{kinds}` name a kind, `{relation}` is such as "to the left of".
-"""
+from __future__ import annotations
 
-from types import MappingProxyType
+import re
+from itertools import permutations
+from random import Random
 
-DESCRIBE = (
-    "describe the picture",
-    "describe this",
-    "describe this picture",
-    "describe what you see",
-    "describe it in detail",
-    "describe everything",
-    "describe the scene for me",
-    "please describe the picture",
-    "can you describe the picture?",
-    "can you describe this for me?",
-    "can you tell me all about this picture?",
-    "could you describe what is shown?",
-    "could you describe it?",
-    "could you put it in words?",
-    "would you describe the picture?",
-    "tell me all about this picture",
-    "tell me everything about it",
-    "tell me exactly what you see",
-    "tell me in detail what is there",
-    "what does the picture show?",
-    "what does it look like?",
-    "what does this look like?",
-    "what is this picture of?",
-    "give me a description",
-    "give me a full description",
-    "give a description of the picture",
-    "i need a description of this",
-    "i can't see the picture, describe it",
-    "i want a full description",
-    "put the picture into words",
-    "say what is in the picture in detail",
-    "caption this",
-    "caption this picture",
-    "write a caption for this",
-    "write a description",
-    "how would you describe this?",
-    "explain the picture",
-    "explain what is shown here",
-    "what exactly is shown here?",
-    "what is going on in this picture?",
-    "what's happening here?",
-    "list everything with its place and colour",
-    "what is where?",
-    "describe all of it",
-)
+import numpy as np
 
-CHANGED = (
-    "what changed?",
-    "what has changed?",
-    "what is new?",
-    "what's new?",
-    "what is different?",
-    "what's different?",
-    "what is different now?",
-    "what's different now?",
-    "what did you change?",
-    "what have you changed?",
-    "what did you do?",
-    "what have you done?",
-    "what happened?",
-    "what has happened?",
-    "what happened between the two?",
-    "what is the difference?",
-    "what's the difference?",
-    "what's the difference between them?",
-    "what is the change?",
-    "what was changed?",
-    "what was done?",
-    "which things changed?",
-    "which change did you make?",
-    "how do they differ?",
-    "how does it differ from before?",
-    "how is it different from before?",
-    "how has the picture changed?",
-    "how did the picture change?",
-    "tell me what changed",
-    "tell me what is different",
-    "tell me the difference",
-    "tell me what you changed",
-    "can you tell me what changed?",
-    "can you see what is different?",
-    "can you spot the difference?",
-    "could you tell me what you changed?",
-    "could you name the difference?",
-    "do you see a difference?",
-    "do you know what changed?",
-    "describe the change",
-    "describe what changed",
-    "name the difference",
-    "list the changes",
-    "find the difference",
-    "spot the difference",
-    "compare the two",
-    "compare it with before",
-)
+from .. import questions as canonical
+from ..captions import NUMBERS, plural
+from ..catalogue import KINDS
+from ..naming import Mention
+from ..questions import Question
+from ..world import Scene, Thing
+from .frames import questions
+from .held_out import TRAINED, choose
+from .orders import in_relation
+from .referring import Reference
+from .typing import uttered
+from .words import BETWEEN, CLEAR_RELATIONS, COLOUR_WORDS, KIND_WORDS, SIZE_WORDS, indefinite, usual
 
-STYLE = (
-    "which style is it drawn in?",
-    "what style is it?",
-    "what style is this?",
-    "what is the style of the picture?",
-    "what style is this drawn in?",
-    "which style does the picture have?",
-    "which drawing style is that?",
-    "what drawing style is this?",
-    "in which style is it drawn?",
-    "in what style is this picture?",
-    "how is it drawn?",
-    "how is this drawn?",
-    "how is the picture drawn?",
-    "how was this made?",
-    "how is it painted?",
-    "what kind of drawing is this?",
-    "what kind of picture is it?",
-    "what sort of drawing is it?",
-    "what technique is this?",
-    "which technique was used?",
-    "is it a mosaic, a watercolour, outlines or stickers?",
-    "is this a watercolour or a mosaic?",
-    "is it drawn in outlines or as stickers?",
-    "is it painted, or made of stickers?",
-    "can you tell me the style?",
-    "can you name the style?",
-    "could you tell me how it is drawn?",
-    "do you know what style this is?",
-    "do you see which style it is in?",
-    "tell me the style",
-    "tell me how it is drawn",
-    "name the style",
-    "name the drawing style",
-    "the style of this picture?",
-    "the style?",
-    "style?",
-    "i wonder what style this is",
-    "i'd like to know the style",
-    "what would you call this style?",
-    "what do you call this way of drawing?",
-)
-TOPICS = MappingProxyType(
-    {
-        "style": STYLE,
-        "what": (
-            "what is there?",
-            "what do you see?",
-            "what can you see?",
-            "what is in the picture?",
-            "what's in the picture?",
-            "what's in it?",
-            "what is in there?",
-            "what is shown?",
-            "what are the things in the picture?",
-            "what things are there?",
-            "what objects are there?",
-            "what else is there to see?",
-            "which things are in the picture?",
-            "which things do you see?",
-            "which objects are there?",
-            "which objects can you see?",
-            "what have you drawn?",
-            "what did you draw?",
-            "what did you put in the picture?",
-            "name the things",
-            "name all the things",
-            "name everything you see",
-            "name the objects in the picture",
-            "list the things",
-            "list the objects",
-            "list all objects",
-            "list what is there",
-            "tell me what is there",
-            "tell me which things you see",
-            "tell me what you see",
-            "can you list the things?",
-            "can you name what you see?",
-            "can you tell me what is in the picture?",
-            "could you list everything in the picture?",
-            "could you name the objects?",
-            "could you tell me which things are there?",
-            "what all is in the picture?",
-            "do you know what is in the picture?",
-            "i want to know what is there",
-            "say which things there are",
-            "what is on the picture?",
-            "what stuff is there?",
-            "who or what is there?",
-            "what does the scene contain?",
-            "what things does it contain?",
-        ),
-        "where": (
-            "where is {it}?",
-            "where's {it}?",
-            "where do you see {it}?",
-            "where can i find {it}?",
-            "where can {it} be found?",
-            "where did you put {it}?",
-            "where have you put {it}?",
-            "where exactly is {it}?",
-            "where in the picture is {it}?",
-            "where does {it} stand?",
-            "where is {it} placed?",
-            "where is {it} located?",
-            "in which place is {it}?",
-            "in which part of the picture is {it}?",
-            "in what part is {it}?",
-            "in which corner is {it}?",
-            "at which place is {it}?",
-            "at what position is {it}?",
-            "what is the place of {it}?",
-            "what is the position of {it}?",
-            "what is the location of {it}?",
-            "what's the position of {it}?",
-            "which place is {it} at?",
-            "which part of the picture is {it} in?",
-            "tell me where {it} is",
-            "tell me the place of {it}",
-            "tell me the position of {it}",
-            "show me where {it} is",
-            "can you tell me where {it} is?",
-            "can you say where {it} is?",
-            "can you find {it}?",
-            "could you tell me where {it} is?",
-            "could you say where {it} is?",
-            "could you locate {it}?",
-            "do you know where {it} is?",
-            "do you see where {it} is?",
-            "i can't find {it}, where is it?",
-            "i want to know where {it} is",
-            "i don't see {it}, where is it?",
-            "locate {it}",
-            "find {it}",
-            "say where {it} is",
-            "whereabouts is {it}?",
-            "position of {it}?",
-            "place of {it}?",
-            "{it} is where?",
-        ),
-        "colour": (
-            "what colour is {it}?",
-            "what color is {it}?",
-            "which colour is {it}?",
-            "which color is {it}?",
-            "what colour does {it} have?",
-            "what color does {it} have?",
-            "which colour does {it} have?",
-            "what is the colour of {it}?",
-            "what is the color of {it}?",
-            "what's the colour of {it}?",
-            "what's the color of {it}?",
-            "of what colour is {it}?",
-            "in which colour is {it}?",
-            "in what colour did you draw {it}?",
-            "in which color is {it} painted?",
-            "what colour did you give {it}?",
-            "what colour did you paint {it}?",
-            "what color did you use for {it}?",
-            "which colour did you choose for {it}?",
-            "tell me the colour of {it}",
-            "tell me the color of {it}",
-            "tell me what colour {it} is",
-            "tell me which color {it} has",
-            "name the colour of {it}",
-            "name the color of {it}",
-            "say what colour {it} is",
-            "can you tell me the colour of {it}?",
-            "can you tell me what color {it} is?",
-            "can you name the colour of {it}?",
-            "could you tell me the colour of {it}?",
-            "could you tell me which colour {it} is?",
-            "could you say what color {it} is?",
-            "do you know the colour of {it}?",
-            "do you know what colour {it} is?",
-            "do you see what color {it} is?",
-            "i'd like to know the colour of {it}",
-            "i want to know what colour {it} is",
-            "how is {it} coloured?",
-            "how is {it} colored?",
-            "how is {it} painted?",
-            "colour of {it}?",
-            "color of {it}?",
-            "{it} has which colour?",
-            "{it} is what color?",
-        ),
-        "size": (
-            "is {it} small or big?",
-            "is {it} small, medium or big?",
-            "is {it} big, medium or small?",
-            "tell me if {it} is small, medium or big",
-            "which is it for {it}, small, medium or big?",
-            "is {it} big or small?",
-            "is {it} large or small?",
-            "is {it} little or large?",
-            "is {it} tiny or huge?",
-            "is {it} rather big or rather small?",
-            "how big is {it}?",
-            "how large is {it}?",
-            "how small is {it}?",
-            "how tall is {it}?",
-            "how huge is {it}?",
-            "what size is {it}?",
-            "what size does {it} have?",
-            "which size is {it}?",
-            "which size does {it} have?",
-            "what is the size of {it}?",
-            "what's the size of {it}?",
-            "of what size is {it}?",
-            "tell me the size of {it}",
-            "tell me how big {it} is",
-            "tell me how large {it} is",
-            "tell me if {it} is big or small",
-            "tell me whether {it} is small or big",
-            "name the size of {it}",
-            "say how big {it} is",
-            "can you tell me the size of {it}?",
-            "can you tell me how big {it} is?",
-            "can you say whether {it} is big or small?",
-            "could you tell me the size of {it}?",
-            "could you tell me how large {it} is?",
-            "could you say how big {it} is?",
-            "do you know how big {it} is?",
-            "do you know the size of {it}?",
-            "did you draw {it} small or big?",
-            "did you make {it} big or small?",
-            "i want to know how big {it} is",
-            "i'd like to know the size of {it}",
-            "size of {it}?",
-            "{it} is how big?",
-            "big or small, {it}?",
-            "does {it} look big or small?",
-            "would you say {it} is big or small?",
-        ),
-        "pattern": (
-            "is {it} plain, striped or dotted?",
-            "is {it} striped or dotted?",
-            "is {it} striped, dotted or plain?",
-            "is {it} plain, or does it have a pattern?",
-            "is there a pattern on {it}?",
-            "is there any pattern on {it}, and which?",
-            "are there stripes or dots on {it}?",
-            "are there dots or stripes on {it}?",
-            "does {it} have a pattern?",
-            "does {it} have stripes or dots?",
-            "does {it} have dots or stripes, or neither?",
-            "does {it} have any pattern?",
-            "do you see stripes or dots on {it}?",
-            "do you see a pattern on {it}?",
-            "what pattern does {it} have?",
-            "what pattern is on {it}?",
-            "what pattern did you give {it}?",
-            "what is the pattern of {it}?",
-            "what's the pattern on {it}?",
-            "what's {its} pattern?",
-            "what kind of pattern does {it} have?",
-            "what sort of pattern is on {it}?",
-            "which pattern does {it} have?",
-            "which pattern is on {it}?",
-            "which pattern did you draw on {it}?",
-            "which pattern can you see on {it}?",
-            "which is it for {it}, stripes or dots?",
-            "how is {it} patterned?",
-            "how is {it} painted, plain, striped or dotted?",
-            "how does {it} look, plain, striped or dotted?",
-            "tell me the pattern of {it}",
-            "tell me {its} pattern",
-            "tell me if {it} has stripes or dots",
-            "tell me whether {it} is plain, striped or dotted",
-            "say which pattern {it} has",
-            "say if {it} is striped or dotted",
-            "name the pattern of {it}",
-            "can you tell the pattern of {it}?",
-            "can you see stripes or dots on {it}?",
-            "can you say which pattern {it} has?",
-            "could you tell me which pattern {it} has?",
-            "could you say whether {it} has stripes or dots?",
-            "did you draw {it} plain, striped or dotted?",
-            "did you give {it} stripes or dots?",
-            "i want to know the pattern of {it}",
-            "i'd like to know which pattern {it} has",
-            "i wonder if {it} is striped or dotted",
-            "pattern of {it}?",
-            "stripes or dots on {it}?",
-            "striped or dotted, {it}?",
-            "{it}, plain, striped or dotted?",
-            "{it} has which pattern?",
-        ),
-        "pose": (
-            "is {it} {one} or {two}?",
-            "is {it} {one}, or is it {two}?",
-            "is {it} rather {one} or {two}?",
-            "what is {it} like, {one} or {two}?",
-            "what's {it} like, {one} or {two}?",
-            "how is {it}, {one} or {two}?",
-            "how does {it} look, {one} or {two}?",
-            "what does {it} look like, {one} or {two}?",
-            "which is {it}, {one} or {two}?",
-            "which one is it for {it}, {one} or {two}?",
-            "would you say {it} is {one} or {two}?",
-            "would you call {it} {one} or {two}?",
-            "did you draw {it} {one} or {two}?",
-            "did you make {it} {one} or {two}?",
-            "have you drawn {it} {one} or {two}?",
-            "does {it} look {one} or {two}?",
-            "do you see {it} {one} or {two}?",
-            "tell me if {it} is {one} or {two}",
-            "tell me whether {it} is {one} or {two}",
-            "tell me, is {it} {one} or {two}?",
-            "say if {it} is {one} or {two}",
-            "say whether {it} is {one} or {two}",
-            "can you tell me if {it} is {one} or {two}?",
-            "can you tell whether {it} is {one} or {two}?",
-            "can you say if {it} is {one} or {two}?",
-            "could you tell me whether {it} is {one} or {two}?",
-            "could you say if {it} is {one} or {two}?",
-            "could you check if {it} is {one} or {two}?",
-            "do you know if {it} is {one} or {two}?",
-            "do you know whether {it} is {one} or {two}?",
-            "i want to know if {it} is {one} or {two}",
-            "i'd like to know whether {it} is {one} or {two}",
-            "i can't see if {it} is {one} or {two}",
-            "i wonder if {it} is {one} or {two}",
-            "i'm not sure if {it} is {one} or {two}",
-            "{it}: {one} or {two}?",
-            "{one} or {two}, which is {it}?",
-            "{one} or {two}, what is {it}?",
-            "look at {it}, is it {one} or {two}?",
-            "is it true that {it} is {one}, or is it {two}?",
-        ),
-        "how_many": (
-            "how many {kinds} are there?",
-            "how many {kinds} do you see?",
-            "how many {kinds} can you see?",
-            "how many {kinds} are in the picture?",
-            "how many {kinds} does the picture show?",
-            "how many {kinds} did you draw?",
-            "how many {kinds} have you drawn?",
-            "how many {kinds} are shown?",
-            "how many {kinds}?",
-            "how many {kinds} can you count?",
-            "how many {kinds} does it have?",
-            "what is the number of {kinds}?",
-            "what's the number of {kinds}?",
-            "count the {kinds}",
-            "count all {kinds}",
-            "count how many {kinds} there are",
-            "please count the {kinds}",
-            "tell me how many {kinds} there are",
-            "tell me how many {kinds} you see",
-            "tell me the number of {kinds}",
-            "can you count the {kinds}?",
-            "can you tell me how many {kinds} there are?",
-            "can you say how many {kinds} there are?",
-            "could you count the {kinds}?",
-            "could you tell me the number of {kinds}?",
-            "could you say how many {kinds} you see?",
-            "do you know how many {kinds} there are?",
-            "do you see how many {kinds} there are?",
-            "would you count the {kinds}?",
-            "i want to know how many {kinds} there are",
-            "i'd like to know how many {kinds} you see",
-            "i wonder how many {kinds} there are",
-            "number of {kinds}?",
-            "the number of {kinds} please",
-            "{kinds}: how many?",
-            "what number of {kinds} do you see?",
-            "say how many {kinds} there are",
-            "say the number of {kinds}",
-            "give me the number of {kinds}",
-            "in the picture, how many {kinds} are there?",
-            "and how many {kinds}?",
-            "exactly how many {kinds} are there?",
-        ),
-        "count": (
-            "how many things are there?",
-            "how many things do you see?",
-            "how many things can you see?",
-            "how many things are in the picture?",
-            "how many things did you draw?",
-            "how many things in all?",
-            "how many things?",
-            "how many objects are there?",
-            "how many objects do you see?",
-            "how many objects are in the picture?",
-            "how many objects are shown?",
-            "how many objects did you draw?",
-            "how many objects in total?",
-            "how many items are there?",
-            "how many items do you see?",
-            "what is the number of things?",
-            "what is the number of objects?",
-            "what's the total number of things?",
-            "count the things",
-            "count all things",
-            "count the objects",
-            "count everything",
-            "count all objects in the picture",
-            "tell me how many things there are",
-            "tell me how many objects you see",
-            "tell me the number of things",
-            "can you count the things?",
-            "can you count all objects?",
-            "can you tell me how many things there are?",
-            "could you count the things?",
-            "could you count everything you see?",
-            "could you tell me the number of objects?",
-            "do you know how many things there are?",
-            "i want to know how many things there are",
-            "i'd like to know how many objects there are",
-            "i wonder how many things there are in all",
-            "number of things?",
-            "number of objects?",
-            "the number of things please",
-            "say how many things there are",
-            "give me the number of objects",
-            "all things together, how many are there?",
-        ),
-        "ground": (
-            "what is the ground?",
-            "what's the ground?",
-            "what ground is it?",
-            "what kind of ground is it?",
-            "what is on the ground?",
-            "where are we?",
-            "where is this?",
-            "where does it take place?",
-            "where does this take place?",
-            "where does the scene play?",
-            "where is the scene?",
-            "where is all this?",
-            "where is it set?",
-            "where was this drawn?",
-            "on which ground is it?",
-            "on what ground is everything?",
-            "on what kind of ground are the things?",
-            "which ground do you see?",
-            "which ground is it?",
-            "what is the background?",
-            "what's the background?",
-            "what background did you draw?",
-            "what landscape is it?",
-            "what kind of landscape is it?",
-            "what kind of place is this?",
-            "what place is this?",
-            "what sort of place is it?",
-            "what is the setting?",
-            "what's the setting?",
-            "what terrain is it?",
-            "in what kind of place are we?",
-            "in which place are we?",
-            "tell me where we are",
-            "tell me what the ground is",
-            "tell me where this is",
-            "tell me about the ground",
-            "can you tell me where we are?",
-            "can you say what the ground is?",
-            "could you tell me what ground it is?",
-            "could you name the place?",
-            "do you know where we are?",
-            "i want to know where this is",
-            "i'd like to know what the ground is",
-            "name the ground",
-            "describe the ground",
-        ),
-        "sky": (
-            "what time is it?",
-            "what time of day is it?",
-            "what's the time of day?",
-            "what is the time?",
-            "what time is shown?",
-            "which time of day is it?",
-            "which time is it?",
-            "how is the sky?",
-            "how's the sky?",
-            "how does the sky look?",
-            "what does the sky look like?",
-            "what is the sky like?",
-            "what's the sky like?",
-            "what kind of sky is it?",
-            "how is the weather?",
-            "how's the weather?",
-            "what is the weather like?",
-            "what's the weather like?",
-            "what weather is it?",
-            "is it day or night?",
-            "is it night or day?",
-            "is it day, night, dusk or fog?",
-            "is it dusk or night?",
-            "is it clear or foggy?",
-            "is it day or evening?",
-            "tell me the time of day",
-            "tell me what time it is",
-            "tell me about the sky",
-            "tell me how the weather is",
-            "tell me if it is day or night",
-            "tell me whether it is day or night",
-            "can you tell me what time it is?",
-            "can you tell me the time of day?",
-            "can you say whether it is day or night?",
-            "could you tell me what time of day it is?",
-            "could you describe the sky?",
-            "could you say what the weather is like?",
-            "do you know what time of day it is?",
-            "when is it?",
-            "when does it take place?",
-            "when does this happen?",
-            "at what time is it?",
-            "at what time of day does it play?",
-            "i want to know what time of day it is",
-            "i'd like to know how the sky is",
-            "describe the sky",
-            "name the time of day",
-        ),
-        "is_there": (
-            "is there {new}?",
-            "is there {new} in the picture?",
-            "is there {new} anywhere?",
-            "is there {new} there?",
-            "is there {new} to be seen?",
-            "isn't there {new}?",
-            "is {new} there?",
-            "is {new} in the picture?",
-            "is any {kind} there?",
-            "is there any {kind}?",
-            "is there any {kind} in the picture?",
-            "are there any {kinds}?",
-            "are there any {kinds} in the picture?",
-            "are there {kinds}?",
-            "are there {kinds} in it?",
-            "do you see {new}?",
-            "do you see {new} anywhere?",
-            "do you see any {kinds}?",
-            "do you see any {kind}?",
-            "do you spot {new}?",
-            "do you find {new}?",
-            "don't you see {new}?",
-            "can you see {new}?",
-            "can you see {new} somewhere?",
-            "can you see any {kinds}?",
-            "can you find {new}?",
-            "can you spot {new}?",
-            "can you tell me if there is {new}?",
-            "could you tell me whether there is {new}?",
-            "could you check if there is {new}?",
-            "could you check whether there are any {kinds}?",
-            "did you draw {new}?",
-            "did you put {new} in?",
-            "did you put in any {kinds}?",
-            "have you drawn {new}?",
-            "have you put in {new}?",
-            "does the picture have {new}?",
-            "does the picture have any {kinds}?",
-            "does the picture show {new}?",
-            "does it have {new} in it?",
-            "does it show {new}?",
-            "tell me if there is {new}",
-            "tell me whether there is {new}",
-            "tell me if you see {new}",
-            "i wonder if there is {new}",
-            "i want to know if there is {new}",
-            "i can't see {new}, is there one?",
-            "any {kinds}?",
-            "any {kind} there?",
-            "{new} in the picture, yes or no?",
-        ),
-        "relation": (
-            "is {it} {relation} {other}?",
-            "is {it} {relation} {other} or not?",
-            "is {it} really {relation} {other}?",
-            "is {it} placed {relation} {other}?",
-            "is {it} somewhere {relation} {other}?",
-            "isn't {it} {relation} {other}?",
-            "is it true that {it} is {relation} {other}?",
-            "is it right that {it} is {relation} {other}?",
-            "is it correct that {it} is {relation} {other}?",
-            "does {it} stand {relation} {other}?",
-            "does {it} lie {relation} {other}?",
-            "do you see {it} {relation} {other}?",
-            "do you find {it} {relation} {other}?",
-            "did you draw {it} {relation} {other}?",
-            "did you put {it} {relation} {other}?",
-            "did you place {it} {relation} {other}?",
-            "have you drawn {it} {relation} {other}?",
-            "have you put {it} {relation} {other}?",
-            "can you see {it} {relation} {other}?",
-            "can you tell me if {it} is {relation} {other}?",
-            "can you say whether {it} is {relation} {other}?",
-            "can you check if {it} is {relation} {other}?",
-            "could you tell me whether {it} is {relation} {other}?",
-            "could you check whether {it} is {relation} {other}?",
-            "could you say if {it} is {relation} {other}?",
-            "would you say {it} is {relation} {other}?",
-            "tell me if {it} is {relation} {other}",
-            "tell me whether {it} is {relation} {other}",
-            "tell me, is {it} {relation} {other}?",
-            "say if {it} is {relation} {other}",
-            "say whether {it} is {relation} {other}",
-            "do you know if {it} is {relation} {other}?",
-            "do you know whether {it} is {relation} {other}?",
-            "do you think {it} is {relation} {other}?",
-            "i want to know if {it} is {relation} {other}",
-            "i'd like to know whether {it} is {relation} {other}",
-            "i wonder if {it} is {relation} {other}",
-            "i can't see if {it} is {relation} {other}",
-            "{it} {relation} {other}, yes or no?",
-            "{it} is {relation} {other}, right?",
-            "{it} {relation} {other}, is that so?",
-        ),
+TOPICS = tuple(questions.TOPICS)
+_OF_THING = ("where", "colour", "size", "pose", "pattern")
+_BETWEEN = 0.2  # how often a relation is one to two things, where there are two
+_ON_THE_LINE, _BESIDE_THE_LINE = 0.75, 1.5  # places from the line between two things
+_ALSO = {"it is dusk": ("evening",), "it is foggy": ("fog",), "it is pouring": ("rain", "rainy")}
+
+
+def sample_question(scene: Scene, rng: Random, topic: str | None = None, part: str = TRAINED) -> Question:
+    """A question that the scene answers. Raises ValueError for an unknown topic."""
+    if topic is None:
+        topic = rng.choice(TOPICS if scene.things else canonical.WITHOUT_THINGS)
+    if topic not in TOPICS:
+        raise ValueError(f"Unknown topic {topic!r} of a question. Expected one of: {', '.join(TOPICS)}.")
+    if topic == "relation" and len(scene.things) < 2:
+        topic = "where"
+    if topic == "pattern" and not canonical.with_patterns(scene):
+        topic = "colour"
+    words, answer = _asked(scene, rng, topic)
+    frames = [frame for frame in questions.TOPICS[topic] if _offers(frame, topic, answer)]
+    text = choose(frames, part, rng).format(**words)
+    return Question(topic, uttered(text, rng), answer)
+
+
+def _asked(scene: Scene, rng: Random, topic: str) -> tuple[dict[str, str], str]:
+    """What fills the frame, and the answer."""
+    if topic in _OF_THING:
+        things = canonical.with_patterns(scene) if topic == "pattern" else scene.things
+        return _of_thing(scene, rng.choice(things), topic, rng)
+    if topic == "relation":
+        return _relation(scene, rng)
+    if topic in ("how_many", "is_there"):
+        present, absent = canonical.askable(scene)
+        kind = rng.choice(present) if present and rng.random() < 0.6 else rng.choice(absent)
+        named = usual(KIND_WORDS[kind], rng)
+        words = {"kind": named, "kinds": plural(named), "new": indefinite(Mention(kind), rng)}
+        count = sum(thing.kind == kind for thing in scene.things)
+        return words, NUMBERS[count] if topic == "how_many" else "yes" if count else "no"
+    return {}, canonical.sample_question(scene, rng, topic).answer
+
+
+def _offers(frame: str, topic: str, answer: str) -> bool:
+    """Whether a question that names some of the answers names the right one."""
+    if topic == "size":
+        return answer != "medium" or not re.search(
+            r"\b(big|small|large|little|tiny|huge) or (rather )?(big|small|large|huge)", frame
+        )
+    offered = set(re.findall(r"\b(day|night|dusk|evening|fog|foggy|rain|rainy)\b", frame.replace("time of day", "")))
+    return topic != "sky" or not offered or bool(offered & {*re.findall(r"\w+", answer), *_ALSO.get(answer, ())})
+
+
+def _of_thing(scene: Scene, thing: Thing, topic: str, rng: Random) -> tuple[dict[str, str], str]:
+    words = vars(_name(scene, thing, topic, rng))
+    if topic == "where":
+        return words, canonical.place_phrase(*thing.place)
+    one, two = rng.sample(KINDS[thing.kind].poses, 2)
+    return {**words, "one": one, "two": two}, getattr(thing, topic)
+
+
+def _name(scene: Scene, thing: Thing, topic: str, rng: Random) -> Reference:
+    """A name that does not give the answer away, as far as there is one."""
+    hints = {
+        "colour": COLOUR_WORDS[thing.colour],
+        "size": tuple(word for words in SIZE_WORDS.values() for word in words),
+        "where": (" at ", " on ", " in "),
+        "pattern": ("strip", "dot", "spot", "plain", "simple", "pattern"),
     }
-)
+    for _ in range(12):
+        reference = Reference.to(thing, scene, rng, last=Thing("house", "red", "small", 0, 0, "lit", (1, 1)))
+        if not any(hint in f" {reference.it} " for hint in hints.get(topic, ())):
+            break
+    return reference
+
+
+def _relation(scene: Scene, rng: Random) -> tuple[dict[str, str], str]:
+    if len(scene.things) > 2 and rng.random() < _BETWEEN and _clear_triples(scene):
+        return _between(scene, rng)
+    thing, other = rng.sample(scene.things, 2)
+    relations = ["left", "right"] if thing.column != other.column else []
+    relations += ["above", "below"] if thing.row != other.row else []
+    relation = rng.choice(relations)
+    holds = {
+        "left": thing.column < other.column,
+        "right": thing.column > other.column,
+        "above": thing.row < other.row,
+        "below": thing.row > other.row,
+    }[relation]
+    words = {**vars(_name(scene, thing, "", rng)), "other": _name(scene, other, "", rng).it}
+    return {**words, "relation": usual(CLEAR_RELATIONS[relation], rng)}, "yes" if holds else "no"
+
+
+def _clear_triples(scene: Scene) -> dict[bool, list[tuple[Thing, Thing, Thing]]]:
+    """By the answer, a thing and two others: whether it is between them, where everybody would say the same."""
+    clear: dict[bool, list[tuple[Thing, Thing, Thing]]] = {}
+    for thing, first, second in permutations(scene.things, 3):
+        answer = _is_between(thing, first, second)
+        if answer is not None and first.place < second.place:
+            clear.setdefault(answer, []).append((thing, first, second))
+    return clear
+
+
+def _between(scene: Scene, rng: Random) -> tuple[dict[str, str], str]:
+    clear = _clear_triples(scene)
+    holds = rng.choice(list(clear))
+    thing, *others = rng.choice(clear[holds])
+    rng.shuffle(others)
+    named = " and ".join(_name(scene, other, "", rng).it for other in others)
+    words = {**vars(_name(scene, thing, "", rng)), "other": named, "relation": usual(BETWEEN, rng)}
+    return words, "yes" if holds else "no"
+
+
+def _is_between(thing: Thing, first: Thing, second: Thing) -> bool | None:
+    """Whether a thing lies between two others; None where people would not agree."""
+    start, end, at = (np.array(one.place, float) for one in (first, second, thing))
+    along = end - start
+    length = float(np.hypot(*along))
+    share = float((at - start) @ along) / length**2
+    aside = float(np.hypot(*(at - start - share * along)))
+    if in_relation(thing.place, "between", first.place, second.place) and aside <= _ON_THE_LINE:
+        return True
+    beyond = not 0 < share < 1 and not in_relation(thing.place, "between", first.place, second.place)
+    return False if beyond or aside >= _BESIDE_THE_LINE else None
+
+
+def sample_describe(rng: Random, part: str = TRAINED) -> str:
+    """A request to describe a picture."""
+    return uttered(choose(questions.DESCRIBE, part, rng), rng)
+
+
+def sample_changed(rng: Random, part: str = TRAINED) -> str:
+    """A question about what changed from one picture to the next."""
+    return uttered(choose(questions.CHANGED, part, rng), rng)

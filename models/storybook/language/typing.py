@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from random import Random
 
-from .manners import AFTER, BEFORE
+from .frames.manners import AFTER, BEFORE
 
 TYPOS = 0.12  # share of the texts in which letters are wrong
 SHORTEST = 4  # letters of a word that is mistyped

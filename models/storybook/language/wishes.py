@@ -1,436 +1,229 @@
-"""Wishes for a picture.
+"""Wishes for a new picture in people's own words, each with what it names and a picture that fulfils it."""
 
-`{things}` are things with articles ("a red cat and two birds"), `{setting}` a ground, a time or both ("on a beach at
-night"), `{absent}` a kind that must not be there, `{relation}` and `{other}` as in orders.
-"""
+from __future__ import annotations
 
-ANYTHING = (
-    "surprise me",
-    "draw something",
-    "draw anything",
-    "draw anything you like",
-    "anything you like",
-    "anything",
-    "something",
-    "something nice",
-    "something pretty",
-    "show me a picture",
-    "show me something",
-    "draw what you want",
-    "draw whatever you want",
-    "whatever you like",
-    "your choice",
-    "you choose",
-    "you decide",
-    "it's up to you",
-    "a nice picture",
-    "a picture please",
-    "make a picture",
-    "make me a picture",
-    "make a picture for a story",
-    "make something beautiful",
-    "paint me something",
-    "paint something for me",
-    "can you draw something?",
-    "can you draw a picture for me?",
-    "can you make me a picture?",
-    "could you draw something nice?",
-    "could you paint me a picture?",
-    "would you draw something?",
-    "i want a picture",
-    "i want to see something",
-    "i'd like a picture",
-    "i'd like to see something new",
-    "i need a picture",
-    "i have no idea, you choose",
-    "i don't know, draw something",
-    "let's see something",
-    "let's see what you can do",
-    "go on, draw",
-    "start drawing",
-    "draw!",
-    "inspire me",
-    "entertain me",
-    "a random picture",
-    "give me a random scene",
-    "give me something to look at",
-    "illustrate something for kids",
-    "dream something up",
-    "invent a scene",
-    "think of something and draw it",
-    "a picture for my wall",
-    "a picture for my child",
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from random import Random
+
+from ..captions import plural
+from ..catalogue import COLOURS, GROUNDS, KINDS, SKIES, STYLES
+from ..naming import Mention, Named
+from ..wishes import named_first, nothing_alike, sample_scene_for, thinned
+from ..world import MOST_THINGS, Scene, Thing, is_clearly_absent, sample_scene, sample_thing
+from .adjectives import doing
+from .frames import wishes
+from .held_out import TRAINED, choose
+from .orders import beside, between
+from .typing import uttered
+from .words import (
+    BETWEEN,
+    DESCRIBED_IN_WISHES,
+    KIND_WORDS,
+    RELATIONS,
+    STYLE_WORDS,
+    bare_noun,
+    in_general,
+    indefinite,
+    setting,
+    several,
+    usual,
+    with_article,
 )
 
-SETTING = (
-    "something {setting}",
-    "a picture {setting}",
-    "a scene {setting}",
-    "draw something {setting}",
-    "{setting}",
-    "{setting} please",
-    "paint something {setting}",
-    "show me something {setting}",
-    "make a picture {setting}",
-    "make me a scene {setting}",
-    "i want something {setting}",
-    "i want a picture {setting}",
-    "i want to see something {setting}",
-    "i'd like a picture {setting}",
-    "i'd like something {setting}",
-    "i'd like a scene {setting}",
-    "i would like to see something {setting}",
-    "i need a picture {setting}",
-    "i am thinking of something {setting}",
-    "i dream of being {setting}",
-    "can you draw something {setting}?",
-    "can you draw a scene {setting}?",
-    "can you show me something {setting}?",
-    "can you make a picture {setting}?",
-    "could you draw something {setting}?",
-    "could you paint a scene {setting}?",
-    "could you make a picture {setting}?",
-    "could we have something {setting}?",
-    "would you draw something {setting}?",
-    "how about something {setting}?",
-    "how about a picture {setting}?",
-    "what about a scene {setting}?",
-    "what would it look like {setting}?",
-    "let's see something {setting}",
-    "let's have a picture {setting}",
-    "let's go somewhere {setting}",
-    "imagine a scene {setting}",
-    "imagine something {setting}",
-    "illustrate a scene {setting}",
-    "give me something {setting}",
-    "give me a picture {setting}",
-    "anything {setting}",
-    "anything you like {setting}",
-    "whatever, but {setting}",
-    "surprise me with something {setting}",
-    "a story {setting}",
-    "a little story {setting}",
-    "a view {setting}",
-    "a postcard {setting}",
-    "a drawing {setting}",
-    "some things {setting}",
-    "a moment {setting}",
-)
+LEVELS = ("anything", "setting", "quiet", "busy", "kinds", "some", "most", "everything", "group", "without", "related")
+WEIGHTS = (1.2, 1, 0.4, 0.4, 2, 2, 2, 0.5, 1, 2.4, 1.4)
+STYLED = 0.12  # share of the wishes that name a style
+BETWEEN_TWO = 0.2  # how often a relation is one to two things
+DOING = 0.4
+"""How often the last thing of a wish is said to do something where it is."""
+_COUNTS = (2, 2, 2, 3, 3, 4, 4, 5)
+_CHANCES = {"kinds": 0.0, "some": 0.4, "most": 0.8, "everything": 1.0}
 
-MOOD_QUIET = (
-    "a quiet scene {setting}",
-    "a quiet picture {setting}",
-    "a calm scene {setting}",
-    "a calm picture {setting}",
-    "a peaceful scene {setting}",
-    "something quiet {setting}",
-    "something calm {setting}",
-    "something peaceful {setting}",
-    "not much going on {setting}",
-    "a picture with little in it {setting}",
-    "a simple scene {setting}",
-    "i want something calm {setting}",
-    "i'd like a quiet picture {setting}",
-    "can you draw a peaceful scene {setting}?",
-    "could you draw something calm {setting}?",
-    "draw a quiet place {setting}",
-    "draw something peaceful {setting}",
-    "show me a calm place {setting}",
-    "a lonely place {setting}",
-    "a minimal picture {setting}",
-)
 
-MOOD_BUSY = (
-    "a busy scene {setting}",
-    "a busy picture {setting}",
-    "a lively scene {setting}",
-    "a lively picture {setting}",
-    "a crowded scene {setting}",
-    "something busy {setting}",
-    "something lively {setting}",
-    "lots of things {setting}",
-    "many things {setting}",
-    "a lot going on {setting}",
-    "a full picture {setting}",
-    "i want a lot of things {setting}",
-    "i'd like a busy picture {setting}",
-    "can you draw a lively scene {setting}?",
-    "could you draw many things {setting}?",
-    "draw a busy place {setting}",
-    "draw lots of things {setting}",
-    "show me a lively place {setting}",
-    "a picture full of things {setting}",
-    "as many things as you can {setting}",
-)
+@dataclass(frozen=True)
+class OwnWish:
+    """`text` names `named` and rules out the kinds of `absent`; `scene` fulfils both, its named things first.
 
-THINGS = (
-    "{things}",
-    "{things} please",
-    "{things}?",
-    "just {things}",
-    "simply {things}",
-    "only {things}",
-    "draw {things}",
-    "draw me {things}",
-    "draw {things} for me",
-    "draw a picture of {things}",
-    "draw a picture with {things}",
-    "draw a scene with {things}",
-    "please draw {things}",
-    "paint {things}",
-    "paint me {things}",
-    "paint a picture of {things}",
-    "sketch {things}",
-    "make {things}",
-    "make me {things}",
-    "make a picture of {things}",
-    "make a picture with {things}",
-    "make an image of {things}",
-    "create {things}",
-    "create a picture of {things}",
-    "create an image with {things}",
-    "generate {things}",
-    "generate an image of {things}",
-    "render {things}",
-    "design {things}",
-    "illustrate {things}",
-    "imagine {things}",
-    "show {things}",
-    "show me {things}",
-    "show me a picture of {things}",
-    "give me {things}",
-    "give me a picture of {things}",
-    "get me {things}",
-    "a picture of {things}",
-    "a picture with {things}",
-    "an image of {things}",
-    "a drawing of {things}",
-    "a painting of {things}",
-    "a sketch of {things}",
-    "a scene with {things}",
-    "something with {things}",
-    "anything with {things}",
-    "there is {things}",
-    "there should be {things}",
-    "there must be {things}",
-    "here is {things}",
-    "i see {things}",
-    "i want {things}",
-    "i want a picture of {things}",
-    "i want to see {things}",
-    "i wish for {things}",
-    "i'd like {things}",
-    "i'd like a picture of {things}",
-    "i'd like to see {things}",
-    "i would like {things}",
-    "i would love to see {things}",
-    "i'd love {things}",
-    "i need {things}",
-    "i need a picture of {things}",
-    "i am looking for a picture of {things}",
-    "i'm thinking of {things}",
-    "can you draw {things}?",
-    "can you draw me {things}?",
-    "can you draw a picture of {things}?",
-    "can you paint {things}?",
-    "can you make {things}?",
-    "can you make a picture with {things}?",
-    "can you show me {things}?",
-    "can i have {things}?",
-    "can i see {things}?",
-    "can i get {things}?",
-    "can we have {things}?",
-    "could you draw {things}?",
-    "could you draw me {things}?",
-    "could you paint a picture of {things}?",
-    "could you make an image of {things}?",
-    "could you create {things}?",
-    "could you show me {things}?",
-    "could i have {things}?",
-    "could i see {things}?",
-    "could we see {things}?",
-    "would you draw {things}?",
-    "would you draw me {things}?",
-    "would you please paint {things}?",
-    "would you mind drawing {things}?",
-    "will you draw me {things}?",
-    "may i have {things}?",
-    "do you know how to draw {things}?",
-    "are you able to draw {things}?",
-    "how about {things}?",
-    "how about drawing {things}?",
-    "what about {things}?",
-    "what does a picture with {things} look like?",
-    "why not draw {things}?",
-    "let's draw {things}",
-    "let's have {things}",
-    "let's see {things}",
-    "let there be {things}",
-    "my wish is {things}",
-    "my idea: {things}",
-    "maybe {things}",
-    "perhaps {things}",
-    "a story with {things}",
-    "a story about {things}",
-    "for my story i need {things}",
-    "my daughter wants {things}",
-    "my son would like to see {things}",
-    "the kids want {things}",
-    "it should show {things}",
-    "it should have {things} in it",
-)
+    Where there is a `relation`, the first named thing has it to the other named ones; see `in_relation`.
+    """
 
-WITHOUT = (
-    "{things} but no {absent}",
-    "{things} without a {absent}",
-    "{things}, no {absent}",
-    "{things}, no {absent} please",
-    "{things} and no {absent}",
-    "{things} but not a {absent}",
-    "{things}, but without any {absent}",
-    "draw {things} but no {absent}",
-    "draw {things} without any {absent}",
-    "draw me {things}, but no {absent}",
-    "i want {things} but no {absent}",
-    "i want {things}, not a {absent}",
-    "i'd like {things} without a {absent}",
-    "i'd like {things} but please no {absent}",
-    "a picture of {things} without a {absent}",
-    "a picture with {things} but no {absent}",
-    "can you draw {things} without a {absent}?",
-    "can you draw {things} but no {absent}?",
-    "could you draw {things} and no {absent}?",
-    "could i have {things} without any {absent}?",
-    "show me {things} but no {absent}",
-    "make {things}, and don't put in a {absent}",
-    "no {absent}, just {things}",
-    "no {absent} please, but {things}",
-    "not a {absent} but {things}",
-    "{things} instead of a {absent}",
-    "anything with {things} but no {absent}",
-    "how about {things} without a {absent}?",
-    "give me {things} but leave out the {absent}",
-    "{things}. i don't want a {absent}",
-    "{things}. no {absent}!",
-    "paint {things}, there should be no {absent}",
-    "something with {things}, but no {absent}",
-    "let's have {things} and no {absent}",
-    "there should be {things} but no {absent}",
-    "{things}, don't draw a {absent}",
-    "only {things}, no {absent}",
-    "would you draw {things} without a {absent}?",
-    "create {things} without a {absent}",
-    "i need {things} but no {absent}",
-    "{things}, but leave the {absent} out",
-    "{things}, but leave out any {absent}",
-    "{things}, and please leave out the {absent}",
-    "{things}, just no {absent}",
-    "{things} with no {absent} in it",
-    "{things} with no {absent} anywhere",
-    "{things} and not a single {absent}",
-    "{things}, but not one {absent}",
-    "{things}, but no {absents}",
-    "{things} without {absents}",
-    "{things} without any {absents}",
-    "{things}, no {absents} please",
-    "{things}. no {absents}",
-    "{things}. there must not be a {absent}",
-    "{things}. a {absent} should not be in it",
-    "{things}. please no {absent} this time",
-    "{things}. i don't like {absents}",
-    "{things}. skip the {absent}",
-    "{things}, i don't need a {absent}",
-    "{things}, and i don't want to see a {absent}",
-    "{things}, as long as there is no {absent}",
-    "{things}, and keep the {absent} out of it",
-    "{things}, but keep {absents} away",
-    "{things}, never mind the {absent}",
-    "{things}, minus the {absent}",
-    "{things} rather than a {absent}",
-    "{things}, not {absents}",
-    "draw {things}, no {absents}",
-    "draw {things} and leave the {absent} out",
-    "draw me {things} without {absents}",
-    "please draw {things}, but no {absents} please",
-    "paint {things} without a single {absent}",
-    "show me {things}, only no {absents}",
-    "show {things} where there is no {absent}",
-    "i want to see {things} but not the {absent}",
-    "i'd love {things}, just without the {absent}",
-    "i would like {things}, and no {absents} in it",
-    "i feel like {things}, but not like a {absent}",
-    "can i have {things} with no {absent}?",
-    "can you make {things} that has no {absent} in it?",
-    "could you paint {things}, but not a {absent}?",
-    "could we have {things} and leave {absents} out?",
-    "may i have {things}, without the {absent}?",
-    "what about {things} and no {absent}?",
-    "how about {things}, but no {absents}?",
-    "a scene with {things}, free of {absents}",
-    "a picture without a {absent}, but with {things}",
-    "without a {absent}: {things}",
-    "without {absents}, but with {things}",
-    "no {absents}, only {things}",
-    "no {absents}. {things} instead",
-    "not {absents}, {things}",
-    "leave out the {absent} and draw {things}",
-    "don't draw a {absent}, draw {things}",
-    "don't put a {absent} in, just {things}",
-    "anything but a {absent}: {things}",
-    "forget the {absent}, i want {things}",
-    "it must not have a {absent}, but {things}",
-    "i don't want a {absent}, i want {things}",
-    "i do not want any {absents}, just {things}",
-)
+    level: str
+    text: str
+    named: Named
+    scene: Scene
+    absent: tuple[str, ...] = ()
+    relation: str = ""
 
-RELATED = (
-    "{new} {relation} {other}",
-    "{new} {relation} {other} please",
-    "draw {new} {relation} {other}",
-    "draw me {new} {relation} {other}",
-    "please draw {new} {relation} {other}",
-    "paint {new} {relation} {other}",
-    "paint me {new} {relation} {other}",
-    "sketch {new} {relation} {other}",
-    "make {new} {relation} {other}",
-    "make a picture of {new} {relation} {other}",
-    "create {new} {relation} {other}",
-    "create an image of {new} {relation} {other}",
-    "generate {new} {relation} {other}",
-    "show {new} {relation} {other}",
-    "show me {new} {relation} {other}",
-    "give me {new} {relation} {other}",
-    "a picture of {new} {relation} {other}",
-    "a picture with {new} {relation} {other}",
-    "a drawing of {new} {relation} {other}",
-    "an image of {new} {relation} {other}",
-    "a scene with {new} {relation} {other}",
-    "something with {new} {relation} {other}",
-    "there is {new} {relation} {other}",
-    "there should be {new} {relation} {other}",
-    "i want {new} {relation} {other}",
-    "i want to see {new} {relation} {other}",
-    "i'd like {new} {relation} {other}",
-    "i'd like a picture of {new} {relation} {other}",
-    "i would like to see {new} {relation} {other}",
-    "i need {new} {relation} {other}",
-    "can you draw {new} {relation} {other}?",
-    "can you draw me {new} {relation} {other}?",
-    "can you paint {new} {relation} {other}?",
-    "can i have {new} {relation} {other}?",
-    "could you draw {new} {relation} {other}?",
-    "could you make a picture of {new} {relation} {other}?",
-    "could you show me {new} {relation} {other}?",
-    "could i see {new} {relation} {other}?",
-    "would you draw {new} {relation} {other}?",
-    "would you paint me {new} {relation} {other}?",
-    "how about {new} {relation} {other}?",
-    "what about {new} {relation} {other}?",
-    "imagine {new} {relation} {other}",
-    "let's have {new} {relation} {other}",
-    "let's see {new} {relation} {other}",
-    "maybe {new} {relation} {other}",
-    "my wish is {new} {relation} {other}",
-    "a story about {new} {relation} {other}",
-    "it should show {new} {relation} {other}",
-)
+
+def sample_wish(rng: Random, part: str = TRAINED, level: str | None = None, styled: float = STYLED) -> OwnWish:
+    """A wish of one of LEVELS; a share `styled` of them names a style. Raises ValueError for an unknown level."""
+    level = rng.choices(LEVELS, WEIGHTS)[0] if level is None else level
+    if level not in LEVELS:
+        raise ValueError(f"Unknown level {level!r} of a wish. Expected one of: {', '.join(LEVELS)}.")
+    wish = _related(rng, part) if level == "related" else _plain(rng, part, level)
+    if rng.random() < styled:
+        wish = _styled(wish, rng)
+    wish = replace(wish, text=uttered(wish.text, rng), scene=nothing_alike(wish.scene, wish.named))
+    return _alone(wish) if _ALONE.search(wish.text) else wish
+
+
+_ALONE = re.compile(r"\b(only|just|simply|nothing else|nothing but|lonely)\b(?! (no|without)\b)")
+
+
+def _alone(wish: OwnWish) -> OwnWish:
+    """The same wish for nothing but what it names."""
+    count = len(wish.named.things)
+    if not count:
+        return wish
+    return replace(
+        wish, named=replace(wish.named, most=count), scene=replace(wish.scene, things=wish.scene.things[:count])
+    )
+
+
+def _styled(wish: OwnWish, rng: Random) -> OwnWish:
+    """The same wish with a style that it names."""
+    style = rng.choice(STYLES)
+    words, asks = usual(STYLE_WORDS[style], rng), wish.text.endswith("?")
+    text = wish.text.removesuffix("?").rstrip(".!")
+    text = rng.choice((" ", ", ")).join((words, text) if rng.random() < 0.2 else (text, words))
+    scene = replace(wish.scene, style=style)
+    return replace(wish, text=text + "?" * asks, named=replace(wish.named, style=Named.of(scene).style), scene=scene)
+
+
+def _plain(rng: Random, part: str, level: str) -> OwnWish:
+    scene = sample_scene(rng)
+    if level == "anything":
+        return OwnWish(level, choose(wishes.ANYTHING, part, rng), Named(), scene)
+    if level in ("setting", "quiet", "busy"):
+        return _of_setting(rng, part, level)
+    if level == "group":
+        return _group(rng, part)
+    things = [Mention.of(thing) for thing in rng.sample(scene.things, len(scene.things))]
+    if level not in ("most", "everything"):
+        things = things[: rng.randint(1, 2)]
+    mentions = tuple(in_general(thinned(mention, _CHANCES.get(level, 0.3), rng), rng) for mention in things)
+    likely = {"most": 0.7, "everything": 1.0}.get(level, 0.3)
+    ground = scene.ground if rng.random() < likely else None
+    sky = scene.sky if rng.random() < likely else None
+    named = Named(mentions, ground, sky)
+    scene = named_first(scene, named)
+    if level != "without":
+        return OwnWish(level, _text(choose(wishes.THINGS, part, rng), named, rng, part), named, scene)
+    absent = rng.choice([kind for kind in KINDS if is_clearly_absent(kind, scene)])
+    word = usual(KIND_WORDS[absent], rng)
+    frame = choose(wishes.WITHOUT, part, rng).replace("{absent}", word).replace("{absents}", plural(word))
+    return OwnWish(level, _text(frame, named, rng, part), named, scene, (absent,))
+
+
+def sample_things(rng: Random) -> OwnWish:
+    """Things, and perhaps a setting, without a wish around them: "a red house and two cats on a beach"."""
+    scene = sample_scene(rng, rng.choice((1, 1, 2, 3)))
+    mentions = tuple(thinned(Mention.of(thing), 0.5, rng) for thing in scene.things)
+    ground = scene.ground if rng.random() < 0.4 else None
+    named = Named(mentions, ground, scene.sky if rng.random() < 0.3 else None)
+    return OwnWish("some", _text("{things}", named, rng, TRAINED), named, named_first(scene, named))
+
+
+def _of_setting(rng: Random, part: str, level: str) -> OwnWish:
+    ground, sky = rng.choice(GROUNDS), rng.choice(SKIES)
+    which = rng.random()
+    ground, sky = (ground, None) if which < 0.35 else (None, sky) if which < 0.7 else (ground, sky)
+    if level != "setting" and rng.random() < 0.3:
+        ground = sky = None
+    fewest, most = {"quiet": (None, 2), "busy": (3, None), "setting": (None, None)}[level]
+    frames = {"quiet": wishes.MOOD_QUIET, "busy": wishes.MOOD_BUSY, "setting": wishes.SETTING}[level]
+    text = choose(frames, part, rng).format(setting=setting(ground, sky, rng))
+    named = Named((), ground, sky, fewest, most)
+    return OwnWish(level, " ".join(text.split()).replace(" ?", "?"), named, sample_scene_for(named, rng))
+
+
+def _group(rng: Random, part: str) -> OwnWish:
+    """Several of a kind, or of a colour: "three birds", "two red things"."""
+    count = rng.choice(_COUNTS)
+    mention = Mention(kind=rng.choice(tuple(KINDS)))
+    if count == 2 and rng.random() < 0.3:
+        mention = Mention(colour=rng.choice([c for c in COLOURS if any(c in kind.colours for kind in KINDS.values())]))
+    elif rng.random() < 0.3:
+        mention = replace(mention, colour=rng.choice(KINDS[mention.kind].colours))
+    mention = in_general(mention, rng)
+    ground = rng.choice(GROUNDS) if rng.random() < 0.3 else None
+    sky = rng.choice(SKIES) if rng.random() < 0.3 else None
+    named = Named((mention,) * count, ground, sky)
+    try:
+        scene = sample_scene_for(named, rng)
+    except ValueError:  # four large things of one colour may find no room
+        return _group(rng, part)
+    return OwnWish("group", _text(choose(wishes.THINGS, part, rng), named, rng, part), named, scene)
+
+
+def _text(frame: str, named: Named, rng: Random, part: str) -> str:
+    counts = Counter(named.things)
+    said = part, DESCRIBED_IN_WISHES
+    phrases = [
+        indefinite(m, rng, *said) if count == 1 else several(m, count, rng, *said) for m, count in counts.items()
+    ]  # fmt: skip
+    if "just" not in frame and rng.random() < 0.1:  # in few words
+        phrases = [phrase.removeprefix("a ").removeprefix("an ") for phrase in phrases]
+    joint = rng.choice((" and ", ", ", " and ", " with "))
+    things, where = joint.join(phrases), setting(named.ground, named.sky, rng)
+    last = named.things[-1]
+    if (named.ground or rng.random() < 0.2) and rng.random() < DOING and _is_open(last):
+        return frame.format(things=f"{things} {doing(last.kind, rng, part)} {where}".strip())
+    return set_somewhere(frame, things, where, rng)
+
+
+def _is_open(mention: Mention) -> bool:
+    """Whether a thing of some kind may be said to do anything: nothing is said of its pose and its place."""
+    return mention.kind is not None and (mention.pose, mention.column, mention.row) == (None, None, None)
+
+
+def set_somewhere(frame: str, things: str, where: str, rng: Random) -> str:
+    """A wish for things in a setting, which may be ""."""
+    if not where:
+        return frame.format(things=things)
+    if rng.random() < 0.75:
+        return frame.format(things=f"{things}{rng.choice((' ', ' ', ', '))}{where}")
+    return f"{where}{rng.choice((', ', ': ', ' '))}{frame.format(things=things)}"
+
+
+def _related(rng: Random, part: str) -> OwnWish:
+    """A thing that has a named relation to another, or to two: "a cat under a tree"."""
+    thing: Thing | None = None
+    while thing is None:
+        others: tuple[Thing, ...] = (sample_thing(rng),)
+        if rng.random() < BETWEEN_TWO:
+            second = sample_thing(rng, others)
+            if second is None or second.kind == others[0].kind:
+                continue
+            others = (*others, second)
+        absent = [kind for kind in KINDS if kind not in {one.kind for one in others}]
+        thing = sample_thing(rng, (), kind=rng.choice(absent))
+        if len(others) > 1:
+            relation, words = "between", BETWEEN
+            thing = between(thing, *others, others)
+        else:
+            relation = rng.choice(tuple(RELATIONS))
+            words, thing = RELATIONS[relation], beside(thing, *others, relation, others)
+    things = (thing, *others)
+    for _ in range(rng.choice((0, 0, 1, 2))):
+        more = sample_thing(rng, things) if len(things) < MOST_THINGS else None
+        things = things if more is None or more.kind in {one.kind for one in things} else (*things, more)
+    told = [
+        replace(thinned(Mention.of(one), 0.3, rng), column=None, row=None, pose=None) for one in (thing, *others)
+    ]  # fmt: skip
+    told[0] = in_general(told[0], rng)
+    named_others = [bare_noun(mention, rng) for mention in told[1:]]
+    definite = rng.random() < 0.3
+    text = choose(wishes.RELATED, part, rng).format(
+        new=indefinite(told[0], rng, part, DESCRIBED_IN_WISHES),
+        relation=usual(words, rng),
+        other=" and ".join(f"the {words}" if definite else with_article(words) for words in named_others),
+    )
+    ground, sky = rng.choice(GROUNDS), rng.choice(SKIES)
+    named = Named(tuple(told))
+    if rng.random() < 0.3:
+        named = replace(named, ground=ground)
+        text = text.removesuffix("?") + " " + setting(ground, None, rng) + ("?" if text.endswith("?") else "")
+    return OwnWish("related", text, named, Scene(ground, sky, things), relation=relation)

@@ -12,7 +12,7 @@ from ..captions import ANYTHING, GROUND_PLACES, NUMBERS, POSES_AFTER, POSES_BEFO
 from ..catalogue import CATEGORIES, COLOURS, COLUMNS, KINDS, ROWS
 from ..naming import Mention
 from .adjectives import described
-from .frames import TRAINED
+from .held_out import TRAINED
 
 USUAL = 0.65  # how often a thing is called by its first name
 DESCRIBED, DESCRIBED_IN_WISHES, DESCRIBED_PLACES = 0.05, 0.2, 0.12

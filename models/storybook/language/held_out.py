@@ -13,7 +13,7 @@ from functools import cache
 from random import Random
 
 from .. import captions, edits, questions, wishes
-from .manners import AFTER, BEFORE
+from .frames.manners import AFTER, BEFORE
 
 TRAINED, HELD_OUT = "trained", "held out"
 PARTS = (TRAINED, HELD_OUT)
