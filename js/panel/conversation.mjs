@@ -10,6 +10,9 @@ import { openChatAsWorkflow, openTurnAsWorkflow } from "./workflows.mjs";
 
 const EDITED = ".wg-rewrite textarea";
 
+/** Whether a turn was asked for in words here, and can be asked for again. */
+const wasAsked = (turn) => Boolean(turn.prompt && turn.instruction);
+
 /** Text in which `@name` stands out. */
 function withMentions(text) {
   const names = new Set(mentions(text));
@@ -145,7 +148,7 @@ export class Conversation {
     for (const kind of ["keep", "change"]) if (turn[kind]) files.push(this.#thumb(turn[kind], t(kind === "keep" ? "keepMask" : "changeMask"), `wg-mask-${kind}`));
     const text = turn.kind === "upload" ? turn.from || t("yourPicture") : turn.like ? t("moreLike") : turn.instruction || turn.from;
     const bubble = el("div", { class: "wg-bubble", dir: "auto" }, el("div", { class: "wg-text" }, withMentions(text || "")), files.length > 0 && el("div", { class: "wg-files" }, files));
-    const edit = turn.prompt && turn.instruction && !turn.like && !isLive(turn) && button("pencil", t("editOrder"), () => this.views.composer.again(turn), { class: "wg-small wg-edit-order" });
+    const edit = wasAsked(turn) && !turn.like && !isLive(turn) && button("pencil", t("editOrder"), () => this.views.composer.again(turn), { class: "wg-small wg-edit-order" });
     return el("div", { class: "wg-order" }, this.#branches(turn, index, siblings), edit, bubble);
   }
 
@@ -173,12 +176,11 @@ export class Conversation {
     const parts = [];
     if (isLive(turn)) parts.push(this.#progress(turn));
     if (turn.status === "failed") {
-      const again = turn.prompt && turn.instruction && button("refresh", t("tryAgain"), () => this.session.turns.again(turn.id), { wide: true });
-      parts.push(el("div", { class: "wg-error", role: "alert" }, el("div", { class: "wg-text", text: turn.error || t("failed") }), again));
+      const message = el("div", { class: "wg-text", role: "alert", text: turn.error || t("failed") });
+      parts.push(el("div", { class: "wg-error" }, message, this.#afterNothing(turn)));
     }
     if (turn.status === "cancelled") {
-      const again = turn.prompt && turn.instruction && button("refresh", t("tryAgain"), () => this.session.turns.again(turn.id), { wide: true });
-      parts.push(el("div", { class: "wg-quiet wg-row" }, t("cancelled"), again));
+      parts.push(el("div", { class: "wg-quiet wg-row" }, t("cancelled"), this.#afterNothing(turn)));
     }
     if (turn.notes) parts.push(el("div", { class: "wg-note wg-text", text: turn.notes, dir: "auto" }));
     if (turn.reply !== undefined) parts.push(el("div", { class: "wg-reply wg-text", text: turn.reply || t("noAnswer"), dir: "auto" }));
@@ -187,14 +189,27 @@ export class Conversation {
     return parts.length ? el("div", { class: "wg-answer" }, parts) : null;
   }
 
+  /** What can be done after a turn that gave no picture: once more, or a look at what the host was asked to run. */
+  #afterNothing(turn) {
+    if (!wasAsked(turn)) return null;
+    const again = button("refresh", t("tryAgain"), () => this.session.turns.again(turn.id), { wide: true });
+    return el("div", { class: "wg-row" }, again, this.#openAsWorkflow(turn));
+  }
+
   #afterQuestion(turn) {
-    const report = (work) => () => work().catch((error) => this.views.failed(error));
+    const { doc, turns } = this.session;
+    const order = () => turns.asOrder(turn.id).catch((error) => this.views.failed(error));
     return el(
       "div",
       { class: "wg-row" },
-      turn.id === this.session.doc.head && button("image", t("asOrder"), report(() => this.session.turns.asOrder(turn.id)), { wide: true, class: "wg-as-order" }),
-      button("sitemap", t("openTurn"), report(() => openTurnAsWorkflow(this.session, turn.id)), { class: "wg-workflow" }),
+      turn.id === doc.head && button("image", t("asOrder"), order, { wide: true, class: "wg-as-order" }),
+      this.#openAsWorkflow(turn),
     );
+  }
+
+  #openAsWorkflow(turn) {
+    const open = () => openTurnAsWorkflow(this.session, turn.id).catch((error) => this.views.failed(error));
+    return button("sitemap", t("openTurn"), open, { class: "wg-workflow" });
   }
 
   #progress(turn) {
@@ -250,7 +265,8 @@ export class Conversation {
     const grid = el("div", { class: many ? "wg-grid" : "wg-single", "data-count": turn.pictures.length }, figures);
     const hint = many && !chosen && turn === this.#newest && el("p", { class: "wg-quiet", text: t("chooseOne") });
     const index = turn.picked ?? 0;
-    return el("div", { class: "wg-pictures" }, grid, hint, (chosen || !many) && [this.#words(turn, index), this.#actions(turn, index)]);
+    const below = chosen || !many ? [this.#words(turn, index), this.#actions(turn, index)] : wasAsked(turn) && el("div", { class: "wg-row" }, this.#openAsWorkflow(turn));
+    return el("div", { class: "wg-pictures" }, grid, hint, below);
   }
 
   /** Where the picture is kept, as a pattern over it. */
@@ -312,9 +328,9 @@ export class Conversation {
         more,
         [
           (turn.pictures[index].words || turn.instruction) && { icon: "th-large", text: t("moreLike"), run: report(() => session.turns.moreLike(turn.id, index)) },
-          turn.prompt && turn.instruction && { icon: "refresh", text: t("tryAgain"), run: report(() => session.turns.again(turn.id)) },
+          wasAsked(turn) && { icon: "refresh", text: t("tryAgain"), run: report(() => session.turns.again(turn.id)) },
           { icon: "at", text: t("useAsReference"), run: report(() => session.arrivals.addReference(turn.pictures[index].file, "picture")) },
-          turn.prompt && turn.instruction && { icon: "sitemap", text: t("openTurn"), run: report(() => openTurnAsWorkflow(session, turn.id)) },
+          wasAsked(turn) && { icon: "sitemap", text: t("openTurn"), run: report(() => openTurnAsWorkflow(session, turn.id)) },
           { icon: "share-alt", text: t("openChat"), run: report(() => openChatAsWorkflow(session, base)) },
           { icon: "download", text: t("download"), run: () => views.download(viewUrl(turn.pictures[index].file), turn.pictures[index].file.filename) },
         ],
@@ -326,7 +342,7 @@ export class Conversation {
       !isBase && button("directions", t("goOnHere"), () => session.use(turn.id, index), { wide: true, class: "wg-fork" }),
       isBase && button("pencil", t("paint"), () => views.paint(base), { wide: true, class: "wg-paint" }),
       (turn.base || turn.like) && button("arrows-h", t("compare"), () => views.stage.compare(turn.base ?? turn.like, base), { class: "wg-compare-open" }),
-      turn.prompt && turn.instruction && button("sitemap", t("openTurn"), report(() => openTurnAsWorkflow(session, turn.id)), { class: "wg-workflow" }),
+      wasAsked(turn) && this.#openAsWorkflow(turn),
       more,
     );
   }

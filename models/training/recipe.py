@@ -150,7 +150,7 @@ def read_model(path: Path) -> WeGenConfig:
     """Read the sizes of the model that is trained."""
     if not path.is_file():
         raise RecipeError(f"The training configuration names {path}, which does not exist.")
-    return WeGenConfig.from_json(path.read_text(encoding="utf-8"), str(path))
+    return WeGenConfig.from_json(path.read_text(encoding="utf-8-sig"), str(path))
 
 
 def in_range(options: Any, least: float, most: float | None, *names: str) -> None:

@@ -38,7 +38,7 @@ class PackedStart:
         path = self.folder / CONFIG_FILE
         if not path.is_file():
             raise WeGenError(f"There is no {path}: the entry 'start' of a recipe names the packed folder of a model.")
-        return WeGenConfig.from_json(path.read_text(encoding="utf-8"), str(path))
+        return WeGenConfig.from_json(path.read_text(encoding="utf-8-sig"), str(path))
 
     def weights(self, part: str) -> dict[str, Tensor]:
         return {name: value.float() for name, value in load_file(self.folder / part_file(part)).items()}

@@ -243,12 +243,16 @@ def test_cancel(panel, client):
     panel.wait(waiting, "cancelled")
     slow.get_by_role("button", name="Cancel").click()
     panel.wait(slow, "cancelled")
+    # What was to be run can be looked at all the same.
+    slow.locator(".wg-workflow").click()
+    panel.page.wait_for_function("() => window.app.graph.nodes.some((node) => node.type === 'WeGenGenerate')")
     # Later chats begin with these settings.
     set_steps(panel, 20)
 
 
 def test_the_number_of_pictures_of_an_edited_order_can_be_changed(panel):
     first = panel.say("a house", count=3)
+    assert first.locator(".wg-workflow").count() == 1, "none of its pictures is chosen yet"
     first.hover()
     first.get_by_role("button", name="Edit and send again").click()
     expect(panel.page.locator(".wg-count")).to_have_value("3")
