@@ -26,16 +26,19 @@ class WeGenExtension(ComfyExtension):
         from ..models.errors import WeGenError
         from .ask import WeGenAsk
         from .chat import WeGenChat
+        from .conditioning import WeGenConditioning
         from .consistency_mask import WeGenConsistencyMask
         from .consistency_report import WeGenConsistencyReport
         from .diversity import WeGenDiversity
         from .encode_reference import WeGenEncodeReference
+        from .generate import WeGenGenerate
         from .keep import WeGenKeep
         from .load_lora import WeGenLoadLoRA
         from .load_model import WeGenLoadModel
+        from .refine import WeGenRefine
+        from .result import WeGenResult
         from .rewrite_prompt import WeGenRewritePrompt
-        from .turn import WeGenConditioning, WeGenGenerate, WeGenRefine
-        from .turn_nodes import WeGenResult, WeGenTurn
+        from .turn import WeGenTurn
 
         messages.name_plainly(WeGenError)
         return [

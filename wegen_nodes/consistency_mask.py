@@ -13,7 +13,7 @@ from .host.messages import NO_PICTURES, NOTHING, answered_in_words
 from .host.parts import memory_errors
 from .inputs import inputs, instruction, references, wegen
 from .sockets import CATEGORY, ChatType
-from .turn import models_of, request_of
+from .taking_turns import models_of, request_of
 
 
 class WeGenConsistencyMask(io.ComfyNode):

@@ -1,247 +1,166 @@
-"""WeGen Generate and WeGen Refine: one turn of a chat each; and WeGen Conditioning, the same for stock samplers."""
+"""WeGen Turn: the beginning of a user's own workflow that paints the turns of a chat."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
-from typing import Any, NamedTuple
-
 import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
-from ..models.engine import TurnRequest, TurnResult, draft_pictures, take_turn
-from ..models.errors import AnsweredInWords, WeGenError
-from ..models.media.metadata import turns_of
-from ..models.options import OPTIONS
+from ..models.editing.open_turn import OpenTurn, begin_unseen, cut_out, side_by_side
+from ..models.errors import WeGenError
 from ..models.values import Chat, References
-from .host import png_metadata
-from .host.bundle import counted, language_progress, tell_phase
-from .host.messages import NO_PICTURES, NOTHING, answered_in_words
-from .host.painter import HostPainter, conditioning
-from .host.parts import memory_errors
-from .inputs import inputs, instruction, references, wegen
-from .sockets import CATEGORY, ChatType, WeGenType
+from .host import panel_turn
+from .inputs import LARGEST_SIZE, references, seed
+from .sockets import CATEGORY, ChatType, OpenTurnType
 
-_WORDS = ("seed", "batch_size", "rewrite", "creativity")
-_SAMPLER = ("steps", "cfg", "sampler_name", "scheduler")
-_FEATURES = ("feature_guidance", "collection")
-_REFINE = ("strength", "auto_mask", "threshold", "grow", "soften", "release", "align")
+NAMED = 3
+"""References that have outputs of their own."""
+SOCKETS = ("image", "chat", "edit_mask", "keep_mask", "references")
+"""What is wired into a turn without the panel."""
 
 
-def request_of(
-    instruction: str,
-    references: References | None = None,
-    edit_mask: torch.Tensor | None = None,
-    keep_mask: torch.Tensor | None = None,
-    **options: Any,
-) -> TurnRequest:
-    """What a node's inputs ask for."""
-    return TurnRequest.from_options(instruction, options, references, edit_mask, keep_mask)
-
-
-class Models(NamedTuple):
-    """What a chat brings along for its next turn: the three outputs of WeGen Load Model."""
-
-    wegen: Any
-    model: Any
-    vae: Any
-
-
-def models_of(chat: Chat, **given: Any) -> Models:
-    """The models that are wired in, and for the others those that painted the chat.
-
-    Raises:
-        WeGenError: one is neither wired in nor brought along.
-    """
-    brought = chat.painted_by if isinstance(chat.painted_by, Models) else Models(None, None, None)
-    found = {name: getattr(brought, name) if given.get(name) is None else given[name] for name in Models._fields}
-    missing = [name for name, value in found.items() if value is None and name in given]
-    if missing:
-        raise WeGenError(
-            f"Connect {', '.join(missing)} from WeGen Load Model: this chat was not painted in this graph, so it does "
-            "not bring its models along."
-        )
-    return Models(**found)
-
-
-def _take_turn(cls: type[io.ComfyNode], models: Models, chat: Chat, picked: int, asked: dict[str, Any]) -> TurnResult:
-    """A turn with the host's sampler, its words written into the pictures that are saved after it.
-
-    A pick beyond the turn's pictures, as when fewer are painted than before, counts as the first.
-    """
-    request = request_of(**asked)
-    node = str(cls.hidden.unique_id)
-    wegen = models.wegen
-
-    def answer() -> TurnResult:
-        on_begin = partial(tell_phase, node, "painting")
-        painter = HostPainter(models.model, models.vae, wegen.config, on_begin, counted(node, "painting"))
-        return take_turn(request, chat, painter, wegen, language_progress(node))
-
-    chat = replace(chat, painted_by=None)  # what is remembered is not to hold on to the models of earlier turns
-    with memory_errors("making pictures"):
-        result = wegen.recall_painted((request, chat), (models.model, models.vae), answer)
-    last = result.chat.last
-    before = Chat(result.chat.turns[:-1])
-    record = [turns_of(before, last.instruction, answer) for answer in result.answers]
-    png_metadata.write_down(cls.hidden.prompt, node, cls.hidden.extra_pnginfo, record)
-    chat, count = result.chat, len(request.seeds)
-    if picked > count:
-        note = f"Picture {picked} was picked, but this turn has pictures 1 to {count}: the chat goes on with the first."
-        result = result._replace(notes=(*result.notes, note))
-    elif picked and not result.spoken:
-        chat = chat.pick(picked - 1)
-    return result._replace(chat=replace(chat, painted_by=models))
-
-
-def _shown(cls: type[io.ComfyNode], result: TurnResult) -> dict[str, Any]:
-    """The finished pictures and the words, on the node."""
-    pictures = ui.PreviewImage(result.pictures, cls=cls).as_dict()
-    picked = 1 if result.spoken else result.chat.last.picked + 1
-    return {**pictures, **ui.PreviewText(result.reply).as_dict(), "picked": (picked,)}
-
-
-def _picked() -> io.Input:
-    return io.Int.Input(
-        "picked",
-        default=0,
-        min=0,
-        max=OPTIONS["batch_size"].maximum,
-        optional=True,
-        advanced=True,
-        tooltip="The picture that the chat goes on with, counted from 1; 0 is the first. A click on its number below "
-        "picks it, and nothing is painted anew.",
-    )
-
-
-def _brought(kind: type[io.Input] | Any, name: str, tooltip: str) -> io.Input:
-    return kind.Input(name, optional=True, tooltip=f"{tooltip} Not needed where the chat was painted in this graph.")
-
-
-_CHAT = "This turn with those before it, and the models that painted it; for WeGen Refine to go on with."
-_REPLY = "What was drawn, in words, after notes; or the model's answer where it draws nothing."
-_HIDDEN = [io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo]
-
-
-class WeGenGenerate(io.ComfyNode):
+class WeGenTurn(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
+        named = range(1, NAMED + 1)
         return io.Schema(
-            node_id="WeGenGenerate",
-            display_name="WeGen Generate",
+            node_id="WeGenTurn",
+            display_name="WeGen Turn",
             category=CATEGORY,
-            description="The first turn of a chat: text and references in, pictures out.",
-            search_aliases=["wegen text to image", "wegen text to picture", "copilot", "chat", "vlm", "llm"],
-            is_output_node=True,
-            # Saved workflows hold widgets by their order: new ones go behind all others.
-            inputs=[
-                wegen(),
-                io.Model.Input("model", tooltip="The decoder; LoRA and other patches work on it."),
-                io.Vae.Input("vae", tooltip="From WeGen Load Model."),
-                instruction("What to draw; vague is fine. @name means a reference."),
-                *inputs(*_WORDS, *_SAMPLER, "width", "height", *_FEATURES, "rewritten"),
-                references(),
-                _picked(),
+            description="The beginning of a workflow of your own that paints the turns of a chat: what is asked, the "
+            "picture so far, masks and references. Ends in WeGen Result. Needs no WeGen model.",
+            search_aliases=[
+                "wegen edit any model",
+                "own workflow",
+                "chat with any model",
+                "copilot",
+                "qwen edit",
+                "kontext",
+                "llm",
             ],
-            hidden=_HIDDEN,
+            inputs=[
+                io.String.Input("instruction", multiline=True, default="", tooltip="What to draw, or what to change."),
+                seed(),
+                *[
+                    io.Int.Input(
+                        side,
+                        default=1024,
+                        min=16,
+                        max=LARGEST_SIZE,
+                        step=8,
+                        tooltip="Of a first picture, in pixels. Later ones have the size of the picture so far.",
+                    )
+                    for side in ("width", "height")
+                ],
+                io.Boolean.Input(
+                    "release",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Let areas change again that keep masks of earlier turns protect.",
+                ),
+                *[
+                    io.String.Input(
+                        f"name_{number}",
+                        default="",
+                        optional=True,
+                        advanced=True,
+                        tooltip=f"Name of the reference at reference_{number}. Empty takes reference number {number}.",
+                    )
+                    for number in named
+                ],
+                io.String.Input(
+                    "turn",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    socketless=True,
+                    tooltip="Filled in by the WeGen panel; what is wired in is then ignored. Leave it empty.",
+                ),
+                io.Image.Input(
+                    "image", optional=True, lazy=True, tooltip="The picture to begin with; none for a new one."
+                ),
+                ChatType.Input("chat", optional=True, lazy=True, tooltip="Earlier turns, in place of an image."),
+                io.Mask.Input("edit_mask", optional=True, lazy=True, tooltip="White may change."),
+                io.Mask.Input("keep_mask", optional=True, lazy=True, tooltip="White stays as it is, bit for bit."),
+                references("From WeGen Encode Reference. @name in the instruction means one.", lazy=True),
+            ],
             outputs=[
-                io.Image.Output(display_name="image", tooltip="The pictures."),
-                ChatType.Output(display_name="chat", tooltip=_CHAT),
-                io.String.Output(display_name="reply", tooltip=_REPLY),
+                io.String.Output(display_name="instruction", tooltip="Without the @ before names."),
+                io.Image.Output(display_name="image", tooltip="The picture so far; even grey when there is none."),
+                io.Mask.Output(display_name="change_mask", tooltip="White may change."),
+                io.Image.Output(
+                    display_name="references",
+                    tooltip="All references as one batch, of the size of the first. Nothing when there are none.",
+                ),
+                *[
+                    io.Image.Output(
+                        display_name=f"reference_{number}", tooltip="Nothing when there is no such reference."
+                    )
+                    for number in named
+                ],
+                io.Int.Output(display_name="seed"),
+                io.Int.Output(display_name="width"),
+                io.Int.Output(display_name="height"),
+                OpenTurnType.Output(display_name="turn", tooltip="For WeGen Result."),
             ],
         )
 
     @classmethod
-    def execute(cls, wegen, model, vae, picked=0, **asked) -> io.NodeOutput:
-        try:
-            result = _take_turn(cls, Models(wegen, model, vae), Chat(), picked, asked)
-        except AnsweredInWords as answer:
-            # None of the turns behind it takes the place of what those before it wrote down.
-            png_metadata.write_down(cls.hidden.prompt, str(cls.hidden.unique_id), cls.hidden.extra_pnginfo, [])
-            return answered_in_words(answer, NOTHING, NOTHING, str(answer), **NO_PICTURES, picked=(1,))
-        return io.NodeOutput(result.pictures, result.chat, result.reply, ui=_shown(cls, result))
+    def check_lazy_status(cls, turn="", **inputs) -> list[str]:
+        """With a turn of the panel, what is wired in is not even computed."""
+        return [] if turn.strip() else [name for name in SOCKETS if name in inputs and inputs[name] is None]
 
-
-class WeGenRefine(io.ComfyNode):
     @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WeGenRefine",
-            display_name="WeGen Refine",
-            category=CATEGORY,
-            description="The next turn of a chat: changes what you ask for, and leaves every pixel outside the change "
-            "area bit-identical.",
-            search_aliases=["wegen edit", "wegen inpaint", "edit", "chat", "copilot", "vlm", "llm"],
-            is_output_node=True,
-            # Saved workflows hold widgets by their order: new ones go behind all others.
-            inputs=[
-                _brought(WeGenType, "wegen", "From WeGen Load Model."),
-                _brought(io.Model, "model", "The decoder; LoRA and other patches work on it."),
-                _brought(io.Vae, "vae", "From WeGen Load Model."),
-                ChatType.Input("chat", tooltip="From WeGen Generate or another WeGen Refine."),
-                instruction("What to change. @name means a reference."),
-                *inputs(*_WORDS, *_SAMPLER, *_FEATURES, *_REFINE, "rewritten", "match_tone", refine=True),
-                references(),
-                io.Mask.Input("edit_mask", optional=True, tooltip="White may change."),
-                io.Mask.Input("keep_mask", optional=True, tooltip="White stays as it is, bit for bit."),
-                _picked(),
-            ],
-            hidden=_HIDDEN,
-            outputs=[
-                io.Image.Output(display_name="image", tooltip="The pictures; as it was where the model only answers."),
-                ChatType.Output(display_name="chat", tooltip=_CHAT),
-                io.Mask.Output(display_name="mask", tooltip="Where the picture was allowed to change."),
-                io.String.Output(display_name="reply", tooltip=_REPLY),
-            ],
+    def fingerprint_inputs(cls, turn="", **_) -> object:
+        return panel_turn.files_of(turn) if turn else None
+
+    @classmethod
+    def execute(
+        cls,
+        instruction,
+        seed,
+        width,
+        height,
+        release=False,
+        name_1="",
+        name_2="",
+        name_3="",
+        turn="",
+        image=None,
+        chat=None,
+        edit_mask=None,
+        keep_mask=None,
+        references=None,
+    ) -> io.NodeOutput:
+        asked = {"instruction": instruction, "release": release, "seed": seed, "width": width, "height": height}
+        for name, side in (("width", width), ("height", height)):
+            if not 16 <= side <= LARGEST_SIZE:
+                raise WeGenError(f"The {name} is {side} pixels; give 16 to {LARGEST_SIZE}.")
+        record = panel_turn.parse(turn)
+        if record:
+            asked |= panel_turn.read(record)
+        else:
+            if image is not None and chat is not None:
+                raise WeGenError("WeGen Turn got an image and a chat; connect one of them.")
+            if image is not None:
+                chat = begin_unseen(*image)
+            asked |= {"chat": chat or Chat(), "references": references or References()}
+            asked |= {"edit_mask": edit_mask, "keep_mask": keep_mask}
+        asked = OpenTurn(**asked)
+        change = asked.change
+        change = torch.ones(asked.height, asked.width) if change is None else change
+        shown = [cut_out(reference) for reference in asked.references]
+        batch = side_by_side(shown) if shown else None
+        named = [asked.reference(name, number) for number, name in enumerate((name_1, name_2, name_3))]
+        return io.NodeOutput(
+            asked.words,
+            # Copies: nodes that work in place would change what the chat keeps.
+            asked.picture[None].clone(),
+            change[None].clone(),
+            batch,
+            *(None if one is None else cut_out(one)[None] for one in named),
+            asked.seed,
+            asked.width,
+            asked.height,
+            asked,
         )
-
-    @classmethod
-    def execute(cls, chat, wegen=None, model=None, vae=None, picked=0, **asked) -> io.NodeOutput:
-        chat.require_turn()
-        models = models_of(chat, wegen=wegen, model=model, vae=vae)
-        result = _take_turn(cls, models, chat, picked, asked)
-        mask = result.change
-        if mask is None:
-            mask = torch.full(result.pictures.shape[:3], 0.0 if result.spoken else 1.0)
-        return io.NodeOutput(result.pictures, result.chat, mask, result.reply, ui=_shown(cls, result))
-
-
-class WeGenConditioning(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WeGenConditioning",
-            display_name="WeGen Conditioning",
-            category=CATEGORY,
-            description="The same turn as WeGen Generate without the sampler: features as conditioning for KSampler.",
-            search_aliases=["wegen ksampler", "wegen features"],
-            # Saved workflows hold widgets by their order: new ones go behind all others.
-            inputs=[
-                wegen(),
-                instruction("What to draw, or what to change when a chat is connected."),
-                *inputs(*_WORDS, *_FEATURES),
-                references(),
-                ChatType.Input("chat", optional=True, tooltip="Earlier turns."),
-                *inputs("width", "height", "rewritten"),
-            ],
-            hidden=[io.Hidden.unique_id],
-            outputs=[
-                io.Conditioning.Output(display_name="positive", tooltip="What to draw, for KSampler."),
-                io.Conditioning.Output(display_name="negative", tooltip="The empty conditioning, for KSampler."),
-                io.String.Output(display_name="reply", tooltip=_REPLY),
-            ],
-        )
-
-    @classmethod
-    def execute(cls, wegen, chat=None, width=0, height=0, **asked) -> io.NodeOutput:
-        request = request_of(**asked)
-        try:
-            with memory_errors("writing pictures"):
-                drafts = draft_pictures(request, chat or Chat(), wegen, language_progress(cls.hidden.unique_id))
-        except AnsweredInWords as answer:
-            return answered_in_words(answer, NOTHING, NOTHING, str(answer))
-        features = torch.stack([draft.features for draft in drafts])
-        own = wegen.config.size
-        notes = (note for draft in drafts for note in draft.notes)
-        reply = "\n".join(dict.fromkeys((*notes, *(draft.rewrite for draft in drafts))))
-        return io.NodeOutput(*conditioning(features, width or height or own, height or width or own), reply)

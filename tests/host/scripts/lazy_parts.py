@@ -29,6 +29,7 @@ from comfyui_wegen.wegen_nodes.ask import WeGenAsk
 from comfyui_wegen.wegen_nodes.chat import NO_FILE, WeGenChat
 from comfyui_wegen.wegen_nodes.diversity import WeGenDiversity
 from comfyui_wegen.wegen_nodes.encode_reference import WeGenEncodeReference
+from comfyui_wegen.wegen_nodes.generate import WeGenGenerate
 from comfyui_wegen.wegen_nodes.host import bundle as bundle_module
 from comfyui_wegen.wegen_nodes.host import folders, parts
 from comfyui_wegen.wegen_nodes.host import painter as painter_module
@@ -36,7 +37,6 @@ from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
 from comfyui_wegen.wegen_nodes.host.loading import load_unet, load_vae
 from comfyui_wegen.wegen_nodes.host.painter import HostPainter, sample
 from comfyui_wegen.wegen_nodes.rewrite_prompt import WeGenRewritePrompt
-from comfyui_wegen.wegen_nodes.turn import WeGenGenerate
 
 folder = sys.argv[1]
 

@@ -1,0 +1,119 @@
+"""What the nodes that take turns of a chat share: their inputs, the models of a chat, and the turn itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from comfy_api.latest import io, ui
+
+from ..models.engine import TurnRequest, TurnResult, take_turn
+from ..models.errors import WeGenError
+from ..models.media.metadata import turns_of
+from ..models.options import OPTIONS
+from ..models.values import Chat, References
+from .host import png_metadata
+from .host.bundle import counted, language_progress, tell_phase
+from .host.painter import HostPainter
+from .host.parts import memory_errors
+
+WORDS = ("seed", "batch_size", "rewrite", "creativity")
+SAMPLER = ("steps", "cfg", "sampler_name", "scheduler")
+FEATURES = ("feature_guidance", "collection")
+CHAT = "This turn with those before it, and the models that painted it; for WeGen Refine to go on with."
+REPLY = "What was drawn, in words, after notes; or the model's answer where it draws nothing."
+HIDDEN = [io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo]
+
+
+def request_of(
+    instruction: str,
+    references: References | None = None,
+    edit_mask: torch.Tensor | None = None,
+    keep_mask: torch.Tensor | None = None,
+    **options: Any,
+) -> TurnRequest:
+    """What a node's inputs ask for."""
+    return TurnRequest.from_options(instruction, options, references, edit_mask, keep_mask)
+
+
+class Models(NamedTuple):
+    """What a chat brings along for its next turn: the three outputs of WeGen Load Model."""
+
+    wegen: Any
+    model: Any
+    vae: Any
+
+
+def models_of(chat: Chat, **given: Any) -> Models:
+    """The models that are wired in, and for the others those that painted the chat.
+
+    Raises:
+        WeGenError: one is neither wired in nor brought along.
+    """
+    brought = chat.painted_by if isinstance(chat.painted_by, Models) else Models(None, None, None)
+    found = {name: getattr(brought, name) if given.get(name) is None else given[name] for name in Models._fields}
+    missing = [name for name, value in found.items() if value is None and name in given]
+    if missing:
+        raise WeGenError(
+            f"Connect {', '.join(missing)} from WeGen Load Model: this chat was not painted in this graph, so it does "
+            "not bring its models along."
+        )
+    return Models(**found)
+
+
+def graph_turn(cls: type[io.ComfyNode], models: Models, chat: Chat, picked: int, asked: dict[str, Any]) -> TurnResult:
+    """A turn with the host's sampler, its words written into the pictures that are saved after it.
+
+    A pick beyond the turn's pictures, as when fewer are painted than before, counts as the first.
+    """
+    request = request_of(**asked)
+    node = str(cls.hidden.unique_id)
+    wegen = models.wegen
+
+    def answer() -> TurnResult:
+        on_begin = partial(tell_phase, node, "painting")
+        painter = HostPainter(models.model, models.vae, wegen.config, on_begin, counted(node, "painting"))
+        return take_turn(request, chat, painter, wegen, language_progress(node))
+
+    chat = replace(chat, painted_by=None)  # what is remembered is not to hold on to the models of earlier turns
+    with memory_errors("making pictures"):
+        result = wegen.recall_painted((request, chat), (models.model, models.vae), answer)
+    last = result.chat.last
+    before = Chat(result.chat.turns[:-1])
+    record = [turns_of(before, last.instruction, answer) for answer in result.answers]
+    png_metadata.write_down(cls.hidden.prompt, node, cls.hidden.extra_pnginfo, record)
+    chat, count = result.chat, len(request.seeds)
+    if picked > count:
+        note = f"Picture {picked} was picked, but this turn has pictures 1 to {count}: the chat goes on with the first."
+        result = result._replace(notes=(*result.notes, note))
+    elif picked and not result.spoken:
+        chat = chat.pick(picked - 1)
+    return result._replace(chat=replace(chat, painted_by=models))
+
+
+def shown(cls: type[io.ComfyNode], result: TurnResult) -> dict[str, Any]:
+    """The finished pictures and the words, on the node."""
+    pictures = ui.PreviewImage(result.pictures, cls=cls).as_dict()
+    picked = 1 if result.spoken else result.chat.last.picked + 1
+    return {**pictures, **ui.PreviewText(result.reply).as_dict(), "picked": (picked,)}
+
+
+def picked_input() -> io.Input:
+    """Which picture of the turn the chat goes on with."""
+    return io.Int.Input(
+        "picked",
+        default=0,
+        min=0,
+        max=OPTIONS["batch_size"].maximum,
+        optional=True,
+        advanced=True,
+        tooltip="The picture that the chat goes on with, counted from 1; 0 is the first. A click on its number below "
+        "picks it, and nothing is painted anew.",
+    )
+
+
+def brought_input(kind: type[io.Input] | Any, name: str, tooltip: str) -> io.Input:
+    """An output of WeGen Load Model that a chat brings along where it was painted in the same graph."""
+    return kind.Input(name, optional=True, tooltip=f"{tooltip} Not needed where the chat was painted in this graph.")
