@@ -40,7 +40,7 @@ export const LABELS = {
   broken: "The picture could not be loaded.",
 };
 
-const TOOLS = ["keep", "change", "erase"];
+const BRUSHES = ["keep", "change", "erase"];
 const SIZE_STEP = 1.15;
 const SMALLEST_SIZE = 2;
 /** Milliseconds of painting, and pixels of overlay, in one frame: far below what a person feels as a stop. */
@@ -115,8 +115,9 @@ export async function readMask(source, width, height) {
  * Options: `image` (an image element, a bitmap or an address), `width` and `height` of the masks (the picture's own
  * when left out, which an address does not know), `keep` and `change` (masks to begin with), `kept` (what earlier
  * turns keep, always shown), `suggestion` (the model's own change mask, shown where it is not painted), `onChange`
- * (called after each step with `{keep, change, canUndo, canRedo}`, the first two as shares of the picture), `labels`
- * and `tools` (false leaves the row of tools out).
+ * (called after each step with `{keep, change, canUndo, canRedo}`, the first two as shares of the picture), `labels`,
+ * `brushes` (those that there are to choose from, all three when left out) and `tools` (false leaves the row of tools
+ * out).
  *
  * A pixel is either kept or changed: each brush takes away what the other has painted.
  */
@@ -130,7 +131,8 @@ export class MaskPainter {
   #history;
   #labels;
   #onChange;
-  #tool = "keep";
+  #brushes;
+  #tool;
   #size;
   #edge = 0.3;
   #cursor;
@@ -144,7 +146,7 @@ export class MaskPainter {
   #status;
   #controls = {};
 
-  constructor({ image, width, height, keep, change, kept, suggestion, onChange, labels, tools = true }) {
+  constructor({ image, width, height, keep, change, kept, suggestion, onChange, labels, brushes = BRUSHES, tools = true }) {
     const [wide, high] = typeof image === "string" ? [] : sizeOf(image);
     this.#width = width ?? wide;
     this.#height = height ?? high;
@@ -153,6 +155,8 @@ export class MaskPainter {
     this.#history = new History([this.#keep, this.#change]);
     this.#labels = { ...LABELS, ...labels };
     this.#onChange = onChange;
+    this.#brushes = brushes;
+    this.#tool = brushes[0];
     this.#size = Math.max(SMALLEST_SIZE, Math.round(Math.min(this.#width, this.#height) / 8));
     this.#cursor = { x: this.#width / 2, y: this.#height / 2 };
     this.element = make("div", { className: "wegen-mask", role: "group", ariaLabel: this.#labels.painter });
@@ -174,9 +178,9 @@ export class MaskPainter {
     return this.#tool;
   }
 
-  /** Choose "keep", "change" or "erase"; a stroke that is being painted goes on with its own. */
+  /** Choose "keep", "change" or "erase", where there is that brush; a stroke that is being painted goes on with its own. */
   setTool(tool) {
-    if (!TOOLS.includes(tool)) throw new RangeError(`There is no tool ${tool}; choose ${TOOLS.join(", ")}.`);
+    if (!this.#brushes.includes(tool)) throw new RangeError(`There is no tool ${tool}; choose ${this.#brushes.join(", ")}.`);
     this.#tool = tool;
     this.#showControls();
   }
@@ -245,6 +249,11 @@ export class MaskPainter {
     return { keep, change };
   }
 
+  /** Have the keys paint. */
+  focus() {
+    this.#paint.focus({ preventScroll: true });
+  }
+
   /** Take the painter off the page. */
   destroy() {
     cancelAnimationFrame(this.#frame);
@@ -259,7 +268,7 @@ export class MaskPainter {
     const labels = this.#labels;
     const controls = this.#controls;
     const name = `wegen-mask-tool-${++names}`;
-    const choices = TOOLS.map((tool) => {
+    const choices = this.#brushes.map((tool) => {
       const input = make("input", { type: "radio", name, onchange: () => this.setTool(tool) });
       controls[tool] = input;
       return make("label", { className: "wegen-mask-tool" }, input, make("i", { className: tool }), labels[tool]);
@@ -275,7 +284,7 @@ export class MaskPainter {
       control.onclick = () => {
         action();
         // Else the focus is nowhere, and the next Ctrl+Z is the host's.
-        if (control.disabled) this.#paint.focus({ preventScroll: true });
+        if (control.disabled) this.focus();
       };
       controls[key] = control;
       return control;
@@ -382,7 +391,7 @@ export class MaskPainter {
     const eraser = event.button === 5;
     if (event.button !== 0 && !eraser) return;
     event.preventDefault();
-    this.#paint.focus({ preventScroll: true });
+    this.focus();
     this.#paint.setPointerCapture(event.pointerId);
     this.#beginStroke(this.#point(event), { pointer: event.pointerId, type: event.pointerType, tool: eraser ? "erase" : this.#tool });
     this.#follow(event);
@@ -405,7 +414,7 @@ export class MaskPainter {
   }
 
   #wheel(event) {
-    // Before the picture has been clicked on, the wheel scrolls the page.
+    // Where the keys do not paint, the wheel scrolls the page.
     if (document.activeElement !== this.#paint || !event.deltaY) return;
     event.preventDefault();
     this.setSize(this.#size * (event.deltaY < 0 ? SIZE_STEP : 1 / SIZE_STEP));
@@ -436,7 +445,7 @@ export class MaskPainter {
 
   #handleCanvasKey(key, event) {
     const tool = { k: "keep", c: "change", e: "erase" }[key];
-    if (tool) {
+    if (this.#brushes.includes(tool)) {
       this.setTool(tool);
       return true;
     }

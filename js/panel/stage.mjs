@@ -233,8 +233,9 @@ export class Stage {
     let gone = false;
     const change = reference.area && (await maskOf(reference.area, image).catch(() => ((gone = true), null)));
     if (this.session.doc !== doc || !doc.references.includes(reference)) return;
-    const painter = this.#newPainter({ image, change, onChange: ({ canUndo }) => canUndo && (this.#keep = save) });
-    painter.setTool("change");
+    // There is nothing to keep here: what counts is painted, or it is not.
+    const labels = { change: t("mask.area"), status: t("mask.areaStatus"), help: t("mask.areaHelp") };
+    const painter = this.#newPainter({ image, change, brushes: ["change", "erase"], labels, onChange: ({ canUndo }) => canUndo && (this.#keep = save) });
     const done = async () => {
       const masks = await painter.toMaskBlobs();
       take(masks.change && (await upload(masks.change, `wegen-area-${Date.now().toString(36)}.png`)));
@@ -254,8 +255,8 @@ export class Stage {
     return button("trash", t("discard"), () => this.#leave(), { wide: true });
   }
 
-  #newPainter(options) {
-    return new MaskPainter({ ...options, labels: Object.fromEntries(PAINTER_LABELS.map((name) => [name, t(`mask.${name}`)])) });
+  #newPainter({ labels, ...options }) {
+    return new MaskPainter({ ...options, labels: { ...Object.fromEntries(PAINTER_LABELS.map((name) => [name, t(`mask.${name}`)])), ...labels } });
   }
 }
 
