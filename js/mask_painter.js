@@ -7,6 +7,7 @@ import {
   createMask,
   encodePng,
   isEmpty,
+  isSpared,
   joined,
   maskFromPixels,
   paintStroke,
@@ -401,7 +402,7 @@ export class MaskPainter {
     this.#follow(event);
     if (this.#stroke?.pointer !== event.pointerId) return;
     const events = event.getCoalescedEvents?.() ?? [];
-    for (const one of events.length ? events : [event]) this.#extendStroke(this.#point(one));
+    for (const one of events.length ? events : [event]) this.#follows(this.#point(one));
   }
 
   #pointerUp(event) {
@@ -481,6 +482,21 @@ export class MaskPainter {
     this.#extendStroke(point);
   }
 
+  /** A pen tells of many more points than a wide brush on a large picture is painted in the same time. */
+  #follows(point) {
+    const spared = this.#jobs.length > 0 && isSpared(point, this.#stroke.last);
+    if (!spared) this.#extendStroke(point);
+    this.#stroke.spared = spared ? point : null;
+  }
+
+  /** Paint up to where the pointer is. */
+  #catchUp() {
+    const point = this.#stroke?.spared;
+    if (!point) return;
+    this.#stroke.spared = null;
+    this.#extendStroke(point);
+  }
+
   #extendStroke(point) {
     const stroke = this.#stroke;
     for (const piece of strokePieces(stroke.last, point, Math.max(8, point.radius))) {
@@ -493,6 +509,7 @@ export class MaskPainter {
 
   #endStroke(whole) {
     if (!this.#stroke) return;
+    if (whole) this.#catchUp();
     this.#stroke = null;
     this.#jobs.push(() => {
       if (!whole) this.#refresh(this.#history.revert());
@@ -562,6 +579,7 @@ export class MaskPainter {
     this.#frame = 0;
     const end = performance.now() + FRAME_TIME;
     while (this.#jobs.length && performance.now() < end) this.#jobs.shift()();
+    if (!this.#jobs.length) this.#catchUp();
     this.#draw();
     if (this.#jobs.length || this.#dirty) this.#wake();
   }

@@ -283,6 +283,52 @@ def test_names_for_everything_and_text_only(page):
     assert page.evaluate("() => [injected, left]") == [0, 1]
 
 
+# A stroke along a picture of 4096 x 4096, of which the pointer tells 480 times, as pens do; all before the next frame.
+DENSE_STROKE = """
+async () => {
+    const { MaskPainter } = await import("/js/mask_painter.js");
+    const size = 4096;
+    const image = document.createElement("canvas");
+    const changes = [];
+    const other = new MaskPainter({ image, width: size, height: size, onChange: (change) => changes.push(change) });
+    document.getElementById("room").replaceChildren(other.element);
+    other.setSize(1500);
+    other.setEdge(0);
+    const canvas = other.element.querySelector("canvas.paint");
+    canvas.setPointerCapture = () => {};
+    const box = canvas.getBoundingClientRect();
+    const fire = (kind, from, to) => {
+        const options = (x) => ({
+            clientX: box.left + (x / size) * box.width, clientY: box.top + box.height / 2, button: 0, buttons: 1,
+            pointerId: 7, pointerType: "mouse", bubbles: true, cancelable: true,
+        });
+        const event = new PointerEvent(kind, options(to));
+        const parts = Array.from({ length: 8 }, (_, part) => from + ((part + 1) / 8) * (to - from));
+        event.getCoalescedEvents = () => parts.map((x) => new PointerEvent(kind, options(x)));
+        canvas.dispatchEvent(event);
+    };
+    fire("pointerdown", 1000, 1000);
+    for (let move = 0; move < 60; move++) fire("pointermove", 1000 + 33 * move, 1033 + 33 * move);
+    fire("pointerup", 2980, 2980);
+    let frames = 0;
+    for (; !changes.length; frames++) await new Promise((done) => requestAnimationFrame(done));
+    const bitmap = await createImageBitmap((await other.toMaskBlobs()).keep);
+    const line = new OffscreenCanvas(size, 1).getContext("2d");
+    line.drawImage(bitmap, 0, -size / 2);
+    const painted = [...line.getImageData(0, 0, size, 1).data].filter((_, index) => index % 4 === 0);
+    other.destroy();
+    return [frames, painted.indexOf(255), painted.lastIndexOf(255)];
+}
+"""
+
+
+def test_a_pen_is_followed_however_often_it_tells_where_it_is(page):
+    frames, first, last = page.evaluate(DENSE_STROKE)
+    assert frames < 100
+    # From the beginning of the stroke to its end, each half a brush further.
+    assert (first, last) == pytest.approx((250, 3730), abs=2)
+
+
 def test_painting_never_holds_the_page_up(page):
     page.evaluate("() => painter.setSize(300)")
     longest = measured(lambda: max(tasks_of_painting(page)), LONGEST_TASK)
