@@ -125,3 +125,14 @@ def test_what_is_painted_is_not_replaced_by_a_window_that_comes_late(panel, teal
     expect(painted).to_be_visible()
     page.get_by_role("button", name="Discard").click()
     page.wait_for_selector(".wg-stage", state="hidden")
+
+
+def test_a_host_that_is_away_is_said_in_words(panel, teal, frontend):
+    page = panel.page
+    open_chat(panel, teal)
+    with frontend.expecting("ERR_FAILED"):
+        page.route("**/wegen/chats", lambda route: route.abort())
+        page.click(".wg-chats-open")
+        page.get_by_text("ComfyUI does not answer. Is it still running?").first.wait_for()
+        page.unroute("**/wegen/chats")
+    page.keyboard.press("Escape")
