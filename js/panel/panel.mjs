@@ -57,7 +57,7 @@ export class Panel {
       this.element.classList.remove("wg-dragging");
     });
     const keys = (event) => {
-      if (event.key === "Escape" && !event.defaultPrevented && !composing(event)) [this.settings, this.library].forEach((one) => one.element.hidden || one.toggle(false));
+      if (event.key === "Escape" && !event.defaultPrevented && !composing(event)) this.closeDrawers();
       const step = takeUndoKey(event);
       // Where something is written, the browser takes back what was typed.
       if (step && !event.target.closest("textarea, input, .wg-drawer")) this.timeline[step].click();
@@ -110,8 +110,12 @@ export class Panel {
     which.toggle();
   }
 
+  closeDrawers() {
+    for (const drawer of [this.settings, this.library]) if (!drawer.element.hidden) drawer.toggle(false);
+  }
+
   async #newChat() {
-    this.library.toggle(false);
+    this.closeDrawers();
     await this.session.newChat().catch((error) => this.failed(error));
     this.composer.text.focus();
   }

@@ -78,6 +78,15 @@ def open_chat(panel, file, turns=1, references=0, **settings) -> None:
     panel.expect_turns(turns)
 
 
+@pytest.fixture
+def low(page):
+    """A window that is not high."""
+    size = page.viewport_size
+    page.set_viewport_size({"width": 1200, "height": 560})
+    yield
+    page.set_viewport_size(size)
+
+
 def test_the_area_of_a_reference_is_painted_with_one_brush(panel, teal):
     page = panel.page
     open_chat(panel, teal, references=1)
@@ -125,6 +134,89 @@ def test_what_is_painted_is_not_replaced_by_a_window_that_comes_late(panel, teal
     expect(painted).to_be_visible()
     page.get_by_role("button", name="Discard").click()
     page.wait_for_selector(".wg-stage", state="hidden")
+
+
+def test_many_references_leave_room_for_the_conversation(panel, teal, low):
+    page = panel.page
+    open_chat(panel, teal, references=30)
+    page.locator(".wg-chip-ref").nth(29).wait_for(state="attached")
+    frame = page.locator(".wg-panel").bounding_box()
+    send = page.locator(".wg-send").bounding_box()
+    assert send["y"] + send["height"] <= frame["y"] + frame["height"]
+    assert page.locator(".wg-talk").bounding_box()["height"] > 120
+    # One that comes is seen.
+    page.evaluate(
+        """() => {
+            const transfer = new DataTransfer()
+            transfer.setData('text/uri-list', document.querySelector('.wg-picture img').src)
+            const zone = document.querySelector("[data-zone='reference']")
+            zone.dispatchEvent(new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true }))
+        }"""
+    )
+    expect(page.locator(".wg-chip-ref").nth(30)).to_be_in_viewport()
+
+
+def test_names_are_offered_where_they_are_written(panel, teal):
+    page = panel.page
+    open_chat(panel, teal, references=12)
+    panel.text.fill("")
+    panel.text.press_sequentially("@thing")
+    for _ in range(9):
+        page.keyboard.press("ArrowDown")
+    chosen, names = page.locator(".wg-names [aria-selected='true']"), page.locator(".wg-names")
+    expect(chosen).to_have_text("@thing9")
+    inner, outer = chosen.bounding_box(), names.bounding_box()
+    assert outer["y"] <= inner["y"] and inner["y"] + inner["height"] <= outer["y"] + outer["height"]
+    page.keyboard.press("Enter")
+    expect(panel.text).to_have_value("@thing9 ")
+    # Elsewhere in the text no name is begun: Enter is what it is otherwise.
+    panel.text.press_sequentially("and @t")
+    expect(names).to_be_visible()
+    page.keyboard.press("Home")
+    expect(names).to_be_hidden()
+    page.keyboard.press("Shift+Enter")
+    expect(panel.text).to_have_value("\n@thing9 and @t")
+
+
+def test_no_drawer_covers_what_comes_of_a_message(panel, teal, frontend):
+    page = panel.page
+    for drawer in (".wg-settings-open", ".wg-chats-open"):
+        open_chat(panel, teal, model="on another disk")  # where no turn takes long
+        page.click(drawer)
+        page.wait_for_selector(".wg-drawer:visible")
+        with frontend.expecting("400"):
+            panel.text.fill("what is there?")
+            panel.text.press("Enter")
+            panel.expect_turns(2)
+            assert page.locator(".wg-drawer:visible").count() == 0
+            panel.wait(panel.turns.nth(1), "failed")
+    page.click(".wg-settings-open")
+    panel.new_chat()
+    expect(page.locator(".wg-welcome")).to_be_in_viewport()
+    assert page.locator(".wg-drawer:visible").count() == 0
+
+
+def test_a_wheel_goes_along_the_strip_of_turns(panel, teal):
+    page = panel.page
+    open_chat(panel, teal, turns=60)
+    strip = page.locator(".wg-strip")
+    box = panel.at_rest(strip)
+    place = "(strip) => strip.scrollLeft"
+    end = strip.evaluate(place)
+    assert end > 500
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.wheel(0, -300)
+    page.wait_for_function(f"(end) => ({place})(document.querySelector('.wg-strip')) < end - 100", arg=end)
+
+
+def test_a_menu_is_whole_in_a_low_window(panel, teal, low):
+    page = panel.page
+    open_chat(panel, teal)
+    page.set_viewport_size({"width": 1200, "height": 330})
+    page.locator(".wg-actions button[aria-haspopup]").click()
+    menu, frame = page.locator(".wg-menu").bounding_box(), page.locator(".wg-panel").bounding_box()
+    assert frame["y"] <= menu["y"] and menu["y"] + menu["height"] <= frame["y"] + frame["height"]
+    page.keyboard.press("Escape")
 
 
 def test_a_host_that_is_away_is_said_in_words(panel, teal, frontend):
