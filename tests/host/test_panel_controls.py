@@ -52,8 +52,8 @@ def teal(client):
     return {"filename": name, "subfolder": "", "type": "input"}
 
 
-def open_chat(panel, file, turns=1, references=0, **settings) -> None:
-    """Open a chat that has these many turns and references, and these settings."""
+def open_chat(panel, file, turns=1, references=0, pictures=1, **settings) -> None:
+    """Open a chat that has these many turns, pictures in each, and references, and these settings."""
     names = [f"t{number:04}" for number in range(turns)]
     made = {
         name: {
@@ -62,7 +62,7 @@ def open_chat(panel, file, turns=1, references=0, **settings) -> None:
             "status": "done",
             "prompt": str(uuid.uuid4()),
             "picked": 0,
-            "pictures": [{"file": file, "words": "", "seed": 1}],
+            "pictures": [{"file": file, "words": "", "seed": 1}] * pictures,
         }
         for number, name in enumerate(names)
     }
@@ -228,3 +228,10 @@ def test_a_host_that_is_away_is_said_in_words(panel, teal, frontend):
         page.get_by_text("ComfyUI does not answer. Is it still running?").first.wait_for()
         page.unroute("**/wegen/chats")
     page.keyboard.press("Escape")
+
+
+def test_each_picture_of_a_turn_is_called_by_its_number(panel, teal):
+    open_chat(panel, teal, pictures=3)
+    second = panel.page.get_by_role("figure", name="Picture 2")
+    second.get_by_role("button", name="Use this one").click()
+    expect(panel.page.locator(".wg-picture.wg-own")).to_have_attribute("data-picture", "1")
