@@ -44,6 +44,8 @@ export const LABELS = {
 const BRUSHES = ["keep", "change", "erase"];
 const SIZE_STEP = 1.15;
 const SMALLEST_SIZE = 2;
+/** Pixels of a wheel's turn that are a step; touchpads tell of many small ones. */
+const NOTCH = 100;
 /** Milliseconds of painting, and pixels of overlay, in one frame: far below what a person feels as a stop. */
 const FRAME_TIME = 8;
 const FRAME_PIXELS = 2 ** 18;
@@ -418,7 +420,8 @@ export class MaskPainter {
     // Where the keys do not paint, the wheel scrolls the page.
     if (document.activeElement !== this.#paint || !event.deltaY) return;
     event.preventDefault();
-    this.setSize(this.#size * (event.deltaY < 0 ? SIZE_STEP : 1 / SIZE_STEP));
+    const turned = event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? event.deltaY / NOTCH : event.deltaY;
+    this.setSize(this.#size * SIZE_STEP ** -Math.min(1, Math.max(-1, turned)));
   }
 
   // ---- keys

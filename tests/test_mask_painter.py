@@ -259,6 +259,21 @@ def test_shortcuts_work_on_other_layouts(page):
     assert page.evaluate("() => painter.size") == smaller
 
 
+def test_the_wheel_sizes_the_brush_by_how_far_it_turns(page):
+    page.evaluate("() => painter.setSize(100)")
+    page.mouse.move(*place(page, 500, 500))
+    page.mouse.wheel(0, -120)  # the keys are not here yet
+    assert page.evaluate("() => painter.size") == 100
+    page.locator("canvas.paint").focus()
+    page.mouse.wheel(0, -120)
+    page.wait_for_function("() => painter.size > 100")
+    assert page.evaluate("() => painter.size") == pytest.approx(115)
+    for _ in range(10):  # a touchpad
+        page.mouse.wheel(0, 5)
+    page.wait_for_timeout(300)
+    assert page.evaluate("() => painter.size") == pytest.approx(115 * 1.15**-0.5)
+
+
 def test_names_for_everything_and_text_only(page):
     names = page.evaluate(
         """() => [...document.querySelectorAll(
