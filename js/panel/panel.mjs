@@ -30,7 +30,7 @@ export class Panel {
       { class: "wg-row wg-head" },
       button("bars", t("chats"), () => this.#drawer(this.library), { class: "wg-chats-open" }),
       this.name,
-      button("plus", t("newChat"), () => this.#newChat(), { class: "wg-new" }),
+      button("plus", t("newChat"), () => this.newChat(), { class: "wg-new" }),
       button("sliders-h", t("settings"), () => this.#drawer(this.settings), { class: "wg-settings-open" }),
     );
     this.element = el(
@@ -114,10 +114,15 @@ export class Panel {
     for (const drawer of [this.settings, this.library]) if (!drawer.element.hidden) drawer.toggle(false);
   }
 
-  async #newChat() {
+  async newChat() {
     this.closeDrawers();
     await this.session.newChat().catch((error) => this.failed(error));
     this.composer.text.focus();
+  }
+
+  continueFromNode(node) {
+    this.closeDrawers();
+    return this.session.continueFromNode(node);
   }
 
   // What the parts ask of the panel
@@ -240,7 +245,10 @@ export class Panel {
     return el(
       "div",
       { class: "wg-zones", "aria-hidden": "true" },
-      zone("continue", t("dropContinue"), async (file) => this.session.continueWith(file instanceof File ? file : await fetched(file))),
+      zone("continue", t("dropContinue"), async (file) => {
+        this.closeDrawers();
+        return this.session.continueWith(file instanceof File ? file : await fetched(file));
+      }),
       zone("reference", t("dropReference"), (file) => this.session.addReference(file)),
     );
   }

@@ -1,4 +1,4 @@
-"""Small things of the chat panel: keys, focus, room, and what it says of a host that is away. Nothing is painted here."""
+"""Small things of the chat panel: keys, focus, room, and what it says of a host that is away."""
 
 import uuid
 
@@ -21,6 +21,9 @@ HOLD_PICTURES = """() => {
     }
     window.freePictures = () => (HTMLImageElement.prototype.decode = decode)
 }"""
+
+
+NEW_CHAT = "() => window.app.extensionManager.command.execute('WeGen.NewChat')"
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,8 @@ def open_chat(panel, file, turns=1, references=0, pictures=1, **settings) -> Non
         for number, name in enumerate(names)
     }
     named = [{"name": f"thing{number}", "file": file, "weight": 1} for number in range(references)]
-    document = {"version": 1, "turns": made, "head": names[-1], "tip": names[-1], "references": named, "settings": settings}
+    tip = {"head": names[-1], "tip": names[-1]}
+    document = {"version": 1, "turns": made, **tip, "references": named, "settings": settings}
     title = uuid.uuid4().hex
     chat = requests.post(f"{panel.url}/wegen/chats", json={"name": title}, timeout=30).json()
     body = {"revision": chat["revision"], "document": document}
@@ -190,10 +194,12 @@ def test_no_drawer_covers_what_comes_of_a_message(panel, teal, frontend):
             panel.expect_turns(2)
             assert page.locator(".wg-drawer:visible").count() == 0
             panel.wait(panel.turns.nth(1), "failed")
-    page.click(".wg-settings-open")
-    panel.new_chat()
-    expect(page.locator(".wg-welcome")).to_be_in_viewport()
-    assert page.locator(".wg-drawer:visible").count() == 0
+    for begin in (panel.new_chat, lambda: page.evaluate(NEW_CHAT)):
+        open_chat(panel, teal)
+        page.click(".wg-settings-open")
+        begin()
+        expect(page.locator(".wg-welcome")).to_be_in_viewport()
+        assert page.locator(".wg-drawer:visible").count() == 0
 
 
 def test_a_wheel_goes_along_the_strip_of_turns(panel, teal):
