@@ -90,6 +90,12 @@ export function strokePieces(from, to, longest) {
   });
 }
 
+/** Whether a stroke that is at `last` looks almost the same without a point: it is so near, and as large. */
+export function isSpared(point, last) {
+  const near = last.radius / 8;
+  return Math.hypot(point.x - last.x, point.y - last.y) < near && Math.abs(point.radius - last.radius) < near;
+}
+
 /**
  * Paint a straight stroke from `from` to `to`, each {x, y, radius}; with both the same it is a single stamp.
  *

@@ -7,6 +7,7 @@ import {
   createMask,
   encodePng,
   isEmpty,
+  isSpared,
   joined,
   maskFromPixels,
   paintStroke,
@@ -40,9 +41,11 @@ export const LABELS = {
   broken: "The picture could not be loaded.",
 };
 
-const TOOLS = ["keep", "change", "erase"];
+const BRUSHES = ["keep", "change", "erase"];
 const SIZE_STEP = 1.15;
 const SMALLEST_SIZE = 2;
+/** Pixels of a wheel's turn that are a step; touchpads tell of many small ones. */
+const NOTCH = 100;
 /** Milliseconds of painting, and pixels of overlay, in one frame: far below what a person feels as a stop. */
 const FRAME_TIME = 8;
 const FRAME_PIXELS = 2 ** 18;
@@ -115,8 +118,9 @@ export async function readMask(source, width, height) {
  * Options: `image` (an image element, a bitmap or an address), `width` and `height` of the masks (the picture's own
  * when left out, which an address does not know), `keep` and `change` (masks to begin with), `kept` (what earlier
  * turns keep, always shown), `suggestion` (the model's own change mask, shown where it is not painted), `onChange`
- * (called after each step with `{keep, change, canUndo, canRedo}`, the first two as shares of the picture), `labels`
- * and `tools` (false leaves the row of tools out).
+ * (called after each step with `{keep, change, canUndo, canRedo}`, the first two as shares of the picture), `labels`,
+ * `brushes` (those that there are to choose from, all three when left out) and `tools` (false leaves the row of tools
+ * out).
  *
  * A pixel is either kept or changed: each brush takes away what the other has painted.
  */
@@ -130,7 +134,8 @@ export class MaskPainter {
   #history;
   #labels;
   #onChange;
-  #tool = "keep";
+  #brushes;
+  #tool;
   #size;
   #edge = 0.3;
   #cursor;
@@ -144,7 +149,7 @@ export class MaskPainter {
   #status;
   #controls = {};
 
-  constructor({ image, width, height, keep, change, kept, suggestion, onChange, labels, tools = true }) {
+  constructor({ image, width, height, keep, change, kept, suggestion, onChange, labels, brushes = BRUSHES, tools = true }) {
     const [wide, high] = typeof image === "string" ? [] : sizeOf(image);
     this.#width = width ?? wide;
     this.#height = height ?? high;
@@ -153,6 +158,8 @@ export class MaskPainter {
     this.#history = new History([this.#keep, this.#change]);
     this.#labels = { ...LABELS, ...labels };
     this.#onChange = onChange;
+    this.#brushes = brushes;
+    this.#tool = brushes[0];
     this.#size = Math.max(SMALLEST_SIZE, Math.round(Math.min(this.#width, this.#height) / 8));
     this.#cursor = { x: this.#width / 2, y: this.#height / 2 };
     this.element = make("div", { className: "wegen-mask", role: "group", ariaLabel: this.#labels.painter });
@@ -174,9 +181,9 @@ export class MaskPainter {
     return this.#tool;
   }
 
-  /** Choose "keep", "change" or "erase"; a stroke that is being painted goes on with its own. */
+  /** Choose "keep", "change" or "erase", where there is that brush; a stroke that is being painted goes on with its own. */
   setTool(tool) {
-    if (!TOOLS.includes(tool)) throw new RangeError(`There is no tool ${tool}; choose ${TOOLS.join(", ")}.`);
+    if (!this.#brushes.includes(tool)) throw new RangeError(`There is no tool ${tool}; choose ${this.#brushes.join(", ")}.`);
     this.#tool = tool;
     this.#showControls();
   }
@@ -245,6 +252,11 @@ export class MaskPainter {
     return { keep, change };
   }
 
+  /** Have the keys paint. */
+  focus() {
+    this.#paint.focus({ preventScroll: true });
+  }
+
   /** Take the painter off the page. */
   destroy() {
     cancelAnimationFrame(this.#frame);
@@ -259,7 +271,7 @@ export class MaskPainter {
     const labels = this.#labels;
     const controls = this.#controls;
     const name = `wegen-mask-tool-${++names}`;
-    const choices = TOOLS.map((tool) => {
+    const choices = this.#brushes.map((tool) => {
       const input = make("input", { type: "radio", name, onchange: () => this.setTool(tool) });
       controls[tool] = input;
       return make("label", { className: "wegen-mask-tool" }, input, make("i", { className: tool }), labels[tool]);
@@ -275,7 +287,7 @@ export class MaskPainter {
       control.onclick = () => {
         action();
         // Else the focus is nowhere, and the next Ctrl+Z is the host's.
-        if (control.disabled) this.#paint.focus({ preventScroll: true });
+        if (control.disabled) this.focus();
       };
       controls[key] = control;
       return control;
@@ -382,7 +394,7 @@ export class MaskPainter {
     const eraser = event.button === 5;
     if (event.button !== 0 && !eraser) return;
     event.preventDefault();
-    this.#paint.focus({ preventScroll: true });
+    this.focus();
     this.#paint.setPointerCapture(event.pointerId);
     this.#beginStroke(this.#point(event), { pointer: event.pointerId, type: event.pointerType, tool: eraser ? "erase" : this.#tool });
     this.#follow(event);
@@ -392,7 +404,7 @@ export class MaskPainter {
     this.#follow(event);
     if (this.#stroke?.pointer !== event.pointerId) return;
     const events = event.getCoalescedEvents?.() ?? [];
-    for (const one of events.length ? events : [event]) this.#extendStroke(this.#point(one));
+    for (const one of events.length ? events : [event]) this.#follows(this.#point(one));
   }
 
   #pointerUp(event) {
@@ -405,10 +417,11 @@ export class MaskPainter {
   }
 
   #wheel(event) {
-    // Before the picture has been clicked on, the wheel scrolls the page.
+    // Where the keys do not paint, the wheel scrolls the page.
     if (document.activeElement !== this.#paint || !event.deltaY) return;
     event.preventDefault();
-    this.setSize(this.#size * (event.deltaY < 0 ? SIZE_STEP : 1 / SIZE_STEP));
+    const turned = event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? event.deltaY / NOTCH : event.deltaY;
+    this.setSize(this.#size * SIZE_STEP ** -Math.min(1, Math.max(-1, turned)));
   }
 
   // ---- keys
@@ -436,7 +449,7 @@ export class MaskPainter {
 
   #handleCanvasKey(key, event) {
     const tool = { k: "keep", c: "change", e: "erase" }[key];
-    if (tool) {
+    if (this.#brushes.includes(tool)) {
       this.setTool(tool);
       return true;
     }
@@ -472,6 +485,21 @@ export class MaskPainter {
     this.#extendStroke(point);
   }
 
+  /** A pen tells of many more points than a wide brush on a large picture is painted in the same time. */
+  #follows(point) {
+    const spared = this.#jobs.length > 0 && isSpared(point, this.#stroke.last);
+    if (!spared) this.#extendStroke(point);
+    this.#stroke.spared = spared ? point : null;
+  }
+
+  /** Paint up to where the pointer is. */
+  #catchUp() {
+    const point = this.#stroke?.spared;
+    if (!point) return;
+    this.#stroke.spared = null;
+    this.#extendStroke(point);
+  }
+
   #extendStroke(point) {
     const stroke = this.#stroke;
     for (const piece of strokePieces(stroke.last, point, Math.max(8, point.radius))) {
@@ -484,6 +512,7 @@ export class MaskPainter {
 
   #endStroke(whole) {
     if (!this.#stroke) return;
+    if (whole) this.#catchUp();
     this.#stroke = null;
     this.#jobs.push(() => {
       if (!whole) this.#refresh(this.#history.revert());
@@ -553,6 +582,7 @@ export class MaskPainter {
     this.#frame = 0;
     const end = performance.now() + FRAME_TIME;
     while (this.#jobs.length && performance.now() < end) this.#jobs.shift()();
+    if (!this.#jobs.length) this.#catchUp();
     this.#draw();
     if (this.#jobs.length || this.#dirty) this.#wake();
   }

@@ -111,7 +111,7 @@ const known = { chats: null };
 function showResult(node, output, grow = true) {
   const files = (output?.images ?? []).filter((file) => file?.filename);
   const words = (output?.text ?? []).flat().map(String).join("\n").trim();
-  if (output?.chats?.length) listChats(output.chats);
+  node.wegenOutput = output;
   if (words || files.length > 1 || node.widgets?.some(({ name }) => name === WIDGET)) {
     const result = resultOf(node);
     result.text.textContent = words;
@@ -165,9 +165,28 @@ function nodeAt(id) {
 /** Ids of nodes of which the front end shows a preview. */
 const previewed = new Set();
 
-/** What the front end knows of pictures and previews; it has no other way to put away the preview of one node. */
-function pictureStore() {
-  return document.querySelector("#vue-app")?.__vue_app__?.config.globalProperties.$pinia?._s.get("nodeOutput");
+/** A store of the front end's, which has no other way to what is asked of it here. */
+function storeOf(name) {
+  return document.querySelector("#vue-app")?.__vue_app__?.config.globalProperties.$pinia?._s.get(name);
+}
+
+/** What it knows of pictures and previews. */
+const pictureStore = () => storeOf("nodeOutput");
+
+const openPath = () => app.extensionManager?.workflow?.activeWorkflow?.path;
+
+/** Whether what runs now is another workflow than the one that is open. The front end gives what a run made to the nodes
+ * of the open one all the same, whose ids are the same numbers. */
+function runsElsewhere() {
+  const ran = storeOf("execution")?.activeJob?.workflow?.path;
+  return ran !== undefined && ran !== openPath();
+}
+
+/** A node has again what its own last run gave it. */
+function putBack(node) {
+  const store = pictureStore();
+  if (node.wegenOutput) store?.setNodeOutputs?.(node, node.wegenOutput);
+  else store?.removeNodeOutputsForNode?.(node);
 }
 
 /** The front end would go on to show the sampler's last preview in the place of the finished pictures. */
@@ -179,7 +198,10 @@ function endPreview(detail) {
   const ids = path.map((_, index) => path.slice(0, index + 1).join(":"));
   const shown = ids.map(nodeAt);
   for (const one of ids) pictureStore()?.revokePreviewsByExecutionId?.(one);
+  if (runsElsewhere()) return;
+  const open = openPath();
   setTimeout(() => {
+    if (openPath() !== open) return;
     // The same outputs again, which makes it look at the pictures.
     pictureStore()?.setNodeOutputsByExecutionId?.(id, structuredClone(detail.output));
     for (const one of shown) if (one) one.images = null;
@@ -238,7 +260,9 @@ app.registerExtension({
     const before = node.onExecuted;
     node.onExecuted = function (output) {
       before?.call(this, output);
-      showResult(this, output);
+      if (output?.chats?.length) listChats(output.chats);
+      if (runsElsewhere()) putBack(this);
+      else showResult(this, output);
     };
   },
 });

@@ -46,7 +46,7 @@ app.registerExtension({
   name: "WeGen.Panel",
   commands: [
     { id: "WeGen.ShowPanel", icon: "pi pi-comments", label: "Show the WeGen chat", function: () => report(show()) },
-    { id: "WeGen.NewChat", icon: "pi pi-plus", label: "New WeGen chat", function: () => report(show().then(({ session }) => session.newChat())) },
+    { id: "WeGen.NewChat", icon: "pi pi-plus", label: "New WeGen chat", function: () => report(show().then((panel) => panel.newChat())) },
   ],
   menuCommands: [{ path: ["Extensions", "WeGen"], commands: ["WeGen.ShowPanel", "WeGen.NewChat"] }],
   setup() {
@@ -72,6 +72,6 @@ app.registerExtension({
   },
   getNodeMenuItems(node) {
     if (!canContinue(node)) return [];
-    return [{ content: t("continueNode"), callback: () => report(show().then(({ session }) => session.arrivals.continueFromNode(node))) }];
+    return [{ content: t("continueNode"), callback: () => report(show().then((panel) => panel.continueFromNode(node))) }];
   },
 });

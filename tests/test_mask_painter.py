@@ -259,6 +259,21 @@ def test_shortcuts_work_on_other_layouts(page):
     assert page.evaluate("() => painter.size") == smaller
 
 
+def test_the_wheel_sizes_the_brush_by_how_far_it_turns(page):
+    page.evaluate("() => painter.setSize(100)")
+    page.mouse.move(*place(page, 500, 500))
+    page.mouse.wheel(0, -120)  # the keys are not here yet
+    assert page.evaluate("() => painter.size") == 100
+    page.locator("canvas.paint").focus()
+    page.mouse.wheel(0, -120)
+    page.wait_for_function("() => painter.size > 100")
+    assert page.evaluate("() => painter.size") == pytest.approx(115)
+    for _ in range(10):  # a touchpad
+        page.mouse.wheel(0, 5)
+    page.wait_for_timeout(300)
+    assert page.evaluate("() => painter.size") == pytest.approx(115 * 1.15**-0.5)
+
+
 def test_names_for_everything_and_text_only(page):
     names = page.evaluate(
         """() => [...document.querySelectorAll(
@@ -281,6 +296,52 @@ def test_names_for_everything_and_text_only(page):
         hostile,
     )
     assert page.evaluate("() => [injected, left]") == [0, 1]
+
+
+# A stroke along a picture of 4096 x 4096, of which the pointer tells 480 times, as pens do; all before the next frame.
+DENSE_STROKE = """
+async () => {
+    const { MaskPainter } = await import("/js/mask_painter.js");
+    const size = 4096;
+    const image = document.createElement("canvas");
+    const changes = [];
+    const other = new MaskPainter({ image, width: size, height: size, onChange: (change) => changes.push(change) });
+    document.getElementById("room").replaceChildren(other.element);
+    other.setSize(1500);
+    other.setEdge(0);
+    const canvas = other.element.querySelector("canvas.paint");
+    canvas.setPointerCapture = () => {};
+    const box = canvas.getBoundingClientRect();
+    const fire = (kind, from, to) => {
+        const options = (x) => ({
+            clientX: box.left + (x / size) * box.width, clientY: box.top + box.height / 2, button: 0, buttons: 1,
+            pointerId: 7, pointerType: "mouse", bubbles: true, cancelable: true,
+        });
+        const event = new PointerEvent(kind, options(to));
+        const parts = Array.from({ length: 8 }, (_, part) => from + ((part + 1) / 8) * (to - from));
+        event.getCoalescedEvents = () => parts.map((x) => new PointerEvent(kind, options(x)));
+        canvas.dispatchEvent(event);
+    };
+    fire("pointerdown", 1000, 1000);
+    for (let move = 0; move < 60; move++) fire("pointermove", 1000 + 33 * move, 1033 + 33 * move);
+    fire("pointerup", 2980, 2980);
+    let frames = 0;
+    for (; !changes.length; frames++) await new Promise((done) => requestAnimationFrame(done));
+    const bitmap = await createImageBitmap((await other.toMaskBlobs()).keep);
+    const line = new OffscreenCanvas(size, 1).getContext("2d");
+    line.drawImage(bitmap, 0, -size / 2);
+    const painted = [...line.getImageData(0, 0, size, 1).data].filter((_, index) => index % 4 === 0);
+    other.destroy();
+    return [frames, painted.indexOf(255), painted.lastIndexOf(255)];
+}
+"""
+
+
+def test_a_pen_is_followed_however_often_it_tells_where_it_is(page):
+    frames, first, last = page.evaluate(DENSE_STROKE)
+    assert frames < 100
+    # From the beginning of the stroke to its end, each half a brush further.
+    assert (first, last) == pytest.approx((250, 3730), abs=2)
 
 
 def test_painting_never_holds_the_page_up(page):

@@ -37,6 +37,8 @@ export class Composer {
         input: () => this.#typed(),
         keydown: (event) => this.#key(event),
         blur: () => setTimeout(() => document.activeElement !== this.text && this.#showNames([]), 150),
+        // A name would be put where it was not begun.
+        click: () => this.#showNames([]),
         paste: (event) => this.#paste(event),
         compositionstart: () => (this.#composes = true),
         // Behind the input event that brings what was put together.
@@ -160,6 +162,7 @@ export class Composer {
     const signature = JSON.stringify([references, references.map(({ name }) => named.has(name))]);
     // Equal ones of another document are other objects.
     if (signature === this.shown && references === this.of) return;
+    const added = references === this.of && references.length > this.chips.childElementCount;
     [this.shown, this.of] = [signature, references];
     this.chips.hidden = !references.length;
     const chips = references.map((reference) => {
@@ -173,6 +176,7 @@ export class Composer {
       return el("span", { class: "wg-chip-ref", role: "listitem" }, use, options);
     });
     keepFocus(this.chips, () => setChildren(this.chips, chips), this.text);
+    if (added) this.chips.scrollTop = this.chips.scrollHeight;
   }
 
   fill(text) {
@@ -198,6 +202,7 @@ export class Composer {
     if (!this.text.value.trim()) return;
     this.#chosen = null;
     this.#showNames([]);
+    this.views.closeDrawers(); // what comes of it would be behind them
     this.text.focus(); // else it would be nowhere, as the button cannot be pressed again
     const sending = this.session.turns.send(asks).catch((error) => this.views.failed(error));
     // At once: what is typed before the next frame is of the next message.
@@ -239,6 +244,9 @@ export class Composer {
       this.#take(this.#matches[this.#at]);
     } else if (open && event.key === "Escape") {
       this.#showNames([]);
+    } else if (open && ["ArrowLeft", "ArrowRight", "Home", "End", "PageUp", "PageDown"].includes(event.key)) {
+      this.#showNames([]);
+      return;
     } else if (event.key === "Enter" && !event.shiftKey) {
       this.submit();
     } else return;
@@ -266,8 +274,13 @@ export class Composer {
       ),
     );
     this.names.replaceChildren(...options);
-    if (matches.length) this.text.setAttribute("aria-activedescendant", `wg-name-${this.#at}`);
-    else this.text.removeAttribute("aria-activedescendant");
+    const chosen = options[this.#at];
+    if (!chosen) {
+      this.text.removeAttribute("aria-activedescendant");
+      return;
+    }
+    this.text.setAttribute("aria-activedescendant", chosen.id);
+    this.names.scrollTop = chosen.offsetTop - (this.names.clientHeight - chosen.offsetHeight) / 2;
   }
 
   #take(reference) {

@@ -256,7 +256,8 @@ export class Conversation {
       const like = (words || turn.instruction) && button("th-large", t("moreLike"), () => session.turns.moreLike(turn.id, index), { wide: true });
       return el(
         "figure",
-        { class: `wg-picture ${own ? "wg-own" : ""}`, "data-picture": index },
+        // Its buttons are called as those of the others.
+        { class: `wg-picture ${own ? "wg-own" : ""}`, "data-picture": index, "aria-label": label },
         open,
         many && el("span", { class: "wg-number", text: index + 1, "aria-hidden": "true" }),
         many && el("div", { class: "wg-choice" }, use, like),

@@ -106,8 +106,10 @@ export function openMenu(anchor, items, label) {
   const left = Math.min(box.left - frame.left, frame.width - menu.offsetWidth - 8);
   const below = box.bottom - frame.top + 4;
   const above = box.top - frame.top - menu.offsetHeight - 4;
+  const top = below + menu.offsetHeight > frame.height && above > 0 ? above : below;
   menu.style.left = `${Math.max(8, left)}px`;
-  menu.style.top = `${below + menu.offsetHeight > frame.height && above > 0 ? above : below}px`;
+  // Where there is room neither below nor above, it lies over its button.
+  menu.style.top = `${Math.max(8, Math.min(top, frame.height - menu.offsetHeight - 8))}px`;
   anchor.setAttribute("aria-expanded", "true");
   closeOpenMenu = close;
   document.addEventListener("pointerdown", outside, true);

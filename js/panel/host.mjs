@@ -13,23 +13,38 @@ const LARGEST_LAST = 20_000;
 /** Milliseconds that the host's change of the view may take. */
 const GLIDE = 600;
 
-/** Fetch a route; its JSON on success, and an Error that says in words what went wrong otherwise. */
-export async function request(route, { method = "GET", json, body } = {}) {
+/** Ask the host for a route; an Error that says in words what went wrong, where it does not give what it was asked for. */
+export async function ask(route, options) {
+  const response = await reach(route, options);
+  if (response.ok) return response;
+  const answer = json(await response.text());
+  throw Object.assign(new Error(messageOf(answer) || `${response.status} ${response.statusText}`), { status: response.status, answer });
+}
+
+/** Whatever a route answers; browsers have only words of their own for a host that does not answer at all. */
+const reach = (route, options) =>
+  api.fetchApi(route, options).catch((cause) => {
+    throw new Error(t("away"), { cause });
+  });
+
+/** A text as JSON; null where it is none, as a proxy's page of HTML, which says less than its status. */
+function json(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+/** Ask the host for a route; its answer as JSON. */
+export async function request(route, { method = "GET", json: value, body } = {}) {
   const options = { method, cache: "no-store" };
-  if (json !== undefined) Object.assign(options, { body: JSON.stringify(json), headers: { "Content-Type": "application/json" } });
+  if (value !== undefined) Object.assign(options, { body: JSON.stringify(value), headers: { "Content-Type": "application/json" } });
   // What is saved while the page goes away still arrives; browsers allow that for little.
   if (method === "PUT" && options.body?.length < LARGEST_LAST) options.keepalive = true;
   if (body !== undefined) options.body = body;
-  const response = await api.fetchApi(route, options);
-  const text = await response.text();
-  let answer = null;
-  try {
-    answer = text ? JSON.parse(text) : null;
-  } catch {
-    // A proxy's page of HTML says less than the status.
-  }
-  if (response.ok) return answer;
-  throw Object.assign(new Error(messageOf(answer) || `${response.status} ${response.statusText}`), { status: response.status, answer });
+  const response = await ask(route, options);
+  return json(await response.text());
 }
 
 /** The sentences in an error of the host or of the pack. */
@@ -54,7 +69,7 @@ export function viewUrl(file, small = false) {
 }
 
 /** Ask for a file of the host's as it is. */
-export const fetchView = (file, options) => api.fetchApi(`/view?${queryOf(file)}`, options);
+export const fetchView = (file, options) => reach(`/view?${queryOf(file)}`, options);
 
 /** Kinds of pictures that the host and all browsers can read. */
 export const PICTURES = ["image/png", "image/jpeg", "image/webp"];

@@ -1,7 +1,7 @@
 // The list of kept chats: open, rename, delete, export, import.
 
 import { button, el, keepFocus, openMenu } from "./dom.mjs";
-import { api, picture, request } from "./host.mjs";
+import { ask, picture, request } from "./host.mjs";
 import { composing } from "./keys.mjs";
 import { exportRoute, listChats, renameChat } from "./store.mjs";
 import { t } from "./strings.mjs";
@@ -88,8 +88,7 @@ export class Library {
 
   async #export(chat) {
     // Fetched, for a plain link does not say which of the host's users asks.
-    const response = await api.fetchApi(exportRoute(chat.id));
-    if (!response.ok) throw new Error((await response.json()).error);
+    const response = await ask(exportRoute(chat.id));
     const url = URL.createObjectURL(await response.blob());
     this.views.download(url, `${chat.name}.zip`);
     setTimeout(() => URL.revokeObjectURL(url), 60_000);

@@ -30,7 +30,7 @@ export class Panel {
       { class: "wg-row wg-head" },
       button("bars", t("chats"), () => this.#drawer(this.library), { class: "wg-chats-open" }),
       this.name,
-      button("plus", t("newChat"), () => this.#newChat(), { class: "wg-new" }),
+      button("plus", t("newChat"), () => this.newChat(), { class: "wg-new" }),
       button("sliders-h", t("settings"), () => this.#drawer(this.settings), { class: "wg-settings-open" }),
     );
     this.element = el(
@@ -57,7 +57,7 @@ export class Panel {
       this.element.classList.remove("wg-dragging");
     });
     const keys = (event) => {
-      if (event.key === "Escape" && !event.defaultPrevented && !composing(event)) [this.settings, this.library].forEach((one) => one.element.hidden || one.toggle(false));
+      if (event.key === "Escape" && !event.defaultPrevented && !composing(event)) this.closeDrawers();
       const step = takeUndoKey(event);
       // Where something is written, the browser takes back what was typed.
       if (step && !event.target.closest("textarea, input, .wg-drawer")) this.timeline[step].click();
@@ -110,10 +110,19 @@ export class Panel {
     which.toggle();
   }
 
-  async #newChat() {
-    this.library.toggle(false);
+  closeDrawers() {
+    for (const drawer of [this.settings, this.library]) if (!drawer.element.hidden) drawer.toggle(false);
+  }
+
+  async newChat() {
+    this.closeDrawers();
     await this.session.newChat().catch((error) => this.failed(error));
     this.composer.text.focus();
+  }
+
+  continueFromNode(node) {
+    this.closeDrawers();
+    return this.session.arrivals.continueFromNode(node);
   }
 
   // What the parts ask of the panel
@@ -236,7 +245,10 @@ export class Panel {
     return el(
       "div",
       { class: "wg-zones", "aria-hidden": "true" },
-      zone("continue", t("dropContinue"), async (file) => this.session.arrivals.continueWith(file instanceof File ? file : await fetched(file))),
+      zone("continue", t("dropContinue"), async (file) => {
+        this.closeDrawers();
+        return this.session.arrivals.continueWith(file instanceof File ? file : await fetched(file));
+      }),
       zone("reference", t("dropReference"), (file) => this.session.arrivals.addReference(file)),
     );
   }

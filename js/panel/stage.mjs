@@ -17,6 +17,8 @@ export class Stage {
   #finishing = false;
   /** Stops the mask that is being suggested. */
   #stop = null;
+  /** Counts what was to be shown; the last that was asked for is shown, however long its pictures take. */
+  #asked = 0;
 
   constructor(session) {
     this.session = session;
@@ -102,6 +104,7 @@ export class Stage {
   }
 
   #show(title, body, foot = []) {
+    this.#asked++;
     this.#clear();
     this.title.textContent = title;
     this.body.replaceChildren(...body);
@@ -170,6 +173,7 @@ export class Stage {
     const { session } = this;
     const { doc } = session;
     const { draft } = doc;
+    const asked = ++this.#asked;
     const image = await load(session.pictureFile(base));
     const { masks } = session;
     // The file of a mask may be gone; the others can still be painted on.
@@ -177,7 +181,7 @@ export class Stage {
     const read = (file) => file && maskOf(file, image).catch(() => ((gone = true), null));
     const [keep, change, ...kept] = await Promise.all([masks.keep, masks.change, ...session.kept].map(read));
     // It may have taken long, and another chat or picture be open, or the message be sent.
-    if (session.doc !== doc || session.base?.turn !== base.turn || session.base?.picture !== base.picture || unfinished(doc)) return;
+    if (asked !== this.#asked || session.doc !== doc || session.base?.turn !== base.turn || session.base?.picture !== base.picture || unfinished(doc)) return;
     const touched = () => (this.#keep = save);
     const painter = this.#newPainter({ image, keep, change, kept: unionOf(kept.filter(Boolean)), onChange: ({ canUndo }) => canUndo && touched() });
     const words = el("textarea", { on: { input: touched }, rows: 1, value: draft.text, placeholder: t("changeHint"), "aria-label": t("say"), dir: "auto" });
@@ -200,6 +204,7 @@ export class Stage {
     }
     this.#painter = painter;
     fit(painter.element, image);
+    painter.focus();
   }
 
   async #suggest(painter, instruction, control, image, base) {
@@ -207,7 +212,7 @@ export class Stage {
       this.#say(t("suggestHow"));
       return;
     }
-    if (document.activeElement === control) painter.element.querySelector("canvas[tabindex]")?.focus();
+    if (document.activeElement === control) painter.focus();
     control.disabled = true;
     const stop = (this.#stop = new AbortController());
     const here = (work) => !stop.signal.aborted && work();
@@ -229,12 +234,14 @@ export class Stage {
   /** What counts of a reference. */
   async area(reference, take) {
     const { doc } = this.session;
+    const asked = ++this.#asked;
     const image = await load(reference.file);
     let gone = false;
     const change = reference.area && (await maskOf(reference.area, image).catch(() => ((gone = true), null)));
-    if (this.session.doc !== doc || !doc.references.includes(reference)) return;
-    const painter = this.#newPainter({ image, change, onChange: ({ canUndo }) => canUndo && (this.#keep = save) });
-    painter.setTool("change");
+    if (asked !== this.#asked || this.session.doc !== doc || !doc.references.includes(reference)) return;
+    // There is nothing to keep here: what counts is painted, or it is not.
+    const labels = { change: t("mask.area"), status: t("mask.areaStatus"), help: t("mask.areaHelp") };
+    const painter = this.#newPainter({ image, change, brushes: ["change", "erase"], labels, onChange: ({ canUndo }) => canUndo && (this.#keep = save) });
     const done = async () => {
       const masks = await painter.toMaskBlobs();
       take(masks.change && (await upload(masks.change, `wegen-area-${Date.now().toString(36)}.png`)));
@@ -248,14 +255,15 @@ export class Stage {
     }
     this.#painter = painter;
     fit(painter.element, image);
+    painter.focus();
   }
 
   #discard() {
     return button("trash", t("discard"), () => this.#leave(), { wide: true });
   }
 
-  #newPainter(options) {
-    return new MaskPainter({ ...options, labels: Object.fromEntries(PAINTER_LABELS.map((name) => [name, t(`mask.${name}`)])) });
+  #newPainter({ labels, ...options }) {
+    return new MaskPainter({ ...options, labels: { ...Object.fromEntries(PAINTER_LABELS.map((name) => [name, t(`mask.${name}`)])), ...labels } });
   }
 }
 

@@ -5,6 +5,9 @@ import { button, el, icon, keepFocus, openMenu, setChildren } from "./dom.mjs";
 import { picture } from "./host.mjs";
 import { t } from "./strings.mjs";
 
+/** Pixels that a line of a wheel is worth, which counts in lines. */
+const LINE = 16;
+
 export class Timeline {
   #stops = new Map();
 
@@ -12,9 +15,9 @@ export class Timeline {
     this.session = session;
     this.views = views;
     this.undo = button("undo", t("undo"), () => session.undo());
-    this.redo = button("refresh", t("redo"), () => session.redo(), { class: "wg-flip" });
+    this.redo = button("refresh", t("redo"), () => session.redo());
     this.compare = button("arrows-h", t("compare"), () => this.#compare());
-    this.strip = el("ol", { class: "wg-strip", tabindex: -1, "aria-label": t("timeline"), on: { keydown: (event) => this.#move(event) } });
+    this.strip = el("ol", { class: "wg-strip", tabindex: -1, "aria-label": t("timeline"), on: { keydown: (event) => this.#move(event), wheel: (event) => this.#roll(event) } });
     this.element = el("nav", { class: "wg-timeline", "aria-label": t("timeline") }, this.undo, this.redo, this.strip, this.compare);
   }
 
@@ -84,6 +87,13 @@ export class Timeline {
       text: child.instruction || t("yourPicture"),
       run: () => this.session.goTo(tipOf(doc, child.id)),
     }));
+  }
+
+  /** A wheel that only turns up and down goes along the strip, which has no scrollbar. */
+  #roll(event) {
+    if (event.deltaX || event.ctrlKey || this.strip.scrollWidth <= this.strip.clientWidth) return;
+    event.preventDefault();
+    this.strip.scrollLeft += event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? event.deltaY : LINE * event.deltaY;
   }
 
   #move(event) {

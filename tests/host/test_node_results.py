@@ -201,3 +201,45 @@ def test_what_was_done_before_a_run_can_be_undone_step_by_step(page, server):
         steps.append(page.evaluate(f"() => [{tracked}.undoQueue.length, {tracked}.redoQueue.length]"))
     undone, again = zip(*steps, strict=True)
     assert list(again) == [1, 2, 3] and list(undone) == [undone[0], undone[0] - 1, undone[0] - 2], steps
+
+
+# Beside it in a tab of its own: nodes of other kinds with the same numbers, and the name of the tab that is left.
+OPEN_ANOTHER = """
+async () => {
+    const { app, LiteGraph } = window
+    const left = app.extensionManager.workflow.activeWorkflow.filename
+    await app.loadGraphData({ nodes: [], links: [], version: 0.4 }, true, true, 'another')
+    for (const type of ['WeGenAsk', 'WeGenChat', 'WeGenGenerate', 'WeGenAsk']) {
+        const node = LiteGraph.createNode(type)
+        app.graph.add(node)
+        node.pos = [app.graph.nodes.length * 420 - 700, 80]
+    }
+    return left
+}
+"""
+
+SHOWN = """
+() => window.app.graph.nodes.map((node) => [
+    node.type, node.widgets?.find((one) => one.name === 'wegen_result')?.element.textContent ?? null
+])
+"""
+
+
+def test_what_a_workflow_gives_is_shown_on_its_own_nodes_alone(page, server):
+    """Whatever workflow is open by the time that it has run."""
+    page.evaluate(BUILD, [graph("none", uuid.uuid4().int % 2**32), SIZES])
+    page.evaluate("() => window.app.extensionManager.command.execute('Comfy.QueuePrompt')")
+    left = page.evaluate(OPEN_ANOTHER)
+    for _ in range(PATIENCE // 250):
+        page.wait_for_timeout(250)
+        queue = requests.get(f"{server.url}/queue", timeout=30).json()
+        if not queue["queue_running"] and not queue["queue_pending"]:
+            break
+    page.wait_for_timeout(1500)
+    assert [words for _, words in page.evaluate(SHOWN)] == [None] * 4
+    assert page.evaluate("() => Object.keys(window.app.nodeOutputs)") == []
+    page.get_by_text(left, exact=True).first.click()
+    page.wait_for_function("() => document.querySelectorAll('.wegen-result').length === 3")
+    shown = dict(page.evaluate(SHOWN))
+    assert shown.pop("WeGenLoadModel") is None
+    assert len(shown) == 3 and all(shown.values())

@@ -15,6 +15,7 @@ import {
   createMask,
   encodePng,
   isEmpty,
+  isSpared,
   joined,
   maskFromPixels,
   packRuns,
@@ -136,6 +137,13 @@ test("pieces are short, and go from one end to the other with position and radiu
   assert.deepEqual(pieces.at(-1), { x: 30, y: 40, radius: 12 });
   assert.deepEqual(pieces[0], { x: 6, y: 8, radius: 4 });
   assert.equal(strokePieces({ x: 1, y: 1, radius: 2 }, { x: 1, y: 1, radius: 2 }, 10).length, 1);
+});
+
+test("a point is spared where it is near the one before, and as large", () => {
+  const last = { x: 10, y: 10, radius: 16 };
+  assert.equal(isSpared({ x: 11, y: 11, radius: 16 }, last), true);
+  assert.equal(isSpared({ x: 12, y: 10, radius: 16 }, last), false);
+  assert.equal(isSpared({ x: 10, y: 10, radius: 13 }, last), false);
 });
 
 test("a stroke stays within its bounds and within the picture", () => {
