@@ -353,6 +353,10 @@ def test_small_copies_of_pictures(served, tmp_path):
     exif[274] = 6  # turned by a quarter
     Image.new("RGB", (1600, 900), "red").save(folder / "turned.jpg", exif=exif)
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing more")
+    damaged = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(damaged, "dds")
+    damaged.getbuffer()[80] = 128  # a kind of pixels that Pillow does not know
+    (folder / "damaged.png").write_bytes(damaged.getvalue())
     (folder / "chat.safetensors").write_bytes(b"x")
     (tmp_path / "secret.png").write_bytes((folder / "few.png").read_bytes())
 
@@ -381,7 +385,7 @@ def test_small_copies_of_pictures(served, tmp_path):
         assert (await get("turned.jpg", **{"If-None-Match": etag}))[:2] == (304, b"")
         os.utime(folder / "turned.jpg", (1, 1))
         assert (await get("turned.jpg", **{"If-None-Match": etag}))[0] == 200
-        assert (await get("broken.png"))[0] == 422
+        assert [(await get(name))[0] for name in ("broken.png", "damaged.png")] == [422, 422]
         for name, subfolder in (("gone.png", "wegen"), ("secret.png", ".."), ("chat.safetensors", "wegen")):
             assert (await get(name, subfolder))[0] == 404
 

@@ -18,13 +18,17 @@ TURN = {"instruction": "turn it around", "seed": 3, "width": 512, "height": 512}
 
 
 @pytest.fixture(scope="module")
-def pictures(client):
+def pictures(client, server):
     """Uploaded pictures by name, `[H, W, 3]`."""
     made = {}
     for name, size in (("own_before", (HEIGHT, WIDTH)), ("own_cat", (64, 64)), ("own_hat", (40, 90))):
         made[f"{name}.png"] = (natural_picture(Random(name), *size).numpy() * 255).round().astype(np.uint8)
     for name, picture in made.items():
         client.upload_image(Image.fromarray(picture), name)
+    damaged = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(damaged, "dds")
+    damaged.getbuffer()[80] = 128  # a kind of pixels that Pillow does not know
+    (server.base_directory / "input" / "own_damaged.png").write_bytes(damaged.getvalue())
     return made
 
 
@@ -192,12 +196,15 @@ def test_wegen_refines_what_another_model_painted(client, run, pictures):
         ({"instruction": "x", "image": {"filename": "a", "type": "user"}}, "input, output or temp"),
         ({"instruction": "x", "image": "missing.png"}, "moved or deleted"),
         ({"instruction": "x", "image": 5}, "must name a file"),
+        ({"instruction": "x", "image": "own_damaged.png"}, "Cannot read the picture"),
+        ({"instruction": "x", "image": "own_before.png", "keep": "own_damaged.png"}, "no picture that can be read"),
         ({"instruction": "x", "chat": "own_before.png"}, "no chat"),
         ({"instruction": "x", "seed": "1"}, "whole number"),
         ({"instruction": "x", "width": 8193}, "whole number"),
         ({"instruction": "x", "references": [{"file": "own_cat.png"}]}, "needs a name"),
         ({"instruction": "x", "references": [{"name": "a b", "file": "own_cat.png"}]}, "cannot be called"),
         ({"instruction": "x", "references": [{"name": "a", "file": "own_cat.png", "weight": "1"}]}, "must be a number"),
+        ({"instruction": "x", "references": [{"name": "a", "file": "own_cat.png", "weight": 10**400}]}, "from 0 to 2"),
         (["x"], "JSON object"),
         ("{", "JSON"),
     ],
