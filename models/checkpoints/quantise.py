@@ -250,7 +250,7 @@ def from_header(metadata: Mapping[str, str] | None, file: object) -> dict[str, d
     try:
         layers = dict(json.loads(text)["layers"])
         formats = {layer["format"] for layer in layers.values()}
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{file}: what its header says about quantised layers is damaged.") from error
     unknown = sorted(formats - set(PIECES), key=str)
     if unknown:

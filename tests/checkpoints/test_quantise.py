@@ -226,6 +226,12 @@ def test_sizes_in_a_header_that_cannot_be_are_named(damage):
         from_header(header, "file")
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"layers": {"a": {}}}', "[" * 100_000])
+def test_a_header_that_is_damaged_is_named(text):
+    with pytest.raises(CheckpointError, match="file: what its header says about quantised layers is damaged"):
+        from_header({HEADER_KEY: text}, "file")
+
+
 def test_formats_of_several_types_are_unknown():
     with pytest.raises(CheckpointError, match="has weights in"):
         from_header(to_header({"a": {"format": None}, "b": {"format": "x"}}), "file")
