@@ -88,6 +88,9 @@ def test_a_failed_write_leaves_the_chat_as_it_was(store, chat_store, monkeypatch
     monkeypatch.setattr(chat_store.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         store.write(entry.id, 1, {"n": 1})
+    with pytest.raises(OSError, match="No space"):
+        store.create("b")
+    assert [path.name for path in store.folder.iterdir()] == [f"{entry.id}.json"]
     monkeypatch.undo()
     assert store.read(entry.id) == (entry, "{}")
     assert store.write(entry.id, 1, {"n": 1}).revision == 2
@@ -167,6 +170,13 @@ def test_files_from_before_1980_are_packed(folders):
     os.utime(folders["output"] / "wegen" / "a.png", (0, 0))
     file = {"filename": "a.png", "subfolder": "wegen", "type": "output"}
     with zipfile.ZipFile(archive_of(exported({"file": file}), folders)) as archive:
+        assert archive.read("files/00000.png") == b"output a.png"
+
+
+def test_pictures_on_another_disk_are_there(folders, tmp_path):
+    (folders["output"] / "wegen").rename(tmp_path / "disk")
+    (folders["output"] / "wegen").symlink_to(tmp_path / "disk", target_is_directory=True)
+    with zipfile.ZipFile(archive_of(exported({"file": PICTURE}), folders)) as archive:
         assert archive.read("files/00000.png") == b"output a.png"
 
 

@@ -6,6 +6,7 @@ Plain Python, like the store. What comes in is not trusted: files only ever get 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import uuid
@@ -140,9 +141,10 @@ def picture_path(folders: Mapping[str, Path], kind: str, subfolder: str, filenam
     """The file that a document names; None when there is none, or none that may be given away."""
     if kind not in folders or "\0" in subfolder + filename:
         return None
-    folder = folders[kind].resolve()
+    # Links are followed, as the host's own `/view` does: people put folders of pictures on another disk.
+    folder = os.path.abspath(folders[kind])
+    path = Path(os.path.abspath(os.path.join(folder, subfolder, filename)))
     try:
-        path = (folder / subfolder / filename).resolve()
         inside = path.is_relative_to(folder) and path.suffix.lower() in SUFFIXES
         return path if inside and path.is_file() else None
     except (OSError, ValueError):  # no name that a file can have
