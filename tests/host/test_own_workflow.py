@@ -98,6 +98,13 @@ def test_what_a_turn_gives(client, run, pictures):
     assert change[:, :LEFT].max() == 0 and change[:, LEFT:].min() == 255
 
 
+def test_words_that_another_program_hands_on_do_not_stop_a_turn(client, run, pictures):
+    texts = {"wegen": json.dumps({"1": []}), "prompt": "{}"}
+    result = run(begun(instruction="for another program"), extra_data={"extra_pnginfo": texts})
+    saved = Image.open(io.BytesIO(client.files(result, "result 1")[0]))
+    assert json.loads(saved.info["wegen"])["result 1"][0][-1]["instruction"] == "for another program"
+
+
 def test_a_first_picture(client, run):
     graph = own_turn(width=64, height=32)
     graph["paint 1"] = node("EmptyImage", width=80, height=80, batch_size=2, color=0x336699)
@@ -204,7 +211,10 @@ def test_wegen_refines_what_another_model_painted(client, run, pictures):
         ({"instruction": "x", "references": [{"file": "own_cat.png"}]}, "needs a name"),
         ({"instruction": "x", "references": [{"name": "a b", "file": "own_cat.png"}]}, "cannot be called"),
         ({"instruction": "x", "references": [{"name": "a", "file": "own_cat.png", "weight": "1"}]}, "must be a number"),
-        ({"instruction": "x", "references": [{"name": "a", "file": "own_cat.png", "weight": 10**400}]}, "from 0 to 2"),
+        (
+            {"instruction": "x", "references": [{"name": "a", "file": "own_cat.png", "weight": 10**400}]},
+            "must be a number",
+        ),
         (["x"], "JSON object"),
         ("{", "JSON"),
     ],
