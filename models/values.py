@@ -26,7 +26,12 @@ def whole_text(text: str) -> str:
 
     Front ends send such halves, JSON can hold them, and the words of a command line have them for bytes that are no
     text.
+
+    Raises:
+        WeGenError: it is no text at all, as what nodes of other packs hand over may be.
     """
+    if not isinstance(text, str):
+        raise WeGenError(f"A text is expected, not {text!r:.60}. Look at what is wired in there.")
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

@@ -3,10 +3,12 @@
 import io
 import json
 import os
+import struct
 import sys
 import time
 import types
 import zipfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -88,6 +90,9 @@ def test_a_failed_write_leaves_the_chat_as_it_was(store, chat_store, monkeypatch
     monkeypatch.setattr(chat_store.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         store.write(entry.id, 1, {"n": 1})
+    with pytest.raises(OSError, match="No space"):
+        store.create("b")
+    assert [path.name for path in store.folder.iterdir()] == [f"{entry.id}.json"]
     monkeypatch.undo()
     assert store.read(entry.id) == (entry, "{}")
     assert store.write(entry.id, 1, {"n": 1}).revision == 2
@@ -170,6 +175,13 @@ def test_files_from_before_1980_are_packed(folders):
         assert archive.read("files/00000.png") == b"output a.png"
 
 
+def test_pictures_on_another_disk_are_there(folders, tmp_path):
+    (folders["output"] / "wegen").rename(tmp_path / "disk")
+    (folders["output"] / "wegen").symlink_to(tmp_path / "disk", target_is_directory=True)
+    with zipfile.ZipFile(archive_of(exported({"file": PICTURE}), folders)) as archive:
+        assert archive.read("files/00000.png") == b"output a.png"
+
+
 def test_an_archive_takes_the_files_along(folders, tmp_path):
     from wegen_host.chat_archive import unpacked
 
@@ -236,6 +248,33 @@ def evil_archive(export, files, entries, compression=zipfile.ZIP_STORED) -> io.B
     return target
 
 
+def nested_archive() -> io.BytesIO:
+    """Files that are stored one within the other: each holds the headers and contents of all after it."""
+    names = [f"files/{number:05}.png" for number in range(50)]
+    target = evil_archive(exported({}), {name: name for name in names}, {})
+    with zipfile.ZipFile(target) as archive:
+        small = {info.filename: (archive.read(info), info.header_offset) for info in archive.infolist()}
+        begin = archive.start_dir
+    content, offset, entries = bytes(5000), begin + 45 * len(names), dict(small)
+    for name in reversed(names):
+        offset -= 45  # of a header with its name
+        entries[name] = content, offset
+        content = record(b"PK\3\4", content, name) + content
+    listed = b"".join(
+        record(b"PK\1\2", content, name, bytes(10) + struct.pack("<L", offset))
+        for name, (content, offset) in entries.items()
+    )
+    end = b"PK\5\6" + struct.pack("<4H2LH", 0, 0, len(entries), len(entries), len(listed), begin + len(content), 0)
+    return io.BytesIO(target.getvalue()[:begin] + content + listed + end)
+
+
+def record(mark, content, name, more=b"") -> bytes:
+    """What an archive says of a file that is stored as it is: before it, or with `more` in the list at its end."""
+    made = struct.pack("<H", 20) if more else b""
+    numbers = struct.pack("<5H3L2H", 20, 0, 0, 0, 33, zlib.crc32(content), len(content), len(content), len(name), 0)
+    return mark + made + numbers + more + name.encode()
+
+
 def damaged_archive() -> io.BytesIO:
     """Packed smaller, with bytes of its first file turned over."""
     content = bytearray(evil_archive(exported("b" * 5000), {}, {}, zipfile.ZIP_DEFLATED).getvalue())
@@ -248,6 +287,7 @@ def damaged_archive() -> io.BytesIO:
     "archive",
     [
         damaged_archive,
+        nested_archive,
         lambda: io.BytesIO(b"PK\x03\x04" + bytes(500)),
         lambda: evil_archive([], {}, {}),
         lambda: evil_archive(exported({}), [], {}),
@@ -279,6 +319,21 @@ def test_archives_that_are_none_leave_nothing_behind(served, folders, tmp_path, 
     served(story)
     assert fingerprint(tmp_path, unchanged) == before
     assert not list(folders["output"].glob("wegen/imported/*"))
+
+
+@pytest.mark.parametrize("larger", [False, True], ids=["plain", "zip64"])
+def test_an_archive_of_countless_files_is_not_listed(folders, refused, larger):
+    """The list alone would take gigabytes of memory."""
+    from wegen_host import chat_archive
+
+    listed = 3 * 2**20
+    size = 1 if larger else listed
+    end = b"PK\5\6" + bytes(4) + b"\xff" * 4 + size.to_bytes(4, "little") + bytes(6)
+    if larger:
+        end = b"PK\6\6" + bytes(36) + listed.to_bytes(8, "little") + bytes(8) + b"PK\6\7" + bytes(16) + end
+    archive = io.BytesIO(bytes(listed) + end)
+    error = refused(lambda: chat_archive.unpacked(archive, folders["output"]).__enter__())
+    assert error.status == 413 and "lists more files" in str(error)
 
 
 @pytest.mark.parametrize("name", ["", "..", "../x", "a/b", "a" * 32 + "/..", "A" * 32, "é" * 32, None, 5, "a" * 33])
@@ -353,6 +408,10 @@ def test_small_copies_of_pictures(served, tmp_path):
     exif[274] = 6  # turned by a quarter
     Image.new("RGB", (1600, 900), "red").save(folder / "turned.jpg", exif=exif)
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing more")
+    damaged = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(damaged, "dds")
+    damaged.getbuffer()[80] = 128  # a kind of pixels that Pillow does not know
+    (folder / "damaged.png").write_bytes(damaged.getvalue())
     (folder / "chat.safetensors").write_bytes(b"x")
     (tmp_path / "secret.png").write_bytes((folder / "few.png").read_bytes())
 
@@ -381,7 +440,7 @@ def test_small_copies_of_pictures(served, tmp_path):
         assert (await get("turned.jpg", **{"If-None-Match": etag}))[:2] == (304, b"")
         os.utime(folder / "turned.jpg", (1, 1))
         assert (await get("turned.jpg", **{"If-None-Match": etag}))[0] == 200
-        assert (await get("broken.png"))[0] == 422
+        assert [(await get(name))[0] for name in ("broken.png", "damaged.png")] == [422, 422]
         for name, subfolder in (("gone.png", "wegen"), ("secret.png", ".."), ("chat.safetensors", "wegen")):
             assert (await get(name, subfolder))[0] == 404
 

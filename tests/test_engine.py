@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from comfyui_wegen.models.bundled import BUNDLED
+from comfyui_wegen.models.editing.open_turn import OpenTurn
 from comfyui_wegen.models.editing.refinement import Masks
 from comfyui_wegen.models.engine import TurnRequest, TurnResult, draft_pictures, drafting, take_turn, take_turns
 from comfyui_wegen.models.engine.finishing import OVERRULED
@@ -17,6 +18,7 @@ from comfyui_wegen.models.options import OPTIONS
 from comfyui_wegen.models.painting import painter
 from comfyui_wegen.models.painting.loading import load
 from comfyui_wegen.models.prompting import rewriting
+from comfyui_wegen.models.prompting.conversation import mentioned, require_question
 from comfyui_wegen.models.prompting.rewriting import rows_held
 from comfyui_wegen.models.prompting.text_sampling import TextSampling
 from comfyui_wegen.models.values import Answer, AutoMask, Chat, Reference, References, SamplerSettings, Turn
@@ -30,12 +32,27 @@ from support import REPOSITORY
         ({"strength": 0.001}, "The strength is 0.001; it must be from 0.05 to 1"),
         ({"cfg": 31}, "The guidance scale is 31"),
         ({"batch_size": 0}, "The batch size is 0; it must be from 1 to 64"),
+        ({"batch_size": 1.5}, "The batch size is 1.5; it must be a whole number"),
+        ({"seed": None}, "The seed is None; it must be a whole number"),
+        ({"steps": [3]}, r"The steps is \[3\]; it must be a whole number"),
+        ({"width": torch.zeros(99)}, r"The width is tensor\(.*; it must be a whole number"),
+        ({"strength": "all"}, "The strength is 'all'; it must be a number"),
+        ({"rewritten": None}, "The rewritten is None; it must be a text"),
+        ({"sampler_name": 5}, "The sampler name is 5; it must be a text"),
         ({"guidance_scale": 3}, "no option 'guidance_scale'; there are seed, "),
     ],
 )
 def test_options_outside_of_the_table_are_refused(options, said):
     with pytest.raises(WeGenError, match=said):
         TurnRequest.from_options("x", options)
+
+
+@pytest.mark.parametrize("words", [None, 5, ["a", "cat"], torch.zeros(2)])
+def test_what_is_no_text_is_refused(words):
+    """Nodes of other packs may hand over anything; the host does not look."""
+    for use in (TurnRequest, OpenTurn, require_question, lambda text: mentioned(text, References())):
+        with pytest.raises(WeGenError, match="A text is expected, not"):
+            use(words)
 
 
 # Orders, and what a model of open language may answer when it is asked to describe the picture after them.

@@ -5,6 +5,11 @@ export const VERSION = 1;
 export const OWN_PAINTER = "wegen";
 const KINDS = ["draw", "refine", "ask", "upload"];
 const PROGRESS = ["waiting", "running", "cancelled", "failed", "done"];
+/** Ids of prompts become parts of addresses: in a chat from elsewhere another text could lead to any of the host's. */
+const PROMPT = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const NAME = /^[A-Za-z][A-Za-z0-9_-]{0,31}$/;
+/** Pictures of one turn, as the nodes take it. */
+const MOST = 64;
 
 let last = 0;
 
@@ -32,22 +37,32 @@ const text = (value) => (typeof value === "string" ? value : "");
 const soundFile = (file) => (typeof file?.filename === "string" ? file : null);
 const list = (value) => (Array.isArray(value) ? value : []);
 
+const soundCount = (count) => (Number.isInteger(count) ? Math.min(Math.max(count, 1), MOST) : null);
+
 function soundReferences(references) {
-  return list(references)
-    .filter((reference) => typeof reference?.name === "string" && soundFile(reference.file))
-    .map((reference) => ({ ...reference, weight: Number(reference.weight) || 0, area: soundFile(reference.area) }));
+  const sound = [];
+  for (const reference of list(references)) {
+    if (typeof reference?.name !== "string" || !soundFile(reference.file)) continue;
+    const name = NAME.test(reference.name) ? reference.name : freeName(reference.name, sound);
+    sound.push({ ...reference, name, weight: Number(reference.weight) || 0, area: soundFile(reference.area) });
+  }
+  return sound;
 }
 
 function soundTurn(id, turn) {
+  const prompt = PROMPT.test(text(turn.prompt)) ? turn.prompt : null;
+  // Nothing could be heard any more of one without a prompt, and no turn could follow it.
+  const ended = prompt ? PROGRESS : PROGRESS.slice(2);
   return {
     ...turn,
     id,
     parent: turn.parent ?? null,
     kind: KINDS.includes(turn.kind) ? turn.kind : "draw",
-    status: PROGRESS.includes(turn.status) ? turn.status : "failed",
+    prompt,
+    status: ended.includes(turn.status) ? turn.status : "failed",
     instruction: text(turn.instruction),
     from: text(turn.from),
-    count: Number.isInteger(turn.count) ? turn.count : 1,
+    count: soundCount(turn.count) ?? 1,
     seed: Number.isInteger(turn.seed) ? turn.seed : 0,
     settings: { ...turn.settings },
     references: soundReferences(turn.references),
@@ -84,6 +99,7 @@ export function soundDocument(value) {
   }
   const draft = { ...base.draft, ...value.draft };
   draft.text = text(draft.text);
+  draft.count = soundCount(draft.count);
   for (const kind of ["keep", "change"]) draft[kind] = soundFile(draft[kind]);
   if (!isObject(draft.of)) draft.of = null;
   const doc = { ...base, ...value, turns, draft, references: soundReferences(value.references), settings: { ...value.settings } };

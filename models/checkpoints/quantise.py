@@ -161,12 +161,14 @@ def whole_numbers(pieces: Mapping[str, Tensor], layer: Mapping[str, Any]) -> Who
     """A weight in 8-bit whole numbers; None where its format has others.
 
     Raises:
-        ValueError: scales or groups do not fit the weight.
+        ValueError: scales or groups do not fit the weight, or it holds no whole numbers.
     """
     if layer["format"] == FP8:
         return None
     group = layer.get("convrot_groupsize", GROUPS[0]) if layer["format"] == W4A8 or layer.get("convrot") else 0
     stored = pieces[WEIGHT]
+    if stored.dtype != torch.int8:
+        raise ValueError(f"it holds {stored.dtype} in place of whole numbers of 8 bits.")
     columns = whole_shape(stored.shape, layer)[-1]
     if group and columns % group:
         raise ValueError(f"its rows of {columns} numbers are no groups of {group}.")
@@ -183,6 +185,8 @@ def whole_numbers(pieces: Mapping[str, Tensor], layer: Mapping[str, Any]) -> Who
     codes = torch.stack([bits & 15, bits >> 4], dim=-1).view(len(stored), -1, scaled)
     values = torch.empty(codes.shape, dtype=torch.int8)
     levels, scales = pieces[CODEBOOK].float(), pieces[GROUP_SCALES]
+    if levels.shape != (len(LEVELS),):
+        raise ValueError(f"its codebook is of {list(levels.shape)} numbers in place of {len(LEVELS)}.")
     if scales.shape != codes.shape[:2] or pieces[ROW_SCALES].shape != stored.shape[:1]:
         found = [list(pieces[name].shape) for name in (GROUP_SCALES, ROW_SCALES)]
         raise ValueError(f"its scales are of {found[0]} and {found[1]} numbers, for {list(codes.shape)} weights.")
@@ -197,7 +201,7 @@ def dequantise(pieces: Mapping[str, Tensor], layer: Mapping[str, Any]) -> Tensor
     """The weight in float32 that `quantise` made this of, but for rounding.
 
     Raises:
-        ValueError: scales or groups do not fit the weight.
+        ValueError: scales or groups do not fit the weight, or it holds no whole numbers.
     """
     whole = whole_numbers(pieces, layer)
     if whole is None:
@@ -250,7 +254,7 @@ def from_header(metadata: Mapping[str, str] | None, file: object) -> dict[str, d
     try:
         layers = dict(json.loads(text)["layers"])
         formats = {layer["format"] for layer in layers.values()}
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{file}: what its header says about quantised layers is damaged.") from error
     unknown = sorted(formats - set(PIECES), key=str)
     if unknown:

@@ -25,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, WeGenError, is_out_of_memory
+from ..json_values import in_words, is_a
 from ..network.configuration import LanguageConfig, ScheduleConfig, UNetConfig, VAEConfig, VisionConfig, WeGenConfig
 from ..paths import expanded
 from .quantise import (
@@ -320,7 +321,7 @@ def _read_json(path: Path) -> dict:
         raise CheckpointError(f"The checkpoint needs {path}, which does not exist.")
     try:
         values = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows editors put a mark before it
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} must hold a JSON object.")
@@ -511,9 +512,8 @@ def _read_diffusers(folder: Path, variant: str = "") -> dict[str, StoredTensor]:
 def _number(values: Mapping, key: str, default: float, file: Path) -> float:
     """A number of a JSON file, of the type of `default`; null counts as absent."""
     value = default if values.get(key) is None else values[key]
-    wanted = (int, float) if isinstance(default, float) else int
-    if not isinstance(value, wanted) or isinstance(value, bool):
-        raise CheckpointError(f"{file}: {key} must be a number, got {value!r}.")
+    if not is_a(value, type(default)):
+        raise CheckpointError(f"{file}: {key} must be {in_words(type(default))}, got {value!r}.")
     return type(default)(value)
 
 

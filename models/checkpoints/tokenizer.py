@@ -70,7 +70,7 @@ class Tokenizer:
                 raise CheckpointError(f"The tokenizer needs {folder / name}, which does not exist.")
         try:
             added = json.loads((folder / ADDED_FILE).read_text(encoding="utf-8-sig"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CheckpointError(f"{folder / ADDED_FILE} is not valid JSON: {error}") from error
         if not isinstance(added, dict) or not all(type(index) is int for index in added.values()):
             raise CheckpointError(f"{folder / ADDED_FILE} must map tokens to ids.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, WeGenError
+from ..options import OPTIONS
 from ..paths import expanded
 from .common import FAILED, OK, count
 
@@ -31,6 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
     from ..checkpoints.reader import Checkpoint, checkpoint_kind, open_checkpoint
     from ..network.configuration import WeGenConfig
 
+    most = OPTIONS["batch_size"].maximum
+    if arguments.pictures > most:
+        raise WeGenError(f"--pictures is {arguments.pictures}; at most {most} are drawn at once.")
     checkpoint: Checkpoint | None = None
     faults: list[str] = []
     if arguments.folder is not None:

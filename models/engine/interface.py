@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -15,7 +16,7 @@ from ..checkpoints.wegen import WeGen
 from ..editing.refinement import Masks, everywhere
 from ..errors import WeGenError
 from ..network.configuration import WeGenConfig
-from ..options import CREATIVITY, LARGEST_SEED, OPTIONS, REFINE_CREATIVITY
+from ..options import CREATIVITY, LARGEST_SEED, OPTIONS, REFINE_CREATIVITY, Option
 from ..prompting.decoding import OnStep
 from ..prompting.rewriting import OnText
 from ..prompting.text_sampling import TextSampling
@@ -86,18 +87,21 @@ class TurnRequest(Value):
             edit_mask, keep_mask: `[h, w]` in 0..1 as for `refinement.Masks`.
 
         Raises:
-            WeGenError: an empty instruction, an unknown option or way to collect features, or a number outside of its
-                limits.
+            WeGenError: an empty instruction, an unknown option or way to collect features, a value of another kind than
+                its option's, or a number outside of its limits.
         """
         if unknown := sorted(options.keys() - OPTIONS.keys()):
             raise WeGenError(f"There is no option {unknown[0]!r}; there are {', '.join(OPTIONS)}.")
         value = {name: options.get(name, option.default) for name, option in OPTIONS.items()}
         for name, option in OPTIONS.items():
             least, most = option.minimum, option.maximum
-            if name == "steps" or least is None or most is None or value[name] is None:
+            if name == "creativity" and value[name] is None:
+                continue
+            title = name.replace("cfg", "guidance scale").replace("_", " ")
+            _require_kind(title, option, value[name])
+            if name == "steps" or least is None or most is None:
                 continue  # how many steps there can be depends on the schedule; see `require_steps`
             if not least <= value[name] <= most:
-                title = name.replace("cfg", "guidance scale").replace("_", " ")
                 raise WeGenError(f"The {title} is {value[name]}; it must be from {least} to {most}.")
         own = AutoMask(value["threshold"] or None, value["grow"], value["soften"]) if value["auto_mask"] else None
         settings = SamplerSettings(
@@ -149,6 +153,18 @@ class TurnRequest(Value):
             return self.sampling
         default = REFINE_CREATIVITY if turns_before else CREATIVITY
         return TextSampling.from_creativity(default if self.creativity is None else self.creativity)
+
+
+def _require_kind(title: str, option: Option, value: Any) -> None:
+    """Raise for what is no value of an option: a host checks what stands in widgets, and not what is wired to them."""
+    kind, words = {
+        "switch": (object, ""),  # anything is true or false
+        "number": (Integral, "a whole number") if isinstance(option.default, int) else (Real, "a number"),
+        "text": (str, "a text"),
+        "choice": (str, "a text"),
+    }[option.kind]
+    if not isinstance(value, kind):
+        raise WeGenError(f"The {title} is {value!r:.60}; it must be {words}.")
 
 
 def _seeds(given: Iterable[int]) -> tuple[int, ...]:

@@ -30,6 +30,8 @@ _STRIP = 2**18  # numbers turned to bytes at once: as many as a processor's cach
 _LARGE = 2**20
 """Pixels from which on it is remembered what a picture's rows were resized to."""
 _NONE = slice(0, 0)
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, struct.error)
+"""What Pillow and its readers of single formats raise on damaged files."""
 
 
 class _Rows(NamedTuple):
@@ -80,8 +82,7 @@ def read_picture(path: str | Path) -> Image.Image:
         raise WeGenError(f"Cannot read {path}: it is not a picture, or of a format that is not known here.") from error
     except WeGenError as error:
         raise WeGenError(f"Cannot read the picture {path}: {error}") from error
-    # What Pillow and its readers of single formats raise on damaged files.
-    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, struct.error) as error:
+    except UNREADABLE as error:
         reason = getattr(error, "strerror", None) or error
         raise WeGenError(f"Cannot read the picture {path}: {reason}.") from error
 

@@ -26,6 +26,9 @@ _SECTIONS = {
     "FeatureStatistics": "features.",
 }
 """What stands before the keys of a part of the configuration in messages: where it is in `config.json`."""
+MOST_LAYERS, LARGEST_NUMBER = 1000, 2**20
+"""What whole numbers of a configuration may be at most, those that count layers, the VAE's `patch`, and all others: of
+larger ones even a model without weights takes hours to build, or its bytes are more than a number of 64 bits counts."""
 USER_TEMPLATES = ("text_to_picture", "edit", "rewrite", "edit_rewrite", "ask")
 
 
@@ -41,14 +44,15 @@ def _require_above_0(config: Any, *names: str) -> None:
         _require(0 < value < math.inf, f"{where}{name} is {value}; it must be a number above 0.")
 
 
-def _require_positive(config: Any) -> None:
-    """Raise where a whole number of a configuration is below 1."""
+def _require_sizes(config: Any, least: int = 1) -> None:
+    """Raise where a whole number of a configuration is below `least`, or beyond all that can be built."""
     for entry in dataclasses.fields(config):
         value = getattr(config, entry.name)
         numbers = value if isinstance(value, tuple) else (value,)
+        most = MOST_LAYERS if "layers" in entry.name or entry.name == "patch" else LARGEST_NUMBER
         _require(
-            all(number >= 1 for number in numbers if type(number) is int),
-            f"{_SECTIONS.get(type(config).__name__, '')}{entry.name} is {value}; it must be 1 or more.",
+            all(least <= number <= most for number in numbers if type(number) is int),
+            f"{_SECTIONS.get(type(config).__name__, '')}{entry.name} is {value}; it must be from {least} to {most}.",
         )
 
 
@@ -76,7 +80,7 @@ class VisionConfig:
     The published encoder has no final norm; models trained here normalise, so that features cannot shrink."""
 
     def __post_init__(self):
-        _require_positive(self)
+        _require_sizes(self)
         _require_above_0(self, "layer_norm_eps")
         _require(
             self.image_size % self.patch_size == 0,
@@ -118,7 +122,7 @@ class LanguageConfig:
     context_length: int = 4096
 
     def __post_init__(self):
-        _require_positive(self)
+        _require_sizes(self)
         _require_above_0(self, "norm_eps", "rope_theta")
         _require(self.width % self.heads == 0, f"Language width {self.width} is not a multiple of {self.heads} heads.")
         _require(self.heads % self.kv_heads == 0, f"{self.heads} heads cannot share {self.kv_heads} key/value heads.")
@@ -169,7 +173,7 @@ class UNetConfig:
     sample_size: int = 128
 
     def __post_init__(self):
-        _require_positive(self)
+        _require_sizes(self)
         levels = len(self.block_out_channels)
         _require(levels > 0, "UNet block_out_channels is empty; it must hold the channels of each level.")
         for name, known in (("down_block_types", DOWN_BLOCKS), ("up_block_types", UP_BLOCKS)):
@@ -260,6 +264,7 @@ class VAEConfig:
     """Of a `CompactVAE`; None is one more than `layers_per_block`, as `AutoencoderKL` has it."""
 
     def __post_init__(self):
+        _require_sizes(self, least=0)
         _require(self.patch >= 1, f"VAE patch is {self.patch}; it must be 1 or more.")
         _require(len(self.block_out_channels) > 0, "VAE block_out_channels is empty; it must hold those of each level.")
         _require_above_0(self, "scaling_factor", "latent_channels", *(() if self.patch > 1 else ("layers_per_block",)))
@@ -331,6 +336,7 @@ class ScheduleConfig:
     steps_offset: int = 1
 
     def __post_init__(self):
+        _require_sizes(self, least=0)
         _require(
             0 <= self.steps_offset < self.num_train_timesteps,
             f"A steps_offset of {self.steps_offset} does not fit {self.num_train_timesteps} training timesteps.",
@@ -375,7 +381,7 @@ class Templates:
     """Most tokens of one rewrite or answer."""
 
     def __post_init__(self):
-        _require_positive(self)
+        _require_sizes(self)
         for name in USER_TEMPLATES:
             template = getattr(self, name)
             if not template and name == "edit_rewrite":
@@ -472,7 +478,7 @@ class WeGenConfig:
     in plain words instead of drawing."""
 
     def __post_init__(self):
-        _require_positive(self)
+        _require_sizes(self)
         side = self.feature_grid
         _require(side * side == self.tokens_per_picture, f"{self.tokens_per_picture} features do not form a square.")
         _require(
@@ -524,7 +530,7 @@ class WeGenConfig:
         """
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise WeGenError(f"{source} is not valid JSON: {error}.") from error
         if not isinstance(values, dict) or "format_version" not in values:
             raise WeGenError(f"{source} is not a WeGen configuration: it has no 'format_version'.")

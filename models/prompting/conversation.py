@@ -14,7 +14,7 @@ from ..checkpoints.tokenizer import PICTURE_BEGIN, PICTURE_END, Tokenizer, pictu
 from ..checkpoints.wegen import WeGen
 from ..errors import WeGenError
 from ..network.configuration import WeGenConfig
-from ..values import Chat, Reference, References
+from ..values import Chat, Reference, References, whole_text
 from .checks import MENTION
 
 Task = Literal["text_to_picture", "edit", "rewrite", "edit_rewrite", "ask"]
@@ -91,9 +91,9 @@ def mentioned(text: str, references: References) -> tuple[References, str]:
     """The references that a text mentions, and a sentence about those that it does not.
 
     Raises:
-        WeGenError: one is mentioned that is not there.
+        WeGenError: one is mentioned that is not there, or it is no text.
     """
-    names = dict.fromkeys(MENTION.findall(text))
+    names = dict.fromkeys(MENTION.findall(whole_text(text)))
     there = {reference.name: reference for reference in references}
     for name in names:
         if name not in there:
@@ -341,8 +341,8 @@ def _asked_of(
 
 
 def require_question(question: str) -> None:
-    """Raises WeGenError for a question without words."""
-    if not question.strip():
+    """Raises WeGenError for a question without words, or one that is no text."""
+    if not whole_text(question).strip():
         raise WeGenError("The question is empty. Ask something about a picture, or about the chat.")
 
 

@@ -100,6 +100,11 @@ def test_nothing_fits_is_said_plainly(monkeypatch, capsys):
     assert "Take wegen convert --dtype w4a8" in capsys.readouterr().out
 
 
+def test_more_pictures_than_are_drawn_at_once_are_refused(capsys):
+    assert cli.main(["doctor", "--pictures", "9" * 30]) == 2
+    assert "at most 64 are drawn at once" in capsys.readouterr().err
+
+
 def card_of(gib):
     """A backend of PyTorch with one card."""
     return SimpleNamespace(

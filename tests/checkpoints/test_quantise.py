@@ -14,10 +14,12 @@ from comfyui_wegen.models.checkpoints import loading
 from comfyui_wegen.models.checkpoints.convert import CHOICES, convert
 from comfyui_wegen.models.checkpoints.loading import load_wegen
 from comfyui_wegen.models.checkpoints.quantise import (
+    CODEBOOK,
     GROUP_SCALES,
     HEADER_KEY,
     ROW_SCALES,
     SCALE,
+    WEIGHT,
     dequantise,
     from_header,
     hadamard,
@@ -226,9 +228,31 @@ def test_sizes_in_a_header_that_cannot_be_are_named(damage):
         from_header(header, "file")
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"layers": {"a": {}}}', "[" * 100_000])
+def test_a_header_that_is_damaged_is_named(text):
+    with pytest.raises(CheckpointError, match="file: what its header says about quantised layers is damaged"):
+        from_header({HEADER_KEY: text}, "file")
+
+
 def test_formats_of_several_types_are_unknown():
     with pytest.raises(CheckpointError, match="has weights in"):
         from_header(to_header({"a": {"format": None}, "b": {"format": "x"}}), "file")
+
+
+@pytest.mark.parametrize("codebook", [torch.zeros(5), torch.zeros(16, 1), torch.zeros(0)])
+def test_a_codebook_of_another_size_is_said(codebook):
+    layer = quantised_format(LANGUAGE, (512, 256), "w4a8")
+    pieces = quantise(torch.randn(512, 256), layer)
+    with pytest.raises(ValueError, match=re.escape(f"codebook is of {list(codebook.shape)} numbers in place of 16")):
+        dequantise({**pieces, CODEBOOK: codebook}, layer)
+
+
+@pytest.mark.parametrize("precision", ["int8", "w4a8"])
+def test_whole_numbers_of_another_type_are_said(precision):
+    layer = quantised_format(LANGUAGE, (512, 256), precision)
+    pieces = quantise(torch.randn(512, 256), layer)
+    with pytest.raises(ValueError, match=r"torch.float16 in place of whole numbers"):
+        dequantise({**pieces, WEIGHT: pieces[WEIGHT].half()}, layer)
 
 
 def test_groups_that_do_not_divide_a_row_are_said():

@@ -156,7 +156,7 @@ def test_a_foreign_file_in_place_of_a_pickle(published, content):
 
 
 @pytest.mark.parametrize("file", [LLAMA_CONFIG_FILE, UNET_FOLDER / "config.json", SCHEDULER_FILE, VISION_CONFIG_FILE])
-@pytest.mark.parametrize("text", ["{", "[]", ""])
+@pytest.mark.parametrize("text", ["{", "[]", "", "[" * 100_000, "1" * 5000], ids=range(5))
 def test_json_files_that_hold_no_object(published, file, text):
     (published / file).write_text(text)
     fails(published, published / file)
@@ -169,6 +169,8 @@ def test_json_files_that_hold_no_object(published, file, text):
         (LLAMA_CONFIG_FILE, {"num_attention_heads": 5}, ["5 heads do not divide the width 32"]),
         (LLAMA_CONFIG_FILE, {"num_attention_heads": 0}, ["0 heads"]),
         (LLAMA_CONFIG_FILE, {"rope_theta": [1]}, ["rope_theta"]),
+        (LLAMA_CONFIG_FILE, {"rope_theta": 10**400}, ["rope_theta must be a finite number"]),
+        (LLAMA_CONFIG_FILE, {"max_position_embeddings": 2**70}, ["language.context_length", "from 1 to 1048576"]),
         (SCHEDULER_FILE, {"prediction_type": "v_prediction"}, ["prediction_type", "'v_prediction'", "'epsilon'"]),
         (SCHEDULER_FILE, {"beta_end": None, "beta_start": 0.5}, ["Betas must rise"]),
         (UNET_FOLDER / "config.json", {"block_out_channels": [32]}, ["down_block_types has 2 entries for 1 levels"]),

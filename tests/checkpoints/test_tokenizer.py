@@ -99,7 +99,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path, model, added, word):
     assert str(tmp_path) in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"<img>": "900"}', '{"<img>": true}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"<img>": "900"}', '{"<img>": true}', "[" * 100_000])
 def test_added_tokens_that_are_no_mapping_are_refused(tmp_path, text):
     (tmp_path / "tokenizer.model").write_bytes(tokenizer_model())
     (tmp_path / "added_tokens.json").write_text(text)

@@ -18,13 +18,17 @@ TURN = {"instruction": "turn it around", "seed": 3, "width": 512, "height": 512}
 
 
 @pytest.fixture(scope="module")
-def pictures(client):
+def pictures(client, server):
     """Uploaded pictures by name, `[H, W, 3]`."""
     made = {}
     for name, size in (("own_before", (HEIGHT, WIDTH)), ("own_cat", (64, 64)), ("own_hat", (40, 90))):
         made[f"{name}.png"] = (natural_picture(Random(name), *size).numpy() * 255).round().astype(np.uint8)
     for name, picture in made.items():
         client.upload_image(Image.fromarray(picture), name)
+    damaged = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(damaged, "dds")
+    damaged.getbuffer()[80] = 128  # a kind of pixels that Pillow does not know
+    (server.base_directory / "input" / "own_damaged.png").write_bytes(damaged.getvalue())
     return made
 
 
@@ -92,6 +96,13 @@ def test_what_a_turn_gives(client, run, pictures):
     assert said == ["a hat for cat", "3", str(WIDTH), str(HEIGHT)]
     change = picture_of(client, result, "save change")[..., 0]
     assert change[:, :LEFT].max() == 0 and change[:, LEFT:].min() == 255
+
+
+def test_words_that_another_program_hands_on_do_not_stop_a_turn(client, run, pictures):
+    texts = {"wegen": json.dumps({"1": []}), "prompt": "{}"}
+    result = run(begun(instruction="for another program"), extra_data={"extra_pnginfo": texts})
+    saved = Image.open(io.BytesIO(client.files(result, "result 1")[0]))
+    assert json.loads(saved.info["wegen"])["result 1"][0][-1]["instruction"] == "for another program"
 
 
 def test_a_first_picture(client, run):
@@ -192,12 +203,18 @@ def test_wegen_refines_what_another_model_painted(client, run, pictures):
         ({"instruction": "x", "image": {"filename": "a", "type": "user"}}, "input, output or temp"),
         ({"instruction": "x", "image": "missing.png"}, "moved or deleted"),
         ({"instruction": "x", "image": 5}, "must name a file"),
+        ({"instruction": "x", "image": "own_damaged.png"}, "Cannot read the picture"),
+        ({"instruction": "x", "image": "own_before.png", "keep": "own_damaged.png"}, "no picture that can be read"),
         ({"instruction": "x", "chat": "own_before.png"}, "no chat"),
         ({"instruction": "x", "seed": "1"}, "whole number"),
         ({"instruction": "x", "width": 8193}, "whole number"),
         ({"instruction": "x", "references": [{"file": "own_cat.png"}]}, "needs a name"),
         ({"instruction": "x", "references": [{"name": "a b", "file": "own_cat.png"}]}, "cannot be called"),
         ({"instruction": "x", "references": [{"name": "a", "file": "own_cat.png", "weight": "1"}]}, "must be a number"),
+        (
+            {"instruction": "x", "references": [{"name": "a", "file": "own_cat.png", "weight": 10**400}]},
+            "must be a number",
+        ),
         (["x"], "JSON object"),
         ("{", "JSON"),
     ],

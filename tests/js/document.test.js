@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { emptyDocument, mentions, merge, pick, redo, respelled, soundDocument, tipOf, undo } from "../../js/panel/document.mjs";
+import { emptyDocument, mentions, merge, pick, redo, renamed, respelled, soundDocument, tipOf, undo } from "../../js/panel/document.mjs";
 import { chatGraph, picturePrefix, turnGraph } from "../../js/panel/graph.mjs";
 
 const file = (filename) => ({ filename, subfolder: "", type: "output" });
@@ -22,6 +22,21 @@ test("merging keeps what turns go on with", () => {
   const merged = merge(ours, theirs);
   assert.deepEqual(merged.turns.b.base, base);
   assert.equal(merged.turns.a.status, "done");
+});
+
+test("a chat from elsewhere asks nothing of the host that a chat does not", () => {
+  const doc = soundDocument({
+    turns: { t: { status: "waiting", prompt: "../manager/reboot", count: 1e9 }, u: { status: "done", prompt: { a: 1 } } },
+    references: [{ name: "(", file: file("a.png") }, { name: "cat", file: file("b.png") }],
+    draft: { count: "x" },
+  });
+  assert.deepEqual([doc.turns.t.prompt, doc.turns.t.status, doc.turns.t.count], [null, "failed", 64]);
+  assert.deepEqual([doc.turns.u.prompt, doc.turns.u.status], [null, "done"]);
+  const own = soundDocument({ turns: { t: { status: "waiting", prompt: "0f8fad5b-d9cb-469f-a165-70867728950e" } } }).turns.t;
+  assert.deepEqual([own.prompt, own.status], ["0f8fad5b-d9cb-469f-a165-70867728950e", "waiting"]);
+  assert.deepEqual(doc.references.map(({ name }) => name), ["picture", "cat"]);
+  assert.equal(renamed("draw @picture", doc.references[0].name, null), "draw ");
+  assert.equal(doc.draft.count, null);
 });
 
 test("a mention stands where no address does", () => {

@@ -56,6 +56,11 @@ def changed(path, value):
         ("vision.width", True, "vision.width must be a whole number"),
         ("vision.width", 33, "not a multiple of head_width 16"),
         ("vision.layers", 0, ": vision.layers is 0"),
+        ("vision.layers", 1001, "vision.layers is 1001; it must be from 1 to 1000"),
+        ("language.width", 2**40, f"language.width is {2**40}; it must be from 1 to {2**20}"),
+        ("unet.block_out_channels", [32, 2**62], f"unet.block_out_channels is (32, {2**62}); it must be"),
+        ("vae.patch", 2**40, f"vae.patch is {2**40}; it must be from 0 to 1000"),
+        ("schedule.num_train_timesteps", 10**12, "schedule.num_train_timesteps is"),
         ("vision.qkv_bias", 1, "vision.qkv_bias must be true or false"),
         ("vision.layer_norm_eps", float("nan"), "must be a finite number, got nan"),
         ("language.kv_heads", 3, "cannot share 3"),
@@ -88,7 +93,14 @@ def test_what_cannot_be_is_refused_with_file_and_key(path, value, word):
 
 
 @pytest.mark.parametrize(
-    ("text", "word"), [("{", "not valid JSON"), ("[]", "format_version"), ("{}", "format_version")]
+    ("text", "word"),
+    [
+        ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ("1" * 5000, "not valid JSON"),
+        ("[]", "format_version"),
+        ("{}", "format_version"),
+    ],
 )
 def test_other_json_is_refused(text, word):
     with pytest.raises(WeGenError, match=word):

@@ -6,6 +6,7 @@ Plain Python, like the store. What comes in is not trusted: files only ever get 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import uuid
@@ -21,6 +22,8 @@ from .chat_store import LARGEST_BODY, StoreError, parse_json
 LARGEST_ARCHIVE = 2**32
 """Bytes."""
 MOST_FILES = 5000
+LARGEST_LIST = 2**21
+"""Bytes of an archive's own list of its files, which is read as a whole and takes eight times as much in memory."""
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".safetensors"))
 HEAD = "chat.json"
 LIST = "files.json"
@@ -81,8 +84,9 @@ def unpacked(source: BinaryIO, output: Path) -> Iterator[dict[str, Any]]:
     folder = output / subfolder
     try:
         try:
+            size = _checked_size(source)
             with zipfile.ZipFile(source) as archive:
-                exported = _unpack(archive, folder, subfolder)
+                exported = _unpack(archive, size, folder, subfolder)
         except (zipfile.BadZipFile, zlib.error, NotImplementedError, KeyError, EOFError, RuntimeError) as error:
             raise StoreError("This archive is damaged or not one of WeGen's.") from error
         yield exported
@@ -91,7 +95,22 @@ def unpacked(source: BinaryIO, output: Path) -> Iterator[dict[str, Any]]:
         raise
 
 
-def _unpack(archive: zipfile.ZipFile, folder: Path, subfolder: str) -> dict[str, Any]:
+def _checked_size(source: BinaryIO) -> int:
+    """Bytes of an archive; raises for one whose own list is longer than that of any chat."""
+    size = source.seek(0, os.SEEK_END)
+    source.seek(max(0, size - 2**16 - 100))
+    tail = source.read()
+    end = tail.rfind(b"PK\5\6")
+    listed = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
+    larger = end - 76  # of archives of more than 2 GB, with numbers of their own
+    if larger >= 0 and tail[larger:].startswith(b"PK\6\6"):
+        listed = max(listed, int.from_bytes(tail[larger + 40 : larger + 48], "little"))
+    if listed > LARGEST_LIST:
+        raise StoreError("This archive lists more files than any chat has.", 413)
+    return size
+
+
+def _unpack(archive: zipfile.ZipFile, size: int, folder: Path, subfolder: str) -> dict[str, Any]:
     export, entries = parse_json(_small(archive, HEAD)), parse_json(_small(archive, LIST))
     if not isinstance(export, dict) or not isinstance(entries, dict) or len(entries) > MOST_FILES:
         raise StoreError("This archive holds no WeGen chat.")
@@ -101,6 +120,9 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, subfolder: str) -> dict[str,
             raise StoreError("This archive holds files that belong to no chat.")
     if len(set(entries.values())) != len(entries):
         raise StoreError("This archive names a file twice.")
+    # Nothing is packed smaller: files that come to more lie one within the other, which not every Python notices.
+    if sum(archive.getinfo(entry).file_size for entry in entries.values()) > size:
+        raise StoreError("This archive holds files that are larger than itself.")
     moved = {name: _extract(archive, entry, folder) for name, entry in entries.items()}
     for holder, key, name in list(_mentions(export.get("document"))):
         if name in moved:
@@ -140,9 +162,10 @@ def picture_path(folders: Mapping[str, Path], kind: str, subfolder: str, filenam
     """The file that a document names; None when there is none, or none that may be given away."""
     if kind not in folders or "\0" in subfolder + filename:
         return None
-    folder = folders[kind].resolve()
+    # Links are followed, as the host's own `/view` does: people put folders of pictures on another disk.
+    folder = os.path.abspath(folders[kind])
+    path = Path(os.path.abspath(os.path.join(folder, subfolder, filename)))
     try:
-        path = (folder / subfolder / filename).resolve()
         inside = path.is_relative_to(folder) and path.suffix.lower() in SUFFIXES
         return path if inside and path.is_file() else None
     except (OSError, ValueError):  # no name that a file can have

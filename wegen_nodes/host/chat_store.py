@@ -215,11 +215,15 @@ class ChatStore:
         path = self._path(head.pop("id"))
         # A name that no reader takes for a chat; what a crash leaves behind is written over by the next writer.
         unfinished = path.with_suffix(_UNFINISHED)
-        with unfinished.open("w", encoding="ascii", newline="\n") as file:
-            file.write(f"{json.dumps(head)}\n{document}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
+        try:
+            with unfinished.open("w", encoding="ascii", newline="\n") as file:
+                file.write(f"{json.dumps(head)}\n{document}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, path)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)  # a disk that is full needs the room
+            raise
 
 
 def parse_json(body: bytes) -> Any:

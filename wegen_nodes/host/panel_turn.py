@@ -19,6 +19,7 @@ from torch import Tensor
 from ...models.editing.masks import fit_mask
 from ...models.editing.open_turn import begin_unseen
 from ...models.errors import WeGenError
+from ...models.json_values import is_a
 from ...models.media import images
 from ...models.media.chat_file import load_chat
 from ...models.media.images import from_pil
@@ -143,7 +144,7 @@ def _opened(file: object, what: str) -> Image.Image:
     try:
         picture = Image.open(path)
         picture.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (*images.UNREADABLE, Image.DecompressionBombError) as error:
         raise WeGenError(f"The {what} {path.name!r} is no picture that can be read: {error}.") from None
     return picture
 
@@ -152,7 +153,7 @@ def _reference(record: object) -> Reference:
     if not isinstance(record, Mapping) or not isinstance(record.get("name"), str):
         raise WeGenError("Each reference in the widget turn needs a name and a file.")
     name, weight = record["name"], record.get("weight")
-    if weight is not None and (isinstance(weight, bool) or not isinstance(weight, int | float)):
+    if weight is not None and not is_a(weight, float):
         raise WeGenError(f"The weight of reference {name!r} must be a number.")
     picture = read_picture(record.get("file"), f"picture of reference {name!r}")
     area = None

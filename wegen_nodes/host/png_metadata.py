@@ -44,7 +44,7 @@ def write_down(prompt: Mapping[str, Any] | None, node: str, pnginfo: dict[str, A
     context = get_executing_context()
     further = context is not None and bool(context.list_index)
     if pnginfo is not None:
-        known = pnginfo.setdefault(KEY, {})
+        known = _told(pnginfo)
         known[node] = [*known.get(node, ()), *record] if further else record
     if prompt is not None and node in prompt:
         signature = _signature(prompt, node, {})
@@ -67,8 +67,15 @@ def supply(request: dict[str, Any]) -> dict[str, Any]:
     for node in turns:
         record = _records.get(_signature(prompt, node, signed))
         if record is not None:
-            pnginfo.setdefault(KEY, {})[node] = record
+            _told(pnginfo)[node] = record
     return request
+
+
+def _told(pnginfo: dict[str, Any]) -> dict[str, Any]:
+    """What is written of turns, by their nodes. Programs that hand on all texts of a picture have it as one text."""
+    if not isinstance(pnginfo.get(KEY), dict):
+        pnginfo[KEY] = {}
+    return pnginfo[KEY]
 
 
 def _entries(prompt: Any) -> list[tuple[str, Mapping[str, Any]]]:

@@ -37,6 +37,10 @@ SMALL = 640
 """Pixels of a small copy's longer side, at most."""
 DRAWN_AT_ONCE = 2
 """Small copies that are made at the same time: large pictures take memory."""
+UNREADABLE = (
+    OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, struct.error, Image.DecompressionBombError
+)  # fmt: skip
+"""What Pillow and its readers of single formats raise on damaged files."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -215,7 +219,7 @@ def _small_copy(path: Path) -> bytes:
             file = BytesIO()
             upright.convert("RGBA" if upright.has_transparency_data else "RGB").save(file, "webp", quality=82)
             return file.getvalue()
-    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise StoreError(f"The picture {path.name} cannot be read.", 422) from error
 
 
