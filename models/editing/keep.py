@@ -18,8 +18,6 @@ LARGEST_STRETCH = 1.1
 """How much the proportions of two pictures may differ: more is another crop, which no resizing makes fit."""
 LARGEST_CELL = 64
 """Pixels of a latent's cell at most: VAE Encode cuts a picture down to whole cells and takes its middle."""
-CLEARLY = 0.8
-"""A picture is taken for such a middle where that lies so much nearer to the picture before than resizing does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +91,9 @@ def _fitted(after: Tensor, before: Tensor, change: Tensor) -> tuple[Tensor, list
         )
     fitted = resized(after, height, width)
     if 0 <= height - has_height < LARGEST_CELL and 0 <= width - has_width < LARGEST_CELL:
+        # The size alone does not tell: other nodes resize to whole cells.
         middle = _as_middle(after, height, width)
-        if _distance(before, middle, change) < CLEARLY * _distance(before, fitted, change):
+        if _distance(before, middle, change) < _distance(before, fitted, change):
             return middle, [f"Laid into the middle of {width}x{height}: it was cropped to {has_width}x{has_height}."]
     return fitted, [f"Resized from {has_width}x{has_height} to {width}x{height}."]
 
