@@ -404,7 +404,7 @@ export class MaskPainter {
     this.#follow(event);
     if (this.#stroke?.pointer !== event.pointerId) return;
     const events = event.getCoalescedEvents?.() ?? [];
-    for (const one of events.length ? events : [event]) this.#follows(this.#point(one));
+    for (const one of events.length ? events : [event]) this.#strokeTo(this.#point(one));
   }
 
   #pointerUp(event) {
@@ -486,7 +486,7 @@ export class MaskPainter {
   }
 
   /** A pen tells of many more points than a wide brush on a large picture is painted in the same time. */
-  #follows(point) {
+  #strokeTo(point) {
     const spared = this.#jobs.length > 0 && isSpared(point, this.#stroke.last);
     if (!spared) this.#extendStroke(point);
     this.#stroke.spared = spared ? point : null;

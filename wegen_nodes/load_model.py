@@ -50,9 +50,9 @@ class WeGenLoadModel(io.ComfyNode):
         return tuple(checkpoint_stamp(checkpoint_folder(name)) for name in names)
 
     @classmethod
-    def validate_inputs(cls, model: str | None) -> bool | str:
+    def validate_inputs(cls, model: str | None = None) -> bool | str:
         """Says where a checkpoint that is not there can be had, before anything runs."""
-        if model is None:  # it comes from another node
+        if model is None:  # it comes from another node, or is missing, which the host says
             return True
         try:
             checkpoint_folder(model)

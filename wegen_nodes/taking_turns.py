@@ -57,8 +57,8 @@ def models_of(chat: Chat, **given: Any) -> Models:
     missing = [name for name, value in found.items() if value is None and name in given]
     if missing:
         raise WeGenError(
-            f"Connect {', '.join(missing)} from WeGen Load Model: this chat was not painted in this graph, so it does "
-            "not bring its models along."
+            f"Connect {', '.join(missing)} from WeGen Load Model: no WeGen model painted this chat in this graph, so "
+            "it brings none along."
         )
     return Models(**found)
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import WeGenError
 from ..media.images import check_picture, stretch
-from .composite import match_tone, paste
+from .composite import match_tone, paste, with_channels
 from .masks import feathered
 from .registration import estimate, undo
 
 LARGEST_STRETCH = 1.1
 """How much the proportions of two pictures may differ: more is another crop, which no resizing makes fit."""
+LARGEST_CELL = 64
+"""Pixels of a latent's cell at most: VAE Encode cuts a picture down to whole cells and takes its middle."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +43,7 @@ def keep(
     Args:
         before: `[H, W, C]` in 0..1, with 1, 3 or 4 channels.
         after: `[h, w, C]`, with 1, 3 or 4 channels, the same picture from any model; another size is resized to that of
-            `before`.
+            `before`, or laid into its middle where a VAE has cut off less than a cell.
         change: `[H, W]` in 0..1; 0 is kept to the bit.
         feather: width in pixels of the soft edge, which lies inside the change area.
         align: whether shift and zoom against the kept area are found and undone.
@@ -60,7 +63,7 @@ def keep(
         )
     after = after.clamp(0, 1)
     weight = feathered(change, feather)
-    after, said = _fitted(after, before)
+    after, said = _fitted(after, before, change)
     if align:
         motion = estimate(before, after, change)
         after = undo(after, motion)
@@ -74,7 +77,7 @@ def keep(
     return Kept(paste(before, after, weight), weight, " ".join(said))
 
 
-def _fitted(after: Tensor, before: Tensor) -> tuple[Tensor, list[str]]:
+def _fitted(after: Tensor, before: Tensor, change: Tensor) -> tuple[Tensor, list[str]]:
     """`after` at the size of `before`, and a sentence about it."""
     (height, width), (has_height, has_width) = before.shape[:2], after.shape[:2]
     if (has_height, has_width) == (height, width):
@@ -86,7 +89,29 @@ def _fitted(after: Tensor, before: Tensor) -> tuple[Tensor, list[str]]:
             f"{stretched - 1:.0%}, at most {LARGEST_STRETCH - 1:.0%} can be resized. "
             "Crop or pad the new picture to the proportions of the old one first."
         )
-    return resized(after, height, width), [f"Resized from {has_width}x{has_height} to {width}x{height}."]
+    fitted = resized(after, height, width)
+    if 0 <= height - has_height < LARGEST_CELL and 0 <= width - has_width < LARGEST_CELL:
+        # The size alone does not tell: other nodes resize to whole cells.
+        middle = _as_middle(after, height, width)
+        if _distance(before, middle, change) < _distance(before, fitted, change):
+            return middle, [f"Laid into the middle of {width}x{height}: it was cropped to {has_width}x{has_height}."]
+    return fitted, [f"Resized from {has_width}x{has_height} to {width}x{height}."]
+
+
+def _as_middle(picture: Tensor, height: int, width: int) -> Tensor:
+    """A picture `[h, w, C]` as the middle of a larger one; its outermost pixels are repeated around it."""
+    top, left = (height - picture.shape[0]) // 2, (width - picture.shape[1]) // 2
+    rows = (torch.arange(height) - top).clamp(0, picture.shape[0] - 1)
+    columns = (torch.arange(width) - left).clamp(0, picture.shape[1] - 1)
+    return picture[rows][:, columns].float()
+
+
+def _distance(before: Tensor, after: Tensor, change: Tensor) -> float:
+    """How much the colours of two pictures differ in what is kept, or in all of them where nothing is."""
+    kept = change <= 0
+    where = kept if kept.any() else torch.ones_like(kept)
+    old, new = (with_channels(picture, 3)[..., :3][where] for picture in (before, after))
+    return float((old - new).abs().mean())
 
 
 def resized(picture: Tensor, height: int, width: int) -> Tensor:

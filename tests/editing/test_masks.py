@@ -7,7 +7,7 @@ import pytest
 import torch
 from comfyui_wegen.models.editing.composite import match_tone, paste
 from comfyui_wegen.models.editing.crop import plan_crop
-from comfyui_wegen.models.editing.keep import keep
+from comfyui_wegen.models.editing.keep import keep, resized
 from comfyui_wegen.models.editing.masks import change_mask, feathered, fit_mask, latent_mask
 from comfyui_wegen.models.editing.refinement import Masks
 from comfyui_wegen.models.editing.registration import Motion
@@ -211,6 +211,26 @@ def test_keep_resizes_but_not_to_other_proportions(before, change):
     assert torch.equal(kept.picture[change == 0], before[change == 0])
     with pytest.raises(WeGenError, match=r"83x61 and 61x61 pixels.*at most 10% can be resized"):
         keep(before, larger[:HEIGHT, :HEIGHT], change)
+
+
+@pytest.mark.parametrize("align", [True, False])
+def test_what_vae_encode_has_cropped_is_laid_back_where_it_was(before, change, align):
+    """The host takes the middle of a picture whose sides are no multiples of a cell."""
+    new = edited(before, change, Motion())
+    height, width = HEIGHT // 8 * 8, WIDTH // 8 * 8
+    top, left = HEIGHT % 8 // 2, WIDTH % 8 // 2
+    kept = keep(before, new[top : top + height, left : left + width], change, align=align)
+    assert kept.report.startswith(f"Laid into the middle of {WIDTH}x{HEIGHT}: it was cropped to {width}x{height}.")
+    seen = kept.weight == 1
+    assert (kept.picture - new).abs()[seen].mean() < 0.5 / 255
+    # Where nothing is kept, as in a turn without masks, the picture itself tells.
+    all_of_it = keep(before, before[top : top + height, left : left + width], torch.ones(HEIGHT, WIDTH), 0, False)
+    assert torch.equal(all_of_it.picture[10:45, 20:70], before[10:45, 20:70])
+
+
+def test_a_picture_that_was_resized_by_a_few_pixels_is_resized_back(before, change):
+    smaller = resized(edited(before, change, Motion()), HEIGHT // 8 * 8, WIDTH // 8 * 8)
+    assert keep(before, smaller, change, align=False).report.startswith("Resized from 80x56 to 83x61.")
 
 
 def test_eight_bits_of_kept_pixels_survive_the_file(before, change, tmp_path):

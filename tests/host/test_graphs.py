@@ -305,6 +305,10 @@ def test_checkpoint_that_went_away_is_named(client):
     assert "gone" in message and "28 GB" in message and "https://github.com/hzphzp/WeGen" in message
 
 
+def test_a_prompt_without_a_checkpoint_says_what_is_missing(client):
+    assert error_of(client, {**generate(), "load": node("WeGenLoadModel")}) == "Required input is missing: model"
+
+
 def test_lora_and_other_patches_reach_the_decoder(pixels):
     graph = generate(seed=50)
     graph["patched"] = node("FreeU_V2", model=["load", 1], b1=1.4, b2=1.6, s1=0.5, s2=0.2)

@@ -192,6 +192,15 @@ def test_wegen_refines_what_another_model_painted(client, run, pictures):
     assert (refined[:, LEFT:] == first[:, LEFT:]).all()
 
 
+def test_a_chat_that_another_model_painted_brings_no_models_along(client, pictures):
+    graph = {**begun(), "refine": node(
+        "WeGenRefine", chat=["result 1", 1], seed=1, instruction="make it night", batch_size=1, rewrite=False,
+        creativity=0.0, steps=2, cfg=0.0, sampler_name="euler", scheduler="published",
+    )}  # fmt: skip
+    [error] = client.run(graph).errors
+    assert "Connect wegen, model, vae" in error.message and "no WeGen model painted this chat" in error.message
+
+
 @pytest.mark.parametrize(
     ("record", "said"),
     [

@@ -40,6 +40,7 @@ NO_WEGEN = {"10 chat with any workflow", "11 chat with a checkpoint"}  # need no
 CHECKPOINT = "11 chat with a checkpoint"  # needs one that no test machine has
 SIZES = {"10 chat with any workflow": (512, 512)}
 SIZE = (128, 128)  # of the pictures of all others
+NO_ID = "00000000-0000-0000-0000-000000000000"
 FLAT = 5.0  # standard deviation of 8-bit pixels below which a picture shows nothing
 
 # Random weights make no better pictures in more steps, and templates of the stand-in are only run until nano is there.
@@ -181,6 +182,27 @@ def test_values_are_the_same_by_place_and_by_name(path):
         known = {one["widget"]["name"] for one in node.get("inputs", []) if "widget" in one}
         if named and node["type"].startswith("WeGen"):
             assert set(named) - known <= {"control_after_generate"}, node["type"]
+
+
+def test_each_template_has_an_id_of_its_own():
+    """The front end keeps values of widgets and results of nodes under it."""
+    ids = [json.loads(path.read_text(encoding="utf-8"))["id"] for path in WORKFLOWS]
+    assert len(set(ids)) == len(ids) and NO_ID not in ids
+
+
+def test_templates_pass_the_check_of_the_front_end(frontend):
+    """It alerts those who have switched on *Validate workflows*."""
+    page = frontend.page
+    switch = "(on) => window.app.extensionManager.setting.set('Comfy.Validation.Workflows', on)"
+    alerts = page.locator(".p-toast-message", has_text="schema")
+    page.evaluate(switch, True)
+    try:
+        for path in WORKFLOWS:
+            frontend.load(json.loads(path.read_text(encoding="utf-8")))
+            page.wait_for_timeout(200)
+            assert alerts.all_text_contents() == [], path.stem
+    finally:
+        page.evaluate(switch, False)
 
 
 def test_templates_are_served(client):
