@@ -12,8 +12,8 @@ from ..models.errors import WeGenError
 from ..models.media.images import from_pil
 from ..models.media.plots import bar_plot, curve_plot
 from ..models.metrics.consistency import Area, compare, difference, drift
+from .batches import batch_length, mask_batch, member
 from .host.bundle import progress
-from .keep import batch_length, mask_batch, member
 from .sockets import CATEGORY, ChatType
 
 

@@ -7,9 +7,9 @@ from comfy_api.latest import io
 from ..models.encoding import encode_reference
 from ..models.errors import WeGenError
 from ..models.values import References
+from .batches import mask_batch
 from .host.parts import LOOKING, memory_errors
 from .inputs import references, wegen
-from .keep import mask_batch
 from .sockets import CATEGORY, ReferencesType
 
 

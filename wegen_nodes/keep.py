@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 from comfy_api.latest import io, ui
-from torch import Tensor
 
 from ..models.editing.composite import with_channels
 from ..models.editing.keep import keep
 from ..models.editing.masks import change_mask
 from ..models.errors import WeGenError
+from .batches import batch_length, mask_batch, member
 from .host.bundle import progress
 from .inputs import pasting
 from .sockets import CATEGORY
@@ -70,33 +70,3 @@ class WeGenKeep(io.ComfyNode):
         mask = torch.stack([result.weight for result in results])
         shown = {**ui.PreviewImage(image, cls=cls).as_dict(), **ui.PreviewText(report).as_dict()}
         return io.NodeOutput(image, mask, report, ui=shown)
-
-
-def mask_batch(mask: Tensor | None) -> Tensor | None:
-    """A mask of any node as a batch `[B, H, W]`: some packs give `[H, W]`, others `[B, 1, H, W]` or
-    `[B, H, W, 1]`."""
-    if mask is None or mask.ndim not in (2, 4):
-        return mask
-    if mask.ndim == 2:
-        return mask[None]
-    return mask[..., 0] if mask.shape[-1] == 1 < mask.shape[1] else mask.flatten(0, 1)
-
-
-def batch_length(**batches) -> int:
-    """How many members there are; a batch of one, or none at all, goes with any number.
-
-    Raises:
-        WeGenError: two batches of several differ.
-    """
-    lengths = {name: len(batch) for name, batch in batches.items() if batch is not None}
-    count = max(lengths.values())
-    for name, length in lengths.items():
-        if length not in (1, count):
-            most = max(lengths, key=lengths.get)
-            raise WeGenError(f"{name} has {length} members and {most} has {count}; give one, or {count}.")
-    return count
-
-
-def member(batch, index: int):
-    """One member of a batch; of a batch of one always the same, of none none."""
-    return None if batch is None else batch[index if len(batch) > 1 else 0]

@@ -112,7 +112,7 @@ def test_masks_of_other_packs_have_other_axes(host_python):
     shapes = host_python(
         """
 import json, torch
-from comfyui_wegen.wegen_nodes.keep import mask_batch
+from comfyui_wegen.wegen_nodes.batches import mask_batch
 shapes = [(5, 7), (2, 5, 7), (2, 1, 5, 7), (2, 5, 7, 1), (3, 1, 7, 1)]
 print(json.dumps([list(mask_batch(torch.zeros(shape)).shape) for shape in shapes]))
 """

@@ -27,6 +27,8 @@ LARGEST_LIST = 2**21
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".safetensors"))
 HEAD = "chat.json"
 LIST = "files.json"
+PANEL = "wegen/panel"
+"""Where the chats of the panel's turns are, in the output folder: a folder each, called by the id of its chat."""
 IMPORTED = "wegen/imported"
 """Where in the output folder the files of chats from elsewhere are."""
 

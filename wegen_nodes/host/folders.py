@@ -16,8 +16,7 @@ from ...models.bundled import BUNDLED as BUNDLED_FOLDER
 from ...models.checkpoints.reader import checkpoint_kind
 from ...models.errors import WeGenError
 from ...models.media.chat_file import SUFFIX
-from .chat_archive import IMPORTED
-from .routes import PANEL
+from .chat_archive import IMPORTED, PANEL
 
 KEY = "wegen"
 LISTED_FOR = 2.0

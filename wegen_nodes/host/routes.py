@@ -22,13 +22,11 @@ import numpy as np
 from aiohttp import web
 from PIL import ExifTags, Image, ImageOps
 
-from .chat_archive import LARGEST_ARCHIVE, pack, picture_path, unpacked
+from .chat_archive import LARGEST_ARCHIVE, PANEL, pack, picture_path, unpacked
 from .chat_store import LARGEST_BODY, ChatStore, StoreError, parse_json
 
 ZIP = b"PK\x03\x04"
 """How a ZIP begins."""
-PANEL = "wegen/panel"
-"""Where the chats of the panel's turns are, in the output folder: a folder each, called by the id of its chat."""
 PART = 2**18
 """Bytes that are read and written at once."""
 SHOWN = frozenset((".png", ".jpg", ".jpeg", ".webp"))
