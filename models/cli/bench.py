@@ -6,7 +6,7 @@ import argparse
 import os
 
 from ..paths import expanded
-from .common import OK, count, output_numbers, output_picture, write_numbers
+from .common import OK, count, output_numbers, output_picture, threads, write_numbers
 
 NAMES = ("256x6", "1024x8", "2048x4", "sampling", "rewriting", "chat", "precisions", "load", "convert")
 IN_HOST = "decode"
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=5,
         help="pairs behind each median; default %(default)s, fewer are for trying out",
     )
-    add("--threads", type=count, default=1, help="of the CPU; default %(default)s")
+    add("--threads", type=threads, default=1, help="of the CPU; default %(default)s")
     add("--comfyui", type=expanded, metavar="DIR", help=f"for {IN_HOST}; default COMFYUI_PATH, then ~/ComfyUI")
     add("--python", type=expanded, metavar="FILE", help="its Python; default COMFYUI_PYTHON, then DIR/.venv/bin/python")
     add("--json", type=output_numbers, metavar="FILE", help="write the numbers there too, after each one")

@@ -28,6 +28,7 @@ OK, FAILED, USER_ERROR, ANSWERED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 3, 130, 14
 PRECISIONS = ("fp32", "fp16", "bf16")
 _LONGEST_NAME = 255  # bytes, on all common file systems
 _MOST_NUMBERS = 2**20  # bytes
+_MOST_THREADS = 1024
 _PNG = b"\x89PNG\r\n\x1a\n"
 _DARKEST_MASK = 0.1
 """Masks that are nowhere brighter hold labels, of 0 and 1 out of 255 as a rule, and would mean nothing."""
@@ -192,6 +193,14 @@ def count(text: str) -> int:
     if not re.fullmatch(r"[0-9]+", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return int(text)
+
+
+def threads(text: str) -> int:
+    """How many threads of the CPU an option asks for."""
+    wanted = count(text)
+    if wanted > _MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"{text!r} is too large; give at most {_MOST_THREADS}")
+    return wanted
 
 
 def positive(text: str) -> float:

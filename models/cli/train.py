@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..errors import WeGenError, how_to_install
 from ..paths import expanded
 from ..training.recipe import CHECKPOINT_STAGES, STAGES, TOKENIZER, read_recipe
-from .common import count
+from .common import count, threads, writable_folder
 
 if TYPE_CHECKING:
     from ..training.training_run import TrainingRun
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--keep", type=expanded, action="append", default=[], metavar="SHARDS",
         help="with 'lora': samples on which the model must stay as it is; may be repeated")  # fmt: skip
     add("--resume", action="store_true", help="go on where an earlier run in this folder stopped")
-    add("--threads", type=count, help="CPU threads (default: PyTorch's choice)")
+    add("--threads", type=threads, help="CPU threads (default: PyTorch's choice)")
     add("--until", type=count, help="stop after this many steps of the stage, to go on another time")
     parser.set_defaults(run=run)
 
@@ -102,6 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
             CheckpointRun(path, out).train(arguments.resume, arguments.until, say=print, warn=_warn)
             return 0
     training_run.check([stage for stage in stages if stage != PACK])
+    writable_folder(out)
     for stage in stages:
         run_stage(training_run, stage, arguments.resume, arguments.until)
     return 0

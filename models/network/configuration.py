@@ -26,7 +26,7 @@ _SECTIONS = {
     "FeatureStatistics": "features.",
 }
 """What stands before the keys of a part of the configuration in messages: where it is in `config.json`."""
-MOST_LAYERS, LARGEST_NUMBER = 1000, 2**20
+MOST_LAYERS, LARGEST_NUMBER = 256, 2**20
 """What whole numbers of a configuration may be at most, those that count layers, the VAE's `patch`, and all others: of
 larger ones even a model without weights takes hours to build, or its bytes are more than a number of 64 bits counts."""
 USER_TEMPLATES = ("text_to_picture", "edit", "rewrite", "edit_rewrite", "ask")
@@ -267,6 +267,10 @@ class VAEConfig:
         _require_sizes(self, least=0)
         _require(self.patch >= 1, f"VAE patch is {self.patch}; it must be 1 or more.")
         _require(len(self.block_out_channels) > 0, "VAE block_out_channels is empty; it must hold those of each level.")
+        _require(
+            min(self.block_out_channels) >= 1,
+            f"VAE block_out_channels is {self.block_out_channels}; each must be 1 or more.",
+        )
         _require_above_0(self, "scaling_factor", "latent_channels", *(() if self.patch > 1 else ("layers_per_block",)))
         _require(
             (self.in_channels, self.out_channels) == (3, 3),

@@ -110,6 +110,8 @@ def test_version(capsys):
         ["generate", "--model", "m", "x", "--size", "0"],
         ["generate", "--model", "m", "x", "--size", "10x99999"],
         ["train", "nano", "--threads", "-1"],
+        ["train", "nano", "--threads", "9" * 30],
+        ["bench", "--threads", "9" * 30],
         ["data", "video", "a", "--out", "d", "--truth", "--rate", "0"],
         ["data", "video", "a", "--out", "d", "--truth", "--rate", "nan"],
         ["bench", "--json", "."],
@@ -124,6 +126,14 @@ def test_commands_that_make_no_sense(arguments, capsys):
         run(*arguments)
     assert left.value.code == 2
     assert "usage: wegen" in capsys.readouterr().err
+
+
+def test_a_run_that_nothing_can_be_written_to_does_not_begin(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("accelerate")
+    monkeypatch.setattr("comfyui_wegen.models.cli.train.run_stage", lambda *_: pytest.fail("it began"))
+    (tmp_path / "file").touch()
+    assert run("train", "nano", "--out", tmp_path / "file") == 2
+    assert f"Cannot write to {tmp_path / 'file'}: File exists" in capsys.readouterr().err
 
 
 @pytest.mark.slow
