@@ -66,7 +66,7 @@ export class Arrivals {
       if (await this.#continueChat(pngJson(texts, "wegen_panel"), source.name)) return;
       const turns = Object.values(pngJson(texts, "wegen") ?? {}).at(-1)?.[0];
       if (Array.isArray(turns)) {
-        notes = turns.map((turn, index) => `${index + 1}. ${turn.instruction}`).join("\n");
+        notes = turns.map((turn, index) => `${index + 1}. ${turn?.instruction ?? ""}`).join("\n");
         words = turns.at(-1)?.shows ?? turns.at(-1)?.rewrite ?? "";
       }
     }

@@ -188,7 +188,7 @@ export class Runs {
         this.#positions();
         return;
       }
-      const entry = (await request(`/history/${run.id}`))?.[run.id];
+      const entry = (await request(`/history/${encodeURIComponent(run.id)}`))?.[run.id];
       if (!entry) {
         this.#end(run, run.cancelled ? "cancelled" : "failed", run.cancelled ? "" : run.doubt || t("lost"));
         return;
