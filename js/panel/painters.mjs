@@ -22,7 +22,7 @@ export class Painters {
   /** Look again at what is saved, and at the workflow on the canvas. */
   async list() {
     const [saved, templates] = await Promise.all([this.#saved(), this.#templates()]);
-    const open = holdsBoth(app.rootGraph?.nodes ?? app.graph?.nodes ?? []) ? [{ path: OPEN, name: t("openGraph") }] : [];
+    const open = holdsBoth(nodesOf((app.rootGraph ?? app.graph)?.serialize())) ? [{ path: OPEN, name: t("openGraph") }] : [];
     this.known = [...open, ...saved, ...templates];
     return this.known;
   }

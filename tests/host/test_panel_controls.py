@@ -1,5 +1,6 @@
 """Small things of the chat panel: keys, focus, room, and what it says of a host that is away."""
 
+import json
 import uuid
 
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import expect
 from support import NOT_RUN, REPOSITORY
 
-from .panel import ChatPanel
+from .panel import EMPTY_GRAPH, ChatPanel
 
 NANO = REPOSITORY / "models" / "nano"
 
@@ -241,3 +242,33 @@ def test_each_picture_of_a_turn_is_called_by_its_number(panel, teal):
     second = panel.page.get_by_role("figure", name="Picture 2")
     second.get_by_role("button", name="Use this one").click()
     expect(panel.page.locator(".wg-picture.wg-own")).to_have_attribute("data-picture", "1")
+
+
+IN_ONE_SUBGRAPH = """
+async (workflow) => {
+    await window.app.loadGraphData(workflow)
+    const { graph } = window.app
+    graph.convertToSubgraph(new Set(graph.nodes))
+    return window.app.graph.nodes.length
+}
+"""
+
+
+def test_the_open_workflow_paints_from_within_a_subgraph(panel, teal):
+    page = panel.page
+    [template] = (REPOSITORY / "workflows").glob("*chat with any workflow.json")
+    assert page.evaluate(IN_ONE_SUBGRAPH, json.loads(template.read_text(encoding="utf-8"))) == 1
+    open_chat(panel, teal)
+    painter = page.locator("[data-setting='painter']")
+    page.click(".wg-settings-open")
+    page.wait_for_function("() => document.querySelector(\"[data-setting='painter']\").options.length > 1")
+    painter.select_option(label="The open workflow")
+    try:
+        turn = panel.say("turn the colours around", count=1)
+        [picture] = panel.turn_of(turn)["pictures"]
+        assert panel.pixels(picture["file"])[0, 0].tolist() == pytest.approx([255, 127, 127], abs=1)  # of teal
+    finally:
+        page.click(".wg-settings-open")
+        painter.select_option(label="WeGen")
+        page.keyboard.press("Escape")
+        page.evaluate("(graph) => window.app.loadGraphData(graph)", EMPTY_GRAPH)
