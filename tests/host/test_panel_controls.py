@@ -244,6 +244,49 @@ def test_each_picture_of_a_turn_is_called_by_its_number(panel, teal):
     expect(panel.page.locator(".wg-picture.wg-own")).to_have_attribute("data-picture", "1")
 
 
+# Contrast of a text with what is behind it, as WCAG 2 counts it.
+CONTRAST = """
+(element) => {
+    const context = new OffscreenCanvas(1, 1).getContext('2d')
+    const luminance = (colours) => {
+        for (const colour of colours) {
+            context.fillStyle = colour
+            context.fillRect(0, 0, 1, 1)
+        }
+        const [red, green, blue] = [...context.getImageData(0, 0, 1, 1).data].map((value) => {
+            const part = value / 255
+            return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4
+        })
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    }
+    const behind = []
+    for (let one = element; one; one = one.parentElement) behind.unshift(getComputedStyle(one).backgroundColor)
+    const seen = [luminance(behind), luminance([...behind, getComputedStyle(element).color])]
+    const [low, high] = seen.sort((a, b) => a - b)
+    return (high + 0.05) / (low + 0.05)
+}
+"""
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_small_texts_stand_out(panel, teal, theme):
+    page = panel.page
+    palette = "(name) => window.app.extensionManager.setting.set('Comfy.ColorPalette', name)"
+    open_chat(panel, teal, references=1)
+    page.evaluate(palette, theme)
+    page.wait_for_timeout(500)
+    found = {}
+    page.click(".wg-chats-open")
+    page.locator(".wg-chat[aria-current] small").wait_for()
+    page.get_by_role("button", name="Options of @thing0").click()
+    for selector in (".wg-chat[aria-current] small", ".wg-count", ".wg-context span", ".wg-popover .wg-danger span"):
+        found[selector] = page.locator(selector).first.evaluate(CONTRAST)
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    page.evaluate(palette, "dark")
+    assert min(found.values()) >= 4.5, found
+
+
 IN_ONE_SUBGRAPH = """
 async (workflow) => {
     await window.app.loadGraphData(workflow)
