@@ -57,6 +57,7 @@ export class Turns {
       host.toast("info", t("send"), t("stillDrawing"));
       return false;
     }
+    if (said?.base) doc.turns[base.turn].picked = base.picture;
     const references = said?.references ?? session.mentioned(instruction);
     const turn = {
       kind: ask ? "ask" : base ? "refine" : "draw",
@@ -78,10 +79,7 @@ export class Turns {
 
   /** Do what a question may have asked for, with the picture that it was about. */
   asOrder(id) {
-    const { turns } = this.session.doc;
-    const { base } = turns[id];
-    if (base) turns[base.turn].picked = base.picture;
-    return this.send(false, turns[id]);
+    return this.send(false, this.session.doc.turns[id]);
   }
 
   #lastPicture() {
@@ -269,6 +267,7 @@ export class Turns {
     instruction = respelled(instruction, session.doc.references);
     const references = session.mentioned(instruction);
     await isLost(session.doc, base);
+    signal.throwIfAborted();
     const { prompt } = maskGraph(session.doc, base, instruction, session.doc.settings, references);
     return new Promise((resolve, reject) => {
       const finish = (run, status, error) => {

@@ -7,11 +7,9 @@ import pytest
 import requests
 from PIL import Image
 from playwright.sync_api import expect
-from support import NOT_RUN, REPOSITORY
+from support import REPOSITORY
 
-from .panel import EMPTY_GRAPH, ChatPanel
-
-NANO = REPOSITORY / "models" / "nano"
+from .chat_panel import EMPTY_GRAPH
 
 # Pictures that are loaded wait until the number of one is given.
 HOLD_PICTURES = """() => {
@@ -22,31 +20,7 @@ HOLD_PICTURES = """() => {
     }
     window.freePictures = () => (HTMLImageElement.prototype.decode = decode)
 }"""
-
-
 NEW_CHAT = "() => window.app.extensionManager.command.execute('WeGen.NewChat')"
-
-
-@pytest.fixture(scope="module")
-def page(frontend):
-    if not (NANO / "config.json").is_file():
-        pytest.skip(f"{NOT_RUN}the chat panel, there is no bundled model")
-    return frontend.page
-
-
-@pytest.fixture(scope="module")
-def opened(page, frontend, server):
-    frontend.reload()
-    return ChatPanel(page, server.url).open()
-
-
-@pytest.fixture
-def panel(opened, frontend):
-    """The panel; the test fails on errors in the console."""
-    errors = len(frontend.errors)
-    yield opened
-    frontend.settle()
-    assert frontend.errors[errors:] == []
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +218,49 @@ def test_each_picture_of_a_turn_is_called_by_its_number(panel, teal):
     expect(panel.page.locator(".wg-picture.wg-own")).to_have_attribute("data-picture", "1")
 
 
+# Contrast of a text with what is behind it, as WCAG 2 counts it.
+CONTRAST = """
+(element) => {
+    const context = new OffscreenCanvas(1, 1).getContext('2d')
+    const luminance = (colours) => {
+        for (const colour of colours) {
+            context.fillStyle = colour
+            context.fillRect(0, 0, 1, 1)
+        }
+        const [red, green, blue] = [...context.getImageData(0, 0, 1, 1).data].map((value) => {
+            const part = value / 255
+            return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4
+        })
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    }
+    const behind = []
+    for (let one = element; one; one = one.parentElement) behind.unshift(getComputedStyle(one).backgroundColor)
+    const seen = [luminance(behind), luminance([...behind, getComputedStyle(element).color])]
+    const [low, high] = seen.sort((a, b) => a - b)
+    return (high + 0.05) / (low + 0.05)
+}
+"""
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_small_texts_stand_out(panel, teal, theme):
+    page = panel.page
+    palette = "(name) => window.app.extensionManager.setting.set('Comfy.ColorPalette', name)"
+    open_chat(panel, teal, references=1)
+    page.evaluate(palette, theme)
+    page.wait_for_timeout(500)
+    found = {}
+    page.click(".wg-chats-open")
+    page.locator(".wg-chat[aria-current] small").wait_for()
+    page.get_by_role("button", name="Options of @thing0").click()
+    for selector in (".wg-chat[aria-current] small", ".wg-count", ".wg-context span", ".wg-popover .wg-danger span"):
+        found[selector] = page.locator(selector).first.evaluate(CONTRAST)
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    page.evaluate(palette, "dark")
+    assert min(found.values()) >= 4.5, found
+
+
 IN_ONE_SUBGRAPH = """
 async (workflow) => {
     await window.app.loadGraphData(workflow)
@@ -259,10 +276,16 @@ def test_the_open_workflow_paints_from_within_a_subgraph(panel, teal):
     [template] = (REPOSITORY / "workflows").glob("*chat with any workflow.json")
     assert page.evaluate(IN_ONE_SUBGRAPH, json.loads(template.read_text(encoding="utf-8"))) == 1
     open_chat(panel, teal)
+    painter = page.locator("[data-setting='painter']")
     page.click(".wg-settings-open")
     page.wait_for_function("() => document.querySelector(\"[data-setting='painter']\").options.length > 1")
-    page.locator("[data-setting='painter']").select_option(label="The open workflow")
-    turn = panel.say("turn the colours around", count=1)
-    [picture] = panel.turn_of(turn)["pictures"]
-    assert panel.pixels(picture["file"])[0, 0].tolist() == [255, 127, 127]  # of teal
-    page.evaluate("(graph) => window.app.loadGraphData(graph)", EMPTY_GRAPH)
+    painter.select_option(label="The open workflow")
+    try:
+        turn = panel.say("turn the colours around", count=1)
+        [picture] = panel.turn_of(turn)["pictures"]
+        assert panel.pixels(picture["file"])[0, 0].tolist() == pytest.approx([255, 127, 127], abs=1)  # of teal
+    finally:
+        page.click(".wg-settings-open")
+        painter.select_option(label="WeGen")
+        page.keyboard.press("Escape")
+        page.evaluate("(graph) => window.app.loadGraphData(graph)", EMPTY_GRAPH)
