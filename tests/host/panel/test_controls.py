@@ -4,11 +4,11 @@ import json
 import uuid
 
 import pytest
-import requests
 from PIL import Image
 from playwright.sync_api import expect
 from support import REPOSITORY
 
+from .actions import open_stored, store_chat
 from .chat_panel import EMPTY_GRAPH
 
 # Pictures that are loaded wait until the number of one is given.
@@ -48,12 +48,8 @@ def open_chat(panel, file, turns=1, references=0, pictures=1, **settings) -> Non
     tip = {"head": names[-1], "tip": names[-1]}
     document = {"version": 1, "turns": made, **tip, "references": named, "settings": settings}
     title = uuid.uuid4().hex
-    chat = requests.post(f"{panel.url}/wegen/chats", json={"name": title}, timeout=30).json()
-    body = {"revision": chat["revision"], "document": document}
-    requests.put(f"{panel.url}/wegen/chats/{chat['id']}", json=body, timeout=30).raise_for_status()
-    panel.page.click(".wg-chats-open")
-    panel.page.locator(".wg-chat", has_text=title).click()
-    panel.page.wait_for_selector(".wg-library", state="hidden")
+    store_chat(panel.url, document, title)
+    open_stored(panel, title)
     panel.expect_turns(turns)
 
 
