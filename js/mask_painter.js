@@ -35,7 +35,10 @@ export const LABELS = {
   canvas: "Picture to paint on",
   help:
     "Arrow keys move the brush, with Shift by one pixel; hold Space to paint along. K, C and E choose the brush, " +
-    "[ and ] its size. Ctrl+Z takes back.",
+    "[ and ] its size; + and - zoom, 0 shows all. Ctrl+Z takes back.",
+  nearer: "Zoom in",
+  farther: "Zoom out",
+  whole: "Show all",
   pixels: "{size} pixels",
   status: "Painted: keep {keep} %, change {change} %.",
   broken: "The picture could not be loaded.",
@@ -44,6 +47,12 @@ export const LABELS = {
 const BRUSHES = ["keep", "change", "erase"];
 const SIZE_STEP = 1.15;
 const SMALLEST_SIZE = 2;
+const ZOOM_STEP = 1.5;
+/** How large a pixel of the masks may be shown, in pixels of the page, and from where on pixels are shown as squares. */
+const LARGEST_PIXEL = 24;
+const SQUARE_PIXEL = 3;
+/** How near the brush may come to the edge of what is shown, as a share of it, before more is shown. */
+const MARGIN = 0.06;
 /** Pixels of a wheel's turn that are a step; touchpads tell of many small ones. */
 const NOTCH = 100;
 /** Milliseconds of painting, and pixels of overlay, in one frame: far below what a person feels as a stop. */
@@ -62,7 +71,7 @@ const STYLE = `
 .wegen-mask-tools label { display: inline-flex; align-items: center; gap: 5px; }
 .wegen-mask-tool { padding: 4px 8px; border: 1px solid var(--border-color, #555); border-radius: 6px; cursor: pointer; }
 .wegen-mask-tool:has(:checked) { background: var(--comfy-input-bg, #222); border-color: currentColor; }
-.wegen-mask-tool:has(:focus-visible), .wegen-mask input:focus-visible, .wegen-mask-stage canvas:focus-visible {
+.wegen-mask-tool:has(:focus-visible), .wegen-mask input:focus-visible, .wegen-mask-stage:has(canvas:focus-visible) {
   outline: 2px solid var(--p-primary-color, #38f); outline-offset: 1px; }
 .wegen-mask-tool input { position: absolute; opacity: 0; width: 1px; height: 1px; margin: 0; }
 .wegen-mask-tool i { width: 11px; height: 11px; border-radius: 50%; border: 1px solid currentColor; }
@@ -74,10 +83,17 @@ const STYLE = `
 .wegen-mask-tools input:disabled { opacity: 0.4; cursor: default; }
 .wegen-mask-stage { position: relative; overflow: hidden; border-radius: 6px; background: var(--comfy-input-bg, #222); }
 .wegen-mask-stage canvas { position: absolute; inset: 0; width: 100%; height: 100%; border-radius: 6px; }
-.wegen-mask-stage canvas.paint { touch-action: none; cursor: crosshair; outline-offset: -2px !important; }
+.wegen-mask-view { position: absolute; inset: 0; transform-origin: 0 0; }
+.wegen-mask-view.near canvas { image-rendering: pixelated; }
+.wegen-mask-stage canvas.paint { touch-action: none; cursor: crosshair; outline: none !important; }
 .wegen-mask-brush { position: absolute; aspect-ratio: 1; border-radius: 50%; transform: translate(-50%, -50%);
   border: 1px solid #fff; box-shadow: 0 0 0 1px #000, inset 0 0 0 1px #000; pointer-events: none; }
-.wegen-mask-status { margin: 0; min-height: 1.2em; color: var(--descrip-text, #999); font-size: 12px; }
+.wegen-mask-foot { display: flex; align-items: center; gap: 8px; min-width: min(100%, 280px); }
+.wegen-mask-zoom { display: flex; gap: 2px; }
+.wegen-mask-zoom input { min-width: 24px; height: 22px; padding: 0 6px; border: 1px solid var(--border-color, #555);
+  border-radius: 6px; background: var(--comfy-input-bg, #222); color: inherit; font: inherit; font-size: 12px; cursor: pointer; }
+.wegen-mask-zoom input:disabled { opacity: 0.4; cursor: default; }
+.wegen-mask-status { flex: 1; margin: 0; min-height: 1.2em; color: var(--descrip-text, #999); font-size: 12px; }
 .wegen-mask-help { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 `;
 
@@ -140,9 +156,17 @@ export class MaskPainter {
   #edge = 0.3;
   #cursor;
   #stroke = null;
+  /** What is shown: `zoom` times as large as all of it, from `left` and `top` on, in shares of the room there is. */
+  #shown = { zoom: 1, left: 0, top: 0 };
+  /** Where fingers are, by their pointers. */
+  #fingers = new Map();
+  /** The pointer that moves the picture, and where it was. */
+  #dragged = null;
   #jobs = [];
   #dirty = null;
   #frame = 0;
+  #stage;
+  #view;
   #paint;
   #context;
   #brush;
@@ -169,11 +193,14 @@ export class MaskPainter {
       this.#makeStage(image),
     );
     this.#status = make("p", { className: "wegen-mask-status", role: "status" });
-    this.element.append(this.#status);
+    const foot = make("div", { className: "wegen-mask-foot" }, this.#status, this.#makeZoom());
+    foot.style.width = this.#stage.style.width;
+    this.element.append(foot);
     this.element.addEventListener("keydown", (event) => this.#keyDown(event));
     this.setKept(kept);
     this.setSuggestion(suggestion);
     this.#showControls();
+    this.#showView();
     this.#refresh(this.#whole());
   }
 
@@ -204,6 +231,17 @@ export class MaskPainter {
   setEdge(softness) {
     this.#edge = Math.min(1, Math.max(0, softness));
     this.#showControls();
+  }
+
+  /** How many times as large as all of the picture it is shown. */
+  get zoom() {
+    return this.#shown.zoom;
+  }
+
+  /** Show the picture larger, from 1, which shows all of it; the brush stays where it is on the page. */
+  setZoom(zoom) {
+    const { left, top, zoom: now } = this.#shown;
+    this.#zoomAt(zoom, left + (now * this.#cursor.x) / this.#width, top + (now * this.#cursor.y) / this.#height);
   }
 
   undo() {
@@ -281,17 +319,7 @@ export class MaskPainter {
       controls[key].oninput = () => onValue(Number(controls[key].value) / 100);
       return make("label", {}, labels[key], controls[key]);
     };
-    // Inputs, not buttons: while one of them has the focus, the host leaves Ctrl+Z to the page.
-    const button = (key, action) => {
-      const control = make("input", { type: "button", value: labels[key] });
-      control.onclick = () => {
-        action();
-        // Else the focus is nowhere, and the next Ctrl+Z is the host's.
-        if (control.disabled) this.focus();
-      };
-      controls[key] = control;
-      return control;
-    };
+    const button = (key, action) => this.#makeButton(key, labels[key], action);
     return make(
       "div",
       { className: "wegen-mask-tools", role: "toolbar", ariaLabel: labels.tools },
@@ -302,6 +330,29 @@ export class MaskPainter {
       button("redo", () => this.redo()),
       button("clear", () => this.clear()),
       button("take", () => this.takeSuggestion()),
+    );
+  }
+
+  /** An input, not a button: while it has the focus, the host leaves Ctrl+Z to the page. */
+  #makeButton(key, value, action) {
+    const control = make("input", { type: "button", value });
+    control.onclick = () => {
+      action();
+      // Else the focus is nowhere, and the next Ctrl+Z is the host's.
+      if (control.disabled) this.focus();
+    };
+    this.#controls[key] = control;
+    return control;
+  }
+
+  #makeZoom() {
+    const button = (key, value, action) => Object.assign(this.#makeButton(key, value, action), { ariaLabel: this.#labels[key], title: this.#labels[key] });
+    return make(
+      "div",
+      { className: "wegen-mask-zoom" },
+      button("farther", "−", () => this.setZoom(this.zoom / ZOOM_STEP)),
+      button("whole", "100 %", () => this.setZoom(1)),
+      button("nearer", "+", () => this.setZoom(this.zoom * ZOOM_STEP)),
     );
   }
 
@@ -324,7 +375,7 @@ export class MaskPainter {
     paint.addEventListener("pointerdown", (event) => this.#pointerDown(event));
     paint.addEventListener("pointermove", (event) => this.#pointerMove(event));
     paint.addEventListener("pointerup", (event) => this.#pointerUp(event));
-    paint.addEventListener("pointercancel", () => this.#endStroke(false));
+    paint.addEventListener("pointercancel", (event) => this.#pointerCancel(event));
     paint.addEventListener("pointerleave", () => this.#showBrush(document.activeElement === paint));
     paint.addEventListener("contextmenu", (event) => event.preventDefault());
     paint.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
@@ -338,7 +389,8 @@ export class MaskPainter {
       (source) => picture.getContext("2d").drawImage(source, 0, 0, width, height),
       () => (this.#status.textContent = this.#labels.broken),
     );
-    const stage = make("div", { className: "wegen-mask-stage" }, picture, paint, this.#brush, help);
+    this.#view = make("div", { className: "wegen-mask-view" }, picture, paint);
+    const stage = (this.#stage = make("div", { className: "wegen-mask-stage" }, this.#view, this.#brush, help));
     stage.style.aspectRatio = `${width} / ${height}`;
     stage.style.width = `min(100%, ${(75 * width) / height}vh)`;
     return stage;
@@ -361,11 +413,74 @@ export class MaskPainter {
     controls.take.hidden = !this.#suggestion;
   }
 
+  // ---- what is shown
+
+  #mostZoom() {
+    return Math.max(1, (LARGEST_PIXEL * this.#width) / (this.#stage.clientWidth || this.#width));
+  }
+
+  /** Zoom around a place of the stage, in shares of it, which stays where it is. */
+  #zoomAt(zoom, x, y) {
+    const { zoom: before, left, top } = this.#shown;
+    const next = Math.min(this.#mostZoom(), Math.max(1, zoom));
+    this.#showPart(next, x - ((x - left) * next) / before, y - ((y - top) * next) / before);
+  }
+
+  #showPart(zoom, left, top) {
+    const inside = (value) => Math.min(0, Math.max(1 - zoom, value));
+    this.#shown = { zoom, left: inside(left), top: inside(top) };
+    this.#showView();
+  }
+
+  #showView() {
+    const { zoom, left, top } = this.#shown;
+    const { farther, whole, nearer } = this.#controls;
+    this.#view.style.transform = zoom === 1 ? "" : `translate(${100 * left}%, ${100 * top}%) scale(${zoom})`;
+    this.#view.classList.toggle("near", zoom > 1 && zoom * this.#stage.clientWidth > SQUARE_PIXEL * this.#width);
+    whole.value = `${Math.round(100 * zoom)} %`;
+    farther.disabled = whole.disabled = zoom === 1;
+    nearer.disabled = this.#stage.clientWidth > 0 && zoom >= this.#mostZoom();
+    this.#showBrush();
+  }
+
+  /** Show the part where the brush is, which keys may move out of sight. */
+  #reveal() {
+    const { zoom, left, top } = this.#shown;
+    const shift = (place) => Math.max(0, MARGIN - place) - Math.max(0, place - 1 + MARGIN);
+    const [x, y] = [left + (zoom * this.#cursor.x) / this.#width, top + (zoom * this.#cursor.y) / this.#height];
+    this.#showPart(zoom, left + shift(x), top + shift(y));
+  }
+
+  /** Where something is on the stage, in shares of it. */
+  #onStage({ x, y }) {
+    const box = this.#stage.getBoundingClientRect();
+    return { x: (x - box.left) / box.width, y: (y - box.top) / box.height };
+  }
+
+  /** Move and zoom with what was at `from` on the page and is at `to`, `scale` times as far apart. */
+  #carry(from, to, scale = 1) {
+    const [old, now] = [this.#onStage(from), this.#onStage(to)];
+    this.#zoomAt(this.zoom * scale, old.x, old.y);
+    const { zoom, left, top } = this.#shown;
+    this.#showPart(zoom, left + now.x - old.x, top + now.y - old.y);
+  }
+
+  /** Two fingers move the picture and zoom. */
+  #pinch(event) {
+    const before = [...this.#fingers.values()];
+    this.#fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    const after = [...this.#fingers.values()];
+    const middle = ([one, other]) => ({ x: (one.x + other.x) / 2, y: (one.y + other.y) / 2 });
+    const apart = ([one, other]) => Math.max(1, Math.hypot(one.x - other.x, one.y - other.y));
+    this.#carry(middle(before), middle(after), apart(after) / apart(before));
+  }
+
   #showBrush(visible = !this.#brush.hidden) {
     this.#brush.hidden = !visible;
-    this.#brush.style.left = `${(100 * this.#cursor.x) / this.#width}%`;
-    this.#brush.style.top = `${(100 * this.#cursor.y) / this.#height}%`;
-    this.#brush.style.width = `${(100 * this.#size) / this.#width}%`;
+    const { zoom, left, top } = this.#shown;
+    this.#brush.style.left = `${100 * (left + (zoom * this.#cursor.x) / this.#width)}%`;
+    this.#brush.style.top = `${100 * (top + (zoom * this.#cursor.y) / this.#height)}%`;
+    this.#brush.style.width = `${(100 * zoom * this.#size) / this.#width}%`;
   }
 
   // ---- pointers
@@ -384,12 +499,24 @@ export class MaskPainter {
   }
 
   #pointerDown(event) {
+    const { pointerId, pointerType, clientX, clientY } = event;
+    // A palm that touches the screen does not disturb a pen, and a pen takes over from it. A second finger means to move
+    // the picture, not to paint.
+    if (pointerType === "touch" && this.#stroke?.type === "pen") return;
+    if (pointerType === "touch") {
+      this.#fingers.set(pointerId, { x: clientX, y: clientY });
+      this.#paint.setPointerCapture(pointerId);
+    }
     if (this.#stroke) {
-      // A palm that touches the screen does not disturb a pen, and a pen takes over from it. A second finger means to move
-      // the page, not to paint.
-      if (this.#stroke.type === "pen" && event.pointerType === "touch") return;
       this.#endStroke(false);
-      if (event.pointerType !== "pen") return;
+      if (pointerType !== "pen") return;
+    }
+    if (pointerType === "touch" && this.#fingers.size > 1) return;
+    if (event.button === 1) {
+      event.preventDefault();
+      this.#paint.setPointerCapture(pointerId);
+      this.#dragged = { pointer: pointerId, x: clientX, y: clientY };
+      return;
     }
     const eraser = event.button === 5;
     if (event.button !== 0 && !eraser) return;
@@ -401,6 +528,12 @@ export class MaskPainter {
   }
 
   #pointerMove(event) {
+    if (this.#fingers.size === 2 && this.#fingers.has(event.pointerId)) this.#pinch(event);
+    if (this.#dragged?.pointer === event.pointerId) {
+      const to = { pointer: event.pointerId, x: event.clientX, y: event.clientY };
+      this.#carry(this.#dragged, to);
+      this.#dragged = to;
+    }
     this.#follow(event);
     if (this.#stroke?.pointer !== event.pointerId) return;
     const events = event.getCoalescedEvents?.() ?? [];
@@ -408,7 +541,18 @@ export class MaskPainter {
   }
 
   #pointerUp(event) {
+    this.#lift(event);
     if (this.#stroke?.pointer === event.pointerId) this.#endStroke(true);
+  }
+
+  #pointerCancel(event) {
+    this.#lift(event);
+    this.#endStroke(false);
+  }
+
+  #lift({ pointerId }) {
+    this.#fingers.delete(pointerId);
+    if (this.#dragged?.pointer === pointerId) this.#dragged = null;
   }
 
   #follow(event) {
@@ -417,11 +561,16 @@ export class MaskPainter {
   }
 
   #wheel(event) {
-    // Where the keys do not paint, the wheel scrolls the page.
-    if (document.activeElement !== this.#paint || !event.deltaY) return;
+    // Where the keys do not paint, the wheel scrolls the page. With Ctrl it zooms, as touchpads say of two fingers.
+    if ((document.activeElement !== this.#paint && !event.ctrlKey) || !event.deltaY) return;
     event.preventDefault();
     const turned = event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? event.deltaY / NOTCH : event.deltaY;
-    this.setSize(this.#size * SIZE_STEP ** -Math.min(1, Math.max(-1, turned)));
+    const steps = -Math.min(1, Math.max(-1, turned));
+    if (event.ctrlKey) {
+      const { x, y } = this.#onStage({ x: event.clientX, y: event.clientY });
+      this.#zoomAt(this.zoom * ZOOM_STEP ** steps, x, y);
+      this.#follow(event);
+    } else this.setSize(this.#size * SIZE_STEP ** steps);
   }
 
   // ---- keys
@@ -457,6 +606,11 @@ export class MaskPainter {
       if (!this.#stroke) this.#beginStroke(this.#keyboardPoint(), { keyboard: true, tool: this.#tool });
       return true;
     }
+    const zoom = { "+": this.zoom * ZOOM_STEP, "=": this.zoom * ZOOM_STEP, "-": this.zoom / ZOOM_STEP, 0: 1 }[key];
+    if (zoom) {
+      this.setZoom(zoom);
+      return true;
+    }
     if (key === "escape") {
       const painting = this.#stroke !== null;
       if (painting) this.#endStroke(false);
@@ -469,6 +623,7 @@ export class MaskPainter {
       x: Math.min(this.#width, Math.max(0, this.#cursor.x + right * step)),
       y: Math.min(this.#height, Math.max(0, this.#cursor.y + down * step)),
     };
+    this.#reveal();
     this.#showBrush(true);
     if (this.#stroke?.keyboard) this.#extendStroke(this.#keyboardPoint());
     return true;

@@ -234,6 +234,81 @@ def test_a_pen_presses_and_a_second_finger_gives_up(page):
     assert painted[800, 200:500].all() and not painted[900:, 850:].any() and not painted[100:200, 850:].any()
 
 
+def shown(page) -> dict[str, float]:
+    """Where the whole picture would be on the page, of which a part is shown."""
+    settle(page)
+    return page.locator("canvas.paint").bounding_box()
+
+
+def test_the_wheel_zooms_around_the_pointer_and_strokes_land_where_they_are_seen(page):
+    before = shown(page)
+    at = [round(value) for value in place(page, 700, 300)]  # wheels tell of whole pixels
+    x, y = (SIZE * (at[0] - before["x"]) / before["width"], SIZE * (at[1] - before["y"]) / before["height"])
+    page.mouse.move(*at)
+    page.keyboard.down("Control")
+    for _ in range(8):
+        page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    near = shown(page)
+    assert near["width"] > 8 * before["width"]
+    assert place(page, x, y) == pytest.approx(at, abs=1)
+    page.evaluate("() => { painter.setSize(4); painter.setEdge(0) }")
+    drag(page, (690, 300), (710, 300))
+    keep = masks(page)["keep"] > 127
+    assert keep[300, 690:710].all() and keep.sum() < 30 * 6
+    # Nothing beside the picture is ever shown.
+    room = page.locator(".wegen-mask-stage").bounding_box()
+    page.mouse.move(*at)
+    page.mouse.down(button="middle")
+    page.mouse.move(at[0] + 20_000, at[1] + 20_000, steps=4)
+    page.mouse.up(button="middle")
+    moved = shown(page)
+    assert (moved["x"], moved["y"]) == pytest.approx((room["x"], room["y"]), abs=1)
+    page.get_by_role("button", name="Show all").click()
+    assert shown(page) == pytest.approx(before, abs=1)
+    assert page.get_by_role("button", name="Zoom out").is_disabled()
+    assert (masks(page)["keep"] > 127).sum() == keep.sum(), "the middle button paints nothing"
+
+
+def test_keys_zoom_and_the_brush_stays_in_sight(page):
+    page.evaluate("() => { painter.setSize(40); painter.focus() }")
+    for _ in range(4):
+        page.keyboard.press("+")
+    page.keyboard.press("k")
+    for _ in range(60):
+        page.keyboard.press("ArrowRight")
+    settle(page)
+    room, brush = (page.locator(name).bounding_box() for name in (".wegen-mask-stage", ".wegen-mask-brush"))
+    middle = brush["x"] + brush["width"] / 2
+    assert room["x"] < middle <= room["x"] + room["width"] + 1
+    page.keyboard.press("-")
+    assert page.evaluate("() => painter.zoom") == pytest.approx(1.5**3)
+    page.keyboard.press("0")
+    assert page.evaluate("() => painter.zoom") == 1
+
+
+def test_two_fingers_move_and_zoom(page):
+    before = shown(page)
+    fingers = page.context.new_cdp_session(page)
+    left, top = before["x"], before["y"]
+
+    def touch(kind, *points):
+        points = [{"x": left + x, "y": top + y, "id": number} for number, (x, y) in enumerate(points)]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", (200, 200))
+    touch("touchStart", (200, 200), (400, 200))
+    for step in range(1, 6):
+        touch("touchMove", (200 - 20 * step, 200 + 20 * step), (400 + 20 * step, 200 + 20 * step))
+    touch("touchEnd")
+    near = shown(page)
+    assert near["width"] == pytest.approx(2 * before["width"], rel=0.02)
+    # What was between the fingers went along with them.
+    assert near["x"] + 2 * 300 == pytest.approx(left + 300, abs=4)
+    assert near["y"] + 2 * 200 == pytest.approx(top + 300, abs=4)
+    assert masks(page) == {"keep": None, "change": None}
+
+
 def test_shortcuts_work_on_other_layouts(page):
     def press(key, code, **held):
         page.evaluate(
