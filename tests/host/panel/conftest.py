@@ -3,7 +3,7 @@
 import pytest
 from support import NOT_RUN, REPOSITORY
 
-from .chat_panel import ChatPanel
+from .chat_panel import EMPTY_GRAPH, ChatPanel
 
 NANO = REPOSITORY / "models" / "nano"
 
@@ -23,9 +23,11 @@ def opened(page, frontend, server):
 
 @pytest.fixture
 def panel(opened, frontend):
-    """The panel with a new chat; the test fails on errors in the console and on requests to anything but the host."""
+    """The panel with a new chat beside an empty canvas; the test fails on errors in the console, and on requests to
+    anything but the host."""
     errors = len(frontend.errors)
     opened.foreign.clear()
+    opened.page.evaluate("(graph) => window.app.graph.nodes.length && window.app.loadGraphData(graph)", EMPTY_GRAPH)
     opened.new_chat()
     yield opened
     frontend.settle()

@@ -215,6 +215,7 @@ def test_an_order_is_edited_and_sent_again(panel):
 
 
 def test_steps_are_the_models_own_until_they_are_set(panel):
+    set_steps(panel, "")  # chats begin with the settings of the last one
     field = panel.page.locator("[data-setting='steps']")
     used = []
     for steps in (None, 12, ""):
