@@ -155,8 +155,7 @@ def test_given_words_are_drawn_and_saved_with_the_picture(client):
 
 def test_pictures_that_are_only_saved_again_still_say_how_they_came_to_be(client):
     """The host runs nothing but the saving node then; and a program need not send a workflow."""
-    # Front ends write a whole number as such where the host makes a decimal one of it.
-    graph = nano(generate(instruction="a red house", seed=21, cfg=2, creativity=0))
+    graph = nano(generate(instruction="a red house", seed=21))
     first = client.run(graph)
     [image] = client.images(first, "save")
     said = image.text["wegen"]

@@ -101,18 +101,10 @@ def _digest(
     for name, value in inputs.items() if isinstance(inputs, Mapping) else ():
         source = value[0] if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) else None
         if source is None or source in above or not isinstance(prompt.get(source), Mapping):
-            values[name] = _as_queued(value)  # a value, or a link that the host will not run
+            values[name] = value  # a value, or a link that the host will not run
             continue
         if source not in signed:
             signed[source] = _digest(prompt, prompt[source], signed, (*above, source))
         values[name] = [signed[source], value[1]]
     text = json.dumps([entry.get("class_type"), values], sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _as_queued(value: Any) -> Any:
-    """A value in one form for all that the host makes of it when it queues a prompt: 2 as a decimal number is 2.0, and
-    text of numbers becomes numbers."""
-    if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
-        value = int(value)
-    return str(value) if isinstance(value, int) else value
