@@ -78,9 +78,9 @@ const STYLE = `
 .wegen-mask-tool i.keep { background: #2684ff; }
 .wegen-mask-tool i.change { background: #ff7a18; }
 .wegen-mask-tools input[type="range"] { width: 84px; min-width: 40px; }
-.wegen-mask-tools input[type="button"] { padding: 4px 8px; border: 1px solid var(--border-color, #555);
+.wegen-mask input[type="button"] { padding: 4px 8px; border: 1px solid var(--border-color, #555);
   border-radius: 6px; background: var(--comfy-input-bg, #222); color: inherit; font: inherit; cursor: pointer; }
-.wegen-mask-tools input:disabled { opacity: 0.4; cursor: default; }
+.wegen-mask input:disabled { opacity: 0.4; cursor: default; }
 .wegen-mask-stage { position: relative; overflow: hidden; border-radius: 6px; background: var(--comfy-input-bg, #222); }
 .wegen-mask-stage canvas { position: absolute; inset: 0; width: 100%; height: 100%; border-radius: 6px; }
 .wegen-mask-view { position: absolute; inset: 0; transform-origin: 0 0; }
@@ -90,9 +90,7 @@ const STYLE = `
   border: 1px solid #fff; box-shadow: 0 0 0 1px #000, inset 0 0 0 1px #000; pointer-events: none; }
 .wegen-mask-foot { display: flex; align-items: center; gap: 8px; min-width: min(100%, 280px); }
 .wegen-mask-zoom { display: flex; gap: 2px; }
-.wegen-mask-zoom input { min-width: 24px; height: 22px; padding: 0 6px; border: 1px solid var(--border-color, #555);
-  border-radius: 6px; background: var(--comfy-input-bg, #222); color: inherit; font: inherit; font-size: 12px; cursor: pointer; }
-.wegen-mask-zoom input:disabled { opacity: 0.4; cursor: default; }
+.wegen-mask .wegen-mask-zoom input { min-width: 24px; height: 22px; padding: 0 6px; font-size: 12px; }
 .wegen-mask-status { flex: 1; margin: 0; min-height: 1.2em; color: var(--descrip-text, #999); font-size: 12px; }
 .wegen-mask-help { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 `;
@@ -240,8 +238,8 @@ export class MaskPainter {
 
   /** Show the picture larger, from 1, which shows all of it; the brush stays where it is on the page. */
   setZoom(zoom) {
-    const { left, top, zoom: now } = this.#shown;
-    this.#zoomAt(zoom, left + (now * this.#cursor.x) / this.#width, top + (now * this.#cursor.y) / this.#height);
+    const { x, y } = this.#brushOnStage();
+    this.#zoomAt(zoom, x, y);
   }
 
   undo() {
@@ -447,11 +445,17 @@ export class MaskPainter {
   #reveal() {
     const { zoom, left, top } = this.#shown;
     const shift = (place) => Math.max(0, MARGIN - place) - Math.max(0, place - 1 + MARGIN);
-    const [x, y] = [left + (zoom * this.#cursor.x) / this.#width, top + (zoom * this.#cursor.y) / this.#height];
+    const { x, y } = this.#brushOnStage();
     this.#showPart(zoom, left + shift(x), top + shift(y));
   }
 
-  /** Where something is on the stage, in shares of it. */
+  /** Where the brush is on the stage, in shares of it. */
+  #brushOnStage() {
+    const { zoom, left, top } = this.#shown;
+    return { x: left + (zoom * this.#cursor.x) / this.#width, y: top + (zoom * this.#cursor.y) / this.#height };
+  }
+
+  /** Where a place of the page is on the stage, in shares of it. */
   #onStage({ x, y }) {
     const box = this.#stage.getBoundingClientRect();
     return { x: (x - box.left) / box.width, y: (y - box.top) / box.height };
@@ -477,10 +481,10 @@ export class MaskPainter {
 
   #showBrush(visible = !this.#brush.hidden) {
     this.#brush.hidden = !visible;
-    const { zoom, left, top } = this.#shown;
-    this.#brush.style.left = `${100 * (left + (zoom * this.#cursor.x) / this.#width)}%`;
-    this.#brush.style.top = `${100 * (top + (zoom * this.#cursor.y) / this.#height)}%`;
-    this.#brush.style.width = `${(100 * zoom * this.#size) / this.#width}%`;
+    const { x, y } = this.#brushOnStage();
+    this.#brush.style.left = `${100 * x}%`;
+    this.#brush.style.top = `${100 * y}%`;
+    this.#brush.style.width = `${(100 * this.zoom * this.#size) / this.#width}%`;
   }
 
   // ---- pointers

@@ -6,7 +6,8 @@ import { chatFile } from "./graph.mjs";
 import { pngJson, pngTexts } from "./png.mjs";
 import { t } from "./strings.mjs";
 
-/** Put what a run gave into its turn. `chat` is the id by which the turn's files are named, `painters` paint turns that are not WeGen's own. */
+/** Put what a run gave into its turn. `chat` is the id by which the turn's files are named; `painters` know turns that are
+ * not WeGen's own. */
 export async function takeResult(turn, { outputs, refused }, chat, painters) {
   const texts = (output) => (output?.text ?? []).flat().map(String).join("\n").trim();
   const own = isOwn(turn);

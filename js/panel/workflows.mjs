@@ -15,11 +15,12 @@ export async function graphOf(turn, doc, chat, painters) {
   return { prompt: graph.prompt, workflow: await asWorkflow(carried) };
 }
 
+/** Open what ran a turn on the canvas. */
 export async function openTurnAsWorkflow({ doc, store, painters }, id) {
   await host.openWorkflow(await workflowOfTurn(doc.turns[id], doc, store, painters), fileName(store.name));
 }
 
-/** The chat up to a picture. */
+/** Open the chat up to a picture on the canvas. */
 export async function openChatAsWorkflow({ doc, store }, base) {
   await host.openWorkflow(await asWorkflow(chatGraph(doc, base, store)), fileName(store.name));
 }

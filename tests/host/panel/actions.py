@@ -18,6 +18,19 @@ TRANSFER = """([selector, type, name, bytes]) => {
     if (type === 'drop') target.dispatchEvent(new DragEvent(type, { dataTransfer: transfer, ...options }))
     else target.dispatchEvent(new ClipboardEvent(type, { clipboardData: transfer, ...options }))
 }"""
+# Pictures that are loaded wait in `waiting`, until `letGo` gives how many there were.
+HOLD_PICTURES = """() => {
+    const { decode } = HTMLImageElement.prototype
+    window.waiting = []
+    HTMLImageElement.prototype.decode = function () {
+        return new Promise((done) => window.waiting.push(() => done(decode.call(this))))
+    }
+    window.letGo = () => {
+        HTMLImageElement.prototype.decode = decode
+        for (const go of window.waiting) go()
+        return window.waiting.length
+    }
+}"""
 
 
 def png(picture: Image.Image) -> bytes:

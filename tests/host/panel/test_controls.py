@@ -8,18 +8,9 @@ from PIL import Image
 from playwright.sync_api import expect
 from support import REPOSITORY
 
-from .actions import open_stored, store_chat
+from .actions import HOLD_PICTURES, open_stored, store_chat
 from .chat_panel import EMPTY_GRAPH
 
-# Pictures that are loaded wait until the number of one is given.
-HOLD_PICTURES = """() => {
-    const { decode } = HTMLImageElement.prototype
-    window.waiting = []
-    HTMLImageElement.prototype.decode = function () {
-        return new Promise((done) => window.waiting.push(() => done(decode.call(this))))
-    }
-    window.freePictures = () => (HTMLImageElement.prototype.decode = decode)
-}"""
 NEW_CHAT = "() => window.app.extensionManager.command.execute('WeGen.NewChat')"
 
 
@@ -104,7 +95,7 @@ def test_what_is_painted_is_not_replaced_by_a_window_that_comes_late(panel, teal
     page.keyboard.press("Space")
     painted = page.locator(".wegen-mask-status", has_text="Painted: ")
     painted.wait_for()
-    page.evaluate("() => (window.waiting[0](), window.freePictures())")
+    page.evaluate("() => window.letGo()")
     page.wait_for_timeout(300)
     expect(painted).to_be_visible()
     page.get_by_role("button", name="Discard").click()

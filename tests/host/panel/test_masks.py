@@ -3,20 +3,7 @@
 import requests
 from playwright.sync_api import expect
 
-from .actions import open_stored, set_steps, wait_until_empty
-
-HOLD_PICTURES = """() => {
-    const { decode } = HTMLImageElement.prototype
-    const waiting = []
-    HTMLImageElement.prototype.decode = function () {
-        return new Promise((done) => waiting.push(() => done(decode.call(this))))
-    }
-    window.letGo = () => {
-        HTMLImageElement.prototype.decode = decode
-        for (const go of waiting) go()
-        return waiting.length
-    }
-}"""
+from .actions import HOLD_PICTURES, open_stored, set_steps, wait_until_empty
 
 
 def test_a_mask_is_painted_on_the_picture_of_its_own_chat_alone(panel):
