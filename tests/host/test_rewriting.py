@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from .graphs import generate, load, node
+from .graphs import generate, load, node, refine
 
 NANO = "wegen-nano (bundled)"
 
@@ -155,7 +155,8 @@ def test_given_words_are_drawn_and_saved_with_the_picture(client):
 
 def test_pictures_that_are_only_saved_again_still_say_how_they_came_to_be(client):
     """The host runs nothing but the saving node then; and a program need not send a workflow."""
-    graph = nano(generate(instruction="a red house", seed=21))
+    # Front ends write a whole number as such where the host makes a decimal one of it.
+    graph = nano(generate(instruction="a red house", seed=21, cfg=2, creativity=0))
     first = client.run(graph)
     [image] = client.images(first, "save")
     said = image.text["wegen"]
@@ -168,6 +169,19 @@ def test_pictures_that_are_only_saved_again_still_say_how_they_came_to_be(client
     graph["generate"]["inputs"]["seed"] = 22
     other = client.run(graph)
     assert json.loads(client.images(other, "save")[0].text["wegen"])["generate"][0][0]["seed"] == 22
+
+
+def test_a_picture_is_told_of_the_turns_that_lead_to_it(client):
+    """Whether those behind it ran before or after it was saved, or not at all."""
+    graph = nano(refine(dict(instruction="a red house", seed=23), seed=24))
+    for again in range(3):
+        graph["save"]["inputs"]["filename_prefix"] = graph["save refined"]["inputs"]["filename_prefix"] = f"told{again}"
+        result = client.run(graph)
+        assert (result.status, "refine" in result.executed_nodes) == ("success", not again)
+        told = [json.loads(client.images(result, name)[0].text["wegen"]) for name in ("save", "save refined")]
+        assert [{*turns} for turns in told] == [{"generate"}, {"generate", "refine"}]
+        if again == 1:
+            graph["save refined"], graph["save"] = graph.pop("save refined"), graph.pop("save")  # another order
 
 
 @pytest.mark.parametrize("with_model", [True, False])
