@@ -2,6 +2,7 @@
 
 import io
 import time
+import uuid
 from contextlib import contextmanager
 from random import Random
 
@@ -59,6 +60,29 @@ def open_stored(panel, name):
     panel.page.click(".wg-chats-open")
     panel.page.locator(".wg-chat", has_text=name).first.click()
     panel.page.wait_for_selector(".wg-library", state="hidden")
+
+
+def open_chat(panel, file, turns=1, references=0, pictures=1, **settings) -> None:
+    """Open a chat that has these many turns, pictures in each, and references, and these settings."""
+    names = [f"t{number:04}" for number in range(turns)]
+    made = {
+        name: {
+            "parent": names[number - 1] if number else None,
+            "instruction": f"picture {number}",
+            "status": "done",
+            "prompt": str(uuid.uuid4()),
+            "picked": 0,
+            "pictures": [{"file": file, "words": "", "seed": 1}] * pictures,
+        }
+        for number, name in enumerate(names)
+    }
+    named = [{"name": f"thing{number}", "file": file, "weight": 1} for number in range(references)]
+    tip = {"head": names[-1], "tip": names[-1]}
+    document = {"version": 1, "turns": made, **tip, "references": named, "settings": settings}
+    title = uuid.uuid4().hex
+    store_chat(panel.url, document, title)
+    open_stored(panel, title)
+    panel.expect_turns(turns)
 
 
 def run_canvas(panel) -> dict:

@@ -1,6 +1,9 @@
 """The panel in a real browser against a real ComfyUI, with the bundled model; one page for all tests of this folder."""
 
+import uuid
+
 import pytest
+from PIL import Image
 from support import NOT_RUN, REPOSITORY
 
 from .chat_panel import EMPTY_GRAPH, ChatPanel
@@ -33,3 +36,10 @@ def panel(opened, frontend):
     frontend.settle()
     assert frontend.errors[errors:] == []
     assert opened.foreign == []
+
+
+@pytest.fixture(scope="package")
+def teal(client):
+    """A picture, as chats name it."""
+    name = client.upload_image(Image.new("RGB", (64, 64), "teal"), f"{uuid.uuid4().hex}.png")
+    return {"filename": name, "subfolder": "", "type": "input"}

@@ -5,7 +5,7 @@ import time
 import requests
 from playwright.sync_api import expect
 
-from .actions import open_stored
+from .actions import open_chat, open_stored
 
 
 def ended(panel, prompt):
@@ -152,3 +152,14 @@ def test_files_are_asked_for_behind_a_proxy_that_has_api_in_its_own_path(panel):
         }"""
     )
     assert asked == "/apis/comfy/api/view?filename=a+b.png&subfolder=&type=temp"
+
+
+def test_a_host_that_is_away_is_said_in_words(panel, teal, frontend):
+    page = panel.page
+    open_chat(panel, teal)
+    with frontend.expecting("ERR_FAILED"):
+        page.route("**/wegen/chats", lambda route: route.abort())
+        page.click(".wg-chats-open")
+        page.get_by_text("ComfyUI does not answer. Is it still running?").first.wait_for()
+        page.unroute("**/wegen/chats")
+    page.keyboard.press("Escape")

@@ -1,47 +1,11 @@
-"""Small things of the chat panel: keys, focus, room, and what it says of a host that is away."""
-
-import json
-import uuid
+"""Small things of the chat panel: keys, focus, room, names."""
 
 import pytest
-from PIL import Image
 from playwright.sync_api import expect
-from support import REPOSITORY
 
-from .actions import HOLD_PICTURES, open_stored, store_chat
-from .chat_panel import EMPTY_GRAPH
+from .actions import open_chat
 
 NEW_CHAT = "() => window.app.extensionManager.command.execute('WeGen.NewChat')"
-
-
-@pytest.fixture(scope="module")
-def teal(client):
-    """A picture, as chats name it."""
-    name = client.upload_image(Image.new("RGB", (64, 64), "teal"), f"{uuid.uuid4().hex}.png")
-    return {"filename": name, "subfolder": "", "type": "input"}
-
-
-def open_chat(panel, file, turns=1, references=0, pictures=1, **settings) -> None:
-    """Open a chat that has these many turns, pictures in each, and references, and these settings."""
-    names = [f"t{number:04}" for number in range(turns)]
-    made = {
-        name: {
-            "parent": names[number - 1] if number else None,
-            "instruction": f"picture {number}",
-            "status": "done",
-            "prompt": str(uuid.uuid4()),
-            "picked": 0,
-            "pictures": [{"file": file, "words": "", "seed": 1}] * pictures,
-        }
-        for number, name in enumerate(names)
-    }
-    named = [{"name": f"thing{number}", "file": file, "weight": 1} for number in range(references)]
-    tip = {"head": names[-1], "tip": names[-1]}
-    document = {"version": 1, "turns": made, **tip, "references": named, "settings": settings}
-    title = uuid.uuid4().hex
-    store_chat(panel.url, document, title)
-    open_stored(panel, title)
-    panel.expect_turns(turns)
 
 
 @pytest.fixture
@@ -51,55 +15,6 @@ def low(page):
     page.set_viewport_size({"width": 1200, "height": 560})
     yield
     page.set_viewport_size(size)
-
-
-def test_the_area_of_a_reference_is_painted_with_one_brush(panel, teal):
-    page = panel.page
-    open_chat(panel, teal, references=1)
-    page.get_by_role("button", name="Options of @thing0").click()
-    page.get_by_role("dialog").get_by_role("button", name="Area").click()
-    page.locator(".wg-stage canvas.paint").wait_for()
-    assert page.locator(".wegen-mask-tool").all_inner_texts() == ["Counts", "Erase"]
-    # The keys paint at once, and that of the brush that is not there changes nothing.
-    page.keyboard.press("k")
-    page.keyboard.press("Space")
-    page.locator(".wegen-mask-status", has_text="Painted: ").wait_for()
-    page.click(".wg-done")
-    page.wait_for_selector(".wg-stage", state="hidden")
-    [reference] = panel.saved()["document"]["references"]
-    assert panel.pixels(reference["area"], "L").max() == 255
-
-
-def test_keys_paint_as_soon_as_the_painter_is_open(panel, teal):
-    page = panel.page
-    open_chat(panel, teal)
-    page.click(".wg-paint-open")
-    page.locator(".wg-stage canvas.paint").wait_for()
-    page.keyboard.press("c")
-    page.keyboard.press("Space")
-    page.locator(".wegen-mask-status", has_text="keep 0 %, change 1 %").wait_for()
-    page.click(".wg-done")
-    page.wait_for_selector(".wg-stage", state="hidden")
-    expect(page.locator(".wg-context .wg-mask-change")).to_be_visible()
-
-
-def test_what_is_painted_is_not_replaced_by_a_window_that_comes_late(panel, teal):
-    page = panel.page
-    open_chat(panel, teal)
-    page.evaluate(HOLD_PICTURES)
-    for _ in range(2):
-        page.click(".wg-paint-open")
-    page.wait_for_function("() => window.waiting.length === 2")
-    page.evaluate("() => window.waiting[1]()")
-    page.locator(".wg-stage canvas.paint").wait_for()
-    page.keyboard.press("Space")
-    painted = page.locator(".wegen-mask-status", has_text="Painted: ")
-    painted.wait_for()
-    page.evaluate("() => window.letGo()")
-    page.wait_for_timeout(300)
-    expect(painted).to_be_visible()
-    page.get_by_role("button", name="Discard").click()
-    page.wait_for_selector(".wg-stage", state="hidden")
 
 
 def test_many_references_leave_room_for_the_conversation(panel, teal, low):
@@ -187,17 +102,6 @@ def test_a_menu_is_whole_in_a_low_window(panel, teal, low):
     page.keyboard.press("Escape")
 
 
-def test_a_host_that_is_away_is_said_in_words(panel, teal, frontend):
-    page = panel.page
-    open_chat(panel, teal)
-    with frontend.expecting("ERR_FAILED"):
-        page.route("**/wegen/chats", lambda route: route.abort())
-        page.click(".wg-chats-open")
-        page.get_by_text("ComfyUI does not answer. Is it still running?").first.wait_for()
-        page.unroute("**/wegen/chats")
-    page.keyboard.press("Escape")
-
-
 def test_each_picture_of_a_turn_is_called_by_its_number(panel, teal):
     open_chat(panel, teal, pictures=3)
     second = panel.page.get_by_role("figure", name="Picture 2")
@@ -246,33 +150,3 @@ def test_small_texts_stand_out(panel, teal, theme):
     page.keyboard.press("Escape")
     page.evaluate(palette, "dark")
     assert min(found.values()) >= 4.5, found
-
-
-IN_ONE_SUBGRAPH = """
-async (workflow) => {
-    await window.app.loadGraphData(workflow)
-    const { graph } = window.app
-    graph.convertToSubgraph(new Set(graph.nodes))
-    return window.app.graph.nodes.length
-}
-"""
-
-
-def test_the_open_workflow_paints_from_within_a_subgraph(panel, teal):
-    page = panel.page
-    [template] = (REPOSITORY / "workflows").glob("*chat with any workflow.json")
-    assert page.evaluate(IN_ONE_SUBGRAPH, json.loads(template.read_text(encoding="utf-8"))) == 1
-    open_chat(panel, teal)
-    painter = page.locator("[data-setting='painter']")
-    page.click(".wg-settings-open")
-    page.wait_for_function("() => document.querySelector(\"[data-setting='painter']\").options.length > 1")
-    painter.select_option(label="The open workflow")
-    try:
-        turn = panel.say("turn the colours around", count=1)
-        [picture] = panel.turn_of(turn)["pictures"]
-        assert panel.pixels(picture["file"])[0, 0].tolist() == pytest.approx([255, 127, 127], abs=1)  # of teal
-    finally:
-        page.click(".wg-settings-open")
-        painter.select_option(label="WeGen")
-        page.keyboard.press("Escape")
-        page.evaluate("(graph) => window.app.loadGraphData(graph)", EMPTY_GRAPH)

@@ -3,7 +3,7 @@
 import requests
 from playwright.sync_api import expect
 
-from .actions import HOLD_PICTURES, open_stored, set_steps, wait_until_empty
+from .actions import HOLD_PICTURES, open_chat, open_stored, set_steps, wait_until_empty
 
 
 def test_a_mask_is_painted_on_the_picture_of_its_own_chat_alone(panel):
@@ -134,3 +134,52 @@ def test_a_painting_stays_open_until_it_could_be_kept(panel, frontend):
         }"""
     )
     assert dragged == [True, True, False]
+
+
+def test_the_area_of_a_reference_is_painted_with_one_brush(panel, teal):
+    page = panel.page
+    open_chat(panel, teal, references=1)
+    page.get_by_role("button", name="Options of @thing0").click()
+    page.get_by_role("dialog").get_by_role("button", name="Area").click()
+    page.locator(".wg-stage canvas.paint").wait_for()
+    assert page.locator(".wegen-mask-tool").all_inner_texts() == ["Counts", "Erase"]
+    # The keys paint at once, and that of the brush that is not there changes nothing.
+    page.keyboard.press("k")
+    page.keyboard.press("Space")
+    page.locator(".wegen-mask-status", has_text="Painted: ").wait_for()
+    page.click(".wg-done")
+    page.wait_for_selector(".wg-stage", state="hidden")
+    [reference] = panel.saved()["document"]["references"]
+    assert panel.pixels(reference["area"], "L").max() == 255
+
+
+def test_keys_paint_as_soon_as_the_painter_is_open(panel, teal):
+    page = panel.page
+    open_chat(panel, teal)
+    page.click(".wg-paint-open")
+    page.locator(".wg-stage canvas.paint").wait_for()
+    page.keyboard.press("c")
+    page.keyboard.press("Space")
+    page.locator(".wegen-mask-status", has_text="keep 0 %, change 1 %").wait_for()
+    page.click(".wg-done")
+    page.wait_for_selector(".wg-stage", state="hidden")
+    expect(page.locator(".wg-context .wg-mask-change")).to_be_visible()
+
+
+def test_what_is_painted_is_not_replaced_by_a_window_that_comes_late(panel, teal):
+    page = panel.page
+    open_chat(panel, teal)
+    page.evaluate(HOLD_PICTURES)
+    for _ in range(2):
+        page.click(".wg-paint-open")
+    page.wait_for_function("() => window.waiting.length === 2")
+    page.evaluate("() => window.waiting[1]()")
+    page.locator(".wg-stage canvas.paint").wait_for()
+    page.keyboard.press("Space")
+    painted = page.locator(".wegen-mask-status", has_text="Painted: ")
+    painted.wait_for()
+    page.evaluate("() => window.letGo()")
+    page.wait_for_timeout(300)
+    expect(painted).to_be_visible()
+    page.get_by_role("button", name="Discard").click()
+    page.wait_for_selector(".wg-stage", state="hidden")

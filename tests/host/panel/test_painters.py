@@ -4,14 +4,24 @@ import io
 import json
 
 import numpy as np
+import pytest
 import requests
 from PIL import Image
 from playwright.sync_api import expect
 from support import REPOSITORY
 
-from .actions import open_stored, run_canvas, saved_files, store_chat
+from .actions import open_chat, open_stored, run_canvas, saved_files, store_chat
 from .chat_panel import EMPTY_GRAPH
 
+# All nodes become one.
+IN_ONE_SUBGRAPH = """
+async (workflow) => {
+    await window.app.loadGraphData(workflow)
+    const { graph } = window.app
+    graph.convertToSubgraph(new Set(graph.nodes))
+    return window.app.graph.nodes.length
+}
+"""
 # What stands between the turn and its result becomes a subgraph.
 IN_A_SUBGRAPH = """
 async (workflow) => {
@@ -159,3 +169,23 @@ def test_a_painter_that_is_gone_can_be_changed(panel):
     painter.select_option(label="WeGen")
     page.keyboard.press("Escape")
     panel.say("make it night")
+
+
+def test_the_open_workflow_paints_from_within_a_subgraph(panel, teal):
+    page = panel.page
+    [template] = (REPOSITORY / "workflows").glob("*chat with any workflow.json")
+    assert page.evaluate(IN_ONE_SUBGRAPH, json.loads(template.read_text(encoding="utf-8"))) == 1
+    open_chat(panel, teal)
+    painter = page.locator("[data-setting='painter']")
+    page.click(".wg-settings-open")
+    page.wait_for_function("() => document.querySelector(\"[data-setting='painter']\").options.length > 1")
+    painter.select_option(label="The open workflow")
+    try:
+        turn = panel.say("turn the colours around", count=1)
+        [picture] = panel.turn_of(turn)["pictures"]
+        assert panel.pixels(picture["file"])[0, 0].tolist() == pytest.approx([255, 127, 127], abs=1)  # of teal
+    finally:
+        page.click(".wg-settings-open")
+        painter.select_option(label="WeGen")
+        page.keyboard.press("Escape")
+        page.evaluate("(graph) => window.app.loadGraphData(graph)", EMPTY_GRAPH)
