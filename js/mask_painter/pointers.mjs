@@ -69,7 +69,8 @@ export function listenToPointers(canvas, { brush, strokes, view, focus }) {
 
   const cancel = (event) => {
     view.release(event);
-    strokes.end(false);
+    // That of a palm leaves a pen's stroke alone.
+    if (strokes.current?.pointer === event.pointerId) strokes.end(false);
   };
 
   const wheel = (event) => {
