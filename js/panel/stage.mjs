@@ -14,7 +14,8 @@ export class Stage {
   #painter = null;
   /** Keeps what was painted, and closes; null where there is nothing to lose. */
   #keep = null;
-  #finishing = false;
+  /** The painter of which the masks are being kept. */
+  #finishing = null;
   /** Stops the mask that is being suggested. */
   #stop = null;
   /** Counts what was to be shown; the last that was asked for is shown, however long its pictures take. */
@@ -64,22 +65,28 @@ export class Stage {
     else this.element.close();
   }
 
-  /** Keep what was painted, and close; says what went wrong and stays open where it did. */
-  async #finish(done) {
-    if (this.#finishing) return;
-    this.#finishing = true;
+  /** Keep what was painted, and close; says what went wrong and stays open where it did. `send` sends it to the host and
+   * gives what then takes it over, which is not called where it was discarded meanwhile. */
+  async #finish(send) {
+    const painter = this.#painter;
+    if (this.#finishing === painter) return;
+    this.#finishing = painter;
+    const isHere = () => this.element.open && this.#painter === painter;
     try {
-      await done();
+      const take = await send();
+      if (!isHere()) return;
+      take();
       this.#leave();
     } catch (error) {
-      this.#say(error.message);
+      if (isHere()) this.#say(error.message);
     } finally {
-      this.#finishing = false;
+      if (this.#finishing === painter) this.#finishing = null;
     }
   }
 
   /** Close without keeping anything more. */
   #leave() {
+    this.#painter?.destroy(); // what it still paints would count as something to keep
     this.#keep = null;
     this.element.close();
   }
@@ -192,7 +199,7 @@ export class Stage {
       const masks = await painter.toMaskBlobs();
       const file = (kind) => masks[kind] && upload(masks[kind], `${name}-${kind}.png`);
       const [newKeep, newChange] = await Promise.all([file("keep"), file("change")]);
-      session.setDraft({ keep: newKeep, change: newChange, release: release.checked, of: base, text: words.value });
+      return () => session.setDraft({ keep: newKeep, change: newChange, release: release.checked, of: base, text: words.value });
     };
     const save = () => this.#finish(done);
     const free = session.kept.length > 0 && el("label", { class: "wg-row" }, release, t("release"));
@@ -244,7 +251,8 @@ export class Stage {
     const painter = this.#newPainter({ image, change, brushes: ["change", "erase"], labels, onChange: ({ canUndo }) => canUndo && (this.#keep = save) });
     const done = async () => {
       const masks = await painter.toMaskBlobs();
-      take(masks.change && (await upload(masks.change, `wegen-area-${Date.now().toString(36)}.png`)));
+      const file = masks.change && (await upload(masks.change, `wegen-area-${Date.now().toString(36)}.png`));
+      return () => take(file);
     };
     const save = () => this.#finish(done);
     const finish = button("check", t("done"), save, { wide: true, class: "wg-main wg-done" });

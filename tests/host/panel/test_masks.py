@@ -3,7 +3,7 @@
 import requests
 from playwright.sync_api import expect
 
-from .actions import HOLD_PICTURES, open_chat, open_stored, set_steps, wait_until_empty
+from .actions import HOLD_PICTURES, held, open_chat, open_stored, set_steps, wait_until_empty
 
 
 def test_a_mask_is_painted_on_the_picture_of_its_own_chat_alone(panel):
@@ -183,3 +183,20 @@ def test_what_is_painted_is_not_replaced_by_a_window_that_comes_late(panel, teal
     expect(painted).to_be_visible()
     page.get_by_role("button", name="Discard").click()
     page.wait_for_selector(".wg-stage", state="hidden")
+
+
+def test_what_is_discarded_while_it_is_sent_is_not_kept(panel, teal):
+    page = panel.page
+    open_chat(panel, teal)
+    page.click(".wg-paint-open")
+    page.locator(".wg-stage canvas.paint").wait_for()
+    page.keyboard.press("Space")
+    page.locator(".wegen-mask-status", has_text="Painted: ").wait_for()
+    with held(page, "**/upload/image") as waiting:
+        page.click(".wg-done")
+        page.wait_for_timeout(500)
+        assert waiting
+        page.get_by_role("button", name="Discard").click()
+        page.wait_for_selector(".wg-stage", state="hidden")
+    page.wait_for_timeout(500)
+    expect(page.locator(".wg-context .wg-mask-keep")).to_have_count(0)
