@@ -64,14 +64,18 @@ export class Library {
   #rename(chat, label) {
     let over = false;
     const done = async (save, focus = true) => {
-      if (over) return undefined; // replacing the list takes the focus from the field too
+      if (over) return; // replacing the list takes the focus from the field too
       over = true;
-      if (!save || !input.value.trim() || input.value === chat.name) return this.#load(chat.id, focus);
       const { store } = this.session;
       const name = input.value.trim();
-      await (chat.id === store.id ? store.rename(name) : renameChat(chat.id, name)).catch((error) => this.views.failed(error));
-      this.session.changed(false);
-      return this.#load(chat.id, focus);
+      try {
+        if (save && name && name !== chat.name) await (chat.id === store.id ? store.rename(name) : renameChat(chat.id, name));
+        this.session.changed(false);
+        await this.#load(chat.id, focus);
+      } catch (error) {
+        over = false; // it is still there, and can be tried again
+        this.views.failed(error);
+      }
     };
     const key = (event) => !composing(event) && ["Enter", "Escape"].includes(event.key) && (event.preventDefault(), done(event.key === "Enter"));
     const input = el("input", { type: "text", class: "wg-input", maxlength: 100, value: chat.name, "aria-label": t("rename"), on: { keydown: key, blur: () => done(true, false), click: (event) => event.stopPropagation() } });
@@ -82,8 +86,9 @@ export class Library {
 
   async #delete(chat) {
     if (!(await this.views.confirm(t("deleteSure", { name: chat.name }), "delete"))) return;
-    await this.session.deleteChat(chat.id).catch((error) => this.views.failed(error));
-    await this.#load();
+    const failed = (error) => this.views.failed(error);
+    await this.session.deleteChat(chat.id).catch(failed);
+    await this.#load().catch(failed);
   }
 
   async #export(chat) {

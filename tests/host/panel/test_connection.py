@@ -163,3 +163,21 @@ def test_a_host_that_is_away_is_said_in_words(panel, teal, frontend):
         page.get_by_text("ComfyUI does not answer. Is it still running?").first.wait_for()
         page.unroute("**/wegen/chats")
     page.keyboard.press("Escape")
+
+
+def test_a_name_that_was_not_stored_can_be_given_again(panel, teal, frontend):
+    page = panel.page
+    open_chat(panel, teal)
+    page.click(".wg-chats-open")
+    page.locator(".wg-library").get_by_role("button", name="Options of ").first.click()
+    page.get_by_role("menuitem", name="Rename").click()
+    name = page.locator(".wg-library input")
+    name.fill("a name for later")
+    with frontend.expecting("ERR_FAILED"):
+        page.route("**/wegen/chats**", lambda route: route.abort())
+        name.press("Enter")
+        page.get_by_text("ComfyUI does not answer").first.wait_for()
+        page.unroute("**/wegen/chats**")
+    name.press("Enter")
+    page.locator(".wg-chat", has_text="a name for later").wait_for()
+    page.keyboard.press("Escape")
