@@ -214,7 +214,7 @@ export class Session {
       // It has no turn, and waits until a new chat is begun.
       const begun = soundDocument(this.remembered.begun);
       edit(begun);
-      this.remembered.begun = { draft: { text: begun.draft.text }, references: begun.references };
+      this.remembered.begun = { draft: { text: begun.draft.text }, references: begun.references, name: begun.name };
       this.remember();
     }
   }
