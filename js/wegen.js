@@ -21,7 +21,8 @@ function thePanel() {
 
 function loadStyle(href) {
   return new Promise((resolve, reject) => {
-    const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href, onload: resolve, onerror: reject });
+    const onerror = () => reject(new Error(`${href} cannot be loaded.`));
+    const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href, onload: resolve, onerror });
     document.head.append(link);
   });
 }
