@@ -76,7 +76,7 @@ def compare(name: str, vectors: Tensor, offset: float = 0.0) -> Diversity:
     require_count(len(vectors))
     products = torch.zeros(len(vectors), len(vectors), dtype=torch.float64)
     for part in vectors.flatten(1).split(AT_ONCE // len(vectors), dim=1):  # all of them in 64 bits take much memory
-        part = part.double().cpu() - offset
+        part = part.cpu().double() - offset  # on the CPU, as some devices have no float64
         products += part @ part.T
     lengths = products.diagonal().sqrt().clamp_min(1e-12)
     similarities = (products / torch.outer(lengths, lengths)).clamp(-1, 1)

@@ -63,6 +63,22 @@ def test_pictures_that_differ_score_higher():
     assert compare_features(torch.randn(3, 64, 8)).name == "vision features"
 
 
+class OnAppleCard(torch.Tensor):
+    """Numbers on a device that knows no 64 bits, as PyTorch's "mps"."""
+
+    def double(self):
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64.")
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+
+def test_features_are_compared_on_cards_without_64_bits():
+    features = torch.randn(3, 64, 8)
+    found = compare_features(features.as_subclass(OnAppleCard))
+    assert torch.equal(found.distances, compare_features(features).distances)
+
+
 def test_lists_of_pictures_come_to_one_size():
     pictures = same_size([torch.rand(6, 8, 3), torch.rand(12, 5, 4), torch.rand(3, 3, 1)])
     assert pictures.shape == (3, 6, 8, 3) and 0 <= pictures.min() <= pictures.max() <= 1
