@@ -129,10 +129,10 @@ def put_back(
         if (crop.height, crop.width) != tuple(before.shape[:2]):
             raise WeGenError("Only a crop of the whole picture can be put back without a mask.")
         return after
-    channels = max(before.shape[-1], after.shape[-1])
     part = change[crop.box]
     if tone:
         after = match_tone(before[crop.box], after, part)
+    channels = max(before.shape[-1], after.shape[-1])
     picture = with_channels(before, channels).clone()
     area = bounding_box(part)
     if area is not None:

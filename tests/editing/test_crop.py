@@ -106,6 +106,13 @@ def test_opacity_goes_along():
     assert after.shape == (300, 300, 4) and torch.equal(after[change == 0], before[change == 0])
 
 
+def test_a_grey_picture_has_colours_where_its_tone_is_matched():
+    before, change = torch.rand(40, 40, 1), mask(40, 40, (10, 20), (10, 20))
+    crop = plan_crop(change, 40, 40, 40 * 40, 8)
+    after = put_back(before, take(before, crop) / 2, crop, change, tone=True)
+    assert after.shape == (40, 40, 3) and torch.equal(after[change == 0], before.expand(-1, -1, 3)[change == 0])
+
+
 def test_what_does_not_fit_is_refused():
     before, change = picture(300, 300), mask(300, 300, (100, 150), (100, 150))
     with pytest.raises(WeGenError, match="The mask has 300x300 pixels, the picture 40x30"):
