@@ -322,6 +322,20 @@ class Asked(Exception):
 
 
 @pytest.mark.parametrize(
+    ("painted", "said"),
+    [((2, 32, 32, 3), "gave 2 pictures, and 1 were asked for"), ((1, 8, 16, 3), "of 16x8 pixels in place of 32x32")],
+)
+def test_other_pictures_than_were_asked_for_are_refused(open_language, painted, said):
+    class Wrong:
+        def paint(self, job):
+            return torch.zeros(painted)
+
+    request = TurnRequest("a red house", rewrite=False, size=(32, 32))
+    with pytest.raises(WeGenError, match=said):
+        take_turn(request, Chat(), Wrong(), open_language)
+
+
+@pytest.mark.parametrize(
     ("given", "rows"),
     [
         ({"rewrite": False}, 1),

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..editing.crop import plan_crop, put_back, take, take_mask
 from ..editing.registration import estimate, undo
 from ..encoding import is_unseen
+from ..errors import WeGenError
 from ..media.images import check_picture
 from ..painting.painter import Painter, PaintJob
 from ..prompting.asking import ask
@@ -69,7 +70,8 @@ def paint(items: Sequence[PlannedPicture], painter: Painter) -> None:
     The items get what was painted, `[h, w, 3]` in 0..1 of their view.
 
     Raises:
-        WeGenError: the painter gave what is no picture or has pixels that are NaN, or what it raises itself.
+        WeGenError: the painter gave what is no picture, has pixels that are NaN or is of another size, not one picture
+            for each seed, or what it raises itself.
     """
     groups: dict[tuple[tuple[int, int], SamplerSettings, bool, bool], list[PlannedPicture]] = {}
     for item in items:
@@ -89,8 +91,17 @@ def paint(items: Sequence[PlannedPicture], painter: Painter) -> None:
         features = torch.stack([item.draft.features for item in some])
         seeds = [item.draft.seed for item in some]
         painted = painter.paint(PaintJob(features, seeds, settings, width, height, before, change))
+        if len(painted) != len(some):
+            raise WeGenError(
+                f"The painter gave {len(painted)} pictures, and {len(some)} were asked for: one for each seed."
+            )
         for item, picture in zip(some, painted, strict=True):
             check_picture(picture)
+            if tuple(picture.shape[:2]) != (height, width):
+                raise WeGenError(
+                    f"The painter gave a picture of {picture.shape[1]}x{picture.shape[0]} pixels in place of "
+                    f"{width}x{height}. Connect the MODEL and VAE of this checkpoint, or mend the painter."
+                )
             item.painted = picture
 
 
@@ -98,8 +109,7 @@ def finish(items: Sequence[PlannedPicture], parts: Parts, progress: Progress) ->
     """Make answers of what was painted: kept pixels are those from before, and features and words fit the result.
 
     Raises:
-        WeGenError: what was painted is of another size than the view, or the vision encoder or the language model
-            overflowed.
+        WeGenError: the vision encoder or the language model overflowed.
     """
     pictures = [_composite(item) for item in items]
     # What was painted is only part of such a picture; the next turn has to see all of it.

@@ -45,8 +45,8 @@ def take_turn(
             not have at this strength; a size that cannot be painted; a mask for a first picture, or masks that are
             none or leave nothing to change (see `refinement.resolve_masks`); a picture or reference that cannot be
             looked at (see `encoding.look_at`); features that another checkpoint made; more tokens than the context
-            holds; a part of the model that overflowed; a painted picture that is none or of another size; or what the
-            painter and the parts raise.
+            holds; a part of the model that overflowed; painted pictures that are none, too few, too many or of another
+            size; or what the painter and the parts raise.
         AnsweredInWords: the model answers a first wish in words and draws nothing. A chat stays as it is then, and the
             result says what it answered.
     """
