@@ -174,7 +174,8 @@ def _as_rewritten(request: DraftRequest, rewrites: Sequence[Rewrite]) -> _Descri
     attempts = tuple(
         0 if override else rewrite.attempts for override, rewrite in zip(request.overrides, rewrites, strict=True)
     )
-    return _Description(texts, attempts, report([rewrite for rewrite in rewrites if not rewrite.spoken]))
+    used = [rewrite for rewrite, count in zip(rewrites, attempts, strict=True) if count and not rewrite.spoken]
+    return _Description(texts, attempts, report(used))
 
 
 def positions(request: DraftRequest, config: WeGenConfig, tokenizer: Tokenizer) -> int:

@@ -389,6 +389,14 @@ def test_given_words_are_drawn_as_they_stand(wegen, place):
         draft_pictures(TurnRequest("a cat", (0, 1), prompt_override=("a", "b", "c")), Chat(), wegen)
 
 
+def test_nothing_is_said_of_a_rewrite_that_given_words_take_the_place_of(wegen, scripted):
+    scripted(lambda seed, attempt: "a dog at sea")
+    request = TurnRequest("a cat at sea", (0, 1), sampling=WARM, prompt_override=("", "a cat in a boat"))
+    drafts = draft_pictures(request, Chat(), wegen)
+    assert [draft.rewrite for draft in drafts] == ["a dog at sea", "a cat in a boat"]
+    assert drafts[0].notes == ("The description may leave out something that you named: cat.",)
+
+
 @pytest.mark.slow
 def test_a_batch_of_drafts_carries_its_rewrites(wegen):
     drafts = draft_pictures(TurnRequest("12", (4, 5, 6), sampling=WARM), Chat(), wegen)
