@@ -125,7 +125,7 @@ def rewrite_each(
     drawn = seeds if sampling.temperature else [some[:1] for some in seeds]
     slots = [_Slot(number, seed) for number, some in enumerate(drawn) for seed in some]
     attempts = attempts if sampling.temperature else 1
-    author = _Author(wegen, start, sampling, limit, requests, checks, on_token, on_text, attempts)
+    author = _Author(wegen, start, sampling, limit, requests, checks, on_token, on_text, slots[0], attempts)
     chosen = iter(_choose(author, slots))
     written = [[next(chosen) for _ in some] for some in drawn]
     if sampling.temperature:
@@ -206,7 +206,7 @@ class _Slot:
 class _Author:
     """Writes attempts. Attempt i of a seed is the same words in any batch.
 
-    `start` holds one sequence for each of the requests.
+    `start` holds one sequence for each of the requests. `on_text` is told the attempts of the slot `first` alone.
     """
 
     wegen: WeGen
@@ -217,6 +217,7 @@ class _Author:
     checks: Sequence[NamedInWish | None]
     on_token: OnStep | None
     on_text: OnText | None
+    first: _Slot
     attempts: int
 
     def write(self, wanted: Sequence[tuple[_Slot, int]]) -> list[_Attempt]:
@@ -226,7 +227,7 @@ class _Author:
             self.sampling,
             [_generator(slot.seed, attempt) for slot, attempt in wanted],
             on_token=self.on_token,
-            stopped=self._stopped(),
+            stopped=self._stopped(wanted[0][0]),
             final=True,
             # Where the words are part of the answer, a chat of pictures without words would go on without them.
             least=1 if self.wegen.config.templates.rewrite_place == "answer" else 0,
@@ -243,18 +244,22 @@ class _Author:
     def _text(self, ids: Sequence[int], request: RewriteRequest) -> str:
         return with_mentions(self.wegen, without_preamble(clean(self.wegen, ids, self.limit)), request.references)
 
-    def _stopped(self) -> Callable[[list[int]], bool]:
-        """Tells a sequence in which the model goes on with a turn of the user's own, and tells `on_text` the first."""
+    def _stopped(self, slot: _Slot) -> Callable[[list[int]], bool]:
+        """Tells a sequence in which the model goes on with a turn of the user's own, and tells `on_text` the first.
+
+        `slot` is that of the first sequence.
+        """
         marker, tokenizer = _markers(self.wegen.config.templates), self.wegen.tokenizer
         first: list[int] | None = None
+        on_text = self.on_text if slot is self.first else None
         told = -TEXT_INTERVAL
 
         def stopped(ids: list[int]) -> bool:
             nonlocal first, told
             first = ids if first is None else first
-            if self.on_text is not None and ids is first and (now := time.monotonic()) - told >= TEXT_INTERVAL:
+            if on_text is not None and ids is first and (now := time.monotonic()) - told >= TEXT_INTERVAL:
                 told = now
-                self.on_text(clean(self.wegen, ids))
+                on_text(clean(self.wegen, ids))
             return bool(marker.search(tokenizer.decode(ids[-_LAST_TOKENS:])))
 
         return stopped

@@ -134,6 +134,17 @@ def test_the_first_rewrite_is_told_as_it_grows_and_put_together_no_more_often(we
 
 
 @pytest.mark.parametrize(
+def test_further_attempts_of_other_seeds_are_not_told_as_the_first_rewrite(wegen, monkeypatch):
+    lacking = iter([(), ("cat",), ()])  # the second seed is drawn once more
+    monkeypatch.setattr(NamedInWish, "missing", lambda *_: next(lacking))
+    monkeypatch.setattr(rewriting, "TEXT_INTERVAL", 0)
+    told, alone = [], []
+    found = rewrite(wegen, "12", [5, 6], WARM, limit=12, on_text=told.append)
+    lacking = iter([()])
+    rewrite(wegen, "12", [5], WARM, limit=12, on_text=alone.append)
+    assert [one.attempts for one in found] == [1, 2] and told == alone
+
+
     ("instruction", "seeds", "limit", "message"),
     [("  ", [0], 5, "empty"), ("a", [], 5, "0 rewrites"), ("a", [0], 0, "limit of 0"),
      ("a cat " * 10_000, [0], 5, "context holds 2048")],
