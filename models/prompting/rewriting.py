@@ -21,7 +21,7 @@ from ..errors import AnsweredInWords, WeGenError
 from ..network.configuration import Templates, WeGenConfig
 from ..values import Chat, References
 from .checks import MENTION, NamedInWish
-from .conversation import plain_mentions, rewrite_prompt
+from .conversation import plain_mentions, references_at, rewrite_prompt
 from .decoding import Decoding, OnStep
 from .text_sampling import TextSampling, seeded
 
@@ -242,7 +242,8 @@ class _Author:
         return _Attempt(text, check.missing(text) if check is not None and text else ())
 
     def _text(self, ids: Sequence[int], request: RewriteRequest) -> str:
-        return with_mentions(self.wegen, without_preamble(clean(self.wegen, ids, self.limit)), request.references)
+        text = without_preamble(clean(self.wegen, ids, self.limit))
+        return with_mentions(self.wegen, text, request.references, request.chat)
 
     def _stopped(self, slot: _Slot) -> Callable[[list[int]], bool]:
         """Tells a sequence in which the model goes on with a turn of the user's own, and tells `on_text` the first.
@@ -250,8 +251,8 @@ class _Author:
         `slot` is that of the first sequence.
         """
         marker, tokenizer = _markers(self.wegen.config.templates), self.wegen.tokenizer
-        first: list[int] | None = None
         on_text = self.on_text if slot is self.first else None
+        first: list[int] | None = None
         told = -TEXT_INTERVAL
 
         def stopped(ids: list[int]) -> bool:
@@ -405,10 +406,18 @@ def _to_last_phrase(text: str) -> str:
     return head.rstrip(" ,;:") if space or last.isascii() else text
 
 
-def with_mentions(wegen: WeGen, text: str, references: References) -> str:
-    """A rewrite as it can be read again: references as `@name`, and nothing else with an @ that looks like one."""
+def with_mentions(
+    wegen: WeGen,
+    text: str,
+    references: References,
+    chat: Chat = Chat(),  # noqa: B008 - immutable
+) -> str:
+    """A rewrite as it can be read again: references as `@name`, and nothing else with an @ that looks like one.
+
+    References are numbered as the turn that follows `chat` shows them: a picture that the user brought comes first.
+    """
     template = wegen.config.templates.mention
-    for number, reference in enumerate(references, start=1):
+    for number, reference in enumerate(references_at(chat, len(chat), references), start=1):
         if "{picture}" not in template:
             said = template.format(name=reference.name, number=number, picture="")
             text = text.replace(said, f"@{reference.name}")

@@ -20,6 +20,7 @@ from comfyui_wegen.models.network.configuration import Templates
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.prompting import rewriting
 from comfyui_wegen.models.prompting.checks import NamedInWish, content_words, stem
+from comfyui_wegen.models.prompting.conversation import rewrite_prompt
 from comfyui_wegen.models.prompting.rewriting import (
     ATTEMPTS,
     RewriteRequest,
@@ -133,7 +134,6 @@ def test_the_first_rewrite_is_told_as_it_grows_and_put_together_no_more_often(we
     assert told[0] and told[0] in told[1] and told[1] in told[2] and told[2] in one.text
 
 
-@pytest.mark.parametrize(
 def test_further_attempts_of_other_seeds_are_not_told_as_the_first_rewrite(wegen, monkeypatch):
     lacking = iter([(), ("cat",), ()])  # the second seed is drawn once more
     monkeypatch.setattr(NamedInWish, "missing", lambda *_: next(lacking))
@@ -145,6 +145,7 @@ def test_further_attempts_of_other_seeds_are_not_told_as_the_first_rewrite(wegen
     assert [one.attempts for one in found] == [1, 2] and told == alone
 
 
+@pytest.mark.parametrize(
     ("instruction", "seeds", "limit", "message"),
     [("  ", [0], 5, "empty"), ("a", [], 5, "0 rewrites"), ("a", [0], 0, "limit of 0"),
      ("a cat " * 10_000, [0], 5, "context holds 2048")],
@@ -364,6 +365,16 @@ def test_mentions_can_be_read_again(wegen):
     cat = Reference("cat", torch.zeros(64, 32), torch.zeros(2, 2, 3))
     assert with_mentions(wegen, "cat (picture 1) and @dog", References((cat,))) == "@cat and dog"
     assert with_mentions(wegen, "mail to a@dog or @dog", References()) == "mail to a@dog or dog"
+
+
+def test_mentions_are_numbered_as_the_model_reads_them_behind_a_picture_of_the_users_own(wegen):
+    asks = replace(wegen.config.templates, edit_rewrite="[INST] {pictures}{text} [/INST]\n")
+    picture, features = torch.zeros(2, 2, 3), torch.zeros(64, 32)
+    begun = Chat().add(Turn("", (Answer("", features, picture, 0),)))
+    cat = References((Reference("cat", features, picture),))
+    asked = rewrite_prompt(replace(wegen.config, templates=asks), wegen.tokenizer, begun, "add the @cat", cat)
+    assert "add the cat (picture 2)" in asked.text
+    assert with_mentions(wegen, "the cat (picture 2) on the roof", cat, begun) == "the @cat on the roof"
 
 
 # --- cleaning ---------------------------------------------------------------------------------------------------------
