@@ -41,6 +41,11 @@ class Option:
     multiline: bool = False
     kind: Literal["number", "text", "switch", "choice"] = "number"
 
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return self.name.replace("cfg", "guidance scale").replace("_", " ")
+
 
 _SIDE_HELP = "In pixels, 16 or more. 0 takes the length of the other side; 0 for both takes the checkpoint's own size."
 

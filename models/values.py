@@ -169,10 +169,10 @@ class SamplerSettings:
             raise WeGenError(f"The strength is {self.strength}; it must be above 0 and at most 1.")
         # How many steps there can be depends on the schedule; see `require_steps`.
         for name, value in {"cfg": self.guidance_scale, "feature_guidance": self.feature_guidance}.items():
-            least, most = OPTIONS[name].minimum or 0, OPTIONS[name].maximum or math.inf
+            option = OPTIONS[name]
+            least, most = option.minimum or 0, option.maximum or math.inf
             if not least <= value <= most:
-                title = name.replace("cfg", "guidance scale").replace("_", " ")
-                raise WeGenError(f"The {title} is {value}; it must be from {least:g} to {most:g}.")
+                raise WeGenError(f"The {option.title} is {value}; it must be from {least:g} to {most:g}.")
 
     def for_checkpoint(self, config: WeGenConfig) -> SamplerSettings:
         """The same with what the checkpoint is best with, where steps or guidance scale are left to it."""

@@ -97,12 +97,11 @@ class TurnRequest(Value):
             least, most = option.minimum, option.maximum
             if name == "creativity" and value[name] is None:
                 continue
-            title = name.replace("cfg", "guidance scale").replace("_", " ")
-            _require_kind(title, option, value[name])
+            _require_kind(option, value[name])
             if name == "steps" or least is None or most is None:
                 continue  # how many steps there can be depends on the schedule; see `require_steps`
             if not least <= value[name] <= most:
-                raise WeGenError(f"The {title} is {value[name]}; it must be from {least} to {most}.")
+                raise WeGenError(f"The {option.title} is {value[name]}; it must be from {least} to {most}.")
         own = AutoMask(value["threshold"] or None, value["grow"], value["soften"]) if value["auto_mask"] else None
         settings = SamplerSettings(
             steps=value["steps"],
@@ -155,7 +154,7 @@ class TurnRequest(Value):
         return TextSampling.from_creativity(default if self.creativity is None else self.creativity)
 
 
-def _require_kind(title: str, option: Option, value: Any) -> None:
+def _require_kind(option: Option, value: Any) -> None:
     """Raise for what is no value of an option: a host checks what stands in widgets, and not what is wired to them."""
     kind, words = {
         "switch": (object, ""),  # anything is true or false
@@ -164,7 +163,7 @@ def _require_kind(title: str, option: Option, value: Any) -> None:
         "choice": (str, "a text"),
     }[option.kind]
     if not isinstance(value, kind):
-        raise WeGenError(f"The {title} is {value!r:.60}; it must be {words}.")
+        raise WeGenError(f"The {option.title} is {value!r:.60}; it must be {words}.")
 
 
 def _seeds(given: Iterable[int]) -> tuple[int, ...]:
