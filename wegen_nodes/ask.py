@@ -46,6 +46,8 @@ class WeGenAsk(io.ComfyNode):
             raise WeGenError("There is nothing to ask about: connect image, references or chat.")
         subjects = [references]
         if image is not None:
+            if not len(image):
+                raise WeGenError("There is no picture to ask about: the batch is empty.")
             taken = {reference.name for reference in references}
             name = next(f"picture{n or ''}" for n in range(len(taken) + 1) if f"picture{n or ''}" not in taken)
             with memory_errors(LOOKING):

@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 
+from comfyui_wegen.models.bundled import BUNDLED
 from support import HANGS, REPOSITORY
 from tiny import write_packed
 
@@ -25,3 +26,21 @@ def test_nodes_work_or_say_what_to_do(host_python, tmp_path):
     assert not found["failures"], "\n\n".join("\n".join(map(str, failure)) for failure in found["failures"])
     if EXAMPLES >= 60:
         assert any(count.endswith("worked") for count in found["counts"])
+
+
+def test_an_empty_batch_is_nothing_to_ask_about(host_python):
+    """Without an answer the host would end in the node behind it, by an index out of range."""
+    said = host_python(
+        """
+import json, sys, torch
+from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.wegen_nodes.ask import WeGenAsk
+from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
+try:
+    print(json.dumps(WeGenAsk.execute(WeGenBundle(sys.argv[1]), "what is there?", torch.zeros(0, 8, 8, 3)).result))
+except WeGenError as error:
+    print(json.dumps(str(error)))
+""",
+        BUNDLED,
+    )
+    assert said == "There is no picture to ask about: the batch is empty."
