@@ -221,8 +221,8 @@ class LoraRun:
             if before != now:
                 refuse("the pictures in", before, now)
             raise WeGenError(
-                f"The pictures or captions in {self.pictures} are not those that {self.out} was begun with. Choose "
-                "another --out for the new ones, or put the old ones back."
+                f"The pictures, captions or masks in {self.pictures} are not those that {self.out} was begun with. "
+                "Choose another --out for the new ones, or put the old ones back."
             )
 
     def train(

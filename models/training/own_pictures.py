@@ -215,14 +215,22 @@ def _digest(pixels: np.ndarray) -> bytes:
 
 
 def same_pictures(samples: Iterable[Sample], pictures: Sequence[OwnPicture]) -> bool:
-    """Whether the samples of `make_samples` were made of these pictures and captions, wherever those are now."""
-    made: dict[bytes, set[str]] = {}
+    """Whether the samples of `make_samples` were made of these pictures, captions and masks, wherever those are now.
+
+    Samples may have a mask where a picture has none: it was estimated.
+    """
+    made: dict[bytes, set[str | bytes]] = {}
     for sample in samples:
         words = {part.text for part in sample.parts if isinstance(part, Text)}
         for picture in sample.pictures():
-            made.setdefault(_digest(picture.pixels), set()).update(words)
-    own = [(_digest(one.pixels), one.caption) for one in pictures]
-    return made.keys() == {digest for digest, _ in own} and all(caption in made[digest] for digest, caption in own)
+            known = made.setdefault(_digest(picture.pixels), set())
+            known |= words
+            if picture.instance_map is not None:
+                known.add(_digest(picture.instance_map > 0))
+    own = [(_digest(one.pixels), one) for one in pictures]
+    return made.keys() == {digest for digest, _ in own} and all(
+        one.caption in made[digest] and (one.mask is None or _digest(one.mask) in made[digest]) for digest, one in own
+    )
 
 
 def _mask_of(sample: Sample, number: int, picture: Picture, name: str) -> np.ndarray | None:

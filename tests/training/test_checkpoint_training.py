@@ -1091,13 +1091,32 @@ def test_a_lora_goes_on_with_the_same_pictures_from_another_folder(tmp_path):
     after.rename(before)
     begun.require_same_pictures(40)
     (before / "1.txt").write_text("a cat, on shelf 8")
-    with pytest.raises(WeGenError, match=r"The pictures or captions in .* are not those"):
+    with pytest.raises(WeGenError, match=r"The pictures, captions or masks in .* are not those"):
         begun.require_same_pictures(40)
     (before / "1.txt").write_text("a cat, on shelf 1")
     before.rename(after)
     Image.new("RGB", (80, 64), (9, 10, 200)).save(after / "0.png")
     with pytest.raises(WeGenError, match="was begun with the pictures in"):
         moved.require_same_pictures(40)
+
+
+def test_a_lora_goes_on_with_the_same_masks(tmp_path):
+    pictures = tmp_path / "cats"
+    run, file = LoraRun(pictures, tmp_path / "out", "cat"), pictures / "0.mask.png"
+    mask = Image.new("L", (80, 64))
+    mask.paste(255, (10, 10, 30, 40))
+    pictures.mkdir()
+    Image.new("RGB", (80, 64), (20, 10, 200)).save(pictures / "0.png")
+
+    estimated = [one._replace(mask=np.asarray(mask) > 0) for one in run.read(64)]
+    run.write_samples(estimated)
+    run.require_same_pictures(64)
+    mask.save(file)
+    run.require_same_pictures(64)
+    mask.paste(255, (50, 10, 60, 40))
+    mask.save(file)
+    with pytest.raises(WeGenError, match=r"captions or masks in .* are not those that .* was begun with"):
+        run.require_same_pictures(64)
 
 
 def test_recipes_say_what_is_not_for_them(tmp_path):
