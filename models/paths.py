@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+LONGEST_FILE_NAME = 255
+"""Bytes in the name of a file, on all common file systems."""
+
 
 def expanded(path: str | Path) -> Path:
     """The path, with the user's own folder where it begins with `~/` or is `~`.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..bundled import BUNDLED
 from ..errors import WeGenError, naming
-from ..paths import expanded, write_whole
+from ..paths import LONGEST_FILE_NAME, expanded, write_whole
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 OK, FAILED, USER_ERROR, ANSWERED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 3, 130, 141
 PRECISIONS = ("fp32", "fp16", "bf16")
-_LONGEST_NAME = 255  # bytes, on all common file systems
 _MOST_NUMBERS = 2**20  # bytes
 _MOST_THREADS = 1024
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -131,7 +130,7 @@ def output_file(text: str) -> Path:
     if os.path.isdir(path):
         raise argparse.ArgumentTypeError(f"{path} is a folder; give a file")
     written = path if os.path.exists(path) else there
-    if len(os.fsencode(path.name)) > _LONGEST_NAME or not os.path.isdir(there) or not os.access(written, os.W_OK):
+    if len(os.fsencode(path.name)) > LONGEST_FILE_NAME or not os.path.isdir(there) or not os.access(written, os.W_OK):
         raise argparse.ArgumentTypeError(f"{path} cannot be written; choose another place")
     return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from ..errors import WeGenError, is_out_of_memory
 from ..network.agent import Agent
 from ..network.decoder import empty_decoder
 from ..network.vision_encoder import VisionEncoder
-from ..paths import expanded, taking_place_of
+from ..paths import LONGEST_FILE_NAME, expanded, taking_place_of
 from .adapters import LoraOptions, add_adapters, changes_of, fill_frozen, has_adapters
 from .distributed import is_chief, require_tracker
 from .language_stage import LanguageOptions, LanguageStage
@@ -161,6 +162,11 @@ class CheckpointRun:
                 f"{self.file}: the result would be written over the checkpoint that is trained, {checkpoint.folder}. "
                 "Choose another --out."
             )
+        if lora is not None and (length := len(os.fsencode(self._lora_file.name))) > LONGEST_FILE_NAME:
+            raise RecipeError(
+                f"{self.file}: the file of the LoRA, {self._lora_file.name}, has a name of {length} bytes, and "
+                f"{LONGEST_FILE_NAME} are allowed. Give a shorter 'name'."
+            )
         self._mixture([*recipe.data, *recipe.held_out])
 
     def stage(self) -> Stage:
@@ -231,11 +237,14 @@ class CheckpointRun:
         module = getattr(stage, attribute)
         values = {name.removeprefix(f"{attribute}."): value for name, value in average.items()}
         if has_adapters(module):
-            name = recipe.name or self.file.stem
             about = {"wegen_model": self.checkpoint().config.name, "wegen_steps": str(self.done())}
-            file = self.out / f"{name}_{recipe.stage}.safetensors"
-            return write_lora(file, recipe.stage, changes_of(module, values), about)
+            return write_lora(self._lora_file, recipe.stage, changes_of(module, values), about)
         return self._pack(values) if self.done() >= recipe.steps else None
+
+    @property
+    def _lora_file(self) -> Path:
+        """The file of a LoRA that was trained."""
+        return self.out / f"{self.recipe.name or self.file.stem}_{self.recipe.stage}.safetensors"
 
     @property
     def _packed(self) -> Path:

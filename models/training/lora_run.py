@@ -49,6 +49,8 @@ MOST_KEPT_SAMPLES = 1000
 """Samples to keep into whose words a thing is put, at most."""
 SHARDS_WEIGHT = 0.5
 """Weight of shards of videos, beside samples that are made of their pictures."""
+LONGEST_TITLE = 200
+"""Bytes of what a LoRA's files are called; their endings follow."""
 INTERRUPTED = 128 + signal.SIGINT
 """The exit code of a command that was interrupted."""
 
@@ -129,6 +131,7 @@ class LoraRun:
             learned[self.samples.resolve()] = 1.0
         title = re.sub(r"[^\w.-]+", "_", self.name or self.pictures.resolve().name).strip("_") or "lora"
         more = [folder.resolve() if (folder / INDEX).is_file() else None for folder in (self.mentions, self.exchanged)]
+        title = os.fsencode(title)[:LONGEST_TITLE].decode(errors="ignore")
         recipes = lora_recipes(config, title, self.checkpoint, learned, self.kept_shards(), *more, self.name)
         self.out.mkdir(parents=True, exist_ok=True)
         files = {stage: write_recipe(self.out / f"{stage}.json", recipe) for stage, recipe in recipes.items()}

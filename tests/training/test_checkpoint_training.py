@@ -669,6 +669,7 @@ def test_keeping_needs_a_lora(shards, packed_dir, tmp_path):
         ({"tracker": "nothere"}, "tracker is 'nothere'; it must be one of .*tensorboard"),
         ({"start": "x"}, "makes no use of 'start'"),
         ({"checkpoint": "nowhere"}, "no checkpoint folder"),
+        ({"lora": {"base": "fp32"}, "name": "x" * 229}, "256 bytes, and 255 are allowed. Give a shorter 'name'"),
     ],
 )
 def test_wrong_recipes_are_refused_with_words(shards, packed_dir, tmp_path, entries, said):
@@ -1028,6 +1029,12 @@ def test_pictures_that_are_too_small_are_refused_before_anything_is_trained(pack
     assert not out.exists()
     wegen_train([*command, "--until", "1", "--stage", "language_model"])
     assert read_lora(out / "AC_DC_cat_language_model.safetensors").part == "language_model"
+
+
+def test_a_long_name_in_any_script_gives_files_that_can_be_written(packed_dir, tmp_path):
+    pictures = blue_pictures(tmp_path / "cats", 2)
+    run = LoraRun(pictures, tmp_path / "out", "\u8c93" * 100, packed_dir, stages=["unet"])
+    assert json.loads(run.prepare(resume=False)["unet"].read_text(encoding="utf-8"))["name"] == "\u8c93" * 66
 
 
 def test_recipes_of_both_parts_are_looked_at_before_the_first_is_trained(packed_dir, tmp_path, monkeypatch):
