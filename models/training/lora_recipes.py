@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..network.configuration import WeGenConfig
+from ..paths import write_whole
 from .recipe import LANGUAGE_MODEL, UNET, RecipeError, read_json
 
 SMALL = 512
@@ -101,7 +102,7 @@ def write_recipe(file: Path, recipe: Mapping[str, Any]) -> Path:
     here = file.parent.resolve()
     if not file.exists():
         data = [{**entry, "shards": _from(here, entry["shards"])} for entry in recipe["data"]]
-        file.write_text(json.dumps({**recipe, "data": data}, indent=2) + "\n", encoding="utf-8")
+        write_whole(file, json.dumps({**recipe, "data": data}, indent=2) + "\n")
         return file
     found = read_json(file)
     for name in ("checkpoint", "data"):

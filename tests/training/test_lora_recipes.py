@@ -1,6 +1,8 @@
 """The recipes that `wegen train lora` writes."""
 
+import errno
 import json
+import os
 
 import pytest
 from comfyui_wegen.models.network.configuration import WeGenConfig
@@ -31,3 +33,16 @@ def test_a_recipe_that_is_there_must_be_of_the_same_checkpoint_and_data(tmp_path
     ):
         with pytest.raises(RecipeError, match=r"language_model\.json.*--out"):
             write_recipe(file, other["language_model"])
+
+
+def test_a_recipe_that_could_not_be_written_is_written_anew(tmp_path, monkeypatch):
+    recipe = lora_recipes(tiny_config(), "rocket", None, {tmp_path / "samples": 1.0}, [])["unet"]
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+        patched.setattr(os, "fsync", full)
+        write_recipe(tmp_path / "unet.json", recipe)
+    assert json.loads(write_recipe(tmp_path / "unet.json", recipe).read_text())["stage"] == "unet"
+    assert [file.name for file in tmp_path.iterdir()] == ["unet.json"]
