@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 from ..bundled import BUNDLED
 from ..errors import WeGenError
 from ..paths import expanded
-from .common import OK, add_lora_option, checked_loras, count, output_numbers, writable_folder, write_numbers
+from .common import (
+    INTERRUPTED,
+    OK,
+    add_lora_option,
+    checked_loras,
+    count,
+    output_numbers,
+    writable_folder,
+    write_numbers,
+)
 
 if TYPE_CHECKING:
     from ..evaluation.batch_evaluator import BatchEvaluator
@@ -56,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print and write; gives the exit code 0, whatever the numbers are."""
+    from ..checkpoints.reader import open_checkpoint
     from ..evaluation.before_after import MISSED, MOST_LOST, UNCLEAR
     from ..evaluation.newcomer import COMES_UP, PROMISED
 
@@ -65,15 +75,20 @@ def run(arguments: argparse.Namespace) -> int:
         raise WeGenError("--only chooses among other behaviours; say how many cases of each: --others N.")
     if arguments.sheets is not None:
         writable_folder(arguments.sheets)
+    open_checkpoint(arguments.model)  # before minutes of making samples
     loras = dict(_train(arguments.train, arguments.model)) if arguments.train is not None else checked_loras(arguments)
     numbers: dict[str, Any] = dict(_rocket(arguments, loras))
+    _write(arguments, numbers)
     comes_up = numbers[COMES_UP]
     gates = [(COMES_UP, comes_up, f"at least {PROMISED:.0%}", "ok" if comes_up >= PROMISED else MISSED)]
     if arguments.others > 0:
         print("\nother behaviours, the same cases without and with the LoRA; lost in points, +- its standard error")
-        changes = _others(arguments, loras)
-        for name, change in changes.items():
-            numbers |= {f"before/{name}": change.before, f"after/{name}": change.after, f"cases/{name}": change.cases}
+        changes: dict[str, Change] = {}
+        for found in _others(arguments, loras):
+            changes |= found
+            for name, one in found.items():
+                numbers |= {f"before/{name}": one.before, f"after/{name}": one.after, f"cases/{name}": one.cases}
+            _write(arguments, numbers)  # at once: the others may take minutes
         # What has surely lost too much counts more than what may have lost even more.
         worst = max(changes, key=lambda name: (changes[name].verdict == MISSED, changes[name].lost))
         lost = changes[worst]
@@ -83,9 +98,12 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"  {name:36} {value:8.1%}  {promise:14} {verdict}")
     if any(verdict == UNCLEAR for *_, verdict in gates):
         print("  unclear: within its standard error; more cases (--others) tell more")
+    return OK
+
+
+def _write(arguments: argparse.Namespace, numbers: Mapping[str, Any]) -> None:
     if arguments.json is not None:
         write_numbers(arguments.json, numbers)
-    return OK
 
 
 def _line(name: str, change: Change) -> str:
@@ -110,8 +128,8 @@ def _rocket(arguments: argparse.Namespace, loras: Mapping[Path, float]) -> dict[
     return numbers
 
 
-def _others(arguments: argparse.Namespace, loras: Mapping[Path, float]) -> dict[str, Change]:
-    """The promised numbers of other behaviours, without and with the LoRA."""
+def _others(arguments: argparse.Namespace, loras: Mapping[Path, float]) -> Iterator[dict[str, Change]]:
+    """The promised numbers of each other behaviour, without and with the LoRA, as they come."""
     from ..evaluation.before_after import compare, digest, remembered
     from ..evaluation.nano import BEHAVIOURS as PLAIN
     from ..evaluation.own_words import BEHAVIOURS as OWN
@@ -130,15 +148,13 @@ def _others(arguments: argparse.Namespace, loras: Mapping[Path, float]) -> dict[
         make, title = sides[side], f"{name} {side} the LoRA"
         return remembered(file, lambda: list(_shown(known[name](make(cases)), title, cases)))
 
-    changes: dict[str, Change] = {}
     for name in arguments.only or OTHERS:
         cases = arguments.others * (MORE if name in IN_WORDS else 1)
         names = [one for one in (*THRESHOLDS, f"{name}/right") if one.partition("/")[0] == name]
         found = compare(*(measured(name, cases, side) for side in sides), dict.fromkeys(names))
         for one, change in found.items():
             print(_line(one, change), flush=True)
-        changes |= found
-    return changes
+        yield found
 
 
 def _exams(arguments: argparse.Namespace, loras: Mapping[Path, float]) -> Callable[[int], BatchEvaluator]:
@@ -171,6 +187,9 @@ def _train(folder: Path, model: Path) -> list[tuple[Path, float]]:
         commands.append(["data", "--recipe", "keep", "--out", str(kept), "--samples", str(KEPT)])
     train = ["train", "lora", str(pictures), "--name", "rocket", "--keep", str(kept), "--out", str(out), "--resume"]
     for command in [*commands, [*train, "--model", str(model)]]:
-        if main(command) != OK:
+        code = main(command)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        if code != OK:
             raise WeGenError(f"`wegen {' '.join(command)}` did not end well; see above.")
     return [(out / f"rocket_{part}.safetensors", 1.0) for part in ("language_model", "unet")]

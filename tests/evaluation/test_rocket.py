@@ -12,8 +12,9 @@ from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.cli import eval_rocket
 from comfyui_wegen.models.cli.demo import write_rockets
 from comfyui_wegen.models.data import Text, stream
+from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.evaluation import newcomer
-from comfyui_wegen.models.evaluation.before_after import compare, digest, remembered
+from comfyui_wegen.models.evaluation.before_after import Change, compare, digest, remembered
 from comfyui_wegen.models.evaluation.cases import Case
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.prompting.asking import ask
@@ -165,6 +166,30 @@ def test_gates_are_printed(tmp_path, monkeypatch, capsys):
     lora.write_bytes(b"another")
     assert cli.main(options) == 0
     assert seen[4:] == [(name, 20, 3, 1) for name in only[1:]]  # the model is the same
+
+
+def test_what_stops_one_of_its_commands_stops_all(tmp_path, monkeypatch, capsys):
+    assert cli.main(["eval", "rocket", "--train", str(tmp_path / "run"), "--model", str(tmp_path / "none")]) == 2
+    assert "There is no" in capsys.readouterr().err and not (tmp_path / "run").exists()
+    code = cli.INTERRUPTED
+    monkeypatch.setattr(cli, "main", lambda command: code)
+    with pytest.raises(KeyboardInterrupt):
+        eval_rocket._train(tmp_path, BUNDLED)
+    code = cli.USER_ERROR
+    with pytest.raises(WeGenError, match=r"`wegen demo rocket --out .* did not end well"):
+        eval_rocket._train(tmp_path, BUNDLED)
+
+
+def test_numbers_are_written_as_they_come(tmp_path, monkeypatch):
+    def others(arguments, loras):
+        yield {"questions/right": Change(10, 0.9, 0.8, 0.1)}
+        raise KeyboardInterrupt
+
+    file = tmp_path / "numbers.json"
+    monkeypatch.setattr(eval_rocket, "_rocket", lambda arguments, loras: {newcomer.COMES_UP: 0.75})
+    monkeypatch.setattr(eval_rocket, "_others", others)
+    assert cli.main(["eval", "rocket", "--others", "9", "--json", str(file)]) == cli.INTERRUPTED
+    assert json.loads(file.read_text())["after/questions/right"] == 0.8
 
 
 def test_own_pictures_are_described_where_the_model_describes():
