@@ -8,7 +8,7 @@ from random import Random
 
 from ..errors import WeGenError
 from ..paths import expanded
-from .common import OK, count, progress_bars, read_picture
+from .common import OK, count, progress_bars, read_picture, writable_folder
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -39,6 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
         reason = str(error).splitlines()[0]
         raise WeGenError(f"The device {arguments.device!r} cannot be used: {reason}") from error
     files = _picture_files(arguments.pictures, arguments.most)
+    if arguments.folder.is_dir():
+        writable_folder(arguments.folder)  # what is measured for minutes goes there
     with progress_bars() as bars:
         pictures = map(read_picture, files)  # each is made small before the next one is read
         found = calibrate_folder(arguments.folder, pictures, arguments.device, on_progress=bars("calibrating"))
@@ -54,9 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _picture_files(folder: Path, most: int) -> list[Path]:
-    """Picture files in `folder`, at most so many: always the same ones, from all over it."""
+    """Picture files in `folder` but those that systems hide, at most so many: always the same ones, from all over
+    it."""
     try:
-        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+        shown = (file for file in folder.iterdir() if not file.name.startswith("."))
+        files = sorted(file for file in shown if file.suffix.lower() in SUFFIXES)
     except OSError as error:
         raise WeGenError(f"Cannot read {folder}: {error.strerror}.") from error
     if not files:

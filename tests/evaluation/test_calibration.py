@@ -1,7 +1,9 @@
 """Measuring feature statistics, and what becomes of them in packed folders."""
 
+import errno
 import json
 import os
+import tempfile
 from dataclasses import replace
 
 import pytest
@@ -68,6 +70,8 @@ def test_the_command_writes_what_conversion_carries_along(tmp_path, capsys):
     shown.mkdir()
     for number, picture in enumerate(pictures(6)):
         to_pil(picture).save(shown / f"{number}.png")
+    for number in range(60):
+        (shown / f"._{number}.png").write_bytes(b"what macOS notes about a picture")
     assert main(["calibrate", str(folder), "--pictures", str(shown), "--most", "5"]) == 0
     said = capsys.readouterr().out
     statistics = open_checkpoint(folder).config.features
@@ -88,6 +92,19 @@ def test_what_the_command_cannot_use_is_named(tmp_path, capsys):
     ):
         assert main(["calibrate", str(folder), *options]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_not_measured(tmp_path, monkeypatch, capsys):
+    folder = tiny.write_packed(tmp_path / "packed")
+    to_pil(pictures(1)[0]).save(tmp_path / "0.png")
+
+    def refuse(**_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr("comfyui_wegen.models.evaluation.calibration.MeasuredParts", None)
+    assert main(["calibrate", str(folder), "--pictures", str(tmp_path)]) == 2
+    assert f"Cannot write to {folder}: Read-only file system" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_written_keeps_its_configuration(tmp_path, monkeypatch):
