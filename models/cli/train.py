@@ -105,6 +105,11 @@ def run(arguments: argparse.Namespace) -> int:
     writable_folder(out)
     for stage in stages:
         run_stage(training_run, stage, arguments.resume, arguments.until)
+        if arguments.until and stage not in (TOKENIZER, PACK):
+            done, steps = training_run.done(stage), training_run.recipe(stage).steps
+            if done < steps:  # what learned with it now could not go on when it is finished
+                print(f"{stage}: unfinished, {done} of {steps} steps. --resume goes on")
+                break
     return 0
 
 

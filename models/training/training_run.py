@@ -217,13 +217,17 @@ class TrainingRun:
         if name in CHECKPOINT_STAGES:
             raise WeGenError(f"{name!r} is a part of a finished checkpoint: train it with --config FILE.")
         recipe, folder = self.recipe(name), self.folder(name)
-        if resume and (folder / CHECKPOINT).is_file() and load_average(folder)[0] >= recipe.steps:
+        if resume and (folder / CHECKPOINT).is_file() and self.done(name) >= recipe.steps:
             require_built_on(folder, self.built_on(name))
             say(f"{name}: {recipe.steps} steps are done")
         else:
             train(self.stage(name), recipe, folder, resume, Rhythm(recipe.save_seconds, recipe.sheet_seconds), until)
         if name == VAE:
             self.measure_vae()
+
+    def done(self, name: str) -> int:
+        """How many steps of a stage have been trained."""
+        return load_average(self.folder(name))[0]
 
     def stage(self, name: str) -> Stage:
         """The stage ready to train; stages before it must have been trained. Raises WeGenError."""

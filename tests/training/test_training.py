@@ -450,6 +450,18 @@ def test_the_command_trains_stage_after_stage(recipes, tmp_path):
         run(parser.parse_args([str(recipes / "painter.json"), "--out", out]))
 
 
+def test_stages_wait_for_one_that_is_unfinished(tmp_path, monkeypatch, capsys):
+    """What they learned with it as it is could not go on once it is finished."""
+    parser, begun = argparse.ArgumentParser(), []
+    add_arguments(parser)
+    steps = {"vae": read_recipe(NANO_RECIPES / "vae.json").steps, "encoder": 5}
+    monkeypatch.setattr("comfyui_wegen.models.cli.train.run_stage", lambda _, stage, *rest: begun.append(stage))
+    monkeypatch.setattr(TrainingRun, "done", lambda _, stage: steps[stage])
+    assert run(parser.parse_args(["nano", "--out", str(tmp_path), "--until", "5"])) == 0
+    assert begun == ["tokenizer", "vae", "encoder"]
+    assert capsys.readouterr().out.startswith("encoder: unfinished, 5 of ")
+
+
 def test_the_agent_is_trained_with_written_samples(recipes, trained, tmp_path):
     """Shards of `wegen data` instead of fresh samples; a run that was stopped goes on in them as if it had not been."""
     parser = argparse.ArgumentParser()
