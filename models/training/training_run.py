@@ -310,8 +310,8 @@ class TrainingRun:
         return stage
 
     def _page_cache(self, name: str, makers: Sequence[str], *options: float) -> Path:
-        """Folder for what these stages as they are now make of the pages that these options ask for; what others made
-        is removed."""
+        """Folder for what these stages as they are now make of the pages that these options ask for; what they made as
+        they were before is removed."""
         steps = []
         for stage in makers:
             base = self.base()
@@ -323,7 +323,7 @@ class TrainingRun:
             # One that was trained anew to as many steps is another.
             steps.append(f"{stage}-{done}-{(self.folder(stage) / CHECKPOINT).stat().st_mtime_ns:x}")
         folder = self.out / name / "-".join([*steps, *map(str, options)])
-        for other in folder.parent.glob("*"):
+        for other in folder.parent.glob(f"{makers[0]}-*"):  # and nothing else that somebody has there
             if other != folder:
                 shutil.rmtree(other)
         return folder

@@ -663,6 +663,17 @@ def test_a_grey_error_has_no_colour(trained):
     assert float(vae(batch)["colour"]) >= 0.19
 
 
+def test_what_somebody_has_beside_painted_pages_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr("comfyui_wegen.models.training.training_run.load_average", lambda _: (3, {}))
+    mine, old = tmp_path / "paintings" / "mine", tmp_path / "paintings" / "encoder-2-1f-vae-2-1f-1"
+    for folder in (mine, old, tmp_path / "encoder", tmp_path / "vae"):
+        folder.mkdir(parents=True)
+        (folder / CHECKPOINT).touch()
+    made = TrainingRun(NANO_RECIPES, tmp_path)._page_cache("paintings", ("encoder", "vae"), 1)
+    assert made.parent == mine.parent and made.name.startswith("encoder-3-")
+    assert mine.is_dir() and not old.exists()
+
+
 def test_the_page_cache_computes_each_page_once(tmp_path):
     calls = []
 
