@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
         return OK
     from .demo_story import run_demo
 
-    run_demo(load_pipeline(arguments), writable_folder(arguments.out or Path("demo")))
+    out = writable_folder(arguments.out or Path("demo"))
+    run_demo(load_pipeline(arguments), out)
     return OK
 
 

@@ -99,7 +99,10 @@ def run(arguments: argparse.Namespace) -> int:
         _refuse(arguments, "stage", why="is only for nano and folders of recipes; here the recipe says it")
         if stages[0] in CHECKPOINT_STAGES:
             _refuse(arguments, "data", why="is only for nano and folders of recipes; here the recipe says it")
-            CheckpointRun(path, out).train(arguments.resume, arguments.until, say=print, warn=_warn)
+            checkpoint_run = CheckpointRun(path, out)
+            checkpoint_run.check()
+            writable_folder(out)  # before weights are read
+            checkpoint_run.train(arguments.resume, arguments.until, say=print, warn=_warn)
             return 0
     training_run.check([stage for stage in stages if stage != PACK])
     writable_folder(out)

@@ -31,7 +31,7 @@ from .language_stage import LanguageOptions, LanguageStage
 from .loop import Rhythm, train
 from .memory import lora_memory
 from .recipe import CHECKPOINT_STAGES, UNET, Recipe, RecipeError, build, read_recipe
-from .run_state import CHECKPOINT, load_average, require_built_on
+from .run_state import CHECKPOINT, load_average, require_built_on, require_new
 from .sources import Mixture
 from .stage import Stage
 from .unet_stage import UNetOptions, UNetStage
@@ -118,6 +118,8 @@ class CheckpointRun:
         recipe, folder = self.recipe, self.folder
         if is_chief() and (doubt := self.memory_doubt()):
             warn(doubt)
+        if not resume:
+            require_new(folder)
         stage = self.stage()
         if resume and (folder / CHECKPOINT).is_file() and self.done() >= recipe.steps:
             require_built_on(folder, stage.built_on)

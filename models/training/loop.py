@@ -28,7 +28,7 @@ from ..paths import replace_file
 from . import cpu
 from .distributed import agreed, as_number, copy_weights, leave, local_part, make_accelerator, shard_on_cpus
 from .recipe import Recipe, RecipeError
-from .run_state import CHECKPOINT, RunState
+from .run_state import CHECKPOINT, RunState, require_new
 from .stage import Stage
 
 LOCK = "lock"
@@ -188,9 +188,9 @@ def _begin(state: RunState, resume: bool) -> int:
         WeGenError: there is a checkpoint that is not to be resumed, or that does not fit.
     """
     start = 0
-    if state.path.exists():
-        if not resume:
-            raise WeGenError(f"{state.path} exists already. Train on with --resume, or choose another --out.")
+    if not resume:
+        require_new(state.path.parent)
+    elif state.path.exists():
         start = state.restore()
     if state.chief:
         _forget_after(state.path.parent / LOG, start)

@@ -131,6 +131,12 @@ class RunState:
         return step * self.recipe.accumulate * self.recipe.batch * self.processes
 
 
+def require_new(folder: Path) -> None:
+    """Raise WeGenError where a run was begun in a folder already."""
+    if (folder / CHECKPOINT).exists():
+        raise WeGenError(f"{folder / CHECKPOINT} exists already. Train on with --resume, or choose another --out.")
+
+
 def load_average(folder: Path) -> tuple[int, dict[str, Tensor]]:
     """Step and averaged weights of a checkpoint. Raises WeGenError where there is none."""
     state = _load(folder / CHECKPOINT)

@@ -649,6 +649,7 @@ def test_what_stands_beside_a_report_stays(tmp_path, write):
         (["eval", "nano", "--lora", "lora", "--lora", "lora"], "--lora names lora twice"),
         (["eval", "rocket", "--lora", "lora=-101"], "strength is -101"),
         (["demo", "--lora", "text"], "not a readable"),
+        (["demo", "--out", "text"], "Cannot write to text: File exists"),
         (["convert", "a", "b", "--part", "unet=bf16", "--part", "unet=int8"], "--part names unet twice"),
     ],
 )

@@ -1057,6 +1057,17 @@ def test_recipes_of_both_parts_are_looked_at_before_the_first_is_trained(packed_
             wegen_train([*command, "--resume"])
 
 
+def test_a_folder_that_cannot_be_used_is_said_before_weights_are_read(shards, packed_dir, tmp_path, monkeypatch):
+    file = recipe_file(tmp_path, shards, packed_dir, "unet")
+    monkeypatch.setattr(CheckpointRun, "stage", lambda run: pytest.fail("it began"))
+    with pytest.raises(WeGenError, match=r"Cannot write to .*recipe\.json: File exists"):
+        wegen_train(["--config", str(file), "--out", str(file)])
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / CHECKPOINT).touch()
+    with pytest.raises(WeGenError, match=r"checkpoint\.pt exists already. Train on with --resume"):
+        wegen_train(["--config", str(file), "--out", str(tmp_path)])
+
+
 @pytest.mark.slow
 def test_on_two_cores_both_parts_of_a_small_lora_are_trained_at_once(packed_dir, tmp_path, capfd):
     pictures, out = blue_pictures(tmp_path / "cats", 2), tmp_path / "out"
