@@ -23,7 +23,7 @@ PAGE = """<!doctype html><meta charset="utf-8"><title>Mask painter</title><link 
 
 MOUNT = """
 async (size) => {
-    const { MaskPainter } = await import("/js/mask_painter.js");
+    const { MaskPainter } = await import("/js/mask_painter.mjs");
     const canvas = new OffscreenCanvas(size, size);
     const context = canvas.getContext("2d");
     context.fillStyle = "#d8c9a8";
@@ -360,7 +360,7 @@ def test_names_for_everything_and_text_only(page):
     hostile = "<img src=x onerror=alert(1)>"
     page.evaluate(
         """async (hostile) => {
-            const { MaskPainter } = await import("/js/mask_painter.js");
+            const { MaskPainter } = await import("/js/mask_painter.mjs");
             const other = new MaskPainter({ image: document.createElement("canvas"), width: 8, height: 8,
                 labels: { keep: hostile, status: hostile, canvas: hostile } });
             document.body.append(other.element);
@@ -376,7 +376,7 @@ def test_names_for_everything_and_text_only(page):
 # A stroke along a picture of 4096 x 4096, of which the pointer tells 480 times, as pens do; all before the next frame.
 DENSE_STROKE = """
 async () => {
-    const { MaskPainter } = await import("/js/mask_painter.js");
+    const { MaskPainter } = await import("/js/mask_painter.mjs");
     const size = 4096;
     const image = document.createElement("canvas");
     const changes = [];

@@ -1,6 +1,6 @@
 // The colours of the masks over the picture, drawn a part at a time.
 
-import { composeOverlay, joined } from "../mask_maths.js";
+import { composeOverlay, joined } from "../mask_maths.mjs";
 
 /** Pixels that are drawn at once: far quicker than a person feels as a stop. */
 const FRAME_PIXELS = 2 ** 18;

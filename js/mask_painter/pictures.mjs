@@ -1,6 +1,6 @@
 // Pictures as the mask painter is given them: an address, an image element or a bitmap; and masks read from them.
 
-import { maskFromPixels, scaleMask } from "../mask_maths.js";
+import { maskFromPixels, scaleMask } from "../mask_maths.mjs";
 import { make } from "./elements.mjs";
 
 /** A picture that can be drawn, of an address, an image element (waited for) or a bitmap. */

@@ -1,6 +1,6 @@
 // Strokes on a keep mask and a change mask: painted piece by piece as time allows, and undone as a whole.
 
-import { History, isSpared, paintStroke, strokeBounds, strokePieces } from "../mask_maths.js";
+import { History, isSpared, paintStroke, strokeBounds, strokePieces } from "../mask_maths.mjs";
 
 export class Strokes {
   /** The stroke that is being painted, with what `begin` was given; null when there is none. */

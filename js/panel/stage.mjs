@@ -1,6 +1,6 @@
 // A picture at full size in a dialog: to look at, to compare with another, to paint masks on.
 
-import { LABELS, MaskPainter, readMask } from "../mask_painter.js";
+import { LABELS, MaskPainter, readMask } from "../mask_painter.mjs";
 import { pathTo, pictureAt, unfinished } from "./document.mjs";
 import { button, el } from "./dom.mjs";
 import { picture, upload, viewUrl } from "./host.mjs";

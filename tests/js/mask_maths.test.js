@@ -26,7 +26,7 @@ import {
   strokePieces,
   unite,
   unpackRuns,
-} from "../../js/mask_maths.js";
+} from "../../js/mask_maths.mjs";
 
 /** Numbers from 0 to below 1 that are the same in every run. */
 function seeded(seed) {

@@ -1,7 +1,7 @@
 // Painting masks on a picture: what stays and what changes. Its parts are in mask_painter/, the mathematics is in
-// mask_maths.js; this is what puts them together.
+// mask_maths.mjs; this is what puts them together.
 
-import { checkMask, createMask, encodePng, isEmpty, scaleMask, share, unite } from "./mask_maths.js";
+import { checkMask, createMask, encodePng, isEmpty, scaleMask, share, unite } from "./mask_maths.mjs";
 import { BRUSHES, Brush } from "./mask_painter/brush.mjs";
 import { fill, freshName, make } from "./mask_painter/elements.mjs";
 import { listenToKeys } from "./mask_painter/keys.mjs";
