@@ -14,7 +14,7 @@ from .actions import open_stored, store_chat
 LONGEST_TASK = 50  # milliseconds of computing while a long chat scrolls
 LONGEST_LOAD = 100  # milliseconds of computing that the pack adds to the load of a page
 FIRST_WORDS = 1000  # milliseconds from sending to the first words of a rewrite
-LARGEST_SCRIPTS = 100_000  # bytes that every page of the host loads; the panel's own modules come when it is opened
+LARGEST_SCRIPTS = 25_000  # bytes that every page of the host loads; the panel's own modules come when it is opened
 # Milliseconds from the key that sends to the first words, by the page's own clock.
 WATCH_WORDS = """
 () => {
