@@ -67,6 +67,7 @@ def test_the_published_sizes_fit_24_gb_as_the_page_says():
 @pytest.mark.parametrize("part", ["language_model", "unet"])
 def test_what_does_not_fit_is_said_before_weights_are_read(packed_dir, tmp_path, part, monkeypatch, capsys):
     data = [{"shards": "kept", "keep": True}]
+    write_samples(tmp_path / "kept", [Sample("words", (Text("hello", "user"), Text("hello", "assistant", True)))])
     file = recipe_file(
         tmp_path, tmp_path, packed_dir, part, precision="bf16", recompute=True, batch=1, lora={"rank": 3}, data=data
     )
