@@ -106,12 +106,17 @@ def _entries(prompt: Any) -> list[tuple[str, Mapping[str, Any]]]:
     return [(node, entry) for node, entry in prompt.items() if isinstance(entry, Mapping)]
 
 
+def _inputs(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    inputs = entry.get("inputs")
+    return inputs if isinstance(inputs, Mapping) else {}
+
+
 def _leading_to(prompt: Mapping[str, Any], node: str) -> set[str]:
     """The node and all whose results it needs."""
     led, left = {node}, [node]
     while left:
-        inputs = prompt[left.pop()].get("inputs")
-        sources = {source for value in (inputs or {}).values() if (source := _source(prompt, value)) is not None}
+        values = _inputs(prompt[left.pop()]).values()
+        sources = {source for value in values if (source := _source(prompt, value)) is not None}
         left.extend(sources - led)
         led |= sources
     return led
@@ -134,9 +139,8 @@ def _digest(
     signed: dict[str, str],
     above: tuple[str, ...],
 ) -> str:
-    inputs = entry.get("inputs")
     values: dict[str, Any] = {}
-    for name, value in inputs.items() if isinstance(inputs, Mapping) else ():
+    for name, value in _inputs(entry).items():
         source = _source(prompt, value)
         if source is None or source in above:
             values[name] = _as_queued(value)

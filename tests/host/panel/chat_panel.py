@@ -102,12 +102,16 @@ class ChatPanel:
         self.page.click(".wg-done")
         self.page.wait_for_selector(".wg-stage", state="hidden")
 
-    def begin_painting(self, strokes: Strokes) -> None:
-        """Open the painter, and paint lines (from and to as shares of the picture)."""
+    def open_painter(self) -> Locator:
+        """Open the painter; gives what is painted on."""
         self.page.click(".wg-paint-open")
         canvas = self.page.locator(".wg-stage canvas.paint")
         canvas.wait_for()
-        box = self.at_rest(canvas)
+        return canvas
+
+    def begin_painting(self, strokes: Strokes) -> None:
+        """Open the painter, and paint lines (from and to as shares of the picture)."""
+        box = self.at_rest(self.open_painter())
         for (from_x, from_y), (to_x, to_y) in strokes:
             mouse = self.page.mouse
             mouse.move(box["x"] + from_x * box["width"], box["y"] + from_y * box["height"])

@@ -22,10 +22,7 @@ def test_a_mask_is_painted_on_the_picture_of_its_own_chat_alone(panel):
 def test_a_painting_can_be_thrown_away(panel):
     page = panel.page
     panel.say("a house", count=1)
-    page.click(".wg-paint-open")
-    canvas = page.locator(".wg-stage canvas.paint")
-    canvas.wait_for()
-    canvas.focus()
+    panel.open_painter().focus()
     page.keyboard.press("Space")
     page.get_by_role("button", name="Discard").click()
     page.wait_for_selector(".wg-stage", state="hidden")
@@ -35,8 +32,7 @@ def test_a_painting_can_be_thrown_away(panel):
 def test_the_model_suggests_a_mask(panel):
     page = panel.page
     panel.say("a red car on a road at night", count=1)
-    page.click(".wg-paint-open")
-    page.locator(".wg-stage canvas.paint").wait_for()
+    panel.open_painter()
     page.fill(".wg-stage textarea", "make the car blue")
     page.get_by_role("button", name="Suggest").click()
     take = page.locator(".wg-stage input[type=button][value='Use the suggested mask']:enabled")
@@ -84,8 +80,7 @@ def test_a_mask_that_is_being_suggested_stops_with_its_dialog(panel, client):
     set_steps(panel, 999)
     panel.begin("a tree", count=1).locator(".wg-preview").wait_for()
     open_stored(panel, "cars")
-    page.click(".wg-paint-open")
-    page.locator(".wg-stage canvas.paint").wait_for()
+    panel.open_painter()
     page.fill(".wg-stage textarea", "make the car blue")
     page.get_by_role("button", name="Suggest").click()
     page.locator(".wg-stage [role='status']", has_text="ahead in the queue").wait_for()
@@ -156,8 +151,7 @@ def test_the_area_of_a_reference_is_painted_with_one_brush(panel, teal):
 def test_keys_paint_as_soon_as_the_painter_is_open(panel, teal):
     page = panel.page
     open_chat(panel, teal)
-    page.click(".wg-paint-open")
-    page.locator(".wg-stage canvas.paint").wait_for()
+    panel.open_painter()
     page.keyboard.press("c")
     page.keyboard.press("Space")
     page.locator(".wegen-mask-status", has_text="keep 0 %, change 1 %").wait_for()
@@ -188,8 +182,7 @@ def test_what_is_painted_is_not_replaced_by_a_window_that_comes_late(panel, teal
 def test_what_is_discarded_while_it_is_sent_is_not_kept(panel, teal):
     page = panel.page
     open_chat(panel, teal)
-    page.click(".wg-paint-open")
-    page.locator(".wg-stage canvas.paint").wait_for()
+    panel.open_painter()
     page.keyboard.press("Space")
     page.locator(".wegen-mask-status", has_text="Painted: ").wait_for()
     with held(page, "**/upload/image") as waiting:
