@@ -108,6 +108,8 @@ class ComfyServer:
             # Its default is a file in the host's own folder, shared by every server that runs from there.
             *("--database-url", "sqlite:///:memory:"),
             *("--preview-method", "auto"),
+            # Its default drops results when less than a tenth of memory is free, and graphs then read models again.
+            *("--cache-ram", "0"),
             "--disable-auto-launch",
             "--disable-api-nodes",
             *self.extra_arguments,
