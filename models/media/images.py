@@ -30,7 +30,9 @@ _STRIP = 2**18  # numbers turned to bytes at once: as many as a processor's cach
 _LARGE = 2**20
 """Pixels from which on it is remembered what a picture's rows were resized to."""
 _NONE = slice(0, 0)
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, struct.error)
+UNREADABLE = (
+    OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, struct.error, Image.DecompressionBombError
+)  # fmt: skip
 """What Pillow and its readers of single formats raise on damaged files."""
 
 

@@ -104,7 +104,8 @@ def target_plot(title: str, rows: Sequence[tuple[str, float, float, bool]]) -> I
     middle = left + (right - left) * 2 / 3
     step = min(34.0, (SIZE[1] - top - 30) / max(1, len(rows)))
     for number, (name, value, target, more) in enumerate(rows):
-        used = target / value if more else value / target
+        spent, allowed = (target, value) if more else (value, target)
+        used = spent / allowed if allowed else math.inf
         edge = left + (middle - left) * min(max(used, 0), 1.5)
         upper = top + step * number
         canvas.box((left, upper + 3, edge, upper + step - 5), _BLUE if used <= 1 else _RED)

@@ -61,8 +61,8 @@ def train(
     processes only the first one gives any.
 
     Everything that a step does depends on the seed and on its number alone, so a run that was stopped goes on from its
-    last checkpoint as if it had never been stopped. SIGINT and SIGTERM save at the end of the step and then raise
-    KeyboardInterrupt.
+    last checkpoint as if it had never been stopped. SIGINT, SIGTERM and SIGHUP (a terminal that closed) save at the end
+    of the step and then raise KeyboardInterrupt.
 
     Args:
         stage: what is trained.
@@ -425,7 +425,11 @@ def _stop_signals():
     if threading.current_thread() is not threading.main_thread():
         yield stopped
         return
-    kept = {number: signal.signal(number, lambda n, _: stopped.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
+    asked = {signal.SIGINT, signal.SIGTERM}
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:  # as `nohup` sets it
+        asked.add(hangup)
+    kept = {number: signal.signal(number, lambda n, _: stopped.append(n)) for number in asked}
     try:
         yield stopped
     finally:

@@ -207,19 +207,22 @@ def test_a_resumed_run_equals_one_without_a_stop(trained, tmp_path, stage):
         assert torch.equal(states[0]["model"][name], states[1]["model"][name]), name
 
 
-class Toy(Stage):
-    """Learns a line; asks to be stopped when it sees batch `stop`."""
+needs_hangup = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows knows no SIGHUP")
 
-    def __init__(self, stop=None):
+
+class Toy(Stage):
+    """Learns a line; asks to be stopped by signal `asked` when it sees batch `stop`."""
+
+    def __init__(self, stop=None, asked=signal.SIGTERM):
         super().__init__()
-        self.line, self.stop = torch.nn.Linear(1, 1), stop
+        self.line, self.stop, self.asked = torch.nn.Linear(1, 1), stop, asked
 
     def batch(self, first, count):
         return torch.arange(first, first + count)[:, None].float()
 
     def forward(self, batch):
         if self.stop == int(batch[0]):
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(self.asked)
         return {"total": (self.line(batch / 100) - batch).square().mean()}
 
     def sheet(self):
@@ -229,11 +232,23 @@ class Toy(Stage):
         return {"weight": float(self.line.weight)}
 
 
-def test_a_polite_stop_saves_the_step_it_came_in(tmp_path):
+@pytest.mark.parametrize("asked", ["SIGTERM", pytest.param("SIGHUP", marks=needs_hangup)])
+def test_a_polite_stop_saves_the_step_it_came_in(asked, tmp_path):
     recipe = Recipe("toy", steps=50, batch=1, learning_rate=1e-3, precision="no")
     with pytest.raises(KeyboardInterrupt):
-        train(Toy(stop=6), recipe, tmp_path, rhythm=QUIET, progress=False)
+        train(Toy(stop=6, asked=getattr(signal, asked)), recipe, tmp_path, rhythm=QUIET, progress=False)
     assert load_average(tmp_path)[0] == 7
+
+
+@needs_hangup
+def test_a_training_under_nohup_goes_on_when_its_terminal_closes(tmp_path):
+    recipe = Recipe("toy", steps=9, batch=1, learning_rate=1e-3, precision="no")
+    kept = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        train(Toy(stop=6, asked=signal.SIGHUP), recipe, tmp_path, rhythm=QUIET, progress=False)
+    finally:
+        signal.signal(signal.SIGHUP, kept)
+    assert load_average(tmp_path)[0] == 9
 
 
 def test_a_stop_while_the_last_step_is_looked_at_is_not_lost(tmp_path, monkeypatch):

@@ -144,7 +144,7 @@ def _opened(file: object, what: str) -> Image.Image:
     try:
         picture = Image.open(path)
         picture.load()
-    except (*images.UNREADABLE, Image.DecompressionBombError) as error:
+    except images.UNREADABLE as error:
         raise WeGenError(f"The {what} {path.name!r} is no picture that can be read: {error}.") from None
     return picture
 
