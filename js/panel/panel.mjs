@@ -57,7 +57,9 @@ export class Panel {
       this.element.classList.remove("wg-dragging");
     });
     const keys = (event) => {
-      if (event.key === "Escape" && !event.defaultPrevented && !composing(event)) this.closeDrawers();
+      // In a small window at a button it closes that one.
+      const closes = event.key === "Escape" && !event.defaultPrevented && !composing(event);
+      if (closes && !event.target.closest(".wg-popover")) this.closeDrawers();
       const step = takeUndoKey(event);
       // Where something is written, the browser takes back what was typed.
       if (step && !event.target.closest("textarea, input, .wg-drawer")) this.timeline[step].click();

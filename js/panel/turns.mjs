@@ -124,7 +124,9 @@ export class Turns {
     const turn = this.session.doc.turns[id];
     this.session.doc.head = turn.parent;
     const { kind, instruction, references, base, keep, change, release, words, count, creativity, like } = turn;
-    await this.#submit({ kind, instruction, references, base, keep, change, release, words, count, creativity, like });
+    // A locked seed would give the same picture again.
+    const other = turn.pictures.length ? { seed: randomSeed() } : {};
+    await this.#submit({ kind, instruction, references, base, keep, change, release, words, count, creativity, like, ...other });
   }
 
   /** Put what was asked for in a turn back into the composer, to be said in another way before the same picture. */

@@ -1,4 +1,4 @@
-"""Putting a changed area back: exact compositing, and colours that meet at its edge."""
+"""Putting a changed area back: in its size, exactly composited, with colours that meet at its edge."""
 
 from __future__ import annotations
 
@@ -98,3 +98,13 @@ def with_channels(picture: Tensor, channels: int) -> Tensor:
     if picture.shape[-1] < channels:
         picture = torch.cat([picture, torch.ones_like(picture[..., :1])], dim=-1)
     return picture
+
+
+def resized(picture: Tensor, height: int, width: int) -> Tensor:
+    """A picture `[h, w, C]` in 0..1 in another size: bicubic, averaged over all pixels where it becomes smaller; the
+    same tensor at its own size."""
+    if picture.shape[:2] == (height, width):
+        return picture
+    planes = picture.float().permute(2, 0, 1)[None]
+    planes = F.interpolate(planes, size=(height, width), mode="bicubic", antialias=True)
+    return planes.clamp_(0, 1)[0].permute(1, 2, 0)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import WeGenError
 from ..media.images import changed_in
-from .composite import match_tone, paste, with_channels
+from .composite import match_tone, paste, resized, with_channels
 from .masks import bounding_box, feathered, reflected, resize_largest
 
 CONTEXT = 0.25
@@ -93,7 +92,7 @@ def plan_crop(
 
 def take(picture: Tensor, crop: Crop) -> Tensor:
     """The crop of a picture `[H, W, C]` in 0..1 as it is painted: `[*crop.padded, C]` float32."""
-    return _padded(_resize(picture[crop.box].float(), crop.size), crop)
+    return _padded(resized(picture[crop.box].float(), *crop.size), crop)
 
 
 def take_mask(mask: Tensor, crop: Crop) -> Tensor:
@@ -124,7 +123,7 @@ def put_back(
     if tuple(worked.shape[:2]) != crop.padded:
         raise WeGenError(f"Bad size of what was painted: expected {crop.padded[::-1]}, got {worked.shape[1::-1]}.")
     rows, columns = crop.size
-    after = _resize(worked[:rows, :columns].float(), (crop.height, crop.width))
+    after = resized(worked[:rows, :columns].float(), crop.height, crop.width)
     if change is None:
         if (crop.height, crop.width) != tuple(before.shape[:2]):
             raise WeGenError("Only a crop of the whole picture can be put back without a mask.")
@@ -188,12 +187,3 @@ def _padded(picture: Tensor, crop: Crop) -> Tensor:
         return picture
     rows, columns = (reflected(length, padded) for length, padded in zip(crop.size, crop.padded, strict=True))
     return picture[rows][:, columns]
-
-
-def _resize(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    """A picture `[H, W, C]` at another size: bicubic, averaged over all pixels where it becomes smaller."""
-    if tuple(picture.shape[:2]) == tuple(size):
-        return picture
-    planes = picture.permute(2, 0, 1)[None]
-    resized = F.interpolate(planes, size=tuple(size), mode="bicubic", antialias=True)
-    return resized.clamp_(0, 1)[0].permute(1, 2, 0)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import WeGenError
 from ..media.images import check_picture, stretch
-from .composite import match_tone, paste, with_channels
+from .composite import match_tone, paste, resized, with_channels
 from .masks import feathered
 from .registration import estimate, undo
 
@@ -112,12 +111,3 @@ def _distance(before: Tensor, after: Tensor, change: Tensor) -> float:
     where = kept if kept.any() else torch.ones_like(kept)
     old, new = (with_channels(picture, 3)[..., :3][where] for picture in (before, after))
     return float((old - new).abs().mean())
-
-
-def resized(picture: Tensor, height: int, width: int) -> Tensor:
-    """A picture `[h, w, C]` in 0..1 in another size, smoothly; unchanged at its own size."""
-    if picture.shape[:2] == (height, width):
-        return picture
-    picture = picture.float().permute(2, 0, 1)[None]
-    picture = F.interpolate(picture, size=(height, width), mode="bicubic", antialias=True)
-    return picture[0].permute(1, 2, 0).clamp(0, 1)

@@ -13,8 +13,8 @@ from ..media.images import check_picture
 from ..options import LARGEST_SEED
 from ..prompting.checks import MENTION
 from ..values import Answer, Chat, Reference, References, Turn, Value, whole_text
-from .composite import with_channels
-from .keep import keep, resized
+from .composite import resized, with_channels
+from .keep import keep
 from .refinement import Masks, resolve_masks
 
 BLANK = 0.5

@@ -5,9 +5,9 @@ from random import Random
 import numpy as np
 import pytest
 import torch
-from comfyui_wegen.models.editing.composite import match_tone, paste
+from comfyui_wegen.models.editing.composite import match_tone, paste, resized
 from comfyui_wegen.models.editing.crop import plan_crop
-from comfyui_wegen.models.editing.keep import keep, resized
+from comfyui_wegen.models.editing.keep import keep
 from comfyui_wegen.models.editing.masks import change_mask, feathered, fit_mask, latent_mask
 from comfyui_wegen.models.editing.refinement import Masks
 from comfyui_wegen.models.editing.registration import Motion

@@ -147,6 +147,8 @@ def test_small_texts_stand_out(panel, teal, theme):
     for selector in (".wg-chat[aria-current] small", ".wg-count", ".wg-context span", ".wg-popover .wg-danger span"):
         found[selector] = page.locator(selector).first.evaluate(CONTRAST)
     page.keyboard.press("Escape")
+    expect(page.locator(".wg-popover")).to_have_count(0)
+    expect(page.locator(".wg-drawer.wg-library")).to_be_visible()
     page.keyboard.press("Escape")
     page.evaluate(palette, "dark")
     assert min(found.values()) >= 4.5, found

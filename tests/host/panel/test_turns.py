@@ -164,6 +164,26 @@ def test_words_are_edited_and_drawn_again(panel):
     assert again.locator(".wg-branches").inner_text().strip() == "2/2"
 
 
+def test_trying_again_draws_another_though_the_seed_is_locked(panel):
+    lock = panel.page.locator("[data-setting='lock']")
+    panel.page.click(".wg-settings-open")
+    lock.click()
+    panel.page.keyboard.press("Escape")
+    try:
+        first, second = panel.say("a house", count=1), panel.say("a house", count=1)
+        before = set(panel.ids())
+        second.get_by_role("button", name="More", exact=True).click()
+        panel.page.get_by_role("menuitem", name="Try again").click()
+        again = panel.new_turn(before)
+        panel.wait(again)
+        seeds = [panel.turn_of(turn)["seed"] for turn in (first, second, again)]
+        assert seeds[0] == seeds[1] != seeds[2]
+    finally:
+        panel.page.click(".wg-settings-open")
+        lock.click()
+        panel.page.keyboard.press("Escape")
+
+
 def test_more_like_one_differs(panel):
     first = panel.say("a house", count=4)
     before = set(panel.ids())
