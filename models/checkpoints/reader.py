@@ -391,6 +391,19 @@ def file_stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
+def checkpoint_stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Changes when a file of a checkpoint's folder does, or one behind a link in it: path, bytes and time of each."""
+    stamps, seen = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:  # a link that leads to where it is
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        stamps += [(str(path), *file_stamp(path)) for name in sorted(names) if (path := Path(place, name)).is_file()]
+    return tuple(stamps)
+
+
 def read_safetensors(path: Path) -> dict[str, StoredTensor]:
     """Names and shapes in a safetensors file. Tensors are read when they are asked for, quantised ones turned back."""
     if not path.is_file():

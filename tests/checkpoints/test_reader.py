@@ -25,6 +25,7 @@ from comfyui_wegen.models.checkpoints.reader import (
     VISION_CONFIG_FILE,
     VISION_FILE,
     checkpoint_kind,
+    checkpoint_stamp,
     open_checkpoint,
     part_file,
 )
@@ -50,6 +51,17 @@ def test_the_published_folder_may_stand_inside_another_one(published_dir, tmp_pa
     (tmp_path / "wegen_mllm_ckpt").symlink_to(published_dir)
     assert open_checkpoint(tmp_path).config.vision == tiny_config().vision
     assert open_checkpoint(tmp_path).config.name == tmp_path.name
+
+
+def test_a_change_behind_a_link_is_seen(published, tmp_path):
+    """Else a node that loaded it would not load it anew, and say each time that it was changed since."""
+    (tmp_path / "outer").mkdir()
+    (tmp_path / "outer" / "wegen_mllm_ckpt").symlink_to(published)
+    (published / "around").symlink_to(tmp_path / "outer")
+    before = checkpoint_stamp(tmp_path / "outer")
+    assert before == checkpoint_stamp(tmp_path / "outer")
+    os.utime(published / AGENT_FILE, (0, 0))
+    assert checkpoint_stamp(tmp_path / "outer") != before
 
 
 def test_a_loaded_model_does_not_hang_on_the_files(packed_dir, tmp_path):
