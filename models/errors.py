@@ -5,6 +5,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_NO_MEMORY = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "not enough gpu video memory",  # DirectML
+    "out of memory",
+    "out_of_device_memory",  # Intel
+    "alloc_failed",
+)
+"""What PyTorch's errors say of it, and those of what computes for it."""
 PACK = Path(__file__).resolve().parents[1]
 """The folder of this pack."""
 
@@ -46,6 +56,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on a card or on the CPU."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    words = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory", "alloc_failed")
     said = str(error).lower()
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(one in said for one in words))
+    told = any(words in said for words in _NO_MEMORY)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and told)

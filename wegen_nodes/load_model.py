@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..models.checkpoints.reader import checkpoint_stamp
 from ..models.errors import WeGenError
 from .host.bundle import WeGenBundle
 from .host.folders import checkpoint_folder, list_checkpoints
-from .host.loading import PRECISIONS, checkpoint_stamp, load_unet, load_vae
+from .host.loading import PRECISIONS, load_unet, load_vae
 from .sockets import CATEGORY, WeGenType
 
 

@@ -8,17 +8,17 @@ every LoRA loader of ComfyUI takes, one of the language model (with its two proj
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ..errors import WeGenError
+from ..errors import CheckpointError, WeGenError
 from ..paths import expanded
 from . import whole_numbers
+from .reader import SafetensorsFile
 from .writer import write_safetensors
 
 PREFIXES = {"unet": "lora_unet_", "language_model": "lora_language_model_"}
@@ -99,21 +99,15 @@ def read_lora(file: str | Path) -> Lora:
     if not file.is_file():
         raise LoraError(f"There is no LoRA file {file}.")
     try:
-        with safe_open(file, framework="pt") as handle:
-            # Copies: what is mapped changes when the file does, and on Windows the file could not be written again.
-            tensors = {key: handle.get_tensor(key).clone() for key in handle.keys()}  # noqa: SIM118
-            about = dict(handle.metadata() or {})
-    except (SafetensorError, OSError, ValueError) as error:
+        opened = SafetensorsFile(file)
+        part = _part_of(file, opened.places)  # before they are read: a file of something else may be larger than memory
+        tensors = {key: opened.tensor(key) for key in opened.places}
+    except LoraError:
+        raise
+    except CheckpointError as error:
+        raise LoraError(str(error)) from error
+    except (OSError, ValueError, RecursionError) as error:
         raise LoraError(f"{file} is not a readable safetensors file: {error}") from error
-    parts = {part for part, prefix in PREFIXES.items() for key in tensors if key.startswith(prefix)}
-    strange = [
-        key for key in tensors if not (key.startswith(tuple(PREFIXES.values())) and key.endswith((DOWN, UP, ALPHA)))
-    ]
-    if len(parts) != 1 or strange:
-        raise LoraError(
-            f"{file} is no LoRA of WeGen{f': it holds {strange[0]!r}' if strange else ''}. WeGen's own are made by "
-            "`wegen train lora`; LoRAs of other models do not fit."
-        )
     changes: dict[str, LowRank] = {}
     for key in sorted({key[: -len(end)] for key in tensors for end in (DOWN, UP, ALPHA) if key.endswith(end)}):
         down, up = tensors.get(key + DOWN), tensors.get(key + UP)
@@ -137,7 +131,21 @@ def read_lora(file: str | Path) -> Lora:
             if value is not None:
                 _check_numbers(file, key + end, value)
         changes[key] = LowRank(down, up, 1.0 if alpha is None else float(alpha) / len(down))
-    return Lora(file, parts.pop(), changes, about)
+    return Lora(file, part, changes, opened.about)
+
+
+def _part_of(file: Path, names: Collection[str]) -> str:
+    """The part that a file with these tensors is a LoRA of."""
+    parts = {part for part, prefix in PREFIXES.items() for name in names if name.startswith(prefix)}
+    strange = [
+        name for name in names if not (name.startswith(tuple(PREFIXES.values())) and name.endswith((DOWN, UP, ALPHA)))
+    ]
+    if len(parts) != 1 or strange:
+        raise LoraError(
+            f"{file} is no LoRA of WeGen{f': it holds {strange[0]!r}' if strange else ''}. WeGen's own are made by "
+            "`wegen train lora`; LoRAs of other models do not fit."
+        )
+    return parts.pop()
 
 
 def _check_numbers(file: Path, key: str, value: Tensor) -> None:

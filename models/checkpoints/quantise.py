@@ -218,11 +218,14 @@ def rotate_groups(weight: Tensor, group: int) -> Tensor:
     return (weight.view(-1, group) @ hadamard(group)).view(rows, columns)
 
 
+def has_hadamard(size: int) -> bool:
+    """Whether there is a regular Hadamard matrix of this size here: it is a power of 4."""
+    return size >= 4 and size.bit_count() == 1 and size.bit_length() % 2 == 1
+
+
 @cache
 def hadamard(size: int) -> Tensor:
-    """The regular Hadamard matrix, symmetric and orthogonal, for a power of 4."""
-    if size < 4 or 4 ** round(math.log(size, 4)) != size:
-        raise CheckpointError(f"Weights are rotated in groups of {size}; that must be a power of 4.")
+    """The regular Hadamard matrix, symmetric and orthogonal, of a size that `has_hadamard`."""
     four = torch.tensor([[1.0, 1, 1, -1], [1, 1, -1, 1], [1, -1, 1, 1], [-1, 1, 1, 1]])
     matrix = four
     while len(matrix) < size:
@@ -266,4 +269,9 @@ def from_header(metadata: Mapping[str, str] | None, file: object) -> dict[str, d
                 raise CheckpointError(
                     f"{file}: {key} of {name!r} is {size!r} in its header; it must be a whole number from {least} on."
                 )
+        group = layer.get("convrot_groupsize", 0)
+        if group and not has_hadamard(group):
+            raise CheckpointError(
+                f"{file}: convrot_groupsize of {name!r} is {group} in its header; it must be 4 or another power of 4."
+            )
     return layers

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, WeGenError, is_out_of_memory
@@ -38,6 +37,7 @@ from .quantise import (
     whole_numbers,
     whole_shape,
 )
+from .safetensors_contents import safetensors_contents
 from .tokenizer import ADDED_FILE, Tokenizer
 from .torch_contents import TensorPlace, require_state_dict, tensor_places
 
@@ -69,21 +69,6 @@ UNUSED = re.compile(
 
 AHEAD = 64 * 2**20
 """Bytes behind a tensor that the system is asked to read too: tensors are asked for in the order of their file."""
-TYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
-"""Number types by their names in safetensors files."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +209,7 @@ def _reading(entry: StoredTensor) -> Iterator[None]:
         raise CheckpointError(f"{entry.file} is no longer there. Put it back, and load the model again.") from error
     except OSError as error:
         raise _unreadable(entry.file, error) from error
-    except (SafetensorError, ValueError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{entry.file}: cannot read {entry.key!r}: {error}") from error
 
 
@@ -357,32 +342,25 @@ class _File:
         return memory
 
 
-class _SafetensorsFile(_File):
-    """One safetensors file: what its header says, and the tensors when they are asked for."""
+class SafetensorsFile(_File):
+    """One safetensors file: what its header says, and the tensors when they are asked for.
+
+    Raises:
+        CheckpointError, ValueError, RecursionError: see `safetensors_contents`.
+        OSError: it cannot be read.
+    """
 
     def __init__(self, path: Path):
         super().__init__(path)
-        # Checks the header. For PyTorch the file would be mapped, writable: one larger than memory is refused then.
-        with safe_open(path, framework="np") as handle:
-            self.layers = from_header(handle.metadata(), path)
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length))
-        header.pop("__metadata__", None)
-        self.entries: dict[str, tuple[torch.dtype, tuple[int, ...], int]] = {}
-        for key, entry in header.items():
-            if entry["dtype"] not in TYPES:
-                raise CheckpointError(f"{path}: {key!r} holds numbers of the unknown type {entry['dtype']!r}.")
-            begin = 8 + length + entry["data_offsets"][0]
-            self.entries[key] = TYPES[entry["dtype"]], tuple(entry["shape"]), begin
+        self.places, self.about = safetensors_contents(path)
 
     def tensor(self, key: str) -> Tensor:
-        dtype, shape, begin = self.entries[key]
-        return self.read(begin, math.prod(shape) * dtype.itemsize).view(dtype).view(shape)
+        place = self.places[key]
+        return self.read(place.begin, place.bytes).view(place.dtype).view(place.shape)
 
     def stored(self, key: str) -> StoredTensor:
-        dtype, shape, _ = self.entries[key]
-        return StoredTensor(self.path, key, shape, partial(self.tensor, key), dtype)
+        place = self.places[key]
+        return StoredTensor(self.path, key, place.shape, partial(self.tensor, key), place.dtype)
 
 
 def file_stamp(path: Path) -> tuple[int, int]:
@@ -391,19 +369,35 @@ def file_stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
+def checkpoint_stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Changes when a file of a checkpoint's folder does, or one behind a link in it: path, bytes and time of each."""
+    stamps, seen = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:  # a link that leads to where it is
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        stamps += [(str(path), *file_stamp(path)) for name in sorted(names) if (path := Path(place, name)).is_file()]
+    return tuple(stamps)
+
+
 def read_safetensors(path: Path) -> dict[str, StoredTensor]:
     """Names and shapes in a safetensors file. Tensors are read when they are asked for, quantised ones turned back."""
     if not path.is_file():
         raise CheckpointError(f"The checkpoint needs {path}, which does not exist.")
     try:
         _refuse_stand_in(path)
-        file = _SafetensorsFile(path)
+        file = SafetensorsFile(path)
+        layers = from_header(file.about, path)
+    except CheckpointError:
+        raise
     except OSError as error:
         raise _unreadable(path, error) from error
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from error
-    tensors = {key: file.stored(key) for key in file.entries}
-    for name, layer in file.layers.items():
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}.") from error
+    tensors = {key: file.stored(key) for key in file.places}
+    for name, layer in layers.items():
         ends = piece_names(layer)
         pieces = {end: tensors.pop(f"{name}.{end}", None) for end in ends}
         missing = [end for end, piece in pieces.items() if piece is None]

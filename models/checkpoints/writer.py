@@ -21,7 +21,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-from ..errors import WeGenError
+from ..errors import WeGenError, naming
 from ..network.configuration import WeGenConfig
 from ..paths import expanded, put_in_place, sync_folder
 from .reader import CONFIG_FILE, PARTS, part_file
@@ -221,7 +221,7 @@ def held(folder: Path) -> Iterator[None]:
 @contextmanager
 def _synced(path: Path) -> Iterator[BinaryIO]:
     """A new file that is on the disk, not just on its way, when the block ends."""
-    with path.open("wb") as file:
+    with naming(path), path.open("wb") as file:
         yield file
         file.flush()
         os.fsync(file.fileno())

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from comfyui_wegen.models import cli
 from comfyui_wegen.models.checkpoints import writer
 from comfyui_wegen.models.checkpoints.convert import PRECISIONS, convert
 from comfyui_wegen.models.checkpoints.random_weights import make_random
@@ -102,6 +103,17 @@ def test_a_disk_that_fills_up_leaves_nothing(published_dir, tmp_path, monkeypatc
             convert(published_dir, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
     assert convert(published_dir, tmp_path / "out").is_dir()
+
+
+def test_a_disk_that_fails_is_said_with_the_file(published_dir, tmp_path, monkeypatch, capsys):
+    def fails(handle):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fails)
+    assert cli.main(["convert", str(published_dir), str(tmp_path / "out")]) == 2
+    said = f"wegen: {tmp_path / 'out.partial' / part_file('vision_encoder')}: {os.strerror(errno.EIO)}.\n"
+    assert capsys.readouterr().err == said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_source_that_changes_on_the_way_is_named(tmp_path):

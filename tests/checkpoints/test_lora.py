@@ -16,6 +16,7 @@ from comfyui_wegen.models.checkpoints.lora import (
     read_lora,
     write_lora,
 )
+from comfyui_wegen.models.checkpoints.reader import SafetensorsFile
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network.agent import Agent
 from comfyui_wegen.models.painting.loading import load
@@ -115,6 +116,14 @@ def test_files_that_are_no_lora_of_this_model_are_refused(tmp_path):
     save_file(factors | {f"{layer_key('unet', 'x')}.alpha": torch.ones(3)}, tmp_path / "alpha.safetensors")
     with pytest.raises(LoraError, match="3 numbers"):
         read_lora(tmp_path / "alpha.safetensors")
+
+
+def test_numbers_of_something_else_are_not_read(tmp_path, monkeypatch):
+    """It may be a checkpoint that is larger than memory."""
+    save_file({"model.weight": torch.zeros(2, 2)}, tmp_path / "other.safetensors")
+    monkeypatch.setattr(SafetensorsFile, "tensor", lambda *_: pytest.fail("numbers were read"))
+    with pytest.raises(LoraError, match=r"it holds 'model\.weight'"):
+        read_lora(tmp_path / "other.safetensors")
 
 
 def test_a_pipeline_takes_files_of_both_parts_and_then_any_words(packed_dir, tmp_path):

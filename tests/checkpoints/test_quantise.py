@@ -228,6 +228,14 @@ def test_sizes_in_a_header_that_cannot_be_are_named(damage):
         from_header(header, "file")
 
 
+@pytest.mark.parametrize("group", [1, 2, 8, 48, 128])
+def test_groups_that_cannot_be_rotated_are_named(group):
+    """Some CPUs would rotate groups of another size and say nothing."""
+    header = to_header({"a.b": {"format": "int8_tensorwise", "convrot": True, "convrot_groupsize": group}})
+    with pytest.raises(CheckpointError, match=f"file: convrot_groupsize of 'a.b' is {group} .* another power of 4"):
+        from_header(header, "file")
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"layers": {"a": {}}}', "[" * 100_000])
 def test_a_header_that_is_damaged_is_named(text):
     with pytest.raises(CheckpointError, match="file: what its header says about quantised layers is damaged"):

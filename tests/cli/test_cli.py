@@ -557,6 +557,8 @@ def test_what_counts_as_memory_that_ran_out():
         MemoryError(),
         OSError(errno.ENOMEM, "Cannot allocate memory"),
         torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("level_zero backend failed with error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)"),  # Intel's
+        RuntimeError("Could not allocate tensor with 58982400 bytes. There is not enough GPU video memory available!"),
     ]
     assert all(map(is_out_of_memory, found))
     other = [RuntimeError("a defect"), KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left", "out of memory.png")]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 import comfy.latent_formats
 import comfy.model_management
@@ -553,9 +552,3 @@ def compute_dtype(patcher) -> torch.dtype:
     if stored != torch.float32 and comfy.model_management.should_use_fp16(device):
         return torch.float16
     return torch.float32
-
-
-def checkpoint_stamp(folder: str | Path) -> tuple:
-    """Changes when a checkpoint's files do: path, bytes and time of each."""
-    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
-    return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
