@@ -5,7 +5,8 @@ import json
 import struct
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,8 @@ EMPTY_RUN = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
     "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
 }
+
+WAIT = {"1": {"class_type": "TestsWait", "inputs": {}}}
 
 # How a run ends, by the event that says so. Others leave it open.
 STATUS_OF_EVENT = {
@@ -122,6 +125,43 @@ class ComfyClient:
             socket.close()
         return result
 
+    def begin(self, prompt: dict[str, dict], client_id: str | None = None) -> str:
+        """Queue a prompt that must be taken, and go on; gives its id."""
+        result = Result(prompt_id=str(uuid.uuid4()))
+        self._queue(prompt, result, client_id, {})
+        assert result.errors == [], result.errors
+        return result.prompt_id
+
+    def end_all(self) -> None:
+        """Empty the queue and interrupt what runs, until nothing is left of it."""
+        deadline = time.monotonic() + HANGS
+        while any(queue := self.queue().values()):
+            assert time.monotonic() < deadline, queue
+            self._post("/queue", {"clear": True})
+            self._post("/interrupt", {})
+            time.sleep(0.05)
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """The server works on something until the end of this, and what is queued meanwhile waits."""
+        prompt_id = self.begin(WAIT)
+
+        def runs() -> bool:
+            return prompt_id in [item[1] for item in self.queue()["queue_running"]]
+
+        def until(reached: Callable[[], bool]) -> None:
+            deadline = time.monotonic() + HANGS
+            while not reached():
+                assert time.monotonic() < deadline, "the server did not take up or leave what it was to work on"
+                time.sleep(0.05)
+
+        until(runs)
+        try:
+            yield
+        finally:
+            # A prompt that has only just been taken up does not hear of it.
+            until(lambda: self.interrupt(prompt_id) or not runs())
+
     def interrupt(self, prompt_id: str) -> None:
         """Cancel the prompt if it is running."""
         self._post("/interrupt", {"prompt_id": prompt_id})
@@ -182,7 +222,7 @@ class ComfyClient:
             pass
         return socket
 
-    def _queue(self, prompt: dict, result: Result, client_id: str, extra_data: dict) -> None:
+    def _queue(self, prompt: dict, result: Result, client_id: str | None, extra_data: dict) -> None:
         payload = {
             "prompt": prompt,
             "prompt_id": result.prompt_id,

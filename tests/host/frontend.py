@@ -33,6 +33,15 @@ async (workflow) => {
 """
 
 
+def ended(page: Page, url: str, prompt_id: str) -> dict[str, Any]:
+    """What the server's history says of a prompt, as soon as it has ended."""
+    for _ in range(PATIENCE // 100):
+        if entry := requests.get(f"{url}/history/{prompt_id}", timeout=HANGS).json().get(prompt_id):
+            return entry
+        page.wait_for_timeout(100)
+    raise TimeoutError(f"The prompt {prompt_id} does not end.")
+
+
 class FrontEnd:
     """Context manager around one page of the browser that shows the server's start page.
 

@@ -1,4 +1,5 @@
-"""A ComfyUI server for tests: started in an empty base directory with only this pack, stopped at the end."""
+"""A ComfyUI server for tests: started in an empty base directory with this pack and a node that waits, stopped at the
+end."""
 
 import os
 import re
@@ -15,6 +16,7 @@ from support import HANGS, REPOSITORY
 from .install import offline_environment
 
 PACK_NAME = "ComfyUI-WeGen"
+WAIT_NODE = Path(__file__).parent / "scripts" / "wait_node.py"
 LOG_TAIL_LINES = 60
 
 
@@ -70,7 +72,9 @@ class ComfyServer:
     def __enter__(self) -> "ComfyServer":
         for folder in ("custom_nodes", "input", "output", "models/wegen", "temp", "user"):
             (self.base_directory / folder).mkdir(parents=True, exist_ok=True)
-        (self.base_directory / "custom_nodes" / PACK_NAME).symlink_to(REPOSITORY, target_is_directory=True)
+        packs = self.base_directory / "custom_nodes"
+        (packs / PACK_NAME).symlink_to(REPOSITORY, target_is_directory=True)
+        (packs / WAIT_NODE.name).symlink_to(WAIT_NODE)
         # A test that fails while starting must not leave a server behind: `__exit__` only runs after `__enter__`.
         try:
             self._start()

@@ -108,18 +108,6 @@ def test_the_report_says_what_changed(client, run, pictures):
     json.dumps(client.history(result.prompt_id)["outputs"], allow_nan=False)
 
 
-def test_masks_of_other_packs_have_other_axes(host_python):
-    shapes = host_python(
-        """
-import json, torch
-from comfyui_wegen.wegen_nodes.batches import mask_batch
-shapes = [(5, 7), (2, 5, 7), (2, 1, 5, 7), (2, 5, 7, 1), (3, 1, 7, 1)]
-print(json.dumps([list(mask_batch(torch.zeros(shape)).shape) for shape in shapes]))
-"""
-    )
-    assert shapes == [[1, 5, 7], [2, 5, 7], [2, 5, 7], [2, 5, 7], [3, 7, 1]]
-
-
 def test_keep_mask_batches_and_sizes(client, run, pictures, before):
     graph = keeping(pictures, "larger", keep_mask=["mask", 0], after=["twice", 0])
     graph["twice"] = node("RepeatImageBatch", image=["after", 0], amount=2)

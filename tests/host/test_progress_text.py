@@ -2,12 +2,11 @@
 
 import json
 import struct
-import uuid
 
 import pytest
 from comfyui_wegen.models.checkpoints.random_weights import make_random
 
-from .client import EMPTY_RUN, Result
+from .client import EMPTY_RUN
 from .graphs import generate, load
 
 TEXT = 3
@@ -17,13 +16,6 @@ TEXT = 3
 @pytest.fixture(scope="module")
 def model(server, tmp_path_factory):
     return server.link_model(make_random(tmp_path_factory.mktemp("made") / "progress-tiny", "tiny"))
-
-
-def queue(client, prompt, client_id=None):
-    result = Result(str(uuid.uuid4()))
-    client._queue(prompt, result, client_id, {})
-    assert result.errors == []
-    return result.prompt_id
 
 
 def words_until_the_end(socket, prompt_id):
@@ -44,9 +36,9 @@ def words_until_the_end(socket, prompt_id):
 def test_words_reach_the_tab_that_queued_alone(client, model):
     mine, other = client._connect("mine"), client._connect("other")
     try:
-        assert "drafting" in words_until_the_end(mine, queue(client, {**generate(), **load(model)}, "mine"))
-        queue(client, {**generate(seed=2), **load(model)})  # a script that listens to nothing
-        assert words_until_the_end(other, queue(client, EMPTY_RUN, "other")) == []
+        assert "drafting" in words_until_the_end(mine, client.begin({**generate(), **load(model)}, "mine"))
+        client.begin({**generate(seed=2), **load(model)})  # a script that listens to nothing
+        assert words_until_the_end(other, client.begin(EMPTY_RUN, "other")) == []
     finally:
         mine.close()
         other.close()

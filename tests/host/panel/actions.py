@@ -1,8 +1,8 @@
 """What several tests of the panel do and look up."""
 
 import io
-import time
 import uuid
+from collections.abc import Callable
 from contextlib import contextmanager
 from random import Random
 
@@ -10,6 +10,9 @@ import requests
 from browser import PATIENCE
 from comfyui_wegen.models import storybook
 from PIL import Image
+from support import HANGS
+
+from ..frontend import ended
 
 TRANSFER = """([selector, type, name, bytes]) => {
     const transfer = new DataTransfer()
@@ -50,9 +53,9 @@ def page_with(kind: str) -> Image.Image:
 
 
 def store_chat(url, document, name="stored"):
-    chat = requests.post(f"{url}/wegen/chats", json={"name": name}, timeout=30).json()
+    chat = requests.post(f"{url}/wegen/chats", json={"name": name}, timeout=HANGS).json()
     body = {"revision": chat["revision"], "document": document}
-    requests.put(f"{url}/wegen/chats/{chat['id']}", json=body, timeout=30).raise_for_status()
+    requests.put(f"{url}/wegen/chats/{chat['id']}", json=body, timeout=HANGS).raise_for_status()
     return chat["id"]
 
 
@@ -88,11 +91,11 @@ def open_chat(panel, file, turns=1, references=0, pictures=1, **settings) -> Non
 def run_canvas(panel) -> dict:
     """Run the workflow on the canvas as the Run button does, and give its outputs."""
     page = panel.page
-    before = set(requests.get(f"{panel.url}/history", timeout=30).json())
+    before = set(requests.get(f"{panel.url}/history", timeout=HANGS).json())
     page.evaluate("() => window.app.extensionManager.command.execute('Comfy.QueuePrompt')")
     for _ in range(PATIENCE // 250):
         page.wait_for_timeout(250)
-        history = requests.get(f"{panel.url}/history", timeout=30).json()
+        history = requests.get(f"{panel.url}/history", timeout=HANGS).json()
         if new := set(history) - before:
             entry = history[new.pop()]
             assert entry["status"]["status_str"] == "success"
@@ -122,11 +125,22 @@ def drop(panel, zone: str, name: str, content: bytes) -> None:
     panel.page.evaluate(TRANSFER, [f"[data-zone='{zone}']", "drop", name, list(content)])
 
 
+def wait_until(panel, reached: Callable[[], object]) -> None:
+    """Wait for something that the page does not show; it goes on meanwhile."""
+    for _ in range(PATIENCE // 50):
+        if reached():
+            return
+        panel.page.wait_for_timeout(50)
+    raise TimeoutError("It does not come.")
+
+
 def wait_until_empty(panel, client, *queues: str) -> None:
-    deadline = time.monotonic() + 10
-    while any(client.queue()[name] for name in queues):
-        assert time.monotonic() < deadline, f"not empty: {queues}"
-        panel.page.wait_for_timeout(100)
+    wait_until(panel, lambda: not any(client.queue()[name] for name in queues))
+
+
+def was_interrupted(panel, prompt_id: str) -> bool:
+    """Whether a prompt was stopped before its end; waits until it is over."""
+    return "execution_interrupted" in dict(ended(panel.page, panel.url, prompt_id)["status"]["messages"])
 
 
 def set_steps(panel, steps):

@@ -7,6 +7,7 @@ import numpy as np
 import requests
 from PIL import Image
 from playwright.sync_api import Locator, Page
+from support import HANGS
 
 Strokes = list[tuple[tuple[float, float], tuple[float, float]]]
 
@@ -132,17 +133,17 @@ class ChatPanel:
         self.page.evaluate(frames)
         self.page.wait_for_selector(".wg-panel:not([data-unsaved])")
         chat = self.page.evaluate("() => JSON.parse(localStorage.getItem('wegen.panel')).chat")
-        return requests.get(f"{self.url}/wegen/chats/{chat}", timeout=30).json()
+        return requests.get(f"{self.url}/wegen/chats/{chat}", timeout=HANGS).json()
 
     def turn_of(self, turn: Locator) -> dict[str, Any]:
         return self.saved()["document"]["turns"][turn.get_attribute("data-turn")]
 
     def told(self, file: dict[str, str], key: str) -> str:
         """What a PNG file says under a key."""
-        content = requests.get(f"{self.url}/view", params=file, timeout=30).content
+        content = requests.get(f"{self.url}/view", params=file, timeout=HANGS).content
         return Image.open(io.BytesIO(content)).text[key]
 
     def pixels(self, file: dict[str, str], mode: str = "RGB") -> np.ndarray:
         """A file as the host serves it, `[H, W, 3]` or `[H, W]`."""
-        content = requests.get(f"{self.url}/view", params=file, timeout=30).content
+        content = requests.get(f"{self.url}/view", params=file, timeout=HANGS).content
         return np.asarray(Image.open(io.BytesIO(content)).convert(mode)).astype(int)

@@ -4,17 +4,15 @@ import uuid
 
 import pytest
 from PIL import Image
-from support import NOT_RUN, REPOSITORY
 
+from .actions import set_steps
 from .chat_panel import EMPTY_GRAPH, ChatPanel
 
-NANO = REPOSITORY / "models" / "nano"
+STEPS = "() => JSON.parse(sessionStorage.getItem('wegen.panel') ?? '{}').settings?.steps"
 
 
 @pytest.fixture(scope="package")
 def page(frontend):
-    if not (NANO / "config.json").is_file():
-        pytest.skip(f"{NOT_RUN}the chat panel, there is no bundled model")
     return frontend.page
 
 
@@ -25,13 +23,16 @@ def opened(page, frontend, server):
 
 
 @pytest.fixture
-def panel(opened, frontend):
-    """The panel with a new chat beside an empty canvas; the test fails on errors in the console, and on requests to
-    anything but the host."""
+def panel(opened, frontend, client):
+    """The panel with a new chat beside an empty canvas, the model's own steps and a host with nothing to do; the test
+    fails on errors in the console, and on requests to anything but the host."""
+    client.end_all()
     errors = len(frontend.errors)
     opened.foreign.clear()
     opened.page.evaluate("(graph) => window.app.graph.nodes.length && window.app.loadGraphData(graph)", EMPTY_GRAPH)
     opened.new_chat()
+    if opened.page.evaluate(STEPS):  # chats begin with the settings of the last one
+        set_steps(opened, "")
     yield opened
     frontend.settle()
     assert frontend.errors[errors:] == []

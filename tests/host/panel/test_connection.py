@@ -1,28 +1,26 @@
 """A host that is away, or whose answers get lost."""
 
-import time
-
 import requests
 from playwright.sync_api import expect
+from support import HANGS
 
+from ..frontend import ended
 from .actions import open_chat, open_stored
 
 
-def ended(panel, prompt):
-    """Waits until the host has worked off a prompt, which no page watches."""
-    for _ in range(240):
-        if prompt in requests.get(f"{panel.url}/history/{prompt}", timeout=30).json():
-            return
-        time.sleep(0.5)
-    raise TimeoutError(f"The prompt {prompt} does not end.")
+def begin_and_leave(panel, client, count: int) -> tuple[str, str]:
+    """A turn that ran while no page watched: its id and that of its prompt."""
+    with client.busy():
+        turn_id = panel.begin("a house", count=count).get_attribute("data-turn")
+        prompt = panel.saved()["document"]["turns"][turn_id]["prompt"]
+        panel.page.goto("about:blank")
+    ended(panel.page, panel.url, prompt)
+    return turn_id, prompt
 
 
-def test_a_turn_of_which_the_host_knows_nothing_was_not_cancelled(panel, frontend):
-    turn_id = panel.begin("a house", count=9).get_attribute("data-turn")  # it must not end before the page is left
-    prompt = panel.saved()["document"]["turns"][turn_id]["prompt"]
-    panel.page.goto("about:blank")
-    ended(panel, prompt)
-    requests.post(f"{panel.url}/history", json={"delete": [prompt]}, timeout=30).raise_for_status()
+def test_a_turn_of_which_the_host_knows_nothing_was_not_cancelled(panel, frontend, client):
+    turn_id, prompt = begin_and_leave(panel, client, count=1)
+    requests.post(f"{panel.url}/history", json={"delete": [prompt]}, timeout=HANGS).raise_for_status()
     frontend.reload()
     panel.open()
     panel.wait(panel.turn(turn_id), "failed")
@@ -30,19 +28,16 @@ def test_a_turn_of_which_the_host_knows_nothing_was_not_cancelled(panel, fronten
     assert panel.turn(turn_id).get_by_role("button", name="Try again").count() == 1
 
 
-def test_a_lost_connection_loses_no_turn(panel):
-    turn = panel.begin("a house", count=2)
-    panel.page.evaluate("() => import('/scripts/api.js').then(({ api }) => api.socket.close())")
+def test_a_lost_connection_loses_no_turn(panel, client):
+    with client.busy():
+        turn = panel.begin("a house", count=2)
+        panel.page.evaluate("() => import('/scripts/api.js').then(({ api }) => api.socket.close())")
     panel.wait(turn)
     assert turn.locator(".wg-picture").count() == 2
 
 
-def test_a_turn_that_ran_while_the_page_was_closed(panel, frontend):
-    turn = panel.begin("a house", count=2)
-    turn_id = turn.get_attribute("data-turn")
-    prompt = panel.saved()["document"]["turns"][turn_id]["prompt"]
-    panel.page.goto("about:blank")
-    ended(panel, prompt)
+def test_a_turn_that_ran_while_the_page_was_closed(panel, frontend, client):
+    turn_id, _ = begin_and_leave(panel, client, count=2)
     frontend.reload()
     panel.open()
     panel.wait(panel.turn(turn_id))

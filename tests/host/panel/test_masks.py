@@ -2,6 +2,7 @@
 
 import requests
 from playwright.sync_api import expect
+from support import HANGS
 
 from .actions import HOLD_PICTURES, held, open_chat, open_stored, set_steps, wait_until_empty
 
@@ -11,6 +12,7 @@ def test_a_mask_is_painted_on_the_picture_of_its_own_chat_alone(panel):
     panel.say("a red house", count=1)
     panel.page.evaluate(HOLD_PICTURES)
     panel.page.click(".wg-paint-open")
+    panel.page.wait_for_function("() => window.waiting.length === 1")
     panel.new_chat()
     panel.text.fill("another wish")
     assert panel.page.evaluate("() => window.letGo()") == 1
@@ -46,7 +48,7 @@ def test_the_model_suggests_a_mask(panel):
     assert panel.pixels(changed["change"], "L").max() == 255
 
 
-def test_masks_wait_for_their_picture_and_are_not_replaced_unasked(panel):
+def test_masks_wait_for_their_picture_and_are_not_replaced_unasked(panel, client):
     page = panel.page
     panel.say("a house", count=1)
     panel.paint([((0.1, 0.9), (0.9, 0.9))])
@@ -63,10 +65,11 @@ def test_masks_wait_for_their_picture_and_are_not_replaced_unasked(panel):
     expect(page.locator(".wg-context .wg-mask-keep")).to_be_visible()
     assert panel.turn_of(panel.say("make it night"))["keep"]
     # While a turn runs, the picture that would be painted on is not the one that the next turn goes on with.
-    slow = panel.begin("make it day")
-    page.click(".wg-paint-open")
-    page.get_by_text("is not finished yet").wait_for()
-    assert page.locator(".wg-stage").is_hidden()
+    with client.busy():
+        slow = panel.begin("make it day")
+        page.click(".wg-paint-open")
+        page.get_by_text("is not finished yet").wait_for()
+        assert page.locator(".wg-stage").is_hidden()
     panel.wait(slow)
 
 
@@ -88,7 +91,7 @@ def test_a_mask_that_is_being_suggested_stops_with_its_dialog(panel, client):
     page.get_by_role("button", name="Discard").click()
     page.wait_for_selector(".wg-stage", state="hidden")
     wait_until_empty(panel, client, "queue_pending")
-    requests.post(f"{panel.url}/interrupt", json={}, timeout=30).raise_for_status()
+    requests.post(f"{panel.url}/interrupt", json={}, timeout=HANGS).raise_for_status()
     set_steps(panel, 20)
 
 

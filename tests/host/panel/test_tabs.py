@@ -4,33 +4,31 @@ import numpy as np
 import pytest
 import requests
 from playwright.sync_api import expect
+from support import HANGS
 
 from ..frontend import READY
-from .actions import set_steps
 from .chat_panel import ChatPanel
 
 
-def test_a_turn_that_still_runs_is_followed_in_another_tab(panel, server, frontend):
+def test_a_turn_that_still_runs_is_followed_in_another_tab(panel, server, frontend, client):
     """The host tells of its progress and its end only to the tab that sent it."""
-    set_steps(panel, 150)
-    turn_id = panel.begin("a house", count=1).get_attribute("data-turn")
-    panel.saved()
     other = panel.page.context.new_page()
     with frontend.expecting("409"):  # both tabs write down how it ended
         try:
-            other.goto(server.url, wait_until="domcontentloaded")
-            other.wait_for_function(READY)
-            second = ChatPanel(other, server.url).open()
-            turn = second.turn(turn_id)
-            turn.wait_for()
-            assert "wg-is-done" not in turn.get_attribute("class"), "it ended too early to be followed"
+            with client.busy():
+                turn_id = panel.begin("a house", count=1).get_attribute("data-turn")
+                panel.saved()
+                other.goto(server.url, wait_until="domcontentloaded")
+                other.wait_for_function(READY)
+                second = ChatPanel(other, server.url).open()
+                turn = second.turn(turn_id)
+                turn.locator(".wg-phase", has_text="ahead in the queue").wait_for()
             second.wait(turn)
             assert turn.locator(".wg-picture").count() == 1
             second.saved()
             panel.wait(panel.turn(turn_id))
         finally:
             other.close()
-            set_steps(panel, 20)
         panel.saved()
 
 
@@ -42,7 +40,7 @@ def test_a_chat_that_is_renamed_keeps_what_another_tab_saved(panel, frontend):
     [turn] = chat["document"]["turns"].values()
     other = {**turn, "id": "zzz", "parent": turn["id"], "instruction": "from elsewhere"}
     document = {**chat["document"], "turns": {**chat["document"]["turns"], "zzz": other}}
-    requests.put(address, json={"revision": chat["revision"], "document": document}, timeout=30).raise_for_status()
+    requests.put(address, json={"revision": chat["revision"], "document": document}, timeout=HANGS).raise_for_status()
     with frontend.expecting("409"):
         page.fill(".wg-head .wg-name", "renamed")
         page.press(".wg-head .wg-name", "Enter")
@@ -54,21 +52,19 @@ def test_a_chat_that_is_renamed_keeps_what_another_tab_saved(panel, frontend):
 
 
 @pytest.mark.parametrize("reloaded", [False, True])
-def test_a_turn_ends_though_its_chat_was_deleted_elsewhere(panel, frontend, reloaded):
+def test_a_turn_ends_though_its_chat_was_deleted_elsewhere(panel, frontend, client, reloaded):
     page = panel.page
-    set_steps(panel, 150)
-    turn = panel.begin("a house", count=1)
-    chat = panel.saved()["id"]
     with frontend.expecting("404"):
-        requests.delete(f"{panel.url}/wegen/chats/{chat}", timeout=30).raise_for_status()
-        panel.text.fill("make it night")
-        page.wait_for_function("(chat) => JSON.parse(localStorage.getItem('wegen.panel')).chat !== chat", arg=chat)
-        assert "wg-is-done" not in turn.get_attribute("class"), "it ended too early"
-        set_steps(panel, 20)
-        if reloaded:
-            panel.saved()
-            frontend.reload()
-            panel.open()
+        with client.busy():
+            turn = panel.begin("a house", count=1)
+            chat = panel.saved()["id"]
+            requests.delete(f"{panel.url}/wegen/chats/{chat}", timeout=HANGS).raise_for_status()
+            panel.text.fill("make it night")
+            page.wait_for_function("(chat) => JSON.parse(localStorage.getItem('wegen.panel')).chat !== chat", arg=chat)
+            if reloaded:
+                panel.saved()
+                frontend.reload()
+                panel.open()
         panel.wait(turn)
     assert turn.locator(".wg-picture").count() == 1
     panel.say("make it night")
@@ -84,7 +80,7 @@ def test_a_chat_that_was_deleted_elsewhere_goes_on_with_its_picture_and_what_is_
     kept = panel.pixels(panel.turn_of(night)["keep"], "L") == 255
     assert 0.05 < kept.mean() < 0.9
     with frontend.expecting("404"):
-        requests.delete(f"{panel.url}/wegen/chats/{panel.saved()['id']}", timeout=30).raise_for_status()
+        requests.delete(f"{panel.url}/wegen/chats/{panel.saved()['id']}", timeout=HANGS).raise_for_status()
         dusk = panel.say("make it dusk")
         assert "no longer what was said before" in dusk.inner_text()
         [after] = panel.turn_of(dusk)["pictures"]

@@ -5,7 +5,18 @@ import json
 import numpy as np
 from playwright.sync_api import expect
 
-from .actions import drop, held, page_with, png, run_canvas, saved_files, set_steps, wait_until_empty
+from .actions import (
+    drop,
+    held,
+    page_with,
+    png,
+    run_canvas,
+    saved_files,
+    set_steps,
+    wait_until,
+    wait_until_empty,
+    was_interrupted,
+)
 
 UNDO_STEPS = "() => window.app.extensionManager.workflow.activeWorkflow.changeTracker.undoQueue.length"
 
@@ -199,8 +210,7 @@ def test_an_order_waits_for_the_picture_that_it_is_about(panel):
     page = panel.page
     with held(page, "**/upload/image") as waiting:
         drop(panel, "continue", "house.png", png(page_with("house")))
-        page.wait_for_timeout(500)
-        assert waiting
+        wait_until(panel, lambda: waiting)
         panel.text.fill("make it night")
         panel.text.press("Enter")
         page.get_by_text("A picture is still on its way").first.wait_for()
@@ -235,7 +245,6 @@ def test_an_order_is_edited_and_sent_again(panel):
 
 
 def test_steps_are_the_models_own_until_they_are_set(panel):
-    set_steps(panel, "")  # chats begin with the settings of the last one
     field = panel.page.locator("[data-setting='steps']")
     used = []
     for steps in (None, 12, ""):
@@ -253,10 +262,12 @@ def test_cancel(panel, client):
     set_steps(panel, 999)
     turn = panel.begin("a house", count=1)
     turn.locator(".wg-preview").wait_for()
+    prompt = panel.turn_of(turn)["prompt"]
     turn.get_by_role("button", name="Cancel").click()
     panel.wait(turn, "cancelled")
-    # The host tells of the end just before it takes the graph from its list; 999 steps would take far longer.
+    # The host tells of the end just before it takes the graph from its list.
     wait_until_empty(panel, client, "queue_running")
+    assert was_interrupted(panel, prompt)
     # One that only waits can be cancelled too.
     slow, waiting = panel.begin("a house", count=1), panel.begin("a tree", count=1)
     waiting.locator(".wg-phase", has_text="ahead in the queue").wait_for()
@@ -267,8 +278,6 @@ def test_cancel(panel, client):
     # What was to be run can be looked at all the same.
     slow.locator(".wg-workflow").click()
     panel.page.wait_for_function("() => window.app.graph.nodes.some((node) => node.type === 'WeGenGenerate')")
-    # Later chats begin with these settings.
-    set_steps(panel, 20)
 
 
 def test_the_number_of_pictures_of_an_edited_order_can_be_changed(panel):

@@ -1,4 +1,4 @@
-"""Prints a digest of the features that a checkpoint sees and writes."""
+"""Prints, for each checkpoint given after a picture, digests of the features that it sees and writes."""
 
 import hashlib
 import json
@@ -10,12 +10,14 @@ from comfyui_wegen.models.values import Chat, SamplerSettings
 from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
 from PIL import Image
 
-folder, picture = sys.argv[1:]
+picture, *folders = sys.argv[1:]
+digests = []
 with torch.inference_mode():
-    wegen = WeGenBundle(folder)
-    seen = wegen.load_vision(1).encode_pictures([Image.open(picture)])
-    settings = SamplerSettings(feature_guidance=1.5)
-    request = TurnRequest("a red cat on the house", rewrite=False, settings=settings)
-    written = draft_pictures(request, Chat(), wegen)[0].features
-digests = [hashlib.sha256(values.float().numpy().tobytes()).hexdigest() for values in (seen, written)]
+    for folder in folders:
+        wegen = WeGenBundle(folder)
+        seen = wegen.load_vision(1).encode_pictures([Image.open(picture)])
+        settings = SamplerSettings(feature_guidance=1.5)
+        request = TurnRequest("a red cat on the house", rewrite=False, settings=settings)
+        written = draft_pictures(request, Chat(), wegen)[0].features
+        digests.append([hashlib.sha256(values.float().numpy().tobytes()).hexdigest() for values in (seen, written)])
 print(json.dumps(digests))

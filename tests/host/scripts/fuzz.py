@@ -1,6 +1,7 @@
 """Runs nodes on generated inputs: numbers at and past their limits, NaN, odd pictures, masks, chats and references.
 
-Prints how many worked, how many ended in a message for users, and every other error or slow case with its inputs.
+Prints how many worked, how many ended in a message for users, and every other error or slow case with its inputs; then
+what becomes of an empty batch, and of masks with other axes.
 Case k is made of the seed k alone; the last two arguments are the first case and the one after the last.
 """
 
@@ -20,6 +21,8 @@ from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.media.chat_file import load_chat
 from comfyui_wegen.models.values import Answer, Chat, Reference, References, Turn
 from comfyui_wegen.wegen_nodes import WeGenExtension, folders
+from comfyui_wegen.wegen_nodes.ask import WeGenAsk
+from comfyui_wegen.wegen_nodes.batches import mask_batch
 from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
 from comfyui_wegen.wegen_nodes.host.loading import load_unet, load_vae
 
@@ -170,6 +173,20 @@ def shown(given):
     return {name: one(value) for name, value in given.items() if name not in ("wegen", "model", "vae")}
 
 
+def empty_batch(wegen):
+    """What WeGen Ask says of no pictures. Without a word the host would end in the node behind it."""
+    try:
+        return WeGenAsk.execute(wegen, "what is there?", torch.zeros(0, 8, 8, 3)).result
+    except WeGenError as error:
+        return str(error)
+
+
+def axes():
+    """What masks of other packs' shapes are taken for."""
+    shapes = [(5, 7), (2, 5, 7), (2, 1, 5, 7), (2, 5, 7, 1), (3, 1, 7, 1)]
+    return [list(mask_batch(torch.zeros(shape)).shape) for shape in shapes]
+
+
 def main(folder, saved, first, last):
     made = {
         "wegen": WeGenBundle(folder),
@@ -204,7 +221,8 @@ def main(folder, saved, first, last):
         if seconds > LONGEST:
             failures.append([case, name, f"took {seconds:.0f} seconds", shown(given)])
         print(case, name, f"{seconds:.1f}", file=sys.stderr, flush=True)
-    print(json.dumps({"counts": counts, "failures": failures}))
+    beside = {"empty batch": empty_batch(made["wegen"]), "masks": axes()}
+    print(json.dumps({"counts": counts, "failures": failures, **beside}))
 
 
 folder, saved, first, last = sys.argv[1:]

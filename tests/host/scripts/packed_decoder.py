@@ -1,7 +1,10 @@
-"""Paints, decodes and encodes with the host's decoder of a packed folder; writes the results to a safetensors file."""
+"""Paints, decodes and encodes with the host's decoder of `model` in each folder given.
 
-import json
+Takes `given.safetensors` in it, and writes `out.safetensors` beside it.
+"""
+
 import sys
+from pathlib import Path
 
 import torch
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
@@ -10,11 +13,11 @@ from comfyui_wegen.wegen_nodes.host.loading import load_unet, load_vae
 from comfyui_wegen.wegen_nodes.host.painter import sample
 from safetensors.torch import load_file, save_file
 
-folder, inputs, outputs = sys.argv[1:]
-given = load_file(inputs)
-config = open_checkpoint(folder).config
-with torch.inference_mode():
-    model, vae = load_unet(folder), load_vae(folder)
+
+def paint(folder):
+    given = load_file(folder / "given.safetensors")
+    config = open_checkpoint(folder / "model").config
+    model, vae = load_unet(folder / "model"), load_vae(folder / "model")
     start = torch.zeros_like(given["noise"])
     settings = SamplerSettings(steps=4, guidance_scale=3.0)
     latent = sample(model, config, given["features"], given["noise"], start, settings) * config.vae.scaling_factor
@@ -33,5 +36,9 @@ with torch.inference_mode():
         "picture": vae.decode(given["latent"] / config.vae.scaling_factor),
         "encoded": vae.encode(given["picture"]) * config.vae.scaling_factor,
     }
-save_file({name: value.contiguous() for name, value in results.items()}, outputs)
-print(json.dumps({name: list(value.shape) for name, value in results.items()}))
+    save_file({name: value.contiguous() for name, value in results.items()}, folder / "out.safetensors")
+
+
+with torch.inference_mode():
+    for folder in map(Path, sys.argv[1:]):
+        paint(folder)

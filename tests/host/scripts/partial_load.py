@@ -1,4 +1,4 @@
-"""Prints, for each part, its size, how much a quarter's budget loaded, and the difference to the full load."""
+"""Prints, by precision and part, its size, how much a quarter's budget loaded, and what differs from the full load."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
 from comfyui_wegen.wegen_nodes.host.loading import load_unet
 from safetensors.torch import load_file
 
-folder, precision = sys.argv[1], sys.argv[2]
+folder, *precisions = sys.argv[1:]
 expected = load_file(f"{folder}/expected.safetensors")
 
 
@@ -31,7 +31,7 @@ def denoise(unet):
     return model(*inputs, context=expected["unet.context"].to(kind), y=conditions.to(kind)).float()
 
 
-with torch.inference_mode():
+def differences(precision):
     wegen, unet = WeGenBundle(folder, precision), load_unet(folder, precision)
     parts = {
         "vision encoder": (wegen.vision_patcher, lambda: wegen.load_vision(2).encode_pixels(expected["encode.pixels"])),
@@ -50,4 +50,8 @@ with torch.inference_mode():
         with mock.patch.object(comfy.model_management, "load_models_gpu"):
             partly = compute()
         result[name]["difference"] = float((full - partly).abs().max())
-print(json.dumps(result))
+    return result
+
+
+with torch.inference_mode():
+    print(json.dumps([differences(precision) for precision in precisions]))
