@@ -12,6 +12,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+PANEL, HOST = "tests/host/panel/", "tests/host/"
+LONG = (PANEL, HOST, "tests/training/", "tests/evaluation/", "tests/test_docs.py", "tests/media/", "tests/data/")
+"""Where tests are that take long, the longest first."""
+
+
 @pytest.fixture(scope="session")
 def reference_dir() -> Path:
     """The folder with the values that the published code computes; the test is skipped where it is absent."""
@@ -76,6 +81,12 @@ def tiny(packed_dir):
     return load(packed_dir)
 
 
+def pytest_collection_modifyitems(items):
+    """With `-n 2`: what takes long comes first, so that both workers end at about the same time."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: [not item.nodeid.startswith(begin) for begin in LONG])
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """With `-n 2`: tests of a file stay together, and those of `tests/host`, which share one server and one browser.
@@ -84,12 +95,12 @@ def pytest_xdist_make_scheduler(config, log):
     """
     from xdist.scheduler import LoadScopeScheduling
 
-    folders = ("tests/host/panel/", "tests/host/")
+    config.option.loadscopereorder = False  # by how many tests there are in a file
 
     class TogetherByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::", 1)[0]
-            return next((folder for folder in folders if file.startswith(folder)), file)
+            return next((folder for folder in (PANEL, HOST) if file.startswith(folder)), file)
 
     return TogetherByFile(config, log)
 

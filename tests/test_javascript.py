@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from support import NOT_RUN, REPOSITORY
+from support import HANGS, NOT_RUN, REPOSITORY
 
 # Older ones do not take a .js file for a module by what is in it.
 OLDEST_NODE = (20, 19)
@@ -15,7 +15,7 @@ def find_node() -> str:
     node = shutil.which("node")
     if node is None:
         pytest.skip(f"{NOT_RUN}JavaScript tests, there is no node")
-    version = json.loads(subprocess.check_output([node, "-p", "JSON.stringify(process.versions.node)"], timeout=60))
+    version = json.loads(subprocess.check_output([node, "-p", "JSON.stringify(process.versions.node)"], timeout=HANGS))
     if tuple(map(int, version.split(".")[:2])) < OLDEST_NODE:
         pytest.skip(f"{NOT_RUN}JavaScript tests, node is {version} and must be {'.'.join(map(str, OLDEST_NODE))}")
     return node
@@ -25,5 +25,5 @@ def test_javascript():
     files = sorted((REPOSITORY / "tests" / "js").glob("*.test.js"))
     assert files
     command = [find_node(), "--test", *map(str, files)]
-    run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=HANGS)
     assert run.returncode == 0, run.stdout[-20_000:] + run.stderr[-5_000:]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from comfyui_wegen.models.editing.crop import LONGEST, plan_crop, put_back, take, take_mask
 from comfyui_wegen.models.errors import WeGenError
+from timing import measured
 
 MEGAPIXEL = 1024 * 1024
 
@@ -130,11 +131,15 @@ def test_a_photograph_of_twelve_megapixels_costs_little():
     """The work over the whole of it is a copy and the search for the mask's box."""
     before = torch.rand(3000, 4000, 3)
     change = mask(3000, 4000, (1000, 1770), (1500, 2280))  # 5 %
-    began = time.process_time()
-    crop = plan_crop(change, 3000, 4000, MEGAPIXEL, 8)
-    worked = take(before, crop)
-    after = put_back(before, worked, crop, change, feather=8, tone=True)
-    seconds = time.process_time() - began
-    print(f"12 megapixels: {seconds:.2f} s for the crop and the way back")
-    assert torch.equal(after[change == 0], before[change == 0])
-    assert seconds < 2
+    after = []
+
+    def seconds() -> float:
+        began = time.process_time()
+        crop = plan_crop(change, 3000, 4000, MEGAPIXEL, 8)
+        after[:] = [put_back(before, take(before, crop), crop, change, feather=8, tone=True)]
+        return time.process_time() - began
+
+    times = measured(seconds, 2)
+    print("12 megapixels:", ", ".join(f"{time:.2f} s" for time in times), "for the crop and the way back")
+    assert torch.equal(after[0][change == 0], before[change == 0])
+    assert times[-1] < 2

@@ -33,6 +33,20 @@ async (workflow) => {
 """
 
 
+QUEUE = "() => window.app.extensionManager.command.execute('Comfy.QueuePrompt')"
+
+
+def run_canvas(page: Page, url: str) -> dict[str, Any]:
+    """Run what is on the canvas as the Run button does, and give what the server's history says of it."""
+    with page.expect_response(
+        lambda answer: answer.request.method == "POST" and answer.url.split("?")[0].endswith("/prompt")
+    ) as answer:
+        page.evaluate(QUEUE)
+    entry = ended(page, url, answer.value.json()["prompt_id"])
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    return entry
+
+
 def ended(page: Page, url: str, prompt_id: str) -> dict[str, Any]:
     """What the server's history says of a prompt, as soon as it has ended."""
     for _ in range(PATIENCE // 100):

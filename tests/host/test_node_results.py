@@ -3,13 +3,10 @@
 import uuid
 
 import pytest
-import requests
-from browser import PATIENCE
-from support import NOT_RUN, REPOSITORY
 
+from .frontend import QUEUE, ended, run_canvas
 from .graphs import node
 
-NANO = REPOSITORY / "models" / "nano"
 MODEL = "wegen-nano (bundled)"
 SIZES = {"WeGenGenerate": [360, 560], "WeGenChat": [360, 300], "WeGenAsk": [360, 260]}
 
@@ -50,8 +47,6 @@ async () => {
 
 @pytest.fixture(params=[False, True], ids=["canvas", "Nodes 2.0"])
 def page(frontend, request):
-    if not (NANO / "config.json").is_file():
-        pytest.skip(f"{NOT_RUN}what nodes show, there is no bundled model")
     set_nodes_two(frontend.page, request.param)
     errors = len(frontend.errors)
     yield frontend.page
@@ -62,20 +57,6 @@ def page(frontend, request):
 
 def set_nodes_two(page, on):
     page.evaluate("(on) => window.app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", on)
-
-
-def run(page, url) -> dict:
-    """Run what is on the canvas as the Run button does, and give its outputs."""
-    before = set(requests.get(f"{url}/history", timeout=30).json())
-    page.evaluate("() => window.app.extensionManager.command.execute('Comfy.QueuePrompt')")
-    for _ in range(PATIENCE // 250):
-        page.wait_for_timeout(250)
-        history = requests.get(f"{url}/history", timeout=30).json()
-        if new := set(history) - before:
-            entry = history[new.pop()]
-            assert entry["status"]["status_str"] == "success", entry["status"]
-            return entry
-    raise TimeoutError("The workflow was not run.")
 
 
 def graph(save_as: str, seed: int) -> dict[str, dict]:
@@ -101,7 +82,7 @@ def test_words_pictures_and_a_click_that_picks(page, frontend, server, client):
     name = f"wegen/{uuid.uuid4().hex}"
     page.evaluate(BUILD, [graph(name, uuid.uuid4().int % 2**32), SIZES])
     page.evaluate(LISTEN)
-    entry = run(page, server.url)
+    entry = run_canvas(page, server.url)
     results = page.locator(".wegen-result")
     results.nth(2).wait_for(state="attached")  # out of view it is hidden
     assert results.count() == 3  # of WeGen Generate, Chat and Ask
@@ -132,7 +113,7 @@ def test_words_pictures_and_a_click_that_picks(page, frontend, server, client):
     assert widget(page, "WeGenGenerate", "picked")["value"] == 3
     assert picks.nth(2).get_attribute("aria-pressed") == "true"
     page.evaluate("() => (window.said.length = 0)")
-    again = run(page, server.url)
+    again = run_canvas(page, server.url)
     assert not [text for text in page.evaluate("() => window.said") if text.startswith("painting")]
     [picked] = [output["picked"] for output in again["outputs"].values() if "picked" in output]
     assert picked == [3]
@@ -157,7 +138,7 @@ def test_what_a_run_leaves_is_gone_with_the_next_one(page, server):
     nodes = {name: prompt[name] for name in ("load", "draw")}
     features = {"wegen": ["load", 0], "instruction": "a tree", "seed": uuid.uuid4().int % 2**32}
     page.evaluate(BUILD, [{**nodes, "features": node("WeGenConditioning", **features)}, SIZES])
-    run(page, server.url)
+    run_canvas(page, server.url)
     picks, text = page.locator(".wegen-picks"), page.locator(".wegen-result p")
     buttons = picks.locator("button")
     page.wait_for_function("() => document.querySelectorAll('.wegen-picks button').length === 3")
@@ -170,7 +151,7 @@ def test_what_a_run_leaves_is_gone_with_the_next_one(page, server):
     names = "window.app.graph.nodes.flatMap((node) => node.widgets ?? []).map((one) => one.name)"
     page.wait_for_function(f"() => !{names}.includes('$$node-text-preview')")
     set_widget(page, "WeGenGenerate", "instruction", "a dinosaur")
-    run(page, server.url)
+    run_canvas(page, server.url)
     page.wait_for_function("() => document.querySelector('.wegen-result p')?.textContent.includes('cannot')")
     assert buttons.count() == 0 and picks.evaluate("(one) => getComputedStyle(one).display") == "none"
     page.wait_for_timeout(500)
@@ -190,7 +171,7 @@ def test_what_was_done_before_a_run_can_be_undone_step_by_step(page, server):
     move = "app.graph.nodes.find((one) => one.type === 'EmptyImage').pos[0] -= 50"
     for _ in range(3):
         page.evaluate(f"() => {{ {move}; {tracked}.captureCanvasState() }}")
-    run(page, server.url)
+    run_canvas(page, server.url)
     page.wait_for_timeout(1000)
     page.evaluate(f"() => {tracked}.captureCanvasState()")
     steps = []
@@ -225,16 +206,14 @@ SHOWN = """
 """
 
 
-def test_what_a_workflow_gives_is_shown_on_its_own_nodes_alone(page, server):
+def test_what_a_workflow_gives_is_shown_on_its_own_nodes_alone(page, server, client):
     """Whatever workflow is open by the time that it has run."""
     page.evaluate(BUILD, [graph("none", uuid.uuid4().int % 2**32), SIZES])
-    page.evaluate("() => window.app.extensionManager.command.execute('Comfy.QueuePrompt')")
-    left = page.evaluate(OPEN_ANOTHER)
-    for _ in range(PATIENCE // 250):
-        page.wait_for_timeout(250)
-        queue = requests.get(f"{server.url}/queue", timeout=30).json()
-        if not queue["queue_running"] and not queue["queue_pending"]:
-            break
+    # It must not have ended before the other one is open.
+    with client.busy(), page.expect_response("**/prompt") as answer:
+        page.evaluate(QUEUE)
+        left = page.evaluate(OPEN_ANOTHER)
+    ended(page, server.url, answer.value.json()["prompt_id"])
     page.wait_for_timeout(1500)
     assert [words for _, words in page.evaluate(SHOWN)] == [None] * 4
     assert page.evaluate("() => Object.keys(window.app.nodeOutputs)") == []

@@ -2,6 +2,7 @@
 
 import pytest
 
+from .client import WAIT
 from .process import ScriptFailed
 
 PROMPT = {
@@ -97,8 +98,8 @@ def test_uploaded_image_comes_back(client):
 
 
 def test_interrupt_ends_the_run_and_the_next_one_works(client):
-    result = client.run(recoloured(2), interrupt_when=lambda event: event.type == "execution_start")
-    assert result.status in ("interrupted", "success")  # a graph as short as this may be faster
+    result = client.run(WAIT, interrupt_when=lambda event: event.type == "executing")
+    assert result.status == "interrupted"
     assert client.run(recoloured(3)).status == "success"
     assert client.queue() == {"queue_running": [], "queue_pending": []}
 
@@ -118,8 +119,9 @@ def test_unknown_node_in_a_workflow_is_named(frontend):
 
 
 def test_screenshot(frontend, tmp_path):
+    errors = len(frontend.errors)
     assert frontend.screenshot(tmp_path / "page.png", WORKFLOW).stat().st_size > 10_000
-    assert frontend.errors == []
+    assert frontend.errors[errors:] == []
 
 
 def test_script_runs_inside_the_host(host_python):

@@ -12,7 +12,7 @@ from comfyui_wegen.models import storybook
 from PIL import Image
 from support import HANGS
 
-from ..frontend import ended
+from ..frontend import ended, run_canvas
 
 TRANSFER = """([selector, type, name, bytes]) => {
     const transfer = new DataTransfer()
@@ -88,23 +88,9 @@ def open_chat(panel, file, turns=1, references=0, pictures=1, **settings) -> Non
     panel.expect_turns(turns)
 
 
-def run_canvas(panel) -> dict:
-    """Run the workflow on the canvas as the Run button does, and give its outputs."""
-    page = panel.page
-    before = set(requests.get(f"{panel.url}/history", timeout=HANGS).json())
-    page.evaluate("() => window.app.extensionManager.command.execute('Comfy.QueuePrompt')")
-    for _ in range(PATIENCE // 250):
-        page.wait_for_timeout(250)
-        history = requests.get(f"{panel.url}/history", timeout=HANGS).json()
-        if new := set(history) - before:
-            entry = history[new.pop()]
-            assert entry["status"]["status_str"] == "success"
-            return entry["outputs"]
-    raise TimeoutError("The workflow was not run.")
-
-
-def saved_files(outputs) -> list[dict]:
-    """Files in the output folder, of all nodes."""
+def files_of_canvas(panel) -> list[dict]:
+    """Run the workflow on the canvas; gives what it wrote into the output folder, of all nodes."""
+    outputs = run_canvas(panel.page, panel.url)["outputs"]
     return [file for output in outputs.values() for file in output.get("images", []) if file["type"] == "output"]
 
 

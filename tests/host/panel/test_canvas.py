@@ -3,6 +3,7 @@
 import json
 
 import requests
+from support import HANGS
 
 from .chat_panel import EMPTY_GRAPH
 
@@ -58,17 +59,17 @@ def test_a_workflow_does_not_take_the_place_of_a_saved_one(panel):
     page.fill(".wg-name", "cats/dogs?")
     page.press(".wg-name", "Tab")
     path = "cats dogs.json"
-    saved = requests.post(f"{panel.url}/userdata/workflows%2F{path}", data=json.dumps(EMPTY_GRAPH), timeout=30)
+    saved = requests.post(f"{panel.url}/userdata/workflows%2F{path}", data=json.dumps(EMPTY_GRAPH), timeout=HANGS)
     saved.raise_for_status()
     try:
         page.evaluate("() => window.app.extensionManager.workflow.syncWorkflows()")
         turn.locator(".wg-workflow").click()
         name = "window.app.extensionManager.workflow.activeWorkflow.filename"
         page.wait_for_function(f"() => {name} === 'cats dogs (2)'")
-        kept = requests.get(f"{panel.url}/userdata/workflows%2F{path}", timeout=30).json()
+        kept = requests.get(f"{panel.url}/userdata/workflows%2F{path}", timeout=HANGS).json()
         assert kept == EMPTY_GRAPH
     finally:
-        requests.delete(f"{panel.url}/userdata/workflows%2F{path}", timeout=30)
+        requests.delete(f"{panel.url}/userdata/workflows%2F{path}", timeout=HANGS)
 
 
 def test_a_subgraph_of_the_canvas_goes_on_as_a_chat(panel):

@@ -2,8 +2,9 @@
 
 import requests
 from playwright.sync_api import expect
+from support import HANGS
 
-from .actions import open_stored, set_steps, store_chat, wait_until_empty
+from .actions import open_stored, set_steps, store_chat, wait_until, wait_until_empty, was_interrupted
 
 HOSTILE = [
     '<img src=x onerror="window.hacked=1">',
@@ -34,19 +35,16 @@ def test_a_wish_waits_while_another_chat_is_looked_at(panel):
     expect(panel.text).to_have_value("a long wish that was not sent yet")
 
 
-def test_a_turn_ends_in_its_chat_while_another_is_open(panel):
-    page = panel.page
-    turn_id = panel.begin("a house", count=1).get_attribute("data-turn")
-    chat = panel.saved()["id"]
-    panel.new_chat()
+def test_a_turn_ends_in_its_chat_while_another_is_open(panel, client):
+    with client.busy():
+        turn_id = panel.begin("a house", count=1).get_attribute("data-turn")
+        chat = panel.saved()["id"]
+        panel.new_chat()
 
     def turn():
-        return requests.get(f"{panel.url}/wegen/chats/{chat}", timeout=30).json()["document"]["turns"][turn_id]
+        return requests.get(f"{panel.url}/wegen/chats/{chat}", timeout=HANGS).json()["document"]["turns"][turn_id]
 
-    for _ in range(120):
-        if turn()["status"] not in ("waiting", "running"):
-            break
-        page.wait_for_timeout(500)
+    wait_until(panel, lambda: turn()["status"] not in ("waiting", "running"))
     assert turn()["status"] == "done" and len(turn()["pictures"]) == 1
 
 
@@ -96,7 +94,7 @@ def test_hostile_strings_are_only_text(panel, server, frontend):
         assert page.evaluate(harm) == [None, 0]
         page.locator(".wg-gone").first.wait_for()
         panel.new_chat()
-        requests.delete(f"{server.url}/wegen/chats/{chat}", timeout=30).raise_for_status()
+        requests.delete(f"{server.url}/wegen/chats/{chat}", timeout=HANGS).raise_for_status()
 
 
 def test_chats_are_listed_renamed_and_deleted(panel):
@@ -112,7 +110,7 @@ def test_chats_are_listed_renamed_and_deleted(panel):
     page.get_by_role("menuitem", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     row.wait_for(state="detached")
-    names = [chat["name"] for chat in requests.get(f"{panel.url}/wegen/chats", timeout=30).json()["chats"]]
+    names = [chat["name"] for chat in requests.get(f"{panel.url}/wegen/chats", timeout=HANGS).json()["chats"]]
     assert "night sky" not in names
     page.keyboard.press("Escape")
 
@@ -160,14 +158,15 @@ def test_deleting_a_chat_stops_its_turns(panel, client):
     panel.begin("a tree", count=1)
     page.fill(".wg-name", "runs on")
     page.press(".wg-name", "Tab")
-    panel.saved()
+    turns = panel.saved()["document"]["turns"].values()
+    running, waiting = (turn["prompt"] for turn in sorted(turns, key=lambda turn: turn["instruction"]))
     page.click(".wg-chats-open")
     page.get_by_role("button", name="Options of runs on").click()
     page.get_by_role("menuitem", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     wait_until_empty(panel, client, "queue_running", "queue_pending")
+    assert was_interrupted(panel, running) and client.get(f"/history/{waiting}").json() == {}
     page.keyboard.press("Escape")
-    set_steps(panel, 20)
 
 
 def test_of_two_chats_the_one_that_was_clicked_last_opens(panel):
@@ -186,7 +185,7 @@ def test_of_two_chats_the_one_that_was_clicked_last_opens(panel):
     held = []
     page.route(f"**/wegen/chats/{first}", lambda route: held.append(route))
     page.locator(".wg-chat", has_text="slow one").click()
-    page.wait_for_timeout(300)
+    wait_until(panel, lambda: held)
     page.locator(".wg-chat", has_text="fast one").click()
     page.wait_for_function("() => document.querySelector('.wg-name').value === 'fast one'")
     for route in held:
@@ -194,4 +193,3 @@ def test_of_two_chats_the_one_that_was_clicked_last_opens(panel):
     page.wait_for_timeout(500)
     page.unroute(f"**/wegen/chats/{first}")
     expect(page.locator(".wg-name")).to_have_value("fast one")
-    assert held

@@ -1,10 +1,8 @@
 """Masks are painted, suggested and kept."""
 
-import requests
 from playwright.sync_api import expect
-from support import HANGS
 
-from .actions import HOLD_PICTURES, held, open_chat, open_stored, set_steps, wait_until_empty
+from .actions import HOLD_PICTURES, held, open_chat, wait_until
 
 
 def test_a_mask_is_painted_on_the_picture_of_its_own_chat_alone(panel):
@@ -76,23 +74,15 @@ def test_masks_wait_for_their_picture_and_are_not_replaced_unasked(panel, client
 def test_a_mask_that_is_being_suggested_stops_with_its_dialog(panel, client):
     page = panel.page
     panel.say("a red car on a road", count=1)
-    page.fill(".wg-name", "cars")
-    page.press(".wg-name", "Tab")
-    panel.saved()
-    panel.new_chat()
-    set_steps(panel, 999)
-    panel.begin("a tree", count=1).locator(".wg-preview").wait_for()
-    open_stored(panel, "cars")
-    panel.open_painter()
-    page.fill(".wg-stage textarea", "make the car blue")
-    page.get_by_role("button", name="Suggest").click()
-    page.locator(".wg-stage [role='status']", has_text="ahead in the queue").wait_for()
-    assert len(client.queue()["queue_pending"]) == 1
-    page.get_by_role("button", name="Discard").click()
-    page.wait_for_selector(".wg-stage", state="hidden")
-    wait_until_empty(panel, client, "queue_pending")
-    requests.post(f"{panel.url}/interrupt", json={}, timeout=HANGS).raise_for_status()
-    set_steps(panel, 20)
+    with client.busy():
+        panel.open_painter()
+        page.fill(".wg-stage textarea", "make the car blue")
+        page.get_by_role("button", name="Suggest").click()
+        page.locator(".wg-stage [role='status']", has_text="ahead in the queue").wait_for()
+        assert len(client.queue()["queue_pending"]) == 1
+        page.get_by_role("button", name="Discard").click()
+        page.wait_for_selector(".wg-stage", state="hidden")
+        wait_until(panel, lambda: not client.queue()["queue_pending"])
 
 
 def test_a_painting_stays_open_until_it_could_be_kept(panel, frontend):
@@ -190,8 +180,7 @@ def test_what_is_discarded_while_it_is_sent_is_not_kept(panel, teal):
     page.locator(".wegen-mask-status", has_text="Painted: ").wait_for()
     with held(page, "**/upload/image") as waiting:
         page.click(".wg-done")
-        page.wait_for_timeout(500)
-        assert waiting
+        wait_until(panel, lambda: waiting)
         page.get_by_role("button", name="Discard").click()
         page.wait_for_selector(".wg-stage", state="hidden")
     page.wait_for_timeout(500)

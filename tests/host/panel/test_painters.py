@@ -8,9 +8,9 @@ import pytest
 import requests
 from PIL import Image
 from playwright.sync_api import expect
-from support import REPOSITORY
+from support import HANGS, REPOSITORY
 
-from .actions import open_chat, open_stored, run_canvas, saved_files, store_chat
+from .actions import files_of_canvas, open_chat, open_stored, store_chat
 from .chat_panel import EMPTY_GRAPH
 
 # All nodes become one.
@@ -47,7 +47,7 @@ def test_a_workflow_of_stock_nodes_paints(panel, frontend):
     page = panel.page
     [template] = (REPOSITORY / "workflows").glob("*chat with any workflow.json")
     address = f"{panel.url}/userdata/workflows%2Fmine.json"
-    requests.post(address, data=template.read_bytes(), timeout=30).raise_for_status()
+    requests.post(address, data=template.read_bytes(), timeout=HANGS).raise_for_status()
     page.click(".wg-settings-open")
     painter = page.locator("[data-setting='painter']")
     page.wait_for_function("() => document.querySelector(\"[data-setting='painter']\").options.length > 1")
@@ -82,13 +82,13 @@ def test_a_workflow_of_stock_nodes_paints(panel, frontend):
         assert np.abs(after - noise.astype(int)).max(axis=-1)[kept].max() == 0
         again.locator(".wg-workflow").click()
         page.wait_for_function("() => window.app.graph.nodes.some((node) => node.type === 'WeGenResult')")
-        [file] = saved_files(run_canvas(panel))
+        [file] = files_of_canvas(panel)
         assert np.array_equal(panel.pixels(file), after)
     finally:
         page.click(".wg-settings-open")
         painter.select_option(label="WeGen")
         page.keyboard.press("Escape")
-        requests.delete(address, timeout=30)
+        requests.delete(address, timeout=HANGS)
 
 
 def test_the_workflow_of_a_turn_is_the_one_that_painted_it(panel):
@@ -108,7 +108,7 @@ def test_the_workflow_of_a_turn_is_the_one_that_painted_it(panel):
         turn.locator(".wg-workflow").click()
         page.wait_for_function("() => window.app.graph.nodes.some((node) => node.type === 'WeGenResult')")
         assert "ImageInvert" in page.evaluate("() => window.app.graph.nodes.map((node) => node.type)")
-        [file] = saved_files(run_canvas(panel))
+        [file] = files_of_canvas(panel)
         first = panel.turn_of(turn)["pictures"][0]["file"]
         assert np.array_equal(panel.pixels(file), panel.pixels(first))
     finally:
@@ -124,7 +124,7 @@ def test_a_workflow_with_a_subgraph_paints(panel, frontend):
     [subgraph] = workflow["definitions"]["subgraphs"]
     assert [node["type"] for node in subgraph["nodes"]] == ["ImageInvert"]
     address = f"{panel.url}/userdata/workflows%2Fwith a subgraph.json"
-    requests.post(address, json=workflow, timeout=30).raise_for_status()
+    requests.post(address, json=workflow, timeout=HANGS).raise_for_status()
     frontend.reload()  # with a canvas that knows nothing of it
     panel.open()
     painter = page.locator("[data-setting='painter']")
@@ -144,7 +144,7 @@ def test_a_workflow_with_a_subgraph_paints(panel, frontend):
         assert not page.evaluate(known, subgraph["id"])
     finally:
         choose("WeGen")
-        requests.delete(address, timeout=30)
+        requests.delete(address, timeout=HANGS)
 
 
 def test_a_model_that_is_gone_stays_chosen(panel, frontend):

@@ -7,6 +7,7 @@ import requests
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import expect
+from support import HANGS
 
 from .actions import TRANSFER, drop, page_with, png
 
@@ -59,7 +60,7 @@ def test_a_picture_of_the_panel_goes_on_with_its_chat(panel):
     first = panel.say("a boat", count=2)
     name = panel.saved()["name"]
     file = panel.turn_of(first)["pictures"][1]["file"]
-    content = requests.get(f"{panel.url}/view", params=file, timeout=30).content
+    content = requests.get(f"{panel.url}/view", params=file, timeout=HANGS).content
     panel.new_chat()
     drop = """([name, bytes]) => {
         const transfer = new DataTransfer()
@@ -114,7 +115,7 @@ def test_references_are_dropped_pasted_weighed_and_cut_out(panel):
 def test_an_edited_copy_of_a_picture_is_a_picture_of_its_own(panel):
     turn = panel.say("a boat")
     file = panel.turn_of(turn)["pictures"][0]["file"]
-    made = Image.open(io.BytesIO(requests.get(f"{panel.url}/view", params=file, timeout=30).content))
+    made = Image.open(io.BytesIO(requests.get(f"{panel.url}/view", params=file, timeout=HANGS).content))
     texts = PngInfo()
     for key, value in made.text.items():
         texts.add_text(key, value)

@@ -7,11 +7,10 @@ from playwright.sync_api import expect
 
 from .actions import (
     drop,
+    files_of_canvas,
     held,
     page_with,
     png,
-    run_canvas,
-    saved_files,
     set_steps,
     wait_until,
     wait_until_empty,
@@ -77,14 +76,14 @@ def test_the_whole_story(panel, frontend):
         page.evaluate("(on) => window.app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", nodes_two)
         panel.turn(shown[1]).locator(".wg-workflow").click()
         page.wait_for_function("() => window.app.graph.nodes.some((node) => node.type === 'WeGenRefine')")
-        [again] = saved_files(run_canvas(panel))
+        [again] = files_of_canvas(panel)
         assert np.array_equal(panel.pixels(again), panel.pixels(after["file"]))
     page.evaluate("() => window.app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false)")
     panel.turn(shown[2]).get_by_role("button", name="More", exact=True).click()
     page.get_by_role("menuitem", name="Open whole chat as workflow").click()
     refines = "window.app.graph.nodes.filter((node) => node.type === 'WeGenRefine').length"
     page.wait_for_function(f"() => {refines} === 2")
-    files = saved_files(run_canvas(panel))
+    files = files_of_canvas(panel)
     assert len(files) == 6 + 1 + 1
     # The host runs output nodes in an order of its own.
     assert any(np.array_equal(panel.pixels(file), panel.pixels(later["file"])) for file in files)

@@ -45,7 +45,6 @@ def test_words_are_shown_while_they_are_written(panel):
     turn.locator(".wg-phase", has_text="half way").wait_for()
     turn.get_by_role("button", name="Cancel").click()
     panel.wait(turn, "cancelled")
-    set_steps(panel, 20)
 
 
 def test_words_that_are_edited_are_there_when_the_chat_comes_back(panel):
@@ -115,12 +114,13 @@ def test_who_is_writing_goes_on_where_they_are_when_a_picture_has_come(panel):
     expect(panel.text).to_have_value("a tree @dog ")
 
 
-def test_a_click_does_not_stop_the_conversation_from_following(panel):
+def test_a_click_does_not_stop_the_conversation_from_following(panel, client):
     talk = panel.page.locator(".wg-talk")
     from_end = "(talk) => talk.scrollHeight - talk.scrollTop - talk.clientHeight"
     panel.say("a house", count=2)
-    turn = panel.begin("what is there?")
-    talk.click(position={"x": 5, "y": 60})
+    with client.busy():
+        turn = panel.begin("what is there?")
+        talk.click(position={"x": 5, "y": 60})
     panel.wait(turn)
     panel.page.wait_for_function(f"() => ({from_end})(document.querySelector('.wg-talk')) < 5")
     # Who scrolls away stays there.
@@ -135,16 +135,16 @@ def test_a_click_does_not_stop_the_conversation_from_following(panel):
     assert talk.evaluate(from_end) > 100
 
 
-def test_what_is_being_written_and_painted_is_not_lost(panel):
+def test_what_is_being_written_and_painted_is_not_lost(panel, client):
     page = panel.page
     first = panel.say("a house", count=1)
     # Words that are edited stay while another turn begins and ends; so does the focus.
     first.get_by_role("button", name="Edit the words and draw again").click()
     words = first.locator(".wg-rewrite textarea")
     words.fill("my own words")
-    set_steps(panel, 60)
-    question = panel.begin("what is there?")
-    words.focus()
+    with client.busy():
+        question = panel.begin("what is there?")
+        words.focus()
     panel.wait(question)
     expect(words).to_have_value("my own words")
     assert page.evaluate("() => document.activeElement === document.querySelector('.wg-rewrite textarea')")
@@ -165,14 +165,14 @@ def test_what_is_being_written_and_painted_is_not_lost(panel):
     page.get_by_role("button", name="Redo").first.click()
     expect(page.locator(".wg-context .wg-mask-keep")).to_be_visible()
     # An order that would go on from the picture before waits.
-    slow = panel.begin("make it night")
-    panel.text.fill("add a moon")
-    panel.text.press("Enter")
-    page.get_by_text("is not finished yet").wait_for()
-    expect(panel.text).to_have_value("add a moon")
+    with client.busy():
+        slow = panel.begin("make it night")
+        panel.text.fill("add a moon")
+        panel.text.press("Enter")
+        page.get_by_text("is not finished yet").wait_for()
+        expect(panel.text).to_have_value("add a moon")
     panel.wait(slow)
     panel.text.fill("")
-    set_steps(panel, 20)
 
 
 def test_what_is_written_before_the_first_turn_is_there_after_a_reload(panel, frontend):
