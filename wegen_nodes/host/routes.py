@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -21,7 +22,6 @@ import numpy as np
 from aiohttp import web
 from PIL import ExifTags, Image, ImageOps
 
-from ...models.media import images
 from .chat_archive import LARGEST_ARCHIVE, PANEL, pack, picture_path, unpacked
 from .chat_store import LARGEST_BODY, ChatStore, StoreError, parse_json
 
@@ -35,6 +35,10 @@ SMALL = 640
 """Pixels of a small copy's longer side, at most."""
 DRAWN_AT_ONCE = 2
 """Small copies that are made at the same time: large pictures take memory."""
+UNREADABLE = (
+    OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, struct.error, Image.DecompressionBombError
+)  # fmt: skip
+"""What Pillow and its readers of single formats raise on damaged files."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -213,7 +217,7 @@ def _small_copy(path: Path) -> bytes:
             file = BytesIO()
             upright.convert("RGBA" if upright.has_transparency_data else "RGB").save(file, "webp", quality=82)
             return file.getvalue()
-    except images.UNREADABLE as error:
+    except UNREADABLE as error:
         raise StoreError(f"The picture {path.name} cannot be read.", 422) from error
 
 
