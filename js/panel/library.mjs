@@ -32,6 +32,7 @@ export class Library {
   async #load(id = null, focus = true) {
     await this.session.store.flush();
     const chats = await listChats();
+    if (this.list.querySelector("input:not([data-over])")) return; // a name is being written; its end shows the list anew
     const { activeElement } = document;
     const free = activeElement === document.body || activeElement?.matches(".wg-chats-open, .wg-panel") || this.element.contains(activeElement);
     const items = chats.map((chat) => this.#item(chat));
@@ -65,7 +66,7 @@ export class Library {
     let over = false;
     const done = async (save, focus = true) => {
       if (over) return; // replacing the list takes the focus from the field too
-      over = true;
+      over = input.toggleAttribute("data-over", true);
       const { store } = this.session;
       const name = input.value.trim();
       try {
@@ -73,7 +74,7 @@ export class Library {
         this.session.changed(false);
         await this.#load(chat.id, focus);
       } catch (error) {
-        over = false; // it is still there, and can be tried again
+        over = input.toggleAttribute("data-over", false); // it is still there, and can be tried again
         this.views.failed(error);
       }
     };

@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 from support import HANGS
 
 from ..frontend import ended
-from .actions import open_chat, open_stored
+from .actions import held, open_chat, open_stored, wait_until
 
 
 def begin_and_leave(panel, client, count: int) -> tuple[str, str]:
@@ -157,6 +157,27 @@ def test_a_host_that_is_away_is_said_in_words(panel, teal, frontend):
         page.click(".wg-chats-open")
         page.get_by_text("ComfyUI does not answer. Is it still running?").first.wait_for()
         page.unroute("**/wegen/chats")
+    page.keyboard.press("Escape")
+
+
+def test_a_list_that_comes_late_takes_no_name_that_is_being_written(panel, teal):
+    page = panel.page
+    open_chat(panel, teal)
+    page.click(".wg-chats-open")
+    page.locator(".wg-chat").first.wait_for()
+    page.keyboard.press("Escape")
+    with held(page, "**/wegen/chats") as lists:
+        page.click(".wg-chats-open")
+        wait_until(panel, lambda: lists)
+        page.locator(".wg-library").get_by_role("button", name="Options of ").first.click()
+        page.get_by_role("menuitem", name="Rename").click()
+        name = page.locator(".wg-library input")
+        name.fill("half a na")
+    page.wait_for_timeout(500)
+    name.press_sequentially("me")
+    expect(name).to_have_value("half a name")
+    name.press("Enter")
+    page.locator(".wg-chat", has_text="half a name").wait_for()
     page.keyboard.press("Escape")
 
 
