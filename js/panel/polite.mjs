@@ -28,5 +28,5 @@ const FORMS = [
 ];
 const ORDER = new RegExp(FORMS.join("|"), "is");
 
-/** Whether an English message asks for a change politely. */
+/** Whether an English message asks for a change politely, or suggests one. */
 export const isPoliteOrder = (text) => ORDER.test(text);
