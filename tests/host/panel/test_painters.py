@@ -43,19 +43,21 @@ def open_made_with(panel, setting: str, value: str) -> None:
     panel.page.click(".wg-settings-open")
 
 
+def choose_painter(panel, name: str) -> None:
+    """Choose what paints, by its name in the settings; waits for a name that is not listed yet."""
+    panel.page.click(".wg-settings-open")
+    panel.page.locator("[data-setting='painter']").select_option(label=name)
+    panel.page.keyboard.press("Escape")
+
+
 def test_a_workflow_of_stock_nodes_paints(panel, frontend):
     page = panel.page
     [template] = (REPOSITORY / "workflows").glob("*chat with any workflow.json")
     address = f"{panel.url}/userdata/workflows%2Fmine.json"
     requests.post(address, data=template.read_bytes(), timeout=HANGS).raise_for_status()
-    page.click(".wg-settings-open")
-    painter = page.locator("[data-setting='painter']")
-    page.wait_for_function("() => document.querySelector(\"[data-setting='painter']\").options.length > 1")
-    listed = painter.locator("option").all_text_contents()
-    assert "mine" in listed and template.stem in listed  # what the user has saved, and the pack's templates
-    painter.select_option(label="mine")
-    page.keyboard.press("Escape")
     try:
+        choose_painter(panel, template.stem)  # one of the pack's templates
+        choose_painter(panel, "mine")  # what the user has saved
         with page.expect_file_chooser() as chooser:
             page.get_by_role("button", name="Start with a picture").click()
         noise = np.random.default_rng(0).integers(0, 255, (192, 192, 3), dtype=np.uint8)
@@ -85,9 +87,7 @@ def test_a_workflow_of_stock_nodes_paints(panel, frontend):
         [file] = files_of_canvas(panel)
         assert np.array_equal(panel.pixels(file), after)
     finally:
-        page.click(".wg-settings-open")
-        painter.select_option(label="WeGen")
-        page.keyboard.press("Escape")
+        choose_painter(panel, "WeGen")
         requests.delete(address, timeout=HANGS)
 
 
@@ -96,11 +96,7 @@ def test_the_workflow_of_a_turn_is_the_one_that_painted_it(panel):
     page = panel.page
     [template] = (REPOSITORY / "workflows").glob("*chat with any workflow.json")
     page.evaluate("(graph) => window.app.loadGraphData(graph)", json.loads(template.read_text(encoding="utf-8")))
-    painter = page.locator("[data-setting='painter']")
-    page.click(".wg-settings-open")
-    page.wait_for_function("() => document.querySelector(\"[data-setting='painter']\").options.length > 1")
-    painter.select_option(label="The open workflow")
-    page.keyboard.press("Escape")
+    choose_painter(panel, "The open workflow")
     try:
         turn = panel.say("a house", count=2)
         panel.use(turn, 1)
@@ -112,9 +108,7 @@ def test_the_workflow_of_a_turn_is_the_one_that_painted_it(panel):
         first = panel.turn_of(turn)["pictures"][0]["file"]
         assert np.array_equal(panel.pixels(file), panel.pixels(first))
     finally:
-        page.click(".wg-settings-open")
-        painter.select_option(label="WeGen")
-        page.keyboard.press("Escape")
+        choose_painter(panel, "WeGen")
 
 
 def test_a_workflow_with_a_subgraph_paints(panel, frontend):
@@ -127,15 +121,7 @@ def test_a_workflow_with_a_subgraph_paints(panel, frontend):
     requests.post(address, json=workflow, timeout=HANGS).raise_for_status()
     frontend.reload()  # with a canvas that knows nothing of it
     panel.open()
-    painter = page.locator("[data-setting='painter']")
-
-    def choose(name):
-        page.click(".wg-settings-open")
-        page.wait_for_function("() => document.querySelector(\"[data-setting='painter']\").options.length > 1")
-        painter.select_option(label=name)
-        page.keyboard.press("Escape")
-
-    choose("with a subgraph")
+    choose_painter(panel, "with a subgraph")
     try:
         panel.new_chat()
         turn = panel.say("anything", count=1)
@@ -143,7 +129,7 @@ def test_a_workflow_with_a_subgraph_paints(panel, frontend):
         known = "(id) => id in window.LiteGraph.registered_node_types"
         assert not page.evaluate(known, subgraph["id"])
     finally:
-        choose("WeGen")
+        choose_painter(panel, "WeGen")
         requests.delete(address, timeout=HANGS)
 
 
@@ -176,16 +162,11 @@ def test_the_open_workflow_paints_from_within_a_subgraph(panel, teal):
     [template] = (REPOSITORY / "workflows").glob("*chat with any workflow.json")
     assert page.evaluate(IN_ONE_SUBGRAPH, json.loads(template.read_text(encoding="utf-8"))) == 1
     open_chat(panel, teal)
-    painter = page.locator("[data-setting='painter']")
-    page.click(".wg-settings-open")
-    page.wait_for_function("() => document.querySelector(\"[data-setting='painter']\").options.length > 1")
-    painter.select_option(label="The open workflow")
+    choose_painter(panel, "The open workflow")
     try:
         turn = panel.say("turn the colours around", count=1)
         [picture] = panel.turn_of(turn)["pictures"]
         assert panel.pixels(picture["file"])[0, 0].tolist() == pytest.approx([255, 127, 127], abs=1)  # of teal
     finally:
-        page.click(".wg-settings-open")
-        painter.select_option(label="WeGen")
-        page.keyboard.press("Escape")
+        choose_painter(panel, "WeGen")
         page.evaluate("(graph) => window.app.loadGraphData(graph)", EMPTY_GRAPH)
