@@ -16,8 +16,8 @@ from ..json_values import in_words, is_a
 from ..network.configuration import WeGenConfig
 
 #: the stages of a whole training, in the order in which they need each other
-STAGES = ("tokenizer", "vae", "encoder", "painter", "vae_decoder", "agent")
-TOKENIZER, VAE, ENCODER, PAINTER, VAE_DECODER, AGENT = STAGES
+STAGES = ("tokenizer", "vae", "encoder", "robust_encoder", "painter", "vae_decoder", "agent")
+TOKENIZER, VAE, ENCODER, ROBUST_ENCODER, PAINTER, VAE_DECODER, AGENT = STAGES
 #: the stages of a finished checkpoint that is trained on, named as its parts are
 UNET, LANGUAGE_MODEL = CHECKPOINT_STAGES = ("unet", "language_model")
 PRECISIONS = ("bf16", "no")
@@ -25,7 +25,7 @@ _OF_CHECKPOINTS = ("checkpoint", "data", "held_out", "lora", "recompute")
 #: entries of a recipe that only some stages make use of
 USED: Mapping[str, tuple[str, ...]] = MappingProxyType({
     **dict.fromkeys(_OF_CHECKPOINTS, CHECKPOINT_STAGES), "model": (AGENT,),
-    "start": (TOKENIZER, VAE, ENCODER, PAINTER, AGENT),
+    "start": (TOKENIZER, VAE, ENCODER, ROBUST_ENCODER, PAINTER, AGENT),
 })  # fmt: skip
 
 

@@ -31,6 +31,7 @@ from .recipe import (
     CHECKPOINT_STAGES,
     ENCODER,
     PAINTER,
+    ROBUST_ENCODER,
     STAGES,
     TOKENIZER,
     VAE,
@@ -48,7 +49,12 @@ from .start import PackedStart
 PACKED = "packed"
 MEASURED = "measured.json"
 #: stages whose parts a stage learns with
-LEARNS_WITH = {PAINTER: (ENCODER, VAE), VAE_DECODER: (ENCODER, VAE, PAINTER), AGENT: (ENCODER,)}
+LEARNS_WITH = {
+    ROBUST_ENCODER: (ENCODER,),
+    PAINTER: (ENCODER, VAE),
+    VAE_DECODER: (ENCODER, VAE, PAINTER),
+    AGENT: (ENCODER,),
+}
 
 
 @dataclass(frozen=True)
@@ -96,17 +102,17 @@ class TrainingRun:
 
     @property
     def leading(self) -> str:
-        """The stage whose recipe says what the whole model is: "agent", or "painter" where no agent is trained."""
-        return AGENT if self.trains(AGENT) or not self.trains(PAINTER) else PAINTER
+        """The stage whose recipe says what the whole model is: "agent", or what is trained where no agent is."""
+        return next(filter(self.trains, (AGENT, PAINTER, ROBUST_ENCODER)), AGENT)
 
     def base(self) -> PackedStart | None:
         """The finished model that gives all parts that are not trained."""
         return self.start(self.leading)
 
     def sizes(self) -> WeGenConfig:
-        """The model's sizes as written in the recipes; a UNet alone is trained for a model as it is."""
+        """The model's sizes as written in the recipes; a UNet or an encoder alone is trained for a model as it is."""
         base = self.base()
-        if self.leading == PAINTER and base is not None:
+        if self.leading != AGENT and base is not None:
             return base.config()
         return read_model(self.recipes / self.recipe(self.leading).model)
 
@@ -138,7 +144,17 @@ class TrainingRun:
         return self.file(stage).is_file()
 
     def vision_encoder(self) -> VisionEncoder:
+        """The finished one, which other stages learn with."""
+        if not self.trains(ROBUST_ENCODER):
+            return self._first_encoder()
+        return self._filled(VisionEncoder(self.config().vision), ROBUST_ENCODER, "vision_encoder.")
+
+    def _first_encoder(self) -> VisionEncoder:
+        """The encoder before the stage "robust_encoder"."""
         encoder = VisionEncoder(self.config().vision)
+        if self.trains(ROBUST_ENCODER) and (start := self.start(ROBUST_ENCODER)):
+            start.fill(encoder, "vision_encoder")
+            return encoder.eval().requires_grad_(False)
         frozen = not self.trains(ENCODER) or bool(self.recipe(ENCODER).options.get("frozen"))
         start = self.start(ENCODER) if self.trains(ENCODER) else self.base()
         if start is None or not frozen:
@@ -195,7 +211,8 @@ class TrainingRun:
 
     def built_on(self, stage: str) -> dict[str, str]:
         """What tells the parts that a stage learns with from others, trained further or anew."""
-        made: dict[str, Callable[[], nn.Module]] = {ENCODER: self.vision_encoder, VAE: self.vae, PAINTER: self.unet}
+        encoder = self._first_encoder if stage == ROBUST_ENCODER else self.vision_encoder
+        made: dict[str, Callable[[], nn.Module]] = {ENCODER: encoder, VAE: self.vae, PAINTER: self.unet}
         found = {f"the stage {part!r}": weights_id(made[part]().state_dict()) for part in LEARNS_WITH.get(stage, ())}
         if stage == AGENT:
             words = self.folder(TOKENIZER) / MODEL_FILE
@@ -241,6 +258,7 @@ class TrainingRun:
         from .autoencoder import VAEOptions
         from .encoder import EncoderOptions
         from .painter import PainterOptions
+        from .robust_encoder import RobustEncoderOptions
         from .vae_decoder import VAEDecoderOptions
         from .words import WordOptions
 
@@ -248,6 +266,7 @@ class TrainingRun:
             TOKENIZER: WordOptions,
             VAE: VAEOptions,
             ENCODER: EncoderOptions,
+            ROBUST_ENCODER: RobustEncoderOptions,
             PAINTER: PainterOptions,
             VAE_DECODER: VAEDecoderOptions,
             AGENT: AgentOptions,
@@ -287,6 +306,10 @@ class TrainingRun:
             from .encoder import EncoderStage
 
             return EncoderStage(config, options, recipe.seed, self.start(ENCODER))
+        if name == ROBUST_ENCODER:
+            from .robust_encoder import RobustEncoderStage
+
+            return RobustEncoderStage(config, options, recipe.seed, self._first_encoder())
         if name == PAINTER:
             from .painter import PainterStage
 
@@ -315,6 +338,7 @@ class TrainingRun:
         steps = []
         for stage in makers:
             base = self.base()
+            stage = ROBUST_ENCODER if stage == ENCODER and self.trains(ROBUST_ENCODER) else stage
             if base is not None and not self.trains(stage):
                 part = base.folder / part_file("vision_encoder" if stage == ENCODER else stage)
                 steps.append(f"{stage}-{part.stat().st_mtime_ns:x}")
@@ -323,7 +347,7 @@ class TrainingRun:
             # One that was trained anew to as many steps is another.
             steps.append(f"{stage}-{done}-{(self.folder(stage) / CHECKPOINT).stat().st_mtime_ns:x}")
         folder = self.out / name / "-".join([*steps, *map(str, options)])
-        for other in folder.parent.glob(f"{makers[0]}-*"):  # and nothing else that somebody has there
+        for other in folder.parent.glob(f"*{ENCODER}-*"):  # and nothing else that somebody has there
             if other != folder:
                 shutil.rmtree(other)
         return folder
@@ -382,8 +406,7 @@ class TrainingRun:
             "vae": (VAE, self.finished_vae),
         }
         trained = {stage for stage, _ in make.values() if base is None or self.trains(stage)}
-        if self.trains(VAE_DECODER):
-            trained.add(VAE)
+        trained |= {part for part, then in ((VAE, VAE_DECODER), (ENCODER, ROBUST_ENCODER)) if self.trains(then)}
         parts = {name: part() for name, (stage, part) in make.items() if stage in trained}
         if base is not None:
             for name in make.keys() - parts.keys():
