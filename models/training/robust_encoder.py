@@ -110,7 +110,7 @@ class RobustEncoderStage(Stage):
 
     @torch.no_grad()
     def measure(self) -> Mapping[str, float]:
-        """Mean squared error of the features of held-out pages that are altered in each way, and of them as they are."""
+        """Mean squared error of the features of held-out pages that are altered in each way, and as they are."""
         numbers = range(HELD_OUT, HELD_OUT + MEASURED)
         scenes = [replace(self.options.page(self.seed, number), style=STYLES[0]) for number in numbers]
         pages = torch.cat([_page(scene) for scene in scenes])

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
 from comfyui_wegen.models.cli import data as data_command
 from comfyui_wegen.models.cli.train import NANO_RECIPES, add_arguments, run, run_stage
@@ -38,6 +39,7 @@ from comfyui_wegen.models.training.pagecache import PageCache
 from comfyui_wegen.models.training.pages import ALIKE, Mixture, alike_page, page
 from comfyui_wegen.models.training.painter import PainterOptions
 from comfyui_wegen.models.training.recipe import Recipe, RecipeError, build, read_recipe
+from comfyui_wegen.models.training.robust_encoder import WAYS, RobustEncoderOptions, RobustEncoderStage
 from comfyui_wegen.models.training.run_state import CHECKPOINT, load_average
 from comfyui_wegen.models.training.stage import Stage
 from comfyui_wegen.models.training.start import PackedStart
@@ -194,7 +196,7 @@ def test_another_optimizer_cannot_go_on_with_a_run(trained):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["vae", "encoder", "painter", "vae_decoder", "agent"])
+@pytest.mark.parametrize("stage", ["vae", "encoder", "robust_encoder", "painter", "vae_decoder", "agent"])
 def test_a_resumed_run_equals_one_without_a_stop(trained, tmp_path, stage):
     recipe = trained.recipe(stage)
     straight = train(trained.stage(stage), recipe, tmp_path / "straight", rhythm=QUIET, progress=False)
@@ -807,7 +809,7 @@ def test_all_recipes_are_looked_at_before_the_first_stage_is_trained(recipes, tm
 
 OPTIONS_OF = {
     "tokenizer": WordOptions, "vae": VAEOptions, "encoder": EncoderOptions, "painter": PainterOptions,
-    "vae_decoder": VAEDecoderOptions, "agent": AgentOptions, "unet": UNetOptions, "language_model": LanguageOptions,
+    "robust_encoder": RobustEncoderOptions, "vae_decoder": VAEDecoderOptions, "agent": AgentOptions, "unet": UNetOptions, "language_model": LanguageOptions,
 }  # fmt: skip
 
 
@@ -909,27 +911,28 @@ def test_a_stage_that_starts_from_a_finished_model_has_its_weights(trained, tmp_
     assert wegen.config.language.vocab_size == tokenizer.vocab_size
 
 
-def test_a_unet_alone_is_trained_for_a_finished_model_as_it_is(trained, tmp_path):
+@pytest.mark.parametrize(("stage", "part"), [("painter", "unet"), ("robust_encoder", "vision_encoder")])
+def test_one_part_alone_is_trained_for_a_finished_model_as_it_is(trained, tmp_path, stage, part):
     packed = trained.pack()
     recipe = {
-        "stage": "painter",
+        "stage": stage,
         "steps": 2,
         "batch": 2,
         "learning_rate": 1e-3,
         "precision": "no",
         "start": str(packed),
     }
-    (tmp_path / "painter.json").write_text(json.dumps(recipe))
+    (tmp_path / f"{stage}.json").write_text(json.dumps(recipe))
     out = tmp_path / "run"
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     assert run(parser.parse_args([str(tmp_path), "--out", str(out)])) == 0
-    assert load_average(out / "painter")[0] == 2
+    assert load_average(out / stage)[0] == 2
     made = {path.name: path.read_bytes() for path in (out / "packed").iterdir()}
     before = {path.name: path.read_bytes() for path in packed.iterdir()}
     assert made.keys() == before.keys()
-    assert {name for name in made if made[name] != before[name]} <= {"unet.safetensors", "config.json"}
-    assert made["unet.safetensors"] != before["unet.safetensors"]
+    assert {name for name in made if made[name] != before[name]} <= {f"{part}.safetensors", "config.json"}
+    assert made[f"{part}.safetensors"] != before[f"{part}.safetensors"]
     config = open_checkpoint(out / "packed").config
     assert dataclasses.replace(config, features=None) == dataclasses.replace(
         open_checkpoint(packed).config, features=None
@@ -944,6 +947,40 @@ def test_a_tokenizer_may_be_that_of_the_model_it_starts_from(trained, tmp_path):
     tokenizer = TrainingRun(tmp_path, tmp_path / "run").learn_words()
     assert tokenizer.encode("put a red cat") == trained.tokenizer().encode("put a red cat")
     assert tokenizer.added_tokens == trained.tokenizer().added_tokens
+
+
+def test_a_robust_encoder_reads_damaged_pages_as_what_they_were_and_all_else_as_before():
+    start = PackedStart(BUNDLED)
+    encoder = VisionEncoder(start.config().vision)
+    start.fill(encoder, "vision_encoder")
+    stage = RobustEncoderStage(start.config(), RobustEncoderOptions(styled=0.5), 1, encoder)
+    batch = stage.batch(0, 40)
+    assert torch.equal(stage.batch(30, 10).seen, batch.seen[30:])  # the same at every call
+    ways = [WAYS[number] for number in batch.ways]
+    same = (batch.seen == batch.pages).flatten(1).all(dim=1).tolist()
+    assert {way: ways.count(way) > 0 for way in WAYS} == dict.fromkeys(WAYS, True)
+    assert all(alike for way, alike in zip(ways, same, strict=True) if way == "kept")
+    assert not any(alike for way, alike in zip(ways, same, strict=True) if way in ("damaged", "told"))
+    losses = stage(batch)
+    assert float(losses["kept"]) == 0  # nothing is trained yet
+    weighed = losses["damaged"] + 0.2 * losses["told"] + losses["worn"]
+    assert float(losses["total"]) == pytest.approx(float(weighed)) and float(losses["told"]) > float(losses["worn"])
+    # What is damaged comes nearer in a few steps, and what is not stays near.
+    few = stage.batch(100, 12)
+    before = {name: float(loss) for name, loss in stage(few).items()}
+    optimizer = torch.optim.AdamW(stage.vision_encoder.parameters(), 2e-4)
+    for _ in range(12):
+        optimizer.zero_grad()
+        stage(few)["total"].backward()
+        optimizer.step()
+    after = {name: float(loss) for name, loss in stage(few).items()}
+    assert after["damaged"] < 0.9 * before["damaged"] and after["kept"] < 0.1 * before["damaged"]
+    assert all(not value.requires_grad for value in stage.before.parameters())
+
+
+def test_shares_of_a_robust_encoder_are_at_most_one_together():
+    with pytest.raises(RecipeError, match="'damaged', 'told' and 'worn' are more than 1 together"):
+        RobustEncoderOptions(damaged=0.8, told=0.3)
 
 
 def test_where_new_things_lie_features_need_not_stay_as_they_were():
