@@ -24,6 +24,8 @@ def test_parts_come_and_go(host_python, tmp_path, dtype):
     for name, (planned, held) in found["sizes"].items():
         assert 0 < held <= planned <= held + 50_000, name  # the host adds the noise levels
     assert found["unloaded"] == [] and found["meta"]
+    if dtype == "bf16":  # layers that may be quantised need memory of their own first
+        assert all(0.9 < most < 1.7 for most in found["reading"].values()), found["reading"]
     assert found["painted"] == ["unet"]
     assert all(found["same"]), found["same"]
     assert found["patched"] > 0 and found["unpatched"]

@@ -457,11 +457,11 @@ def _lazy(folder: str, part: str, names, network, load_device, offload_device, r
         model = inside
     else:
         model.diffusion_model = inside
+    # Without memory of its own, which on Windows counts as used before there is anything in it. The host's quantised
+    # layers put weights on the device that they were made for.
+    device = torch.device("cpu" if tensors.quantised else "meta")
     weights = Weights(
-        tensors,
-        lambda: stored_names(open_checkpoint(folder).parts[part], names),
-        inside,
-        lambda: network(torch.device("cpu")),
+        tensors, lambda: stored_names(open_checkpoint(folder).parts[part], names), inside, lambda: network(device)
     )
     patcher = part_patcher(model, weights, load_device, offload_device)
     if read:

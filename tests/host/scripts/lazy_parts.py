@@ -37,6 +37,7 @@ from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
 from comfyui_wegen.wegen_nodes.host.loading import load_unet, load_vae
 from comfyui_wegen.wegen_nodes.host.painter import HostPainter, sample
 from comfyui_wegen.wegen_nodes.rewrite_prompt import WeGenRewritePrompt
+from torch.profiler import ProfilerActivity, profile
 
 folder = sys.argv[1]
 
@@ -153,6 +154,19 @@ def nodes(model):
     return write, look
 
 
+def most_in_reading(patcher):
+    """The most memory that is held while its weights are read, as a multiple of theirs."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        patcher.read()
+    held = most = 0
+    for event in profiled.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            most = max(most, held)
+    patcher.let_go()
+    return most / patcher.weights.bytes
+
+
 def asked_for(wegen, prefixes):
     """How much more memory the language model asks the host for because it remembers what it reads: by how much may
     still be remembered, and where it is kept elsewhere."""
@@ -226,6 +240,7 @@ with torch.inference_mode():
     result["meta"] = all(
         value.is_meta for patcher in model.patchers.values() for value in parts.network_of(patcher.model).parameters()
     )
+    result["reading"] = {name: most_in_reading(patcher) for name, patcher in model.patchers.items()}
     model.paint()
     result["painted"] = model.present()
     again = [model.see(), model.write(), model.paint(), model.decode()]
