@@ -28,15 +28,15 @@ _NO_MEMORY = (
 _OF_FILES = (errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EPERM, errno.EROFS)
 _FORMAT = argparse.RawDescriptionHelpFormatter
 _COMMANDS = {
-    "demo": (demo, "the whole story on the bundled model"),
+    "demo": (demo, "draw, combine, change and ask with the bundled model, in one run"),
     "generate": (generate, "draw pictures, and refine them"),
     "ask": (ask, "ask about pictures"),
-    "convert": (convert, "write the packed form of a checkpoint"),
-    "calibrate": (calibrate, "calibrate the predicted edit mask of a checkpoint"),
+    "convert": (convert, "convert a checkpoint to safetensors files, in a precision of your choice"),
+    "calibrate": (calibrate, "make the predicted edit mask of a checkpoint more reliable"),
     "make-random": (make_random, "write a checkpoint with random weights"),
     "verify": (verify, "recompute reference values, or compare two precisions of a model"),
     "doctor": (doctor, "what this machine can run, and whether a checkpoint is whole"),
-    "bench": (bench, "measure speed against other implementations"),
+    "bench": (bench, "measure speed and memory against other implementations"),
     "data": (data, "write training samples as shards"),
     "train": (train, "train a LoRA, any checkpoint, or the bundled model"),
     "eval": (evaluate, "measure a model"),

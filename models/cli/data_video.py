@@ -60,7 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="make shards without the clips on which a stage fails with an error",
     )
-    what.add_argument("--shard-size", type=count, default=SHARD_SIZE, metavar="N", help="samples a file; %(default)s")
+    what.add_argument(
+        "--shard-size", type=count, default=SHARD_SIZE, metavar="N", help="samples a file; default %(default)s"
+    )
     where = parser.add_argument_group("where it runs")
     where.add_argument("--engine", choices=("local", "ray"), default="local", help="default %(default)s")
     where.add_argument("--address", help="of a Ray cluster, such as auto; default one on this machine")

@@ -36,11 +36,17 @@ LONGEST = ("chat8", "own_words", "rewriting")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `wegen eval nano`."""
+    parser.description = (
+        "Measure what a model of the storybook can do, on cases that it was never trained with. --only chooses among\n"
+        "the behaviours, such as refine (a change in plain phrases), own_words (the same in everyday words), outside\n"
+        "(says what it cannot draw) or chat8 (eight turns). judge is the recogniser that judges the others, and is\n"
+        "always measured; turn is the time of one turn."
+    )
     parser.add_argument("--json", type=output_numbers, metavar="FILE", help="write the numbers to this file")
     parser.add_argument(
         "--cases", type=int, default=200, metavar="N", help="how many of each behaviour; default %(default)s"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all cases")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all cases; default %(default)s")
     parser.add_argument("--model", type=expanded, default=BUNDLED, metavar="DIR", help="a packed folder")
     add_lora_option(parser)
     parser.add_argument("--sheets", type=expanded, metavar="DIR", help="write sample sheets, wrong cases first")
@@ -49,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rewriting",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="let the model say in full what it will draw before it draws",
+        help="let the model say in full what it will draw before it draws; default on",
     )
     parser.add_argument("--processes", type=count, metavar="N",
         help="how many behaviours are measured side by side; default: one for each core")  # fmt: skip

@@ -16,9 +16,12 @@ from .common import OK, output_numbers, write_numbers
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `wegen eval rewriting`."""
+    parser.description = "Measure how different the pictures of vague wishes are, with and without rewriting."
     parser.add_argument("--json", type=output_numbers, metavar="FILE", help="write the numbers to this file")
-    parser.add_argument("--cases", type=int, default=50, metavar="N", help=f"vague wishes, each with {SEEDS} seeds")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all wishes")
+    parser.add_argument(
+        "--cases", type=int, default=50, metavar="N", help=f"vague wishes, each with {SEEDS} seeds; default %(default)s"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all wishes; default %(default)s")
     parser.add_argument("--model", type=expanded, default=BUNDLED, metavar="DIR", help="a packed folder")
     parser.set_defaults(run=run)
 

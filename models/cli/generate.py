@@ -83,14 +83,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a picture that instructions can mention as @NAME; may be repeated")  # fmt: skip
     add("--begin-with", type=expanded, metavar="PICTURE", help="a picture of your own that the instruction changes")
     add("--refine", action=_Refine, default=[], metavar="INSTRUCTION",
-        help="a further turn: change the picture; may be repeated")  # fmt: skip
+        help="a further turn: what to change in the picture; may be repeated")  # fmt: skip
     add("--keep-mask", action=_OfATurn, type=expanded, metavar="FILE", default=argparse.SUPPRESS,
         help="for the --refine before it, or the instruction itself: white stays as it is bit for bit")  # fmt: skip
     add("--edit-mask", action=_OfATurn, type=expanded, metavar="FILE", default=argparse.SUPPRESS,
         help="for the --refine before it, or the instruction itself: white may change")  # fmt: skip
     pictures = _number(OPTIONS["batch_size"])
     add("--pick", action=_OfATurn, type=pictures, metavar="N", default=argparse.SUPPRESS,
-        help="for the --refine before it, or the instruction itself: go on with its picture N")  # fmt: skip
+        help="for the --refine before it, or the instruction itself: go on with its picture N; default 1")  # fmt: skip
     add(
         "--chat",
         type=expanded,
@@ -123,7 +123,8 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
     flag, text = f"--{option.name.replace('_', '-')}", option.help.replace("%", "%%")
     if option.kind == "switch":
         action = argparse.BooleanOptionalAction
-        parser.add_argument(flag, action=action, default=option.default, help=text)
+        default = "on" if option.default else "off"
+        parser.add_argument(flag, action=action, default=option.default, help=f"{text} Default {default}.")
     elif option.kind == "choice":
         parser.add_argument(flag, choices=option.choices, default=option.default, help=text)
     else:
