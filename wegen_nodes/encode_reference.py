@@ -27,7 +27,11 @@ class WeGenEncodeReference(io.ComfyNode):
                 io.Image.Input(
                     "image", tooltip="Of any size. Further pictures of a batch are called name2, name3, ..."
                 ),
-                io.String.Input("name", default="picture", tooltip="Write @name to mean this picture."),
+                io.String.Input(
+                    "name",
+                    default="picture",
+                    tooltip="Write @name to mean this picture. A letter first, then letters, digits, _ or -; up to 32.",
+                ),
                 io.Float.Input(
                     "weight",
                     default=1.0,

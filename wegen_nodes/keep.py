@@ -34,7 +34,7 @@ class WeGenKeep(io.ComfyNode):
                     "may differ by up to 10 %.",
                 ),
                 io.Image.Input("before", tooltip="The picture as it was: one, or one for each picture after."),
-                io.Mask.Input("edit_mask", optional=True, tooltip="White may change."),
+                io.Mask.Input("edit_mask", optional=True, tooltip="White may change. One of the two masks is needed."),
                 io.Mask.Input("keep_mask", optional=True, tooltip="White stays as it is, bit for bit."),
                 *pasting(optional=True, advanced=True),
             ],

@@ -33,7 +33,7 @@ class WeGenLoadLoRA(io.ComfyNode):
                     min=-LARGEST_STRENGTH,
                     max=LARGEST_STRENGTH,
                     step=0.01,
-                    tooltip="How much of what was learned is added. 0 is nothing.",
+                    tooltip="How much of what was learned is added: 1 is as it was trained, 0 is nothing.",
                 ),
             ],
             outputs=[WeGenType.Output(display_name="WEGEN")],

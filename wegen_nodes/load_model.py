@@ -25,7 +25,8 @@ class WeGenLoadModel(io.ComfyNode):
                 io.Combo.Input(
                     "model",
                     options=list_checkpoints(),
-                    tooltip="Folders in models/wegen: converted with 'wegen convert', or as published.",
+                    tooltip="The bundled model, or a folder in models/wegen: converted with 'wegen convert', or as "
+                    "published.",
                 ),
                 io.Combo.Input(
                     "precision",
