@@ -18,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Measure the language model against transformers' generate on the same weights, rewrites, turns of a chat,\n"
         "sampling, what quantising costs, the memory and time that loading and converting take, and sampling inside\n"
         "ComfyUI against a stock model and against diffusers. Times are ratios of pairs that run in turns, so that\n"
-        "other work on the machine slows both alike. Memory (peak_...) and likeness (..._cosine) have no such pairs."
+        "other work on the machine slows both alike. Memory (peak_...) and likeness (..._cosine) have no such pairs.\n"
+        "256x6, 1024x8 and 2048x4 are language models of that width and number of layers."
     )
     add = parser.add_argument
     add(
