@@ -809,7 +809,8 @@ def test_all_recipes_are_looked_at_before_the_first_stage_is_trained(recipes, tm
 
 OPTIONS_OF = {
     "tokenizer": WordOptions, "vae": VAEOptions, "encoder": EncoderOptions, "painter": PainterOptions,
-    "robust_encoder": RobustEncoderOptions, "vae_decoder": VAEDecoderOptions, "agent": AgentOptions, "unet": UNetOptions, "language_model": LanguageOptions,
+    "robust_encoder": RobustEncoderOptions, "vae_decoder": VAEDecoderOptions, "agent": AgentOptions,
+    "unet": UNetOptions, "language_model": LanguageOptions,
 }  # fmt: skip
 
 
