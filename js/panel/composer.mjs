@@ -1,6 +1,6 @@
 // Where the next turn is written: words, references, masks, and how many pictures.
 
-import { mentions, pathTo, respelled, unfinished } from "./document.mjs";
+import { isOwn, mentions, pathTo, respelled, unfinished } from "./document.mjs";
 import { button, el, keepFocus, openMenu, setChildren } from "./dom.mjs";
 import { PICTURES, picture, picturesOfNode, recentPictures, selectedNodes } from "./host.mjs";
 import { composing } from "./keys.mjs";
@@ -134,7 +134,7 @@ export class Composer {
     const { base } = session;
     const { draft } = session.doc;
     const { masks } = session;
-    const signature = JSON.stringify([base, draft.fresh, masks, session.pictureFile(base)]);
+    const signature = JSON.stringify([base, draft.fresh, masks, session.pictureFile(base), isOwn(session.doc)]);
     if (signature === this.signature) return;
     this.signature = signature;
     const file = session.pictureFile(base);
@@ -147,7 +147,11 @@ export class Composer {
         parts.push(el("span", { class: `wg-tag wg-mask-${kind}` }, t(kind === "keep" ? "keepMask" : "changeMask"), drop));
       }
       if (masks.release) parts.push(el("span", { class: "wg-tag" }, t("released")));
-      parts.push(el("span", { class: "wg-space" }), button("pencil", t("paint"), () => this.views.paint(base), { class: "wg-small wg-paint-open" }));
+      const whole = (value) => session.setDraft({ ...masks, whole: value, of: base });
+      if (masks.whole) parts.push(el("span", { class: "wg-tag wg-whole" }, t("wholeChanges"), button("times", t("modelSays"), () => whole(false), { class: "wg-small" })));
+      parts.push(el("span", { class: "wg-space" }));
+      if (!masks.whole && !masks.change && isOwn(session.doc)) parts.push(button("expand", t("changeWhole"), () => whole(true), { class: "wg-small wg-whole-open" }));
+      parts.push(button("pencil", t("paint"), () => this.views.paint(base), { class: "wg-small wg-paint-open" }));
       parts.push(button("times", t("startFresh"), () => session.setDraft({ fresh: true, count: null }), { class: "wg-small" }));
     } else if (draft.fresh) {
       parts.push(el("span", { text: t("fresh") }), button("undo", t("back"), () => session.setDraft({ fresh: false }), { class: "wg-small" }));

@@ -1,6 +1,6 @@
 // What was said and drawn, turn by turn, up to the one that the chat stands at.
 
-import { children, isLive, mentions, pathTo, pictureAt, tipOf } from "./document.mjs";
+import { children, isLive, isOwn, mentions, pathTo, pictureAt, tipOf } from "./document.mjs";
 import { button, el, icon, keepFocus, openMenu, setChildren } from "./dom.mjs";
 import { picture, viewUrl } from "./host.mjs";
 import { composing } from "./keys.mjs";
@@ -146,6 +146,7 @@ export class Conversation {
       files.unshift(this.#thumb(pictureAt(this.session.doc, turn.base).file, t("pictureN", { n: turn.base.picture + 1 })));
     }
     for (const kind of ["keep", "change"]) if (turn[kind]) files.push(this.#thumb(turn[kind], t(kind === "keep" ? "keepMask" : "changeMask"), `wg-mask-${kind}`));
+    if (turn.whole) files.push(el("span", { class: "wg-tag wg-whole" }, t("wholeChanges")));
     const text = turn.kind === "upload" ? turn.from || t("yourPicture") : turn.like ? t("moreLike") : turn.instruction || turn.from;
     const bubble = el("div", { class: "wg-bubble", dir: "auto" }, el("div", { class: "wg-text" }, withMentions(text || "")), files.length > 0 && el("div", { class: "wg-files" }, files));
     const edit = wasAsked(turn) && !turn.like && !isLive(turn) && button("pencil", t("editOrder"), () => this.views.composer.again(turn), { class: "wg-small wg-edit-order" });
@@ -330,6 +331,7 @@ export class Conversation {
         [
           (turn.pictures[index].words || turn.instruction) && { icon: "th-large", text: t("moreLike"), run: report(() => session.turns.moreLike(turn.id, index)) },
           wasAsked(turn) && { icon: "refresh", text: t("tryAgain"), run: report(() => session.turns.again(turn.id)) },
+          wasAsked(turn) && turn.kind === "refine" && !turn.whole && !turn.change && isOwn(turn) && { icon: "expand", text: t("againWhole"), run: report(() => session.turns.again(turn.id, { whole: true })) },
           { icon: "at", text: t("useAsReference"), run: report(() => session.arrivals.addReference(turn.pictures[index].file, "picture")) },
           wasAsked(turn) && { icon: "sitemap", text: t("openTurn"), run: report(() => openTurnAsWorkflow(session, turn.id)) },
           { icon: "share-alt", text: t("openChat"), run: report(() => openChatAsWorkflow(session, base)) },

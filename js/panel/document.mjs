@@ -23,13 +23,12 @@ export function emptyDocument(settings = {}) {
   return { version: VERSION, turns: {}, head: null, tip: null, references: [], settings: { ...settings }, draft: emptyDraft() };
 }
 
-/** Masks and what else belongs to one picture, `of`: `{turn, picture}`. */
-function noMasks() {
-  return { keep: null, change: null, release: false, of: null };
-}
+/** What says where a picture may change: masks, `release` of what was kept before, and `whole`, all of it. */
+export const masksOf = ({ keep, change, release, whole }) => ({ keep: keep ?? null, change: change ?? null, release: Boolean(release), whole: Boolean(whole) });
 
+/** Masks belong to one picture, `of`: `{turn, picture}`. */
 export function emptyDraft() {
-  return { text: "", ...noMasks(), count: null, fresh: false };
+  return { text: "", ...masksOf({}), of: null, count: null, fresh: false };
 }
 
 const isObject = (value) => Boolean(value) && typeof value === "object" && !Array.isArray(value);
@@ -66,8 +65,7 @@ function soundTurn(id, turn) {
     seed: Number.isInteger(turn.seed) ? turn.seed : 0,
     settings: { ...turn.settings },
     references: soundReferences(turn.references),
-    keep: soundFile(turn.keep),
-    change: soundFile(turn.change),
+    ...masksOf({ ...turn, keep: soundFile(turn.keep), change: soundFile(turn.change) }),
     chat: text(turn.chat) || null,
     picked: Number.isInteger(turn.picked) ? turn.picked : null,
     pictures: list(turn.pictures)
@@ -192,8 +190,7 @@ export function fits({ of }, base) {
 
 /** The masks of the draft, where they were painted on this picture. */
 export function masksFor(doc, base) {
-  const { keep, change, release } = fits(doc.draft, base) ? doc.draft : noMasks();
-  return { keep, change, release };
+  return masksOf(fits(doc.draft, base) ? doc.draft : {});
 }
 
 /** Whether WeGen's own nodes paint a turn; those of earlier versions do not say. */

@@ -109,6 +109,7 @@ function addTurn(graph, sockets, turn, chat, prefix, column, title, kept = []) {
   Object.assign(inputs, {
     chat,
     release: turn.release || undefined,
+    auto_mask: turn.whole ? false : undefined,
     edit_mask: turn.change && loadMask(graph, `${prefix}change`, column - 1, turn.change, "May change"),
     keep_mask: keepMask(graph, prefix, column - 1, turn, kept),
   });

@@ -199,7 +199,9 @@ export class Stage {
       const masks = await painter.toMaskBlobs();
       const file = (kind) => masks[kind] && upload(masks[kind], `${name}-${kind}.png`);
       const [newKeep, newChange] = await Promise.all([file("keep"), file("change")]);
-      return () => session.setDraft({ keep: newKeep, change: newChange, release: release.checked, of: base, text: words.value });
+      // What is painted to change is what may change, no more.
+      const whole = session.masks.whole && !newChange;
+      return () => session.setDraft({ keep: newKeep, change: newChange, release: release.checked, whole, of: base, text: words.value });
     };
     const save = () => this.#finish(done);
     const free = session.kept.length > 0 && el("label", { class: "wg-row" }, release, t("release"));

@@ -1,7 +1,7 @@
 // Sends the turns of the open chat to the host, follows them, and takes what they give.
 
 import * as host from "./host.mjs";
-import { addTurn, baseOf, emptyDraft, fits, goTo, isLive, masksFor, mentions, pathTo, pictureAt, respelled, unfinished } from "./document.mjs";
+import { addTurn, baseOf, emptyDraft, fits, goTo, isLive, masksFor, masksOf, mentions, pathTo, pictureAt, respelled, unfinished } from "./document.mjs";
 import { chatFileOf, maskGraph, shortened } from "./graph.mjs";
 import { takeResult } from "./results.mjs";
 import { Runs } from "./runs.mjs";
@@ -68,8 +68,7 @@ export class Turns {
       ...(base && !ask && masksFor(doc, base)),
     };
     // Masks of another picture stay with it.
-    const { keep, change, release, of } = draft;
-    const left = fits(draft, base) ? {} : { keep, change, release, of };
+    const left = fits(draft, base) ? {} : { ...masksOf(draft), of: draft.of };
     if (ask) draft.text = "";
     else doc.draft = { ...emptyDraft(), ...left, ...(said && { text: draft.text, count: draft.count, fresh: draft.fresh }) };
     session.called(shortened(instruction, 48));
@@ -114,33 +113,33 @@ export class Turns {
       await this.#submit({ kind: "draw", instruction: words, base: null, references: [], count: 1, creativity: session.doc.settings.creativity });
       return;
     }
-    const { kind, instruction, references, base, keep, change, release, settings } = turn;
+    const { kind, instruction, references, base, settings } = turn;
     const seed = turn.pictures[index]?.seed ?? turn.seed;
-    await this.#submit({ kind, instruction, references, base, keep, change, release, words, count: 1, seed, creativity: turn.creativity, settings });
+    await this.#submit({ kind, instruction, references, base, ...masksOf(turn), words, count: 1, seed, creativity: turn.creativity, settings });
   }
 
-  /** The same turn again with another seed. */
-  async again(id) {
+  /** The same turn again with another seed; with `whole` all of its picture may change this time. */
+  async again(id, { whole = false } = {}) {
     const turn = this.session.doc.turns[id];
     this.session.doc.head = turn.parent;
-    const { kind, instruction, references, base, keep, change, release, words, count, creativity, like } = turn;
+    const { kind, instruction, references, base, words, count, creativity, like } = turn;
     // A locked seed would give the same picture again.
     const other = turn.pictures.length ? { seed: randomSeed() } : {};
-    await this.#submit({ kind, instruction, references, base, keep, change, release, words, count, creativity, like, ...other });
+    await this.#submit({ kind, instruction, references, base, ...masksOf({ ...turn, whole: whole || turn.whole }), words, count, creativity, like, ...other });
   }
 
   /** Put what was asked for in a turn back into the composer, to be said in another way before the same picture. */
   async edit(id) {
     const { session } = this;
     const { doc } = session;
-    const { parent, kind, instruction, base, keep, change, release, count, references } = doc.turns[id];
+    const { parent, kind, instruction, base, count, references } = doc.turns[id];
     if ((doc.draft.text.trim() || doc.draft.keep || doc.draft.change) && !(await session.confirm(t("replaceText")))) return false;
     doc.head = parent;
     if (base && kind !== "ask") doc.turns[base.turn].picked = base.picture;
     const there = new Set(doc.references.map((reference) => reference.name));
     doc.references.push(...references.filter(({ name }) => !there.has(name)).map((reference) => ({ ...reference })));
     const fresh = kind === "draw" && Boolean(baseOf(doc));
-    doc.draft = { ...emptyDraft(), text: instruction, fresh, count: kind === "ask" ? null : count, ...(base && { keep, change, release: Boolean(release), of: base }) };
+    doc.draft = { ...emptyDraft(), text: instruction, fresh, count: kind === "ask" ? null : count, ...(base && { ...masksOf(doc.turns[id]), of: base }) };
     session.changed();
     return true;
   }

@@ -102,6 +102,17 @@ test("without its file a chat keeps what was kept", () => {
   assert.equal(graphOf(null, { keep: null }).keep.inputs.image, "one.png");
 });
 
+test("the whole picture changes where a turn says so", () => {
+  const turns = (whole) => ({ a: { pictures: [{ file: file("a.png") }], picked: 0 }, b: { kind: "refine", base: { turn: "a", picture: 0 }, whole } });
+  const predicts = (whole) => {
+    const doc = documentOf(turns(whole));
+    return turnGraph(doc, doc.turns.b, { id: "id", name: "name" }).prompt.turn.inputs.auto_mask;
+  };
+  assert.equal(predicts(true), false);
+  assert.equal(predicts(false), undefined); // as the node has it
+  assert.equal(predicts(undefined), undefined); // of chats that know nothing of it
+});
+
 test("a chat from elsewhere cannot keep the panel from working", () => {
   const doc = documentOf({ a: { parent: "c" }, b: { parent: "a" }, c: { parent: "a" }, d: { parent: "d", from: {}, instruction: {} }, e: { base: { turn: "constructor", picture: 0 }, like: { turn: "a", picture: "map" } } });
   assert.ok(["a", "b", "c"].includes(tipOf(doc, "a")));
