@@ -95,11 +95,12 @@ def test_a_painting_stays_open_until_it_could_be_kept(panel, frontend):
     page.locator(".wg-stage textarea").press_sequentially("add a moon")
     with frontend.expecting("413"):  # Chromium tells of the two
         # The next key would not count before the one that was pressed has failed: each says so in its own words.
+        said = ""
+        page.route("**/upload/image", lambda route: route.fulfill(status=413, json={"error": said}))
         for said in ("too large", "still the same"):
-            page.route("**/upload/image", lambda route, said=said: route.fulfill(status=413, json={"error": said}))
             page.keyboard.press("Escape")
             page.locator(".wg-stage .wg-trouble", has_text=said).wait_for()
-            page.unroute("**/upload/image")
+        page.unroute("**/upload/image")
     expect(page.locator(".wg-stage[open] canvas.paint")).to_be_visible()
     page.keyboard.press("Escape")
     page.wait_for_selector(".wg-stage", state="hidden")
