@@ -55,7 +55,7 @@ export class ChatStore {
     await this.flush();
     await this.#created();
     const { name, revision, document } = await request(route(id));
-    if (this.#dirty) await this.flush(); // written while this one was on its way
+    await this.flush(); // what was written while this one was on its way
     if (asked !== this.#asked) return false;
     Object.assign(this, { id, name, document: soundDocument(document) });
     this.#revision = revision;

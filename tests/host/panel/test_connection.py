@@ -198,7 +198,9 @@ def test_a_list_of_painters_that_comes_late_takes_none_away(panel, frontend):
         page.keyboard.press("Escape")
         requests.post(address, data=template.read_bytes(), timeout=HANGS).raise_for_status()
         page.click(".wg-settings-open")
+        opened = page.locator("[data-setting='painter']").element_handle()
         expect(name.get_by_text("late", exact=True)).to_have_count(1)
+        assert opened.evaluate("(one) => one.isConnected"), "who had it open would have to open it again"
         early[0].fulfill(response=early[1])
         frontend.settle()
         panel.drawn()
