@@ -1,12 +1,18 @@
 // The list of kept chats: open, rename, delete, export, import.
 
-import { button, el, keepFocus, openMenu } from "./dom.mjs";
+import { button, el, keepFocus, openMenu, setChildren } from "./dom.mjs";
 import { ask, picture, request } from "./host.mjs";
 import { composing } from "./keys.mjs";
 import { exportRoute, listChats, renameChat } from "./store.mjs";
 import { t } from "./strings.mjs";
 
 export class Library {
+  /** Rows by the id of their chat, with what they show. */
+  #rows = new Map();
+  /** How often the list was asked for, and which time it is of: an answer that comes late is not newer. */
+  #asked = 0;
+  #listed = 0;
+
   constructor(session, views) {
     this.session = session;
     this.views = views;
@@ -30,15 +36,40 @@ export class Library {
 
   /** Show what there is. The row of chat `id`, or the first, gets the focus, where that is nowhere else by then. */
   async #load(id = null, focus = true) {
-    await this.session.store.flush();
-    const chats = await listChats();
-    if (this.list.querySelector("input:not([data-over])")) return; // a name is being written; its end shows the list anew
-    const { activeElement } = document;
-    const free = activeElement === document.body || activeElement?.matches(".wg-chats-open, .wg-panel") || this.element.contains(activeElement);
-    const items = chats.map((chat) => this.#item(chat));
-    const shown = items.length ? items : [el("li", { class: "wg-quiet", text: t("noChats") })];
-    keepFocus(this.list, () => this.list.replaceChildren(...shown));
-    if (focus && free) (this.list.querySelector(`[data-chat="${CSS.escape(id ?? "")}"]`) ?? this.list.querySelector("button"))?.focus();
+    const asked = ++this.#asked;
+    this.list.setAttribute("aria-busy", "true");
+    try {
+      await this.session.store.flush();
+      const chats = await listChats();
+      if (asked < this.#listed) return;
+      this.#listed = asked;
+      if (this.list.querySelector("input:not([data-over])")) return; // a name is being written; its end shows the list anew
+      const { activeElement } = document;
+      const free = activeElement === document.body || activeElement?.matches(".wg-chats-open, .wg-panel") || this.element.contains(activeElement);
+      const shown = chats.length ? this.#items(chats) : [el("li", { class: "wg-quiet", text: t("noChats") })];
+      keepFocus(this.list, () => setChildren(this.list, shown));
+      if (focus && free) (this.#row(id) ?? this.list.querySelector("button"))?.focus();
+    } finally {
+      if (asked === this.#asked) this.list.setAttribute("aria-busy", "false");
+    }
+  }
+
+  /** What is clicked to open a chat, where it is in the list. */
+  #row(id) {
+    return this.list.querySelector(`[data-chat="${CSS.escape(id ?? "")}"]`);
+  }
+
+  /** Rows that stay as they are, are the same: one that is being clicked, or has its menu open, is not lost. */
+  #items(chats) {
+    const before = this.#rows;
+    this.#rows = new Map();
+    return chats.map((chat) => {
+      const signature = JSON.stringify([chat, chat.id === this.session.store.id]);
+      let row = before.get(chat.id);
+      if (row?.signature !== signature || row.element.querySelector(".wg-gone")) row = { signature, element: this.#item(chat) };
+      this.#rows.set(chat.id, row);
+      return row.element;
+    });
   }
 
   #item(chat) {
@@ -52,7 +83,7 @@ export class Library {
       openMenu(
         more,
         [
-          { icon: "pencil", text: t("rename"), run: () => this.#rename(chat, label) },
+          { icon: "pencil", text: t("rename"), run: () => this.#rename(chat) },
           { icon: "download", text: t("export"), run: () => this.#export(chat).catch((error) => this.views.failed(error)) },
           { icon: "trash", text: t("delete"), danger: true, run: () => this.#delete(chat) },
         ],
@@ -62,7 +93,10 @@ export class Library {
     return el("li", { class: "wg-row" }, el("button", { type: "button", class: "wg-chat", "data-chat": chat.id, "aria-current": current ? "true" : false, on: { click: open } }, shown, label), more);
   }
 
-  #rename(chat, label) {
+  #rename(chat) {
+    const row = this.#row(chat.id); // it may have been made anew since its menu was opened
+    if (!row) return;
+    this.#rows.delete(chat.id);
     let over = false;
     const done = async (save, focus = true) => {
       if (over) return; // replacing the list takes the focus from the field too
@@ -80,7 +114,7 @@ export class Library {
     };
     const key = (event) => !composing(event) && ["Enter", "Escape"].includes(event.key) && (event.preventDefault(), done(event.key === "Enter"));
     const input = el("input", { type: "text", class: "wg-input", maxlength: 100, value: chat.name, "aria-label": t("rename"), on: { keydown: key, blur: () => done(true, false), click: (event) => event.stopPropagation() } });
-    label.closest("button").replaceWith(input);
+    row.replaceWith(input);
     input.focus();
     input.select();
   }

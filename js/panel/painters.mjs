@@ -18,12 +18,16 @@ export class Painters {
   /** `{path, name}` of each workflow that can paint turns. */
   known = [];
   #read = new Map();
+  /** How often it was asked for, and which time `known` is of: an answer that comes late is not newer. */
+  #asked = 0;
+  #listed = 0;
 
   /** Look again at what is saved, and at the workflow on the canvas. */
   async list() {
+    const asked = ++this.#asked;
     const [saved, templates] = await Promise.all([this.#saved(), this.#templates()]);
     const open = holdsBoth(nodesOf((app.rootGraph ?? app.graph)?.serialize())) ? [{ path: OPEN, name: t("openGraph") }] : [];
-    this.known = [...open, ...saved, ...templates];
+    if (asked > this.#listed) [this.#listed, this.known] = [asked, [...open, ...saved, ...templates]];
     return this.known;
   }
 

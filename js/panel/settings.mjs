@@ -85,8 +85,9 @@ export class Settings {
 
   #select(name, options) {
     const { session } = this;
-    const change = () => session.setSettings({ [name]: options[control.selectedIndex][0] });
-    const control = el("select", { "data-setting": name, on: { change } }, options.map(([, text]) => el("option", { text })));
+    const values = new Map(options.map(([value]) => [String(value), value]));
+    const change = () => session.setSettings({ [name]: values.get(control.value) ?? control.value });
+    const control = el("select", { "data-setting": name, on: { change } }, options.map(([value, text]) => el("option", { text, value: String(value) })));
     control.selectedIndex = Math.max(0, options.findIndex(([value]) => value === session.doc.settings[name]));
     return control;
   }
@@ -107,13 +108,12 @@ export class Settings {
     return field(t("model"), this.#select("model", shown.map((name) => [name, name])));
   }
 
-  /** Painters and models are known later than all else: only their list is changed, and who is in it stays in it. */
+  /** Painters and models are known later than all else: only their list is changed, and who has it open stays in it. */
   #renew(name, after) {
     const before = this[name];
     if (after.isEqualNode(before)) return;
-    const held = before.contains(document.activeElement);
-    before.replaceWith(after);
-    this[name] = after;
-    if (held) after.querySelector("select").focus();
+    const [control, { options, selectedIndex }] = [before, after].map((one) => one.querySelector("select"));
+    control.replaceChildren(...options);
+    control.selectedIndex = selectedIndex;
   }
 }

@@ -55,7 +55,7 @@ export class ChatStore {
     await this.flush();
     await this.#created();
     const { name, revision, document } = await request(route(id));
-    if (this.#dirty) await this.flush(); // written while this one was on its way
+    await this.flush(); // what was written while this one was on its way
     if (asked !== this.#asked) return false;
     Object.assign(this, { id, name, document: soundDocument(document) });
     this.#revision = revision;
@@ -76,6 +76,10 @@ export class ChatStore {
     return true;
   }
 
+  #creating = null;
+  /** The name that is being given to the chat; others wait for it, so that the last one stays. */
+  #naming = null;
+
   /** The id of the chat, which is stored now if it was not yet. */
   async stored() {
     if (this.id === null) {
@@ -86,8 +90,6 @@ export class ChatStore {
     }
     return this.id;
   }
-
-  #creating = null;
 
   /** Nothing takes the place of a chat that is being stored: it would get that one's id. */
   async #created() {
@@ -102,37 +104,60 @@ export class ChatStore {
       return;
     }
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.flush(), DELAY);
+    this.#timer = setTimeout(() => this.#write(), DELAY);
   }
 
   async rename(name) {
     this.name = name;
-    if (this.id === null) {
+    // One that is being stored gets the name that it had when that began.
+    if (this.id === null && !this.#creating) {
       this.handlers.begun();
       return;
     }
     this.handlers.unsaved(true);
+    const naming = (this.#naming = this.#rename(name, this.#naming));
     try {
-      await this.flush();
-      // Its revision is that of turns which another tab may have saved since, and this one does not have yet.
-      await renameChat(this.id, name);
+      await naming;
     } finally {
-      this.handlers.unsaved(this.#dirty);
+      if (this.#naming === naming) this.#naming = null;
+      this.handlers.unsaved(this.#isUnsaved);
     }
   }
 
-  /** Write what is not written yet; whether nothing is left that would be lost with the page. */
+  async #rename(name, before) {
+    const { document } = this;
+    let { id } = this;
+    await before?.catch(() => {});
+    await this.#write();
+    if (this.document === document) ({ id } = this); // it may have got one, or another one, meanwhile
+    // Its revision is that of turns which another tab may have saved since, and this one does not have yet.
+    if (id !== null) await renameChat(id, name);
+    else this.handlers.begun();
+  }
+
+  get #isUnsaved() {
+    return this.#dirty || this.#naming !== null;
+  }
+
+  /** Write what is not written yet, and what is changed meanwhile; whether nothing is left that would be lost with the
+   * page. */
   async flush() {
-    clearTimeout(this.#timer);
-    await this.#created();
-    while (this.#saving) await this.#saving;
-    if (this.#dirty && this.id !== null) {
-      this.#saving = this.#save().finally(() => (this.#saving = null));
-      await this.#saving;
-    }
+    while (await this.#write());
+    await this.#naming?.catch(() => {});
     return !this.#dirty || (this.id === null && !Object.keys(this.document.turns).length);
   }
 
+  /** Write how things stand now; whether that was done, and something was changed meanwhile. */
+  async #write() {
+    clearTimeout(this.#timer);
+    await this.#created();
+    while (this.#saving) await this.#saving;
+    if (!this.#dirty || this.id === null) return false;
+    this.#saving = this.#save().finally(() => (this.#saving = null));
+    return (await this.#saving) && this.#dirty;
+  }
+
+  /** Whether it could be done. */
   async #save() {
     this.#dirty = false;
     try {
@@ -157,11 +182,13 @@ export class ChatStore {
           this.handlers.changed();
         }
       }
-      this.handlers.unsaved(this.#dirty);
+      this.handlers.unsaved(this.#isUnsaved);
+      return true;
     } catch (error) {
       this.#dirty = true;
       this.handlers.failed(error);
-      if (!error.status || error.status >= 500) this.#timer = setTimeout(() => this.flush(), 5000);
+      if (!error.status || error.status >= 500) this.#timer = setTimeout(() => this.#write(), 5000);
+      return false;
     }
   }
 }

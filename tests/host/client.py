@@ -149,18 +149,26 @@ class ComfyClient:
         def runs() -> bool:
             return prompt_id in [item[1] for item in self.queue()["queue_running"]]
 
-        def until(reached: Callable[[], bool]) -> None:
-            deadline = time.monotonic() + HANGS
+        def until(reached: Callable[[], bool], seconds: float = HANGS) -> bool:
+            deadline = time.monotonic() + seconds
             while not reached():
-                assert time.monotonic() < deadline, "the server did not take up or leave what it was to work on"
+                if time.monotonic() > deadline:
+                    return False
                 time.sleep(0.05)
+            return True
 
-        until(runs)
+        assert until(runs), "the server does not take up what it is to work on"
         try:
             yield
         finally:
+
+            def ends() -> bool:
+                # Once, and some time for it: a second time could come when the next one is running already.
+                self.interrupt(prompt_id)
+                return until(lambda: not runs(), 2)
+
             # A prompt that has only just been taken up does not hear of it.
-            until(lambda: self.interrupt(prompt_id) or not runs())
+            assert until(ends), "the server does not leave what it was to work on"
 
     def interrupt(self, prompt_id: str) -> None:
         """Cancel the prompt if it is running."""

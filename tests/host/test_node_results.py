@@ -45,6 +45,12 @@ async () => {
 """
 
 
+# After an undo nodes show again what they gave, two frames and some time later, by the page's own clock.
+PUT_BACK = """
+() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 400))))
+"""
+
+
 @pytest.fixture(params=[False, True], ids=["canvas", "Nodes 2.0"])
 def page(frontend, request):
     set_nodes_two(frontend.page, request.param)
@@ -139,7 +145,7 @@ def test_what_a_run_leaves_is_gone_with_the_next_one(page, server):
     features = {"wegen": ["load", 0], "instruction": "a tree", "seed": uuid.uuid4().int % 2**32}
     page.evaluate(BUILD, [{**nodes, "features": node("WeGenConditioning", **features)}, SIZES])
     run_canvas(page, server.url)
-    picks, text = page.locator(".wegen-picks"), page.locator(".wegen-result p")
+    picks = page.locator(".wegen-picks")
     buttons = picks.locator("button")
     page.wait_for_function("() => document.querySelectorAll('.wegen-picks button').length === 3")
     # The picture that is marked is the one that the chat goes on with.
@@ -155,8 +161,9 @@ def test_what_a_run_leaves_is_gone_with_the_next_one(page, server):
     page.wait_for_function("() => document.querySelector('.wegen-result p')?.textContent.includes('cannot')")
     assert buttons.count() == 0 and picks.evaluate("(one) => getComputedStyle(one).display") == "none"
     page.wait_for_timeout(500)
-    seen, whole = text.evaluate("(one) => [one.clientHeight, one.scrollHeight]")
-    assert seen >= whole - 8, "the words are cut off"
+    # Until the node has the size of its words, they are cut off.
+    whole = "({ clientHeight, scrollHeight }) => clientHeight >= scrollHeight - 8"
+    page.wait_for_function(f"() => ({whole})(document.querySelector('.wegen-result p'))")
     assert not page.evaluate("() => window.app.graph.nodes.find((node) => node.type === 'WeGenGenerate').imgs?.length")
 
 
@@ -172,12 +179,13 @@ def test_what_was_done_before_a_run_can_be_undone_step_by_step(page, server):
     for _ in range(3):
         page.evaluate(f"() => {{ {move}; {tracked}.captureCanvasState() }}")
     run_canvas(page, server.url)
+    page.locator(".wegen-result p").wait_for(state="attached")
     page.wait_for_timeout(1000)
     page.evaluate(f"() => {tracked}.captureCanvasState()")
     steps = []
     for _ in range(3):
         page.evaluate(f"() => {tracked}.undo()")
-        page.wait_for_timeout(400)
+        page.evaluate(PUT_BACK)
         page.evaluate(f"() => {tracked}.captureCanvasState()")
         steps.append(page.evaluate(f"() => [{tracked}.undoQueue.length, {tracked}.redoQueue.length]"))
     undone, again = zip(*steps, strict=True)

@@ -60,7 +60,7 @@ def store_chat(url, document, name="stored"):
 
 
 def open_stored(panel, name):
-    panel.page.click(".wg-chats-open")
+    panel.open_chats()
     panel.page.locator(".wg-chat", has_text=name).first.click()
     panel.page.wait_for_selector(".wg-library", state="hidden")
 
@@ -95,15 +95,38 @@ def files_of_canvas(panel) -> list[dict]:
 
 
 @contextmanager
-def held(page, address: str):
-    """Requests to an address wait until the end of this; gives those that wait."""
+def held(page, address: str, method: str | None = None):
+    """Requests to an address, or those of one kind, wait until the end of this; gives those that wait."""
     waiting = []
-    page.route(address, lambda route: waiting.append(route))
+
+    def hold(route):
+        if method in (None, route.request.method):
+            waiting.append(route)
+        else:
+            route.continue_()
+
+    page.route(address, hold)
     try:
         yield waiting
     finally:
         for route in waiting:
             route.continue_()
+        page.unroute(address)
+
+
+@contextmanager
+def refused(page, address: str):
+    """Requests to an address fail until the end of this; gives those that did."""
+    failed = []
+
+    def refuse(route):
+        failed.append(route)
+        route.abort()
+
+    page.route(address, refuse)
+    try:
+        yield failed
+    finally:
         page.unroute(address)
 
 

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import requests
 from PIL import Image
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 from support import HANGS
 
 Strokes = list[tuple[tuple[float, float], tuple[float, float]]]
 
 EMPTY_GRAPH = {"nodes": [], "links": [], "version": 0.4}
+FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
 class ChatPanel:
@@ -40,7 +41,19 @@ class ChatPanel:
 
     def new_chat(self) -> None:
         self.page.click(".wg-new")
+        # The button has the focus until the chat is there. The welcome may still be that of the chat before.
+        expect(self.text).to_be_focused()
+        self.drawn()
         self.page.wait_for_selector(".wg-welcome", state="visible")
+
+    def open_chats(self) -> None:
+        """Show the list of chats as it is now: until that has come, the one of the last time stands there."""
+        self.page.click(".wg-chats-open")
+        self.page.wait_for_selector(".wg-chats[aria-busy='false']")
+
+    def drawn(self) -> None:
+        """Wait until the panel shows all that has changed by now."""
+        self.page.evaluate(FRAMES)
 
     @property
     def text(self) -> Locator:
@@ -125,14 +138,15 @@ class ChatPanel:
         box: dict[str, float] = {}
         while box != (box := element.bounding_box() or {}) or not box:
             self.page.wait_for_timeout(150)
+            self.drawn()  # a page that draws nothing meanwhile says nothing
         return box
 
     def saved(self) -> dict[str, Any]:
         """The chat that is open as the host keeps it."""
-        frames = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-        self.page.evaluate(frames)
+        self.drawn()
         self.page.wait_for_selector(".wg-panel:not([data-unsaved])")
-        chat = self.page.evaluate("() => JSON.parse(localStorage.getItem('wegen.panel')).chat")
+        # What another tab keeps in the local storage may be of another chat.
+        chat = self.page.evaluate("() => JSON.parse(sessionStorage.getItem('wegen.panel')).chat")
         return requests.get(f"{self.url}/wegen/chats/{chat}", timeout=HANGS).json()
 
     def turn_of(self, turn: Locator) -> dict[str, Any]:

@@ -4,10 +4,12 @@ import uuid
 
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from .actions import set_steps
 from .chat_panel import EMPTY_GRAPH, ChatPanel
 
+NO_MESSAGES = "() => window.app.extensionManager.toast.removeAll()"
 STEPS = "() => JSON.parse(sessionStorage.getItem('wegen.panel') ?? '{}').settings?.steps"
 
 
@@ -24,9 +26,11 @@ def opened(page, frontend, server):
 
 @pytest.fixture
 def panel(opened, frontend, client):
-    """The panel with a new chat beside an empty canvas, the model's own steps and a host with nothing to do; the test
-    fails on errors in the console, and on requests to anything but the host."""
+    """The panel with a new chat beside an empty canvas, the model's own steps, a host with nothing to do and no message
+    of an earlier test; the test fails on errors in the console, and on requests to anything but the host."""
     client.end_all()
+    opened.page.evaluate(NO_MESSAGES)
+    expect(opened.page.locator(".p-toast-message")).to_have_count(0)
     errors = len(frontend.errors)
     opened.foreign.clear()
     opened.page.evaluate("(graph) => window.app.graph.nodes.length && window.app.loadGraphData(graph)", EMPTY_GRAPH)

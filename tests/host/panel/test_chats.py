@@ -4,7 +4,7 @@ import requests
 from playwright.sync_api import expect
 from support import HANGS
 
-from .actions import open_stored, set_steps, store_chat, wait_until, wait_until_empty, was_interrupted
+from .actions import held, open_stored, set_steps, store_chat, wait_until, wait_until_empty, was_interrupted
 
 HOSTILE = [
     '<img src=x onerror="window.hacked=1">',
@@ -21,14 +21,76 @@ def test_a_chat_that_was_named_keeps_its_name(panel):
     assert panel.saved()["name"] == "book cover"
 
 
-def test_a_wish_waits_while_another_chat_is_looked_at(panel):
+def test_a_chat_is_not_left_and_not_saved_before_its_name_is(panel):
+    """Also where what is in it was written before."""
     page = panel.page
+    panel.say("a boat", count=1)
+    chat = f"{panel.url}/wegen/chats/{panel.saved()['id']}"
+    with held(page, "**/wegen/chats/*", "PATCH") as names:
+        panel.text.fill("a wish that is written first")
+        page.fill(".wg-name", "a slow name")
+        page.press(".wg-name", "Tab")
+        wait_until(panel, lambda: names)
+        assert "written first" in requests.get(chat, timeout=HANGS).json()["document"]["draft"]["text"]
+        panel.drawn()
+        assert page.locator(".wg-panel[data-unsaved]").count() == 1
+        page.click(".wg-new")
+        panel.drawn()
+        assert panel.turns.count() == 1
+    page.wait_for_selector(".wg-welcome", state="visible")
+    assert requests.get(chat, timeout=HANGS).json()["name"] == "a slow name"
+
+
+def test_a_name_that_is_given_while_the_chat_is_stored_is_its_name(panel):
+    page = panel.page
+    with held(page, "**/wegen/chats", "POST") as stored:
+        turn = panel.begin("a boat", count=1)
+        wait_until(panel, lambda: stored)
+        page.fill(".wg-name", "named early")
+        page.press(".wg-name", "Tab")
+    panel.wait(turn)
+    assert panel.saved()["name"] == "named early"
+
+
+def test_what_is_written_while_a_chat_is_left_is_in_it(panel):
+    """Nobody is asked whether to leave what can be written."""
+    page = panel.page
+    panel.say("a boat", count=1)
+    chat = f"{panel.url}/wegen/chats/{panel.saved()['id']}"
+    with held(page, "**/wegen/chats/*", "PUT") as writes:
+        panel.text.fill("a")
+        page.click(".wg-new")
+        wait_until(panel, lambda: writes)
+        panel.text.fill("a last wish")
+    page.wait_for_selector(".wg-welcome", state="visible")
+    assert requests.get(chat, timeout=HANGS).json()["document"]["draft"]["text"] == "a last wish"
+
+
+def test_a_chat_is_renamed_though_its_row_came_anew_behind_the_menu(panel):
+    page = panel.page
+    panel.say("a boat", count=1)
+    panel.open_chats()
+    page.keyboard.press("Escape")
+    panel.text.fill("what makes another row of it")
+    name = panel.saved()["name"]
+    with held(page, "**/wegen/chats") as lists:
+        page.click(".wg-chats-open")
+        wait_until(panel, lambda: lists)
+        page.locator(".wg-library").get_by_role("button", name=f"Options of {name}").first.click()
+    page.wait_for_selector(".wg-chats[aria-busy='false']")
+    page.get_by_role("menuitem", name="Rename").click()
+    page.locator(".wg-library input").fill("renamed in the list")
+    page.locator(".wg-library input").press("Enter")
+    page.locator(".wg-chat", has_text="renamed in the list").wait_for()
+    page.keyboard.press("Escape")
+
+
+def test_a_wish_waits_while_another_chat_is_looked_at(panel):
     panel.say("a boat", count=1)
     name = panel.saved()["name"]
     panel.new_chat()
     panel.text.fill("a long wish that was not sent yet")
-    page.click(".wg-chats-open")
-    page.locator(".wg-chats li", has_text=name).first.locator(".wg-chat").click()
+    open_stored(panel, name)
     panel.expect_turns(1)
     expect(panel.text).to_have_value("")
     panel.new_chat()
@@ -103,7 +165,7 @@ def test_chats_are_listed_renamed_and_deleted(panel):
     page.fill(".wg-name", "night sky")
     page.press(".wg-name", "Tab")
     assert panel.saved()["name"] == "night sky"
-    page.click(".wg-chats-open")
+    panel.open_chats()
     row = page.locator(".wg-chats li", has_text="night sky")
     row.wait_for()
     row.get_by_role("button", name="Options of night sky").click()
@@ -121,7 +183,7 @@ def test_a_new_name_is_taken_where_the_field_is_left(panel):
     panel.page.fill(".wg-name", "first name")
     panel.page.press(".wg-name", "Tab")
     panel.saved()
-    page.click(".wg-chats-open")
+    panel.open_chats()
     page.get_by_role("button", name="Options of first name").click()
     page.get_by_role("menuitem", name="Rename").click()
     page.keyboard.type("second name")
@@ -160,7 +222,7 @@ def test_deleting_a_chat_stops_its_turns(panel, client):
     page.press(".wg-name", "Tab")
     turns = panel.saved()["document"]["turns"].values()
     running, waiting = (turn["prompt"] for turn in sorted(turns, key=lambda turn: turn["instruction"]))
-    page.click(".wg-chats-open")
+    panel.open_chats()
     page.get_by_role("button", name="Options of runs on").click()
     page.get_by_role("menuitem", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
@@ -175,13 +237,14 @@ def test_of_two_chats_the_one_that_was_clicked_last_opens(panel):
     first = page.evaluate("() => JSON.parse(localStorage.getItem('wegen.panel')).chat")
     page.fill(".wg-name", "slow one")
     page.press(".wg-name", "Tab")
+    panel.saved()
     panel.new_chat()
     panel.say("a boat", count=1)
     page.fill(".wg-name", "fast one")
     page.press(".wg-name", "Tab")
+    panel.saved()
     panel.new_chat()
-    page.click(".wg-chats-open")
-    page.locator(".wg-chat", has_text="slow one").wait_for()
+    panel.open_chats()
     held = []
     page.route(f"**/wegen/chats/{first}", lambda route: held.append(route))
     page.locator(".wg-chat", has_text="slow one").click()

@@ -2,10 +2,10 @@
 
 import requests
 from playwright.sync_api import expect
-from support import HANGS
+from support import HANGS, REPOSITORY
 
 from ..frontend import ended
-from .actions import held, open_chat, open_stored, wait_until
+from .actions import held, open_chat, open_stored, refused, wait_until
 
 
 def begin_and_leave(panel, client, count: int) -> tuple[str, str]:
@@ -152,19 +152,16 @@ def test_files_are_asked_for_behind_a_proxy_that_has_api_in_its_own_path(panel):
 def test_a_host_that_is_away_is_said_in_words(panel, teal, frontend):
     page = panel.page
     open_chat(panel, teal)
-    with frontend.expecting("ERR_FAILED"):
-        page.route("**/wegen/chats", lambda route: route.abort())
+    with frontend.expecting("ERR_FAILED"), refused(page, "**/wegen/chats"):
         page.click(".wg-chats-open")
         page.get_by_text("ComfyUI does not answer. Is it still running?").first.wait_for()
-        page.unroute("**/wegen/chats")
     page.keyboard.press("Escape")
 
 
 def test_a_list_that_comes_late_takes_no_name_that_is_being_written(panel, teal):
     page = panel.page
     open_chat(panel, teal)
-    page.click(".wg-chats-open")
-    page.locator(".wg-chat").first.wait_for()
+    panel.open_chats()
     page.keyboard.press("Escape")
     with held(page, "**/wegen/chats") as lists:
         page.click(".wg-chats-open")
@@ -173,7 +170,7 @@ def test_a_list_that_comes_late_takes_no_name_that_is_being_written(panel, teal)
         page.get_by_role("menuitem", name="Rename").click()
         name = page.locator(".wg-library input")
         name.fill("half a na")
-    page.wait_for_timeout(500)
+    page.wait_for_selector(".wg-chats[aria-busy='false']")
     name.press_sequentially("me")
     expect(name).to_have_value("half a name")
     name.press("Enter")
@@ -181,19 +178,51 @@ def test_a_list_that_comes_late_takes_no_name_that_is_being_written(panel, teal)
     page.keyboard.press("Escape")
 
 
+def test_a_list_of_painters_that_comes_late_takes_none_away(panel, frontend):
+    page = panel.page
+    [template] = (REPOSITORY / "workflows").glob("*chat with any workflow.json")
+    address, name = f"{panel.url}/userdata/workflows%2Flate.json", page.locator("[data-setting='painter'] option")
+    early = []
+
+    def keep_back(route):
+        if early:
+            route.continue_()
+        else:
+            early.append(route)
+            early.append(route.fetch())
+
+    page.route("**/userdata?dir=workflows*", keep_back)
+    try:
+        page.click(".wg-settings-open")
+        wait_until(panel, lambda: len(early) == 2)
+        page.keyboard.press("Escape")
+        requests.post(address, data=template.read_bytes(), timeout=HANGS).raise_for_status()
+        page.click(".wg-settings-open")
+        opened = page.locator("[data-setting='painter']").element_handle()
+        expect(name.get_by_text("late", exact=True)).to_have_count(1)
+        assert opened.evaluate("(one) => one.isConnected"), "who had it open would have to open it again"
+        early[0].fulfill(response=early[1])
+        frontend.settle()
+        panel.drawn()
+        assert name.get_by_text("late", exact=True).count() == 1
+    finally:
+        page.unroute("**/userdata?dir=workflows*")
+        requests.delete(address, timeout=HANGS)
+    page.keyboard.press("Escape")
+
+
 def test_a_name_that_was_not_stored_can_be_given_again(panel, teal, frontend):
     page = panel.page
     open_chat(panel, teal)
-    page.click(".wg-chats-open")
+    panel.open_chats()
     page.locator(".wg-library").get_by_role("button", name="Options of ").first.click()
     page.get_by_role("menuitem", name="Rename").click()
     name = page.locator(".wg-library input")
     name.fill("a name for later")
-    with frontend.expecting("ERR_FAILED"):
-        page.route("**/wegen/chats**", lambda route: route.abort())
+    with frontend.expecting("ERR_FAILED"), refused(page, "**/wegen/chats**") as failed:
         name.press("Enter")
+        wait_until(panel, lambda: failed)
         page.get_by_text("ComfyUI does not answer").first.wait_for()
-        page.unroute("**/wegen/chats**")
     name.press("Enter")
     page.locator(".wg-chat", has_text="a name for later").wait_for()
     page.keyboard.press("Escape")

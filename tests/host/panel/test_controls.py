@@ -5,6 +5,7 @@ from playwright.sync_api import expect
 
 from .actions import open_chat
 
+DARK = "html.dark-theme, body.dark-theme"
 NEW_CHAT = "() => window.app.extensionManager.command.execute('WeGen.NewChat')"
 
 
@@ -139,10 +140,10 @@ def test_small_texts_stand_out(panel, teal, theme):
     palette = "(name) => window.app.extensionManager.setting.set('Comfy.ColorPalette', name)"
     open_chat(panel, teal, references=1)
     page.evaluate(palette, theme)
-    page.wait_for_timeout(500)
+    page.wait_for_function(f"(theme) => (document.querySelector('{DARK}') ? 'dark' : 'light') === theme", arg=theme)
+    panel.drawn()
     found = {}
-    page.click(".wg-chats-open")
-    page.locator(".wg-chat[aria-current] small").wait_for()
+    panel.open_chats()
     page.get_by_role("button", name="Options of @thing0").click()
     for selector in (".wg-chat[aria-current] small", ".wg-count", ".wg-context span", ".wg-popover .wg-danger span"):
         found[selector] = page.locator(selector).first.evaluate(CONTRAST)

@@ -7,7 +7,7 @@ import pytest
 from browser import MainThread, ScriptTime
 from PIL import Image
 from support import NOT_RUN, REPOSITORY
-from timing import measured
+from timing import measured, starved
 
 from .actions import open_stored, store_chat
 
@@ -43,7 +43,7 @@ def test_first_words_come_within_a_second(panel):
         return waited
 
     times = measured(milliseconds, FIRST_WORDS)
-    if times[-1] > FIRST_WORDS and os.getloadavg()[0] > os.cpu_count() + 1:
+    if times[-1] > FIRST_WORDS and (os.getloadavg()[0] > os.cpu_count() + 1 or starved()):
         pytest.skip(f"{NOT_RUN}first words within a second, the machine is busy")
     print("first words after", ", ".join(f"{time:.0f} ms" for time in times))
     assert 0 < times[-1] <= FIRST_WORDS
@@ -101,8 +101,8 @@ def tasks_of_scrolling(panel) -> list[float]:
         for _ in range(40):
             page.mouse.wheel(0, -900)
             page.wait_for_timeout(30)
+        page.wait_for_function("() => document.querySelector('.wg-talk').scrollTop < 60_000", polling=100)
         page.wait_for_timeout(300)
-    assert page.evaluate("() => document.querySelector('.wg-talk').scrollTop") < 60_000
     assert len(thread.tasks) > 40
     return thread.tasks
 

@@ -16,8 +16,11 @@ from .actions import (
     wait_until_empty,
     was_interrupted,
 )
+from .chat_panel import EMPTY_GRAPH
 
-UNDO_STEPS = "() => window.app.extensionManager.workflow.activeWorkflow.changeTracker.undoQueue.length"
+TRACKER = "window.app.extensionManager.workflow.activeWorkflow.changeTracker"
+UNDO_STEPS = f"() => {TRACKER}.undoQueue.length"
+CAPTURE = f"() => {TRACKER}.captureCanvasState()"
 
 
 def test_the_whole_story(panel, frontend):
@@ -73,6 +76,7 @@ def test_the_whole_story(panel, frontend):
 
     # The turn as a workflow gives the same picture, and so does the whole chat.
     for nodes_two in (False, True):
+        page.evaluate("(graph) => window.app.loadGraphData(graph)", EMPTY_GRAPH)  # the one of before would do as well
         page.evaluate("(on) => window.app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", nodes_two)
         panel.turn(shown[1]).locator(".wg-workflow").click()
         page.wait_for_function("() => window.app.graph.nodes.some((node) => node.type === 'WeGenRefine')")
@@ -269,14 +273,13 @@ def test_cancel(panel, client):
     wait_until_empty(panel, client, "queue_running")
     assert was_interrupted(panel, prompt)
     # One that only waits can be cancelled too.
-    slow, waiting = panel.begin("a house", count=1), panel.begin("a tree", count=1)
-    waiting.locator(".wg-phase", has_text="ahead in the queue").wait_for()
-    waiting.get_by_role("button", name="Cancel").click()
-    panel.wait(waiting, "cancelled")
-    slow.get_by_role("button", name="Cancel").click()
-    panel.wait(slow, "cancelled")
+    with client.busy():
+        waiting = panel.begin("a tree", count=1)
+        waiting.locator(".wg-phase", has_text="ahead in the queue").wait_for()
+        waiting.get_by_role("button", name="Cancel").click()
+        panel.wait(waiting, "cancelled")
     # What was to be run can be looked at all the same.
-    slow.locator(".wg-workflow").click()
+    turn.locator(".wg-workflow").click()
     panel.page.wait_for_function("() => window.app.graph.nodes.some((node) => node.type === 'WeGenGenerate')")
 
 
@@ -293,13 +296,10 @@ def test_undo_keys_take_back_a_step_of_the_chat_and_none_on_the_canvas(panel):
     page = panel.page
     panel.say("a house", count=1)
     night = panel.say("make it night")
-    page.evaluate("() => window.app.extensionManager.workflow.activeWorkflow.changeTracker.captureCanvasState()")
-    page.evaluate(
-        """() => {
-            window.app.graph.add(window.LiteGraph.createNode('EmptyImage'))
-            window.app.extensionManager.workflow.activeWorkflow.changeTracker.captureCanvasState()
-        }"""
-    )
+    page.evaluate(CAPTURE)
+    page.evaluate("() => window.app.graph.add(window.LiteGraph.createNode('EmptyImage'))")
+    panel.drawn()  # which may give the node another size
+    page.evaluate(CAPTURE)
     steps = page.evaluate(UNDO_STEPS)
     assert steps > 0
 
