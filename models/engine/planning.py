@@ -20,7 +20,10 @@ from ..prompting.conversation import mentioned
 from ..values import Answer, AutoMask, Chat, SamplerSettings, Turn
 from .interface import Parts, PictureDraft, TurnRequest, TurnResult
 
-NOT_UNDERSTOOD = "I did not understand {order!r}: nothing in the picture would change, so it is as it was."
+NOT_UNDERSTOOD = (
+    "I did not understand {order!r}: nothing in the picture would change, so it is as it was. If all of it is to be "
+    "drawn anew, as when it is restored, let the whole picture change (without auto_mask)."
+)
 AS_BEFORE = (
     "{order!r} changed nothing in my description of the picture. If the picture does not show it yet, say it in other "
     "words."
