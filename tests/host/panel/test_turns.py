@@ -189,7 +189,7 @@ def test_trying_again_draws_another_though_the_seed_is_locked(panel):
         seeds = [panel.turn_of(panel.say(text))["seed"] for text in ("a house", "make it night")]
         before = set(panel.ids())
         panel.turns.last.get_by_role("button", name="More", exact=True).click()
-        panel.page.get_by_role("menuitem", name="Try again").click()
+        panel.page.get_by_role("menuitem", name="Try again", exact=True).click()
         again = panel.new_turn(before)
         panel.wait(again)
         assert seeds[0] == seeds[1] != panel.turn_of(again)["seed"]
