@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from .. import storybook
 from ..data.strange_pictures import strange_picture
-from ..data.tasks import damaged
 from ..errors import WeGenError
 from ..media.conditions import CONDITIONS, DEGRADATIONS
 from ..metrics.recogniser import wear
@@ -31,7 +30,7 @@ from ..storybook import COLOURS, COLUMNS, GROUNDS, KINDS, PATTERNS, ROWS, SIZES,
 from ..storybook.world import MOST_THINGS
 from .loop import HELD_OUT
 from .losses import noised
-from .pages import Mixture, features_of, jittered, still, to_pixels
+from .pages import Mixture, altered, features_of, jittered, still, to_pixels
 from .sheets import grid_sheet
 from .stage import Stage, sample_generator
 from .start import PackedStart
@@ -259,9 +258,7 @@ def _plain_answers(answers: Tensor) -> Tensor:
 
 def _told(scene: Scene, rng: Random) -> np.ndarray:
     """A picture that tells a part of a page, or a page that has suffered, uint8 `[128, 128, 3]`."""
-    if rng.random() < 0.5:
-        return storybook.condition(scene, rng.choice(CONDITIONS))
-    return damaged(scene, rng.choice(DEGRADATIONS), rng)
+    return altered(scene, rng.choice(CONDITIONS if rng.random() < 0.5 else DEGRADATIONS), rng)
 
 
 def initialise(encoder: VisionEncoder) -> None:

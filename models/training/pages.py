@@ -12,6 +12,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from .. import storybook
+from ..data.tasks import damaged
+from ..media.conditions import CONDITIONS
 from ..media.images import CLIP_MEAN, CLIP_STD
 from ..network.vision_encoder import pool_features
 from ..storybook import COLOURS, GROUNDS, KINDS, ROWS, SKIES, STYLES, Scene, Thing
@@ -107,6 +109,11 @@ def jittered(scene: Scene, rng: Random) -> Scene:
     """The same page with another jitter."""
     things = tuple(replace(thing, jitter=sample_jitter(rng)) for thing in scene.things)
     return replace(scene, things=things)
+
+
+def altered(scene: Scene, name: str, rng: Random) -> np.ndarray:
+    """One of `CONDITIONS` of a page, or the page after one of `DEGRADATIONS`, uint8 `[S, S, 3]`."""
+    return storybook.condition(scene, name) if name in CONDITIONS else damaged(scene, name, rng)
 
 
 def to_pixels(pictures: Sequence[np.ndarray]) -> Tensor:

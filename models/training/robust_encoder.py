@@ -18,14 +18,13 @@ from torch import Tensor
 
 from .. import storybook
 from ..data.strange_pictures import strange_picture
-from ..data.tasks import damaged
 from ..media.conditions import CONDITIONS, DEGRADATIONS
 from ..metrics.recogniser import wear
 from ..network.configuration import WeGenConfig
 from ..network.vision_encoder import VisionEncoder
 from ..storybook import STYLES, Scene
 from .loop import HELD_OUT
-from .pages import Mixture, features_of, jittered, to_pixels
+from .pages import Mixture, altered, features_of, jittered, to_pixels
 from .recipe import RecipeError, in_range
 from .stage import Stage, sample_generator
 
@@ -92,7 +91,8 @@ class RobustEncoderStage(Stage):
         if way in ("damaged", "told"):
             # Only pages in the first style are to be restored, and drawn from their edges.
             scene = replace(scene, style=STYLES[0])
-            return _altered(scene, rng.choice(DEGRADATIONS if way == "damaged" else CONDITIONS), rng), _page(scene), way
+            name = rng.choice(DEGRADATIONS if way == "damaged" else CONDITIONS)
+            return to_pixels([altered(scene, name, rng)]), _page(scene), way
         if way == "worn":
             return wear(_page(scene), sample_generator(self.seed, index)), _page(scene), way
         page = to_pixels([strange_picture(rng)]) if rng.random() < STRANGE else _page(scene)
@@ -116,8 +116,8 @@ class RobustEncoderStage(Stage):
         pages = torch.cat([_page(scene) for scene in scenes])
         shown = {"kept": pages}
         for name in (*DEGRADATIONS, *CONDITIONS):
-            altered = [_altered(scene, name, Random(f"measured/{number}")) for number, scene in enumerate(scenes)]
-            shown[name] = torch.cat(altered)
+            numbered = enumerate(scenes)
+            shown[name] = to_pixels([altered(scene, name, Random(f"measured/{number}")) for number, scene in numbered])
         device, grid = next(self.before.parameters()).device, self.config.feature_grid
         wanted = features_of(self.before, pages.to(device), grid)
         read = {name: features_of(self.vision_encoder, seen.to(device), grid) for name, seen in shown.items()}
@@ -127,8 +127,3 @@ class RobustEncoderStage(Stage):
 def _page(scene: Scene) -> Tensor:
     """`[1, 3, S, S]`"""
     return to_pixels([storybook.render(scene)])
-
-
-def _altered(scene: Scene, name: str, rng: Random) -> Tensor:
-    """A page that has suffered, or one of `CONDITIONS` of it, `[1, 3, S, S]`."""
-    return to_pixels([storybook.condition(scene, name) if name in CONDITIONS else damaged(scene, name, rng)])
