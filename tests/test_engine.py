@@ -8,9 +8,18 @@ import numpy as np
 import pytest
 import torch
 from comfyui_wegen.models.bundled import BUNDLED
+from comfyui_wegen.models.checkpoints.reader import open_checkpoint
 from comfyui_wegen.models.editing.open_turn import OpenTurn
 from comfyui_wegen.models.editing.refinement import Masks
-from comfyui_wegen.models.engine import TurnRequest, TurnResult, draft_pictures, drafting, take_turn, take_turns
+from comfyui_wegen.models.engine import (
+    TurnRequest,
+    TurnResult,
+    draft_pictures,
+    drafting,
+    predict_masks,
+    take_turn,
+    take_turns,
+)
 from comfyui_wegen.models.engine.finishing import OVERRULED
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.media.images import to_pil
@@ -187,6 +196,34 @@ def test_without_a_template_for_it_an_order_is_drawn_as_it_stands(order, open_la
     assert [answer.rewrite for answer in result.chat.last.answers] == [order] * 3
     assert result.notes == () and result.spoken == ""
     assert read[-1].endswith(f"[INST] {order} Everything else stays the same. [/INST]\n<img>")
+
+
+@pytest.mark.parametrize(
+    ("phrase", "words", "whole"),
+    [
+        ("drawn anew", "Drawn anew, a street at night", True),
+        ("drawn anew", "a street that was drawn anew", False),
+        ("", "drawn anew, a street at night", False),
+    ],
+)
+def test_all_may_change_where_the_model_says_that_it_draws_anew(
+    phrase, words, whole, open_language, drawn, monkeypatch
+):
+    """Also where it means to draw the very features that the picture has, and only as far as the user's masks allow."""
+    wegen = with_templates(open_language, anew=phrase)
+    features = drawn.last.answer.features
+    monkeypatch.setattr(drafting, "draw_features", lambda *_: {(0, words): features})
+    request = TurnRequest("sharpen it", prompt_override=words)
+    result = take_turn(request, drawn, Brush(), wegen)
+    assert (result.change is not None and bool((result.change == 1).all())) == whole
+    assert bool(result.notes) != whole, "an order that changes nothing says so"
+    [mask] = predict_masks(request, drawn, wegen)
+    assert mask.empty != whole and not mask.heat.any()
+    keep = torch.zeros(32, 32)
+    keep[:8] = 1
+    kept = take_turn(replace(request, masks=Masks(keep=keep)), drawn, Brush(), wegen)
+    assert torch.equal(kept.chat.last.answer.picture[:8], drawn.last.answer.picture[:8])
+    assert torch.equal(kept.chat.last.answer.picture[20:], drawn.last.answer.picture[20:]) != whole
 
 
 @pytest.mark.parametrize("order", ["remove the red car", "no cat", "mach das Haus blau", "can it be red instead?"])
@@ -427,6 +464,13 @@ def test_defaults_are_those_of_the_table():
     creativity = OPTIONS["creativity"]
     assert request.sampling_of(0) == TextSampling.from_creativity(creativity.default)
     assert request.sampling_of(1) == TextSampling.from_creativity(creativity.refine_default)
+
+
+def test_tooltips_name_what_the_two_checkpoints_take(published_dir):
+    bundled, published = open_checkpoint(BUNDLED).config, open_checkpoint(published_dir).config
+    steps, guidance = OPTIONS["steps"].help, OPTIONS["cfg"].help
+    assert f"the bundled one {bundled.sampler_steps}, the published one {published.sampler_steps})" in steps
+    assert f"the bundled one {bundled.guidance_scale:g}, the published one {published.guidance_scale:g})" in guidance
 
 
 def test_turns_are_made_in_one_place():

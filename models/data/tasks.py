@@ -71,6 +71,11 @@ CONTENT = "content"  # the name of a picture that is to be drawn in the style of
 GIVEN, DRAWN, FORGOTTEN = "given", "drawn", "forgotten"
 """How a picture that is spoken of came into the chat: brought by the user, asked for, or asked for and out of sight."""
 
+ANEW = "drawn anew"
+"""What a description begins with where a picture is restored, or drawn after a sketch: all of it changes."""
+CHANGED_LATER = 0.35
+"""Share of the restored pictures, and of those drawn after a sketch, that are changed in the next turn."""
+
 STYLED, STYLED_FROM_WORDS = 0.2, 0.5
 """Share of the pages that are drawn in any style, where a task is not about styles; and where nothing but words tells
 it, which takes more practice."""
@@ -418,7 +423,7 @@ def condition(rng: Random) -> Sample:
     scene = sample_distinct_scene(rng)
     guide = Picture(storybook.condition(scene, name), "user")
     text = language.sample_conditioned(scene, name, rng)
-    parts = [guide, *_user(text), *_assistant(storybook.full_caption(scene), scene)]
+    parts = [guide, *_user(text), *_drawn_anew(scene, rng)]
     return Sample("condition", tuple(parts), {"scene": scene.to_json(), "condition": name})
 
 
@@ -428,8 +433,17 @@ def restore(rng: Random) -> Sample:
     scene = storybook.sample_scene(rng).canonical()
     worn = damaged(scene, name, rng)
     text = language.sample_restored(name, rng)
-    parts = [Picture(worn, "user"), *_user(text), *_assistant(storybook.full_caption(scene), scene)]
+    parts = [Picture(worn, "user"), *_user(text), *_drawn_anew(scene, rng)]
     return Sample("restore", tuple(parts), {"scene": scene.to_json(), "degradation": name})
+
+
+def _drawn_anew(scene: Scene, rng: Random) -> list[Part]:
+    """The answer to an order that changes all of a picture; then, now and then, a change of the new picture."""
+    parts = _assistant(f"{ANEW}, {storybook.full_caption(scene)}", scene)
+    if rng.random() < CHANGED_LATER:
+        said = _practised_order(Story((scene,)), rng)
+        parts += [*_user(said.text), *_assistant(storybook.full_caption(said.after), said.after)]
+    return parts
 
 
 def sample_distinct_scene(rng: Random, most: int = MOST_THINGS) -> Scene:

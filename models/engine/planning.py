@@ -22,7 +22,7 @@ from .interface import Parts, PictureDraft, TurnRequest, TurnResult
 
 NOT_UNDERSTOOD = (
     "I did not understand {order!r}: nothing in the picture would change, so it is as it was. If all of it is to be "
-    "drawn anew, as when it is restored, let the whole picture change (without auto_mask)."
+    "drawn anew, as when it is restored, let the whole picture change (on a node: turn auto_mask off)."
 )
 AS_BEFORE = (
     "{order!r} changed nothing in my description of the picture. If the picture does not show it yet, say it in other "
@@ -153,6 +153,14 @@ class PlannedPicture:
             return AS_BEFORE.format(order=order)
         return NOT_UNDERSTOOD.format(order=order) if empty else ""
 
+    def anew(self, config: WeGenConfig) -> bool:
+        """Whether the model says that it draws all of the picture anew, as one that it restores.
+
+        A picture that was read well in spite of its blur has the features of the restored one: those alone would change
+        hardly anything.
+        """
+        return config.templates.says_anew(self.draft.rewrite)
+
     def own_mask(self, how: AutoMask, config: WeGenConfig) -> PredictedMask:
         """The predicted edit mask at full size, `[H, W]`; the user's masks are not in it.
 
@@ -161,6 +169,8 @@ class PlannedPicture:
         """
         box = self.view
         own = predict_edit_mask(self.before_features, self.draft.features, box.height, box.width, how, config.features)
+        if self.anew(config):
+            own = own._replace(mask=torch.ones_like(own.mask), note="")
         if (box.height, box.width) == self.turn.size:
             return own
         mask, heat = torch.zeros(*self.turn.size), torch.zeros(*self.turn.size)
@@ -183,6 +193,8 @@ class PlannedPicture:
         Raises:
             WeGenError: see `plan_change`.
         """
+        if self.anew(config):
+            return "followed"
         how = replace(self.settings.auto_mask or AutoMask(), grow=0, soften=0)
         cells = config.feature_grid
         meant = predict_edit_mask(self.before_features, self.meant, cells, cells, how, config.features).mask

@@ -79,6 +79,7 @@ def _drawn_after(
                 **({f"{behaviour}/exact": exact} if "grey" in names else {}),
                 f"{behaviour}/kinds": [drawn and same_things(seen, wanted, ("kind",))],
                 f"{behaviour}/answered by a picture": [drawn],
+                f"{behaviour}/drawn anew": [drawn and wegen.config.templates.says_anew(reply.text)],
                 f"{behaviour}/{kind}": right,
             }
             yield Case((picture, shown(chat)), f"[{kind}] {text}", f"{in_words(seen)} | {reply.text}", marks)

@@ -82,6 +82,7 @@ def own_words(evaluator: BatchEvaluator) -> Iterator[Case]:
             drawn = reply.picture is not None
             marks = {
                 "own_words/answered by a picture": [drawn],
+                "own_words/drawn anew": [drawn and evaluator.pipeline.config.templates.says_anew(reply.text)],
                 **order_marks(order, seen, drawn),
                 "own_words/changed masked": [drawn and happened(order, within)],
                 "own_words/unchanged masked": [stayed(order, within)],

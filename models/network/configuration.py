@@ -383,6 +383,9 @@ class Templates:
     "answer", between the user's own words and the picture."""
     rewrite_limit: int = 200
     """Most tokens of one rewrite or answer."""
+    anew: str = ""
+    """What a description begins with where the model means to draw all of a picture anew, as when it restores one.
+    Empty: it never says so, and only its features tell what changes."""
 
     def __post_init__(self):
         _require_sizes(self)
@@ -410,6 +413,10 @@ class Templates:
     def user_turns(self) -> tuple[str, ...]:
         """All templates of a user's turn."""
         return tuple(getattr(self, name) for name in USER_TEMPLATES)
+
+    def says_anew(self, description: str) -> bool:
+        """Whether a description says that all of the picture is drawn anew."""
+        return bool(self.anew) and description.casefold().startswith(self.anew.casefold())
 
     def spoken(self) -> tuple[str, ...]:
         """What the templates themselves say, without the markers in square brackets."""

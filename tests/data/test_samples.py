@@ -169,15 +169,20 @@ def test_what_lies_in_a_picture_that_is_brought_is_told_as_it_lies():
 
 @pytest.mark.parametrize("task", ["condition", "restore"])
 def test_pictures_to_draw_after_are_answered_by_the_whole_page(task):
-    given = Counter()
+    given, changed = Counter(), 0
     for sample in islice(generate_samples({task: 1}, 17), 60):
         scene = Scene.from_json(sample.record["scene"])
-        guide, asked, words, page = sample.parts
+        guide, asked, words, page, *later = sample.parts
+        assert words.text.startswith("drawn anew, ")
+        changed += bool(later)
+        for order, described, picture in [later] if later else []:
+            assert order.role == "user" and "anew" not in described.text and picture.target
         assert isinstance(guide, Picture) and isinstance(asked, Text) and not guide.target
         assert guide.pixels.shape == page.pixels.shape and (guide.pixels != page.pixels).any()
         assert np.array_equal(page.pixels, storybook.render(scene))
         assert storybook.parse_caption(words.text).same_as(Named.of(scene))
         given[sample.record["condition" if task == "condition" else "degradation"]] += 1
+    assert 10 < changed < 40
     assert set(given) == set(CONDITIONS if task == "condition" else DEGRADATIONS)
 
 
