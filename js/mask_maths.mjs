@@ -152,6 +152,12 @@ export function unite(mask, other, except = null) {
   }
 }
 
+/** Take `other` away from `mask` in place: it is nowhere more than `other` leaves. */
+export function remove(mask, other) {
+  sameSize(mask, other);
+  for (let index = 0; index < mask.data.length; index++) mask.data[index] = Math.min(mask.data[index], 255 - other.data[index]);
+}
+
 /** How much of the picture a mask covers, 0..1. */
 export function share(mask) {
   let sum = 0;

@@ -1,7 +1,7 @@
 // Painting masks on a picture: what stays and what changes. Its parts are in mask_painter/, the mathematics is in
 // mask_maths.mjs; this is what puts them together.
 
-import { checkMask, createMask, encodePng, isEmpty, scaleMask, share, unite } from "./mask_maths.mjs";
+import { checkMask, createMask, encodePng, isEmpty, remove, scaleMask, share, unite } from "./mask_maths.mjs";
 import { BRUSHES, Brush } from "./mask_painter/brush.mjs";
 import { fill, freshName, make } from "./mask_painter/elements.mjs";
 import { listenToKeys } from "./mask_painter/keys.mjs";
@@ -174,6 +174,17 @@ export class MaskPainter {
     const suggestion = this.#suggestion;
     if (!suggestion) return;
     this.#strokes.step((keep, change) => unite(change, suggestion, keep));
+  }
+
+  /** Paint over all that `mask` covers, with the brush that is chosen. */
+  paintOver(mask) {
+    const fitted = this.#fitted(mask);
+    this.#strokes.step((keep, change) => {
+      for (const [tool, painted] of Object.entries({ keep, change })) {
+        if (tool === this.tool) unite(painted, fitted);
+        else remove(painted, fitted);
+      }
+    });
   }
 
   /** Both masks as PNG files in grey, white where painted; null where nothing is. */

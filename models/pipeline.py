@@ -16,7 +16,7 @@ from .checkpoints.reader import open_checkpoint
 from .checkpoints.wegen import WeGen
 from .editing.refinement import Masks
 from .encoding import begin_with, encode_reference, look_at, with_features
-from .engine import Progress, TurnRequest, TurnResult, take_turn
+from .engine import Progress, Selection, TurnRequest, TurnResult, select, take_turn
 from .errors import AnsweredInWords, WeGenError
 from .media.images import flatten_alpha, from_pil
 from .painting.diffusers_painter import Decoder, DiffusersPainter
@@ -269,6 +269,28 @@ class Pipeline:
         if result.spoken:
             raise AnsweredInWords(result.spoken)
         return result.chat
+
+    def select(
+        self,
+        chat: Chat,
+        things: str,
+        seed: int = 0,
+        progress: Progress = Progress(),  # noqa: B008 - immutable
+        on_step: OnPaintStep | None = None,
+    ) -> Selection:
+        """A mask of what somebody names in the picture that a chat goes on with, as to keep it in the next turn.
+
+        Args:
+            chat: has at least one turn; it stays as it is.
+            things: what is looked for, such as "the red house".
+            seed: of the picture that is painted without it.
+            progress, on_step: see the class.
+
+        Raises:
+            WeGenError, AnsweredInWords: see `engine.select`.
+            CheckpointError: see `take_turn`.
+        """
+        return select(things, chat, _Painter(self, on_step), self.wegen, seed, progress)
 
     def replay(
         self,

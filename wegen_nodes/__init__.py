@@ -38,6 +38,7 @@ class WeGenExtension(ComfyExtension):
         from .refine import WeGenRefine
         from .result import WeGenResult
         from .rewrite_prompt import WeGenRewritePrompt
+        from .select import WeGenSelect
         from .turn import WeGenTurn
 
         messages.name_plainly(WeGenError)
@@ -49,6 +50,7 @@ class WeGenExtension(ComfyExtension):
             WeGenRefine,
             WeGenChat,
             WeGenConsistencyMask,
+            WeGenSelect,
             WeGenKeep,
             WeGenConsistencyReport,
             WeGenConditioning,

@@ -187,8 +187,20 @@ export function maskGraph(doc, base, instruction, settings, references) {
     creativity: 0,
     references: loadReferences(graph, sockets.wegen, references, "", 1),
   };
-  const found = graph.add("where", 2, "WeGenConsistencyMask", inputs);
-  const image = graph.add("as_image", 3, "MaskToImage", { mask: found(0) });
+  return withMask(graph, graph.add("where", 2, "WeGenConsistencyMask", inputs));
+}
+
+/** Where things are in a picture; the mask comes from the node `mask`. */
+export function selectGraph(doc, base, things, settings) {
+  const graph = new Graph();
+  const sockets = loadModel(graph, settings);
+  const chat = loadChat(graph, doc, base, sockets.wegen);
+  return withMask(graph, graph.add("where", 2, "WeGenSelect", { ...sockets, chat, things, seed: 0 }));
+}
+
+/** The first output of a node, a mask, as a picture of the node `mask`. */
+function withMask(graph, node) {
+  const image = graph.add("as_image", 3, "MaskToImage", { mask: node(0) });
   graph.add("mask", 4, "PreviewImage", { images: image() });
   return graph;
 }

@@ -193,6 +193,13 @@ export class Stage {
     const painter = this.#newPainter({ image, keep, change, kept: unionOf(kept.filter(Boolean)), onChange: ({ canUndo }) => canUndo && touched() });
     const words = el("textarea", { on: { input: touched }, rows: 1, value: draft.text, placeholder: t("changeHint"), "aria-label": t("say"), dir: "auto" });
     const suggest = button("sparkles", t("suggest"), () => this.#suggest(painter, words.value.trim(), suggest, image, base), { wide: true, title: t("suggestHow") });
+    const things = el("input", { type: "text", placeholder: t("selectHint"), "aria-label": t("selectHow"), dir: "auto" });
+    const find = () => this.#select(painter, things.value.trim(), select, image, base);
+    const select = button("search", t("select"), find, { wide: true, title: t("selectHow") });
+    things.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && !composing(event) && !select.disabled) find();
+    });
+    const selecting = el("div", { class: "wg-row wg-stage-select" }, things, select);
     const release = el("input", { type: "checkbox", checked: Boolean(masks.release), on: { change: touched } });
     const done = async () => {
       const name = `wegen-mask-${Date.now().toString(36)}`;
@@ -206,7 +213,7 @@ export class Stage {
     const save = () => this.#finish(done);
     const free = session.kept.length > 0 && el("label", { class: "wg-row" }, release, t("release"));
     const finish = button("check", t("done"), save, { wide: true, class: "wg-main wg-done" });
-    this.#show(t("paint"), [painter.element], [words, suggest, free, el("span", { class: "wg-space" }), this.#discard(), finish]);
+    this.#show(t("paint"), [painter.element], [selecting, words, suggest, free, el("span", { class: "wg-space" }), this.#discard(), finish]);
     if (gone) {
       this.#say(t("maskGone"));
       this.#keep = save; // what stands for it goes with that
@@ -216,22 +223,42 @@ export class Stage {
     painter.focus();
   }
 
-  async #suggest(painter, instruction, control, image, base) {
-    if (!instruction) {
-      this.#say(t("suggestHow"));
+  /** Show where an order would change the picture. */
+  #suggest(painter, instruction, control, image, base) {
+    const ask = (...how) => this.session.turns.suggestMask(instruction, base, ...how);
+    return this.#find(painter, instruction && ask, t("suggestHow"), control, image, (mask) => {
+      const empty = mask.data.every((value) => !value);
+      painter.setSuggestion(empty ? null : mask);
+      return empty ? t("noChange") : "";
+    });
+  }
+
+  /** Paint over what is named, with the brush that is chosen. */
+  #select(painter, things, control, image, base) {
+    const ask = (...how) => this.session.turns.selectMask(things, base, ...how);
+    return this.#find(painter, things && ask, t("selectHow"), control, image, (mask) => {
+      painter.paintOver(mask);
+      return "";
+    });
+  }
+
+  /** A mask of the model's: `ask(update, signal)` gives its file, and `take` what there is to say when it has come.
+   * Without `ask`, which somebody gave no words for, `how` says what to do. */
+  async #find(painter, ask, how, control, image, take) {
+    if (!ask) {
+      this.#say(how);
       return;
     }
     if (document.activeElement === control) painter.focus();
-    control.disabled = true;
+    this.#stop?.abort();
     const stop = (this.#stop = new AbortController());
     const here = (work) => !stop.signal.aborted && work();
+    control.disabled = true;
     this.#say(t("waiting"), false);
     try {
       const update = (run) => here(() => this.#say(phaseOf(run), false));
-      const mask = await maskOf(await this.session.turns.suggestMask(instruction, base, update, stop.signal), image);
-      const empty = mask.data.every((value) => !value);
-      here(() => painter.setSuggestion(empty ? null : mask));
-      here(() => this.#say(empty ? t("noChange") : "", false));
+      const mask = await maskOf(await ask(update, stop.signal), image);
+      here(() => this.#say(take(mask), false));
     } catch (error) {
       here(() => this.#say(error.message));
     } finally {

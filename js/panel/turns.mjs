@@ -2,7 +2,7 @@
 
 import * as host from "./host.mjs";
 import { addTurn, baseOf, emptyDraft, fits, goTo, isLive, masksFor, masksOf, mentions, pathTo, pictureAt, respelled, unfinished } from "./document.mjs";
-import { chatFileOf, maskGraph, shortened } from "./graph.mjs";
+import { chatFileOf, maskGraph, selectGraph, shortened } from "./graph.mjs";
 import { takeResult } from "./results.mjs";
 import { Runs } from "./runs.mjs";
 import { changeChat } from "./store.mjs";
@@ -267,14 +267,25 @@ export class Turns {
     const { session } = this;
     instruction = respelled(instruction, session.doc.references);
     const references = session.mentioned(instruction);
-    await isLost(session.doc, base);
+    return this.#findMask((doc) => maskGraph(doc, base, instruction, doc.settings, references), base, update, signal);
+  }
+
+  /** The mask of what is named in a picture, as a file; else like `suggestMask`. */
+  selectMask(things, base, update, signal) {
+    return this.#findMask((doc) => selectGraph(doc, base, things, doc.settings), base, update, signal);
+  }
+
+  async #findMask(graphFor, base, update, signal) {
+    const { doc } = this.session;
+    await isLost(doc, base);
     signal.throwIfAborted();
-    const { prompt } = maskGraph(session.doc, base, instruction, session.doc.settings, references);
+    const { prompt } = graphFor(doc);
     return new Promise((resolve, reject) => {
       const finish = (run, status, error) => {
         const [file] = run.outputs.mask?.images ?? [];
+        const [said] = run.outputs.where?.text ?? [];
         if (file) resolve(file);
-        else reject(new Error(error || t("noSuggestion")));
+        else reject(new Error(error || said || t("noSuggestion")));
       };
       const id = uuid();
       signal.addEventListener("abort", () => this.runs.cancel(id).catch(() => {}));

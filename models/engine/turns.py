@@ -121,7 +121,7 @@ def draft_pictures(
         AnsweredInWords: the model answers in words and draws nothing.
     """
     # The host's own nodes paint all of the picture, so all of it is read, whatever masks keep.
-    return _drafts_of(plan_turn(replace(request, masks=Masks(release=True)), chat, parts), parts, progress)
+    return drafts_of(plan_turn(replace(request, masks=Masks(release=True)), chat, parts), parts, progress)
 
 
 def predict_masks(
@@ -145,14 +145,14 @@ def predict_masks(
     turn = plan_turn(request, chat, parts)
     turn.original.require_turn()
     found = []
-    for item in map(turn.item, _drafts_of(turn, parts, progress)):
+    for item in map(turn.item, drafts_of(turn, parts, progress)):
         own = item.own_mask(request.settings.auto_mask, parts.config)
         own = own._replace(note="\n".join(filter(None, [own.note, item.doubt(own.empty)])))
         found.append(own if turn.allowed is None else own._replace(mask=own.mask * turn.allowed))
     return found
 
 
-def _drafts_of(turn: PlannedTurn, parts: Parts, progress: Progress) -> list[PictureDraft]:
+def drafts_of(turn: PlannedTurn, parts: Parts, progress: Progress) -> list[PictureDraft]:
     """The drafts of one turn. Raises AnsweredInWords where the model answers in words instead."""
     [written] = write_drafts([turn], parts, progress)
     if written.spoken:

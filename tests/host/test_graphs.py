@@ -59,6 +59,7 @@ def test_nodes_are_known(client):
         "WeGenRefine",
         "WeGenChat",
         "WeGenConsistencyMask",
+        "WeGenSelect",
         "WeGenKeep",
         "WeGenConsistencyReport",
         "WeGenConditioning",

@@ -20,6 +20,7 @@ import {
   maskFromPixels,
   packRuns,
   paintStroke,
+  remove,
   scaleMask,
   share,
   strokeBounds,
@@ -190,6 +191,15 @@ test("uniting takes the larger value, but not over what is excepted", () => {
   unite(mask, other);
   other.data.forEach((value, index) => assert.ok(mask.data[index] >= value));
   assert.throws(() => unite(mask, createMask(7, 9)), /9x7 and 7x9/);
+});
+
+test("what is taken away is nowhere more than is left", () => {
+  const random = seeded(12);
+  const [mask, other] = [noise(9, 7, random), noise(9, 7, random)];
+  const before = mask.data.slice();
+  remove(mask, other);
+  before.forEach((value, index) => assert.equal(mask.data[index], Math.min(value, 255 - other.data[index])));
+  assert.throws(() => remove(mask, createMask(7, 9)), /9x7 and 7x9/);
 });
 
 test("scaling keeps even masks, sizes and the share that is painted", () => {

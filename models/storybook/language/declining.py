@@ -140,6 +140,10 @@ def _seen(scene: Scene) -> str:
     return f"i see {sample_question(scene, Random(0), 'what').answer}."
 
 
+_OF_THINGS = {"replace", "colour", "absent", "question"}
+"""What is said of things in the picture, or in place of them."""
+
+
 def sample_declined(
     scene: Scene,
     rng: Random,
@@ -155,6 +159,7 @@ def sample_declined(
         left_out = {"full"} if len(scene.things) < MOST_THINGS else set()
         left_out |= {"which"} if len(scene.things) < 2 else set()
         left_out |= set() if any(map(_has_no_pattern, scene.things)) else {"pattern"}
+        left_out |= set() if scene.things else _OF_THINGS
         possible = [name for name in DECLINED if name not in left_out]
         kind = rng.choices(possible, [weights.get(name, 1) for name in possible])[0]
     where, text, answer = _declined(scene, rng, part, kind)

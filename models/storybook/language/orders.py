@@ -468,9 +468,7 @@ def _more(speaker: _Speaker) -> _Said | None:
     return _Said(frames, words, replace(scene, things=things), {thing: Mention(thing.kind) for thing in new}, new[-1])
 
 
-def _gone(speaker: _Speaker) -> _Said | None:
-    if len(speaker.scene.things) < 2:
-        return None
+def _gone(speaker: _Speaker) -> _Said:
     thing = speaker.some_thing()
     return _Said(removals.ONE, speaker.about(thing), speaker.with_changed(thing, None))
 
@@ -478,7 +476,7 @@ def _gone(speaker: _Speaker) -> _Said | None:
 def _all_gone(speaker: _Speaker) -> _Said | None:
     model = speaker.some_thing()
     left = tuple(thing for thing in speaker.scene.things if thing.kind != model.kind)
-    if not left or len(speaker.scene.things) - len(left) < 2:
+    if len(speaker.scene.things) - len(left) < 2:
         return None
     return _Said(removals.ALL_OF_KIND, speaker.about(model), replace(speaker.scene, things=left))
 

@@ -1,5 +1,12 @@
 """Masks are painted, suggested and kept."""
 
+import re
+from dataclasses import replace
+from random import Random
+
+from comfyui_wegen.models import storybook
+from comfyui_wegen.models.storybook import Scene
+from PIL import Image
 from playwright.sync_api import expect
 
 from .actions import HOLD_PICTURES, drop, held, open_chat, page_with, png, wait_until
@@ -46,6 +53,37 @@ def test_the_model_suggests_a_mask(panel):
     changed = panel.turn_of(panel.say("remove the car"))
     assert changed["instruction"] == "remove the car"
     assert panel.pixels(changed["change"], "L").max() == 255
+
+
+def test_what_is_named_is_painted_over(panel):
+    page = panel.page
+    scene = Scene("meadow", "day", ())
+    for kind, column in (("house", 0), ("cat", 3)):
+        thing = storybook.sample_thing(Random(3), scene.things, kind=kind, size="big", column=column, row=2)
+        scene = replace(scene, things=(*scene.things, thing))
+    house = storybook.render_with_masks(scene)[1][0]
+    drop(panel, "continue", "two.png", png(Image.fromarray(storybook.render(scene))))
+    page.wait_for_selector(".wg-turn .wg-picture")
+    panel.open_painter()
+    field = page.get_by_label("Name things in the picture")
+    field.press("Enter")  # without words it says what to do
+    expect(page.locator(".wg-stage .wg-trouble")).to_contain_text("Name things in the picture")
+    field.fill("the house")
+    field.press("Enter")
+    status = page.locator(".wegen-mask-status")
+    expect(status).to_contain_text(re.compile(r"keep \d+ %, change 0 %"))
+    page.get_by_label("Change", exact=True).check()
+    field.fill("the cat")
+    page.get_by_role("button", name="Select").click()
+    expect(status).to_contain_text(re.compile(r"keep \d+ %, change [1-9]\d* %"))
+    field.fill("the train")  # the picture shows none
+    field.press("Enter")
+    expect(page.locator(".wg-stage .wg-trouble")).to_contain_text(re.compile("not in the picture|not found"))
+    page.click(".wg-done")
+    page.wait_for_selector(".wg-stage", state="hidden")
+    turn = panel.turn_of(panel.say("make it night"))
+    kept = panel.pixels(turn["keep"], "L") > 127
+    assert (kept & house).sum() > 0.85 * (kept | house).sum()
 
 
 def test_masks_wait_for_their_picture_and_are_not_replaced_unasked(panel, client):
