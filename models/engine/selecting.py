@@ -21,6 +21,10 @@ from .turns import drafts_of
 WITHOUT = "remove {things}"
 
 
+class NothingFound(WeGenError):
+    """The model takes nothing away for what was named."""
+
+
 class Selection(NamedTuple):
     """Things that were found in a picture."""
 
@@ -49,7 +53,8 @@ def select(
         progress: of the language model.
 
     Raises:
-        WeGenError: nothing is named, the chat has no turns, the model takes nothing away, or as `take_turn`.
+        NothingFound: the model takes nothing away.
+        WeGenError: nothing is named, the chat has no turns, or as `take_turn`.
         AnsweredInWords: the model answers in words, as where there is no such thing.
     """
     things = whole_text(things).strip()
@@ -71,5 +76,5 @@ def select(
     ]
     mask = taken_away(picture, *whole)
     if not mask.any():
-        raise WeGenError(f"{things!r} was not found in the picture. Say what it is, and how it looks.")
+        raise NothingFound(f"{things!r} was not found in the picture. Say what it is, and how it looks.")
     return Selection(mask, whole[1])

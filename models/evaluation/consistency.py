@@ -35,7 +35,7 @@ from ..storybook import Scene
 from ..values import AutoMask, SamplerSettings
 from .batch_evaluator import BatchEvaluator
 from .motion import moved_picture, natural_picture, worn
-from .own_masks import auto_mask
+from .own_masks import auto_mask, selection
 from .reference_effects import reference_effects
 from .seams import SeamSteps, seam_steps
 
@@ -257,12 +257,17 @@ def kept(evaluator: ConsistencyEvaluator) -> dict[str, float]:
     }
 
 
-# --- the predicted edit mask ------------------------------------------------------------------------------------------
+# --- the model's own masks --------------------------------------------------------------------------------------------
 
 
 def own_mask(evaluator: ConsistencyEvaluator) -> dict[str, float]:
     """The predicted edit mask on storybook edits; see `own_masks.auto_mask`."""
     return auto_mask(BatchEvaluator(evaluator.pipeline, evaluator.count, evaluator.seed), AutoMask())
+
+
+def select(evaluator: ConsistencyEvaluator) -> dict[str, float]:
+    """Masks of what is named; see `own_masks.selection`."""
+    return selection(BatchEvaluator(evaluator.pipeline, evaluator.count, evaluator.seed))
 
 
 # --- references -------------------------------------------------------------------------------------------------------
@@ -277,6 +282,7 @@ GROUPS: Mapping[str, Callable[[ConsistencyEvaluator], dict[str, float]]] = Mappi
     {
         "kept": kept,
         "auto_mask": own_mask,
+        "select": select,
         "registration": registration,
         "seam": seam,
         "stock": stock,

@@ -1,22 +1,30 @@
-"""The model's own change mask against what the storybook says must change."""
+"""The model's own masks, of what changes and of what is named, against those of the storybook."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 
 from .. import storybook
 from ..editing.predicted_mask import predict_edit_mask
 from ..encoding import begin_with
-from ..storybook import Edit, Named, Scene
+from ..engine import NothingFound
+from ..errors import AnsweredInWords
+from ..storybook import STYLES, Edit, Named, Scene, Thing
 from ..values import AutoMask, Chat
 from .batch_evaluator import BatchEvaluator, shown
 from .nano import happened, stayed
 
 THRESHOLDS = (0.05, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8)
+FOUND = 0.5
+"""Overlap from which on a thing counts as found."""
 RECALL_AT, PRECISION_AT = "auto_mask/recall_at_", "auto_mask/precision_at_"
 
 
@@ -112,3 +120,36 @@ def edit_pages(evaluator: BatchEvaluator, how: AutoMask) -> list[Edited]:
             wanted = storybook.change_mask(scene, storybook.apply(scene, (edit,)))
             found.append(Edited(scene, edit, wanted, one, other))
     return found
+
+
+def selection(evaluator: BatchEvaluator) -> dict[str, float]:
+    """Masks of things that are named by their kind, on pages of all styles that show one of it.
+
+    `overlap` is the mean intersection over union with the thing's own mask, 0 where none was found; `found` the share
+    of the things of which it is FOUND or more.
+    """
+    overlaps = []
+    for batch in evaluator.batches("selection"):
+        for number, rng in batch:
+            scene, thing = _with_one_of_a_kind(rng)
+            page = Image.fromarray(storybook.render(scene))
+            wanted = storybook.render_with_masks(scene)[1][scene.things.index(thing)]
+            try:
+                found = evaluator.pipeline.select(evaluator.pipeline.begin_with(page), f"the {thing.kind}", number)
+            except (AnsweredInWords, NothingFound):
+                overlaps.append(0.0)
+                continue
+            mask = found.mask.numpy() > 0
+            overlaps.append(float((mask & wanted).sum() / (mask | wanted).sum()))
+    return {
+        "select/overlap": float(np.mean(overlaps)),
+        "select/found": _mean([one >= FOUND for one in overlaps]),
+    }
+
+
+def _with_one_of_a_kind(rng: Random) -> tuple[Scene, Thing]:
+    while True:
+        scene = replace(storybook.sample_scene(rng), style=rng.choice(STYLES))
+        kinds = Counter(thing.kind for thing in scene.things)
+        if alone := [thing for thing in scene.things if kinds[thing.kind] == 1]:
+            return scene, rng.choice(alone)

@@ -1,14 +1,17 @@
 """`wegen eval consistency` on a tiny model: every group gives its numbers, and they mean what they say."""
 
 import json
+from random import Random
 
 import numpy as np
 import pytest
-from comfyui_wegen.models import cli
+import torch
+from comfyui_wegen.models import cli, storybook
 from comfyui_wegen.models.cli.eval_consistency import MEASURED, PROMISES
 from comfyui_wegen.models.editing.registration import Motion
+from comfyui_wegen.models.engine import NothingFound, Selection
 from comfyui_wegen.models.errors import AnsweredInWords, WeGenError
-from comfyui_wegen.models.evaluation import consistency
+from comfyui_wegen.models.evaluation import consistency, own_masks
 from comfyui_wegen.models.evaluation.consistency import ConsistencyEvaluator
 from comfyui_wegen.models.evaluation.own_masks import RECALL_AT, THRESHOLDS, overlap
 from comfyui_wegen.models.evaluation.reference_effects import box_around
@@ -83,6 +86,29 @@ def test_the_own_mask_is_measured_and_plotted(packed_dir, tmp_path):
     assert len(recalls) == len(THRESHOLDS) and recalls == sorted(recalls, reverse=True)
     assert Image.open(tmp_path / "plot.png").size[0] > 500
     assert cli.main(["eval", "consistency", "--only", "seam", *arguments]) == 2
+
+
+def test_masks_of_what_is_named_are_held_against_those_of_the_things(monkeypatch, pipeline):
+    asked = []
+
+    def found(self, chat, things, seed):
+        scene, thing = own_masks._with_one_of_a_kind(Random(f"evaluation/selection/0/{seed}"))
+        assert things == f"the {thing.kind}" and sum(one.kind == thing.kind for one in scene.things) == 1
+        asked.append(scene.style)
+        if seed == 0:
+            raise AnsweredInWords("that is not in the picture.")
+        if seed == 1:
+            raise NothingFound("'the house' was not found")
+        mask = torch.from_numpy(storybook.render_with_masks(scene)[1][scene.things.index(thing)]).float()
+        half = mask.clone()
+        half[: int(mask.any(dim=1).nonzero().float().mean())] = 0
+        return Selection(half if seed == 2 else mask, chat.last.answer.picture)
+
+    monkeypatch.setattr(Pipeline, "select", found)
+    numbers = consistency.select(ConsistencyEvaluator(pipeline, 12))
+    assert len(set(asked)) > 2
+    assert numbers["select/found"] in (9 / 12, 10 / 12)
+    assert 9 / 12 < numbers["select/overlap"] < 10 / 12
 
 
 def test_a_users_rectangle_reaches_beyond_the_thing():
