@@ -75,14 +75,20 @@ export function chatFileOf(doc, base) {
 
 /** The chat that ends with the picture of `base`: from the file of its turn, or begun with the picture itself. */
 function loadChat(graph, doc, base, wegen) {
-  const inputs = { turn: 0, picture: 0, file: "none", save_as: "" };
   const picture = pictureAt(doc, base);
   const file = chatFileOf(doc, base);
   if (file) {
-    return graph.add("chat", 1, "WeGenChat", { ...inputs, file, picture: picture.chat ? 1 : base.picture + 1 }, "Chat so far")(0);
+    const inputs = { turn: 0, picture: picture.chat ? 1 : base.picture + 1, file, save_as: "" };
+    return graph.add("chat", 1, "WeGenChat", inputs, "Chat so far")(0);
   }
-  const image = graph.add("picture", 0, "LoadImage", { image: annotated(picture.file) }, "Your picture");
-  return graph.add("chat", 1, "WeGenChat", { ...inputs, image: image(), wegen }, "Begin with your picture")(0);
+  return beginWith(graph, picture.file, wegen);
+}
+
+/** A chat that begins with a picture. */
+function beginWith(graph, file, wegen) {
+  const image = graph.add("picture", 0, "LoadImage", { image: annotated(file) }, "Your picture");
+  const inputs = { turn: 0, picture: 0, file: "none", save_as: "", image: image(), wegen };
+  return graph.add("chat", 1, "WeGenChat", inputs, "Begin with your picture")(0);
 }
 
 /** One Generate or Refine with all that leads to it; `kept` are masks of earlier turns that the chat does not have. */
@@ -190,11 +196,11 @@ export function maskGraph(doc, base, instruction, settings, references) {
   return withMask(graph, graph.add("where", 2, "WeGenConsistencyMask", inputs));
 }
 
-/** Where things are in a picture; the mask comes from the node `mask`. */
-export function selectGraph(doc, base, things, settings) {
+/** Where things are in a picture, one of a chat (`{base}`) or any other (`{file}`); the mask comes from the node `mask`. */
+export function selectGraph(doc, { base, file }, things, settings) {
   const graph = new Graph();
   const sockets = loadModel(graph, settings);
-  const chat = loadChat(graph, doc, base, sockets.wegen);
+  const chat = file ? beginWith(graph, file, sockets.wegen) : loadChat(graph, doc, base, sockets.wegen);
   return withMask(graph, graph.add("where", 2, "WeGenSelect", { ...sockets, chat, things, seed: 0 }));
 }
 

@@ -193,13 +193,6 @@ export class Stage {
     const painter = this.#newPainter({ image, keep, change, kept: unionOf(kept.filter(Boolean)), onChange: ({ canUndo }) => canUndo && touched() });
     const words = el("textarea", { on: { input: touched }, rows: 1, value: draft.text, placeholder: t("changeHint"), "aria-label": t("say"), dir: "auto" });
     const suggest = button("sparkles", t("suggest"), () => this.#suggest(painter, words.value.trim(), suggest, image, base), { wide: true, title: t("suggestHow") });
-    const things = el("input", { type: "text", placeholder: t("selectHint"), "aria-label": t("selectHow"), dir: "auto" });
-    const find = () => this.#select(painter, things.value.trim(), select, image, base);
-    const select = button("search", t("select"), find, { wide: true, title: t("selectHow") });
-    things.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && !composing(event) && !select.disabled) find();
-    });
-    const selecting = el("div", { class: "wg-row wg-stage-select" }, things, select);
     const release = el("input", { type: "checkbox", checked: Boolean(masks.release), on: { change: touched } });
     const done = async () => {
       const name = `wegen-mask-${Date.now().toString(36)}`;
@@ -213,7 +206,7 @@ export class Stage {
     const save = () => this.#finish(done);
     const free = session.kept.length > 0 && el("label", { class: "wg-row" }, release, t("release"));
     const finish = button("check", t("done"), save, { wide: true, class: "wg-main wg-done" });
-    this.#show(t("paint"), [painter.element], [selecting, words, suggest, free, el("span", { class: "wg-space" }), this.#discard(), finish]);
+    this.#show(t("paint"), [painter.element], [this.#selecting(painter, image, { base }), words, suggest, free, el("span", { class: "wg-space" }), this.#discard(), finish]);
     if (gone) {
       this.#say(t("maskGone"));
       this.#keep = save; // what stands for it goes with that
@@ -233,13 +226,22 @@ export class Stage {
     });
   }
 
-  /** Paint over what is named, with the brush that is chosen. */
-  #select(painter, things, control, image, base) {
-    const ask = (...how) => this.session.turns.selectMask(things, base, ...how);
-    return this.#find(painter, things && ask, t("selectHow"), control, image, (mask) => {
-      painter.paintOver(mask);
-      return "";
+  /** A field and a button that paint over what is named in a picture, with the brush that is chosen. */
+  #selecting(painter, image, picture) {
+    const things = el("input", { type: "text", placeholder: t("selectHint"), "aria-label": t("selectHow"), dir: "auto" });
+    const find = () => {
+      const named = things.value.trim();
+      const ask = (...how) => this.session.turns.selectMask(named, picture, ...how);
+      return this.#find(painter, named && ask, t("selectHow"), control, image, (mask) => {
+        painter.paintOver(mask);
+        return "";
+      });
+    };
+    const control = button("search", t("select"), find, { wide: true, title: t("selectHow") });
+    things.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && !composing(event) && !control.disabled) find();
     });
+    return el("div", { class: "wg-row wg-stage-select" }, things, control);
   }
 
   /** A mask of the model's: `ask(update, signal)` gives its file, and `take` what there is to say when it has come.
@@ -285,7 +287,7 @@ export class Stage {
     };
     const save = () => this.#finish(done);
     const finish = button("check", t("done"), save, { wide: true, class: "wg-main wg-done" });
-    this.#show(`${t("area")} @${reference.name}`, [el("p", { class: "wg-quiet", text: t("areaHow") }), painter.element], [el("span", { class: "wg-space" }), this.#discard(), finish]);
+    this.#show(`${t("area")} @${reference.name}`, [el("p", { class: "wg-quiet", text: t("areaHow") }), painter.element], [this.#selecting(painter, image, { file: reference.file }), el("span", { class: "wg-space" }), this.#discard(), finish]);
     if (gone) {
       this.#say(t("maskGone"));
       this.#keep = save; // what stands for it goes with that

@@ -270,9 +270,9 @@ export class Turns {
     return this.#findMask((doc) => maskGraph(doc, base, instruction, doc.settings, references), base, update, signal);
   }
 
-  /** The mask of what is named in a picture, as a file; else like `suggestMask`. */
-  selectMask(things, base, update, signal) {
-    return this.#findMask((doc) => selectGraph(doc, base, things, doc.settings), base, update, signal);
+  /** The mask of what is named in a picture, `{base}` or `{file}` as for `selectGraph`; else like `suggestMask`. */
+  selectMask(things, picture, update, signal) {
+    return this.#findMask((doc) => selectGraph(doc, picture, things, doc.settings), picture.base, update, signal);
   }
 
   async #findMask(graphFor, base, update, signal) {

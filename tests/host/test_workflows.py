@@ -34,6 +34,7 @@ PICTURES = {
     "14 restore a picture": 1,
     "15 eight turns": 1,
     "16 in the style of a picture": 1,
+    "17 keep what you name": 2,
 }
 NO_WEGEN = {"10 chat with any workflow", "11 chat with a checkpoint"}  # need none of its models
 CHECKPOINT = "11 chat with a checkpoint"  # needs one that no test machine has

@@ -55,14 +55,24 @@ def test_the_model_suggests_a_mask(panel):
     assert panel.pixels(changed["change"], "L").max() == 255
 
 
-def test_what_is_named_is_painted_over(panel):
-    page = panel.page
+def house_and_cat():
+    """A page with both, and the masks of the two."""
     scene = Scene("meadow", "day", ())
     for kind, column in (("house", 0), ("cat", 3)):
         thing = storybook.sample_thing(Random(3), scene.things, kind=kind, size="big", column=column, row=2)
         scene = replace(scene, things=(*scene.things, thing))
-    house = storybook.render_with_masks(scene)[1][0]
-    drop(panel, "continue", "two.png", png(Image.fromarray(storybook.render(scene))))
+    page, masks = storybook.render_with_masks(scene)
+    return png(Image.fromarray(page)), *masks
+
+
+def overlap(one, other):
+    return (one & other).sum() / (one | other).sum()
+
+
+def test_what_is_named_is_painted_over(panel):
+    page = panel.page
+    picture, house, _ = house_and_cat()
+    drop(panel, "continue", "two.png", picture)
     page.wait_for_selector(".wg-turn .wg-picture")
     panel.open_painter()
     field = page.get_by_label("Name things in the picture")
@@ -82,8 +92,23 @@ def test_what_is_named_is_painted_over(panel):
     page.click(".wg-done")
     page.wait_for_selector(".wg-stage", state="hidden")
     turn = panel.turn_of(panel.say("make it night"))
-    kept = panel.pixels(turn["keep"], "L") > 127
-    assert (kept & house).sum() > 0.85 * (kept | house).sum()
+    assert overlap(panel.pixels(turn["keep"], "L") > 127, house) > 0.85
+
+
+def test_the_area_of_a_reference_can_be_named(panel):
+    page = panel.page
+    picture, _, cat = house_and_cat()
+    drop(panel, "reference", "two.png", picture)
+    page.get_by_role("button", name="Options of @two").click()
+    page.get_by_role("dialog").get_by_role("button", name="Area").click()
+    page.get_by_label("Name things in the picture").fill("the cat")
+    page.get_by_role("button", name="Select").click()
+    page.locator(".wegen-mask-status", has_text="Painted: ").wait_for()
+    page.click(".wg-done")
+    page.wait_for_selector(".wg-stage", state="hidden")
+    panel.say("the @two on a beach", count=1)  # what is said saves the chat
+    [reference] = panel.saved()["document"]["references"]
+    assert overlap(panel.pixels(reference["area"], "L") > 127, cat) > 0.85
 
 
 def test_masks_wait_for_their_picture_and_are_not_replaced_unasked(panel, client):
