@@ -51,7 +51,7 @@ class WeGenSelect(io.ComfyNode):
         models, node = models_of(chat, wegen=wegen, model=model, vae=vae), str(cls.hidden.unique_id)
         on_begin, on_step = partial(tell_phase, node, "painting"), counted(node, "painting")
         painter = HostPainter(models.model, models.vae, models.wegen.config, on_begin, on_step)
-        chat = replace(chat, painted_by=None)
+        chat = replace(chat, painted_by=None)  # what is remembered is not to hold on to the models of earlier turns
         try:
             with memory_errors("looking for what you named"):
                 found = select(things, chat, painter, models.wegen, seed, language_progress(node))

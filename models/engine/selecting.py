@@ -11,12 +11,13 @@ from ..editing.crop import put_back
 from ..editing.refinement import Masks
 from ..editing.taken_away import taken_away
 from ..errors import WeGenError
+from ..network.threads import threads
 from ..painting.painter import Painter
 from ..values import Chat, SamplerSettings, whole_text
 from .finishing import colours, paint
 from .interface import Parts, Progress, TurnRequest
 from .planning import plan_turn
-from .turns import drafts_of
+from .turns import drafts_of, fewer_threads
 
 WITHOUT = "remove {things}"
 
@@ -66,10 +67,11 @@ def select(
     turn = plan_turn(
         TurnRequest(order, (seed,), creativity=0.0, masks=Masks(release=True), settings=settings), chat, parts
     )
-    [draft] = drafts_of(turn, parts, progress)
-    without = turn.item(draft)
-    painted = turn.item(replace(draft, features=without.before_features))
-    paint([painted, without], painter)
+    with threads(fewer_threads([turn], parts.config)):
+        [draft] = drafts_of(turn, parts, progress)
+        without = turn.item(draft)
+        painted = turn.item(replace(draft, features=without.before_features))
+        paint([painted, without], painter)
     picture = colours(turn.before.picture)
     whole = [
         put_back(picture, item.painted, item.view, None) for item in (painted, without) if item.painted is not None

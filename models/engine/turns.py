@@ -77,7 +77,7 @@ def take_turns(
         WeGenError: as `take_turn`; one request that cannot be done ends all.
     """
     turns = [plan_turn(request, chat, parts) for request, chat in zip(requests, chats, strict=True)]
-    with threads(_fewer_threads(turns, parts.config)):
+    with threads(fewer_threads(turns, parts.config)):
         written = write_drafts(turns, parts, progress)
         items = [turn.item(draft) for turn, some in zip(turns, written, strict=True) for draft in some.drafts]
         for item in items:
@@ -92,7 +92,7 @@ def take_turns(
     return results
 
 
-def _fewer_threads(turns: Sequence[PlannedTurn], config: WeGenConfig) -> int | None:
+def fewer_threads(turns: Sequence[PlannedTurn], config: WeGenConfig) -> int | None:
     """One thread of the CPU less than there are, for turns that are soon painted; None for others.
 
     Another process, be it the browser, keeps one of the threads waiting now and then, and the others with it. On two
