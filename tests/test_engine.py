@@ -9,6 +9,7 @@ import pytest
 import torch
 from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
+from comfyui_wegen.models.data.tasks import ANEW
 from comfyui_wegen.models.editing.open_turn import OpenTurn
 from comfyui_wegen.models.editing.refinement import Masks
 from comfyui_wegen.models.engine import (
@@ -464,6 +465,11 @@ def test_defaults_are_those_of_the_table():
     creativity = OPTIONS["creativity"]
     assert request.sampling_of(0) == TextSampling.from_creativity(creativity.default)
     assert request.sampling_of(1) == TextSampling.from_creativity(creativity.refine_default)
+
+
+def test_the_bundled_model_says_anew_as_it_was_taught():
+    templates = open_checkpoint(BUNDLED).config.templates
+    assert templates.anew == ANEW and templates.says_anew(f"{ANEW}, on the sea at night.")
 
 
 def test_tooltips_name_what_the_two_checkpoints_take(published_dir):

@@ -48,6 +48,8 @@ PRACTISED = (
     "undo", "undo", "pattern", "pattern", "pattern", "only", "only", "remove all",
 )  # fmt: skip
 """Intents that are learned slowest."""
+LAST_TAKEN = 0.5
+"""Share of the orders on a picture with one thing that take it out: little else teaches that a picture may be empty."""
 PRACTICE = 0.5
 """Share of the orders that have one of them, where the picture allows it."""
 MANY, CROWDED = (3, 4, 4, 5), 0.4
@@ -302,6 +304,8 @@ def _to_be_changed(rng: Random) -> Scene:
 
 def _practised_order(story: Story, rng: Random) -> Order:
     """An order in people's own words; those that are learned slowest come more often than people say them."""
+    if len(story.now.things) == 1 and rng.random() < LAST_TAKEN:
+        return language.sample_order(story, rng, intent="remove")
     if rng.random() < PRACTICE:
         try:
             return language.sample_order(story, rng, intent=rng.choice(PRACTISED))
