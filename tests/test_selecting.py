@@ -51,11 +51,11 @@ def test_a_thing_that_is_kept_by_its_name_stays_to_the_pixel(pipeline, scene, ch
     assert overlap(found.mask, mask_of(scene, 0)) > 0.85
     assert not (found.mask * mask_of(scene, 1)).any()
     assert found.without.shape == before.shape and len(chat.turns) == 1
-    night = pipeline.refine(chat, "make it night", keep_mask=found.mask).last.answer.picture
+    kept = pipeline.refine(chat, "make it night", keep_mask=found.mask)
+    night = kept.last.answer.picture
     assert torch.equal(night[found.mask == 1], before[found.mask == 1])
     assert night[:32].mean() < before[:32].mean() - 0.2
     # What is kept is found as well as before.
-    kept = pipeline.refine(chat, "make it night", keep_mask=found.mask)
     assert overlap(pipeline.select(kept, "the house").mask, mask_of(scene, 0)) > 0.8
 
 

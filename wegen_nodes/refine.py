@@ -6,7 +6,7 @@ import torch
 from comfy_api.latest import io
 
 from .inputs import inputs, instruction, references
-from .sockets import CATEGORY, ChatType, WeGenType
+from .sockets import CATEGORY, ChatType
 from .taking_turns import (
     CHAT,
     FEATURES,
@@ -14,7 +14,7 @@ from .taking_turns import (
     REPLY,
     SAMPLER,
     WORDS,
-    brought_input,
+    brought_inputs,
     graph_turn,
     models_of,
     picked_input,
@@ -37,9 +37,7 @@ class WeGenRefine(io.ComfyNode):
             is_output_node=True,
             # Saved workflows hold widgets by their order: new ones go behind all others.
             inputs=[
-                brought_input(WeGenType, "wegen", "From WeGen Load Model."),
-                brought_input(io.Model, "model", "The decoder; LoRA and other patches work on it."),
-                brought_input(io.Vae, "vae", "From WeGen Load Model."),
+                *brought_inputs(),
                 ChatType.Input("chat", tooltip="From WeGen Generate or another WeGen Refine."),
                 instruction("What to change. @name means a reference."),
                 *inputs(*WORDS, *SAMPLER, *FEATURES, *_REFINE, "rewritten", "match_tone", refine=True),

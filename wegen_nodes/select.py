@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 from comfy_api.latest import io, ui
 
 from ..models.editing.predicted_mask import heat_map
 from ..models.engine import select
 from ..models.errors import AnsweredInWords
-from .host.bundle import counted, language_progress, tell_phase
+from .host.bundle import language_progress
 from .host.messages import NO_PICTURES, NOTHING, answered_in_words
-from .host.painter import HostPainter
 from .host.parts import memory_errors
 from .inputs import seed
-from .sockets import CATEGORY, ChatType, WeGenType
-from .taking_turns import brought_input, models_of
+from .sockets import CATEGORY, ChatType
+from .taking_turns import brought_inputs, models_of, painter_of
 
 
 class WeGenSelect(io.ComfyNode):
@@ -31,9 +29,7 @@ class WeGenSelect(io.ComfyNode):
             search_aliases=["wegen mask", "mask by words", "text to mask", "segment", "grounding", "keep mask"],
             is_output_node=True,
             inputs=[
-                brought_input(WeGenType, "wegen", "From WeGen Load Model."),
-                brought_input(io.Model, "model", "The decoder; LoRA and other patches work on it."),
-                brought_input(io.Vae, "vae", "From WeGen Load Model."),
+                *brought_inputs(),
                 ChatType.Input("chat", tooltip="The picture that it goes on with is looked at."),
                 io.String.Input("things", default="", tooltip="What to select, such as: the red house."),
                 seed(),
@@ -49,12 +45,10 @@ class WeGenSelect(io.ComfyNode):
     def execute(cls, chat, things, seed, wegen=None, model=None, vae=None) -> io.NodeOutput:
         chat.require_turn()
         models, node = models_of(chat, wegen=wegen, model=model, vae=vae), str(cls.hidden.unique_id)
-        on_begin, on_step = partial(tell_phase, node, "painting"), counted(node, "painting")
-        painter = HostPainter(models.model, models.vae, models.wegen.config, on_begin, on_step)
         chat = replace(chat, painted_by=None)  # what is remembered is not to hold on to the models of earlier turns
         try:
             with memory_errors("looking for what you named"):
-                found = select(things, chat, painter, models.wegen, seed, language_progress(node))
+                found = select(things, chat, painter_of(node, models), models.wegen, seed, language_progress(node))
         except AnsweredInWords as answer:
             return answered_in_words(answer, NOTHING, NOTHING, **NO_PICTURES)
         view = heat_map(chat.last.answer.picture, found.mask, found.mask)

@@ -18,6 +18,7 @@ from .host import png_metadata
 from .host.bundle import counted, language_progress, tell_phase
 from .host.painter import HostPainter
 from .host.parts import memory_errors
+from .sockets import WeGenType
 
 WORDS = ("seed", "batch_size", "rewrite", "creativity")
 SAMPLER = ("steps", "cfg", "sampler_name", "scheduler")
@@ -63,6 +64,12 @@ def models_of(chat: Chat, **given: Any) -> Models:
     return Models(**found)
 
 
+def painter_of(node: str, models: Models) -> HostPainter:
+    """The host's sampler with these models; it tells its progress at a node."""
+    on_begin, on_step = partial(tell_phase, node, "painting"), counted(node, "painting")
+    return HostPainter(models.model, models.vae, models.wegen.config, on_begin, on_step)
+
+
 def graph_turn(cls: type[io.ComfyNode], models: Models, chat: Chat, picked: int, asked: dict[str, Any]) -> TurnResult:
     """A turn with the host's sampler, its words written into the pictures that are saved after it.
 
@@ -73,9 +80,7 @@ def graph_turn(cls: type[io.ComfyNode], models: Models, chat: Chat, picked: int,
     wegen = models.wegen
 
     def answer() -> TurnResult:
-        on_begin = partial(tell_phase, node, "painting")
-        painter = HostPainter(models.model, models.vae, wegen.config, on_begin, counted(node, "painting"))
-        return take_turn(request, chat, painter, wegen, language_progress(node))
+        return take_turn(request, chat, painter_of(node, models), wegen, language_progress(node))
 
     chat = replace(chat, painted_by=None)  # what is remembered is not to hold on to the models of earlier turns
     with memory_errors("making pictures"):
@@ -114,6 +119,14 @@ def picked_input() -> io.Input:
     )
 
 
-def brought_input(kind: type[io.Input] | Any, name: str, tooltip: str) -> io.Input:
-    """An output of WeGen Load Model that a chat brings along where it was painted in the same graph."""
-    return kind.Input(name, optional=True, tooltip=f"{tooltip} Not needed where the chat was painted in this graph.")
+def brought_inputs() -> list[io.Input]:
+    """The outputs of WeGen Load Model; a chat brings them along where it was painted in the same graph."""
+    told = {
+        "wegen": (WeGenType, "From WeGen Load Model."),
+        "model": (io.Model, "The decoder; LoRA and other patches work on it."),
+        "vae": (io.Vae, "From WeGen Load Model."),
+    }
+    return [
+        kind.Input(name, optional=True, tooltip=f"{tooltip} Not needed where the chat was painted in this graph.")
+        for name, (kind, tooltip) in told.items()
+    ]
