@@ -46,12 +46,16 @@ PRACTISED = (
     "bigger", "bigger", "bigger", "smaller", "colour", "colour", "colour", "other colour", "remove", "remove", "remove",
     "relative", "relative", "sideways", "sideways", "to place", "to place", "vertical", "bring back", "bring back",
     "undo", "undo", "pattern", "pattern", "pattern", "only", "only", "remove all",
+    "remove all", "remove all", "remove all", "remove some", "remove some", "remove some", "resize some", "resize some",
+    "colour some", "colour some", "another", "more", "other colour", "to place", "bigger",
 )  # fmt: skip
 """Intents that are learned slowest."""
 LAST_TAKEN = 0.5
 """Share of the orders on a picture with one thing that take it out: little else teaches that a picture may be empty."""
 PRACTICE = 0.5
 """Share of the orders that have one of them, where the picture allows it."""
+TWINS_CHANGED = 0.15
+"""Share of the pictures to be changed that must show two of a kind: only there all of a kind can be spoken of."""
 MANY, CROWDED = (3, 4, 4, 5), 0.4
 """Share of the pictures to be changed that hold many things, beside those that do so by chance."""
 LEFT_IN_VIEW = (0, 0, 1, 2, 2, 2, 2)
@@ -299,6 +303,8 @@ def _as_seen(scene: Scene) -> Scene:
 
 
 def _to_be_changed(rng: Random) -> Scene:
+    if rng.random() < TWINS_CHANGED:
+        return _scene_with_twins(rng)
     return storybook.sample_scene(rng, rng.choice(MANY) if rng.random() < CROWDED else None)
 
 

@@ -11,6 +11,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from ..captions import plural
 from ..catalogue import COLUMNS, GROUNDS, KINDS, PATTERNS, ROWS, SIZES, SKIES, STYLES
 from ..edits import other_pose
 from ..naming import Mention
@@ -27,6 +28,7 @@ from .frames import (
     settings,
     sizes,
     styling,
+    together,
     undoing,
 )
 from .frames import several as joining
@@ -38,6 +40,7 @@ from .words import (
     COLOUR_WORDS,
     GROUND_NAMES,
     GROUND_WORDS,
+    KIND_WORDS,
     MARKS,
     PATTERNS_BEFORE,
     RELATIONS,
@@ -57,6 +60,8 @@ UNDO, SEVERAL = "undo", "several"
 _TRIES = 60
 _NEAR = 2  # columns
 _COPIED = 0.15  # how often one more is to be like the one that is there in all but its place
+_THREE_AT_ONCE = 0.15  # how often three things are named in one order, not two
+_NAMED_ONE_BY_ONE = 0.4  # how often things are named where all of a kind could be
 _BETWEEN = 0.2  # how often a relation is one to two things, where there are two
 _SAID_OF = {"(un)?fold": ("umbrella", "tent"), "(window|home|inside)": ("house", "tower", "castle")}
 Relation = tuple[str, tuple[Thing, ...]]
@@ -478,7 +483,10 @@ def _all_gone(speaker: _Speaker) -> _Said | None:
     left = tuple(thing for thing in speaker.scene.things if thing.kind != model.kind)
     if len(speaker.scene.things) - len(left) < 2:
         return None
-    return _Said(removals.ALL_OF_KIND, speaker.about(model), replace(speaker.scene, things=left))
+    words, frames = speaker.about(model), removals.ALL_OF_KIND
+    if words["kind"] == words["kinds"]:  # "the fish" may be one of them
+        frames = tuple(frame for frame in frames if _ALL_OF_THEM.search(frame))
+    return _Said(frames, words, replace(speaker.scene, things=left))
 
 
 def _all_but(speaker: _Speaker) -> _Said | None:
@@ -486,6 +494,77 @@ def _all_but(speaker: _Speaker) -> _Said | None:
     if len(speaker.scene.things) < 2:
         return None
     return _Said(removals.ALL_BUT, speaker.about(thing), replace(speaker.scene, things=(thing,)), last=thing)
+
+
+def _some_gone(speaker: _Speaker) -> _Said | None:
+    things = _some_things(speaker)
+    if not things:
+        return None
+    left = tuple(thing for thing in speaker.scene.things if thing not in things)
+    return _Said(together.REMOVED, {"them": _listed(speaker, things)}, replace(speaker.scene, things=left))
+
+
+def _some_resized(speaker: _Speaker) -> _Said | None:
+    grow = speaker.rng.random() < 0.5
+    sizes_in_order = list(SIZES) if grow else list(reversed(SIZES))
+    things = _all_of_kind(speaker) or _some_things(speaker)
+    if any(thing.size == sizes_in_order[-1] for thing in things):
+        return None
+    changed = {one: replace(one, size=sizes_in_order[sizes_in_order.index(one.size) + 1]) for one in things}
+    said = _changed_together(speaker, changed, together.BIGGER if grow else together.SMALLER)
+    return said and replace(said, open={one: replace(Mention.of(one), size=None) for one in changed.values()})
+
+
+def _some_coloured(speaker: _Speaker) -> _Said | None:
+    things = _all_of_kind(speaker) or _some_things(speaker)
+    possible = [set(KINDS[thing.kind].colours) - {thing.colour} for thing in things]
+    colours_of_all = sorted(set.intersection(*possible)) if possible else []
+    if not colours_of_all:
+        return None
+    colour = speaker.rng.choice(colours_of_all)
+    changed = {thing: replace(thing, colour=colour) for thing in things}
+    said = _changed_together(speaker, changed, together.COLOURED)
+    return said and replace(said, words={**said.words, "colour": usual(COLOUR_WORDS[colour], speaker.rng)})
+
+
+def _changed_together(speaker: _Speaker, changed: Mapping[Thing, Thing], frames: Sequence[str]) -> _Said | None:
+    things = tuple(changed.get(one, one) for one in speaker.scene.things)
+    if not changed or not all(fits(one, [*things[:place], *things[place + 1 :]]) for place, one in enumerate(things)):
+        return None
+    return _Said(frames, {"them": _listed(speaker, tuple(changed))}, replace(speaker.scene, things=things))
+
+
+def _some_things(speaker: _Speaker) -> tuple[Thing, ...]:
+    """Two things of the picture, or three; none where there are too few."""
+    count = 3 if speaker.rng.random() < _THREE_AT_ONCE else 2
+    there = speaker.scene.things
+    return tuple(speaker.rng.sample(there, count)) if len(there) >= count else ()
+
+
+def _all_of_kind(speaker: _Speaker) -> tuple[Thing, ...]:
+    """Now and then all things of a kind that comes more than once; else none."""
+    counts = Counter(thing.kind for thing in speaker.scene.things)
+    many = [kind for kind, count in counts.items() if count > 1]
+    if not many or speaker.rng.random() < _NAMED_ONE_BY_ONE:
+        return ()
+    kind = speaker.rng.choice(many)
+    return tuple(thing for thing in speaker.scene.things if thing.kind == kind)
+
+
+def _listed(speaker: _Speaker, things: Sequence[Thing]) -> str:
+    """Such as "the cat and the red house", or "all cats" where these are all of them."""
+    rng, kinds = speaker.rng, {thing.kind for thing in things}
+    if len(kinds) == 1 and len(things) == sum(thing.kind in kinds for thing in speaker.scene.things):
+        kind = usual(KIND_WORDS[things[0].kind], rng)
+        many = plural(kind)
+        ways = [f"all {many}", f"all the {many}", f"the {number(len(things), rng)} {many}"]
+        if many != kind:  # "the fish" may be one of them
+            ways += [f"the {many}"] * 2
+        return rng.choice([*ways, f"both {many}", f"both {many}"] if len(things) == 2 else ways)
+    names = [_named(speaker, thing) for thing in things]
+    if len(names) > 2:
+        return f"{', '.join(names[:-1])} and {names[-1]}"
+    return usual((" and ", " and also ", " together with ", " as well as ", " plus "), rng).join(names)
 
 
 def _replaced(speaker: _Speaker) -> _Said | None:
@@ -572,9 +651,10 @@ _NOBODY = Thing("house", "red", "small", 0, 0, "lit", (1, 1))
 _INTENTS: Mapping[str, tuple[float, Callable[[_Speaker], _Said | None]]] = MappingProxyType({
     "to place": (2.0, _to_place), "sideways": (2.0, _sideways), "vertical": (2.0, _vertical),
     "relative": (2.5, _relative), "bigger": (1.7, _bigger), "smaller": (1.7, _smaller), "colour": (2.5, _colour),
-    "other colour": (0.7, _other_colour), "pose": (3.0, _pose),
-    "pattern": (2.5, _pattern), "add": (2.5, _new), "another": (0.7, _another),
-    "more": (0.6, _more), "remove": (2.7, _gone), "remove all": (0.7, _all_gone), "only": (0.8, _all_but),
+    "other colour": (1.2, _other_colour), "pose": (3.0, _pose),
+    "pattern": (2.5, _pattern), "add": (2.5, _new), "another": (1.2, _another),
+    "more": (1.5, _more), "remove": (2.7, _gone), "remove all": (5.0, _all_gone), "only": (1.2, _all_but),
+    "remove some": (1.5, _some_gone), "resize some": (1.5, _some_resized), "colour some": (1.5, _some_coloured),
     "replace": (2.0, _replaced), "swap": (1.5, _swapped), "ground": (1.5, _ground), "sky": (1.5, _sky),
     "style": (1.5, _style), UNDO: (2.0, _undone), "bring back": (12.0, _brought_back),
 })  # fmt: skip
@@ -584,8 +664,10 @@ _WHOLE = ("ground", "sky", "style")
 _OF_THE_SKY = frozenset(
     frame for tables in (settings.SKIES, settings.ENDS) for frames in tables.values() for frame in frames
 )
+_ALL_OF_THEM = re.compile(r"\b(all|any|both|each|every|no|none)\b")
 _PRONOUN = re.compile(r"\b(it|its|itself|that|this|one|other)\b")
-_ALONE = (UNDO, "bring back", "only", "swap", "remove all", "other colour")
+_TOGETHER = ("remove some", "resize some", "colour some")
+_ALONE = (UNDO, "bring back", "only", "swap", "remove all", "other colour", *_TOGETHER)
 _WITHOUT_THING = (*_WHOLE, "add", UNDO, "bring back")
 
 
