@@ -18,12 +18,24 @@ from .frames.manners import AFTER, BEFORE
 TRAINED, HELD_OUT = "trained", "held out"
 PARTS = (TRAINED, HELD_OUT)
 ONE_IN = 5
+_ABOUT_ONE = (
+    ("{them} are ", "{it} is "), ("{them} aren't ", "{it} isn't "), ("{them} have ", "{it} has "),
+    ("{them} need ", "{it} needs "), ("{them} don't ", "{it} doesn't "), ("{them} bother ", "{it} bothers "),
+    ("{them} look ", "{it} looks "), ("why are {them}", "why is {it}"), ("{them}", "{it}"), (" them", " it"),
+)  # fmt: skip
+"""What turns an order on several things into the same one on a single thing."""
 _SIGNS = re.compile(r"[,.;:!?-]")
 
 
 @cache
 def is_held_out(frame: str) -> bool:
-    """Whether a frame is never trained on: every fifth one, by the hash of its text, but what others say."""
+    """Whether a frame is never trained on: every fifth one, by the hash of its text, but what others say.
+
+    One about several things (`{them}`) is held out with the same one about a single thing (`{it}`): whoever has learned
+    one of them knows the other.
+    """
+    for several, one in _ABOUT_ONE:
+        frame = frame.replace(several, one)
     if int(hashlib.sha256(frame.encode()).hexdigest()[:8], 16) % ONE_IN:
         return False
     forms = (frame, frame.removesuffix("?"))
