@@ -45,6 +45,7 @@ from comfyui_wegen.models.storybook.language.frames import (
     settings,
     sizes,
     styling,
+    together,
     undoing,
     wishes,
 )
@@ -79,6 +80,10 @@ EDITS = {
     "undo": undoing.UNDO,
     "bring back": undoing.BRING_BACK,
     "several": (*joining.TWO, *joining.THREE),
+    "some removed": together.REMOVED,
+    "some bigger": together.BIGGER,
+    "some smaller": together.SMALLER,
+    "some coloured": together.COLOURED,
 }
 WISHES = {
     "anything": wishes.ANYTHING,
@@ -219,7 +224,7 @@ def test_frames_are_plain_lower_case_and_have_known_slots():
     slots = {
         "it", "its", "noun", "kind", "kinds", "at", "side", "way", "away", "relation", "other", "colour", "old", "new",
         "number", "on", "ground", "time", "when", "first", "second", "third", "order", "kept", "things", "setting",
-        "absent", "absents", "one", "two", "sketch", "style", "in_style", "like", "pattern", "marks",
+        "absent", "absents", "one", "two", "sketch", "style", "in_style", "like", "pattern", "marks", "them",
     }  # fmt: skip
     for name, frames in ALL.items():
         for frame in frames:
@@ -253,7 +258,7 @@ def test_orders_of_every_intent_come_up_and_lead_somewhere(part):
             for thing, mention in order.open.items():
                 assert mention.fits(storybook.Mention.of(thing))
             seen[order.intent] += 1
-    assert set(seen) >= {*INTENTS, SEVERAL} - {"remove all", "more"}
+    assert set(seen) >= {*INTENTS, SEVERAL} - {"more"}
 
 
 def test_every_frame_of_an_order_renders():
@@ -262,7 +267,7 @@ def test_every_frame_of_an_order_renders():
         ("it", "its", "noun", "kind", "kinds", "at", "side", "way", "away", "relation", "other", "colour", "old", "new",
          "number", "on", "ground", "time", "when", "first", "second", "third", "order", "kept", "things", "setting",
          "absent", "absents", "one", "two", "sketch", "style", "in_style", "like", "pattern",
-         "marks"), "x")  # fmt: skip
+         "marks", "them"), "x")  # fmt: skip
     for frames in ALL.values():
         for frame in frames:
             assert frame.format(**words).strip()
@@ -281,6 +286,51 @@ def test_undo_goes_back_step_by_step():
     assert story.now == first
     with pytest.raises(ValueError, match="undo"):
         language.sample_order(story, rng, intent="undo")
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("intent", ["remove some", "resize some", "colour some"])
+def test_orders_on_several_things_change_all_of_them_alike(intent, part):
+    counts = Counter()
+    for seed in range(150):
+        rng = Random(seed)
+        page = storybook.sample_scene(rng, rng.choice((2, 3, 4)))
+        try:
+            order = language.sample_order(Story((page,)), rng, part, intent)
+        except ValueError:
+            continue
+        gone = order.gone()
+        counts[len(gone)] += 1
+        assert len(gone) >= 2, order
+        if intent == "remove some":
+            assert set(order.after.things) == set(page.things) - set(gone)
+            continue
+        changed = dict(zip(page.things, order.after.things, strict=True))
+        names = {name for one in gone for name in vars(one) if getattr(one, name) != getattr(changed[one], name)}
+        assert names == {"size" if intent == "resize some" else "colour"}, order
+        if intent == "colour some":
+            assert len({changed[one].colour for one in gone}) == 1
+        else:
+            assert len({storybook.catalogue.larger(changed[one].size, one.size) for one in gone}) == 1
+    assert counts[2] > 50 and counts[3] > 3
+
+
+def test_the_fish_may_be_one_of_them():
+    """The plural of some words is the word itself: that all are meant has to be said."""
+    one, other = (storybook.Thing("fish", "red", "small", 0, row, "facing left") for row in (0, 3))
+    page = storybook.Scene("lake", "day", (one, other))
+    told = re.compile(r"\b(all|any|both|each|every|no|none|two|2|upper|lower|one|other)\b| and ")
+    for intent in ("remove all", "resize some", "colour some"):
+        said = [language.sample_order(Story((page,)), Random(seed), intent=intent).text for seed in range(60)]
+        assert sum(bool(told.search(text)) for text in said) >= 54  # now and then the word has a typo
+
+
+def test_what_is_said_of_several_is_held_out_with_what_is_said_of_one():
+    assert is_held_out("{them} are in the way") == is_held_out("{it} is in the way")
+    both = [(frame, frame.replace("{them}", "{it}")) for frame in together.REMOVED]
+    both = [(frame, one) for frame, one in both if one in removals.ONE]
+    assert len(both) > 60
+    assert all(is_held_out(frame) == is_held_out(one) for frame, one in both)
 
 
 def test_what_was_removed_comes_back():
