@@ -14,7 +14,7 @@ import numpy as np
 from .. import storybook
 from ..json_values import is_a
 from ..media.conditions import CONDITIONS, DEGRADATIONS, MISSING, degrade
-from ..storybook import STYLES, Edit, Question, Scene, Thing, Video, language
+from ..storybook import STYLES, Edit, Mention, Question, Scene, Thing, Video, language
 from ..storybook.language import Order, Story
 from ..storybook.world import MOST_THINGS
 from . import annotator
@@ -79,6 +79,8 @@ GIVEN, DRAWN, FORGOTTEN = "given", "drawn", "forgotten"
 
 ANEW = "drawn anew"
 """What a description begins with where a picture is restored, or drawn after a sketch: all of it changes."""
+KEEPING = "keeping {things}: "
+"""What a description begins with where an order names things that are to stay as they are."""
 CHANGED_LATER = 0.35
 """Share of the restored pictures, and of those drawn after a sketch, that are changed in the next turn."""
 
@@ -112,6 +114,20 @@ def caption(rng: Random) -> Sample:
 def _styled(scene: Scene, rng: Random, share: float = STYLED) -> Scene:
     """The same scene, now and then in another style."""
     return replace(scene, style=rng.choice(STYLES)) if rng.random() < share else scene
+
+
+def _words_for(said: Order) -> str:
+    """The answer to an order in words: what it wants kept, and all of the new picture."""
+    kept = " and ".join(_told_apart(thing, said.before) for thing in said.left_alone)
+    return (KEEPING.format(things=kept) if kept else "") + storybook.full_caption(said.after)
+
+
+def _told_apart(thing: Thing, scene: Scene) -> str:
+    """A thing by kind and colour, and by its place where another has both."""
+    looks = Mention(thing.kind, thing.colour)
+    if sum(looks.fits(Mention.of(other)) for other in scene.things) > 1:
+        looks = replace(looks, column=thing.column, row=thing.row)
+    return storybook.noun_phrase(looks, article="the")
 
 
 def _in_own_words(rng: Random) -> bool:
@@ -243,10 +259,10 @@ def chat(rng: Random) -> Sample:
     turns = rng.randint(2, MOST_CHAT_TURNS)
     seen_from = turns - rng.choice(LEFT_IN_VIEW)
     parts, scenes, asked = [], [], []
-    mistaken = False
+    mistaken, words = False, storybook.full_caption(scene)
     for number in range(turns):
         shown = _assistant(scene) if number >= seen_from else [Forgotten("assistant", True)]
-        answer = [*_assistant(storybook.full_caption(scene)), *shown]
+        answer = [*_assistant(words), *shown]
         parts += [*_user(request), *(replace(part, target=not mistaken) for part in answer)]
         scenes.append(scene.to_json())
         if number == turns - 1:
@@ -256,13 +272,14 @@ def chat(rng: Random) -> Sample:
             said = _practised_order(story, rng)
             request = said.text
             mistaken = rng.random() < MISTAKEN and number < turns - 2
-            story = story.then(_misunderstood(said, story, rng) if mistaken else said)
+            said = _misunderstood(said, story, rng) if mistaken else said
+            story, words = story.then(said), _words_for(said)
         else:
             mistaken = False
             edits = storybook.sample_edits(scene, rng, rng.choice((1, 1, 1, MOST_CHANGES)))
             after = storybook.apply(scene, edits)
             request = annotator.order(scene, edits, rng)
-            story = Story((*story.scenes, after), past=(*story.past, scene))
+            story, words = Story((*story.scenes, after), past=(*story.past, scene)), storybook.full_caption(after)
         before, scene = scene, story.now
     asked = _questions(scene, rng, rng.randint(0, 4))
     if edits and rng.random() < 0.4:
@@ -292,7 +309,7 @@ def revise(rng: Random) -> Sample:
         said = _practised_order(story, rng)
         story = story.then(said)
         orders.append({"intent": said.intent, "text": said.text})
-        parts += _user(said.text) + _assistant(storybook.full_caption(story.now), story.now)
+        parts += _user(said.text) + _assistant(_words_for(said), story.now)
     record = {"scenes": [scene.to_json() for scene in story.scenes], "orders": orders}
     return Sample("revise", tuple(parts), record)
 
@@ -374,11 +391,11 @@ def _followed(scene: Scene, wished: bool, rng: Random) -> tuple[list[Part], Scen
     """A wish or an order that is answered in words that a picture would follow, and the scene that they describe."""
     if wished:
         wish = language.sample_wish(rng)
-        text, after = wish.text, storybook.at_home(wish.scene, wish.named, rng, wish.absent)
+        after = storybook.at_home(wish.scene, wish.named, rng, wish.absent)
     else:
         said = _practised_order(Story((scene,)), rng)
-        text, after = said.text, said.after
-    return [*_user(text), *_assistant(storybook.full_caption(after)), Forgotten("assistant", True)], after
+        return [*_user(said.text), *_assistant(_words_for(said)), Forgotten("assistant", True)], said.after
+    return [*_user(wish.text), *_assistant(storybook.full_caption(after)), Forgotten("assistant", True)], after
 
 
 def style(rng: Random) -> Sample:
@@ -410,7 +427,7 @@ def style(rng: Random) -> Sample:
     parts += _assistant(storybook.full_caption(target), target)
     if way < 0.75 and rng.random() < 0.4:
         said = _practised_order(Story((scene, target)), rng)
-        parts += [*_user(said.text), *_assistant(storybook.full_caption(said.after), said.after)]
+        parts += [*_user(said.text), *_assistant(_words_for(said), said.after)]
     return Sample("style", tuple(parts), {"scene": target.to_json(), "like": like.to_json()})
 
 
@@ -452,7 +469,7 @@ def _drawn_anew(scene: Scene, rng: Random) -> list[Part]:
     parts = _assistant(f"{ANEW}, {storybook.full_caption(scene)}", scene)
     if rng.random() < CHANGED_LATER:
         said = _practised_order(Story((scene,)), rng)
-        parts += [*_user(said.text), *_assistant(storybook.full_caption(said.after), said.after)]
+        parts += [*_user(said.text), *_assistant(_words_for(said), said.after)]
     return parts
 
 

@@ -3,7 +3,7 @@
 from functools import cache
 
 from . import captions, edits, questions, references, wishes
-from .captions import describe, full_caption, parse_caption, words_of
+from .captions import describe, full_caption, noun_phrase, parse_caption, words_of
 from .catalogue import COLOURS, COLUMNS, GROUNDS, KINDS, PATTERNS, PICTURE_SIZE, ROWS, SIZES, SKIES, STYLES
 from .conditions import condition
 from .drawing import change_mask, cutout, mask_of, render, render_with_masks
@@ -60,6 +60,7 @@ __all__ = [
     "full_caption",
     "instruction",
     "mask_of",
+    "noun_phrase",
     "parse_caption",
     "partial_caption",
     "place_name",

@@ -62,6 +62,7 @@ _NEAR = 2  # columns
 _COPIED = 0.15  # how often one more is to be like the one that is there in all but its place
 _THREE_AT_ONCE = 0.15  # how often three things are named in one order, not two
 _NAMED_ONE_BY_ONE = 0.4  # how often things are named where all of a kind could be
+_KEEPING, _KEEPING_ALL = 0.18, 0.4  # how often it is said what is to stay, and how often of those, all the rest
 _BETWEEN = 0.2  # how often a relation is one to two things, where there are two
 _SAID_OF = {"(un)?fold": ("umbrella", "tent"), "(window|home|inside)": ("house", "tower", "castle")}
 Relation = tuple[str, tuple[Thing, ...]]
@@ -108,6 +109,7 @@ class Order:
         open: what the words ask of those things of `after` that they leave partly open.
         last: the thing that was spoken of, as it is afterwards.
         related: what relation to which other things the words ask of things of `after`; see `in_relation`.
+        left_alone: things of `before` that are named as what is to stay as it is.
     """
 
     intent: str
@@ -117,6 +119,7 @@ class Order:
     open: Mapping[Thing, Mention] = field(default_factory=dict)
     last: Thing | None = None
     related: Mapping[Thing, Relation] = field(default_factory=dict)
+    left_alone: tuple[Thing, ...] = ()
 
     def kept(self) -> tuple[Thing, ...]:
         """The things that stay as they are."""
@@ -683,7 +686,8 @@ def sample_order(story: Story, rng: Random, part: str = TRAINED, intent: str | N
             name = intent or rng.choices(INTENTS, [weight for weight, _ in _INTENTS.values()])[0]
             order = _single(_Speaker(story, rng), name, part)
         if order is not None:
-            return replace(order, text=uttered(_with_keep(order, rng, part), rng))
+            order = _with_keep(order, rng, part)
+            return replace(order, text=uttered(order.text, rng))
     raise ValueError(f"No order{f' {intent!r}' if intent else ''} is possible for {story.now}.")
 
 
@@ -760,17 +764,18 @@ def _axis(intent: str) -> str:
     return "place" if intent in ("to place", "sideways", "vertical", "relative") else intent
 
 
-def _with_keep(order: Order, rng: Random, part: str) -> str:
+def _with_keep(order: Order, rng: Random, part: str) -> Order:
     """Now and then with what is to stay as it is."""
-    if rng.random() >= 0.12 or order.text.endswith("?") or order.intent in (UNDO, "only"):
-        return order.text
+    if rng.random() >= _KEEPING or order.text.endswith("?") or order.intent in (UNDO, "only"):
+        return order
     kept = order.kept()
     # In another style nothing looks as before, so it is never said of single things.
-    if not kept or order.before.style != order.after.style or rng.random() < 0.5:
-        return _filled(choose(keeping.KEEP_ALL, part, rng), {"order": order.text})
-    some = rng.sample(kept, min(len(kept), rng.randint(1, 2)))
+    if not kept or order.before.style != order.after.style or rng.random() < _KEEPING_ALL:
+        return replace(order, text=_filled(choose(keeping.KEEP_ALL, part, rng), {"order": order.text}))
+    some = tuple(rng.sample(kept, min(len(kept), rng.choice((1, 1, 2)))))
     names = " and ".join(Reference.to(thing, order.before, rng, last=_NOBODY).it for thing in some)
     frames: Sequence[str] = keeping.KEEP_SOME
     if order.intent not in _WHOLE and _PRONOUN.search(order.text):  # behind what is kept, "it" would be that
         frames = [frame for frame in frames if frame.index("{order}") < frame.index("{kept}")]
-    return _filled(choose(frames, part, rng), {"order": order.text, "kept": names})
+    text = _filled(choose(frames, part, rng), {"order": order.text, "kept": names})
+    return replace(order, text=text, left_alone=some)
