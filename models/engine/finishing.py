@@ -26,7 +26,7 @@ OVERRULED = (
 )
 PARTLY = "The masks kept a part of {order!r} from happening."
 FEATHERED_SHARE = 1 / 128
-"""Width of the soft edge inside the user's masks, as a share of the picture's shorter side."""
+"""Width of the soft edge inside the user's masks and around what is kept, as a share of the picture's shorter side."""
 
 
 def look_closer(items: Sequence[PlannedPicture], parts: Parts, progress: Progress) -> None:
@@ -164,7 +164,7 @@ def _composite(item: PlannedPicture) -> Tensor:
         painted = undo(painted, motion)
         if motion.moved:
             item.notes.append(motion.reason)
-    feather = 0.0 if item.turn.allowed is None else round(min(item.turn.size) * FEATHERED_SHARE)
+    feather = 0.0 if item.turn.allowed is None and item.kept is None else round(min(item.turn.size) * FEATHERED_SHARE)
     return put_back(before, painted, item.view, item.change, feather, settings.match_tone)
 
 

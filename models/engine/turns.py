@@ -5,23 +5,20 @@ ComfyUI's nodes, plain Python, the command line and evaluation differ in the pai
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
-
-import torch
 
 from ..editing.predicted_mask import PredictedMask
 from ..editing.refinement import Masks
 from ..errors import AnsweredInWords, WeGenError
-from ..network.configuration import WeGenConfig
 from ..network.threads import threads
-from ..painting.painter import Painter, is_light
+from ..painting.painter import Painter
 from ..values import Chat
 from .drafting import write_drafts
 from .finishing import finish, look_closer, paint
 from .interface import Parts, PictureDraft, Progress, TurnRequest, TurnResult
-from .planning import PlannedTurn, plan_turn
+from .keeping import keep_named
+from .planning import PlannedTurn, fewer_threads, plan_turn
 
 
 def take_turn(
@@ -83,6 +80,7 @@ def take_turns(
         for item in items:
             item.plan_change(parts.config)
         look_closer(items, parts, progress)
+        keep_named(items, painter, parts, progress)
         paint(items, painter)
         finished = list(zip(items, finish(items, parts, progress), strict=True))
     results = []
@@ -90,17 +88,6 @@ def take_turns(
         own = [(item, answer) for item, answer in finished if item.turn is turn]
         results.append(turn.result([item for item, _ in own], [answer for _, answer in own], some.spoken))
     return results
-
-
-def fewer_threads(turns: Sequence[PlannedTurn], config: WeGenConfig) -> int | None:
-    """One thread of the CPU less than there are, for turns that are soon painted; None for others.
-
-    Another process, be it the browser, keeps one of the threads waiting now and then, and the others with it. On two
-    cores beside two busy processes the bundled model paints one picture in 3.2 s on one thread and in 9.8 on two, nine
-    in 13 and 31. On two quiet cores one takes .85 s and .72, nine 3.4 and 2.5.
-    """
-    pixels = sum(len(turn.request.seeds) * math.prod(turn.view.padded) for turn in turns)
-    return max(1, torch.get_num_threads() - 1) if is_light(config, pixels) else None
 
 
 def draft_pictures(
@@ -132,6 +119,8 @@ def predict_masks(
 ) -> list[PredictedMask]:
     """Where a refinement would change the picture by the predicted edit mask: the one that `take_turn` would use.
 
+    Things that the order names as what stays are not cut out of it: they are found by painting (see `keeping`).
+
     Returns:
         A mask for each seed, `[H, W]` in 0..1 at the size of the picture; it is 0 where the user's masks say so.
 
@@ -147,7 +136,7 @@ def predict_masks(
     found = []
     for item in map(turn.item, drafts_of(turn, parts, progress)):
         own = item.own_mask(request.settings.auto_mask, parts.config)
-        own = own._replace(note="\n".join(filter(None, [own.note, item.doubt(own.empty)])))
+        own = own._replace(note="\n".join(filter(None, [own.note, item.doubt(own.empty, parts.config)])))
         found.append(own if turn.allowed is None else own._replace(mask=own.mask * turn.allowed))
     return found
 

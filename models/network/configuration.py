@@ -386,9 +386,16 @@ class Templates:
     anew: str = ""
     """What a description begins with where the model means to draw all of a picture anew, as when it restores one.
     Empty: it never says so, and only its features tell what changes."""
+    kept: str = ""
+    """What a description begins with where an order names what is to stay as it is; `{things}` stands for that. Empty:
+    it never says so."""
 
     def __post_init__(self):
         _require_sizes(self)
+        _require(
+            not self.kept or (self.kept.count("{things}") == 1 and not self.kept.endswith("{things}")),
+            f"The template 'kept' must hold {{things}} exactly once, with something behind it; it is {self.kept!r}.",
+        )
         for name in USER_TEMPLATES:
             template = getattr(self, name)
             if not template and name == "edit_rewrite":
@@ -417,6 +424,22 @@ class Templates:
     def says_anew(self, description: str) -> bool:
         """Whether a description says that all of the picture is drawn anew."""
         return bool(self.anew) and description.casefold().startswith(self.anew.casefold())
+
+    def things_kept(self, description: str) -> str:
+        """What a description says is to stay as it is, such as "the red house and the cat"; empty for nothing."""
+        said = self._keeping(description)
+        return said["things"].strip() if said else ""
+
+    def of_picture(self, description: str) -> str:
+        """A description without what it says of the change: what it says of the new picture alone."""
+        said = self._keeping(description)
+        return description[said.end() :] if said else description
+
+    def _keeping(self, description: str) -> re.Match[str] | None:
+        if not self.kept:
+            return None
+        before, behind = map(re.escape, self.kept.split("{things}"))
+        return re.match(f"{before}(?P<things>.+?){behind}", description, re.IGNORECASE)
 
     def spoken(self) -> tuple[str, ...]:
         """What the templates themselves say, without the markers in square brackets."""
