@@ -18,7 +18,7 @@ from ..errors import WeGenError
 from ..paths import expanded
 from .common import output_numbers, output_picture, write_numbers
 
-MEASURED = ("kept", "auto_mask", "select", "registration", "seam", "stock", "references")
+MEASURED = ("kept", "auto_mask", "select", "kept_by_words", "registration", "seam", "stock", "references")
 """The groups of numbers, in the order in which they are measured."""
 
 
@@ -45,6 +45,8 @@ PROMISES: Mapping[str, Promise] = MappingProxyType(
         "auto_mask/changed": Promise(0.95, at_least=True),
         "auto_mask/unchanged": Promise(0.99, at_least=True),
         "select/found": Promise(0.9, at_least=True),
+        "kept_by_words/named": Promise(0.9, at_least=True),
+        "kept_by_words/pixels": Promise(0.9, at_least=True),
         "registration/pixels": Promise(0.25),
         "registration/zoom_percent": Promise(0.2),
         "registration/found": Promise(0.95, at_least=True),

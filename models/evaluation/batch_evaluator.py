@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..engine import TurnRequest, TurnResult, take_turns
+from ..engine import Parts, TurnRequest, TurnResult, take_turns
 from ..errors import WeGenError
 from ..media.images import to_pil
 from ..painting.diffusers_painter import DiffusersPainter
@@ -71,9 +71,11 @@ class BatchEvaluator:
         seeds: Sequence[int],
         references: Sequence[References] | None = None,
         auto_mask: AutoMask | None = None,
+        parts: Parts | None = None,
     ) -> list[Chat]:
-        """The next turns of many chats, each with one picture; without `auto_mask` all of a picture may change."""
-        return [result.chat for result in self.results(chats, instructions, seeds, references, auto_mask)]
+        """The next turns of many chats, each with one picture; without `auto_mask` all of a picture may change, and
+        without `parts` they are those of the pipeline."""
+        return [result.chat for result in self.results(chats, instructions, seeds, references, auto_mask, parts)]
 
     def results(
         self,
@@ -82,6 +84,7 @@ class BatchEvaluator:
         seeds: Sequence[int],
         references: Sequence[References] | None = None,
         auto_mask: AutoMask | None = None,
+        parts: Parts | None = None,
     ) -> list[TurnResult]:
         """The same with all that the engine says of each turn. Words are the model's likeliest: nothing is checked."""
         if not chats:
@@ -93,7 +96,7 @@ class BatchEvaluator:
             for text, seed, named in zip(instructions, seeds, references, strict=True)
         ]
         painter = DiffusersPainter(self.pipeline.decoder)
-        return take_turns(requests, chats, painter, self.pipeline.wegen)
+        return take_turns(requests, chats, painter, parts or self.pipeline.wegen)
 
     def read(self, pictures: Sequence[np.ndarray]) -> list[Named]:
         """What the judge sees in uint8 pictures `[H, W, 3]`."""

@@ -35,7 +35,7 @@ from ..storybook import Scene
 from ..values import AutoMask, SamplerSettings
 from .batch_evaluator import BatchEvaluator
 from .motion import moved_picture, natural_picture, worn
-from .own_masks import auto_mask, selection
+from .own_masks import auto_mask, kept_by_words, selection
 from .reference_effects import reference_effects
 from .seams import SeamSteps, seam_steps
 
@@ -270,6 +270,11 @@ def select(evaluator: ConsistencyEvaluator) -> dict[str, float]:
     return selection(BatchEvaluator(evaluator.pipeline, evaluator.count, evaluator.seed))
 
 
+def by_words(evaluator: ConsistencyEvaluator) -> dict[str, float]:
+    """What stays because an order names it; see `own_masks.kept_by_words`."""
+    return kept_by_words(BatchEvaluator(evaluator.pipeline, evaluator.count, evaluator.seed))
+
+
 # --- references -------------------------------------------------------------------------------------------------------
 
 
@@ -283,6 +288,7 @@ GROUPS: Mapping[str, Callable[[ConsistencyEvaluator], dict[str, float]]] = Mappi
         "kept": kept,
         "auto_mask": own_mask,
         "select": select,
+        "kept_by_words": by_words,
         "registration": registration,
         "seam": seam,
         "stock": stock,

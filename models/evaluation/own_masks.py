@@ -17,7 +17,8 @@ from ..editing.predicted_mask import predict_edit_mask
 from ..encoding import begin_with
 from ..engine import NothingFound
 from ..errors import AnsweredInWords
-from ..storybook import STYLES, Edit, Named, Scene, Thing
+from ..storybook import STYLES, Edit, Mention, Named, Scene, Thing, language
+from ..storybook.language import HELD_OUT, Order, Story
 from ..values import AutoMask, Chat
 from .batch_evaluator import BatchEvaluator, shown
 from .nano import happened, stayed
@@ -145,6 +146,55 @@ def selection(evaluator: BatchEvaluator) -> dict[str, float]:
         "select/overlap": float(np.mean(overlaps)),
         "select/found": _mean([one >= FOUND for one in overlaps]),
     }
+
+
+def kept_by_words(evaluator: BatchEvaluator) -> dict[str, float]:
+    """What becomes of things that an order for another ground or sky names as what stays, in held-out frames.
+
+    `named` is the share of the orders for which the model's words name those things and no others, `changed` that of
+    those after which ground and sky are as ordered. `pixels` is the mean share of the things' pixels that are bit for
+    bit as before; `pixels_without` that by the predicted mask alone.
+    """
+    wegen = evaluator.pipeline.wegen
+    templates = wegen.config.templates
+    silent = replace(wegen, config=replace(wegen.config, templates=replace(templates, kept="")))
+    marks: dict[str, list[float]] = {name: [] for name in ("named", "changed", "pixels", "pixels_without")}
+    for batch in evaluator.batches("kept_by_words"):
+        orders = [_with_something_kept(rng) for _, rng in batch]
+        pages = [torch.from_numpy(storybook.render(order.before)).float() / 255 for order in orders]
+        chats = [begin_with(wegen, [page]) for page in pages]
+        texts, seeds = [order.text for order in orders], [number for number, _ in batch]
+        after = evaluator.take_turns(chats, texts, seeds, auto_mask=AutoMask())
+        without = evaluator.take_turns(chats, texts, seeds, auto_mask=AutoMask(), parts=silent)
+        seen = evaluator.read([shown(chat) for chat in after])
+        for order, page, chat, other, named in zip(orders, pages, after, without, seen, strict=True):
+            told = storybook.parse_caption(templates.things_kept(chat.last.answer.rewrite)).things
+            marks["named"].append(_names(told, order.left_alone))
+            marks["changed"].append((named.ground, named.sky) == (order.after.ground, order.after.sky))
+            masks = storybook.render_with_masks(order.before)[1]
+            there = np.any([masks[order.before.things.index(thing)] for thing in order.left_alone], axis=0)
+            for name, one in (("pixels", chat), ("pixels_without", other)):
+                marks[name].append(float((one.last.answer.picture == page).all(dim=-1).numpy()[there].mean()))
+    return {f"kept_by_words/{name}": float(np.mean(values)) for name, values in marks.items()}
+
+
+def _with_something_kept(rng: Random) -> Order:
+    while True:
+        story = Story((storybook.sample_scene(rng, rng.choice((1, 2, 3))),))
+        order = language.sample_order(story, rng, HELD_OUT, rng.choice(("ground", "sky")))
+        if order.left_alone:
+            return order
+
+
+def _names(told: Sequence[Mention], things: Sequence[Thing]) -> bool:
+    """Whether all of the things are named, and nothing else."""
+    unnamed = list(things)
+    for mention in told:
+        meant = [thing for thing in unnamed if mention.fits(Mention.of(thing))]
+        if not meant:
+            return False
+        unnamed.remove(meant[0])
+    return not unnamed
 
 
 def _with_one_of_a_kind(rng: Random) -> tuple[Scene, Thing]:
