@@ -117,10 +117,19 @@ export async function isThere(name) {
 
 const known = new Map();
 
-/** Descriptions of nodes by type; each is asked for once, or with `anew` again. */
+/** Descriptions of nodes by type; each is asked for once, or with `anew` again.
+ * @throws {Error} the host does not have one: the scripts of a pack are served though its nodes could not be loaded. */
 export async function definitionsOf(types, anew = false) {
-  const missing = [...new Set(types)].filter((type) => anew || !known.has(type));
-  await Promise.all(missing.map(async (type) => known.set(type, (await request(`/object_info/${encodeURIComponent(type)}`))[type])));
+  const wanted = [...new Set(types)].filter((type) => anew || !known.has(type));
+  const missing = [];
+  await Promise.all(
+    wanted.map(async (type) => {
+      const definition = (await request(`/object_info/${encodeURIComponent(type)}`))?.[type];
+      if (definition) known.set(type, definition);
+      else missing.push(type);
+    }),
+  );
+  if (missing.length) throw new Error(t("noNodes", { names: missing.join(", ") }));
   return Object.fromEntries(types.map((type) => [type, known.get(type)]));
 }
 
