@@ -56,15 +56,15 @@ export function messageOf(answer) {
   return [...new Set(said)].join("\n");
 }
 
-/** Pictures of which the pack's own route makes small copies. */
-const SHRUNK = /\.(png|jpe?g|webp)$/i;
+/** Names of pictures that the host reads and browsers show, and of which the pack's own route makes small copies. */
+const SHOWN = /\.(png|jpe?g|webp)$/i;
 
 const queryOf = ({ filename, subfolder, type }) => new URLSearchParams({ filename, subfolder: subfolder ?? "", type: type ?? "output" });
 
 /** Where a picture is shown from; `small` asks for a light copy of it. */
 export function viewUrl(file, small = false) {
   // The host's own previews are of full size, and nothing else is answered while one is made.
-  const route = small && SHRUNK.test(file.filename) ? "/wegen/view" : "/view";
+  const route = small && SHOWN.test(file.filename) ? "/wegen/view" : "/view";
   return api.apiURL(`${route}?${queryOf(file)}`);
 }
 
@@ -201,10 +201,13 @@ export async function promptOf(node, slots) {
   return { output, sources };
 }
 
+/** Of what a node calls its images, which may be videos too, the files of pictures. */
+const picturesAmong = (files) => [...(files ?? [])].filter((file) => SHOWN.test(file?.filename));
+
 /** Pictures that a node of the canvas shows, as files. */
 export function picturesOfNode(node) {
   const output = app.nodeOutputs?.[isInner(node) ? `${node.graph.id}:${node.id}` : node.id];
-  const files = [...(output?.images ?? [])].filter((file) => file?.filename);
+  const files = picturesAmong(output?.images);
   if (files.length) return files.map(({ filename, subfolder, type }) => ({ filename, subfolder: subfolder ?? "", type: type ?? "output" }));
   return (node.imgs ?? []).map((image) => fileOfAddress(image.src)).filter(Boolean);
 }
@@ -236,7 +239,7 @@ export function selectedNodes() {
 export async function recentPictures(limit = 48) {
   const history = await request(`/history?max_items=${limit}`);
   const files = Object.values(history ?? {}).flatMap((entry) =>
-    Object.values(entry.outputs ?? {}).flatMap((output) => (output.images ?? []).filter((file) => file?.type === "output" && file.filename)),
+    Object.values(entry.outputs ?? {}).flatMap((output) => picturesAmong(output.images).filter((file) => file.type === "output")),
   );
   return files.reverse().slice(0, limit);
 }
