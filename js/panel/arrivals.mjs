@@ -2,7 +2,7 @@
 
 import * as host from "./host.mjs";
 import { OWN_PAINTER, addMention, addTurn, freeName } from "./document.mjs";
-import { chatFile, upstream } from "./graph.mjs";
+import { chatFile, shortened, upstream } from "./graph.mjs";
 import { pngJson, pngTexts } from "./png.mjs";
 import { readChat } from "./store.mjs";
 import { t } from "./strings.mjs";
@@ -124,8 +124,8 @@ export class Arrivals {
     }
     const [first, last] = [asked.sources[0], asked.sources.at(-1)];
     const prompt = { ...upstream(asked.output, first[0]), ...upstream(asked.output, last[0]) };
+    session.called(shortened(node.title || t("newChat"), 48));
     const id = await session.store.stored();
-    session.store.name = node.title ?? t("newChat");
     const base = { kind: "draw", instruction: "", count: 1, seed: 0, references: [], base: null };
     const settings = { ...session.doc.settings, painter: OWN_PAINTER };
     const turn = addTurn(session.doc, { ...base, from: node.title ?? "", end: first[0], settings, prompt: uuid(), chatId: id });
@@ -137,7 +137,6 @@ export class Arrivals {
     } else {
       turn.kind = "upload";
     }
-    await session.store.rename(session.store.name);
     session.remember();
     await session.turns.run(turn, prompt);
   }

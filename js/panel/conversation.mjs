@@ -96,7 +96,8 @@ export class Conversation {
     const items = new Map();
     const elements = path.map((turn, index) => {
       const siblings = after.get(turn.parent);
-      const context = [turn.id === doc.head, (base?.turn === turn.id && kept.length) || 0, siblings.length, siblings.indexOf(turn), turn === this.#newest];
+      // Whether the chat goes on from it is `false` or a number, which may be 0.
+      const context = [turn.id === doc.head, base?.turn === turn.id && kept.length, siblings.length, siblings.indexOf(turn), turn === this.#newest];
       const signature = JSON.stringify([turn, context, index]);
       let item = this.#items.get(turn.id);
       const edited = [...(item?.element.querySelectorAll(EDITED) ?? [])];

@@ -161,7 +161,9 @@ export function chatGraph(doc, base, { name }, next = null) {
       chat = graph.add(`${prefix}chat`, column, "WeGenChat", inputs, title)(0);
       return;
     }
-    const node = addTurn(graph, sockets, turn, chat, prefix, column, title);
+    // A chat that begins with a picture knows nothing of what was kept before; those after it bring that along.
+    const kept = index === 1 && !turn.release && comesFromOutside(doc.turns[line[0].turn]) ? keptMasks(doc, line[0]) : [];
+    const node = addTurn(graph, sockets, turn, chat, prefix, column, title, kept);
     const saved = { images: node(0), filename_prefix: picturePrefix(name) };
     graph.add(`${prefix}pictures`, column + 1, "SaveImage", saved, `Pictures of turn ${index + 1}`);
     chat = node(1);

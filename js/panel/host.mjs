@@ -56,15 +56,15 @@ export function messageOf(answer) {
   return [...new Set(said)].join("\n");
 }
 
-/** Pictures of which the pack's own route makes small copies. */
-const SHRUNK = /\.(png|jpe?g|webp)$/i;
+/** Names of pictures that the host reads and browsers show, and of which the pack's own route makes small copies. */
+const SHOWN = /\.(png|jpe?g|webp)$/i;
 
 const queryOf = ({ filename, subfolder, type }) => new URLSearchParams({ filename, subfolder: subfolder ?? "", type: type ?? "output" });
 
 /** Where a picture is shown from; `small` asks for a light copy of it. */
 export function viewUrl(file, small = false) {
   // The host's own previews are of full size, and nothing else is answered while one is made.
-  const route = small && SHRUNK.test(file.filename) ? "/wegen/view" : "/view";
+  const route = small && SHOWN.test(file.filename) ? "/wegen/view" : "/view";
   return api.apiURL(`${route}?${queryOf(file)}`);
 }
 
@@ -117,10 +117,19 @@ export async function isThere(name) {
 
 const known = new Map();
 
-/** Descriptions of nodes by type; each is asked for once, or with `anew` again. */
+/** Descriptions of nodes by type; each is asked for once, or with `anew` again.
+ * @throws {Error} the host does not have one: the scripts of a pack are served though its nodes could not be loaded. */
 export async function definitionsOf(types, anew = false) {
-  const missing = [...new Set(types)].filter((type) => anew || !known.has(type));
-  await Promise.all(missing.map(async (type) => known.set(type, (await request(`/object_info/${encodeURIComponent(type)}`))[type])));
+  const wanted = [...new Set(types)].filter((type) => anew || !known.has(type));
+  const missing = [];
+  await Promise.all(
+    wanted.map(async (type) => {
+      const definition = (await request(`/object_info/${encodeURIComponent(type)}`))?.[type];
+      if (definition) known.set(type, definition);
+      else missing.push(type);
+    }),
+  );
+  if (missing.length) throw new Error(t("noNodes", { names: missing.join(", ") }));
   return Object.fromEntries(types.map((type) => [type, known.get(type)]));
 }
 
@@ -192,10 +201,13 @@ export async function promptOf(node, slots) {
   return { output, sources };
 }
 
+/** Of what a node calls its images, which may be videos too, the files of pictures. */
+const picturesAmong = (files) => [...(files ?? [])].filter((file) => SHOWN.test(file?.filename));
+
 /** Pictures that a node of the canvas shows, as files. */
 export function picturesOfNode(node) {
   const output = app.nodeOutputs?.[isInner(node) ? `${node.graph.id}:${node.id}` : node.id];
-  const files = [...(output?.images ?? [])].filter((file) => file?.filename);
+  const files = picturesAmong(output?.images);
   if (files.length) return files.map(({ filename, subfolder, type }) => ({ filename, subfolder: subfolder ?? "", type: type ?? "output" }));
   return (node.imgs ?? []).map((image) => fileOfAddress(image.src)).filter(Boolean);
 }
@@ -227,7 +239,7 @@ export function selectedNodes() {
 export async function recentPictures(limit = 48) {
   const history = await request(`/history?max_items=${limit}`);
   const files = Object.values(history ?? {}).flatMap((entry) =>
-    Object.values(entry.outputs ?? {}).flatMap((output) => (output.images ?? []).filter((file) => file?.type === "output" && file.filename)),
+    Object.values(entry.outputs ?? {}).flatMap((output) => picturesAmong(output.images).filter((file) => file.type === "output")),
   );
   return files.reverse().slice(0, limit);
 }

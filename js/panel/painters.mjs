@@ -102,10 +102,13 @@ export class Painters {
   async graphOf(path, doc, turn, store) {
     const { output, workflow } = await this.#promptOf(path);
     const of = (type) => Object.keys(output).filter((id) => output[id].class_type === type);
-    const [begin] = of(TURN);
-    const [end] = of(RESULT);
-    if (!begin || !end) throw new Error(t("workflowGone", { name: painterName(path) }));
-    const painted = downstream(output, begin);
+    const [begins, ends] = [of(TURN), of(RESULT)];
+    if (!begins.length || !ends.length) throw new Error(t("workflowGone", { name: painterName(path) }));
+    const ways = begins.map((begin) => ({ begin, painted: downstream(output, begin) }));
+    const way = ways.find(({ painted }) => ends.some((id) => painted.has(id)));
+    if (!way) throw new Error(t("workflowApart", { name: painterName(path) }));
+    const { begin, painted } = way;
+    const end = ends.find((id) => painted.has(id));
     const prompt = {};
     // What the turn needs, and nothing else that stands on the canvas.
     const needed = Object.assign({}, ...[...painted].map((id) => upstream(output, id)));

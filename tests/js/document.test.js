@@ -75,6 +75,21 @@ test("a whole chat begins with what WeGen cannot make again", () => {
   assert.equal(Object.values(whole).filter((node) => node.class_type === "WeGenRefine").length, 2);
 });
 
+test("a whole chat keeps what another painter's turn has kept", () => {
+  const keep = (name) => ({ keep: { ...file(name), type: "input" }, pictures: [{ file: file("a.png") }], picked: 0, kind: "refine" });
+  const base = (turn) => ({ base: { turn, picture: 0 }, parent: turn });
+  const outside = { settings: { ...settings, painter: "workflows/mine.json" } };
+  const graphOf = (more) => {
+    const turns = { z: { ...keep(""), keep: null, kind: "draw" }, a: { ...keep("a"), ...base("z"), ...outside }, b: { ...keep("b"), ...base("a"), ...more } };
+    const doc = documentOf({ ...turns, c: { ...keep("c"), ...base("b") } });
+    const { prompt } = chatGraph(doc, { turn: "c", picture: 0 }, { name: "x" });
+    return Object.values(prompt).filter((node) => node.class_type === "LoadImageMask").map((node) => node.inputs.image);
+  };
+  assert.deepEqual(graphOf({}), ["a", "b", "c"]);
+  assert.deepEqual(graphOf({ keep: null }), ["a", "c"]);
+  assert.deepEqual(graphOf({ release: true }), ["b", "c"]);
+});
+
 test("pictures are called so that the host shows them", () => {
   assert.equal(picturePrefix("a cat... sleeping"), "wegen/a cat. sleeping");
   assert.equal(picturePrefix("../..\\x"), "wegen/x");

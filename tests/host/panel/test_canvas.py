@@ -13,7 +13,8 @@ def test_a_node_of_the_canvas_goes_on_as_a_chat(panel):
     panel.page.evaluate(
         """async () => {
             const graph = { last_node_id: 1, last_link_id: 0, links: [], version: 0.4, nodes: [
-                { id: 1, type: 'EmptyImage', pos: [0, 0], size: [300, 150], inputs: [],
+                { id: 1, type: 'EmptyImage', title: 'a long title '.repeat(20),
+                  pos: [0, 0], size: [300, 150], inputs: [],
                   outputs: [{ name: 'IMAGE', type: 'IMAGE', links: [] }], widgets_values: [64, 64, 1, 255] }] }
             await window.app.loadGraphData(graph)
             const [node] = window.app.graph.nodes
@@ -22,8 +23,10 @@ def test_a_node_of_the_canvas_goes_on_as_a_chat(panel):
         }"""
     )
     page.wait_for_selector(".wg-turn .wg-picture")
-    [turn] = panel.saved()["document"]["turns"].values()
+    saved = panel.saved()
+    [turn] = saved["document"]["turns"].values()
     assert panel.pixels(turn["pictures"][0]["file"]).shape == (64, 64, 3)
+    assert saved["name"] == page.input_value(".wg-name").strip() == "a long title a long title a long title a long ti"
 
 
 def test_a_chat_on_the_canvas_goes_on_in_the_panel(panel):

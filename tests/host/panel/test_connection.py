@@ -226,3 +226,22 @@ def test_a_name_that_was_not_stored_can_be_given_again(panel, teal, frontend):
     name.press("Enter")
     page.locator(".wg-chat", has_text="a name for later").wait_for()
     page.keyboard.press("Escape")
+
+
+def test_a_host_without_the_nodes_says_so(panel, frontend):
+    """As one that is too old for them: it serves the scripts all the same."""
+    page = panel.page
+    frontend.reload()
+    address = "**/object_info/WeGenGenerate"
+    page.route(address, lambda route: route.fulfill(json={}))
+    try:
+        panel.open()
+        message = "ComfyUI does not have these nodes: WeGenGenerate. Its log"
+        expect(page.locator(".p-toast-message").first).to_contain_text(message)
+    finally:
+        page.unroute(address)
+    # It has them once it was started anew.
+    page.evaluate(
+        "() => import('/scripts/api.js').then(({ api }) => api.dispatchEvent(new CustomEvent('reconnected')))"
+    )
+    panel.say("a tree", count=1)

@@ -264,6 +264,16 @@ def test_keys_paint_as_soon_as_the_painter_is_open(panel, teal):
     expect(page.locator(".wg-context .wg-mask-change")).to_be_visible()
 
 
+def test_no_mask_is_painted_while_a_new_picture_is_begun(panel, teal):
+    page = panel.page
+    open_chat(panel, teal)
+    expect(page.locator(".wg-paint")).to_be_visible()
+    page.get_by_role("button", name="Begin a new picture").click()
+    expect(page.locator(".wg-paint")).to_have_count(0)
+    page.get_by_role("button", name="Go on from here").click()
+    expect(page.locator(".wg-paint")).to_be_visible()
+
+
 def test_what_is_painted_is_not_replaced_by_a_window_that_comes_late(panel, teal):
     page = panel.page
     open_chat(panel, teal)

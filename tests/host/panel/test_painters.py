@@ -31,6 +31,24 @@ async (workflow) => {
     return window.app.graph.serialize()
 }
 """
+# Another result, which belongs to no turn and is found first.
+LONELY_RESULT = """
+() => {
+    const { graph } = window.app
+    graph.remove(graph.getNodeById(1))
+    graph.add(Object.assign(window.LiteGraph.createNode('WeGenResult'), { id: 1 }))
+}
+"""
+RESULTS = """
+async () => Object.entries((await window.app.graphToPrompt()).output)
+    .filter(([, node]) => node.class_type === 'WeGenResult').map(([id]) => id)
+"""
+APART = """
+() => {
+    for (const node of window.app.graph.nodes.filter(({ type }) => type === 'WeGenResult'))
+        node.inputs.forEach((_, slot) => node.disconnectInput(slot))
+}
+"""
 
 
 def open_made_with(panel, setting: str, value: str) -> None:
@@ -167,6 +185,25 @@ def test_the_open_workflow_paints_from_within_a_subgraph(panel, teal):
         turn = panel.say("turn the colours around", count=1)
         [picture] = panel.turn_of(turn)["pictures"]
         assert panel.pixels(picture["file"])[0, 0].tolist() == pytest.approx([255, 127, 127], abs=1)  # of teal
+    finally:
+        choose_painter(panel, "WeGen")
+        page.evaluate("(graph) => window.app.loadGraphData(graph)", EMPTY_GRAPH)
+
+
+def test_a_workflow_in_which_turn_and_result_are_apart_says_what_to_connect(panel):
+    page = panel.page
+    [template] = (REPOSITORY / "workflows").glob("*chat with any workflow.json")
+    workflow = json.loads(template.read_text(encoding="utf-8"))
+    page.evaluate("(graph) => window.app.loadGraphData(graph)", workflow)
+    choose_painter(panel, "The open workflow")
+    try:
+        page.evaluate(LONELY_RESULT)
+        assert page.evaluate(RESULTS)[0] == "1"
+        panel.say("anything", count=1)
+        page.evaluate(APART)
+        turn = panel.begin("anything else", count=1)
+        panel.wait(turn, "failed")
+        expect(turn).to_contain_text("nothing leads from the WeGen Turn to the WeGen Result")
     finally:
         choose_painter(panel, "WeGen")
         page.evaluate("(graph) => window.app.loadGraphData(graph)", EMPTY_GRAPH)

@@ -191,3 +191,24 @@ def test_a_reference_is_used_by_its_name_in_the_message(panel):
         }"""
     )
     page.get_by_text("This is not a picture").first.wait_for()
+
+
+def test_videos_are_not_offered_as_pictures(panel, teal):
+    """ComfyUI's own nodes call them images too."""
+    page = panel.page
+    names = ["a.mp4", "b.png", "c.svg"]
+    images = [{**teal, "type": "output", "filename": name} for name in names]
+    history = {"run": {"outputs": {"1": {"images": images, "animated": [True]}}}}
+    address = "**/history?max_items=*"
+    page.route(address, lambda route: route.fulfill(json=history))
+    page.route("**/wegen/view?*b.png*", lambda route: route.fulfill(body=png(Image.new("RGB", (8, 8)))))
+    try:
+        page.get_by_role("button", name="Add a reference").click()
+        page.get_by_role("menuitem", name="From recent pictures").click()
+        offered = page.locator(".wg-picker .wg-open")
+        offered.first.wait_for()
+        assert [one.get_attribute("title") for one in offered.all()] == ["b.png"]
+        page.keyboard.press("Escape")
+    finally:
+        page.unroute(address)
+        page.unroute("**/wegen/view?*b.png*")
