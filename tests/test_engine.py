@@ -227,6 +227,24 @@ def test_all_may_change_where_the_model_says_that_it_draws_anew(
     assert torch.equal(kept.chat.last.answer.picture[20:], drawn.last.answer.picture[20:]) != whole
 
 
+@pytest.mark.parametrize(
+    ("wish", "read_as"),
+    [
+        ("Drawn anew, a street at night", "a street at night"),
+        ("drawn anew", "drawn anew"),
+        ("drawn anew, ", "drawn anew,"),
+        ("a street that was drawn anew, at night", "a street that was drawn anew, at night"),
+    ],
+)
+def test_the_words_of_a_restored_picture_are_wished_for_without_their_beginning(wish, read_as, open_language, read):
+    wegen = with_templates(open_language, anew="drawn anew")
+    result = take_turn(TurnRequest(wish, rewrite=False), Chat(), Brush(), wegen)
+    assert result.chat.last.instruction == result.chat.last.answer.rewrite == read_as
+    assert read[-1].endswith(f"{read_as} [/INST]\n<img>")
+    result = take_turn(TurnRequest(wish), result.chat, Brush(), wegen)
+    assert result.chat.last.instruction == wish.strip(), "an order may well be to draw all of it anew"
+
+
 @pytest.mark.parametrize("order", ["remove the red car", "no cat", "mach das Haus blau", "can it be red instead?"])
 def test_with_chance_the_first_attempt_of_an_order_is_taken_too(order, open_language, drawn, scripted):
     wegen = with_templates(open_language, edit_rewrite=EDIT_REWRITE)

@@ -226,6 +226,8 @@ def plan_turn(request: TurnRequest, chat: Chat, parts: Parts) -> PlannedTurn:
     settings = request.settings.for_checkpoint(config)
     if not chat.turns:
         settings = replace(settings, strength=1.0)  # there is nothing to paint over
+        # Words of a restored picture may be wished for again. They begin with what no wish for a new picture says.
+        request = replace(request, instruction=config.templates.without_anew(request.instruction))
     require_steps(config.schedule, settings.steps, settings.strength if settings.scheduler == PUBLISHED else 1.0)
     request = replace(request, references=references, settings=settings)
     if not chat.turns:

@@ -418,6 +418,13 @@ class Templates:
         """Whether a description says that all of the picture is drawn anew."""
         return bool(self.anew) and description.casefold().startswith(self.anew.casefold())
 
+    def without_anew(self, description: str) -> str:
+        """A description without the words that say so; as it is where nothing follows them."""
+        if not self.says_anew(description):
+            return description
+        begun = re.match(rf"{re.escape(self.anew)}\s*[,.:;]\s*(?=\S)", description, re.IGNORECASE)
+        return description[begun.end() :] if begun else description
+
     def spoken(self) -> tuple[str, ...]:
         """What the templates themselves say, without the markers in square brackets."""
         texts = (re.sub(r"\[/?\w+\]|\{\w+\}", " ", one).strip() for one in self.user_turns)
