@@ -9,6 +9,7 @@ import pytest
 import torch
 from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
+from comfyui_wegen.models.checkpoints.wegen import WeGen
 from comfyui_wegen.models.data.tasks import ANEW
 from comfyui_wegen.models.editing.open_turn import OpenTurn
 from comfyui_wegen.models.editing.refinement import Masks
@@ -225,6 +226,34 @@ def test_all_may_change_where_the_model_says_that_it_draws_anew(
     kept = take_turn(replace(request, masks=Masks(keep=keep)), drawn, Brush(), wegen)
     assert torch.equal(kept.chat.last.answer.picture[:8], drawn.last.answer.picture[:8])
     assert torch.equal(kept.chat.last.answer.picture[20:], drawn.last.answer.picture[20:]) != whole
+
+
+@pytest.mark.parametrize("ask", [draft_pictures, predict_masks])
+def test_drafts_that_are_remembered_hold_on_to_no_models(ask, open_language, drawn, monkeypatch):
+    asked = []
+    monkeypatch.setattr(WeGen, "recall", lambda _, question, answer: asked.append(question) or answer())
+    seen = replace(drawn.last.answer, seen_by=open_language.vision_id)
+    chat = Chat((replace(drawn.last, answers=(seen,)),), painted_by="models")
+    ask(TurnRequest("make it night"), chat, open_language)
+    assert [question.chat for question in asked] == [chat] and asked[0].chat.painted_by is None
+
+
+@pytest.mark.parametrize(
+    ("wish", "read_as"),
+    [
+        ("Drawn anew, a street at night", "a street at night"),
+        ("drawn anew", "drawn anew"),
+        ("drawn anew, ", "drawn anew,"),
+        ("a street that was drawn anew, at night", "a street that was drawn anew, at night"),
+    ],
+)
+def test_the_words_of_a_restored_picture_are_wished_for_without_their_beginning(wish, read_as, open_language, read):
+    wegen = with_templates(open_language, anew="drawn anew")
+    result = take_turn(TurnRequest(wish, rewrite=False), Chat(), Brush(), wegen)
+    assert result.chat.last.instruction == result.chat.last.answer.rewrite == read_as
+    assert read[-1].endswith(f"{read_as} [/INST]\n<img>")
+    result = take_turn(TurnRequest(wish), result.chat, Brush(), wegen)
+    assert result.chat.last.instruction == wish.strip(), "an order may well be to draw all of it anew"
 
 
 @pytest.mark.parametrize("order", ["remove the red car", "no cat", "mach das Haus blau", "can it be red instead?"])

@@ -16,6 +16,7 @@ from ..models.media.contact_sheet import filmstrip
 from ..models.values import Chat
 from .host import folders
 from .host.parts import LOOKING, memory_errors
+from .inputs import text
 from .sockets import CATEGORY, ChatType, WeGenType
 
 NO_FILE = "none"
@@ -135,7 +136,8 @@ class WeGenChat(io.ComfyNode):
     def execute(
         cls, turn, picture, file, save_as, chat=None, image=None, wegen=None, name="", compact=False
     ) -> io.NodeOutput:
-        name = name.strip()
+        name, save_as = text("name", name), text("save_as", save_as)
+        text("file", file)
         kept = folders.kept_chat_path(name) if name else None
         chat, is_new = _begin(file, chat, image, wegen, kept)
         saved = []
@@ -148,21 +150,21 @@ class WeGenChat(io.ComfyNode):
             if picture > count:
                 raise WeGenError(f"Picture {picture} was picked, but turn {len(chat)} has pictures 1 to {count}.")
             chat = chat.pick(picture - 1)
-        text = transcript(chat)
-        if save_as.strip():
+        said = transcript(chat)
+        if save_as:
             # The panel saves a chat after each of its turns.
-            side = SMALL_COPY if save_as.strip().startswith(f"{folders.PANEL}/") else None
-            saved.append(save_chat(compacted(chat, side) if compact else chat, folders.next_chat_path(save_as.strip())))
-            text += f"\nSaved as {saved[-1].name}."
+            side = SMALL_COPY if save_as.startswith(f"{folders.PANEL}/") else None
+            saved.append(save_chat(compacted(chat, side) if compact else chat, folders.next_chat_path(save_as)))
+            said += f"\nSaved as {saved[-1].name}."
         strip = torch.from_numpy(np.array(filmstrip(chat))).float()[None] / 255
-        shown = {**ui.PreviewImage(strip, cls=cls).as_dict(), **ui.PreviewText(text).as_dict()}
+        shown = {**ui.PreviewImage(strip, cls=cls).as_dict(), **ui.PreviewText(said).as_dict()}
         if saved:
             folders.forget_listed()
         # For the lists of files in front ends that were loaded before.
         names = map(folders.chat_name, saved)
         shown["chats"] = tuple(name for name in names if not name.startswith(f"{folders.PANEL}/"))
         # A copy: nodes that work in place would change what the chat keeps.
-        return io.NodeOutput(chat, chat.last.answer.picture[None].clone(), text, ui=shown)
+        return io.NodeOutput(chat, chat.last.answer.picture[None].clone(), said, ui=shown)
 
 
 def _begin(file: str, chat: Chat | None, image: torch.Tensor | None, wegen, kept: Path | None) -> tuple[Chat, bool]:

@@ -14,6 +14,7 @@ from ..models.media.plots import bar_plot, curve_plot
 from ..models.metrics.consistency import Area, compare, difference, drift
 from .batches import batch_length, mask_batch, member
 from .host.bundle import progress
+from .inputs import require_numbers
 from .sockets import CATEGORY, ChatType
 
 
@@ -56,6 +57,7 @@ class WeGenConsistencyReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, amplify, before=None, after=None, edit_mask=None, keep_mask=None, chat=None) -> io.NodeOutput:
+        require_numbers(amplify=amplify)
         pictures = before is not None and after is not None
         if pictures == (chat is not None) or (before is None) != (after is None):
             raise WeGenError("Connect before and after, or a chat, and not both.")

@@ -42,7 +42,7 @@ class WeGenDiversity(io.ComfyNode):
         with memory_errors("comparing pictures"):
             pictures = same_size([picture for batch in images for picture in batch])
             measures = [compare_pixels(pictures)]
-        if wegen:
+        if wegen and wegen[0] is not None:
             with memory_errors(LOOKING):
                 vision = wegen[0].load_vision(len(pictures))
                 measures.insert(0, compare_features(vision.encode_pictures(list(pictures))))

@@ -9,7 +9,7 @@ from ..models.errors import WeGenError
 from ..models.values import References
 from .batches import mask_batch
 from .host.parts import LOOKING, memory_errors
-from .inputs import references, wegen
+from .inputs import references, require_numbers, text, wegen
 from .sockets import CATEGORY, ReferencesType
 
 
@@ -55,6 +55,8 @@ class WeGenEncodeReference(io.ComfyNode):
 
     @classmethod
     def execute(cls, wegen, image, name, weight=1.0, mask=None, references=None) -> io.NodeOutput:
+        name = text("name", name).removeprefix("@")
+        require_numbers(weight=weight)
         if not len(image):
             raise WeGenError("There is no picture to encode: the batch is empty.")
         mask = mask_batch(mask)
@@ -65,7 +67,7 @@ class WeGenEncodeReference(io.ComfyNode):
             model = wegen.load_vision(1)
             for index, picture in enumerate(image):
                 # Further pictures of a batch are called name2, name3 ...
-                called = name.strip().removeprefix("@") + (str(index + 1) if index else "")
+                called = name + (str(index + 1) if index else "")
                 own_mask = None if mask is None else mask[index if len(mask) > 1 else 0]
                 found = found.add(encode_reference(model, called, picture, own_mask, weight))
         return io.NodeOutput(found)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 from comfy_api.latest import io
 
+from ..models.errors import WeGenError
 from ..models.options import OPTIONS, Option
 from .host.painter import samplers, schedulers
 from .sockets import ReferencesType, WeGenType
@@ -67,6 +70,24 @@ def inputs(*names: str, refine: bool = False) -> list[io.Input]:
         refine: whether a refinement's defaults hold.
     """
     return [_input(OPTIONS[name], refine) for name in names]
+
+
+def text(name: str, value: object) -> str:
+    """What a text input holds, without blanks around it.
+
+    Raises:
+        WeGenError: it is no text, as what is wired in may be: the host looks only at what stands in widgets.
+    """
+    if not isinstance(value, str):
+        raise WeGenError(f"The {name} is {value!r:.60}; it must be a text. Look at what is wired in there.")
+    return value.strip()
+
+
+def require_numbers(**given: object) -> None:
+    """Raises WeGenError for what is no number, as `text` does for what is no text."""
+    for name, value in given.items():
+        if not isinstance(value, Real):
+            raise WeGenError(f"The {name} is {value!r:.60}; it must be a number. Look at what is wired in there.")
 
 
 def _input(option: Option, refine: bool) -> io.Input:

@@ -11,7 +11,7 @@ from ..models.editing.masks import change_mask
 from ..models.errors import WeGenError
 from .batches import batch_length, mask_batch, member
 from .host.bundle import progress
-from .inputs import pasting
+from .inputs import pasting, require_numbers
 from .sockets import CATEGORY
 
 
@@ -49,6 +49,7 @@ class WeGenKeep(io.ComfyNode):
     def execute(cls, before, after, feather, align, edit_mask=None, keep_mask=None, match_tone=False) -> io.NodeOutput:
         if edit_mask is None and keep_mask is None:
             raise WeGenError("WeGen Keep has no mask: connect an edit_mask (white may change) or a keep_mask.")
+        require_numbers(feather=feather)
         height, width = before.shape[1:3]
         if not (height and width and len(before) and len(after)):
             raise WeGenError("WeGen Keep got no picture: before and after need one or more, of 1 pixel or more.")

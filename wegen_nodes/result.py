@@ -10,7 +10,7 @@ from ..models.media.metadata import turns_of
 from .host import folders
 from .host.bundle import progress
 from .host.png_metadata import write_down
-from .inputs import pasting
+from .inputs import pasting, require_numbers, text
 from .sockets import CATEGORY, ChatType, OpenTurnType
 
 
@@ -48,7 +48,8 @@ class WeGenResult(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, turn, feather, align, match_tone, filename_prefix) -> io.NodeOutput:
-        prefix = folders.require_file_name(filename_prefix.strip())
+        prefix = folders.require_file_name(text("filename_prefix", filename_prefix))
+        require_numbers(feather=feather)
         answered = answer(turn, image, feather, align, match_tone, progress())
         answers = answered.chat.last.answers
         pictures = torch.stack([one.picture for one in answers])

@@ -13,7 +13,7 @@ from ..models.values import References
 from .host.bundle import progress
 from .host.messages import NOTHING, answered_in_words
 from .host.parts import memory_errors
-from .inputs import inputs, instruction, references, seed, wegen
+from .inputs import inputs, instruction, references, require_numbers, seed, wegen
 from .sockets import CATEGORY, ChatType
 
 
@@ -94,6 +94,8 @@ class WeGenRewritePrompt(io.ComfyNode):
         references=None,
         chat=None,
     ) -> io.NodeOutput:
+        require_numbers(seed=seed, count=count, creativity=creativity)
+        require_numbers(max_tokens=max_tokens, temperature=temperature, top_p=top_p)
         most = OPTIONS["batch_size"].maximum
         if not 1 <= count <= most:
             raise WeGenError(f"{count} rewrites were asked for; set 1 or more, at most {most}.")

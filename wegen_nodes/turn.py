@@ -9,7 +9,7 @@ from ..models.editing.open_turn import OpenTurn, begin_unseen, cut_out, side_by_
 from ..models.errors import WeGenError
 from ..models.values import Chat, References
 from .host import panel_turn
-from .inputs import LARGEST_SIZE, references, seed
+from .inputs import LARGEST_SIZE, references, require_numbers, seed, text
 from .sockets import CATEGORY, ChatType, OpenTurnType
 
 NAMED = 3
@@ -132,6 +132,7 @@ class WeGenTurn(io.ComfyNode):
         keep_mask=None,
         references=None,
     ) -> io.NodeOutput:
+        require_numbers(seed=seed, width=width, height=height)
         asked = {"instruction": instruction, "release": release, "seed": seed, "width": width, "height": height}
         for name, side in (("width", width), ("height", height)):
             if not 16 <= side <= LARGEST_SIZE:
@@ -149,9 +150,10 @@ class WeGenTurn(io.ComfyNode):
         asked = OpenTurn(**asked)
         change = asked.change
         change = torch.ones(asked.height, asked.width) if change is None else change
+        names = (name_1, name_2, name_3)
         shown = [cut_out(reference) for reference in asked.references]
         batch = side_by_side(shown) if shown else None
-        named = [asked.reference(name, number) for number, name in enumerate((name_1, name_2, name_3))]
+        named = [asked.reference(text(f"name_{number + 1}", name), number) for number, name in enumerate(names)]
         return io.NodeOutput(
             asked.words,
             # Copies: nodes that work in place would change what the chat keeps.

@@ -234,9 +234,14 @@ def read_mask(file: Path | None) -> Tensor | None:
     if file is None:
         return None
     mask = from_pil(read_picture(file)).mean(dim=-1)
-    if 0 < (brightest := float(mask.max())) < _DARKEST_MASK:
+    brightest, white = 255 * float(mask.max()), 255
+    if brightest == 0:
+        with Image.open(file) as opened:
+            if opened.mode.startswith("I"):  # of 16 bits: the lowest of them are black in 8
+                brightest, white = opened.getextrema()[1], 65535
+    if 0 < brightest < _DARKEST_MASK * white:
         raise WeGenError(
-            f"The mask {file} is nearly black: its brightest value is {255 * brightest:.0f}, and white is 255. Make "
+            f"The mask {file} is nearly black: its brightest value is {brightest:.0f}, and white is {white}. Make "
             "one of labels black and white first."
         )
     if float(mask.min()) == 1:

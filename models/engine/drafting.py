@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from torch import Tensor
@@ -85,7 +85,7 @@ def draft_request(turn: PlannedTurn, config: WeGenConfig) -> DraftRequest:
     rewritten = request.rewrite and bool(config.templates.edit_rewrite or not turn.chat.turns)
     sampling = request.sampling_of(len(turn.chat)) if rewritten else None
     return DraftRequest(
-        turn.chat,
+        replace(turn.chat, painted_by=None),  # what is remembered is not to hold on to the models of earlier turns
         request.instruction,
         request.references,
         request.seeds,

@@ -431,15 +431,20 @@ class Templates:
         return said["things"].strip() if said else ""
 
     def of_picture(self, description: str) -> str:
-        """A description without what it says of the change: what it says of the new picture alone."""
-        said = self._keeping(description)
-        return description[said.end() :] if said else description
+        """A description without what it begins with about a change: what it says of the picture alone.
+
+        It stays as it is where nothing follows.
+        """
+        begun = self._keeping(description)
+        if self.says_anew(description):
+            begun = re.match(rf"{re.escape(self.anew)}\s*[,.:;]\s*(?=\S)", description, re.IGNORECASE)
+        return description[begun.end() :] if begun else description
 
     def _keeping(self, description: str) -> re.Match[str] | None:
         if not self.kept:
             return None
         before, behind = map(re.escape, self.kept.split("{things}"))
-        return re.match(f"{before}(?P<things>.+?){behind}", description, re.IGNORECASE)
+        return re.match(rf"{before}(?P<things>.+?){behind}(?=\S)", description, re.IGNORECASE)
 
     def spoken(self) -> tuple[str, ...]:
         """What the templates themselves say, without the markers in square brackets."""

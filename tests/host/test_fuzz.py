@@ -41,5 +41,13 @@ def test_an_empty_batch_is_nothing_to_ask_about(found):
     assert found["empty batch"] == "There is no picture to ask about: the batch is empty."
 
 
+def test_texts_and_numbers_that_are_none_are_named(found):
+    said, vendi = found["none"]
+    assert len(said) == 15
+    for name, message in said:
+        assert message.startswith(f"The {name} is None; it must be a ") and "wired in there" in message, (name, message)
+    assert vendi == 1, "an optional model that is None is none"
+
+
 def test_masks_of_other_packs_have_other_axes(found):
     assert found["masks"] == [[1, 5, 7], [2, 5, 7], [2, 5, 7], [2, 5, 7], [3, 7, 1]]

@@ -70,6 +70,17 @@ def test_print_colours_grey_palettes_and_alpha(tmp_path):
     assert read_mask(tmp_path / "line.png").eq(1).all()
 
 
+@pytest.mark.parametrize(("kind", "white"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_masks_of_labels_are_refused(tmp_path, kind, white):
+    Image.fromarray(np.array([[0, 1]], kind)).save(tmp_path / "labels.png")
+    with pytest.raises(WeGenError, match=f"nearly black: its brightest value is 1, and white is {white}"):
+        read_mask(tmp_path / "labels.png")
+    Image.fromarray(np.array([[0, white]], kind)).save(tmp_path / "mask.png")
+    assert read_mask(tmp_path / "mask.png").tolist() == [[0, 1]]
+    Image.fromarray(np.zeros((1, 2), kind)).save(tmp_path / "black.png")
+    assert not read_mask(tmp_path / "black.png").any()
+
+
 @pytest.mark.parametrize("mode", ["La", "RGBa", "RGBX", "HSV", "F", "I", "I;16B", "PA"])
 def test_every_mode_of_pillow_becomes_rgb(mode):
     assert flatten_alpha(Image.new(mode, (5, 4))).mode == "RGB"

@@ -1,7 +1,7 @@
 """Runs nodes on generated inputs: numbers at and past their limits, NaN, odd pictures, masks, chats and references.
 
 Prints how many worked, how many ended in a message for users, and every other error or slow case with its inputs; then
-what becomes of an empty batch, and of masks with other axes.
+what becomes of an empty batch, of masks with other axes, and of inputs that are None.
 Case k is made of the seed k alone; the last two arguments are the first case and the one after the last.
 """
 
@@ -181,6 +181,49 @@ def empty_batch(wegen):
         return str(error)
 
 
+def wired_to_nothing(nodes, made):
+    """What nodes say of texts and numbers that are None, as what is wired in may be; and one that takes it for none."""
+    by_name = {node.__name__: node for node in nodes}
+    one, all_of_it = torch.rand(1, 32, 32, 3), torch.ones(1, 32, 32)
+    turn = by_name["WeGenTurn"].execute("a cat", 1, 32, 32).result[-1]
+    models = {name: made[name] for name in ("wegen", "model", "vae")}
+    pasted = {"feather": 8, "align": False, "match_tone": False}
+    cases = {
+        "WeGenChat": (["save_as", "name", "file"], {"turn": 0, "picture": 0, "chat": made["saved"]}),
+        "WeGenEncodeReference": (["name", "weight"], {"wegen": made["wegen"], "image": one}),
+        "WeGenTurn": (["name_1", "seed", "width", "height"], {"instruction": "a cat"}),
+        "WeGenResult": (["filename_prefix", "feather"], {"image": one, "turn": turn, **pasted}),
+        "WeGenKeep": (["feather"], {"before": one, "after": one, "edit_mask": all_of_it, **pasted}),
+        "WeGenConsistencyReport": (["amplify"], {"before": one, "after": one}),
+        "WeGenGenerate": (["picked"], {**models, "instruction": "a cat"}),
+        "WeGenLoadLoRA": (["strength"], {"wegen": made["wegen"], "lora_name": "x"}),
+    }
+    widgets = {
+        "file": "none",
+        "save_as": "",
+        "name": "cat",
+        "seed": 1,
+        "width": 32,
+        "height": 32,
+        "filename_prefix": "",
+    }
+    hidden = {"hidden_inputs": {"unique_id": "1", "prompt": None, "extra_pnginfo": {}}}
+    said = []
+    for node, (names, given) in cases.items():
+        used = {
+            name: value
+            for name, value in widgets.items()
+            if name in by_name[node].GET_NODE_INFO_V1()["input_order"]["required"]
+        }
+        for name in names:
+            try:
+                by_name[node].PREPARE_CLASS_CLONE(hidden).execute(**{**used, **given, name: None})
+                said.append([name, "worked"])
+            except Exception as error:
+                said.append([name, str(error)])
+    return said, by_name["WeGenDiversity"].PREPARE_CLASS_CLONE(hidden).execute([one], [None]).result[0]
+
+
 def axes():
     """What masks of other packs' shapes are taken for."""
     shapes = [(5, 7), (2, 5, 7), (2, 1, 5, 7), (2, 5, 7, 1), (3, 1, 7, 1)]
@@ -221,7 +264,7 @@ def main(folder, saved, first, last):
         if seconds > LONGEST:
             failures.append([case, name, f"took {seconds:.0f} seconds", shown(given)])
         print(case, name, f"{seconds:.1f}", file=sys.stderr, flush=True)
-    beside = {"empty batch": empty_batch(made["wegen"]), "masks": axes()}
+    beside = {"empty batch": empty_batch(made["wegen"]), "masks": axes(), "none": wired_to_nothing(nodes, made)}
     print(json.dumps({"counts": counts, "failures": failures, **beside}))
 
 
