@@ -17,7 +17,7 @@ from . import data_films, data_report, data_video
 from .common import count
 
 SAMPLES, SEED, SHARD_SIZE = 10_000, 1, 1000
-OWN = ("nano", "words", "styles", "practice", "kinds", "more_words", "deeper", "anew")
+OWN = ("nano", "words", "styles", "practice", "kinds", "more_words", "deeper", "anew", "stays")
 """Recipes of this package."""
 KEEP = "keep"
 """The mix of `training.lora_recipes`."""
@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add("--seed", type=int, metavar="S", dest="storybook_seed", help=f"of the samples; default {SEED}"),
         add("--recipe", type=expanded, metavar="NAME|FILE", dest="storybook_recipe",
             help="which mix of tasks: 'nano' (version 0.1, the default), 'words', 'styles', 'practice', 'kinds', "
-            "'more_words', 'deeper', 'anew' (last run of the bundled model), 'keep' (what a LoRA must leave alone), or "
-            "the recipe of a stage 'agent'"),
+            "'more_words', 'deeper', 'anew', 'stays' (last run of the bundled model), 'keep' (what a LoRA must leave "
+            "alone), or the recipe of a stage 'agent'"),
         add("--shard-size", type=count, metavar="N", dest="storybook_shard_size",
             help=f"samples a file; default {SHARD_SIZE}"),
     ]  # fmt: skip
