@@ -42,9 +42,16 @@ def frontend(server, browser):
         yield frontend
 
 
-@pytest.fixture
-def host_python(tmp_path):
-    """Call it as `host_python(script, *arguments, timeout=HANGS)`; see `process.run_in_host`."""
-    from .process import run_in_host
+@pytest.fixture(scope="session")
+def host_processes():
+    """Starts processes of the host's Python."""
+    from .process import HostPython
 
-    return partial(run_in_host, INSTALL, tmp_path, timeout=HANGS)
+    with HostPython(INSTALL) as processes:
+        yield processes
+
+
+@pytest.fixture
+def host_python(host_processes, tmp_path):
+    """Call it as `host_python(script, *arguments, timeout=HANGS)`; see `process.HostPython.run`."""
+    return partial(host_processes.run, tmp_path, timeout=HANGS)

@@ -11,23 +11,20 @@ import pytest
 from support import HANGS, REPOSITORY
 from tiny import write_packed
 
-from .conftest import INSTALL
-from .process import run_in_host
-
 EXAMPLES = int(os.environ.get("WEGEN_FUZZ", "60"))
 SCRIPT = Path(__file__).parent / "scripts" / "fuzz.py"
 CHAT = REPOSITORY / "tests" / "files" / "v0.1" / "chat.safetensors"
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def found(host_processes, tmp_path_factory):
     """What the script found, in one process for all tests here."""
     base = tmp_path_factory.mktemp("fuzz")
     folder = write_packed(base / "tiny")
     config = json.loads((folder / "config.json").read_text())
     config["templates"]["rewrite_limit"] = 6  # random words never end by themselves
     (folder / "config.json").write_text(json.dumps(config))
-    return run_in_host(INSTALL, base, SCRIPT, folder, CHAT, 0, EXAMPLES, timeout=HANGS + 20 * EXAMPLES)
+    return host_processes.run(base, SCRIPT, folder, CHAT, 0, EXAMPLES, timeout=HANGS + 20 * EXAMPLES)
 
 
 def test_nodes_work_or_say_what_to_do(found):
