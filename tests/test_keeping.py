@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from comfyui_wegen.models import storybook
 from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
 from comfyui_wegen.models.data.tasks import KEEPING
+from comfyui_wegen.models.editing.refinement import Masks
 from comfyui_wegen.models.engine import Selection, TurnRequest, keeping, take_turn
 from comfyui_wegen.models.engine.keeping import NOT_KEPT
 from comfyui_wegen.models.engine.planning import AS_BEFORE
@@ -14,7 +16,10 @@ from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.media.images import to_pil
 from comfyui_wegen.models.network.configuration import Templates
 from comfyui_wegen.models.painting.loading import load
+from comfyui_wegen.models.pipeline import Pipeline
+from comfyui_wegen.models.storybook import Scene, Thing
 from comfyui_wegen.models.values import Answer, AutoMask, Chat, SamplerSettings, Turn
+from PIL import Image
 
 WORDS = "keeping the red car: a street at night"
 CAR = torch.zeros(32, 32)
@@ -114,6 +119,17 @@ def test_what_is_not_found_is_said(answer, wegen, chat, finds):
     assert (result.answers[0].picture == 0.25).any() and not result.spoken
 
 
+@pytest.mark.parametrize(("rows", "kept"), [(slice(0, 24), True), (slice(8, 18), False)])
+def test_what_is_to_change_itself_is_not_kept(rows, kept, wegen, chat, finds):
+    """ "remove the tower, keep the lighthouse", and the model's words name the tower: nothing would happen at all."""
+    finds(Selection(CAR, torch.zeros(32, 32, 3)))
+    edit = torch.zeros(32, 32)
+    edit[rows, 4:20] = 1
+    result = take_turn(turn(masks=Masks(edit=edit)), chat, Brush(), wegen)
+    assert bool((result.answers[0].change * CAR).any()) != kept
+    assert (NOT_KEPT.format(things="the red car") in result.notes) != kept
+
+
 def test_nothing_is_looked_for_where_all_may_change_or_nothing_is_named(wegen, chat, finds):
     asked = finds(Selection(CAR, torch.zeros(32, 32, 3)))
     take_turn(turn(auto_mask=None), chat, Brush(), wegen)
@@ -126,6 +142,19 @@ def test_words_that_only_say_what_stays_change_nothing(wegen, chat, finds):
     finds(Selection(CAR, torch.zeros(32, 32, 3)))
     result = take_turn(turn("keeping the red car: a street with a red car"), chat, Brush(), wegen)
     assert AS_BEFORE.format(order="keep my car, make it night") in result.notes
+
+
+def test_keep_the_house_make_it_night():
+    """The bundled model alone: its own words, its own mask."""
+    pipeline = Pipeline.from_folder(BUNDLED)
+    house, cat = Thing("house", "red", "medium", 1, 2, "lit"), Thing("cat", "black", "small", 3, 3, "facing left")
+    page = Scene("meadow", "day", (house, cat))
+    chat = pipeline.begin_with(Image.fromarray(storybook.render(page)))
+    night = pipeline.refine(chat, "keep the house, but make it night").last.answer
+    before, there = chat.last.answer.picture, torch.from_numpy(storybook.mask_of(house))
+    assert night.rewrite.startswith("keeping the red house: ")
+    assert (night.picture == before).all(dim=-1)[there].float().mean() > 0.9
+    assert night.picture[:32].mean() < before[:32].mean() - 0.2
 
 
 def test_the_bundled_model_says_what_stays_as_it_was_taught():

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from ..painting.painter import Painter
 from .interface import Parts, Progress
 from .planning import PlannedPicture
 from .selecting import Selection, Wanted, find
 
+MOST_OF_CHANGE = 0.5
+"""Share of what the model means to change from which on that is what it names as staying: then one of the two is wrong,
+and nothing is kept."""
 NOT_KEPT = (
-    "I could not tell where in the picture this is, so it may change a little with the rest: {things}. To keep it to "
-    "the pixel, select it or paint a keep mask over it."
+    "I could not tell where in the picture this is, so it may change with the rest: {things}. To keep it to the pixel, "
+    "select it or paint a keep mask over it."
 )
 
 
@@ -42,7 +47,12 @@ def keep_named(items: Sequence[PlannedPicture], painter: Painter, parts: Parts, 
     found = find(wanted, painter, parts, progress._replace(on_text=None))
     for (_, things), some, where in zip(named, named.values(), found, strict=True):
         for item in some:
-            if isinstance(where, Selection):
+            if isinstance(where, Selection) and not _is_what_changes(where.mask, item.change):
                 item.keep(where.mask)
             else:
                 item.notes.append(NOT_KEPT.format(things=things))
+
+
+def _is_what_changes(mask: Tensor, change: Tensor | None) -> bool:
+    """Whether things, `[H, W]`, are most of what is to change, `[H, W]` in 0..1; None is everywhere."""
+    return change is not None and float((mask * change).sum()) > MOST_OF_CHANGE * float(change.sum())
