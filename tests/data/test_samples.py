@@ -27,14 +27,17 @@ from comfyui_wegen.models.data import (
 )
 from comfyui_wegen.models.data.annotator import Dynamics, dynamics
 from comfyui_wegen.models.data.strange_pictures import strange_picture
-from comfyui_wegen.models.data.tasks import ANEW, damaged
+from comfyui_wegen.models.data.tasks import ANEW, KEEPING, damaged
 from comfyui_wegen.models.media.conditions import CONDITIONS, DEGRADATIONS, MISSING
-from comfyui_wegen.models.storybook import Named, Scene, language
+from comfyui_wegen.models.network.configuration import Templates
+from comfyui_wegen.models.storybook import Mention, Named, Scene, language
 from comfyui_wegen.models.storybook.catalogue import GROUNDS
 from comfyui_wegen.models.storybook.language import declining
 from comfyui_wegen.models.storybook.language.words import KIND_WORDS
 
 EVERYTHING = dict.fromkeys(TASKS, 1.0)
+
+TEMPLATES = Templates(anew=ANEW, kept=KEEPING)
 
 
 def texts_of(sample, role=None):
@@ -78,7 +81,7 @@ def test_only_the_assistant_is_learned(task):
         json.dumps(sample.record)
         if task != "outside":  # whatever words people use, answers are in the storybook's own
             for text in texts_of(sample, "assistant"):
-                assert set(storybook.words_of(text.removeprefix(ANEW))) <= storybook.vocabulary(), text
+                assert set(storybook.words_of(TEMPLATES.of_picture(text))) <= storybook.vocabulary(), text
 
 
 def test_a_chat_goes_on_from_what_was_answered_wrong():
@@ -88,7 +91,7 @@ def test_a_chat_goes_on_from_what_was_answered_wrong():
         drawn = [parts for parts in answers if any(isinstance(part, (Picture, Forgotten)) for part in parts)]
         assert len(drawn) == len(sample.record["scenes"])
         for parts, scene in zip(drawn, sample.record["scenes"], strict=True):  # what was said is what is there
-            assert parts[0].text == storybook.full_caption(Scene.from_json(scene))
+            assert TEMPLATES.of_picture(parts[0].text) == storybook.full_caption(Scene.from_json(scene))
         unlearned = [not parts[0].target for parts in drawn]
         assert not any(unlearned[:1] + unlearned[-1:])
         wrong += sum(unlearned)
@@ -133,7 +136,7 @@ def test_refinement_shows_one_frame_after_the_other():
         assert 2 <= len(scenes) <= 4 and len(sample.record["edits"]) == len(scenes) - 1
         for scene, picture in zip(scenes, sample.pictures(), strict=True):
             assert np.array_equal(picture.pixels, storybook.render(scene))
-        said = [storybook.parse_caption(text) for text in texts_of(sample, "assistant")]
+        said = [storybook.parse_caption(TEMPLATES.of_picture(text)) for text in texts_of(sample, "assistant")]
         for scene, named in zip(scenes[-len(said) :], said, strict=True):
             assert named.same_as(Named.of(scene))
         asked += len(said) == len(scenes)
@@ -149,11 +152,25 @@ def test_orders_in_own_words_lead_from_picture_to_picture():
         assert 2 <= len(scenes) <= 4 and len(sample.record["orders"]) == len(scenes) - 1
         for scene, picture in zip(scenes, sample.pictures(), strict=True):
             assert np.array_equal(picture.pixels, storybook.render(scene))
-        said = [storybook.parse_caption(text) for text in texts_of(sample, "assistant")]
+        said = [storybook.parse_caption(TEMPLATES.of_picture(text)) for text in texts_of(sample, "assistant")]
         for scene, named in zip(scenes[-len(said) :], said, strict=True):
             assert named.same_as(Named.of(scene))
         asked += len(said) == len(scenes)
     assert 15 < asked < 45
+
+
+def test_the_words_for_an_order_begin_with_what_it_wants_kept():
+    named = 0
+    for sample in islice(generate_samples({"revise": 1}, 29), 200):
+        scenes = [Scene.from_json(record) for record in sample.record["scenes"]]
+        orders = [record["text"] for record in sample.record["orders"]]
+        answers = texts_of(sample, "assistant")[-len(orders) :]
+        for before, after, text in zip(scenes, scenes[1:], answers, strict=False):
+            for mention in storybook.parse_caption(TEMPLATES.things_kept(text)).things:
+                [thing] = [one for one in before.things if mention.fits(Mention.of(one))]
+                assert thing in after.things
+                named += 1
+    assert named > 20
 
 
 def test_what_lies_in_a_picture_that_is_brought_is_told_as_it_lies():
@@ -180,7 +197,7 @@ def test_pictures_to_draw_after_are_answered_by_the_whole_page(task):
         assert isinstance(guide, Picture) and isinstance(asked, Text) and not guide.target
         assert guide.pixels.shape == page.pixels.shape and (guide.pixels != page.pixels).any()
         assert np.array_equal(page.pixels, storybook.render(scene))
-        assert storybook.parse_caption(words.text).same_as(Named.of(scene))
+        assert storybook.parse_caption(TEMPLATES.of_picture(words.text)).same_as(Named.of(scene))
         given[sample.record["condition" if task == "condition" else "degradation"]] += 1
     assert 10 < changed < 40
     assert set(given) == set(CONDITIONS if task == "condition" else DEGRADATIONS)
@@ -241,7 +258,7 @@ def test_what_is_seen_is_what_was_described_last():
         described = None
         for text in texts_of(sample, "assistant"):
             if not language.is_plain(text):
-                described = storybook.parse_caption(text)
+                described = storybook.parse_caption(TEMPLATES.of_picture(text))
             elif described and "i see " in text:
                 seen = storybook.parse_caption(text.partition("i see ")[2])
                 looks = (Counter((one.kind, one.colour) for one in named.things) for named in (seen, described))
@@ -285,7 +302,7 @@ def test_a_chat_forgets_its_pictures_and_keeps_its_words():
         drawn = [turn for _, turn in sample.turns() if isinstance(turn[-1], Picture | Forgotten) and len(turn) == 2]
         assert 2 <= len(scenes) == len(drawn) <= 8
         for scene, (words, picture) in zip(scenes, drawn, strict=True):
-            assert storybook.parse_caption(words.text).same_as(Named.of(scene))
+            assert storybook.parse_caption(TEMPLATES.of_picture(words.text)).same_as(Named.of(scene))
             if isinstance(picture, Picture):
                 assert np.array_equal(picture.pixels, storybook.render(scene))
         kept = [isinstance(picture, Picture) for _, picture in drawn]
