@@ -1,21 +1,26 @@
 """`wegen eval consistency` on a tiny model: every group gives its numbers, and they mean what they say."""
 
 import json
+from dataclasses import replace
 from random import Random
 
 import numpy as np
 import pytest
 import torch
 from comfyui_wegen.models import cli, storybook
+from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.cli.eval_consistency import MEASURED, PROMISES
+from comfyui_wegen.models.data import tasks
 from comfyui_wegen.models.editing.registration import Motion
 from comfyui_wegen.models.engine import NothingFound, Selection
 from comfyui_wegen.models.errors import AnsweredInWords, WeGenError
 from comfyui_wegen.models.evaluation import consistency, own_masks
+from comfyui_wegen.models.evaluation.batch_evaluator import BatchEvaluator
 from comfyui_wegen.models.evaluation.consistency import ConsistencyEvaluator
 from comfyui_wegen.models.evaluation.own_masks import RECALL_AT, THRESHOLDS, overlap
 from comfyui_wegen.models.evaluation.reference_effects import box_around
 from comfyui_wegen.models.pipeline import Pipeline
+from comfyui_wegen.models.values import Turn
 from PIL import Image
 
 
@@ -109,6 +114,34 @@ def test_masks_of_what_is_named_are_held_against_those_of_the_things(monkeypatch
     assert len(set(asked)) > 2
     assert numbers["select/found"] in (9 / 12, 10 / 12)
     assert 9 / 12 < numbers["select/overlap"] < 10 / 12
+
+
+def test_what_stays_because_an_order_names_it_is_held_against_the_predicted_mask_alone(monkeypatch):
+    def turns(self, chats, texts, seeds, auto_mask, parts=None):
+        """Every fourth order is named wrong; without the words half of each picture changes, with them nothing."""
+        after = []
+        for chat, text, seed in zip(chats, texts, seeds, strict=True):
+            order = own_masks._with_something_kept(Random(f"evaluation/kept_by_words/0/{seed}"))
+            assert order.text == text and order.before.things and auto_mask is not None
+            told = " and ".join(tasks._told_apart(thing, order.before) for thing in order.left_alone)
+            picture = chat.last.answer.picture.clone()
+            if parts is not None:
+                assert parts.config.templates.kept == ""
+                picture[:, ::2] = 0.123
+            words = "keeping the moon and the moon: x" if seed % 4 == 3 else f"keeping {told}: x"
+            after.append(chat.add(Turn(text, (replace(chat.last.answer, rewrite=words, picture=picture),))))
+        return after
+
+    monkeypatch.setattr(BatchEvaluator, "take_turns", turns)
+    numbers = consistency.by_words(ConsistencyEvaluator(Pipeline.from_folder(BUNDLED), 8))
+    assert {name for name in PROMISES if name.startswith("kept_by_words")} <= set(numbers)
+    assert numbers["kept_by_words/named"] == 0.75 and numbers["kept_by_words/changed"] == 0
+    assert numbers["kept_by_words/pixels"] == 1 and 0.3 < numbers["kept_by_words/pixels_without"] < 0.7
+    snail, house = (storybook.Thing(kind, "red", "small", 0, row, pose) for kind, row, pose in
+                    (("snail", 0, "facing left"), ("house", 2, "lit")))  # fmt: skip
+    told = storybook.parse_caption("the red house and the red snail").things
+    assert own_masks._names(told, (snail, house)) and not own_masks._names(told, (snail,))
+    assert not own_masks._names(told[:1], (snail, house)) and not own_masks._names(told[:1], (snail,))
 
 
 def test_a_users_rectangle_reaches_beyond_the_thing():
