@@ -13,9 +13,9 @@ from ..network.configuration import WeGenConfig
 from ..network.decoder import empty_decoder
 from ..network.prefixes import PrefixCache
 from ..network.vision_encoder import VisionEncoder
+from .int8_layers import Linear, fast_on_cpu
 from .reader import Checkpoint, Part
 from .wegen import WeGen
-from .whole_numbers import Linear, fast_on_cpu
 
 
 def load_wegen(
@@ -63,7 +63,7 @@ def empty_parts(config: WeGenConfig) -> dict[str, nn.Module]:
 def fill(module: nn.Module, part: Part, device: torch.device, dtype: torch.dtype) -> nn.Module:
     """The module with the weights of a part.
 
-    Quantised layers are turned back, except on a CPU that is fast with whole numbers: there they stay as they are.
+    Quantised layers are turned back, except on a CPU that is fast in int8: there they stay as they are.
     """
     part.check(module)
     if part.quantised and device.type == "cpu" and fast_on_cpu():
@@ -83,7 +83,7 @@ def _fill_exact(module: nn.Module, part: Part, device: torch.device, dtype: torc
 def _fill_quantised(module: nn.Module, part: Part, dtype: torch.dtype) -> None:
     state = {}
     for key in part:
-        name, whole = key.removesuffix(".weight"), part.whole_numbers(key)
+        name, whole = key.removesuffix(".weight"), part.int8_weight(key)
         if whole is None:
             state[key] = part[key].to(dtype)
             continue

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, WeGenError
 from ..paths import expanded
-from . import whole_numbers
+from . import int8_layers
 from .reader import SafetensorsFile
 from .writer import write_safetensors
 
@@ -199,7 +199,7 @@ def merge(module: nn.Module, lora: Lora, strength: float = 1.0) -> None:
     check_strength(strength)
     for name, change in lora.by_layer(module).items():
         layer = module.get_submodule(name)
-        if isinstance(layer, whole_numbers.Linear):
+        if isinstance(layer, int8_layers.Linear):
             layer.add(change.down.flatten(1), change.up.flatten(1).float() * (change.scale * strength))
             continue
         weight = layer.weight

@@ -147,7 +147,7 @@ def _on_grid(values: Tensor, scale: Tensor) -> Tensor:
     return (values * scale).round_().clamp_(-127, 127)
 
 
-class WholeNumbers(NamedTuple):
+class Int8Weight(NamedTuple):
     """A weight as `int8 * scale`, with its inputs rotated in groups (0: not rotated)."""
 
     values: Tensor
@@ -157,18 +157,18 @@ class WholeNumbers(NamedTuple):
     group: int
 
 
-def whole_numbers(pieces: Mapping[str, Tensor], layer: Mapping[str, Any]) -> WholeNumbers | None:
-    """A weight in 8-bit whole numbers; None where its format has others.
+def int8_weight(pieces: Mapping[str, Tensor], layer: Mapping[str, Any]) -> Int8Weight | None:
+    """A weight in int8, those of w4a8 unpacked; None where its format is fp8.
 
     Raises:
-        ValueError: scales or groups do not fit the weight, or it holds no whole numbers.
+        ValueError: scales or groups do not fit the weight, or it is not stored in int8.
     """
     if layer["format"] == FP8:
         return None
     group = layer.get("convrot_groupsize", GROUPS[0]) if layer["format"] == W4A8 or layer.get("convrot") else 0
     stored = pieces[WEIGHT]
     if stored.dtype != torch.int8:
-        raise ValueError(f"it holds {stored.dtype} in place of whole numbers of 8 bits.")
+        raise ValueError(f"it holds {stored.dtype} in place of int8.")
     columns = whole_shape(stored.shape, layer)[-1]
     if group and columns % group:
         raise ValueError(f"its rows of {columns} numbers are no groups of {group}.")
@@ -177,7 +177,7 @@ def whole_numbers(pieces: Mapping[str, Tensor], layer: Mapping[str, Any]) -> Who
         if len(scale) not in (1, len(stored)):
             raise ValueError(f"it has {len(scale)} scales for {len(stored)} rows.")
         scale = scale.expand(len(stored)).contiguous()
-        return WholeNumbers(stored, scale, group)
+        return Int8Weight(stored, scale, group)
     bits = stored.view(torch.uint8)
     scaled = layer.get("group_size", SCALED)
     if columns % scaled:
@@ -194,16 +194,16 @@ def whole_numbers(pieces: Mapping[str, Tensor], layer: Mapping[str, Any]) -> Who
     for some in range(0, len(codes), rows):  # as float32 all of it would take four times its memory
         part = slice(some, some + rows)
         values[part] = _on_grid(levels[codes[part].long()], scales[part].float()[..., None]).to(torch.int8)
-    return WholeNumbers(values.view(len(stored), -1), pieces[ROW_SCALES].float(), group)
+    return Int8Weight(values.view(len(stored), -1), pieces[ROW_SCALES].float(), group)
 
 
 def dequantise(pieces: Mapping[str, Tensor], layer: Mapping[str, Any]) -> Tensor:
     """The weight in float32 that `quantise` made this of, but for rounding.
 
     Raises:
-        ValueError: scales or groups do not fit the weight, or it holds no whole numbers.
+        ValueError: scales or groups do not fit the weight, or it is not stored in int8.
     """
-    whole = whole_numbers(pieces, layer)
+    whole = int8_weight(pieces, layer)
     if whole is None:
         if pieces[SCALE].numel() != 1:
             raise ValueError(f"it has {pieces[SCALE].numel()} scales in place of one.")

@@ -29,12 +29,12 @@ from ..network.configuration import LanguageConfig, ScheduleConfig, UNetConfig, 
 from ..paths import expanded
 from .quantise import (
     CONFIGURATION,
-    WholeNumbers,
+    Int8Weight,
     dequantise,
     from_header,
+    int8_weight,
     piece_names,
     to_tensor,
-    whole_numbers,
     whole_shape,
 )
 from .safetensors_contents import safetensors_contents
@@ -77,7 +77,7 @@ class StoredTensor:
 
     Attributes:
         shape: of what `read` gives, which is in memory of its own.
-        dtype: as it is stored; that of the whole numbers where it is quantised.
+        dtype: as it is stored; that of its int8 or fp8 values where it is quantised.
         layer: how it is quantised; None where it is not. `read` gives float32 then.
         pieces: the tensors that a quantised weight is stored as, by the end of their keys behind the layer's name.
     """
@@ -124,8 +124,8 @@ class Part(Mapping[str, Tensor]):
         """The quantised weights by the names of their layers."""
         return {key.removesuffix(".weight"): entry for key, entry in self.stored.items() if entry.layer is not None}
 
-    def whole_numbers(self, key: str) -> WholeNumbers | None:
-        """The weight `key` in 8-bit whole numbers, read now; None where it is stored otherwise.
+    def int8_weight(self, key: str) -> Int8Weight | None:
+        """The weight `key` in int8, read now; None where it is stored otherwise.
 
         Raises:
             CheckpointError: naming the file and the key that cannot be read.
@@ -134,7 +134,7 @@ class Part(Mapping[str, Tensor]):
         if entry.layer is None:
             return None
         with _reading(entry):
-            return whole_numbers({end: piece.read() for end, piece in entry.pieces.items()}, entry.layer)
+            return int8_weight({end: piece.read() for end, piece in entry.pieces.items()}, entry.layer)
 
     def as_stored(self, key: str) -> dict[str, StoredTensor]:
         """The tensors that `key` stands for in ComfyUI's layout: itself, or the pieces of a quantised weight."""

@@ -19,12 +19,11 @@ from torch import Tensor, nn
 
 from ..bundled import BUNDLED
 from ..checkpoints.convert import convert
-from ..checkpoints.quantise import QUANTISED, quantise, quantised_format
-from ..checkpoints.quantise import whole_numbers as to_whole_numbers
+from ..checkpoints.int8_layers import Linear as Int8Linear
+from ..checkpoints.int8_layers import fast_on_cpu
+from ..checkpoints.quantise import QUANTISED, int8_weight, quantise, quantised_format
 from ..checkpoints.reader import open_checkpoint
 from ..checkpoints.wegen import WeGen
-from ..checkpoints.whole_numbers import Linear as WholeLinear
-from ..checkpoints.whole_numbers import fast_on_cpu
 from ..engine import TurnRequest, draft_pictures
 from ..errors import WeGenError
 from ..media.plots import target_plot
@@ -281,7 +280,7 @@ def chat(repeats: int, size: str) -> Measured:
     return Measured(f"chat/{size}_turn10_vs_turn1", ratio, tenth, first)
 
 
-def whole_numbers(repeats: int, size: str = "1024x8") -> Measured | NotMeasured:
+def int8_speed(repeats: int, size: str = "1024x8") -> Measured | NotMeasured:
     """Speed of one picture's features with weights in int8 against float32."""
     measured = f"int8/{size}_vs_float32"
     if not fast_on_cpu():
@@ -296,10 +295,10 @@ def whole_numbers(repeats: int, size: str = "1024x8") -> Measured | NotMeasured:
             if isinstance(module, nn.Linear)
             else None
         )
-        whole = None if layer is None else to_whole_numbers(quantise(module.weight, layer), layer)
+        whole = None if layer is None else int8_weight(quantise(module.weight, layer), layer)
         if whole is not None:
             parent, _, child = name.rpartition(".")
-            setattr(agent.get_submodule(parent), child, WholeLinear(whole, None))
+            setattr(agent.get_submodule(parent), child, Int8Linear(whole, None))
     quantised = replace(exact, agent=agent)
     ours, theirs, ratio = paired(lambda: write_picture(quantised), lambda: write_picture(exact), repeats)
     return Measured(measured, 1 / ratio, ours, theirs)
@@ -313,7 +312,7 @@ def precisions(repeats: int) -> Iterator[Measured | NotMeasured]:
             costs = {cost.name: cost for cost in precision_cost(quantised, BUNDLED)}
             cosine = costs["language_model/features"].cosine
             yield Measured(f"{dtype}/feature_cosine", cosine, cosine, 1.0, "")
-    yield whole_numbers(repeats)
+    yield int8_speed(repeats)
 
 
 def plot(found: Sequence[Measured]) -> Image.Image:

@@ -188,9 +188,9 @@ def test_a_quantised_layer_that_fits_nowhere_is_refused():
         dequantise(pieces, {**layer, "convrot_groupsize": 64})
 
 
-@pytest.mark.parametrize("fast", [True, False], ids=["whole numbers", "turned back"])
+@pytest.mark.parametrize("fast", [True, False], ids=["int8", "turned back"])
 def test_a_damaged_quantised_layer_is_named_with_its_file(quantised, tmp_path, monkeypatch, fast):
-    """With and without a CPU that multiplies whole numbers, which reads layers in another way."""
+    """With and without a CPU that is fast in int8, which reads layers in another way."""
     monkeypatch.setattr(loading, "fast_on_cpu", lambda: fast)
     folder = shutil.copytree(quantised, tmp_path / "copy")
     file = folder / part_file("language_model")
@@ -256,10 +256,10 @@ def test_a_codebook_of_another_size_is_said(codebook):
 
 
 @pytest.mark.parametrize("precision", ["int8", "w4a8"])
-def test_whole_numbers_of_another_type_are_said(precision):
+def test_another_type_than_int8_is_said(precision):
     layer = quantised_format(LANGUAGE, (512, 256), precision)
     pieces = quantise(torch.randn(512, 256), layer)
-    with pytest.raises(ValueError, match=r"torch.float16 in place of whole numbers"):
+    with pytest.raises(ValueError, match=r"torch.float16 in place of int8"):
         dequantise({**pieces, WEIGHT: pieces[WEIGHT].half()}, layer)
 
 

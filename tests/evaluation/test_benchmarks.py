@@ -45,9 +45,9 @@ def test_promises_are_judged_by_their_kind():
     assert "MISSED" in str(Measured("chat/turn10_vs_turn1", 1.31, 1, 1))
 
 
-def test_whole_numbers_are_not_compared_with_themselves(small, monkeypatch):
+def test_int8_is_not_compared_with_itself(small, monkeypatch):
     monkeypatch.setattr(benchmarks, "fast_on_cpu", lambda: False)
-    said = benchmarks.whole_numbers(1, "64x2")
+    said = benchmarks.int8_speed(1, "64x2")
     assert isinstance(said, NotMeasured) and "VNNI" in str(said) and "not measured" in str(said)
 
 

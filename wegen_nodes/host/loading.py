@@ -27,6 +27,7 @@ from ...models.network.compact_vae import CompactVAE
 from ...models.network.configuration import UNetConfig, VAEConfig
 from ...models.network.vision_encoder import VisionEncoder
 from .decode_attention import decode_attention
+from .int8_layers import with_int8_products
 from .parts import (
     Files,
     Weights,
@@ -38,7 +39,6 @@ from .parts import (
     reading_errors,
     stored_names,
 )
-from .whole_numbers import with_whole_numbers
 
 PRECISIONS = {"default": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 #: parts up to this many bytes in float32 are held in it on a CPU, where casting at each use would cost more
@@ -518,7 +518,7 @@ def _operations(quantised: bool, compute: torch.dtype | None, device: torch.devi
         if supports is None or not supports(device):
             disabled.add(name)
     operations = comfy.ops.mixed_precision_ops({"mixed_ops": True}, compute, disabled=disabled)
-    return with_whole_numbers(operations, device)
+    return with_int8_products(operations, device)
 
 
 def _parameters(tensors: Part) -> int:

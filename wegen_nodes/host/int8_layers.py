@@ -5,13 +5,13 @@ from __future__ import annotations
 import comfy.model_management
 from comfy.quant_ops import QuantizedTensor
 
-from ...models.checkpoints.quantise import WholeNumbers
-from ...models.checkpoints.whole_numbers import fast_on_cpu, multiply
+from ...models.checkpoints.int8_layers import fast_on_cpu, multiply
+from ...models.checkpoints.quantise import Int8Weight
 
 LAYOUT = "TensorWiseINT8Layout"
 
 
-def with_whole_numbers(operations, device):
+def with_int8_products(operations, device):
     """The host's operations, with the product of 8-bit weights done here where the CPU computes."""
     if not (comfy.model_management.is_device_cpu(device) and fast_on_cpu()):
         return operations
@@ -28,6 +28,6 @@ def with_whole_numbers(operations, device):
                 parameters = weight._params
                 scale = parameters.scale.float().reshape(-1)
                 group = parameters.convrot_groupsize if parameters.convrot else 0
-                return multiply(input, WholeNumbers(weight._qdata, scale, group), bias)
+                return multiply(input, Int8Weight(weight._qdata, scale, group), bias)
 
     return Operations

@@ -1,15 +1,15 @@
-"""Products of 8-bit whole numbers: as near to the exact ones as rounding allows, in every form that weights come in."""
+"""Products in int8: as near to the exact ones as rounding allows, in every form that weights come in."""
 
 import pytest
 import torch
 from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.checkpoints import loading
 from comfyui_wegen.models.checkpoints.convert import convert
+from comfyui_wegen.models.checkpoints.int8_layers import Linear, multiply, rotate_rows
 from comfyui_wegen.models.checkpoints.loading import load_wegen
 from comfyui_wegen.models.checkpoints.lora import merge, read_lora
-from comfyui_wegen.models.checkpoints.quantise import quantise, quantised_format, rotate_groups, whole_numbers
+from comfyui_wegen.models.checkpoints.quantise import int8_weight, quantise, quantised_format, rotate_groups
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
-from comfyui_wegen.models.checkpoints.whole_numbers import Linear, multiply, rotate_rows
 from loras import random_loras
 
 KEY = "llm.model.layers.0.self_attn.q_proj.weight"
@@ -29,7 +29,7 @@ def test_products_are_close(precision, limit, shape):
     weight[:, 17] *= 60
     bias = torch.randn(96, generator=generator)
     layer = quantised_format(KEY, tuple(weight.shape), precision)
-    whole = whole_numbers(quantise(weight, layer), layer)
+    whole = int8_weight(quantise(weight, layer), layer)
     x = torch.randn(*shape, 512, generator=generator)
     exact = torch.nn.functional.linear(x, weight, bias)
     found = Linear(whole, bias)(x)
@@ -40,7 +40,7 @@ def test_products_are_close(precision, limit, shape):
 
 def test_nothing_times_a_weight_is_nothing():
     layer = quantised_format(KEY, (32, 256), "int8")
-    whole = whole_numbers(quantise(torch.randn(32, 256), layer), layer)
+    whole = int8_weight(quantise(torch.randn(32, 256), layer), layer)
     assert torch.equal(multiply(torch.zeros(2, 256), whole), torch.zeros(2, 32))
 
 

@@ -1,4 +1,4 @@
-"""Layers that multiply 8-bit whole numbers on a CPU, for weights that are stored so.
+"""Layers that multiply in int8 on a CPU, for weights that are stored in int8 or w4a8.
 
 Inputs are rotated as the weights were and rounded to 8 bits with a scale for each row, as ComfyUI does on a card. With
 a quarter of the bytes to read and instructions of its own, this is faster than float32 as well as smaller.
@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .quantise import WholeNumbers, hadamard
+from .quantise import Int8Weight, hadamard
 
 
 @cache
 def fast_on_cpu() -> bool:
-    """Whether this CPU has instructions for products of whole numbers; without them float32 is faster."""
+    """Whether this CPU has instructions for products in int8 (VNNI); without them float32 is faster."""
     known = getattr(torch.cpu, "_is_vnni_supported", None)
     return known is not None and hasattr(torch, "_int_mm") and bool(known())
 
@@ -32,7 +32,7 @@ def rotate_rows(x: Tensor, group: int) -> Tensor:
     return (hadamard(left).to(x) @ (squares @ hadamard(right).to(x))).view(x.shape)
 
 
-def multiply(x: Tensor, weight: WholeNumbers, bias: Tensor | None = None) -> Tensor:
+def multiply(x: Tensor, weight: Int8Weight, bias: Tensor | None = None) -> Tensor:
     """`x` `[..., K]` times the transposed weight -> `[..., N]`, in the type of `x`."""
     rows = x.reshape(-1, x.shape[-1]).float()
     if weight.group:
@@ -46,9 +46,9 @@ def multiply(x: Tensor, weight: WholeNumbers, bias: Tensor | None = None) -> Ten
 
 
 class Linear(nn.Module):
-    """A linear layer of whole numbers; `weight` and `scale` are buffers, and nothing of it can be trained."""
+    """A linear layer in int8; `weight` and `scale` are buffers, and nothing of it can be trained."""
 
-    def __init__(self, weight: WholeNumbers, bias: Tensor | None):
+    def __init__(self, weight: Int8Weight, bias: Tensor | None):
         super().__init__()
         self.register_buffer("weight", weight.values, persistent=False)
         self.register_buffer("scale", weight.scale, persistent=False)
@@ -65,7 +65,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., K]` -> `[..., N]`."""
-        product = multiply(x, WholeNumbers(self.weight, self.scale, self.group), self.bias)
+        product = multiply(x, Int8Weight(self.weight, self.scale, self.group), self.bias)
         if self.down is None:
             return product
         return product + F.linear(F.linear(x, self.down.to(x.dtype)), self.up.to(x.dtype))
