@@ -12,7 +12,7 @@ from support import REPOSITORY
 # From the lowest to the highest. A unit is a package or module of `models/`; a module that stands elsewhere than its
 # package has a place of its own. A unit may import those of lower lines and, of its own line, only itself.
 LAYERS = (
-    ("errors", "bundled", "options", "json_values", "paths", "container"),
+    ("errors", "bundled", "options", "json_values", "paths", "container_memory"),
     ("network", "media.images"),
     ("checkpoints", "values"),
     ("prompting", "media"),

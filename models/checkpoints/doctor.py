@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import torch
 
-from ..container import container_memory
+from ..container_memory import container_memory
 from ..errors import CheckpointError
 from .convert import check_finite
 from .loading import empty_parts
-from .needs import GIB
+from .memory_needs import GIB
 from .reader import Checkpoint
 
 

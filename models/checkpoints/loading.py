@@ -11,7 +11,7 @@ from ..network import cpu_layers
 from ..network.agent import Agent
 from ..network.configuration import WeGenConfig
 from ..network.decoder import empty_decoder
-from ..network.prefixes import PrefixCache
+from ..network.prefix_cache import PrefixCache
 from ..network.vision_encoder import VisionEncoder
 from .int8_layers import Linear, fast_on_cpu
 from .reader import Checkpoint, Part

@@ -14,7 +14,7 @@ from ..errors import WeGenError
 from ..media.images import clip_pixels
 from ..network.agent import Agent
 from ..network.configuration import WeGenConfig
-from ..network.prefixes import PrefixCache
+from ..network.prefix_cache import PrefixCache
 from ..network.vision_encoder import VisionEncoder, pool_features
 from .tokenizer import Tokenizer
 

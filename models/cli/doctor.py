@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; gives the exit code."""
     from ..checkpoints.doctor import examine, machine
-    from ..checkpoints.needs import advice, command, how_it_runs, needs, table, what_is_missing
+    from ..checkpoints.memory_needs import advice, command, how_it_runs, needs, table, what_is_missing
     from ..checkpoints.reader import Checkpoint, checkpoint_kind, open_checkpoint
     from ..network.configuration import WeGenConfig
 

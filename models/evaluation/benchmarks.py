@@ -30,7 +30,7 @@ from ..media.plots import target_plot
 from ..network import cpu_layers
 from ..network.agent import Agent
 from ..network.configuration import LanguageConfig, WeGenConfig
-from ..network.prefixes import PrefixCache
+from ..network.prefix_cache import PrefixCache
 from ..network.vision_encoder import VisionEncoder
 from ..prompting.decoding import Decoding
 from ..prompting.text_sampling import TextSampling, seeded

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..checkpoints.wegen import WeGen, require_finite
 from ..network.cpu_layers import LIGHT
-from ..network.prefixes import PrefixCache
+from ..network.prefix_cache import PrefixCache
 from ..network.threads import threads
 from ..values import Collection
 from .text_sampling import TextSampling, seeded

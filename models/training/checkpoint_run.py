@@ -16,7 +16,7 @@ from ..bundled import BUNDLED
 from ..checkpoints import doctor
 from ..checkpoints.loading import fill
 from ..checkpoints.lora import write_lora
-from ..checkpoints.needs import GIB
+from ..checkpoints.memory_needs import GIB
 from ..checkpoints.quantise import WEIGHT, to_header
 from ..checkpoints.reader import Checkpoint, Part, StoredTensor, open_checkpoint, part_id
 from ..checkpoints.writer import Entry, PartLayout, new_folder, write_folder

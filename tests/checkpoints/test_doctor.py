@@ -6,7 +6,7 @@ import pytest
 import torch
 from comfyui_wegen.models import cli
 from comfyui_wegen.models.checkpoints.doctor import Machine, examine, machine
-from comfyui_wegen.models.checkpoints.needs import (
+from comfyui_wegen.models.checkpoints.memory_needs import (
     PRECISIONS,
     advice,
     command,

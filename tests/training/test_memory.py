@@ -9,7 +9,7 @@ import pytest
 import torch
 from comfyui_wegen.models.checkpoints import doctor
 from comfyui_wegen.models.checkpoints.activations import _LiveBytes
-from comfyui_wegen.models.checkpoints.needs import GIB
+from comfyui_wegen.models.checkpoints.memory_needs import GIB
 from comfyui_wegen.models.checkpoints.quantise import quantised_format
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
 from comfyui_wegen.models.cli import train

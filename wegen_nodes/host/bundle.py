@@ -24,7 +24,7 @@ from ...models.checkpoints.wegen import LOOKED_AT_ONCE, WeGen
 from ...models.encoding import lack_features, look_at, unseen, with_features
 from ...models.engine import Progress, TurnRequest, TurnResult
 from ...models.network.configuration import WeGenConfig
-from ...models.network.prefixes import PrefixCache
+from ...models.network.prefix_cache import PrefixCache
 from ...models.prompting.decoding import OnStep
 from ...models.prompting.rewriting import TEXT_INTERVAL
 from ...models.values import Chat, Reference, References

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from ...models.checkpoints.reader import Part, StoredTensor, file_stamp
-from ...models.container import container_memory
+from ...models.container_memory import container_memory
 from ...models.errors import WeGenError, is_out_of_memory
 from .side_lora import with_side_lora
 

@@ -11,7 +11,7 @@ import comfy.lora
 import comfy.model_management as mm
 import torch
 from comfyui_wegen.models.bundled import BUNDLED
-from comfyui_wegen.models.network.prefixes import BLOCK
+from comfyui_wegen.models.network.prefix_cache import BLOCK
 from comfyui_wegen.models.prompting.decoding import Decoding
 from comfyui_wegen.wegen_nodes.host.bundle import WeGenBundle
 from comfyui_wegen.wegen_nodes.host.loading import load_unet, load_vae

@@ -13,13 +13,13 @@ from unittest import mock
 import comfy.model_management as mm
 import psutil
 import torch
-from comfyui_wegen.models.container import ContainerMemory
+from comfyui_wegen.models.container_memory import ContainerMemory
 from comfyui_wegen.models.editing.refinement import Masks
 from comfyui_wegen.models.engine import TurnRequest, TurnResult
 from comfyui_wegen.models.engine.drafting import DraftRequest
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network.language_model import KVCache, LanguageModel
-from comfyui_wegen.models.network.prefixes import BLOCK
+from comfyui_wegen.models.network.prefix_cache import BLOCK
 from comfyui_wegen.models.network.vision_encoder import VisionEncoder
 from comfyui_wegen.models.painting.painter import PaintJob
 from comfyui_wegen.models.prompting.decoding import Decoding

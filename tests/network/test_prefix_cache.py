@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from comfyui_wegen.models.network.prefixes import BLOCK, PrefixCache
+from comfyui_wegen.models.network.prefix_cache import BLOCK, PrefixCache
 from comfyui_wegen.models.prompting.decoding import Decoding
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 from comfyui_wegen.models.checkpoints import doctor
-from comfyui_wegen.models.container import ContainerMemory, container_memory
+from comfyui_wegen.models.container_memory import ContainerMemory, container_memory
 
 GB = 10**9
 
