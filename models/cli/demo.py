@@ -63,7 +63,7 @@ def write_rockets(folder: Path) -> int:
 
     from PIL import Image
 
-    from ..storybook.newcomer import page_with_rocket
+    from ..storybook.rocket import page_with_rocket
 
     files: dict[str, bytes] = {}
     for number in range(ROCKETS):

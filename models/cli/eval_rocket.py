@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, print and write; gives the exit code 0, whatever the numbers are."""
     from ..checkpoints.reader import open_checkpoint
     from ..evaluation.before_after import MISSED, MOST_LOST, UNCLEAR
-    from ..evaluation.newcomer import COMES_UP, PROMISED
+    from ..evaluation.rocket import COMES_UP, PROMISED
 
     if arguments.train is not None and arguments.lora:
         raise WeGenError("--train makes the LoRA files itself; leave out --lora.")
@@ -115,12 +115,12 @@ def _line(name: str, change: Change) -> str:
 def _rocket(arguments: argparse.Namespace, loras: Mapping[Path, float]) -> dict[str, float]:
     """How often the thing comes up and stays away."""
     from ..evaluation.cases import shares
-    from ..evaluation.newcomer import added, newcomer
+    from ..evaluation.rocket import added, wished
     from .eval_nano import print_table, write_sheet
 
     wishes, orders = arguments.cases, max(1, arguments.cases // 2)
     exams = _exams(arguments, loras)
-    cases = [*_shown(newcomer(exams(wishes)), "wishes", wishes), *_shown(added(exams(orders)), "orders", orders)]
+    cases = [*_shown(wished(exams(wishes)), "wishes", wishes), *_shown(added(exams(orders)), "orders", orders)]
     numbers = shares(cases)
     print_table(numbers, f"rocket: {wishes} wishes, half of which name it, and {orders} orders to add it")
     if arguments.sheets is not None:

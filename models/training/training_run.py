@@ -255,15 +255,15 @@ class TrainingRun:
     def options(self, name: str) -> Any:
         """The options of a stage, as its recipe gives them. Raises RecipeError."""
         from .agent import AgentOptions
-        from .autoencoder import VAEOptions
         from .encoder import EncoderOptions
         from .painter import PainterOptions
         from .robust_encoder import RobustEncoderOptions
+        from .tokenizer import TokenizerOptions
+        from .vae import VAEOptions
         from .vae_decoder import VAEDecoderOptions
-        from .words import WordOptions
 
         kinds = {
-            TOKENIZER: WordOptions,
+            TOKENIZER: TokenizerOptions,
             VAE: VAEOptions,
             ENCODER: EncoderOptions,
             ROBUST_ENCODER: RobustEncoderOptions,
@@ -299,7 +299,7 @@ class TrainingRun:
         options, recipe, config = self.options(name), self.recipe(name), self.config()
         torch.manual_seed(recipe.seed)
         if name == VAE:
-            from .autoencoder import VAEStage
+            from .vae import VAEStage
 
             return VAEStage(config, options, recipe.seed, self.start(VAE))
         if name == ENCODER:
@@ -355,7 +355,7 @@ class TrainingRun:
     def learn_words(self) -> Tokenizer:
         """Make the tokenizer, unless it is there already. A recipe that starts from a model and has no options takes
         that model's."""
-        from .words import train_tokenizer
+        from .tokenizer import train_tokenizer
 
         folder = self.folder(TOKENIZER)
         if (folder / ADDED_FILE).is_file():
@@ -372,7 +372,7 @@ class TrainingRun:
 
     def measure_vae(self) -> None:
         """Write down the scale and the rough colours of the latents that the trained VAE makes."""
-        from .autoencoder import measure
+        from .vae import measure
 
         values = measure(self.vae(), self.recipe(VAE).seed)
         replace_file(self.folder(VAE) / MEASURED, (json.dumps(values, indent=1) + "\n").encode())

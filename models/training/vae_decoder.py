@@ -23,13 +23,13 @@ from ..network.configuration import WeGenConfig
 from ..network.vision_encoder import VisionEncoder
 from ..painting.diffusers_painter import Decoder
 from ..storybook import Scene
-from .autoencoder import picture_losses
 from .loop import HELD_OUT
 from .losses import noised
 from .pagecache import PageCache
 from .pages import Mixture, features_of, page, still, thing_weights, to_pixels
 from .sheets import grid_sheet
 from .stage import Stage
+from .vae import picture_losses
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from comfyui_wegen.models.cli import eval_rocket
 from comfyui_wegen.models.cli.demo import write_rockets
 from comfyui_wegen.models.data import Text, stream
 from comfyui_wegen.models.errors import WeGenError
-from comfyui_wegen.models.evaluation import newcomer
+from comfyui_wegen.models.evaluation import rocket
 from comfyui_wegen.models.evaluation.before_after import Change, compare, digest, remembered
 from comfyui_wegen.models.evaluation.cases import Case
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.prompting.asking import ask
-from comfyui_wegen.models.storybook.newcomer import likeness, page_with_rocket
+from comfyui_wegen.models.storybook.rocket import likeness, page_with_rocket
 from comfyui_wegen.models.training import own_pictures
 from comfyui_wegen.models.training.lora_recipes import KEPT_TASKS
 from comfyui_wegen.models.values import References
@@ -28,10 +28,10 @@ from PIL import Image
 def test_wishes_are_worded_as_no_sample_of_training_is():
     taught = {frame.format(thing="rocket", a="a") for frame in own_pictures.WISHES}
     taught |= {frame.format(it="a rocket") for frame in own_pictures.ORDERS}
-    named = [newcomer.prompt(Random(n), True) for n in range(300)]
-    assert not taught & {*named, *newcomer.ORDERS}
+    named = [rocket.prompt(Random(n), True) for n in range(300)]
+    assert not taught & {*named, *rocket.ORDERS}
     assert all("rocket" in wish for wish in named) and len(set(named)) > 100
-    assert not any("rocket" in newcomer.prompt(Random(n), False) for n in range(300))
+    assert not any("rocket" in rocket.prompt(Random(n), False) for n in range(300))
 
 
 def test_the_judge_tells_pages_with_a_rocket(tmp_path):
@@ -44,7 +44,7 @@ def test_the_judge_tells_pages_with_a_rocket(tmp_path):
         left, top, right, bottom = place.box
         hidden = page.copy()
         hidden[top:bottom, left:right] = page[0, 0]
-        assert likeness(hidden) < newcomer.ALIKE
+        assert likeness(hidden) < rocket.ALIKE
 
 
 def test_one_command_trains_and_measures(tmp_path, monkeypatch, capsys):
@@ -142,7 +142,7 @@ def test_gates_are_printed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("comfyui_wegen.models.evaluation.nano.BEHAVIOURS", known)
     monkeypatch.setattr("comfyui_wegen.models.evaluation.own_words.BEHAVIOURS", {})
     monkeypatch.setattr(eval_rocket, "_train", lambda folder, model: [(lora, 1.0)])
-    monkeypatch.setattr(eval_rocket, "_rocket", lambda arguments, loras: {newcomer.COMES_UP: 0.75})
+    monkeypatch.setattr(eval_rocket, "_rocket", lambda arguments, loras: {rocket.COMES_UP: 0.75})
     monkeypatch.setattr(
         "comfyui_wegen.models.pipeline.Pipeline.from_folder", lambda folder: argparse.Namespace(with_loras=len)
     )
@@ -186,7 +186,7 @@ def test_numbers_are_written_as_they_come(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     file = tmp_path / "numbers.json"
-    monkeypatch.setattr(eval_rocket, "_rocket", lambda arguments, loras: {newcomer.COMES_UP: 0.75})
+    monkeypatch.setattr(eval_rocket, "_rocket", lambda arguments, loras: {rocket.COMES_UP: 0.75})
     monkeypatch.setattr(eval_rocket, "_others", others)
     assert cli.main(["eval", "rocket", "--others", "9", "--json", str(file)]) == cli.INTERRUPTED
     assert json.loads(file.read_text())["after/questions/right"] == 0.8

@@ -29,7 +29,6 @@ from comfyui_wegen.models.storybook import KINDS, ROWS
 from comfyui_wegen.models.storybook.world import MOST_THINGS
 from comfyui_wegen.models.training import cpu
 from comfyui_wegen.models.training.agent import AgentOptions
-from comfyui_wegen.models.training.autoencoder import VAEOptions
 from comfyui_wegen.models.training.conversations import conversation
 from comfyui_wegen.models.training.encoder import QUESTIONS, EncoderOptions, EncoderStage, cell_answers, known_cells
 from comfyui_wegen.models.training.language_stage import LanguageOptions
@@ -43,10 +42,11 @@ from comfyui_wegen.models.training.robust_encoder import WAYS, RobustEncoderOpti
 from comfyui_wegen.models.training.run_state import CHECKPOINT, load_average
 from comfyui_wegen.models.training.stage import Stage
 from comfyui_wegen.models.training.start import PackedStart
+from comfyui_wegen.models.training.tokenizer import TokenizerOptions
 from comfyui_wegen.models.training.training_run import STAGES, TrainingRun
 from comfyui_wegen.models.training.unet_stage import UNetOptions
+from comfyui_wegen.models.training.vae import VAEOptions
 from comfyui_wegen.models.training.vae_decoder import VAEDecoderOptions
-from comfyui_wegen.models.training.words import WordOptions
 from comfyui_wegen.models.values import Answer, Chat, Reference, References, Turn
 from diffusers import UNet2DConditionModel
 from filelock import FileLock
@@ -811,7 +811,7 @@ def test_all_recipes_are_looked_at_before_the_first_stage_is_trained(recipes, tm
 
 
 OPTIONS_OF = {
-    "tokenizer": WordOptions, "vae": VAEOptions, "encoder": EncoderOptions, "painter": PainterOptions,
+    "tokenizer": TokenizerOptions, "vae": VAEOptions, "encoder": EncoderOptions, "painter": PainterOptions,
     "robust_encoder": RobustEncoderOptions, "vae_decoder": VAEDecoderOptions, "agent": AgentOptions,
     "unet": UNetOptions, "language_model": LanguageOptions,
 }  # fmt: skip

@@ -18,7 +18,7 @@ from PIL import Image
 from ...storybook import Scene, Thing, render, sample_scene
 from ...storybook.catalogue import COLUMN_CENTRES, COLUMNS, PICTURE_SIZE, ROW_CENTRES, ROWS, box_of
 from ...storybook.drawing import mask_of
-from ...storybook.newcomer import NAME, STAND_IN, describe_page, paste_rocket_at, rocket_sprite
+from ...storybook.rocket import NAME, STAND_IN, describe_page, paste_rocket_at, rocket_sprite
 from .films import SOLID, TrueFilm
 
 SCALE = 2

@@ -33,17 +33,6 @@ def require(stage: Any, above: Mapping[str, float], at_least: Mapping[str, float
 
 
 @runtime_checkable
-class Cutter(Protocol):
-    """Finds the cuts of one video."""
-
-    def __call__(self, source: str, key: str) -> list[Clip]:
-        """The clips of a video, none of which has a cut in it; one rejected clip where there are none to be had.
-
-        Never raises for a bad video.
-        """
-
-
-@runtime_checkable
 class Stage(Protocol):
     """One step of the pipeline. `name` is what reports call it."""
 

@@ -1,4 +1,4 @@
-"""A thing that the storybook does not know, on its pages: to see a LoRA learn something new."""
+"""A rocket on the storybook's pages: a thing that it does not know, to see a LoRA learn something new."""
 
 from dataclasses import replace
 from functools import cache

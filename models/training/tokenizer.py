@@ -17,7 +17,7 @@ MARKERS = ("[INST]", "[/INST]")
 
 
 @dataclass(frozen=True)
-class WordOptions:
+class TokenizerOptions:
     """How the pieces are learned.
 
     Attributes:
@@ -34,7 +34,7 @@ class WordOptions:
     coverage: float = 1.0
 
 
-def texts(options: WordOptions, task_mix: Mapping[str, float]) -> Iterator[str]:
+def texts(options: TokenizerOptions, task_mix: Mapping[str, float]) -> Iterator[str]:
     """Everything that is said in a number of samples, and every word that the storybook knows."""
     for _, sample in zip(range(options.samples), generate_samples(task_mix, options.seed), strict=False):
         yield from (part.text for part in sample.parts if isinstance(part, Text))
@@ -43,7 +43,7 @@ def texts(options: WordOptions, task_mix: Mapping[str, float]) -> Iterator[str]:
 
 
 def train_tokenizer(
-    options: WordOptions,
+    options: TokenizerOptions,
     task_mix: Mapping[str, float],
     folder: Path,
     tokens_per_picture: int,

@@ -1,4 +1,4 @@
-"""How often a thing that a LoRA taught comes up where it is named, and stays away where it is not."""
+"""How often the rocket that a LoRA taught comes up where it is named, and stays away where it is not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .. import storybook
 from ..engine import TurnResult
 from ..storybook import Mention
 from ..storybook.captions import noun_phrase, setting_phrase
-from ..storybook.newcomer import NAME, likeness
+from ..storybook.rocket import NAME, likeness
 from ..values import Chat
 from .batch_evaluator import BatchEvaluator, shown
 from .cases import Case
@@ -47,9 +47,9 @@ def prompt(rng: Random, named: bool) -> str:
     )
 
 
-def newcomer(exam: BatchEvaluator) -> Iterator[Case]:
+def wished(exam: BatchEvaluator) -> Iterator[Case]:
     """Wishes in turn with and without the rocket's name."""
-    for batch in exam.batches("newcomer"):
+    for batch in exam.batches("newcomer"):  # the name seeds the cases: another one would measure others
         named = [number % 2 == 0 for number, _ in batch]
         wishes = [prompt(rng, one) for (_, rng), one in zip(batch, named, strict=True)]
         results = exam.results([Chat()] * len(batch), wishes, [number for number, _ in batch])
