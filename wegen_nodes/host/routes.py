@@ -76,57 +76,66 @@ async def _checked_modules(request: web.Request, response: web.StreamResponse) -
 
 def chat_routes(
     store_of: Callable[[web.Request], ChatStore], folders: Callable[[], Mapping[str, Path]]
-) -> web.RouteTableDef:
+) -> list[web.RouteDef]:
     """All routes.
 
     Args:
         store_of: gives the chats of the user who asks.
         folders: gives the host's folders of pictures, "input", "output" and "temp".
     """
-    routes = web.RouteTableDef()
+    answers = _Answers(store_of, folders)
+    return [
+        web.get("/wegen/chats", _plain_errors(answers.list_chats)),
+        web.post("/wegen/chats", _plain_errors(answers.create)),
+        web.post("/wegen/chats/import", _plain_errors(answers.import_chat)),
+        web.get("/wegen/view", _plain_errors(answers.view)),
+        web.get("/wegen/chats/{id}", _plain_errors(answers.read)),
+        web.put("/wegen/chats/{id}", _plain_errors(answers.write)),
+        web.patch("/wegen/chats/{id}", _plain_errors(answers.rename)),
+        web.delete("/wegen/chats/{id}", _plain_errors(answers.delete)),
+        web.get("/wegen/chats/{id}/export", _plain_errors(answers.export)),
+    ]
 
-    @routes.get("/wegen/chats")
-    @_plain_errors
-    async def list_chats(request: web.Request) -> web.Response:
-        store = store_of(request)
+
+class _Answers:
+    """What is answered at each route; the arguments are those of `chat_routes`."""
+
+    def __init__(self, store_of: Callable[[web.Request], ChatStore], folders: Callable[[], Mapping[str, Path]]):
+        self._store_of, self._folders = store_of, folders
+        self._drawing = asyncio.Semaphore(DRAWN_AT_ONCE)
+
+    async def list_chats(self, request: web.Request) -> web.Response:
+        store = self._store_of(request)
 
         def work():
-            places = folders()
+            places = self._folders()
             return [_without_gone_picture(asdict(entry), places) for entry in store.entries()]
 
         return web.json_response({"chats": await asyncio.to_thread(work)})
 
-    @routes.post("/wegen/chats")
-    @_plain_errors
-    async def create(request: web.Request) -> web.Response:
-        body, store = await _body(request), store_of(request)
+    async def create(self, request: web.Request) -> web.Response:
+        body, store = await _body(request), self._store_of(request)
         entry = await asyncio.to_thread(lambda: store.create(_fields(body, "name")["name"]))
         return web.json_response({"id": entry.id, "revision": entry.revision})
 
-    @routes.post("/wegen/chats/import")
-    @_plain_errors
-    async def import_chat(request: web.Request) -> web.Response:
-        store = store_of(request)
+    async def import_chat(self, request: web.Request) -> web.Response:
+        store = self._store_of(request)
         async with _received(request) as file:
 
             def work():
                 if file.read(len(ZIP)) != ZIP:
                     file.seek(0)
                     return store.import_chat(parse_json(file.read()))
-                with unpacked(file, folders()["output"]) as exported:
+                with unpacked(file, self._folders()["output"]) as exported:
                     return store.import_chat(exported)
 
             entry = await asyncio.to_thread(work)
         return web.json_response({"id": entry.id, "revision": entry.revision, "name": entry.name})
 
-    drawing = asyncio.Semaphore(DRAWN_AT_ONCE)
-
-    @routes.get("/wegen/view")
-    @_plain_errors
-    async def view(request: web.Request) -> web.StreamResponse:
+    async def view(self, request: web.Request) -> web.StreamResponse:
         """A small copy of a picture, which is asked for as from the host's `/view`."""
         names = (request.query.get(name, "") for name in ("subfolder", "filename"))
-        path = picture_path(folders(), request.query.get("type", "output"), *names)
+        path = picture_path(self._folders(), request.query.get("type", "output"), *names)
         if path is None or path.suffix.lower() not in SHOWN:
             raise StoreError("There is no such picture.", 404)
         status = path.stat()
@@ -134,22 +143,18 @@ def chat_routes(
         headers = {"Cache-Control": "no-cache", "ETag": f'"{status.st_mtime_ns:x}-{status.st_size:x}"'}
         if request.headers.get("If-None-Match") == headers["ETag"]:
             return web.Response(status=304, headers=headers)
-        async with drawing:
+        async with self._drawing:
             body = await asyncio.to_thread(_small_copy, path)
         return web.Response(body=body, content_type="image/webp", headers=headers)
 
-    @routes.get("/wegen/chats/{id}")
-    @_plain_errors
-    async def read(request: web.Request) -> web.Response:
-        entry, document = await asyncio.to_thread(store_of(request).read, request.match_info["id"])
+    async def read(self, request: web.Request) -> web.Response:
+        entry, document = await asyncio.to_thread(self._store_of(request).read, request.match_info["id"])
         # The document is JSON already.
         head = web.json_response({"id": entry.id, "name": entry.name, "revision": entry.revision}).text
         return _json_text(f'{head[:-1]}, "document": {document}}}')
 
-    @routes.put("/wegen/chats/{id}")
-    @_plain_errors
-    async def write(request: web.Request) -> web.Response:
-        body, store, chat_id = await _body(request), store_of(request), request.match_info["id"]
+    async def write(self, request: web.Request) -> web.Response:
+        body, store, chat_id = await _body(request), self._store_of(request), request.match_info["id"]
 
         def work():
             fields = _fields(body, "revision", "document")
@@ -158,34 +163,28 @@ def chat_routes(
         entry = await asyncio.to_thread(work)
         return web.json_response({"revision": entry.revision})
 
-    @routes.patch("/wegen/chats/{id}")
-    @_plain_errors
-    async def rename(request: web.Request) -> web.Response:
-        body, store, chat_id = await _body(request), store_of(request), request.match_info["id"]
+    async def rename(self, request: web.Request) -> web.Response:
+        body, store, chat_id = await _body(request), self._store_of(request), request.match_info["id"]
         entry = await asyncio.to_thread(lambda: store.rename(chat_id, _fields(body, "name")["name"]))
         return web.json_response({"name": entry.name, "revision": entry.revision})
 
-    @routes.delete("/wegen/chats/{id}")
-    @_plain_errors
-    async def delete(request: web.Request) -> web.Response:
-        store, chat_id = store_of(request), request.match_info["id"]
+    async def delete(self, request: web.Request) -> web.Response:
+        store, chat_id = self._store_of(request), request.match_info["id"]
 
         def work():
             store.delete(chat_id)
             # The chats after each turn, which nobody looks at without the panel; its pictures stay.
             turns = f"{PANEL}/{chat_id}"
             if not store.mentioned(turns):
-                shutil.rmtree(folders()["output"] / turns, ignore_errors=True)
+                shutil.rmtree(self._folders()["output"] / turns, ignore_errors=True)
 
         await asyncio.to_thread(work)
         return web.json_response({})
 
-    @routes.get("/wegen/chats/{id}/export")
-    @_plain_errors
-    async def export(request: web.Request) -> web.Response:
-        entry, text = await asyncio.to_thread(store_of(request).export, request.match_info["id"])
+    async def export(self, request: web.Request) -> web.StreamResponse:
+        entry, text = await asyncio.to_thread(self._store_of(request).export, request.match_info["id"])
         with TemporaryFile() as file:
-            await asyncio.to_thread(pack, text, folders(), file)
+            await asyncio.to_thread(pack, text, self._folders(), file)
             response = web.StreamResponse()
             response.content_type, response.content_length = "application/zip", file.tell()
             filename = quote(f"{entry.name}.zip", safe="")
@@ -196,8 +195,6 @@ def chat_routes(
             while request.method != "HEAD" and (part := await asyncio.to_thread(file.read, PART)):
                 await response.write(part)
         return response
-
-    return routes
 
 
 def _small_copy(path: Path) -> bytes:
