@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=5,
         help="pairs behind each median; default %(default)s, fewer are for trying out",
     )
-    add("--threads", type=threads, default=1, help="of the CPU; default %(default)s")
+    add("--threads", type=threads, default=1, help="threads of the CPU; default %(default)s")
     add("--comfyui", type=expanded, metavar="DIR", help=f"for {IN_HOST}; default COMFYUI_PATH, then ~/ComfyUI")
     add("--python", type=expanded, metavar="FILE", help="its Python; default COMFYUI_PYTHON, then DIR/.venv/bin/python")
     add("--json", type=output_numbers, metavar="FILE", help="write the numbers there too, after each one")

@@ -49,7 +49,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     add("--model", type=expanded, default=BUNDLED,
         help="checkpoint folder, packed or published; default the bundled nano")  # fmt: skip
     add("--device", help="such as cpu or cuda; default a GPU where there is one")
-    add("--precision", choices=PRECISIONS, help="of the arithmetic; default fp32 on the CPU, else fp16")
+    add("--precision", choices=PRECISIONS, help="precision of the arithmetic; default fp32 on the CPU, else fp16")
     add_lora_option(parser)
 
 

@@ -18,7 +18,7 @@ from .common import count
 
 SAMPLES, SEED, SHARD_SIZE = 10_000, 1, 1000
 OWN = ("nano", "words", "styles", "practice", "kinds", "more_words", "deeper", "anew", "stays")
-"""Recipes of this package."""
+"""Recipes of the bundled model's runs, the newest last."""
 KEEP = "keep"
 """The mix of `training.lora_recipes`."""
 _OTHERS = {
@@ -37,12 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     own = [
         add("--out", type=expanded, metavar="DIR", dest="storybook_out", help="a new folder"),
-        add("--samples", type=count, metavar="N", dest="storybook_samples", help=f"how many; default {SAMPLES}"),
-        add("--seed", type=int, metavar="S", dest="storybook_seed", help=f"of the samples; default {SEED}"),
+        add("--samples", type=count, metavar="N", dest="storybook_samples",
+            help=f"how many samples; default {SAMPLES}"),
+        add("--seed", type=int, metavar="S", dest="storybook_seed", help=f"seed of the samples; default {SEED}"),
         add("--recipe", type=expanded, metavar="NAME|FILE", dest="storybook_recipe",
-            help="which mix of tasks: 'nano' (version 0.1, the default), 'words', 'styles', 'practice', 'kinds', "
-            "'more_words', 'deeper', 'anew', 'stays' (last run of the bundled model), 'keep' (what a LoRA must leave "
-            "alone), or the recipe of a stage 'agent'"),
+            help=f"which mix of tasks: that of a run of the bundled model, from {OWN[0]!r} (version 0.1, the default) "
+            f"to {OWN[-1]!r} (the newest): {', '.join(OWN)}; {KEEP!r}: what a LoRA must leave alone; or the recipe of "
+            "a stage 'agent'"),
         add("--shard-size", type=count, metavar="N", dest="storybook_shard_size",
             help=f"samples a file; default {SHARD_SIZE}"),
     ]  # fmt: skip

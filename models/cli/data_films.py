@@ -18,13 +18,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=expanded, required=True, metavar="DIR",
         help="folder for film-1.mp4, film-2.mp4 ...")  # fmt: skip
-    parser.add_argument("--films", type=count, default=3, metavar="N", help="how many; default %(default)s")
-    parser.add_argument("--shots", type=count, default=3, metavar="N", help="shots a film; default %(default)s")
+    parser.add_argument("--films", type=count, default=3, metavar="N", help="how many films; default %(default)s")
+    parser.add_argument("--shots", type=count, default=3, metavar="N", help="shots of each film; default %(default)s")
     parser.add_argument(
-        "--things", type=count, default=6, metavar="N", help="things a shot, 1 to 20; default %(default)s"
+        "--things", type=count, default=6, metavar="N", help="things in each shot, 1 to 20; default %(default)s"
     )
-    parser.add_argument("--seconds", type=float, default=4.0, metavar="S", help="about, a shot; default %(default)s")
-    parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the first film; default %(default)s")
+    parser.add_argument(
+        "--seconds", type=float, default=4.0, metavar="S", help="seconds of each shot, about; default %(default)s"
+    )
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="seed of the first film; default %(default)s")
     parser.set_defaults(run=run)
 
 

@@ -15,10 +15,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sheets of samples with their things outlined."
     )
     parser.add_argument("folder", type=expanded, metavar="DIR", help="the --out of `wegen data video`")
-    parser.add_argument("--out", type=expanded, metavar="FILE", help="default DIR/report.html")
-    parser.add_argument("--samples", type=count, default=24, metavar="N", help="shown at most; default %(default)s")
+    parser.add_argument("--out", type=expanded, metavar="FILE", help="the page to write; default DIR/report.html")
     parser.add_argument(
-        "--seed", type=int, default=1, metavar="S", help="of the choice of samples; default %(default)s"
+        "--samples", type=count, default=24, metavar="N", help="samples shown at most; default %(default)s"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, metavar="S", help="seed of the choice of samples; default %(default)s"
     )
     parser.set_defaults(run=run)
 

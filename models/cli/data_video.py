@@ -41,8 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="no models: read the truth of films of `wegen data films` and clips of `wegen demo clips`",
     )
-    models.add_argument("--device", default="cpu", help="of the models, such as cuda; default %(default)s")
-    models.add_argument("--precision", choices=PRECISIONS, help="of the models; default fp32 on the CPU, else bf16")
+    models.add_argument("--device", default="cpu", help="device of the models, such as cuda; default %(default)s")
+    models.add_argument(
+        "--precision", choices=PRECISIONS, help="precision of the models; default fp32 on the CPU, else bf16"
+    )
     what = parser.add_argument_group("what is taken")
     what.add_argument(
         "--rate",
@@ -54,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--distances", metavar="S,S", help="seconds between the frames of a pair; default 0.5,1,2,4")
     what.add_argument("--pairs", type=count, metavar="N", help="pairs of a clip at most; default 6")
     what.add_argument("--config", type=expanded, metavar="FILE", help="JSON with settings of each stage")
-    what.add_argument("--seed", type=int, default=1, metavar="S", help="of the samples; default %(default)s")
+    what.add_argument("--seed", type=int, default=1, metavar="S", help="seed of the samples; default %(default)s")
     what.add_argument(
         "--leave-out-failed",
         action="store_true",
@@ -64,9 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shard-size", type=count, default=SHARD_SIZE, metavar="N", help="samples a file; default %(default)s"
     )
     where = parser.add_argument_group("where it runs")
-    where.add_argument("--engine", choices=("local", "ray"), default="local", help="default %(default)s")
-    where.add_argument("--address", help="of a Ray cluster, such as auto; default one on this machine")
-    where.add_argument("--cpus", type=count, metavar="N", help="of this machine for Ray; default all")
+    where.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="run here, or on Ray; default %(default)s"
+    )
+    where.add_argument("--address", help="address of a Ray cluster, such as auto; default one on this machine")
+    where.add_argument("--cpus", type=count, metavar="N", help="cores of this machine for Ray; default all")
     parser.set_defaults(run=run)
 
 

@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "`wegen demo rocket` writes ten pictures of a rocket, a thing that the bundled model does not know, to train\n"
         "a LoRA with; `wegen demo clips` writes three short clips of it."
     )
-    parser.add_argument("what", nargs="?", choices=(STORY, ROCKET, CLIPS), default=STORY, help="default %(default)s")
+    parser.add_argument(
+        "what", nargs="?", choices=(STORY, ROCKET, CLIPS), default=STORY, help="what to make; default %(default)s"
+    )
     parser.add_argument("--out", type=expanded, help="output folder; default ./demo, ./rocket or ./clips")
     add_model_options(parser)
     parser.set_defaults(run=run)

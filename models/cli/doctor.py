@@ -17,11 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Say what this machine can run and which precision to take, computed from the shapes of the model, not\n"
         "measured. With a folder, also read all of it and say whether it is whole."
     )
-    parser.add_argument("folder", type=expanded, nargs="?", help="a checkpoint; default the published sizes")
+    parser.add_argument("folder", type=expanded, nargs="?", help="a checkpoint folder; default the published sizes")
     parser.add_argument(
-        "--pictures", type=count, default=1, metavar="N", help="that are drawn at once; default %(default)s"
+        "--pictures", type=count, default=1, metavar="N", help="pictures drawn at once; default %(default)s"
     )
-    parser.add_argument("--table", action="store_true", help="show other machines too")
+    parser.add_argument("--table", action="store_true", help="show what cards of 6 to 24 GB can run too")
     parser.set_defaults(run=run)
 
 

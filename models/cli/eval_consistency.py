@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", type=output_numbers, metavar="FILE", help="write the numbers to this file")
     parser.add_argument("--cases", type=int, default=200, metavar="N", help="how many of each; default %(default)s")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all cases; default %(default)s")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of all cases; default %(default)s")
     parser.add_argument("--model", type=expanded, default=BUNDLED, metavar="DIR", help="a packed folder")
     parser.add_argument(
         "--plot", type=output_picture, metavar="FILE", help="draw the predicted mask's recall and precision as PNG"

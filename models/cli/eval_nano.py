@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cases", type=int, default=200, metavar="N", help="how many of each behaviour; default %(default)s"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all cases; default %(default)s")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of all cases; default %(default)s")
     parser.add_argument("--model", type=expanded, default=BUNDLED, metavar="DIR", help="a packed folder")
     add_lora_option(parser)
     parser.add_argument("--sheets", type=expanded, metavar="DIR", help="write sample sheets, wrong cases first")

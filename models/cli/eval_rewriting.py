@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cases", type=int, default=50, metavar="N", help=f"vague wishes, each with {SEEDS} seeds; default %(default)s"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all wishes; default %(default)s")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of all wishes; default %(default)s")
     parser.add_argument("--model", type=expanded, default=BUNDLED, metavar="DIR", help="a packed folder")
     parser.set_defaults(run=run)
 

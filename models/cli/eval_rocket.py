@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "those that are answered in words; default none")  # fmt: skip
     add("--only", nargs="+", choices=OTHERS, metavar="BEHAVIOUR",
         help="of the others: " + ", ".join(OTHERS))  # fmt: skip
-    add("--seed", type=int, default=0, metavar="S", help="of all cases; default %(default)s")
+    add("--seed", type=int, default=0, metavar="S", help="seed of all cases; default %(default)s")
     add("--model", type=expanded, default=BUNDLED, metavar="DIR", help="a packed folder")
     add("--sheets", type=expanded, metavar="DIR", help="write a sample sheet, wrong cases first")
     add("--train", type=expanded, metavar="DIR", help="train the LoRA of ten pictures first, in this folder")

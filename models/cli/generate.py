@@ -98,7 +98,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="go on with a saved chat: the instruction changes its last picture",
     )
     add("--turn", type=count, metavar="N", help="go back to turn N of the --chat first; default the last")
-    add("--picture", type=pictures, metavar="N", help="of that turn; default the one picked when it was saved")
+    add(
+        "--picture",
+        type=pictures,
+        metavar="N",
+        help="picture of that turn to go on with; default the one picked when it was saved",
+    )
     add("--save-chat", type=expanded, metavar="FILE", help="save the chat with all its turns")
     add(
         "--json",
@@ -111,8 +116,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--size", type=_size, metavar="N or WxH", help="pixels; default the checkpoint's own")
     add("--guidance-scale", type=_number(OPTIONS["cfg"]), metavar="SCALE", default=OPTIONS["cfg"].default, dest="cfg",
         help=OPTIONS["cfg"].help)  # fmt: skip
-    add("--temperature", type=float, help="of the rewrite, in place of the creativity; 0 takes the likeliest words")
-    add("--top-p", type=float, help="of the rewrite, in place of the creativity; below 1 cuts off unlikely words")
+    add(
+        "--temperature",
+        type=float,
+        help="sampling temperature of the rewrite, in place of the creativity; 0 takes the likeliest words",
+    )
+    add(
+        "--top-p",
+        type=float,
+        help="nucleus sampling of the rewrite, in place of the creativity; below 1 cuts off unlikely words",
+    )
     for name in _OPTIONS:
         _add_option(parser, OPTIONS[name])
     add_model_options(parser)

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "nano; tiny; or the sizes of a config.json or a checkpoint's folder: its path",
     )
     parser.add_argument("--dtype", choices=PRECISIONS, default="bf16", help="precision to store; default %(default)s")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights; default %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the weights; default %(default)s")
     parser.add_argument("--published", action="store_true", help="the layout of the published folder, with pickles")
     parser.set_defaults(run=run)
 

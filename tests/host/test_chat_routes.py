@@ -100,7 +100,7 @@ def test_each_user_has_their_own_and_keeps_them_over_a_restart(restarted):
     assert ask("DELETE", f"/{made['id']}", ben).status_code == 404
     for user in (None, "nobody", "__wegen", "../anna"):
         answer = ask("GET", "", user)
-        assert (answer.status_code, json.loads(answer.text)) == (403, {"error": "The host does not know this user."})
+        assert (answer.status_code, json.loads(answer.text)) == (403, {"error": "ComfyUI does not know this user."})
     url = restarted()
     assert ask("GET", f"/{made['id']}", anna).json()["document"] == document
     assert [chat["name"] for chat in ask("GET", "", anna).json()["chats"]] == ["a chat"]

@@ -59,7 +59,7 @@ def pack(export: str, folders: Mapping[str, Path], target: BinaryIO) -> int:
             if size > LARGEST_ARCHIVE or len(packed) >= MOST_FILES:
                 raise StoreError(
                     f"This chat has more files than an archive may hold: {MOST_FILES}, or {LARGEST_ARCHIVE / 1e9:.1f} "
-                    "GB. Copy the host's output folder instead.",
+                    "GB. Copy ComfyUI's output folder instead.",
                     413,
                 )
             packed[name] = f"files/{len(packed):05}{path.suffix.lower()}"

@@ -136,7 +136,7 @@ def file_within(name: str) -> Path:
     path = os.path.abspath(folder_paths.get_annotated_filepath(name))
     roots = (folder_paths.get_input_directory, folder_paths.get_output_directory, folder_paths.get_temp_directory)
     if not any(Path(path).is_relative_to(os.path.abspath(root())) for root in roots):
-        raise ValueError(f"{name!r} lies outside of the host's folders.")
+        raise ValueError(f"{name!r} lies outside of ComfyUI's folders.")
     return Path(path)
 
 

@@ -122,7 +122,7 @@ def find_file(file: object, what: str) -> Path:
     except OSError as error:
         raise WeGenError(f"The {what} in the widget turn cannot be opened: {error.strerror}.") from None
     except ValueError:
-        raise WeGenError(f"The {what} {name!r} in the widget turn lies outside of the host's folders.") from None
+        raise WeGenError(f"The {what} {name!r} in the widget turn lies outside of ComfyUI's folders.") from None
     if not path.is_file():
         raise WeGenError(f"There is no file {name!r}, the {what} of this turn. It may have been moved or deleted.")
     return path

@@ -56,7 +56,7 @@ def register() -> None:
         try:
             user = server.user_manager.get_request_user_id(request)
         except KeyError:
-            raise StoreError("The host does not know this user.", 403) from None
+            raise StoreError("ComfyUI does not know this user.", 403) from None
         return ChatStore.of_user(Path(folder_paths.get_system_user_directory("wegen"), "chats"), user)
 
     def folders() -> dict[str, Path]:
