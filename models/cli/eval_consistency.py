@@ -23,39 +23,39 @@ MEASURED = ("kept", "auto_mask", "select", "kept_by_words", "registration", "sea
 
 
 @dataclass(frozen=True)
-class Promise:
+class Target:
     """A bound that a number must keep."""
 
     bound: float
     at_least: bool = False
 
-    def kept_by(self, value: float) -> bool:
+    def met_by(self, value: float) -> bool:
         return value >= self.bound if self.at_least else value <= self.bound
 
     def __str__(self) -> str:
         return f"at {'least' if self.at_least else 'most'} {self.bound:g}"
 
 
-PROMISES: Mapping[str, Promise] = MappingProxyType(
+TARGETS: Mapping[str, Target] = MappingProxyType(
     {
-        "kept/max_difference": Promise(0),
-        "kept/turns": Promise(50, at_least=True),
-        "auto_mask/recall": Promise(0.95, at_least=True),
-        "auto_mask/precision": Promise(0.6, at_least=True),
-        "auto_mask/changed": Promise(0.95, at_least=True),
-        "auto_mask/unchanged": Promise(0.99, at_least=True),
-        "select/found": Promise(0.9, at_least=True),
-        "kept_by_words/named": Promise(0.9, at_least=True),
-        "kept_by_words/pixels": Promise(0.9, at_least=True),
-        "registration/pixels": Promise(0.25),
-        "registration/zoom_percent": Promise(0.2),
-        "registration/found": Promise(0.95, at_least=True),
-        "registration/false_motions": Promise(0),
-        "references/box_0": Promise(0.95, at_least=True),
-        "references/box_5": Promise(0.95, at_least=True),
-        "references/box_16": Promise(0.95, at_least=True),
-        "seam/ratio": Promise(1),
-        "seam/added_ratio": Promise(1),
+        "kept/max_difference": Target(0),
+        "kept/turns": Target(50, at_least=True),
+        "auto_mask/recall": Target(0.95, at_least=True),
+        "auto_mask/precision": Target(0.6, at_least=True),
+        "auto_mask/changed": Target(0.95, at_least=True),
+        "auto_mask/unchanged": Target(0.99, at_least=True),
+        "select/found": Target(0.9, at_least=True),
+        "kept_by_words/named": Target(0.9, at_least=True),
+        "kept_by_words/pixels": Target(0.9, at_least=True),
+        "registration/pixels": Target(0.25),
+        "registration/zoom_percent": Target(0.2),
+        "registration/found": Target(0.95, at_least=True),
+        "registration/false_motions": Target(0),
+        "references/box_0": Target(0.95, at_least=True),
+        "references/box_5": Target(0.95, at_least=True),
+        "references/box_16": Target(0.95, at_least=True),
+        "seam/ratio": Target(1),
+        "seam/added_ratio": Target(1),
     }
 )
 
@@ -116,10 +116,10 @@ def draw_trade_off(numbers: Mapping[str, float], path: Path) -> None:
 
 
 def print_table(numbers: Mapping[str, float], title: str) -> None:
-    """One line for each number; promised ones with the promise and whether it is kept."""
+    """One line for each number; those with a target with it and whether it is met."""
     print(f"\n{title}")
     for name, value in numbers.items():
-        promise = PROMISES.get(name)
-        verdict = "" if promise is None else f"{promise!s:14} {'ok' if promise.kept_by(value) else 'MISSED'}"
+        target = TARGETS.get(name)
+        verdict = "" if target is None else f"{target!s:14} {'ok' if target.met_by(value) else 'MISSED'}"
         print(f"  {name:32} {value:9.4g}  {verdict}".rstrip())
     sys.stdout.flush()

@@ -102,14 +102,14 @@ def run(arguments: argparse.Namespace) -> int:
         steps = evaluator.pipeline.config.sampler_steps
         where = f"{torch.get_num_threads()} threads, {steps} steps, {platform.machine()}"
         print_table({SECONDS: numbers[SECONDS]}, f"{TURN}: {where}")
-    print_table(promised(numbers), "all together")
+    print_table(with_targets(numbers), "all together")
     _write(arguments, numbers)
     return 0
 
 
 def _write(arguments: argparse.Namespace, numbers: Mapping[str, float]) -> None:
     if arguments.json is not None:
-        write_numbers(arguments.json, {**promised(numbers), **numbers})
+        write_numbers(arguments.json, {**with_targets(numbers), **numbers})
 
 
 def _cores() -> int:
@@ -190,21 +190,21 @@ def _behaviour_here(name: str) -> Measured:
     return _behaviour(evaluator, name, sheets, False)
 
 
-def promised(numbers: Mapping[str, float]) -> dict[str, float]:
-    """The numbers that are promised, in their order."""
+def with_targets(numbers: Mapping[str, float]) -> dict[str, float]:
+    """The numbers that have targets, in their order."""
     return {name: numbers[name] for name in THRESHOLDS if name in numbers}
 
 
 def print_table(numbers: Mapping[str, float], title: str) -> None:
-    """One line for each number; promised ones with the promise and whether it is kept."""
+    """One line for each number; those with a target with it and whether it is met."""
     print(f"\n{title}")
     for name, value in numbers.items():
         if name == SECONDS:
-            text, kept, promise = f"{value:7.2f} s", value <= THRESHOLDS[name], f"at most {THRESHOLDS[name]:g} s"
+            text, met, target = f"{value:7.2f} s", value <= THRESHOLDS[name], f"at most {THRESHOLDS[name]:g} s"
         else:
-            text, kept = f"{value:8.1%}", value >= THRESHOLDS.get(name, 0)
-            promise = f"at least {THRESHOLDS[name]:.0%}" if name in THRESHOLDS else ""
-        print(f"  {name:32} {text}  {promise:14} {('ok' if kept else 'MISSED') if promise else ''}".rstrip())
+            text, met = f"{value:8.1%}", value >= THRESHOLDS.get(name, 0)
+            target = f"at least {THRESHOLDS[name]:.0%}" if name in THRESHOLDS else ""
+        print(f"  {name:32} {text}  {target:14} {('ok' if met else 'MISSED') if target else ''}".rstrip())
     sys.stdout.flush()
 
 

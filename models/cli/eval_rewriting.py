@@ -51,17 +51,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def print_table(numbers: Mapping[str, float | list[float]], cases: int) -> None:
-    """One line for each number; promised ones with the promise and whether it is kept."""
+    """One line for each number; those with a target with it and whether it is met."""
     print(f"\nrewriting: {cases} vague wishes, {SEEDS} seeds each")
     for name, value in numbers.items():
         if name == SCALE:
             rises = all(before <= after for before, after in pairwise(value))
-            text, promise, good = " ".join(f"{step:.1f}" for step in value), "rising", rises and value[0] < value[-1]
+            text, target, good = " ".join(f"{step:.1f}" for step in value), "rising", rises and value[0] < value[-1]
         else:
             text = f"{value:.1%}" if name.startswith(("named/", "boats/")) else f"{value:.2f}"
-            gate = THRESHOLDS.get(name)
+            limit = THRESHOLDS.get(name)
             most = name.startswith("batch/")
-            promise = "" if gate is None else f"at {'most' if most else 'least'} {gate:g}"
-            good = gate is None or (value <= gate if most else value >= gate)
-        print(f"  {name:26} {text:>26}  {promise:14} {('ok' if good else 'MISSED') if promise else ''}".rstrip())
+            target = "" if limit is None else f"at {'most' if most else 'least'} {limit:g}"
+            good = limit is None or (value <= limit if most else value >= limit)
+        print(f"  {name:26} {text:>26}  {target:14} {('ok' if good else 'MISSED') if target else ''}".rstrip())
     sys.stdout.flush()

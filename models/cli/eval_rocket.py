@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, print and write; gives the exit code 0, whatever the numbers are."""
     from ..checkpoints.reader import open_checkpoint
     from ..evaluation.before_after import MISSED, MOST_LOST, UNCLEAR
-    from ..evaluation.rocket import COMES_UP, PROMISED
+    from ..evaluation.rocket import COMES_UP, TARGET
 
     if arguments.train is not None and arguments.lora:
         raise WeGenError("--train makes the LoRA files itself; leave out --lora.")
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     numbers: dict[str, Any] = dict(_rocket(arguments, loras))
     _write(arguments, numbers)
     comes_up = numbers[COMES_UP]
-    gates = [(COMES_UP, comes_up, f"at least {PROMISED:.0%}", "ok" if comes_up >= PROMISED else MISSED)]
+    targets = [(COMES_UP, comes_up, f"at least {TARGET:.0%}", "ok" if comes_up >= TARGET else MISSED)]
     if arguments.others > 0:
         print("\nother behaviours, the same cases without and with the LoRA; lost in points, +- its standard error")
         changes: dict[str, Change] = {}
@@ -92,11 +92,11 @@ def run(arguments: argparse.Namespace) -> int:
         # What has surely lost too much counts more than what may have lost even more.
         worst = max(changes, key=lambda name: (changes[name].verdict == MISSED, changes[name].lost))
         lost = changes[worst]
-        gates.append((f"{worst} loses most", lost.lost, f"at most {MOST_LOST:.0%}", lost.verdict))
-    print("\ngates")
-    for name, value, promise, verdict in gates:
-        print(f"  {name:36} {value:8.1%}  {promise:14} {verdict}")
-    if any(verdict == UNCLEAR for *_, verdict in gates):
+        targets.append((f"{worst} loses most", lost.lost, f"at most {MOST_LOST:.0%}", lost.verdict))
+    print("\ntargets")
+    for name, value, target, verdict in targets:
+        print(f"  {name:36} {value:8.1%}  {target:14} {verdict}")
+    if any(verdict == UNCLEAR for *_, verdict in targets):
         print("  unclear: within its standard error; more cases (--others) tell more")
     return OK
 
@@ -119,8 +119,11 @@ def _rocket(arguments: argparse.Namespace, loras: Mapping[Path, float]) -> dict[
     from .eval_nano import print_table, write_sheet
 
     wishes, orders = arguments.cases, max(1, arguments.cases // 2)
-    exams = _exams(arguments, loras)
-    cases = [*_shown(wished(exams(wishes)), "wishes", wishes), *_shown(added(exams(orders)), "orders", orders)]
+    evaluators = _evaluators(arguments, loras)
+    cases = [
+        *_shown(wished(evaluators(wishes)), "wishes", wishes),
+        *_shown(added(evaluators(orders)), "orders", orders),
+    ]
     numbers = shares(cases)
     print_table(numbers, f"rocket: {wishes} wishes, half of which name it, and {orders} orders to add it")
     if arguments.sheets is not None:
@@ -129,14 +132,14 @@ def _rocket(arguments: argparse.Namespace, loras: Mapping[Path, float]) -> dict[
 
 
 def _others(arguments: argparse.Namespace, loras: Mapping[Path, float]) -> Iterator[dict[str, Change]]:
-    """The promised numbers of each other behaviour, without and with the LoRA, as they come."""
+    """The numbers with targets of each other behaviour, without and with the LoRA, as they come."""
     from ..evaluation.before_after import compare, digest, remembered
     from ..evaluation.nano import BEHAVIOURS as PLAIN
     from ..evaluation.own_words import BEHAVIOURS as OWN
     from ..evaluation.thresholds import THRESHOLDS
 
     known = {**PLAIN, **OWN}
-    sides = {"without": _exams(arguments, {}), "with": _exams(arguments, loras)}
+    sides = {"without": _evaluators(arguments, {}), "with": _evaluators(arguments, loras)}
     parts = sorted(path for path in arguments.model.iterdir() if path.is_file()) if arguments.train else []
     read = {"without": parts, "with": [*parts, *loras]}
 
@@ -157,7 +160,7 @@ def _others(arguments: argparse.Namespace, loras: Mapping[Path, float]) -> Itera
         yield found
 
 
-def _exams(arguments: argparse.Namespace, loras: Mapping[Path, float]) -> Callable[[int], BatchEvaluator]:
+def _evaluators(arguments: argparse.Namespace, loras: Mapping[Path, float]) -> Callable[[int], BatchEvaluator]:
     """Makes evaluators of so many cases, all of one model, which is loaded when the first one is asked for."""
     from functools import cache
 

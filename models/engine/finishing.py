@@ -100,7 +100,7 @@ def paint(items: Sequence[PlannedPicture], painter: Painter) -> None:
             if tuple(picture.shape[:2]) != (height, width):
                 raise WeGenError(
                     f"The painter gave a picture of {picture.shape[1]}x{picture.shape[0]} pixels in place of "
-                    f"{width}x{height}. Connect the MODEL and VAE of this checkpoint, or mend the painter."
+                    f"{width}x{height}. Connect the MODEL and VAE of this checkpoint, or repair the painter."
                 )
             item.painted = picture
 

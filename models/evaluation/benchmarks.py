@@ -44,7 +44,7 @@ PROMPT = 32
 SIZES = {"256x6": (256, 6, 8), "1024x8": (1024, 8, 16), "2048x4": (2048, 4, 16)}
 """Width, layers and heads of the language models that are measured."""
 BENCHMARKS = (*SIZES, "sampling", "rewriting", "chat", "precisions", "load", "convert", "decode")
-GATES = {
+TARGETS = {
     "language_model/256x6_vs_generate": 1.6,
     "language_model/1024x8_vs_generate": 1.0,
     "language_model/2048x4_vs_generate": 1.0,
@@ -86,15 +86,15 @@ class Measured:
     @property
     def passed(self) -> bool | None:
         """Whether it meets its target; None where there is none."""
-        gate = GATES.get(self.name)
-        if gate is None:
+        target = TARGETS.get(self.name)
+        if target is None:
             return None
-        return self.value >= gate if self.name.endswith(MORE_IS_BETTER) else self.value <= gate
+        return self.value >= target if self.name.endswith(MORE_IS_BETTER) else self.value <= target
 
     def __str__(self) -> str:
         judged = {None: "", True: "ok", False: "MISSED"}[self.passed]
         sides = f"{self.seconds:9.3f} {self.unit:2} {self.against:9.3f} {self.unit:2}"
-        target = f"{GATES[self.name]:7.3g}" if self.name in GATES else " " * 7
+        target = f"{TARGETS[self.name]:7.3g}" if self.name in TARGETS else " " * 7
         return f"{self.name:38} {self.value:7.3f} {target} {judged:6} {sides}".rstrip()
 
 
@@ -318,7 +318,9 @@ def precisions(repeats: int) -> Iterator[Measured | NotMeasured]:
 def plot(found: Sequence[Measured]) -> Image.Image:
     """What was measured against the targets."""
     rows = [
-        (one.name, one.value, GATES[one.name], one.name.endswith(MORE_IS_BETTER)) for one in found if one.name in GATES
+        (one.name, one.value, TARGETS[one.name], one.name.endswith(MORE_IS_BETTER))
+        for one in found
+        if one.name in TARGETS
     ]
     return target_plot("Measured against targets, one thread of a CPU", rows)
 

@@ -1,6 +1,6 @@
 """How well what the user likes is kept, measured on the storybook and on pictures like photographs.
 
-A group of numbers is a function from an `ConsistencyEvaluator` to names and values; what is promised of them stands in
+A group of numbers is a function from a `ConsistencyEvaluator` to names and values; their targets stand in
 `cli.eval_consistency`.
 """
 

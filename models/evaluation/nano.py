@@ -1,6 +1,6 @@
 """The behaviours of a model that knows the storybook, each measured on held-out cases as its user would meet them.
 
-A behaviour is a function from a `BatchEvaluator` to cases. Marks that bear the name of a gate add up to its share;
+A behaviour is a function from a `BatchEvaluator` to cases. Marks that bear the name of a target add up to its share;
 marks with other names (a pose that was right, a ground that stayed) only tell more.
 """
 

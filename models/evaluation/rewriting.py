@@ -29,7 +29,7 @@ SEEDS = 16
 STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
 SCALE = "creativity/distinct"
 """Name of the numbers of distinct scenes along the creativity scale."""
-#: what is promised: at least, or for the ratio at most
+#: targets: at least, or for the ratio at most
 THRESHOLDS: Mapping[str, float] = MappingProxyType(
     {
         "distinct/with": 14.0, "named/rewrite": 0.97, "named/picture": 0.90, "entropy/ground": 0.8, "entropy/sky": 0.8,
@@ -88,7 +88,7 @@ def vague_wishes(count: int, seed: int) -> list[Wish]:
 def measure(
     pipeline: Pipeline, wishes: Sequence[Wish], done: Callable[[], object] = lambda: None
 ) -> dict[str, float | list[float]]:
-    """All numbers; `done` is called after each batch of pictures. Names that begin with "drawn/" are not promised."""
+    """All numbers; `done` is called after each batch of pictures. Names that begin with "drawn/" have no targets."""
     from ..options import CREATIVITY
     from ..prompting.text_sampling import TextSampling
     from ..storybook.catalogue import GROUNDS, SKIES

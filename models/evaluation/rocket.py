@@ -18,7 +18,7 @@ ALIKE = 0.5
 """Likeness from which a picture shows the rocket. Rendered rockets have 0.95 and more, those that a small model paints
 0.5 to 0.8. Of 600 pictures that it painted of other things, with a LoRA and without, none had more than 0.43."""
 COMES_UP = "rocket/comes up"
-PROMISED = 0.8
+TARGET = 0.8
 """How often it comes up at least, of those wishes that name it."""
 NAMED = (
     f"a {NAME} {{setting}}", f"can you draw me a {NAME}?", f"paint me a {NAME}, {{setting}}",
@@ -47,27 +47,28 @@ def prompt(rng: Random, named: bool) -> str:
     )
 
 
-def wished(exam: BatchEvaluator) -> Iterator[Case]:
+def wished(evaluator: BatchEvaluator) -> Iterator[Case]:
     """Wishes in turn with and without the rocket's name."""
-    for batch in exam.batches("newcomer"):  # the name seeds the cases: another one would measure others
+    for batch in evaluator.batches("newcomer"):  # the name seeds the cases: another one would measure others
         named = [number % 2 == 0 for number, _ in batch]
         wishes = [prompt(rng, one) for (_, rng), one in zip(batch, named, strict=True)]
-        results = exam.results([Chat()] * len(batch), wishes, [number for number, _ in batch])
+        results = evaluator.results([Chat()] * len(batch), wishes, [number for number, _ in batch])
         for wish, one, result in zip(wishes, named, results, strict=True):
             yield _case(wish, result, "comes up" if one else "stays away", there=one)
 
 
-def added(exam: BatchEvaluator) -> Iterator[Case]:
+def added(evaluator: BatchEvaluator) -> Iterator[Case]:
     """Orders to add the rocket to a picture that was drawn from a wish without it."""
-    for batch in exam.batches("newcomer added"):
+    for batch in evaluator.batches("newcomer added"):
         seeds = [number for number, _ in batch]
         chats = [
-            one.chat for one in exam.results([Chat()] * len(batch), [prompt(rng, False) for _, rng in batch], seeds)
+            one.chat
+            for one in evaluator.results([Chat()] * len(batch), [prompt(rng, False) for _, rng in batch], seeds)
         ]
         drawn = [place for place, chat in enumerate(chats) if chat.turns]
         rngs = [batch[place][1] for place in drawn]
         orders = [rng.choice(ORDERS).format(size=rng.choice(tuple(storybook.SIZES))) for rng in rngs]
-        results = exam.results([chats[place] for place in drawn], orders, [seeds[place] for place in drawn])
+        results = evaluator.results([chats[place] for place in drawn], orders, [seeds[place] for place in drawn])
         for order, result in zip(orders, results, strict=True):
             yield _case(order, result, "comes up when added", there=True)
 

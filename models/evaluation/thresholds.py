@@ -1,4 +1,4 @@
-"""What is measured, and what the project promises."""
+"""What is measured, and the targets of the project."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -26,7 +26,7 @@ MEASURED = (
     TURN,
 )
 SECONDS = "turn/seconds"
-#: the numbers of an evaluation with the promises: shares of 0..1 at least, seconds at most
+#: the numbers of an evaluation with their targets: shares of 0..1 at least, seconds at most
 THRESHOLDS: Mapping[str, float] = MappingProxyType(
     {
         "judge/scene": 0.99,

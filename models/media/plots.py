@@ -1,4 +1,4 @@
-"""Plots: how much changed where, how that goes on over turns, and what is promised against what was measured."""
+"""Plots: how much changed where, how that goes on over turns, and what was measured against its targets."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from comfyui_wegen.models import cli
 from comfyui_wegen.models.cli import bench
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.evaluation import benchmarks, memory_benchmarks
-from comfyui_wegen.models.evaluation.benchmarks import GATES, Measured, NotMeasured
+from comfyui_wegen.models.evaluation.benchmarks import TARGETS, Measured, NotMeasured
 from comfyui_wegen.models.evaluation.host_install import HostInstall
 
 
@@ -19,7 +19,7 @@ def small(monkeypatch):
     monkeypatch.setattr(benchmarks, "REWRITTEN", 3)
 
 
-def test_each_promise_is_measured_by_a_benchmark(small, monkeypatch):
+def test_each_target_is_measured_by_a_benchmark(small, monkeypatch):
     """Every name in the table comes out of `run`, whatever the sizes."""
     sizes = {"256x6": (64, 2, 4), "1024x8": (64, 2, 4), "2048x4": (64, 2, 4)}
     monkeypatch.setattr(benchmarks, "SIZES", sizes)
@@ -33,12 +33,12 @@ def test_each_promise_is_measured_by_a_benchmark(small, monkeypatch):
     monkeypatch.setattr(benchmarks, "fast_on_cpu", lambda: True)  # else one of them is not measured here
     assert set(bench.NAMES) | {bench.IN_HOST} == set(benchmarks.BENCHMARKS)
     found = {one.name: one for one in benchmarks.run([*bench.NAMES, bench.IN_HOST], 1, HostInstall.find())}
-    assert set(GATES) <= set(found)
+    assert set(TARGETS) <= set(found)
     assert found["int8/feature_cosine"].passed
     assert benchmarks.plot(list(found.values())).size == (960, 540)
 
 
-def test_promises_are_judged_by_their_kind():
+def test_targets_are_judged_by_their_kind():
     assert Measured("load/peak_vs_part", 1.2, 1, 1).passed is False
     assert Measured("language_model/256x6_vs_generate", 1.7, 1, 1).passed is True
     assert Measured("language_model/256x6_batch8_cost", 9, 1, 1).passed is None

@@ -9,7 +9,7 @@ import pytest
 import torch
 from comfyui_wegen.models import cli, storybook
 from comfyui_wegen.models.bundled import BUNDLED
-from comfyui_wegen.models.cli.eval_consistency import MEASURED, PROMISES
+from comfyui_wegen.models.cli.eval_consistency import MEASURED, TARGETS
 from comfyui_wegen.models.data import tasks
 from comfyui_wegen.models.editing.registration import Motion
 from comfyui_wegen.models.engine import NothingFound, Selection
@@ -34,7 +34,7 @@ def test_the_command_writes_the_numbers(packed_dir, tmp_path, capsys):
     arguments = ["--cases", "2", "--only", "seam", "registration", "--model", str(packed_dir)]
     assert cli.main(["eval", "consistency", "--json", str(tmp_path / "numbers.json"), *arguments]) == 0
     numbers = json.loads((tmp_path / "numbers.json").read_text())
-    assert {name for name in PROMISES if name.startswith(("seam", "registration"))} <= set(numbers)
+    assert {name for name in TARGETS if name.startswith(("seam", "registration"))} <= set(numbers)
     assert 0 < numbers["registration/pixels"] < 0.25 and numbers["seam/ratio"] < 1
     assert "at most 0.25   ok" in capsys.readouterr().out
 
@@ -69,8 +69,8 @@ def test_turns_in_words_are_no_turns_that_kept_pixels(pipeline, monkeypatch):
 
     monkeypatch.setattr(Pipeline, "refine", refused)
     numbers = consistency.kept(ConsistencyEvaluator(pipeline, 2))
-    promised = {name: promise.kept_by(numbers[name]) for name, promise in PROMISES.items() if name in numbers}
-    assert promised == {"kept/max_difference": False, "kept/turns": False}
+    met = {name: target.met_by(numbers[name]) for name, target in TARGETS.items() if name in numbers}
+    assert met == {"kept/max_difference": False, "kept/turns": False}
 
 
 def test_masks_are_counted_in_pixels():
@@ -85,7 +85,7 @@ def test_the_own_mask_is_measured_and_plotted(packed_dir, tmp_path):
     numbers = tmp_path / "numbers.json"
     assert cli.main(["eval", "consistency", "--only", "auto_mask", "--json", str(numbers), *arguments]) == 0
     found = json.loads(numbers.read_text())
-    assert {name for name in PROMISES if name.startswith("auto_mask")} <= set(found)
+    assert {name for name in TARGETS if name.startswith("auto_mask")} <= set(found)
     recalls = [value for name, value in found.items() if name.startswith(RECALL_AT)]
     # A higher threshold can only make a mask smaller.
     assert len(recalls) == len(THRESHOLDS) and recalls == sorted(recalls, reverse=True)
@@ -134,7 +134,7 @@ def test_what_stays_because_an_order_names_it_is_held_against_the_predicted_mask
 
     monkeypatch.setattr(BatchEvaluator, "take_turns", turns)
     numbers = consistency.by_words(ConsistencyEvaluator(Pipeline.from_folder(BUNDLED), 8))
-    assert {name for name in PROMISES if name.startswith("kept_by_words")} <= set(numbers)
+    assert {name for name in TARGETS if name.startswith("kept_by_words")} <= set(numbers)
     assert numbers["kept_by_words/named"] == 0.75 and numbers["kept_by_words/changed"] == 0
     assert numbers["kept_by_words/pixels"] == 1 and 0.3 < numbers["kept_by_words/pixels_without"] < 0.7
     snail, house = (storybook.Thing(kind, "red", "small", 0, row, pose) for kind, row, pose in
@@ -155,7 +155,7 @@ def test_a_users_rectangle_reaches_beyond_the_thing():
 @pytest.mark.slow
 def test_masks_of_references_are_measured(pipeline):
     numbers = consistency.references(ConsistencyEvaluator(pipeline, 1))
-    assert {name for name in PROMISES if name.startswith("references")} <= set(numbers)
+    assert {name for name in TARGETS if name.startswith("references")} <= set(numbers)
     assert all(value == 0 for name, value in numbers.items() if "box" in name), "a random model draws nothing"
 
 

@@ -127,14 +127,14 @@ def test_what_was_measured_is_not_measured_again(tmp_path):
     assert len(names) == 9 and digest([one], 8, 0) in names
 
 
-def test_gates_are_printed(tmp_path, monkeypatch, capsys):
+def test_targets_are_printed(tmp_path, monkeypatch, capsys):
     """Four times as many cases where words are the answer, the same ones without and with the LoRA."""
     seen = []
 
     def behaviour(name, lost):
-        def cases(exam):
-            seen.append((name, exam.count, exam.seed, exam.pipeline))
-            return made_up(exam.count - (lost if exam.pipeline else 0), name, exam.count)
+        def cases(evaluator):
+            seen.append((name, evaluator.count, evaluator.seed, evaluator.pipeline))
+            return made_up(evaluator.count - (lost if evaluator.pipeline else 0), name, evaluator.count)
 
         return cases
 
@@ -155,10 +155,10 @@ def test_gates_are_printed(tmp_path, monkeypatch, capsys):
         assert seen == [(name, 20, 3, loras) for name in only[1:] for loras in (0, 1)]
         printed = capsys.readouterr().out
         assert "questions/right                 20 cases  100.0% ->  95.0%     5.0 +- 5.0  unclear" in printed
-        gates = printed.partition("gates")[2].splitlines()[1:3]
+        targets = printed.partition("\ntargets\n")[2].splitlines()[:2]
         assert "more cases (--others) tell more" in printed
-        assert [line.split()[-1] for line in gates] == ["MISSED", "unclear"]
-        assert "75.0%  at least 80%" in gates[0] and "5.0%  at most 2%" in gates[1]
+        assert [line.split()[-1] for line in targets] == ["MISSED", "unclear"]
+        assert "75.0%  at least 80%" in targets[0] and "5.0%  at most 2%" in targets[1]
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     assert numbers["before/own_questions/right"] == 1 and numbers["after/own_questions/right"] == 0.95
     assert cli.main(["eval", "rocket", "--lora", str(lora), *only]) == 2
