@@ -450,7 +450,7 @@ function chunk(type, content) {
 }
 
 /** The rows of a mask in grey as PNG stores them: each begins with a byte that says it is not filtered. */
-export function pngRows({ width, height, data }) {
+function pngRows({ width, height, data }) {
   const rows = new Uint8Array(height * (3 * width + 1));
   for (let y = 0, index = 0, target = 0; y < height; y++) {
     target++;

@@ -1,6 +1,6 @@
 // A chat of the panel as plain JSON: a tree of turns, the draft of the next one, references and settings.
 
-export const VERSION = 1;
+const VERSION = 1;
 /** The painter of turns that WeGen's own nodes make. */
 export const OWN_PAINTER = "wegen";
 const KINDS = ["draw", "refine", "ask", "upload"];
@@ -14,7 +14,7 @@ const MOST = 64;
 let last = 0;
 
 /** Ids sort by the time at which they were made. */
-export function newId() {
+function newId() {
   last = Math.max(Date.now(), last + 1);
   return last.toString(36) + Math.random().toString(36).slice(2, 6).padEnd(4, "0");
 }
