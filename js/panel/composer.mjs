@@ -1,13 +1,11 @@
 // Where the next turn is written: words, references, masks, and how many pictures.
 
-import { isOwn, mentions, pathTo, respelled, unfinished } from "./document.mjs";
+import { MOST_VARIANTS, isOwn, mentions, pathTo, respelled, unfinished } from "./document.mjs";
 import { button, el, keepFocus, openMenu, setChildren } from "./dom.mjs";
 import { PICTURES, picture, picturesOfNode, recentPictures, selectedNodes } from "./host.mjs";
 import { composing } from "./keys.mjs";
 import { isPoliteOrder } from "./polite.mjs";
 import { t } from "./strings.mjs";
-
-const MOST_VARIANTS = 16;
 
 export class Composer {
   /** What somebody chose for the next message of a chat, as `{doc, asks}`; null lets its words say. */

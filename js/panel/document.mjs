@@ -10,6 +10,8 @@ const PROMPT = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const NAME = /^[A-Za-z][A-Za-z0-9_-]{0,31}$/;
 /** Pictures of one turn, as the nodes take it. */
 const MOST = 64;
+/** Pictures of a new wish that the panel offers: more are hard to choose from. */
+export const MOST_VARIANTS = 16;
 
 let last = 0;
 
@@ -33,22 +35,22 @@ export function emptyDraft() {
 
 const isObject = (value) => Boolean(value) && typeof value === "object" && !Array.isArray(value);
 const text = (value) => (typeof value === "string" ? value : "");
-const soundFile = (file) => (typeof file?.filename === "string" ? file : null);
+const validFile = (file) => (typeof file?.filename === "string" ? file : null);
 const list = (value) => (Array.isArray(value) ? value : []);
 
-const soundCount = (count) => (Number.isInteger(count) ? Math.min(Math.max(count, 1), MOST) : null);
+const validCount = (count) => (Number.isInteger(count) ? Math.min(Math.max(count, 1), MOST) : null);
 
-function soundReferences(references) {
-  const sound = [];
+function validReferences(references) {
+  const valid = [];
   for (const reference of list(references)) {
-    if (typeof reference?.name !== "string" || !soundFile(reference.file)) continue;
-    const name = NAME.test(reference.name) ? reference.name : freeName(reference.name, sound);
-    sound.push({ ...reference, name, weight: Number(reference.weight) || 0, area: soundFile(reference.area) });
+    if (typeof reference?.name !== "string" || !validFile(reference.file)) continue;
+    const name = NAME.test(reference.name) ? reference.name : freeName(reference.name, valid);
+    valid.push({ ...reference, name, weight: Number(reference.weight) || 0, area: validFile(reference.area) });
   }
-  return sound;
+  return valid;
 }
 
-function soundTurn(id, turn) {
+function validTurn(id, turn) {
   const prompt = PROMPT.test(text(turn.prompt)) ? turn.prompt : null;
   // Nothing could be heard any more of one without a prompt, and no turn could follow it.
   const ended = prompt ? PROGRESS : PROGRESS.slice(2);
@@ -61,25 +63,25 @@ function soundTurn(id, turn) {
     status: ended.includes(turn.status) ? turn.status : "failed",
     instruction: text(turn.instruction),
     from: text(turn.from),
-    count: soundCount(turn.count) ?? 1,
+    count: validCount(turn.count) ?? 1,
     seed: Number.isInteger(turn.seed) ? turn.seed : 0,
     settings: { ...turn.settings },
-    references: soundReferences(turn.references),
-    ...masksOf({ ...turn, keep: soundFile(turn.keep), change: soundFile(turn.change) }),
+    references: validReferences(turn.references),
+    ...masksOf({ ...turn, keep: validFile(turn.keep), change: validFile(turn.change) }),
     chat: text(turn.chat) || null,
     picked: Number.isInteger(turn.picked) ? turn.picked : null,
     pictures: list(turn.pictures)
-      .filter((picture) => soundFile(picture?.file))
+      .filter((picture) => validFile(picture?.file))
       .map((picture) => ({ ...picture, words: text(picture.words) })),
   };
 }
 
 /** What was read from elsewhere, with everything that the panel counts on in its place. */
-export function soundDocument(value) {
+export function validDocument(value) {
   const base = emptyDocument();
   if (!isObject(value)) return base;
   const turns = {};
-  for (const [id, turn] of Object.entries(isObject(value.turns) ? value.turns : {})) if (isObject(turn) && id !== "__proto__") turns[id] = soundTurn(id, turn);
+  for (const [id, turn] of Object.entries(isObject(value.turns) ? value.turns : {})) if (isObject(turn) && id !== "__proto__") turns[id] = validTurn(id, turn);
   const has = (id) => typeof id === "string" && Object.hasOwn(turns, id);
   const shows = (turn, index) => Number.isInteger(index) && index in turn.pictures;
   for (const turn of Object.values(turns)) {
@@ -97,10 +99,10 @@ export function soundDocument(value) {
   }
   const draft = { ...base.draft, ...value.draft };
   draft.text = text(draft.text);
-  draft.count = soundCount(draft.count);
-  for (const kind of ["keep", "change"]) draft[kind] = soundFile(draft[kind]);
+  draft.count = validCount(draft.count);
+  for (const kind of ["keep", "change"]) draft[kind] = validFile(draft[kind]);
   if (!isObject(draft.of)) draft.of = null;
-  const doc = { ...base, ...value, turns, draft, references: soundReferences(value.references), settings: { ...value.settings } };
+  const doc = { ...base, ...value, turns, draft, references: validReferences(value.references), settings: { ...value.settings } };
   if (!has(doc.head)) doc.head = null;
   if (!has(doc.tip)) doc.tip = doc.head;
   return doc;
@@ -246,7 +248,7 @@ export function merge(ours, theirs) {
       turns[id] = { ...turn, picked: own.picked ?? turn.picked };
     }
   }
-  const merged = soundDocument({ ...theirs, ...ours, turns });
+  const merged = validDocument({ ...theirs, ...ours, turns });
   const names = new Set(ours.references.map((reference) => reference.name));
   merged.references = [...ours.references, ...theirs.references.filter((reference) => !names.has(reference.name))];
   return merged;

@@ -3,7 +3,7 @@
 import * as host from "./host.mjs";
 import { Arrivals } from "./arrivals.mjs";
 import {
-  OWN_PAINTER, addMention, baseOf, emptyDocument, goTo, keptMasks, masksFor, mentions, pick, pictureAt, redo, renamed, respelled, soundDocument, undo,
+  OWN_PAINTER, addMention, baseOf, emptyDocument, goTo, keptMasks, masksFor, mentions, pick, pictureAt, redo, renamed, respelled, validDocument, undo,
 } from "./document.mjs";
 import { Remembered } from "./remembered.mjs";
 import { ChatStore, changeChat, deleteChat, readChat } from "./store.mjs";
@@ -161,7 +161,7 @@ export class Session {
     const begun = waiting && this.remembered.begun;
     if (!(await this.store.begin(begun?.name || t("newChat"), emptyDocument(settings)))) return false;
     if (begun) {
-      const { draft, references } = soundDocument(begun);
+      const { draft, references } = validDocument(begun);
       Object.assign(this.doc, { draft, references });
     }
     this.remember();
@@ -212,7 +212,7 @@ export class Session {
       await changeChat(chat.id, edit);
     } else {
       // It has no turn, and waits until a new chat is begun.
-      const begun = soundDocument(this.remembered.begun);
+      const begun = validDocument(this.remembered.begun);
       edit(begun);
       this.remembered.begun = { draft: { text: begun.draft.text }, references: begun.references, name: begun.name };
       this.remember();

@@ -2,7 +2,7 @@
 
 import { button, el, field, icon, setChildren } from "./dom.mjs";
 import { painterName } from "./painters.mjs";
-import { OWN_PAINTER } from "./document.mjs";
+import { MOST_VARIANTS, OWN_PAINTER } from "./document.mjs";
 import { randomSeed } from "./turns.mjs";
 import { t } from "./strings.mjs";
 
@@ -75,7 +75,7 @@ export class Settings {
       this.painter,
       this.model,
       el("div", { class: "wg-pair" }, field(t("width"), sides("width")), field(t("height"), sides("height"))),
-      el("div", { class: "wg-pair" }, field(t("steps"), number("steps", 0, 999, 1, t("modelsOwn"))), field(t("variants"), number("variants", 1, 16, 1))),
+      el("div", { class: "wg-pair" }, field(t("steps"), number("steps", 0, 999, 1, t("modelsOwn"))), field(t("variants"), number("variants", 1, MOST_VARIANTS, 1))),
       field(t("seed"), el("span", { class: "wg-row" }, number("seed", 0, Number.MAX_SAFE_INTEGER, 1), lock, dice)),
       field(t("creativity"), range("creativity", 0, 1, 0.05), t("creativityHow")),
       el("label", { class: "wg-row wg-check" }, toggle("rewrite"), t("rewrite")),

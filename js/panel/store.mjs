@@ -1,7 +1,7 @@
 // Keeps one chat in the host's user directory: saves soon after changes, and joins what another tab saved meanwhile.
 
 import { request } from "./host.mjs";
-import { adopt, merge, soundDocument } from "./document.mjs";
+import { adopt, merge, validDocument } from "./document.mjs";
 
 const DELAY = 400;
 const route = (id, rest = "") => `/wegen/chats/${encodeURIComponent(id)}${rest}`;
@@ -10,16 +10,16 @@ export const listChats = async () => (await request("/wegen/chats")).chats;
 export const renameChat = (id, name) => request(route(id), { method: "PATCH", json: { name } });
 export const deleteChat = (id) => request(route(id), { method: "DELETE" });
 
-export const readChat = async (id) => soundDocument((await request(route(id))).document);
+export const readChat = async (id) => validDocument((await request(route(id))).document);
 
 /** Change a chat that is not the open one: `edit` gets its document; once more where another tab saved it meanwhile. */
 export async function changeChat(id, edit) {
   for (let attempt = 0; ; attempt++) {
     const { revision, document } = await request(route(id));
-    const sound = soundDocument(document);
-    await edit(sound);
+    const valid = validDocument(document);
+    await edit(valid);
     try {
-      await request(route(id), { method: "PUT", json: { revision, document: sound } });
+      await request(route(id), { method: "PUT", json: { revision, document: valid } });
       return;
     } catch (error) {
       if (attempt > 4 || error.status !== 409) throw error;
@@ -57,7 +57,7 @@ export class ChatStore {
     const { name, revision, document } = await request(route(id));
     await this.flush(); // what was written while this one was on its way
     if (asked !== this.#asked) return false;
-    Object.assign(this, { id, name, document: soundDocument(document) });
+    Object.assign(this, { id, name, document: validDocument(document) });
     this.#revision = revision;
     this.#dirty = false;
     this.handlers.unsaved(false);
@@ -178,7 +178,7 @@ export class ChatStore {
           }
           const theirs = await request(route(this.id));
           this.#revision = theirs.revision;
-          adopt(this.document, merge(this.document, soundDocument(theirs.document)));
+          adopt(this.document, merge(this.document, validDocument(theirs.document)));
           this.handlers.changed();
         }
       }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { emptyDocument, mentions, merge, pick, redo, renamed, respelled, soundDocument, tipOf, undo } from "../../js/panel/document.mjs";
+import { emptyDocument, mentions, merge, pick, redo, renamed, respelled, validDocument, tipOf, undo } from "../../js/panel/document.mjs";
 import { chatGraph, picturePrefix, turnGraph } from "../../js/panel/graph.mjs";
 
 const file = (filename) => ({ filename, subfolder: "", type: "output" });
@@ -12,7 +12,7 @@ const settings = { model: "m", rewrite: true, steps: 1, cfg: 0, sampler_name: "e
 /** A document with these turns, by their ids. */
 function documentOf(turns) {
   const entries = Object.entries(turns).map(([id, turn]) => [id, { kind: "draw", status: "done", instruction: id, settings, ...turn }]);
-  return soundDocument({ ...emptyDocument(), turns: Object.fromEntries(entries) });
+  return validDocument({ ...emptyDocument(), turns: Object.fromEntries(entries) });
 }
 
 test("merging keeps what turns go on with", () => {
@@ -25,14 +25,14 @@ test("merging keeps what turns go on with", () => {
 });
 
 test("a chat from elsewhere asks nothing of the host that a chat does not", () => {
-  const doc = soundDocument({
+  const doc = validDocument({
     turns: { t: { status: "waiting", prompt: "../manager/reboot", count: 1e9 }, u: { status: "done", prompt: { a: 1 } } },
     references: [{ name: "(", file: file("a.png") }, { name: "cat", file: file("b.png") }],
     draft: { count: "x" },
   });
   assert.deepEqual([doc.turns.t.prompt, doc.turns.t.status, doc.turns.t.count], [null, "failed", 64]);
   assert.deepEqual([doc.turns.u.prompt, doc.turns.u.status], [null, "done"]);
-  const own = soundDocument({ turns: { t: { status: "waiting", prompt: "0f8fad5b-d9cb-469f-a165-70867728950e" } } }).turns.t;
+  const own = validDocument({ turns: { t: { status: "waiting", prompt: "0f8fad5b-d9cb-469f-a165-70867728950e" } } }).turns.t;
   assert.deepEqual([own.prompt, own.status], ["0f8fad5b-d9cb-469f-a165-70867728950e", "waiting"]);
   assert.deepEqual(doc.references.map(({ name }) => name), ["picture", "cat"]);
   assert.equal(renamed("draw @picture", doc.references[0].name, null), "draw ");
@@ -136,7 +136,7 @@ test("a chat from elsewhere cannot keep the panel from working", () => {
   assert.equal(doc.turns.e.base, null);
   assert.equal(doc.turns.e.like, null);
   for (const name of ["constructor", "__proto__", "toString"]) {
-    const other = soundDocument({ ...emptyDocument(), turns: doc.turns, head: name, tip: name });
+    const other = validDocument({ ...emptyDocument(), turns: doc.turns, head: name, tip: name });
     assert.equal(other.head, null);
     assert.equal(other.tip, null);
   }
