@@ -10,7 +10,7 @@ const PROMPT = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const NAME = /^[A-Za-z][A-Za-z0-9_-]{0,31}$/;
 /** Pictures of one turn, as the nodes take it. */
 const MOST = 64;
-/** Pictures of a new wish that the panel offers: more are hard to choose from. */
+/** Pictures of a new wish that the panel asks for, at most. */
 export const MOST_VARIANTS = 16;
 
 let last = 0;
