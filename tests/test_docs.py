@@ -1,4 +1,7 @@
-"""The pages in `docs/` tell the truth: their commands run as they stand there, cheaply, and their JSON is read."""
+"""The README and the pages in `docs/` tell the truth: links lead somewhere, JSON is read, and commands are known.
+
+Those of two pages run as they stand there, cheaply.
+"""
 
 import io
 import json
@@ -6,6 +9,7 @@ import re
 import shlex
 import tarfile
 from itertools import islice
+from urllib.parse import unquote
 
 import pytest
 from comfyui_wegen.models.cli import _parser, main
@@ -20,6 +24,7 @@ from PIL import Image
 from support import NOT_RUN, REPOSITORY
 
 TEACH, VIDEOS = (REPOSITORY / "docs" / name for name in ("teach-wegen-your-world.md", "videos.md"))
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 CHEAP = {
     "wegen data --recipe": ["--samples", "24"],
     "wegen data films": ["--films", "1", "--shots", "1", "--seconds", "2"],
@@ -31,13 +36,13 @@ CHEAP = {
 
 
 def blocks(page, language):
-    return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```", page, re.MULTILINE | re.DOTALL)
 
 
 def commands(page):
     """The lines that begin with `wegen`, those that end with a backslash joined."""
     lines = (line for block in blocks(page, "bash") for line in block.replace("\\\n", " ").splitlines())
-    return [" ".join(line.split()) for line in lines if line.startswith("wegen ")]
+    return [" ".join(line.split()) for line in lines if line.strip().startswith("wegen ")]
 
 
 def run_all(page, folder, monkeypatch):
@@ -47,6 +52,26 @@ def run_all(page, folder, monkeypatch):
         # Without a LoRA, or with one that was trained for a step, the model answers that it cannot draw that.
         right = (0, 3) if command.startswith("wegen generate") else (0,)
         assert main([*shlex.split(command, comments=True)[1:], *cheap]) in right, command
+
+
+def anchors(page):
+    """The names by which links find the headings of a page, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_commands_and_links_lead_somewhere(path):
+    page = path.read_text(encoding="utf-8")
+    for command in commands(page):
+        _parser().parse_args(shlex.split(command, comments=True)[1:])
+    for link in re.findall(r"\]\(([^)\s]+)\)", page):
+        if "://" in link:
+            continue
+        name, _, anchor = unquote(link).partition("#")
+        target = path.parent / name if name else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), link
 
 
 @pytest.mark.slow
