@@ -105,6 +105,8 @@ def run(arguments: argparse.Namespace) -> int:
             checkpoint_run.train(arguments.resume, arguments.until, say=print, warn=_warn)
             return 0
     training_run.check([stage for stage in stages if stage != PACK])
+    if PACK in stages:
+        training_run.check_result()
     writable_folder(out)
     for stage in stages:
         run_stage(training_run, stage, arguments.resume, arguments.until)

@@ -678,6 +678,15 @@ def test_wrong_recipes_are_refused_with_words(shards, packed_dir, tmp_path, entr
         CheckpointRun(file, tmp_path).stage()
 
 
+def test_a_result_replaces_no_checkpoint_of_somebody_else(shards, packed_dir, tmp_path):
+    file = recipe_file(tmp_path, shards, packed_dir, "unet")
+    (tmp_path / "run" / "packed-unet").mkdir(parents=True)
+    CheckpointRun(file, tmp_path / "run").check()  # nothing is lost
+    (tmp_path / "run" / "packed-unet" / "config.json").touch()
+    with pytest.raises(WeGenError, match=r"packed-unet, and no training was begun in .*choose another --out"):
+        CheckpointRun(file, tmp_path / "run").check()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["language_model", "unet"])
 def test_a_whole_part_is_trained_and_packed(shards, published_dir, tmp_path, stage):
@@ -695,6 +704,10 @@ def test_a_whole_part_is_trained_and_packed(shards, published_dir, tmp_path, sta
     beside.mkdir()  # of the user's own
     folder = run.export(stage_made, average)
     assert run.export(stage_made, average) == folder and beside.exists()
+    (folder / "thesis.txt").touch()
+    with pytest.raises(WeGenError, match=rf"packed-{stage}, which holds thesis\.txt"):
+        run.export(stage_made, average)
+    (folder / "thesis.txt").unlink()
     before, after = open_checkpoint(published_dir), open_checkpoint(folder)
     load(after)
     for part in ("language_model", "unet", "vision_encoder"):
