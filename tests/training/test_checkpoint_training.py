@@ -1014,7 +1014,8 @@ def test_the_command_trains_a_lora_from_pictures(packed_dir, shards, tmp_path, c
     command += ["--name", "blue cat"]
     (pictures / "0.txt").write_text("a blue cat at night")
     wegen_train([*command, "--until", "1"])
-    assert capsys.readouterr().out.startswith("3 pictures, 1 of them with captions, 0 with masks\n")
+    found = "3 pictures, 1 of them with captions, 0 with masks\nmasks of 0 of the other 3 are estimated\n"
+    assert capsys.readouterr().out.startswith(found)
     recipe = json.loads((out / "unet.json").read_text())
     for part in ("unet", "language_model"):
         values = json.loads((out / f"{part}.json").read_text()) | {"steps": 2}
@@ -1030,6 +1031,23 @@ def test_the_command_trains_a_lora_from_pictures(packed_dir, shards, tmp_path, c
     assert "blue_cat_unet.safetensors" in capsys.readouterr().out
     for part in ("unet", "language_model"):
         assert read_lora(out / f"blue_cat_{part}.safetensors").part == part
+
+
+def test_masks_that_are_estimated_are_counted(packed_dir, shards, tmp_path, monkeypatch):
+    pictures, mask = blue_pictures(tmp_path / "cats", 4), np.zeros((32, 32), bool)
+    mask[4:9, 4:9] = True
+    Image.fromarray(mask).convert("L").save(pictures / "0.mask.png")
+    monkeypatch.setattr("comfyui_wegen.models.training.lora_run.unknown_masks", lambda *_: [mask, None, mask])
+
+    def said(out, keep):
+        lines = []
+        run = LoraRun(pictures, tmp_path / out, "cat", packed_dir, keep, stages=["language_model"])
+        run.prepare(resume=False, say=lines.append)
+        return lines
+
+    found = "4 pictures, 0 of them with captions, 1 with masks"
+    assert said("alone", []) == [found]  # nothing is put onto other pictures
+    assert said("beside", [shards / "keep"]) == [found, "masks of 2 of the other 3 are estimated"]
 
 
 def test_pictures_that_are_too_small_are_refused_before_anything_is_trained(packed_dir, tmp_path):
