@@ -18,7 +18,7 @@ from .common import count
 
 SAMPLES, SEED, SHARD_SIZE = 10_000, 1, 1000
 OWN = ("nano", "words", "styles", "practice", "kinds", "more_words", "deeper", "anew", "stays")
-"""Recipes of this package."""
+"""Recipes of this package, the newest last: its mix is the one that is taken unless another is named."""
 KEEP = "keep"
 """The mix of `training.lora_recipes`."""
 _OTHERS = {
@@ -40,9 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add("--samples", type=count, metavar="N", dest="storybook_samples", help=f"how many; default {SAMPLES}"),
         add("--seed", type=int, metavar="S", dest="storybook_seed", help=f"of the samples; default {SEED}"),
         add("--recipe", type=expanded, metavar="NAME|FILE", dest="storybook_recipe",
-            help="which mix of tasks: 'nano' (version 0.1, the default), 'words', 'styles', 'practice', 'kinds', "
-            "'more_words', 'deeper', 'anew', 'stays' (last run of the bundled model), 'keep' (what a LoRA must leave "
-            "alone), or the recipe of a stage 'agent'"),
+            help="which mix of tasks: 'stays' (last run of the bundled model, the default), those of earlier runs: "
+            "'nano' (version 0.1), 'words', 'styles', 'practice', 'kinds', 'more_words', 'deeper' and 'anew'; 'keep' "
+            "(what a LoRA must leave alone), or the recipe of a stage 'agent'"),
         add("--shard-size", type=count, metavar="N", dest="storybook_shard_size",
             help=f"samples a file; default {SHARD_SIZE}"),
     ]  # fmt: skip
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..training.lora_recipes import KEPT_TASKS
 
     _refuse_other_files(out)
-    path = arguments.storybook_recipe or Path(OWN[0])
+    path = arguments.storybook_recipe or Path(OWN[-1])
     tasks = KEPT_TASKS if str(path) == KEEP and not path.is_file() else _tasks(path)
     samples = islice(generate_samples(tasks, seed), number)
     about = {"task_mix": dict(tasks), "seed": seed, "count": number}
