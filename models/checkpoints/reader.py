@@ -261,6 +261,8 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
         checkpoint = _open_packed(folder)
     elif kind == "published":
         checkpoint = _open_published(folder if (folder / AGENT_FILE).is_file() else folder / PUBLISHED_NAME)
+    elif folder.is_file():
+        raise CheckpointError(f"There is no checkpoint folder {folder}: that is a file. Give the folder it belongs to.")
     elif not folder.is_dir():
         raise CheckpointError(f"There is no checkpoint folder {folder}.")
     else:

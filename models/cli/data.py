@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import WeGenError
 from ..paths import expanded
 from . import data_films, data_report, data_video
-from .common import count
+from .common import count, writable_folder
 
 SAMPLES, SEED, SHARD_SIZE = 10_000, 1, 1000
 OWN = ("nano", "words", "styles", "practice", "kinds", "more_words", "deeper", "anew", "stays")
@@ -86,6 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     _refuse_other_files(out)
     path = arguments.storybook_recipe or Path(OWN[-1])
     tasks = KEPT_TASKS if str(path) == KEEP and not path.is_file() else _tasks(path)
+    writable_folder(out)
     samples = islice(generate_samples(tasks, seed), number)
     about = {"task_mix": dict(tasks), "seed": seed, "count": number}
     bar = tqdm(samples, total=number, unit="sample", mininterval=1.0, disable=None)
@@ -114,6 +115,11 @@ def _tasks(path: Path) -> Mapping[str, float]:
 
     if str(path) in OWN and not path.is_file():
         path = NANO_RECIPES.parent / path / f"{AGENT}.json"
+    elif not path.is_file():
+        inside = f"; name a file in it, such as {path / f'{AGENT}.json'}" if path.is_dir() else ""
+        raise WeGenError(
+            f"--recipe {path} is no file of a recipe{inside}. Names of recipes are {', '.join((*OWN, KEEP))}."
+        )
     tasks = read_recipe(path).options.get("tasks")
     if not tasks:
         raise WeGenError(f"{path} has no tasks to mix; give the recipe of the stage {AGENT!r}.")

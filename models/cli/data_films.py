@@ -43,12 +43,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     from ..data.diic.films import sample_film, write_film
 
-    folder = writable_folder(arguments.out)
-    paths = [folder / f"film-{number + 1}.mp4" for number in range(arguments.films)]
-
     def film(number: int) -> Film:
         return sample_film(arguments.seed + number, arguments.shots, arguments.things, arguments.seconds)
 
+    film(0)  # raises for numbers out of their limits, before a folder is made
+    folder = writable_folder(arguments.out)
+    paths = [folder / f"film-{number + 1}.mp4" for number in range(arguments.films)]
     missing = [number for number, path in enumerate(paths) if not _is_drawn(film(number), path)]
     drawn = len(paths) - len(missing)
     for number in tqdm(missing, unit="film", initial=drawn, total=len(paths), disable=None):

@@ -617,6 +617,39 @@ def test_a_full_disk_is_named(tmp_path):
     assert found.value.filename == "first"
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["train", "lroa"], "no recipe and no folder lroa. Say what to train: lora, nano, a folder"),
+        (["train", "--config", "no.json"], "no recipe and no folder no.json"),
+        (["train", "lora", "empty", "--name", "cat", "--out", "text"], "Cannot write to text: File exists"),
+        (["train", "nano", "--data", "text"], "No index.json in text"),
+        (["data", "--out", "text"], "Cannot write to text: File exists"),
+        (
+            ["data", "--out", "new", "--recipe", "stay"],
+            "--recipe stay is no file of a recipe. Names of recipes are nano",
+        ),
+        (["data", "--out", "new", "--recipe", "empty"], "name a file in it, such as empty/agent.json"),
+        (["data", "films", "--out", "new", "--things", "30"], "1 to 20 things, got 30"),
+        (["data", "report", "text"], "There is no clips.jsonl in text"),
+        (["verify", "empty"], "no expected.safetensors"),
+        (["verify", "empty", "--against", "empty"], "no WeGen checkpoint"),
+        (["eval", "rocket", "--others", "-5"], "--others is -5; give 0 for none"),
+    ],
+)
+def test_what_is_mistyped_is_said_with_the_way_out(tmp_path, monkeypatch, capsys, command, said):
+    if "films" in command or "report" in command:
+        pytest.importorskip("av")
+    pytest.importorskip("accelerate")
+    monkeypatch.chdir(tmp_path)
+    Path("text").touch()
+    Path("empty").mkdir()
+    assert run(*command) == 2
+    shown = capsys.readouterr()
+    assert said in shown.err.replace("\\", "/") and shown.out == ""
+    assert sorted(os.listdir()) == ["empty", "text"]
+
+
 def test_samples_are_not_written_among_other_files(tmp_path, capsys):
     (tmp_path / "photo.png").write_bytes(b"mine")
     (tmp_path / "wegen-000000.tar").write_bytes(b"mine")
