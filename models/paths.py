@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -59,6 +60,14 @@ def taking_place_of(folder: Path) -> Iterator[Path]:
         old.rename(folder)
         raise
     shutil.rmtree(old)
+
+
+def is_left_over(name: str) -> bool:
+    """Whether a folder is called as those are that stand beside one which `taking_place_of` replaces.
+
+    They stay only where that was killed, and may be whole: `.old` holds what was there before.
+    """
+    return re.fullmatch(r"\..+\.[0-9a-f]{8}\.(partial|old)", name, re.DOTALL) is not None
 
 
 def sync_folder(folder: Path) -> None:

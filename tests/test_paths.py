@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from comfyui_wegen.models.paths import taking_place_of
+from comfyui_wegen.models.paths import is_left_over, taking_place_of
 
 
 def replace(folder, content="new"):
@@ -57,3 +57,19 @@ def test_a_folder_that_was_not_finished_leaves_the_one_before(tmp_path):
     assert (folder / "weights").read_text() == "old"
     replace(folder)
     assert [file.name for file in tmp_path.iterdir()] == ["packed"] and (folder / "weights").read_text() == "new"
+
+
+@pytest.mark.parametrize("name", ["packed", "Pilze früher", ".hidden"])
+def test_what_a_killed_replacement_leaves_is_told_by_its_name(tmp_path, monkeypatch, name):
+    folder = tmp_path / name
+    replace(folder, "old")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("comfyui_wegen.models.paths.shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        replace(folder)
+    [left] = {*tmp_path.iterdir()} - {folder}
+    assert is_left_over(left.name) and (left / "weights").read_text() == "old"
+    assert not any(is_left_over(one) for one in (name, f"{name}.old", f"{name}.partial", f".{name}.old"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -54,15 +55,29 @@ def machine() -> Machine:
     return Machine(*_card(), memory if allowed is None else min(memory, allowed.total / GIB))
 
 
-def examine(checkpoint: Checkpoint) -> list[str]:
-    """Read every tensor; gives a sentence for each part that is not as it should be."""
+def examine(checkpoint: Checkpoint, on_progress: Callable[[int, int], None] | None = None) -> list[str]:
+    """Read every tensor; gives a sentence for each part that is not as it should be.
+
+    Args:
+        checkpoint: to be read.
+        on_progress: called with bytes read and bytes to read. Those that a fault leaves unread count as read.
+    """
     faults = []
+    sizes = {name: part.stored_bytes() for name, part in checkpoint.parts.items()}
+    before, total = 0, sum(sizes.values())
     modules = empty_parts(checkpoint.config)
     for name, part in checkpoint.parts.items():
+        done = before
+        before += sizes[name]
         try:
             part.check(modules[name])
             for key in part:
                 check_finite(part[key], f"{part.stored[key].file}: {key!r}")
+                done += part.stored_bytes(key)
+                if on_progress is not None:
+                    on_progress(done, total)
         except CheckpointError as error:
             faults.append(str(error))
+            if on_progress is not None:
+                on_progress(before, total)
     return faults

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from .reader import (
 )
 from .tokenizer import ADDED_FILE, MODEL_FILE, Tokenizer
 from .torch_file import torch_file_bytes, write_torch_file
-from .writer import Entry, PartLayout, check_space, held, partial_folder, raise_full_disk, remove_left_over
+from .writer import Entry, PartLayout, check_space, partial_folder, remove_left_over, writing_to
 
 UNET_PREFIX, VAE_PREFIX = "adapter.unet.", "adapter.vae."
 
@@ -66,24 +65,18 @@ def write_published(
     destination.parent.mkdir(parents=True, exist_ok=True)
     check_space(destination.parent, sum(torch_file_bytes(entries) for _, entries, _ in files))
     done, total = 0, sum(layout.tensor_bytes for layout in layouts.values())
-    partial.mkdir()
-    try:
-        with held(partial):
-            for path, entries, parts in files:
-                (partial / path).parent.mkdir(parents=True, exist_ok=True)
-                values = (value for part in parts for value in tensors(part))
-                for count in write_torch_file(partial / path, entries, values):
-                    done += count
-                    if on_progress is not None:
-                        on_progress(done, total)
-            for path, content in small.items():
-                (partial / path).parent.mkdir(parents=True, exist_ok=True)
-                (partial / path).write_bytes(content)
-            os.rename(partial, destination)
-    except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise_full_disk(error, destination.parent)
-        raise
+    with writing_to(partial):
+        for path, entries, parts in files:
+            (partial / path).parent.mkdir(parents=True, exist_ok=True)
+            values = (value for part in parts for value in tensors(part))
+            for count in write_torch_file(partial / path, entries, values):
+                done += count
+                if on_progress is not None:
+                    on_progress(done, total)
+        for path, content in small.items():
+            (partial / path).parent.mkdir(parents=True, exist_ok=True)
+            (partial / path).write_bytes(content)
+        os.rename(partial, destination)
     return destination
 
 

@@ -148,9 +148,9 @@ class Part(Mapping[str, Tensor]):
         )
         return {**{f"{name}{end}": piece for end, piece in entry.pieces.items()}, described.key: described}
 
-    def stored_bytes(self) -> int:
-        """Bytes of all tensors in their files."""
-        whole = (one for key in self.stored for one in self.as_stored(key).values())
+    def stored_bytes(self, *keys: str) -> int:
+        """Bytes of these tensors in their files; of all where none is named."""
+        whole = (one for key in keys or self.stored for one in self.as_stored(key).values())
         return sum(one.elements * one.dtype.itemsize for one in whole)
 
     def __iter__(self) -> Iterator[str]:
@@ -261,6 +261,8 @@ def open_checkpoint(folder: str | Path) -> Checkpoint:
         checkpoint = _open_packed(folder)
     elif kind == "published":
         checkpoint = _open_published(folder if (folder / AGENT_FILE).is_file() else folder / PUBLISHED_NAME)
+    elif folder.is_file():
+        raise CheckpointError(f"There is no checkpoint folder {folder}: that is a file. Give the folder it belongs to.")
     elif not folder.is_dir():
         raise CheckpointError(f"There is no checkpoint folder {folder}.")
     else:

@@ -112,34 +112,28 @@ def write_folder(
     destination.parent.mkdir(parents=True, exist_ok=True)
     check_space(destination.parent, sum(layout.file_bytes for layout in layouts.values()))
     done, total = 0, sum(layout.tensor_bytes for layout in layouts.values())
-    partial.mkdir()
-    try:
-        with held(partial):
-            for name, layout in layouts.items():
-                with _synced(partial / part_file(name)) as file:
-                    file.write(layout.header)
-                    for entry, value in zip(layout.entries, tensors(name), strict=True):
-                        if (value.dtype, tuple(value.shape)) != (entry.dtype, entry.shape):
-                            raise ValueError(f"{entry.key}: {value.dtype} {tuple(value.shape)} for {entry}.")
-                        file.write(memoryview(value.contiguous().reshape(-1).view(torch.uint8).numpy()))
-                        done += value.nbytes
-                        del value
-                        if on_progress is not None:
-                            on_progress(done, total)
-            with _synced(partial / MODEL_FILE) as file:
-                file.write(tokenizer.model_bytes)
-            with _synced(partial / ADDED_FILE) as file:
-                file.write((json.dumps(tokenizer.added_tokens, ensure_ascii=False, indent=1) + "\n").encode())
-            # Without its configuration a folder is not a checkpoint to anyone, so this comes last.
-            with _synced(partial / CONFIG_FILE) as file:
-                file.write(config.to_json().encode())
-            sync_folder(partial)
-            os.rename(partial, destination)
-            sync_folder(destination.parent)
-    except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise_full_disk(error, destination.parent)
-        raise
+    with writing_to(partial):
+        for name, layout in layouts.items():
+            with _synced(partial / part_file(name)) as file:
+                file.write(layout.header)
+                for entry, value in zip(layout.entries, tensors(name), strict=True):
+                    if (value.dtype, tuple(value.shape)) != (entry.dtype, entry.shape):
+                        raise ValueError(f"{entry.key}: {value.dtype} {tuple(value.shape)} for {entry}.")
+                    file.write(memoryview(value.contiguous().reshape(-1).view(torch.uint8).numpy()))
+                    done += value.nbytes
+                    del value
+                    if on_progress is not None:
+                        on_progress(done, total)
+        with _synced(partial / MODEL_FILE) as file:
+            file.write(tokenizer.model_bytes)
+        with _synced(partial / ADDED_FILE) as file:
+            file.write((json.dumps(tokenizer.added_tokens, ensure_ascii=False, indent=1) + "\n").encode())
+        # Without its configuration a folder is not a checkpoint to anyone, so this comes last.
+        with _synced(partial / CONFIG_FILE) as file:
+            file.write(config.to_json().encode())
+        sync_folder(partial)
+        os.rename(partial, destination)
+        sync_folder(destination.parent)
     return destination
 
 
@@ -198,24 +192,55 @@ def remove_left_over(partial: Path, written: Set[str]) -> None:
 
 
 @contextmanager
+def writing_to(partial: Path) -> Iterator[None]:
+    """Makes a folder and holds it; where the block fails or is stopped, the folder is removed.
+
+    Raises:
+        WeGenError: another process holds it, or the disk is too full.
+    """
+    partial.mkdir()
+    with held(partial):  # outside of what removes the folder: one that another process holds is not ours
+        try:
+            yield
+        except BaseException as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise_full_disk(error, partial.parent)
+            raise
+
+
+@contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keeps others from taking a folder that is being written for a left-over; only POSIX systems can tell.
+    """Keeps others from taking a folder that is being written for a left-over.
 
     Raises:
         WeGenError: another process holds it.
     """
-    if fcntl is None:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
+    handle = _lock(folder) if fcntl is None else os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise WeGenError(f"Another process is writing to {folder}. Wait for it, or choose another name.") from error
+        if fcntl is not None:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise WeGenError(f"{_other_writes(folder)}.") from error
         yield
     finally:
         os.close(handle)
+
+
+def _lock(folder: Path) -> int:
+    """A file beside a folder, for Windows, which lets nobody open or rename a folder that is in use.
+
+    It is gone with its handle, however the process ends.
+    """
+    path = folder.with_name(f"{folder.name}.lock")
+    try:
+        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOINHERIT | os.O_TEMPORARY)
+    except FileExistsError as error:
+        raise WeGenError(f"{_other_writes(folder)}; where there is none, remove {path}.") from error
+
+
+def _other_writes(folder: Path) -> str:
+    return f"Another process is writing to {folder}. Wait for it, or choose another name"
 
 
 @contextmanager

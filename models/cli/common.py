@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bundled import BUNDLED
-from ..errors import WeGenError, naming
+from ..errors import PACK, WeGenError, naming
 from ..paths import LONGEST_FILE_NAME, expanded, write_whole
 
 if TYPE_CHECKING:
@@ -28,18 +28,24 @@ OK, FAILED, USER_ERROR, ANSWERED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 3, 130, 14
 PRECISIONS = ("fp32", "fp16", "bf16")
 _MOST_NUMBERS = 2**20  # bytes
 _MOST_THREADS = 1024
+_VERSION = re.compile(r'^version = "(.+)"$', re.MULTILINE)
 _PNG = b"\x89PNG\r\n\x1a\n"
 _DARKEST_MASK = 0.1
 """Masks that are nowhere brighter hold labels, of 0 and 1 out of 255 as a rule, and would mean nothing."""
 
 
 def package_version() -> str:
-    """The installed version, or a word that says there is none."""
+    """The version of this package, or a word that says there is none."""
     from importlib.metadata import PackageNotFoundError, version
 
+    # A checkout may not be installed at all, as in ComfyUI, and one that is knows the version of that day only.
+    file = PACK / "pyproject.toml"
+    written = _VERSION.search(file.read_text(encoding="utf-8")) if file.is_file() else None
+    if written:
+        return written[1]
     try:
         return version("wegen")
-    except PackageNotFoundError:  # run from a checkout that is not installed
+    except PackageNotFoundError:
         return "(not installed)"
 
 

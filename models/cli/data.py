@@ -14,11 +14,11 @@ from pathlib import Path
 from ..errors import WeGenError
 from ..paths import expanded
 from . import data_films, data_report, data_video
-from .common import count
+from .common import count, writable_folder
 
 SAMPLES, SEED, SHARD_SIZE = 10_000, 1, 1000
 OWN = ("nano", "words", "styles", "practice", "kinds", "more_words", "deeper", "anew", "stays")
-"""Recipes of the bundled model's runs, the newest last."""
+"""Recipes of the bundled model's runs, the newest last: its mix is the one that is taken unless another is named."""
 KEEP = "keep"
 """The mix of `training.lora_recipes`."""
 _OTHERS = {
@@ -41,9 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"how many samples; default {SAMPLES}"),
         add("--seed", type=int, metavar="S", dest="storybook_seed", help=f"seed of the samples; default {SEED}"),
         add("--recipe", type=expanded, metavar="NAME|FILE", dest="storybook_recipe",
-            help=f"which mix of tasks: that of a run of the bundled model, from {OWN[0]!r} (version 0.1, the default) "
-            f"to {OWN[-1]!r} (the newest): {', '.join(OWN)}; {KEEP!r}: what a LoRA must leave alone; or the recipe of "
-            "a stage 'agent'"),
+            help=f"which mix of tasks: that of a run of the bundled model, from {OWN[0]!r} (version 0.1) to {OWN[-1]!r} "
+            f"(the newest, the default): {', '.join(OWN)}; {KEEP!r}: what a LoRA must leave alone; or the recipe of a "
+            "stage 'agent'"),
         add("--shard-size", type=count, metavar="N", dest="storybook_shard_size",
             help=f"samples a file; default {SHARD_SIZE}"),
     ]  # fmt: skip
@@ -85,8 +85,9 @@ def run(arguments: argparse.Namespace) -> int:
     from ..training.lora_recipes import KEPT_TASKS
 
     _refuse_other_files(out)
-    path = arguments.storybook_recipe or Path(OWN[0])
+    path = arguments.storybook_recipe or Path(OWN[-1])
     tasks = KEPT_TASKS if str(path) == KEEP and not path.is_file() else _tasks(path)
+    writable_folder(out)
     samples = islice(generate_samples(tasks, seed), number)
     about = {"task_mix": dict(tasks), "seed": seed, "count": number}
     bar = tqdm(samples, total=number, unit="sample", mininterval=1.0, disable=None)
@@ -115,6 +116,11 @@ def _tasks(path: Path) -> Mapping[str, float]:
 
     if str(path) in OWN and not path.is_file():
         path = NANO_RECIPES.parent / path / f"{AGENT}.json"
+    elif not path.is_file():
+        inside = f"; name a file in it, such as {path / f'{AGENT}.json'}" if path.is_dir() else ""
+        raise WeGenError(
+            f"--recipe {path} is no file of a recipe{inside}. Names of recipes are {', '.join((*OWN, KEEP))}."
+        )
     tasks = read_recipe(path).options.get("tasks")
     if not tasks:
         raise WeGenError(f"{path} has no tasks to mix; give the recipe of the stage {AGENT!r}.")

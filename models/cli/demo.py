@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from ..bundled import BUNDLED
@@ -27,7 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what", nargs="?", choices=(STORY, ROCKET, CLIPS), default=STORY, help="what to make; default %(default)s"
     )
-    parser.add_argument("--out", type=expanded, help="output folder; default ./demo, ./rocket or ./clips")
+    parser.add_argument(
+        "--out",
+        type=expanded,
+        help="output folder; default ./demo, or ./demo-2 and so on where that has pictures of a demo, ./rocket or "
+        "./clips",
+    )
     add_model_options(parser)
     parser.set_defaults(run=run)
 
@@ -47,11 +54,26 @@ def run(arguments: argparse.Namespace) -> int:
         folder = arguments.out or Path(CLIPS)
         print(f"{write_clips(writable_folder(folder))} clips: {folder}")
         return OK
-    from .demo_story import run_demo
+    from .demo_story import FILES, run_demo
 
-    out = writable_folder(arguments.out or Path("demo"))
+    out = arguments.out or _free_folder(Path("demo"), FILES)
+    writable_folder(out)
+    if there := _first_there(out, FILES):
+        raise WeGenError(f"{there} is there already. Choose another folder with --out, or move it.")
     run_demo(load_pipeline(arguments), out)
     return OK
+
+
+def _first_there(folder: Path, names: Iterable[str]) -> Path | None:
+    """The first of these files that is in a folder; None where there is none."""
+    return next((folder / name for name in names if os.path.lexists(folder / name)), None)
+
+
+def _free_folder(folder: Path, names: Sequence[str]) -> Path:
+    """The folder, or one with a number behind its name, in which none of these files is: somebody may have changed
+    those of an earlier run, or put others there."""
+    numbered = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
+    return next(one for one in chain([folder], numbered) if _first_there(one, names) is None)
 
 
 def write_rockets(folder: Path) -> int:

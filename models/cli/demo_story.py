@@ -34,10 +34,19 @@ REFINEMENTS = (
     ("could you take the cloud out?", (0.0, 0.0, 1.0, 1.0)),
 )
 QUESTION = "which colour does the house have?"
+SHEET, TIMINGS = "contact_sheet.png", "timings.txt"
+FILES = (
+    *(f"wish_{seed}.png" for seed in WISH_SEEDS),
+    "two_references.png",
+    *(f"chat_{number}.png" for number in range(len(REFINEMENTS) + 1)),
+    SHEET,
+    TIMINGS,
+)
+"""What the story writes."""
 
 
 def run_demo(pipeline: Pipeline, out: Path, say: Callable[[str], None] = print) -> dict[str, float]:
-    """Play the whole story, write its pictures, `contact_sheet.png` and `timings.txt` into `out`.
+    """Play the whole story, write its pictures, the contact sheet and the timings (`FILES`) into `out`.
 
     Args:
         pipeline: of the bundled model, or of another one that knows the storybook.
@@ -104,11 +113,11 @@ def run_demo(pipeline: Pipeline, out: Path, say: Callable[[str], None] = print) 
     sheet.add("A question about the last picture", [(to_pil(chat.last.answer.picture), f"{QUESTION} {answer}")])
     part("a question", begun)
 
-    _write_png(out / "contact_sheet.png", sheet.draw())
+    _write_png(out / SHEET, sheet.draw())
     report = [f"{name}: {value:.1f} s" for name, value in seconds.items()]
-    with naming(out / "timings.txt"):
-        write_whole(out / "timings.txt", "\n".join([*report, f"all: {sum(seconds.values()):.1f} s\n"]))
-    say(f"all: {sum(seconds.values()):.1f} s; see {out / 'contact_sheet.png'}")
+    with naming(out / TIMINGS):
+        write_whole(out / TIMINGS, "\n".join([*report, f"all: {sum(seconds.values()):.1f} s\n"]))
+    say(f"all: {sum(seconds.values()):.1f} s; see {out / SHEET}")
     return seconds
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..errors import CheckpointError, WeGenError
 from ..options import OPTIONS
 from ..paths import expanded
-from .common import FAILED, OK, count
+from .common import FAILED, OK, count, progress_bars
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.table:
         print(f"Pictures drawn at once: {pictures}.")
         print(table(parts))
-    faults += [] if checkpoint is None else examine(checkpoint)
+    if checkpoint is not None:
+        with progress_bars() as bars:
+            faults += examine(checkpoint, bars("reading", "B"))
     for fault in faults:
         print(fault)
     if checkpoint is not None and not faults:

@@ -71,6 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.train is not None and arguments.lora:
         raise WeGenError("--train makes the LoRA files itself; leave out --lora.")
+    if arguments.others < 0:
+        raise WeGenError(f"--others is {arguments.others}; give 0 for none, or how many cases of each behaviour.")
     if arguments.only and arguments.others < 1:
         raise WeGenError("--only chooses among other behaviours; say how many cases of each: --others N.")
     if arguments.sheets is not None:

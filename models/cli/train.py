@@ -85,6 +85,11 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     out = arguments.out or Path("nano-run")
     path = NANO_RECIPES if arguments.target == NANO else Path(arguments.config or arguments.target)
+    if not path.exists():
+        raise WeGenError(
+            f"There is no recipe and no folder {path}. Say what to train: {LORA}, {NANO}, a folder of recipes, or the "
+            "JSON file of one stage."
+        )
     if path.is_dir():
         known = [stage for stage in STAGES if (path / f"{stage}.json").is_file()]
         if not known:
@@ -105,6 +110,8 @@ def run(arguments: argparse.Namespace) -> int:
             checkpoint_run.train(arguments.resume, arguments.until, say=print, warn=_warn)
             return 0
     training_run.check([stage for stage in stages if stage != PACK])
+    if PACK in stages:
+        training_run.check_result()
     writable_folder(out)
     for stage in stages:
         run_stage(training_run, stage, arguments.resume, arguments.until)
@@ -136,9 +143,12 @@ def _train_lora(arguments: argparse.Namespace) -> None:
         raise WeGenError(f"A LoRA has the stages {' and '.join(CHECKPOINT_STAGES)}, not {arguments.stage!r}.")
     if arguments.pictures is None:
         raise WeGenError("Say where the pictures are: wegen train lora PICTURES --name NAME.")
+    out = arguments.out or Path("lora-run")
+    if out.exists():  # one that is still to be made is made when pictures were found
+        writable_folder(out)
     lora = LoraRun(
         pictures=arguments.pictures,
-        out=arguments.out or Path("lora-run"),
+        out=out,
         name=arguments.name or "",
         checkpoint=arguments.model,
         keep=arguments.keep,

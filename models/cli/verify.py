@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 from ..errors import WeGenError
 from ..paths import expanded
@@ -38,16 +39,27 @@ def run(arguments: argparse.Namespace) -> int:
             raise WeGenError("--model is for reference values; with --against name the checkpoint itself as FOLDER.")
         from ..evaluation import precision_cost
 
-        print(precision_cost.HEADER)
+        say = _table(precision_cost.HEADER)
         for cost in precision_cost.precision_cost(arguments.folder, arguments.against):
-            print(cost, flush=True)
+            say(cost)
         return OK
     from ..evaluation.verify import HEADER, verify
 
-    print(HEADER)
-    stages = verify(arguments.folder, arguments.model, on_stage=lambda stage: print(stage, flush=True))
+    stages = verify(arguments.folder, arguments.model, on_stage=_table(HEADER))
     failed = [stage.name for stage in stages if not stage.passed]
     print(
         f"{len(stages) - len(failed)} of {len(stages)} stages ok" + (f"; failed: {', '.join(failed)}" if failed else "")
     )
     return FAILED if failed else OK
+
+
+def _table(header: str) -> Callable[[object], None]:
+    """Prints lines below a header, which comes with the first of them: there may be none but an error."""
+    above = [header]
+
+    def say(line: object) -> None:
+        while above:
+            print(above.pop())
+        print(line, flush=True)
+
+    return say

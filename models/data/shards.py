@@ -130,7 +130,7 @@ def read_index(shard_dir: str | Path) -> list[tuple[Path, int]]:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
         shards = [(path.parent / entry["name"], int(entry["samples"])) for entry in document["shards"]]
         version = document["format"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ShardError(f"No {INDEX} in {path.parent}: no folder of shards, or one not finished.") from None
     except (ValueError, KeyError, TypeError) as error:
         raise ShardError(f"{path} is damaged ({error!r}). Write the shards again.") from error

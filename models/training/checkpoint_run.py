@@ -31,7 +31,7 @@ from .language_stage import LanguageOptions, LanguageStage
 from .loop import Rhythm, train
 from .memory import lora_memory
 from .recipe import CHECKPOINT_STAGES, UNET, Recipe, RecipeError, build, read_recipe
-from .run_state import CHECKPOINT, load_average, require_built_on, require_new
+from .run_state import CHECKPOINT, load_average, require_built_on, require_new, require_own_result
 from .sources import Mixture
 from .stage import Stage
 from .unet_stage import UNetOptions, UNetStage
@@ -164,6 +164,8 @@ class CheckpointRun:
                 f"{self.file}: the result would be written over the checkpoint that is trained, {checkpoint.folder}. "
                 "Choose another --out."
             )
+        if lora is None:
+            require_own_result(self._packed, begun=(self.folder / CHECKPOINT).is_file())
         if lora is not None and (length := len(os.fsencode(self._lora_file.name))) > LONGEST_FILE_NAME:
             raise RecipeError(
                 f"{self.file}: the file of the LoRA, {self._lora_file.name}, has a name of {length} bytes, and "
@@ -276,6 +278,7 @@ class CheckpointRun:
             return (stored.read() for stored in parts[part].values())
 
         packed = self._packed.absolute()
+        require_own_result(packed, begun=True)  # it may have come meanwhile
         with taking_place_of(packed) as fresh:
             write_folder(new_folder(fresh), checkpoint.config, checkpoint.tokenizer, layouts, tensors)
         return packed

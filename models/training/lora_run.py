@@ -155,8 +155,10 @@ class LoraRun:
         say(f"{len(pictures)} pictures, {captions} of them with captions, {masks} with masks")
         if UNET in self.stages:
             _refuse_small(pictures, config)
-        if is_small(config) and self.keep:
+        if is_small(config) and self.keep and masks < len(pictures):
             pictures = _with_masks(pictures, self.checkpoint or BUNDLED)
+            estimated = sum(one.mask is not None for one in pictures) - masks
+            say(f"masks of {estimated} of the other {len(pictures) - masks} are estimated")
         self.write_samples(pictures)
 
     def read(self, side: int) -> list[OwnPicture]:
@@ -284,10 +286,9 @@ def _with_masks(pictures: Sequence[OwnPicture], checkpoint: Path) -> list[OwnPic
     """The pictures with masks of what the model cannot paint, where they have none and it can be told."""
     without = [number for number, one in enumerate(pictures) if one.mask is None]
     masked = list(pictures)
-    if without:
-        found = unknown_masks(Pipeline.from_folder(checkpoint), [pictures[number].pixels for number in without])
-        for number, mask in zip(without, found, strict=True):
-            masked[number] = pictures[number]._replace(mask=mask)
+    found = unknown_masks(Pipeline.from_folder(checkpoint), [pictures[number].pixels for number in without])
+    for number, mask in zip(without, found, strict=True):
+        masked[number] = pictures[number]._replace(mask=mask)
     return masked
 
 

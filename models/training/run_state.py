@@ -16,12 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checkpoints.reader import CONFIG_FILE, PARTS, part_file
+from ..checkpoints.tokenizer import ADDED_FILE, MODEL_FILE
 from ..errors import WeGenError, is_out_of_memory
 from ..paths import put_in_place
 from .distributed import copy_weights, gathered, spread_like
 from .recipe import Recipe
 
 CHECKPOINT = "checkpoint.pt"
+PACKED_FILES = frozenset({CONFIG_FILE, MODEL_FILE, ADDED_FILE, *map(part_file, PARTS)})
+OF_SYSTEMS = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+"""What file managers put into folders that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,34 @@ def require_new(folder: Path) -> None:
     """Raise WeGenError where a run was begun in a folder already."""
     if (folder / CHECKPOINT).exists():
         raise WeGenError(f"{folder / CHECKPOINT} exists already. Train on with --resume, or choose another --out.")
+
+
+def require_own_result(folder: Path, begun: bool) -> None:
+    """See that a packed folder that a run is going to replace is what an earlier one of it wrote, as far as can be
+    told: it holds files of a packed checkpoint alone, and training was begun beside it.
+
+    Args:
+        folder: where the result goes.
+        begun: whether a training was begun in the folder of the run.
+
+    Raises:
+        WeGenError: it is somebody's own.
+    """
+    if not (folder.exists() or folder.is_symlink()):
+        return
+    way_out = "Move it, or choose another --out."
+    if not folder.is_dir():
+        raise WeGenError(f"The result would be written to {folder}, where something else is. {way_out}")
+    there = sorted(path.name for path in folder.iterdir())
+    if other := next((name for name in there if name not in PACKED_FILES and name not in OF_SYSTEMS), None):
+        raise WeGenError(
+            f"The result would replace {folder}, which holds {other}: no training has written that. {way_out}"
+        )
+    if there and not begun:
+        raise WeGenError(
+            f"The result would replace {folder}, and no training was begun in {folder.parent}, so the checkpoint there "
+            f"is none of its own. {way_out}"
+        )
 
 
 def load_average(folder: Path) -> tuple[int, dict[str, Tensor]]:

@@ -42,7 +42,7 @@ from .recipe import (
     read_model,
     read_recipe,
 )
-from .run_state import CHECKPOINT, load_average, require_built_on, weights_id
+from .run_state import CHECKPOINT, load_average, require_built_on, require_own_result, weights_id
 from .stage import Stage
 from .start import PackedStart
 
@@ -295,6 +295,10 @@ class TrainingRun:
 
                 require_pages(self.data, self.sizes().size)
 
+    def check_result(self) -> None:
+        """See that what `pack` will replace is nobody else's. Raises WeGenError."""
+        require_own_result(self.out / PACKED, any((self.folder(stage) / CHECKPOINT).is_file() for stage in STAGES))
+
     def _stage(self, name: str) -> Stage:
         options, recipe, config = self.options(name), self.recipe(name), self.config()
         torch.manual_seed(recipe.seed)
@@ -385,8 +389,9 @@ class TrainingRun:
             finish: what is still to be done to the new folder.
 
         Raises:
-            WeGenError: a stage learned with parts that are others by now.
+            WeGenError: a stage learned with parts that are others by now, or the folder there is somebody's own.
         """
+        require_own_result(self.out / PACKED, begun=True)  # it may have come since `check_result`
         for stage in filter(self.trains, LEARNS_WITH):
             require_built_on(self.folder(stage), self.built_on(stage))
         packed = self.out / PACKED

@@ -195,7 +195,45 @@ def test_a_left_over_of_something_else_is_not_removed(published_dir, tmp_path):
     assert (tmp_path / "out.partial" / "thesis.txt").read_text() == "important"
 
 
-@pytest.mark.skipif(os.name != "posix", reason="only POSIX systems tell who holds a folder")
+@pytest.fixture(params=["this system", "Windows"])
+def system(request, monkeypatch):
+    """Where there is no `fcntl`, and files can be opened so that they are gone with their handle."""
+    if request.param == "this system" or writer.fcntl is None:
+        return
+    temporary, opened, close = 1 << 30, {}, os.close
+    open_file = os.open
+
+    def opening(path, flags, *rest):
+        handle = open_file(path, flags & ~temporary, *rest)
+        if flags & temporary:
+            opened[handle] = path
+        return handle
+
+    def closing(handle):
+        close(handle)
+        if handle in opened:
+            os.unlink(opened.pop(handle))
+
+    for name, value in (("O_TEMPORARY", temporary), ("O_NOINHERIT", 0)):
+        monkeypatch.setattr(os, name, value, raising=False)
+    monkeypatch.setattr(os, "open", opening)
+    monkeypatch.setattr(os, "close", closing)
+    monkeypatch.setattr(writer, "fcntl", None)
+
+
+def test_a_folder_that_another_process_took_meanwhile_is_left_to_it(tmp_path, monkeypatch):
+    @contextmanager
+    def taken(folder):
+        raise WeGenError("taken")
+        yield
+
+    monkeypatch.setattr(writer, "held", taken)
+    with pytest.raises(WeGenError, match="taken"), writer.writing_to(tmp_path / "out.partial"):
+        pytest.fail("it was written to")
+    assert (tmp_path / "out.partial").is_dir()
+
+
+@pytest.mark.usefixtures("system")
 def test_two_conversions_to_one_place_do_not_destroy_each_other(published_dir, tmp_path):
     refused = []
 
@@ -206,7 +244,8 @@ def test_two_conversions_to_one_place_do_not_destroy_each_other(published_dir, t
             refused.append(error)
 
     convert(published_dir, tmp_path / "out", on_progress=again)
-    assert refused and open_checkpoint(tmp_path / "out").config and not (tmp_path / "out.partial").exists()
+    assert refused and open_checkpoint(tmp_path / "out").config
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_left_over_is_not_read_and_removed_at_once(published_dir, tmp_path):

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from comfyui_wegen.models import cli
+from comfyui_wegen.models.checkpoints.convert import convert
 from comfyui_wegen.models.checkpoints.doctor import Machine, examine, machine
 from comfyui_wegen.models.checkpoints.memory_needs import (
     PRECISIONS,
@@ -17,6 +18,7 @@ from comfyui_wegen.models.checkpoints.memory_needs import (
 )
 from comfyui_wegen.models.checkpoints.random_weights import make_random
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint, part_file
+from comfyui_wegen.models.cli import common
 from comfyui_wegen.models.network.configuration import WeGenConfig
 from safetensors.torch import load_file, save_file
 
@@ -146,12 +148,30 @@ def test_a_checkpoint_that_is_not_whole_is_named(tmp_path):
     state = load_file(file)
     state["llm.model.norm.weight"][3] = torch.nan
     save_file(state, file)
-    [fault] = examine(open_checkpoint(folder))
+    told = []
+    [fault] = examine(open_checkpoint(folder), lambda *one: told.append(one))
     assert "llm.model.norm.weight" in fault and "finite" in fault
+    # The bar goes on behind the fault, and begins anew where a number comes twice.
+    done = [one for one, _ in told]
+    total = sum(part.stored_bytes() for part in open_checkpoint(folder).parts.values())
+    assert done == sorted(set(done)) and told[-1] == (total, total)
     del state["llm.model.norm.weight"]
     save_file(state, file)
     [fault] = examine(open_checkpoint(folder))
     assert "lacks 1" in fault
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "int8"])
+def test_reading_shows_how_far_it_is(tmp_path, capsys, monkeypatch, dtype):
+    folder = make_random(tmp_path / "made", "tiny")
+    folder = convert(folder, tmp_path / "out", dtype, parts={"unet": "bf16", "vision_encoder": "bf16"})
+    told = []
+    assert examine(open_checkpoint(folder), lambda *one: told.append(one)) == []
+    total = sum(part.stored_bytes() for part in open_checkpoint(folder).parts.values())
+    assert told[0][0] < total and told[-1] == (total, total) and len({done for done, _ in told}) == len(told)
+    monkeypatch.setattr(common, "is_terminal", lambda: True)
+    assert cli.main(["doctor", str(folder)]) == 0
+    assert "reading: 100%" in capsys.readouterr().err
 
 
 def test_a_checkpoint_that_cannot_be_opened_is_not_whole(tmp_path, capsys):

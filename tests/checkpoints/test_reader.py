@@ -108,7 +108,7 @@ def fails(folder, *words):
 def test_no_folder(tmp_path):
     fails(tmp_path / "nothing", "no checkpoint folder", "nothing")
     (tmp_path / "file").write_text("x")
-    fails(tmp_path / "file", "no checkpoint folder")
+    fails(tmp_path / "file", "no checkpoint folder", "that is a file. Give the folder")
     fails(tmp_path, "no WeGen checkpoint", "config.json", "pytorch_model.bin")
     assert checkpoint_kind(tmp_path) is None
 

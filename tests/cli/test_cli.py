@@ -2,10 +2,12 @@
 
 import argparse
 import errno
+import importlib.metadata
 import io
 import json
 import math
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -18,6 +20,8 @@ from comfyui_wegen.models import cli
 from comfyui_wegen.models.checkpoints.lora import LowRank, write_lora
 from comfyui_wegen.models.cli import common, demo, generate
 from comfyui_wegen.models.cli.common import write_numbers
+from comfyui_wegen.models.cli.train import NANO_RECIPES
+from comfyui_wegen.models.data.shards import read_about
 from comfyui_wegen.models.editing.open_turn import begin_unseen
 from comfyui_wegen.models.engine import TurnRequest, planning
 from comfyui_wegen.models.errors import AnsweredInWords, WeGenError, is_out_of_memory, naming
@@ -26,8 +30,10 @@ from comfyui_wegen.models.options import OPTIONS
 from comfyui_wegen.models.pipeline import Pipeline
 from comfyui_wegen.models.prompting.asking import ask
 from comfyui_wegen.models.prompting.text_sampling import TextSampling
+from comfyui_wegen.models.training.recipe import read_recipe
 from comfyui_wegen.models.values import AutoMask, Chat, References
 from PIL import Image
+from support import REPOSITORY
 
 
 @pytest.fixture
@@ -79,11 +85,29 @@ def test_a_lora_may_have_a_strength(tmp_path):
         common._lora("a=x")
 
 
-def test_version(capsys):
+def test_version(capsys, monkeypatch, tmp_path):
     with pytest.raises(SystemExit) as left:
         run("--version")
     assert left.value.code == 0
-    assert capsys.readouterr().out.startswith("wegen ")
+    written = re.search(r'^version = "(.+)"$', (REPOSITORY / "pyproject.toml").read_text(), re.MULTILINE)
+    assert capsys.readouterr().out == f"wegen {written[1]}\n"
+    monkeypatch.setattr(common, "PACK", tmp_path)  # as where it was installed from a wheel
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: f"that of {name}")
+    assert common.package_version() == "that of wegen"
+
+
+def test_the_change_log_and_the_version_agree():
+    log = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    begun, *released = re.findall(r"^## (.+)$", log, re.MULTILINE)
+    dates = [re.fullmatch(r"\[(\d+\.\d+\.\d+)\] - (\d{4}-\d{2}-\d{2})", one) for one in released]
+    assert all(dates) and dates == sorted(dates, key=lambda one: one[2], reverse=True)
+    version = common.package_version()
+    if begun == "[Unreleased]":
+        assert version.endswith(".dev0")
+    else:
+        assert begun.startswith(f"[{version}] - ")
+    number = [tuple(map(int, one.split("."))) for one in (version.removesuffix(".dev0"), dates[0][1])]
+    assert number[0] > number[1]
 
 
 @pytest.mark.parametrize(
@@ -593,6 +617,39 @@ def test_a_full_disk_is_named(tmp_path):
     assert found.value.filename == "first"
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["train", "lroa"], "no recipe and no folder lroa. Say what to train: lora, nano, a folder"),
+        (["train", "--config", "no.json"], "no recipe and no folder no.json"),
+        (["train", "lora", "empty", "--name", "cat", "--out", "text"], "Cannot write to text: File exists"),
+        (["train", "nano", "--data", "text"], "No index.json in text"),
+        (["data", "--out", "text"], "Cannot write to text: File exists"),
+        (
+            ["data", "--out", "new", "--recipe", "stay"],
+            "--recipe stay is no file of a recipe. Names of recipes are nano",
+        ),
+        (["data", "--out", "new", "--recipe", "empty"], "name a file in it, such as empty/agent.json"),
+        (["data", "films", "--out", "new", "--things", "30"], "1 to 20 things, got 30"),
+        (["data", "report", "text"], "There is no clips.jsonl in text"),
+        (["verify", "empty"], "no expected.safetensors"),
+        (["verify", "empty", "--against", "empty"], "no WeGen checkpoint"),
+        (["eval", "rocket", "--others", "-5"], "--others is -5; give 0 for none"),
+    ],
+)
+def test_what_is_mistyped_is_said_with_the_way_out(tmp_path, monkeypatch, capsys, command, said):
+    if "films" in command or "report" in command:
+        pytest.importorskip("av")
+    pytest.importorskip("accelerate")
+    monkeypatch.chdir(tmp_path)
+    Path("text").touch()
+    Path("empty").mkdir()
+    assert run(*command) == 2
+    shown = capsys.readouterr()
+    assert said in shown.err.replace("\\", "/") and shown.out == ""
+    assert sorted(os.listdir()) == ["empty", "text"]
+
+
 def test_samples_are_not_written_among_other_files(tmp_path, capsys):
     (tmp_path / "photo.png").write_bytes(b"mine")
     (tmp_path / "wegen-000000.tar").write_bytes(b"mine")
@@ -601,6 +658,10 @@ def test_samples_are_not_written_among_other_files(tmp_path, capsys):
     (tmp_path / "photo.png").unlink()
     (tmp_path / "wegen-000007.tar").write_bytes(b"of a longer run that was stopped")
     assert run("data", "--out", tmp_path, "--samples", 2) == 0
+    # Without --recipe it is the mix that the bundled model learned last.
+    assert (
+        read_about(tmp_path)["task_mix"] == read_recipe(NANO_RECIPES.parent / "stays" / "agent.json").options["tasks"]
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["index.json", "wegen-000000.tar"]
 
 

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 from comfyui_wegen.models.cli import data, data_video, main
+from comfyui_wegen.models.cli.common import INTERRUPTED
 from comfyui_wegen.models.cli.train import NANO_RECIPES
 from support import NOT_RUN
 
 pytest.importorskip("av", reason=f"{NOT_RUN}annotation of videos, the package av is not installed")
 pytest.importorskip("scenedetect", reason=f"{NOT_RUN}annotation of videos, the package scenedetect is not installed")
+
+from comfyui_wegen.models.data.diic.films import truth_bytes
 
 
 def test_from_films_to_a_report(tmp_path, capsys):
@@ -29,6 +32,33 @@ def test_from_films_to_a_report(tmp_path, capsys):
     assert main(["data", "report", out, "--samples", "2"]) == 0
     assert (tmp_path / "out" / "report.html").read_text().count("<article>") == 2
     assert main(run) == 2 and "already holds finished shards" in capsys.readouterr().err
+
+
+def test_films_that_are_drawn_already_are_not_drawn_again(tmp_path, capsys, monkeypatch):
+    folder, drawn = tmp_path / "films", []
+
+    def draw(film, path):
+        path.with_name(f"{path.stem}.truth.json").write_bytes(truth_bytes(film))
+        if len(drawn) == 2:  # as where it is killed between its two files
+            raise KeyboardInterrupt
+        drawn.append(path.name)
+        path.write_bytes(b"film")
+
+    monkeypatch.setattr("comfyui_wegen.models.data.diic.films.write_film", draw)
+    command = ["data", "films", "--out", str(folder), "--films", "4"]
+    assert main(command) == INTERRUPTED and drawn == ["film-1.mp4", "film-2.mp4"]
+    assert main([*command, "--seconds", "2"]) == 2
+    assert "film-1.mp4 is there already, and not of a film with these numbers" in capsys.readouterr().err
+    drawn[:] = ["others"]
+    assert main(command) == INTERRUPTED and drawn == ["others", "film-3.mp4"]
+    drawn.clear()
+    assert main(command) == 0 and drawn == ["film-4.mp4"]
+    assert main(command) == 0 and drawn == ["film-4.mp4"]
+    (folder / "film-2.truth.json").unlink()
+    assert main(command) == 2 and "film-2.mp4 is there already" in capsys.readouterr().err
+    (folder / "film-2.mp4").unlink()
+    (folder / "film-2.truth.json").write_text("mine")
+    assert main(command) == 2 and "film-2.truth.json is there already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -678,6 +678,15 @@ def test_wrong_recipes_are_refused_with_words(shards, packed_dir, tmp_path, entr
         CheckpointRun(file, tmp_path).stage()
 
 
+def test_a_result_replaces_no_checkpoint_of_somebody_else(shards, packed_dir, tmp_path):
+    file = recipe_file(tmp_path, shards, packed_dir, "unet")
+    (tmp_path / "run" / "packed-unet").mkdir(parents=True)
+    CheckpointRun(file, tmp_path / "run").check()  # nothing is lost
+    (tmp_path / "run" / "packed-unet" / "config.json").touch()
+    with pytest.raises(WeGenError, match=r"packed-unet, and no training was begun in .*choose another --out"):
+        CheckpointRun(file, tmp_path / "run").check()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["language_model", "unet"])
 def test_a_whole_part_is_trained_and_packed(shards, published_dir, tmp_path, stage):
@@ -695,6 +704,10 @@ def test_a_whole_part_is_trained_and_packed(shards, published_dir, tmp_path, sta
     beside.mkdir()  # of the user's own
     folder = run.export(stage_made, average)
     assert run.export(stage_made, average) == folder and beside.exists()
+    (folder / "thesis.txt").touch()
+    with pytest.raises(WeGenError, match=rf"packed-{stage}, which holds thesis\.txt"):
+        run.export(stage_made, average)
+    (folder / "thesis.txt").unlink()
     before, after = open_checkpoint(published_dir), open_checkpoint(folder)
     load(after)
     for part in ("language_model", "unet", "vision_encoder"):
@@ -1001,7 +1014,8 @@ def test_the_command_trains_a_lora_from_pictures(packed_dir, shards, tmp_path, c
     command += ["--name", "blue cat"]
     (pictures / "0.txt").write_text("a blue cat at night")
     wegen_train([*command, "--until", "1"])
-    assert capsys.readouterr().out.startswith("3 pictures, 1 of them with captions, 0 with masks\n")
+    found = "3 pictures, 1 of them with captions, 0 with masks\nmasks of 0 of the other 3 are estimated\n"
+    assert capsys.readouterr().out.startswith(found)
     recipe = json.loads((out / "unet.json").read_text())
     for part in ("unet", "language_model"):
         values = json.loads((out / f"{part}.json").read_text()) | {"steps": 2}
@@ -1017,6 +1031,23 @@ def test_the_command_trains_a_lora_from_pictures(packed_dir, shards, tmp_path, c
     assert "blue_cat_unet.safetensors" in capsys.readouterr().out
     for part in ("unet", "language_model"):
         assert read_lora(out / f"blue_cat_{part}.safetensors").part == part
+
+
+def test_masks_that_are_estimated_are_counted(packed_dir, shards, tmp_path, monkeypatch):
+    pictures, mask = blue_pictures(tmp_path / "cats", 4), np.zeros((32, 32), bool)
+    mask[4:9, 4:9] = True
+    Image.fromarray(mask).convert("L").save(pictures / "0.mask.png")
+    monkeypatch.setattr("comfyui_wegen.models.training.lora_run.unknown_masks", lambda *_: [mask, None, mask])
+
+    def said(out, keep):
+        lines = []
+        run = LoraRun(pictures, tmp_path / out, "cat", packed_dir, keep, stages=["language_model"])
+        run.prepare(resume=False, say=lines.append)
+        return lines
+
+    found = "4 pictures, 0 of them with captions, 1 with masks"
+    assert said("alone", []) == [found]  # nothing is put onto other pictures
+    assert said("beside", [shards / "keep"]) == [found, "masks of 2 of the other 3 are estimated"]
 
 
 def test_pictures_that_are_too_small_are_refused_before_anything_is_trained(packed_dir, tmp_path):

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
 from comfyui_wegen.models.cli import data as data_command
+from comfyui_wegen.models.cli import main
 from comfyui_wegen.models.cli.train import NANO_RECIPES, add_arguments, run, run_stage
 from comfyui_wegen.models.data import TASKS, Forgotten, Picture, Sample, Text, stream, write_samples
 from comfyui_wegen.models.errors import WeGenError
@@ -366,9 +367,43 @@ def test_a_packed_folder_stays_until_the_next_one_is_whole(trained):
     with pytest.raises(ZeroDivisionError):
         trained.pack(lambda folder: 1 / 0)
     assert {file.name: file.read_bytes() for file in packed.iterdir()} == before
-    assert trained.pack(lambda folder: (folder / "more").touch()) == packed and (packed / "more").exists()
+    config = packed / "config.json"
+    assert trained.pack(lambda folder: (folder / config.name).write_text("{}")) == packed
+    assert config.read_text() == "{}"
     trained.pack()
-    assert sorted(file.name for file in packed.iterdir()) == sorted(before)
+    assert {file.name: file.read_bytes() for file in packed.iterdir()} == before
+
+
+def test_what_somebody_put_into_a_packed_folder_is_not_lost(trained, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(trained.out, out)
+    packed = TrainingRun(trained.recipes, out).pack()
+    (packed / "thesis.txt").write_text("important")
+    before = {file.name: file.read_bytes() for file in packed.iterdir()}
+    with pytest.raises(WeGenError, match=r"packed, which holds thesis\.txt.*Move it, or choose another --out"):
+        TrainingRun(trained.recipes, out).pack()
+    assert {file.name: file.read_bytes() for file in packed.iterdir()} == before
+
+
+def test_a_packed_folder_of_somebody_else_is_told_before_training(recipes, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("comfyui_wegen.models.cli.train.run_stage", lambda *_: pytest.fail("it began"))
+    command = ["train", str(recipes), "--out", str(tmp_path)]
+    packed = tmp_path / "packed"
+    packed.write_text("a file")
+    assert main(command) == 2 and f"{packed}, where something else is" in capsys.readouterr().err
+    packed.unlink()
+    packed.mkdir()
+    run = TrainingRun(recipes, tmp_path)
+    run.check_result()  # nothing is lost
+    (packed / "config.json").touch()
+    assert main(command) == 2 and f"no training was begun in {tmp_path}" in capsys.readouterr().err
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / CHECKPOINT).touch()
+    (packed / ".DS_Store").touch()
+    run.check_result()  # as of an earlier run
+    (packed / "thesis.txt").touch()
+    with pytest.raises(WeGenError, match=r"holds thesis\.txt"):
+        run.check_result()
 
 
 def test_muon_is_missed_in_words(trained, monkeypatch):

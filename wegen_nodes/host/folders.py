@@ -16,6 +16,7 @@ from ...models.bundled import BUNDLED as BUNDLED_FOLDER
 from ...models.checkpoints.reader import checkpoint_kind
 from ...models.errors import WeGenError
 from ...models.media.chat_file import SUFFIX
+from ...models.paths import is_left_over
 from .chat_archive import IMPORTED, PANEL
 
 KEY = "wegen"
@@ -42,8 +43,9 @@ def list_checkpoints() -> list[str]:
         entry.name
         for root in map(Path, folder_paths.get_folder_paths(KEY))
         for entry in _entries(root)
-        # A conversion that is still running, or was killed, stands beside its destination under such a name.
-        if not entry.name.endswith(".partial") and checkpoint_kind(entry)
+        # A conversion or a replacement that is still running, or was killed, stands beside its destination under such
+        # a name.
+        if not entry.name.endswith(".partial") and not is_left_over(entry.name) and checkpoint_kind(entry)
     }
     return names + sorted(found)
 

@@ -278,6 +278,11 @@ def truth_file(film: Path) -> Path:
     return film.with_name(film.stem + TRUTH_SUFFIX)
 
 
+def truth_bytes(film: TrueFilm) -> bytes:
+    """What that file holds."""
+    return json.dumps(film.to_json()).encode()
+
+
 def write_film(
     film: TrueFilm,
     path: str | Path,
@@ -299,7 +304,7 @@ def write_film(
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         _encode(film, partial, turned, count, base)
-        replace_file(truth, json.dumps(film.to_json()).encode())
+        replace_file(truth, truth_bytes(film))
         put_in_place(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)

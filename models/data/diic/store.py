@@ -213,7 +213,7 @@ def read_records(folder: str | Path) -> list[dict[str, Any]]:
     path = Path(folder) / RECORDS
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ShardError(f"There is no {RECORDS} in {folder}: no finished folder of `wegen data video`.") from None
     except ValueError as error:
         raise ShardError(f"{path} is damaged ({error}).") from error
