@@ -11,8 +11,6 @@ from ..models.options import OPTIONS, Option
 from .host.painter import samplers, schedulers
 from .sockets import ReferencesType, WeGenType
 
-LARGEST_SEED = OPTIONS["seed"].maximum
-LARGEST_SIZE = OPTIONS["width"].maximum
 #: what old workflows may lack: they were saved before these were there, or hold them only when they were set
 _OPTIONAL = {name for name, option in OPTIONS.items() if option.advanced} | {"auto_mask"}
 

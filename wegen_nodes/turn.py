@@ -7,9 +7,10 @@ from comfy_api.latest import io
 
 from ..models.editing.open_turn import OpenTurn, begin_unseen, cut_out, side_by_side
 from ..models.errors import WeGenError
+from ..models.painting.painter import LARGEST_SIZE, SMALLEST_SIZE, require_size
 from ..models.values import Chat, References
 from .host import panel_turn
-from .inputs import LARGEST_SIZE, references, require_numbers, seed, text
+from .inputs import references, require_numbers, seed, text
 from .sockets import CATEGORY, ChatType, OpenTurnType
 
 NAMED = 3
@@ -44,7 +45,7 @@ class WeGenTurn(io.ComfyNode):
                     io.Int.Input(
                         side,
                         default=1024,
-                        min=16,
+                        min=SMALLEST_SIZE,
                         max=LARGEST_SIZE,
                         step=8,
                         tooltip="Of a first picture, in pixels. Later ones have the size of the picture so far.",
@@ -134,9 +135,7 @@ class WeGenTurn(io.ComfyNode):
     ) -> io.NodeOutput:
         require_numbers(seed=seed, width=width, height=height)
         asked = {"instruction": instruction, "release": release, "seed": seed, "width": width, "height": height}
-        for name, side in (("width", width), ("height", height)):
-            if not 16 <= side <= LARGEST_SIZE:
-                raise WeGenError(f"The {name} is {side} pixels; give 16 to {LARGEST_SIZE}.")
+        require_size(width, height)
         record = panel_turn.parse(turn)
         if record:
             asked |= panel_turn.read(record)

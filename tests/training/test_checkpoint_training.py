@@ -452,11 +452,14 @@ def test_a_unet_does_not_learn_from_pictures_far_below_its_size(shards, packed_d
 
 
 @pytest.mark.parametrize("lora", [{"rank": 2, "base": "fp32"}, None])
-def test_an_unfinished_result_says_so(shards, packed_dir, tmp_path, capsys, lora):
+def test_an_unfinished_result_says_so(shards, packed_dir, tmp_path, capsys, lora, monkeypatch):
     file = recipe_file(tmp_path, shards, packed_dir, "unet", "thing", lora=lora, steps=2)
     out = tmp_path / "run"
     command = ["--config", str(file), "--out", str(out)]
+    check, checked = CheckpointRun.check, []
+    monkeypatch.setattr(CheckpointRun, "check", lambda run: (checked.append(run), check(run)))
     wegen_train([*command, "--until", "1"])
+    assert len(checked) == 1, "folders of shards are gone through once"
     assert "unfinished: 1 of 2 steps. --resume goes on" in capsys.readouterr().out
     result = out / ("thing_unet.safetensors" if lora else "packed-unet")
     assert result.exists() == (lora is not None)
