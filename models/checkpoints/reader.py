@@ -124,6 +124,11 @@ class Part(Mapping[str, Tensor]):
         """The quantised weights by the names of their layers."""
         return {key.removesuffix(".weight"): entry for key, entry in self.stored.items() if entry.layer is not None}
 
+    @property
+    def formats(self) -> frozenset[str]:
+        """Of its quantised weights, as `quantise` names them."""
+        return frozenset(entry.layer["format"] for entry in self.stored.values() if entry.layer is not None)
+
     def whole_numbers(self, key: str) -> WholeNumbers | None:
         """The weight `key` in 8-bit whole numbers, read now; None where it is stored otherwise.
 

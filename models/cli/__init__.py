@@ -22,8 +22,8 @@ _CODES = (
 )
 _NO_MEMORY = (
     "Memory ran out. Close other programs, ask for less at once (fewer or smaller pictures, smaller batches), compute "
-    "in a smaller precision where there is --precision, or convert the checkpoint to one: wegen convert SOURCE "
-    "DESTINATION --dtype int8 (or w4a8)."
+    "in a smaller precision where there is --precision, or convert the checkpoint to a smaller one than it has: wegen "
+    "convert SOURCE DESTINATION --dtype int8 (or w4a8, the smallest)."
 )
 _OF_FILES = (errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EPERM, errno.EROFS)
 _FORMAT = argparse.RawDescriptionHelpFormatter

@@ -56,6 +56,7 @@ class WeGenBundle:
         self.config: WeGenConfig = checkpoint.config
         self.tokenizer: Tokenizer = checkpoint.tokenizer
         self.vision_id = checkpoint.vision_id
+        self.formats = frozenset[str]().union(*(part.formats for part in checkpoint.parts.values()))
         self.vision_patcher = load_part(str(folder), "vision_encoder", precision)
         self.patcher = load_part(str(folder), "language_model", precision)
         self.patcher.set_attachments(PREFIXES, prefixes := _prefix_cache(self.patcher))
@@ -132,7 +133,7 @@ class WeGenBundle:
         if not unseen(chat, self.vision_id):
             return chat
         if self._read is None or self._read[0] is not chat:
-            with memory_errors(LOOKING):
+            with memory_errors(LOOKING, self.formats):
                 self._read = chat, look_at(self.load_vision(1), chat)
         return self._read[1]
 
@@ -141,7 +142,7 @@ class WeGenBundle:
         references = references or References()
         if not lack_features(references, self.vision_id):
             return references
-        with memory_errors(LOOKING):
+        with memory_errors(LOOKING, self.formats):
             return with_features(self.load_vision(1), references)
 
     def load_language(self, rows: int, positions: int) -> WeGen:
