@@ -184,7 +184,7 @@ def _begin(file: str, chat: Chat | None, image: torch.Tensor | None, wegen, kept
         raise WeGenError(nothing)
     if wegen is None:
         raise WeGenError("To begin a chat with an image, connect wegen too: the model has to look at it.")
-    with memory_errors(LOOKING):
+    with memory_errors(LOOKING, wegen.formats):
         return begin_with(wegen.load_vision(1), [with_channels(one[..., :3], 3).cpu() for one in image]), True
 
 

@@ -6,6 +6,7 @@ from comfy_api.latest import io, ui
 
 from ..models.metrics.diversity import compare_features, compare_pixels, draw_matrix, require_count, same_size, summary
 from .host.parts import LOOKING, memory_errors
+from .inputs import require_wired
 from .sockets import CATEGORY, WeGenType
 
 
@@ -38,12 +39,14 @@ class WeGenDiversity(io.ComfyNode):
 
     @classmethod
     def execute(cls, images, wegen=None) -> io.NodeOutput:
+        for batch in images:
+            require_wired(images=batch)
         require_count(sum(map(len, images)))
         with memory_errors("comparing pictures"):
             pictures = same_size([picture for batch in images for picture in batch])
             measures = [compare_pixels(pictures)]
         if wegen and wegen[0] is not None:
-            with memory_errors(LOOKING):
+            with memory_errors(LOOKING, wegen[0].formats):
                 vision = wegen[0].load_vision(len(pictures))
                 measures.insert(0, compare_features(vision.encode_pictures(list(pictures))))
         matrix = draw_matrix(pictures, measures)[None]

@@ -9,7 +9,7 @@ from ..models.errors import WeGenError
 from ..models.values import References
 from .batches import mask_batch
 from .host.parts import LOOKING, memory_errors
-from .inputs import references, require_numbers, text, wegen
+from .inputs import references, require_numbers, require_wired, text, wegen
 from .sockets import CATEGORY, ReferencesType
 
 
@@ -55,6 +55,7 @@ class WeGenEncodeReference(io.ComfyNode):
 
     @classmethod
     def execute(cls, wegen, image, name, weight=1.0, mask=None, references=None) -> io.NodeOutput:
+        require_wired(wegen=wegen, image=image)
         name = text("name", name).removeprefix("@")
         require_numbers(weight=weight)
         if not len(image):
@@ -63,7 +64,7 @@ class WeGenEncodeReference(io.ComfyNode):
         if mask is not None and len(mask) not in (1, len(image)):
             raise WeGenError(f"{len(mask)} masks do not fit {len(image)} pictures; give one, or one for each.")
         found = references or References()
-        with memory_errors(LOOKING):
+        with memory_errors(LOOKING, wegen.formats):
             model = wegen.load_vision(1)
             for index, picture in enumerate(image):
                 # Further pictures of a batch are called name2, name3 ...

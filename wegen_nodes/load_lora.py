@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ..models.checkpoints.lora import LARGEST_STRENGTH, read_lora
 from .host.bundle import WeGenBundle
 from .host.lora import list_loras, lora_path
-from .inputs import require_numbers, wegen
+from .inputs import require_numbers, require_wired, wegen
 from .sockets import CATEGORY, WeGenType
 
 
@@ -48,6 +48,7 @@ class WeGenLoadLoRA(io.ComfyNode):
 
     @classmethod
     def execute(cls, wegen: WeGenBundle, lora_name: str, strength: float) -> io.NodeOutput:
+        require_wired(wegen=wegen)
         require_numbers(strength=strength)
         if strength == 0:
             return io.NodeOutput(wegen)

@@ -1,0 +1,161 @@
+"""What nodes say of inputs, with stand-ins for the host; `tests/host` runs them inside it."""
+
+from importlib import import_module
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
+import pytest
+import torch
+from comfyui_wegen.models.checkpoints.quantise import INT8, W4A8
+from comfyui_wegen.models.errors import WeGenError
+from comfyui_wegen.models.values import Answer, Chat, Turn
+from support import nodes_without_host
+
+HOST = [
+    "comfy",
+    *(f"comfy.{name}" for name in ("lora", "model_management", "model_patcher", "patcher_extension", "sample")),
+    *(f"comfy.{name}" for name in ("latent_formats", "ops", "quant_ops", "samplers", "sd", "utils", "weight_adapter")),
+    "comfy.ldm.models.autoencoder",
+    "comfy.ldm.modules.diffusionmodules.openaimodel",
+    "comfy.weight_adapter.lora",
+    "comfy_execution",
+    "comfy_execution.graph_utils",
+    "comfy_execution.utils",
+    "folder_paths",
+    "latent_preview",
+    "server",
+]
+PICTURE = torch.zeros(1, 32, 32, 3)
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    """A module of `wegen_nodes` by its name."""
+    stand_ins = {name: MagicMock() for name in HOST}
+    io = MagicMock(ComfyNode=type("ComfyNode", (), {"hidden": MagicMock()}))
+    stand_ins |= {"comfy_api": MagicMock(), "comfy_api.latest": MagicMock(io=io)}
+    bases = SimpleNamespace(SDXL=type("SDXL", (), {}), VAE=type("VAE", (), {}))
+    stand_ins |= {"comfy.supported_models": bases, "comfy.sd": bases}
+    stand_ins["comfy"].supported_models = stand_ins["comfy"].sd = bases
+    with nodes_without_host(**stand_ins):
+        yield lambda name: import_module(f"comfyui_wegen.wegen_nodes.{name}")
+
+
+WIRED = {
+    "ask": ("WeGenAsk", {"question": "what?"}, ["wegen"]),
+    "conditioning": ("WeGenConditioning", {"instruction": "a cat"}, ["wegen"]),
+    "consistency_mask": ("WeGenConsistencyMask", {"instruction": "a cat"}, ["chat"]),
+    "diversity": ("WeGenDiversity", {}, ["images"]),
+    "encode_reference": ("WeGenEncodeReference", {"name": "cat"}, ["wegen", "image"]),
+    "generate": ("WeGenGenerate", {"instruction": "a cat"}, ["wegen", "model", "vae"]),
+    "keep": ("WeGenKeep", {"feather": 8, "align": True, "edit_mask": PICTURE[..., 0]}, ["before", "after"]),
+    "load_lora": ("WeGenLoadLoRA", {"lora_name": "a", "strength": 1.0}, ["wegen"]),
+    "refine": ("WeGenRefine", {"instruction": "a cat"}, ["chat"]),
+    "result": (
+        "WeGenResult",
+        {"feather": 8, "align": True, "match_tone": False, "filename_prefix": ""},
+        ["image", "turn"],
+    ),
+    "rewrite_prompt": (
+        "WeGenRewritePrompt",
+        {"instruction": "a cat", "seed": 1, "count": 1, "creativity": 0.5},
+        ["wegen"],
+    ),
+    "select": ("WeGenSelect", {"things": "a cat", "seed": 1}, ["chat"]),
+}
+
+
+@pytest.mark.parametrize(("module", "socket"), [(name, one) for name, (*_, all) in WIRED.items() for one in all])
+def test_a_socket_that_gets_nothing_is_named(nodes, module, socket):
+    cls, given, sockets = WIRED[module]
+    wired = {name: PICTURE if name in ("image", "before", "after") else MagicMock() for name in sockets}
+    wired[socket] = [PICTURE, None] if module == "diversity" else None
+    with pytest.raises(WeGenError, match=rf"^The {socket} is None; it must be .+\. Look at what is wired in there\.$"):
+        getattr(nodes(module), cls).execute(**given, **wired)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("ask", "question"),
+        ("conditioning", "instruction"),
+        ("consistency_mask", "instruction"),
+        ("generate", "instruction"),
+        ("refine", "instruction"),
+        ("rewrite_prompt", "instruction"),
+        ("select", "things"),
+    ],
+)
+def test_words_that_are_none_are_named(nodes, module, name):
+    cls, given, sockets = WIRED[module]
+    if sockets == ["chat"]:  # those that a chat may bring along
+        sockets = ["chat", "wegen"] if module == "consistency_mask" else ["chat", "wegen", "model", "vae"]
+    with pytest.raises(WeGenError, match=f"^The {name} is None; it must be a text"):
+        getattr(nodes(module), cls).execute(**given | {name: None}, **{socket: MagicMock() for socket in sockets})
+
+
+def test_several_masks_for_one_picture_count_as_one(nodes):
+    masks = torch.zeros(3, 8, 8)
+    masks[0, :2], masks[1, 4] = 1, 0.5
+    one_mask, asked = nodes("batches").one_mask, nodes("taking_turns").request_of("a cat", None, masks, masks[:, None])
+    expected = torch.zeros(8, 8)
+    expected[:2], expected[4] = 1, 0.5
+    assert torch.equal(one_mask(masks), expected)
+    assert torch.equal(asked.masks.edit, expected) and torch.equal(asked.masks.keep, expected)
+    assert one_mask(None) is None
+    assert torch.equal(one_mask(masks[:1]), masks[:1]) and torch.equal(one_mask(masks[0]), masks[:1])
+    assert len(one_mask(masks[:0])) == 0, "none is refused where it is used"
+    with pytest.raises(WeGenError, match=r"got \[1, 8, 8, 3\], which is a picture"):
+        one_mask(torch.zeros(1, 8, 8, 3))
+
+
+def test_an_own_workflow_takes_several_masks(nodes):
+    chat = Chat().add(Turn("a cat", (Answer("a cat", None, PICTURE[0], 1),)))
+    masks = torch.zeros(2, 32, 32)
+    masks[0, :8], masks[1, 24:] = 1, 1
+    turn = nodes("turn")
+    turn.WeGenTurn.execute("make it red", 1, 32, 32, chat=chat, edit_mask=masks)
+    change = turn.io.NodeOutput.call_args.args[2]
+    assert torch.equal(change[0], masks.amax(dim=0))
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ({"width": 8}, "The width is 8 pixels; give 16 to 8192"),
+        ({"width": 64, "height": 15}, "The height is 15 pixels; give 16 to 8192"),
+        ({"height": None}, "The height is None; it must be a whole number"),
+    ],
+)
+def test_a_decoder_is_not_told_sizes_that_cannot_be_painted(nodes, size, said):
+    wegen = MagicMock()
+    wegen.config.size = 256
+    for chat in (None, Chat().add(Turn("a cat", (Answer("a cat", None, PICTURE[0], 1),)))):
+        with pytest.raises(WeGenError, match=said):
+            nodes("conditioning").WeGenConditioning.execute(wegen, chat, instruction="a dog", **size)
+
+
+@pytest.mark.parametrize(
+    ("formats", "advised"),
+    [
+        ((), "or convert the checkpoint to a smaller precision: .* --dtype int8 .or w4a8."),
+        ((INT8,), "--dtype w4a8"),
+        ((W4A8,), "smallest precision already"),
+    ],
+)
+def test_memory_messages_advise_no_precision_that_there_is_already(nodes, formats, advised):
+    parts = nodes("host.parts")
+    said = f"Memory ran out while looking at pictures.*{advised}"
+    with pytest.raises(torch.cuda.OutOfMemoryError, match=said) as caught, parts.memory_errors(parts.LOOKING, formats):
+        raise MemoryError
+    assert ("int8" in str(caught.value)) == (not formats)
+    wanted = MagicMock(bytes=2**60, title="unet", formats=formats)
+    with pytest.raises(WeGenError, match=rf"are left\. Close other programs.*{advised}"):
+        parts.make_room(wanted)
+
+
+def test_a_memory_message_of_a_part_is_not_said_again_of_the_whole(nodes):
+    memory_errors = nodes("host.parts").memory_errors
+    said = pytest.raises(torch.cuda.OutOfMemoryError, match="while painting")
+    with said, memory_errors("making pictures"), memory_errors("painting"):
+        raise MemoryError
