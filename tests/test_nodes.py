@@ -1,5 +1,7 @@
 """What nodes say of inputs, with stand-ins for the host; `tests/host` runs them inside it."""
 
+import ntpath
+import posixpath
 from importlib import import_module
 from types import SimpleNamespace
 from unittest.mock import MagicMock
@@ -159,3 +161,35 @@ def test_a_memory_message_of_a_part_is_not_said_again_of_the_whole(nodes):
     said = pytest.raises(torch.cuda.OutOfMemoryError, match="while painting")
     with said, memory_errors("making pictures"), memory_errors("painting"):
         raise MemoryError
+
+
+@pytest.fixture
+def on(nodes, monkeypatch):
+    """Gives `folders` on a system with these paths and this output folder."""
+
+    def on(paths, output):
+        folders = nodes("host.folders")
+        monkeypatch.setattr(folders, "os", SimpleNamespace(path=paths))
+        folders.folder_paths.get_output_directory = lambda: output
+        return folders
+
+    return on
+
+
+def test_chats_are_called_by_their_place_below_the_output_folder(on):
+    posix = on(posixpath, "/c/output").chat_name
+    assert posix("/c/output/wegen/a b.safetensors") == "wegen/a b.safetensors [output]"
+    assert posix("/c/elsewhere/a.safetensors") is None
+    windows = on(ntpath, r"C:\output").chat_name
+    assert windows(r"c:\output\wegen\panel\a.safetensors") == "wegen/panel/a.safetensors [output]"
+    assert windows(r"D:\a.safetensors") is None, "relative paths lead to no other drive"
+
+
+def test_names_to_save_under_lead_to_no_other_drive(on):
+    assert on(posixpath, "/output").require_file_name("d:story") == "d:story"
+    windows = on(ntpath, r"C:\output").require_file_name
+    for name in ("d:story", "wegen/d:story", r"wegen\d:story", "d:", "wegen/d:/story"):
+        with pytest.raises(WeGenError, match="names a drive; leave out 'd:'"):
+            windows(name)
+    for name in ("wegen/story: the end", "c:/output/story", "story"):
+        assert windows(name) == name

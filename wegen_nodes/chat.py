@@ -161,7 +161,7 @@ class WeGenChat(io.ComfyNode):
         if saved:
             folders.forget_listed()
         # For the lists of files in front ends that were loaded before.
-        names = map(folders.chat_name, saved)
+        names = filter(None, map(folders.chat_name, saved))
         shown["chats"] = tuple(name for name in names if not name.startswith(f"{folders.PANEL}/"))
         # A copy: nodes that work in place would change what the chat keeps.
         return io.NodeOutput(chat, chat.last.answer.picture[None].clone(), said, ui=shown)
