@@ -193,3 +193,13 @@ def test_names_to_save_under_lead_to_no_other_drive(on):
             windows(name)
     for name in ("wegen/story: the end", "c:/output/story", "story"):
         assert windows(name) == name
+
+
+def test_a_lora_of_other_weights_is_told_on_the_node(nodes, monkeypatch):
+    module, wegen = nodes("load_lora"), MagicMock()
+    monkeypatch.setattr(module, "lora_path", lambda name: name)
+    monkeypatch.setattr(module, "read_lora", lambda path: path)
+    for said in ("It was trained beside other weights.", ""):
+        wegen.doubt.return_value = said
+        module.WeGenLoadLoRA.execute(wegen, "a.safetensors", 1.0)
+        module.ui.PreviewText.assert_called_with(said)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..bundled import BUNDLED
 from ..checkpoints import doctor
 from ..checkpoints.loading import fill
-from ..checkpoints.lora import write_lora
+from ..checkpoints.lora import BASE, base_of, write_lora
 from ..checkpoints.needs import GIB
 from ..checkpoints.quantise import WEIGHT, to_header
 from ..checkpoints.reader import Checkpoint, Part, StoredTensor, open_checkpoint, part_id
@@ -238,7 +238,9 @@ class CheckpointRun:
         module = getattr(stage, attribute)
         values = {name.removeprefix(f"{attribute}."): value for name, value in average.items()}
         if has_adapters(module):
-            about = {"wegen_model": self.checkpoint().config.name, "wegen_steps": str(self.done())}
+            checkpoint = self.checkpoint()
+            about = {"wegen_model": checkpoint.config.name, "wegen_steps": str(self.done())}
+            about[BASE] = base_of(checkpoint.parts[recipe.stage])
             return write_lora(self._lora_file, recipe.stage, changes_of(module, values), about)
         return self._pack(values) if self.done() >= recipe.steps else None
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from comfyui_wegen.models.checkpoints.convert import convert
-from comfyui_wegen.models.checkpoints.lora import merge, read_lora
+from comfyui_wegen.models.checkpoints.lora import BASE, merge, read_lora
 from comfyui_wegen.models.checkpoints.random_weights import make_random
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
 from comfyui_wegen.models.cli.train import NANO_RECIPES, add_arguments, run
@@ -472,6 +472,9 @@ def test_an_unfinished_result_says_so(shards, packed_dir, tmp_path, capsys, lora
     wegen_train([*command, "--resume"])
     assert "unfinished:" not in capsys.readouterr().out and result.exists()
     assert lora is None or written() == "2"
+    if lora:
+        file = read_lora(result)
+        assert BASE in file.about and file.doubt(open_checkpoint(packed_dir).unet) == ""
 
 
 def test_the_papers_stages_follow_one_another(packed_dir, tmp_path):

@@ -53,6 +53,7 @@ class WeGenBundle:
 
     def __init__(self, folder: str | Path, precision: str = "default"):
         checkpoint = open_checkpoint(folder)
+        self.folder = folder
         self.config: WeGenConfig = checkpoint.config
         self.tokenizer: Tokenizer = checkpoint.tokenizer
         self.vision_id = checkpoint.vision_id
@@ -78,6 +79,15 @@ class WeGenBundle:
         other.config = self.config.with_open_language()
         other._answers, other._painted, other._read = OrderedDict(), [], None
         return other
+
+    def doubt(self, lora: Lora) -> str:
+        """What to say where a LoRA of the language model was trained beside other weights; else empty.
+
+        Raises:
+            WeGenError: the weights cannot be read any more, or what the LoRA says of its own is damaged.
+        """
+        # The patcher's weights may not be in memory, and may have other LoRAs in them.
+        return lora.doubt(open_checkpoint(self.folder).language_model)
 
     def __repr__(self) -> str:
         return f"WeGenBundle({self.config.name})"
