@@ -10,7 +10,7 @@ import pytest
 import torch
 from comfyui_wegen.models.checkpoints.quantise import INT8, W4A8
 from comfyui_wegen.models.errors import WeGenError
-from comfyui_wegen.models.values import Answer, Chat, Turn
+from comfyui_wegen.models.values import Answer, Chat, Reference, References, Turn
 from support import nodes_without_host
 
 HOST = [
@@ -203,3 +203,51 @@ def test_a_lora_of_other_weights_is_told_on_the_node(nodes, monkeypatch):
         wegen.doubt.return_value = said
         module.WeGenLoadLoRA.execute(wegen, "a.safetensors", 1.0)
         module.ui.PreviewText.assert_called_with(said)
+
+
+@pytest.mark.parametrize(
+    ("module", "cls", "given"),
+    [
+        ("turn", "WeGenTurn", {"instruction": "a cat", "seed": 1, "width": 64, "height": 64}),
+        ("chat", "WeGenChat", {"turn": 0, "picture": 0, "file": "none", "save_as": ""}),
+        (
+            "rewrite_prompt",
+            "WeGenRewritePrompt",
+            {"wegen": MagicMock(), "instruction": "a cat", "seed": 1, "count": 1, "max_tokens": 8, "creativity": 0.5},
+        ),
+    ],
+)
+def test_numbers_that_are_not_whole_are_named(nodes, module, cls, given):
+    for name in ("seed", "width", "height", "turn", "picture", "count", "max_tokens"):
+        for value in (1.5, None, "2"):
+            if name in given:
+                with pytest.raises(WeGenError, match=rf"^The {name} is {value!r}; it must be a whole number"):
+                    getattr(nodes(module), cls).execute(**given | {name: value})
+
+
+@pytest.mark.parametrize(
+    ("module", "cls", "given"),
+    [
+        ("encode_reference", "WeGenEncodeReference", {"image": PICTURE.expand(5, -1, -1, -1), "name": "cat"}),
+        ("ask", "WeGenAsk", {"image": PICTURE.expand(5, -1, -1, -1), "question": "what?"}),
+        ("diversity", "WeGenDiversity", {"images": [PICTURE.expand(40, -1, -1, -1)]}),
+    ],
+)
+def test_looking_at_many_pictures_can_be_cancelled(nodes, monkeypatch, module, cls, given):
+    class Cancelled(BaseException):
+        pass
+
+    def step(done, total):
+        steps.append((done, total))
+        if len(steps) == 2:
+            raise Cancelled
+
+    module, steps, wegen = nodes(module), [], MagicMock(formats=())
+    wegen.read_references.return_value, wegen.read.return_value = References(), Chat()
+    wegen.load_vision.return_value.encode_pictures.side_effect = lambda some: torch.zeros(len(some), 64, 4)
+    monkeypatch.setattr(module, "progress", lambda: step)
+    if hasattr(module, "encode_reference"):
+        monkeypatch.setattr(module, "encode_reference", lambda model, name, *_: Reference(name, None, PICTURE[0]))
+    with pytest.raises(Cancelled):
+        getattr(module, cls).execute(wegen=[wegen] if cls == "WeGenDiversity" else wegen, **given)
+    assert steps in ([(1, 5), (2, 5)], [(8, 40), (16, 40)])

@@ -53,8 +53,10 @@ class WeGenAsk(io.ComfyNode):
             taken = {reference.name for reference in references}
             name = next(f"picture{n or ''}" for n in range(len(taken) + 1) if f"picture{n or ''}" not in taken)
             with memory_errors(LOOKING, wegen.formats):
-                vision = wegen.load_vision(1)
-                subjects = [references.add(encode_reference(vision, name, picture)) for picture in image]
+                vision, step, subjects = wegen.load_vision(1), progress(), []
+                for number, picture in enumerate(image, start=1):
+                    subjects.append(references.add(encode_reference(vision, name, picture)))
+                    step(number, len(image))
         limit = wegen.config.templates.rewrite_limit
         answers = []
         for subject in subjects:

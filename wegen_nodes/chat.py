@@ -16,7 +16,7 @@ from ..models.media.contact_sheet import filmstrip
 from ..models.values import Chat
 from .host import folders
 from .host.parts import LOOKING, memory_errors
-from .inputs import text
+from .inputs import require_whole_numbers, text
 from .sockets import CATEGORY, ChatType, WeGenType
 
 NO_FILE = "none"
@@ -138,6 +138,7 @@ class WeGenChat(io.ComfyNode):
     ) -> io.NodeOutput:
         name, save_as = text("name", name), text("save_as", save_as)
         text("file", file)
+        require_whole_numbers(turn=turn, picture=picture)
         kept = folders.kept_chat_path(name) if name else None
         chat, is_new = _begin(file, chat, image, wegen, kept)
         saved = []

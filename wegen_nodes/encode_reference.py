@@ -8,6 +8,7 @@ from ..models.encoding import encode_reference
 from ..models.errors import WeGenError
 from ..models.values import References
 from .batches import mask_batch
+from .host.bundle import progress
 from .host.parts import LOOKING, memory_errors
 from .inputs import references, require_numbers, require_wired, text, wegen
 from .sockets import CATEGORY, ReferencesType
@@ -65,10 +66,11 @@ class WeGenEncodeReference(io.ComfyNode):
             raise WeGenError(f"{len(mask)} masks do not fit {len(image)} pictures; give one, or one for each.")
         found = references or References()
         with memory_errors(LOOKING, wegen.formats):
-            model = wegen.load_vision(1)
+            model, step = wegen.load_vision(1), progress()
             for index, picture in enumerate(image):
                 # Further pictures of a batch are called name2, name3 ...
                 called = name + (str(index + 1) if index else "")
                 own_mask = None if mask is None else mask[index if len(mask) > 1 else 0]
                 found = found.add(encode_reference(model, called, picture, own_mask, weight))
+                step(index + 1, len(image))
         return io.NodeOutput(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Real
+from numbers import Integral, Real
 
 from comfy_api.latest import io
 
@@ -96,6 +96,13 @@ def require_numbers(**given: object) -> None:
     for name, value in given.items():
         if not isinstance(value, Real):
             raise WeGenError(f"The {name} is {value!r:.60}; it must be a number. Look at what is wired in there.")
+
+
+def require_whole_numbers(**given: object) -> None:
+    """Raises WeGenError for what is no whole number, as `text` does for what is no text."""
+    for name, value in given.items():
+        if not isinstance(value, Integral):
+            raise WeGenError(f"The {name} is {value!r:.60}; it must be a whole number. Look at what is wired in there.")
 
 
 def require_wired(**given: object) -> None:

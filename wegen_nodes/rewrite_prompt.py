@@ -13,7 +13,17 @@ from ..models.values import References
 from .host.bundle import progress
 from .host.messages import NOTHING, answered_in_words
 from .host.parts import memory_errors
-from .inputs import inputs, instruction, references, require_numbers, require_wired, seed, text, wegen
+from .inputs import (
+    inputs,
+    instruction,
+    references,
+    require_numbers,
+    require_whole_numbers,
+    require_wired,
+    seed,
+    text,
+    wegen,
+)
 from .sockets import CATEGORY, ChatType
 
 
@@ -99,8 +109,8 @@ class WeGenRewritePrompt(io.ComfyNode):
     ) -> io.NodeOutput:
         require_wired(wegen=wegen)
         text("instruction", instruction)
-        require_numbers(seed=seed, count=count, creativity=creativity)
-        require_numbers(max_tokens=max_tokens, temperature=temperature, top_p=top_p)
+        require_whole_numbers(seed=seed, count=count, max_tokens=max_tokens)
+        require_numbers(creativity=creativity, temperature=temperature, top_p=top_p)
         most = OPTIONS["batch_size"].maximum
         if not 1 <= count <= most:
             raise WeGenError(f"{count} rewrites were asked for; set 1 or more, at most {most}.")

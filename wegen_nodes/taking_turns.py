@@ -19,7 +19,7 @@ from .host import png_metadata
 from .host.bundle import counted, language_progress, tell_phase
 from .host.painter import HostPainter
 from .host.parts import memory_errors
-from .inputs import require_numbers, text
+from .inputs import require_whole_numbers, text
 from .sockets import WeGenType
 
 WORDS = ("seed", "batch_size", "rewrite", "creativity")
@@ -78,7 +78,7 @@ def graph_turn(cls: type[io.ComfyNode], models: Models, chat: Chat, picked: int,
 
     A pick beyond the turn's pictures, as when fewer are painted than before, counts as the first.
     """
-    require_numbers(picked=picked)
+    require_whole_numbers(picked=picked)
     request = request_of(**asked)
     node = str(cls.hidden.unique_id)
     wegen = models.wegen

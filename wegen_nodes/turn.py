@@ -11,7 +11,7 @@ from ..models.painting.painter import LARGEST_SIZE, SMALLEST_SIZE, require_size
 from ..models.values import Chat, References
 from .batches import SEVERAL_MASKS, one_mask
 from .host import panel_turn
-from .inputs import references, require_numbers, seed, text
+from .inputs import references, require_whole_numbers, seed, text
 from .sockets import CATEGORY, ChatType, OpenTurnType
 
 NAMED = 3
@@ -140,7 +140,7 @@ class WeGenTurn(io.ComfyNode):
         references=None,
     ) -> io.NodeOutput:
         text("instruction", instruction)
-        require_numbers(seed=seed, width=width, height=height)
+        require_whole_numbers(seed=seed, width=width, height=height)
         asked = {"instruction": instruction, "release": release, "seed": seed, "width": width, "height": height}
         require_size(width, height)
         record = panel_turn.parse(turn)
