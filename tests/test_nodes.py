@@ -251,3 +251,27 @@ def test_looking_at_many_pictures_can_be_cancelled(nodes, monkeypatch, module, c
     with pytest.raises(Cancelled):
         getattr(module, cls).execute(wegen=[wegen] if cls == "WeGenDiversity" else wegen, **given)
     assert steps in ([(1, 5), (2, 5)], [(8, 40), (16, 40)])
+
+
+def test_parts_of_a_load_that_was_cancelled_make_room_for_the_next(nodes):
+    class Cancelled(BaseException):
+        pass
+
+    class Patcher:
+        def __init__(self, model):
+            self.model = model
+
+        def current_loaded_device(self):
+            return None
+
+    def patcher(read):
+        weights = SimpleNamespace(read=read, patchers=set(), load_call=-1)
+        return nodes("host.parts")._part_patcher(Patcher)(SimpleNamespace(part_weights=weights))
+
+    cancelled, beside, later = patcher(MagicMock(side_effect=Cancelled)), patcher(MagicMock()), patcher(MagicMock())
+    for one in (cancelled, beside):
+        one.current_loaded_device()
+    with pytest.raises(Cancelled):
+        cancelled.partially_load()
+    later.current_loaded_device()
+    assert cancelled.weights.load_call == beside.weights.load_call != later.weights.load_call

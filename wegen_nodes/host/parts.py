@@ -326,8 +326,10 @@ def _part_patcher(base: type) -> type:
 
         def partially_load(self, *args, **kwargs):
             global _load_call
-            self.read()
-            _load_call += 1  # whatever is asked for from now on is asked for by another call
+            try:
+                self.read()
+            finally:  # also where that failed or was cancelled
+                _load_call += 1  # whatever is asked for from now on is asked for by another call
             return super().partially_load(*args, **kwargs)
 
         def get_key_patches(self, *args, **kwargs):
