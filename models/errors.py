@@ -15,6 +15,8 @@ _NO_MEMORY = (
     "alloc_failed",
 )
 """What PyTorch's errors say of it, and those of what computes for it."""
+INTERRUPTED = 130
+"""The exit code of a command that was interrupted, as shells give it: 128 and the number of the signal."""
 PACK = Path(__file__).resolve().parents[1]
 """The folder of this pack."""
 

@@ -58,6 +58,9 @@ _ALL = (
         "batch.",
         minimum=0,
         maximum=LARGEST_SEED,
+        refine_help="Of the painting, and of the words where the creativity is above 0: the same seed and inputs give "
+        "the same picture. The first of a batch uses the seed, the next one seed + 1, and so on. Samplers that add "
+        "noise of their own (ancestral, SDE) give the same pictures only in the same batch.",
     ),
     Option("batch_size", 1, "Pictures at once, with seeds counting up.", minimum=1, maximum=64),
     Option(

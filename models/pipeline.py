@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,7 @@ class Pipeline:
         """This pipeline with LoRA files added to its own weights, for good; or unchanged, where one cannot be added.
 
         With one of the language model it takes any words, as one of open language: what a closed world knows says
-        nothing about what was learned since.
+        nothing about what was learned since. Warns where one was trained beside other weights.
 
         Args:
             files: of the UNet or the language model, as `wegen train lora` writes them, each with its strength.
@@ -109,6 +110,8 @@ class Pipeline:
         parts = {lora.part: self.decoder.unet if lora.part == "unet" else wegen.agent for lora, _ in loras}
         for lora, _ in loras:
             lora.by_layer(parts[lora.part])  # raises before the first of them is added
+            if doubt := lora.doubt(parts[lora.part].state_dict()):
+                warnings.warn(doubt, stacklevel=2)
         for lora, strength in loras:
             merge(parts[lora.part], lora, strength)
             if lora.part != "unet" and strength:

@@ -4,9 +4,7 @@ import io
 import json
 import os
 import struct
-import sys
 import time
-import types
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -17,24 +15,19 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from chat_requests import COUNT, check_earlier, fill, fingerprint, new_session, race, storm
 from PIL import Image
-from support import REPOSITORY, in_a_loop_of_its_own
+from support import in_a_loop_of_its_own, nodes_without_host
 from timing import measured
 
 
 @pytest.fixture(scope="module", autouse=True)
 def host_folder():
-    """`wegen_nodes/host` as a package of its own: its parent can only be imported inside the host."""
-    package = types.ModuleType("wegen_host")
-    package.__path__ = [str(REPOSITORY / "wegen_nodes" / "host")]
-    sys.modules["wegen_host"] = package
-    yield
-    for name in [name for name in sys.modules if name.split(".")[0] == "wegen_host"]:
-        del sys.modules[name]
+    with nodes_without_host():
+        yield
 
 
 @pytest.fixture
 def chat_store():
-    from wegen_host import chat_store
+    from comfyui_wegen.wegen_nodes.host import chat_store
 
     return chat_store
 
@@ -155,7 +148,7 @@ def folders(tmp_path):
 
 
 def archive_of(export, folders) -> io.BytesIO:
-    from wegen_host.chat_archive import pack
+    from comfyui_wegen.wegen_nodes.host.chat_archive import pack
 
     target = io.BytesIO()
     pack(json.dumps(export), folders, target)
@@ -183,7 +176,7 @@ def test_pictures_on_another_disk_are_there(folders, tmp_path):
 
 
 def test_an_archive_takes_the_files_along(folders, tmp_path):
-    from wegen_host.chat_archive import unpacked
+    from comfyui_wegen.wegen_nodes.host.chat_archive import unpacked
 
     picture = {"filename": "a.png", "subfolder": "wegen", "type": "output", "more": 1}
     document = {
@@ -209,7 +202,7 @@ def test_an_archive_takes_the_files_along(folders, tmp_path):
 
 
 def test_what_goes_wrong_with_an_archive_that_is_fine_is_not_blamed_on_it(folders):
-    from wegen_host.chat_archive import unpacked
+    from comfyui_wegen.wegen_nodes.host.chat_archive import unpacked
 
     archive = archive_of(exported({"file": {"filename": "a.png", "subfolder": "wegen", "type": "output"}}), folders)
     with pytest.raises(RuntimeError, match="of the caller"), unpacked(archive, folders["output"]):
@@ -324,7 +317,7 @@ def test_archives_that_are_none_leave_nothing_behind(served, folders, tmp_path, 
 @pytest.mark.parametrize("larger", [False, True], ids=["plain", "zip64"])
 def test_an_archive_of_countless_files_is_not_listed(folders, refused, larger):
     """The list alone would take gigabytes of memory."""
-    from wegen_host import chat_archive
+    from comfyui_wegen.wegen_nodes.host import chat_archive
 
     listed = 3 * 2**20
     size = 1 if larger else listed
@@ -384,7 +377,7 @@ def test_a_chat_of_200_turns_is_listed_quickly(store, chat_store):
 
 @pytest.mark.parametrize("limit", ["MOST_FILES", "LARGEST_ARCHIVE"])
 def test_what_could_not_be_imported_is_not_exported(folders, refused, monkeypatch, limit):
-    from wegen_host import chat_archive
+    from comfyui_wegen.wegen_nodes.host import chat_archive
 
     files = [{"filename": "a.png", "subfolder": "wegen", "type": kind} for kind in ("input", "output")]
     assert len(zipfile.ZipFile(archive_of(exported({"files": files}), folders)).namelist()) == 4
@@ -451,7 +444,7 @@ def test_small_copies_of_pictures(served, tmp_path):
 def served(chat_store, tmp_path):
     """Call it with a coroutine function of a session and an address; the chats are in `tmp_path / "chats"`, and the
     host's folders of pictures beside it."""
-    from wegen_host.routes import chat_routes
+    from comfyui_wegen.wegen_nodes.host.routes import chat_routes
 
     def serve(story):
         async def run():

@@ -10,7 +10,7 @@ from ..models.prompting.asking import ask
 from ..models.prompting.conversation import ask_prompt
 from .host.bundle import progress
 from .host.parts import LOOKING, memory_errors
-from .inputs import references, wegen
+from .inputs import references, require_wired, text, wegen
 from .sockets import CATEGORY, ChatType
 
 
@@ -41,6 +41,8 @@ class WeGenAsk(io.ComfyNode):
 
     @classmethod
     def execute(cls, wegen, question, image=None, references=None, chat=None) -> io.NodeOutput:
+        require_wired(wegen=wegen)
+        text("question", question)
         references, chat = wegen.read_references(references), wegen.read(chat)
         if image is None and not references and not chat.turns:
             raise WeGenError("There is nothing to ask about: connect image, references or chat.")
@@ -50,14 +52,16 @@ class WeGenAsk(io.ComfyNode):
                 raise WeGenError("There is no picture to ask about: the batch is empty.")
             taken = {reference.name for reference in references}
             name = next(f"picture{n or ''}" for n in range(len(taken) + 1) if f"picture{n or ''}" not in taken)
-            with memory_errors(LOOKING):
-                vision = wegen.load_vision(1)
-                subjects = [references.add(encode_reference(vision, name, picture)) for picture in image]
+            with memory_errors(LOOKING, wegen.formats):
+                vision, step, subjects = wegen.load_vision(1), progress(), []
+                for number, picture in enumerate(image, start=1):
+                    subjects.append(references.add(encode_reference(vision, name, picture)))
+                    step(number, len(image))
         limit = wegen.config.templates.rewrite_limit
         answers = []
         for subject in subjects:
             prompt = ask_prompt(wegen.config, wegen.tokenizer, question, subject, chat, limit)
-            with memory_errors("answering a question"):
+            with memory_errors("answering a question", wegen.formats):
                 model = wegen.load_language(1, prompt.tokens(wegen.tokenizer) + limit)
                 answers.append(ask(model, question, subject, chat, limit, progress()))
         return io.NodeOutput(answers, ui=ui.PreviewText("\n\n".join(answers)))

@@ -6,15 +6,34 @@ from torch import Tensor
 
 from ..models.errors import WeGenError
 
+SEVERAL_MASKS = "Several masks count as one: white in any of them is white."
+"""What `one_mask` does, for tooltips."""
+
 
 def mask_batch(mask: Tensor | None) -> Tensor | None:
     """A mask of any node as a batch `[B, H, W]`: some packs give `[H, W]`, others `[B, 1, H, W]` or
-    `[B, H, W, 1]`."""
+    `[B, H, W, 1]`.
+
+    Raises:
+        WeGenError: it is a picture.
+    """
     if mask is None or mask.ndim not in (2, 4):
         return mask
     if mask.ndim == 2:
         return mask[None]
+    if mask.shape[-1] in (3, 4) and mask.shape[1] != 1:
+        raise WeGenError(
+            f"A mask must have the shape [masks, height, width], got {list(mask.shape)}, which is a picture: make it a "
+            "mask first, as with Convert Image to Mask."
+        )
     return mask[..., 0] if mask.shape[-1] == 1 < mask.shape[1] else mask.flatten(0, 1)
+
+
+def one_mask(mask: Tensor | None) -> Tensor | None:
+    """A mask of any node as one for one picture: of several, such as one for each thing that was found, what is white
+    in any of them is white."""
+    mask = mask_batch(mask)
+    return mask.amax(dim=0) if mask is not None and mask.ndim == 3 and len(mask) > 1 else mask
 
 
 def batch_length(**batches) -> int:

@@ -16,7 +16,7 @@ from ..models.media.contact_sheet import filmstrip
 from ..models.values import Chat
 from .host import folders
 from .host.parts import LOOKING, memory_errors
-from .inputs import text
+from .inputs import require_whole_numbers, text
 from .sockets import CATEGORY, ChatType, WeGenType
 
 NO_FILE = "none"
@@ -138,6 +138,7 @@ class WeGenChat(io.ComfyNode):
     ) -> io.NodeOutput:
         name, save_as = text("name", name), text("save_as", save_as)
         text("file", file)
+        require_whole_numbers(turn=turn, picture=picture)
         kept = folders.kept_chat_path(name) if name else None
         chat, is_new = _begin(file, chat, image, wegen, kept)
         saved = []
@@ -161,7 +162,7 @@ class WeGenChat(io.ComfyNode):
         if saved:
             folders.forget_listed()
         # For the lists of files in front ends that were loaded before.
-        names = map(folders.chat_name, saved)
+        names = filter(None, map(folders.chat_name, saved))
         shown["chats"] = tuple(name for name in names if not name.startswith(f"{folders.PANEL}/"))
         # A copy: nodes that work in place would change what the chat keeps.
         return io.NodeOutput(chat, chat.last.answer.picture[None].clone(), said, ui=shown)
@@ -184,7 +185,7 @@ def _begin(file: str, chat: Chat | None, image: torch.Tensor | None, wegen, kept
         raise WeGenError(nothing)
     if wegen is None:
         raise WeGenError("To begin a chat with an image, connect wegen too: the model has to look at it.")
-    with memory_errors(LOOKING):
+    with memory_errors(LOOKING, wegen.formats):
         return begin_with(wegen.load_vision(1), [with_channels(one[..., :3], 3).cpu() for one in image]), True
 
 

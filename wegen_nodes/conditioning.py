@@ -7,18 +7,24 @@ from comfy_api.latest import io
 
 from ..models.engine import draft_pictures
 from ..models.errors import AnsweredInWords
+from ..models.painting.painter import require_size
 from ..models.values import Chat
 from .host.bundle import language_progress
 from .host.messages import NOTHING, answered_in_words
 from .host.painter import conditioning
 from .host.parts import memory_errors
-from .inputs import inputs, instruction, references, wegen
+from .inputs import inputs, instruction, references, require_wired, wegen
 from .sockets import CATEGORY, ChatType
 from .taking_turns import (
     FEATURES,
     REPLY,
     WORDS,
     request_of,
+)
+
+SIZE = (
+    "Of the latent that KSampler gets, in pixels, 16 or more: the decoder is told it. 0 takes the length of the other "
+    "side; 0 for both takes the checkpoint's own size."
 )
 
 
@@ -35,10 +41,17 @@ class WeGenConditioning(io.ComfyNode):
             inputs=[
                 wegen(),
                 instruction("What to draw, or what to change when a chat is connected."),
-                *inputs(*WORDS, *FEATURES),
+                *inputs(
+                    *WORDS,
+                    *FEATURES,
+                    tooltips={
+                        "seed": "Of the words alone; KSampler has its own for the noise. The first of a batch uses the "
+                        "seed, the next one seed + 1, and so on."
+                    },
+                ),
                 references(),
                 ChatType.Input("chat", optional=True, tooltip="Earlier turns."),
-                *inputs("width", "height", "rewritten"),
+                *inputs("width", "height", "rewritten", tooltips=dict.fromkeys(("width", "height"), SIZE)),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=[
@@ -50,14 +63,16 @@ class WeGenConditioning(io.ComfyNode):
 
     @classmethod
     def execute(cls, wegen, chat=None, width=0, height=0, **asked) -> io.NodeOutput:
-        request = request_of(**asked)
+        require_wired(wegen=wegen)
+        request = request_of(width=width, height=height, **asked)
+        width, height = request.size or (wegen.config.size, wegen.config.size)
+        require_size(width, height)
         try:
-            with memory_errors("writing pictures"):
+            with memory_errors("writing pictures", wegen.formats):
                 drafts = draft_pictures(request, chat or Chat(), wegen, language_progress(cls.hidden.unique_id))
         except AnsweredInWords as answer:
             return answered_in_words(answer, NOTHING, NOTHING, str(answer))
         features = torch.stack([draft.features for draft in drafts])
-        own = wegen.config.size
         notes = (note for draft in drafts for note in draft.notes)
         reply = "\n".join(dict.fromkeys((*notes, *(draft.rewrite for draft in drafts))))
-        return io.NodeOutput(*conditioning(features, width or height or own, height or width or own), reply)
+        return io.NodeOutput(*conditioning(features, width, height), reply)

@@ -11,7 +11,7 @@ from ..models.errors import AnsweredInWords
 from .host.bundle import language_progress
 from .host.messages import NO_PICTURES, NOTHING, answered_in_words
 from .host.parts import memory_errors
-from .inputs import inputs, instruction, references, wegen
+from .inputs import inputs, instruction, references, require_wired, wegen
 from .sockets import CATEGORY, ChatType
 from .taking_turns import models_of, request_of
 
@@ -32,7 +32,14 @@ class WeGenConsistencyMask(io.ComfyNode):
                 wegen("From WeGen Load Model. Not needed where the chat was painted in this graph.", optional=True),
                 ChatType.Input("chat", tooltip="The picture that it goes on with is compared."),
                 instruction("What to change. @name means a reference."),
-                *inputs("seed", "batch_size", "rewrite", "creativity", "feature_guidance", "collection", refine=True),
+                *inputs(
+                    *("seed", "batch_size", "rewrite", "creativity", "feature_guidance", "collection"),
+                    refine=True,
+                    tooltips={
+                        "seed": "Of the words, as in WeGen Refine. The first mask of a batch uses the seed, the next "
+                        "one seed + 1, and so on; at a creativity of 0 all are the same."
+                    },
+                ),
                 references(),
                 *inputs("threshold", "grow", "soften", "rewritten"),
             ],
@@ -48,9 +55,10 @@ class WeGenConsistencyMask(io.ComfyNode):
 
     @classmethod
     def execute(cls, chat, wegen=None, **asked) -> io.NodeOutput:
+        require_wired(chat=chat)
         wegen = models_of(chat, wegen=wegen).wegen
         try:
-            with memory_errors("writing what would change"):
+            with memory_errors("writing what would change", wegen.formats):
                 found = predict_masks(request_of(**asked), chat, wegen, language_progress(cls.hidden.unique_id))
         except AnsweredInWords as answer:
             return answered_in_words(answer, NOTHING, NOTHING, **NO_PICTURES)

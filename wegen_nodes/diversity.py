@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from comfy_api.latest import io, ui
 
+from ..models.checkpoints.wegen import LOOKED_AT_ONCE
 from ..models.metrics.diversity import compare_features, compare_pixels, draw_matrix, require_count, same_size, summary
+from .host.bundle import progress
 from .host.parts import LOOKING, memory_errors
+from .inputs import require_wired
 from .sockets import CATEGORY, WeGenType
 
 
@@ -38,14 +42,19 @@ class WeGenDiversity(io.ComfyNode):
 
     @classmethod
     def execute(cls, images, wegen=None) -> io.NodeOutput:
+        for batch in images:
+            require_wired(images=batch)
         require_count(sum(map(len, images)))
         with memory_errors("comparing pictures"):
             pictures = same_size([picture for batch in images for picture in batch])
             measures = [compare_pixels(pictures)]
         if wegen and wegen[0] is not None:
-            with memory_errors(LOOKING):
-                vision = wegen[0].load_vision(len(pictures))
-                measures.insert(0, compare_features(vision.encode_pictures(list(pictures))))
+            with memory_errors(LOOKING, wegen[0].formats):
+                vision, step, features = wegen[0].load_vision(len(pictures)), progress(), []
+                for group in pictures.split(LOOKED_AT_ONCE):
+                    features.append(vision.encode_pictures(list(group)))
+                    step(sum(map(len, features)), len(pictures))
+                measures.insert(0, compare_features(torch.cat(features)))
         matrix = draw_matrix(pictures, measures)[None]
         said = summary(measures)
         shown = {**ui.PreviewImage(matrix, cls=cls).as_dict(), **ui.PreviewText(said).as_dict()}

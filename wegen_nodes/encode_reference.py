@@ -8,8 +8,9 @@ from ..models.encoding import encode_reference
 from ..models.errors import WeGenError
 from ..models.values import References
 from .batches import mask_batch
+from .host.bundle import progress
 from .host.parts import LOOKING, memory_errors
-from .inputs import references, require_numbers, text, wegen
+from .inputs import references, require_numbers, require_wired, text, wegen
 from .sockets import CATEGORY, ReferencesType
 
 
@@ -55,6 +56,7 @@ class WeGenEncodeReference(io.ComfyNode):
 
     @classmethod
     def execute(cls, wegen, image, name, weight=1.0, mask=None, references=None) -> io.NodeOutput:
+        require_wired(wegen=wegen, image=image)
         name = text("name", name).removeprefix("@")
         require_numbers(weight=weight)
         if not len(image):
@@ -63,11 +65,12 @@ class WeGenEncodeReference(io.ComfyNode):
         if mask is not None and len(mask) not in (1, len(image)):
             raise WeGenError(f"{len(mask)} masks do not fit {len(image)} pictures; give one, or one for each.")
         found = references or References()
-        with memory_errors(LOOKING):
-            model = wegen.load_vision(1)
+        with memory_errors(LOOKING, wegen.formats):
+            model, step = wegen.load_vision(1), progress()
             for index, picture in enumerate(image):
                 # Further pictures of a batch are called name2, name3 ...
                 called = name + (str(index + 1) if index else "")
                 own_mask = None if mask is None else mask[index if len(mask) > 1 else 0]
                 found = found.add(encode_reference(model, called, picture, own_mask, weight))
+                step(index + 1, len(image))
         return io.NodeOutput(found)

@@ -8,7 +8,7 @@ from ..models.errors import AnsweredInWords
 from ..models.values import Chat
 from .host import png_metadata
 from .host.messages import NO_PICTURES, NOTHING, answered_in_words
-from .inputs import inputs, instruction, references, wegen
+from .inputs import inputs, instruction, references, require_wired, wegen
 from .sockets import CATEGORY, ChatType
 from .taking_turns import (
     CHAT,
@@ -54,6 +54,7 @@ class WeGenGenerate(io.ComfyNode):
 
     @classmethod
     def execute(cls, wegen, model, vae, picked=0, **asked) -> io.NodeOutput:
+        require_wired(wegen=wegen, model=model, vae=vae)
         try:
             result = graph_turn(cls, Models(wegen, model, vae), Chat(), picked, asked)
         except AnsweredInWords as answer:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from numbers import Real
+from collections.abc import Mapping
+from numbers import Integral, Real
 
 from comfy_api.latest import io
 
@@ -11,8 +12,14 @@ from ..models.options import OPTIONS, Option
 from .host.painter import samplers, schedulers
 from .sockets import ReferencesType, WeGenType
 
-LARGEST_SEED = OPTIONS["seed"].maximum
-LARGEST_SIZE = OPTIONS["width"].maximum
+_WIRED = {
+    "wegen": "WEGEN of WeGen Load Model",
+    "model": "MODEL of WeGen Load Model",
+    "vae": "VAE of WeGen Load Model",
+    "chat": "a chat, as WeGen Generate gives it",
+    "turn": "the turn of WeGen Turn",
+}
+"""What belongs into sockets, but for pictures."""
 #: what old workflows may lack: they were saved before these were there, or hold them only when they were set
 _OPTIONAL = {name for name, option in OPTIONS.items() if option.advanced} | {"auto_mask"}
 
@@ -33,8 +40,8 @@ def instruction(tooltip: str) -> io.Input:
     return io.String.Input("instruction", multiline=True, tooltip=tooltip)
 
 
-def seed() -> io.Input:
-    [made] = inputs("seed")
+def seed(tooltip: str) -> io.Input:
+    [made] = inputs("seed", tooltips={"seed": tooltip})
     return made
 
 
@@ -62,14 +69,15 @@ def pasting(**match_tone) -> list[io.Input]:
     ]
 
 
-def inputs(*names: str, refine: bool = False) -> list[io.Input]:
+def inputs(*names: str, refine: bool = False, tooltips: Mapping[str, str] = {}) -> list[io.Input]:
     """The inputs of these options, in this order.
 
     Args:
         names: of `options.OPTIONS`.
         refine: whether a refinement's defaults hold.
+        tooltips: of those that do something else in a node than in a turn.
     """
-    return [_input(OPTIONS[name], refine) for name in names]
+    return [_input(OPTIONS[name], refine, tooltips.get(name, "")) for name in names]
 
 
 def text(name: str, value: object) -> str:
@@ -90,9 +98,24 @@ def require_numbers(**given: object) -> None:
             raise WeGenError(f"The {name} is {value!r:.60}; it must be a number. Look at what is wired in there.")
 
 
-def _input(option: Option, refine: bool) -> io.Input:
+def require_whole_numbers(**given: object) -> None:
+    """Raises WeGenError for what is no whole number, as `text` does for what is no text."""
+    for name, value in given.items():
+        if not isinstance(value, Integral):
+            raise WeGenError(f"The {name} is {value!r:.60}; it must be a whole number. Look at what is wired in there.")
+
+
+def require_wired(**given: object) -> None:
+    """Raises WeGenError for what is None, as nodes of all packs may give for nothing; see `text`."""
+    for name, value in given.items():
+        if value is None:
+            kind = _WIRED.get(name, "a picture")
+            raise WeGenError(f"The {name} is None; it must be {kind}. Look at what is wired in there.")
+
+
+def _input(option: Option, refine: bool, tooltip: str) -> io.Input:
     default = option.refine_default if refine and option.refine_default is not None else option.default
-    common = {"default": default, "tooltip": (refine and option.refine_help) or option.help}
+    common = {"default": default, "tooltip": tooltip or (refine and option.refine_help) or option.help}
     if option.name in _OPTIONAL:
         common |= {"optional": True, "advanced": option.advanced}
     if option.kind == "switch":

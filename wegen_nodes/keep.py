@@ -11,7 +11,7 @@ from ..models.editing.masks import change_mask
 from ..models.errors import WeGenError
 from .batches import batch_length, mask_batch, member
 from .host.bundle import progress
-from .inputs import pasting, require_numbers
+from .inputs import pasting, require_numbers, require_wired
 from .sockets import CATEGORY
 
 
@@ -47,6 +47,7 @@ class WeGenKeep(io.ComfyNode):
 
     @classmethod
     def execute(cls, before, after, feather, align, edit_mask=None, keep_mask=None, match_tone=False) -> io.NodeOutput:
+        require_wired(after=after, before=before)
         if edit_mask is None and keep_mask is None:
             raise WeGenError("WeGen Keep has no mask: connect an edit_mask (white may change) or a keep_mask.")
         require_numbers(feather=feather)

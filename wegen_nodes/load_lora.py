@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from ..models.checkpoints.lora import LARGEST_STRENGTH, read_lora
 from .host.bundle import WeGenBundle
 from .host.lora import list_loras, lora_path
-from .inputs import require_numbers, wegen
+from .inputs import require_numbers, require_wired, wegen
 from .sockets import CATEGORY, WeGenType
 
 
@@ -48,7 +48,11 @@ class WeGenLoadLoRA(io.ComfyNode):
 
     @classmethod
     def execute(cls, wegen: WeGenBundle, lora_name: str, strength: float) -> io.NodeOutput:
+        require_wired(wegen=wegen)
         require_numbers(strength=strength)
         if strength == 0:
-            return io.NodeOutput(wegen)
-        return io.NodeOutput(wegen.with_lora(read_lora(lora_path(lora_name)), strength))
+            return io.NodeOutput(wegen, ui=ui.PreviewText(""))
+        lora = read_lora(lora_path(lora_name))
+        changed = wegen.with_lora(lora, strength)  # refuses what is of another part or size
+        # Empty where all is well, which takes away what was said of another file.
+        return io.NodeOutput(changed, ui=ui.PreviewText(wegen.doubt(lora)))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from .inputs import inputs, instruction, references
+from .batches import SEVERAL_MASKS
+from .inputs import inputs, instruction, references, require_wired
 from .sockets import CATEGORY, ChatType
 from .taking_turns import (
     CHAT,
@@ -42,8 +43,10 @@ class WeGenRefine(io.ComfyNode):
                 instruction("What to change. @name means a reference."),
                 *inputs(*WORDS, *SAMPLER, *FEATURES, *_REFINE, "rewritten", "match_tone", refine=True),
                 references(),
-                io.Mask.Input("edit_mask", optional=True, tooltip="White may change."),
-                io.Mask.Input("keep_mask", optional=True, tooltip="White stays as it is, bit for bit."),
+                io.Mask.Input("edit_mask", optional=True, tooltip=f"White may change. {SEVERAL_MASKS}"),
+                io.Mask.Input(
+                    "keep_mask", optional=True, tooltip=f"White stays as it is, bit for bit. {SEVERAL_MASKS}"
+                ),
                 picked_input(),
             ],
             hidden=HIDDEN,
@@ -57,6 +60,7 @@ class WeGenRefine(io.ComfyNode):
 
     @classmethod
     def execute(cls, chat, wegen=None, model=None, vae=None, picked=0, **asked) -> io.NodeOutput:
+        require_wired(chat=chat)
         chat.require_turn()
         models = models_of(chat, wegen=wegen, model=model, vae=vae)
         result = graph_turn(cls, models, chat, picked, asked)

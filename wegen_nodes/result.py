@@ -10,7 +10,7 @@ from ..models.media.metadata import turns_of
 from .host import folders
 from .host.bundle import progress
 from .host.png_metadata import write_down
-from .inputs import pasting, require_numbers, text
+from .inputs import pasting, require_numbers, require_wired, text
 from .sockets import CATEGORY, ChatType, OpenTurnType
 
 
@@ -48,6 +48,7 @@ class WeGenResult(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, turn, feather, align, match_tone, filename_prefix) -> io.NodeOutput:
+        require_wired(image=image, turn=turn)
         prefix = folders.require_file_name(text("filename_prefix", filename_prefix))
         require_numbers(feather=feather)
         answered = answer(turn, image, feather, align, match_tone, progress())

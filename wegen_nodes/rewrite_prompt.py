@@ -13,7 +13,17 @@ from ..models.values import References
 from .host.bundle import progress
 from .host.messages import NOTHING, answered_in_words
 from .host.parts import memory_errors
-from .inputs import inputs, instruction, references, require_numbers, seed, wegen
+from .inputs import (
+    inputs,
+    instruction,
+    references,
+    require_numbers,
+    require_whole_numbers,
+    require_wired,
+    seed,
+    text,
+    wegen,
+)
 from .sockets import CATEGORY, ChatType
 
 
@@ -30,7 +40,10 @@ class WeGenRewritePrompt(io.ComfyNode):
             inputs=[
                 wegen(),
                 instruction("What you wish for; vague is fine."),
-                seed(),
+                seed(
+                    "Of the words: the same seed and inputs give the same ones. The first rewrite uses the seed, the "
+                    "next one seed + 1, and so on."
+                ),
                 io.Int.Input(
                     "count",
                     default=1,
@@ -94,8 +107,10 @@ class WeGenRewritePrompt(io.ComfyNode):
         references=None,
         chat=None,
     ) -> io.NodeOutput:
-        require_numbers(seed=seed, count=count, creativity=creativity)
-        require_numbers(max_tokens=max_tokens, temperature=temperature, top_p=top_p)
+        require_wired(wegen=wegen)
+        text("instruction", instruction)
+        require_whole_numbers(seed=seed, count=count, max_tokens=max_tokens)
+        require_numbers(creativity=creativity, temperature=temperature, top_p=top_p)
         most = OPTIONS["batch_size"].maximum
         if not 1 <= count <= most:
             raise WeGenError(f"{count} rewrites were asked for; set 1 or more, at most {most}.")
@@ -106,7 +121,7 @@ class WeGenRewritePrompt(io.ComfyNode):
             creativity, None if temperature < 0 else temperature, None if top_p < 0 else top_p
         )
         prompt = rewrite_prompt(wegen.config, wegen.tokenizer, chat, instruction, references, limit)
-        with memory_errors("writing rewrites"):
+        with memory_errors("writing rewrites", wegen.formats):
             written = rewrite(
                 wegen.load_language(rows_held(count), prompt.tokens(wegen.tokenizer) + limit),
                 instruction,

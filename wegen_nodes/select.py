@@ -12,7 +12,7 @@ from ..models.errors import AnsweredInWords
 from .host.bundle import language_progress
 from .host.messages import NO_PICTURES, NOTHING, answered_in_words
 from .host.parts import memory_errors
-from .inputs import seed
+from .inputs import require_wired, seed, text
 from .sockets import CATEGORY, ChatType
 from .taking_turns import brought_inputs, models_of, painter_of
 
@@ -32,7 +32,10 @@ class WeGenSelect(io.ComfyNode):
                 *brought_inputs(),
                 ChatType.Input("chat", tooltip="The picture that it goes on with is looked at."),
                 io.String.Input("things", default="", tooltip="What to select, such as: the red house."),
-                seed(),
+                seed(
+                    "Of the noise from which the picture is painted, with the things and without. Another one may find "
+                    "an edge better."
+                ),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=[
@@ -43,11 +46,13 @@ class WeGenSelect(io.ComfyNode):
 
     @classmethod
     def execute(cls, chat, things, seed, wegen=None, model=None, vae=None) -> io.NodeOutput:
+        require_wired(chat=chat)
+        text("things", things)
         chat.require_turn()
         models, node = models_of(chat, wegen=wegen, model=model, vae=vae), str(cls.hidden.unique_id)
         chat = replace(chat, painted_by=None)  # what is remembered is not to hold on to the models of earlier turns
         try:
-            with memory_errors("looking for what you named"):
+            with memory_errors("looking for what you named", models.wegen.formats):
                 found = select(things, chat, painter_of(node, models), models.wegen, seed, language_progress(node))
         except AnsweredInWords as answer:
             return answered_in_words(answer, NOTHING, NOTHING, **NO_PICTURES)

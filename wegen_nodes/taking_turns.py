@@ -14,11 +14,12 @@ from ..models.errors import WeGenError
 from ..models.media.metadata import turns_of
 from ..models.options import OPTIONS
 from ..models.values import Chat, References
+from .batches import one_mask
 from .host import png_metadata
 from .host.bundle import counted, language_progress, tell_phase
 from .host.painter import HostPainter
 from .host.parts import memory_errors
-from .inputs import require_numbers
+from .inputs import require_whole_numbers, text
 from .sockets import WeGenType
 
 WORDS = ("seed", "batch_size", "rewrite", "creativity")
@@ -37,7 +38,8 @@ def request_of(
     **options: Any,
 ) -> TurnRequest:
     """What a node's inputs ask for."""
-    return TurnRequest.from_options(instruction, options, references, edit_mask, keep_mask)
+    text("instruction", instruction)
+    return TurnRequest.from_options(instruction, options, references, one_mask(edit_mask), one_mask(keep_mask))
 
 
 class Models(NamedTuple):
@@ -68,7 +70,7 @@ def models_of(chat: Chat, **given: Any) -> Models:
 def painter_of(node: str, models: Models) -> HostPainter:
     """The host's sampler with these models; it tells its progress at a node."""
     on_begin, on_step = partial(tell_phase, node, "painting"), counted(node, "painting")
-    return HostPainter(models.model, models.vae, models.wegen.config, on_begin, on_step)
+    return HostPainter(models.model, models.vae, models.wegen.config, on_begin, on_step, models.wegen.formats)
 
 
 def graph_turn(cls: type[io.ComfyNode], models: Models, chat: Chat, picked: int, asked: dict[str, Any]) -> TurnResult:
@@ -76,7 +78,7 @@ def graph_turn(cls: type[io.ComfyNode], models: Models, chat: Chat, picked: int,
 
     A pick beyond the turn's pictures, as when fewer are painted than before, counts as the first.
     """
-    require_numbers(picked=picked)
+    require_whole_numbers(picked=picked)
     request = request_of(**asked)
     node = str(cls.hidden.unique_id)
     wegen = models.wegen
@@ -85,7 +87,7 @@ def graph_turn(cls: type[io.ComfyNode], models: Models, chat: Chat, picked: int,
         return take_turn(request, chat, painter_of(node, models), wegen, language_progress(node))
 
     chat = replace(chat, painted_by=None)  # what is remembered is not to hold on to the models of earlier turns
-    with memory_errors("making pictures"):
+    with memory_errors("making pictures", wegen.formats):
         result = wegen.recall_painted((request, chat), (models.model, models.vae), answer)
     last = result.chat.last
     before = Chat(result.chat.turns[:-1])

@@ -7,9 +7,11 @@ from comfy_api.latest import io
 
 from ..models.editing.open_turn import OpenTurn, begin_unseen, cut_out, side_by_side
 from ..models.errors import WeGenError
+from ..models.painting.painter import LARGEST_SIZE, SMALLEST_SIZE, require_size
 from ..models.values import Chat, References
+from .batches import SEVERAL_MASKS, one_mask
 from .host import panel_turn
-from .inputs import LARGEST_SIZE, references, require_numbers, seed, text
+from .inputs import references, require_whole_numbers, seed, text
 from .sockets import CATEGORY, ChatType, OpenTurnType
 
 NAMED = 3
@@ -39,12 +41,15 @@ class WeGenTurn(io.ComfyNode):
             ],
             inputs=[
                 io.String.Input("instruction", multiline=True, default="", tooltip="What to draw, or what to change."),
-                seed(),
+                seed(
+                    "Handed on to your workflow, and written into the chat. The first picture counts as that of the "
+                    "seed, the next one as that of seed + 1, and so on."
+                ),
                 *[
                     io.Int.Input(
                         side,
                         default=1024,
-                        min=16,
+                        min=SMALLEST_SIZE,
                         max=LARGEST_SIZE,
                         step=8,
                         tooltip="Of a first picture, in pixels. Later ones have the size of the picture so far.",
@@ -80,8 +85,10 @@ class WeGenTurn(io.ComfyNode):
                     "image", optional=True, lazy=True, tooltip="The picture to begin with; none for a new one."
                 ),
                 ChatType.Input("chat", optional=True, lazy=True, tooltip="Earlier turns, in place of an image."),
-                io.Mask.Input("edit_mask", optional=True, lazy=True, tooltip="White may change."),
-                io.Mask.Input("keep_mask", optional=True, lazy=True, tooltip="White stays as it is, bit for bit."),
+                io.Mask.Input("edit_mask", optional=True, lazy=True, tooltip=f"White may change. {SEVERAL_MASKS}"),
+                io.Mask.Input(
+                    "keep_mask", optional=True, lazy=True, tooltip=f"White stays as it is, bit for bit. {SEVERAL_MASKS}"
+                ),
                 references("From WeGen Encode Reference. @name in the instruction means one.", lazy=True),
             ],
             outputs=[
@@ -132,11 +139,10 @@ class WeGenTurn(io.ComfyNode):
         keep_mask=None,
         references=None,
     ) -> io.NodeOutput:
-        require_numbers(seed=seed, width=width, height=height)
+        text("instruction", instruction)
+        require_whole_numbers(seed=seed, width=width, height=height)
         asked = {"instruction": instruction, "release": release, "seed": seed, "width": width, "height": height}
-        for name, side in (("width", width), ("height", height)):
-            if not 16 <= side <= LARGEST_SIZE:
-                raise WeGenError(f"The {name} is {side} pixels; give 16 to {LARGEST_SIZE}.")
+        require_size(width, height)
         record = panel_turn.parse(turn)
         if record:
             asked |= panel_turn.read(record)
@@ -146,7 +152,7 @@ class WeGenTurn(io.ComfyNode):
             if image is not None:
                 chat = begin_unseen(*image)
             asked |= {"chat": chat or Chat(), "references": references or References()}
-            asked |= {"edit_mask": edit_mask, "keep_mask": keep_mask}
+            asked |= {"edit_mask": one_mask(edit_mask), "keep_mask": one_mask(keep_mask)}
         asked = OpenTurn(**asked)
         change = asked.change
         change = torch.ones(asked.height, asked.width) if change is None else change

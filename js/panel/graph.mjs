@@ -25,10 +25,15 @@ export function picturePrefix(name) {
   return `wegen/${fileName(name)}`;
 }
 
-/** Collects nodes, their titles and the column in which each stands when the graph is laid out. */
+/** Collects nodes, their titles and the column in which each stands when the graph is laid out. `say` gives a title in the
+ * user's language by its key; without it nodes are called by their types, as nobody sees them. */
 class Graph {
   prompt = {};
   columns = {};
+
+  constructor(say = () => undefined) {
+    this.say = say;
+  }
 
   add(id, column, type, inputs, title) {
     const given = Object.entries(inputs).filter(([, value]) => value !== undefined && value !== null);
@@ -39,7 +44,7 @@ class Graph {
 }
 
 function loadModel(graph, settings) {
-  const model = graph.add("model", 0, "WeGenLoadModel", { model: settings.model }, "Model");
+  const model = graph.add("model", 0, "WeGenLoadModel", { model: settings.model }, graph.say("model"));
   return { wegen: model(0), model: model(1), vae: model(2) };
 }
 
@@ -48,19 +53,19 @@ function loadReferences(graph, wegen, references, prefix, column) {
   for (const [index, reference] of references.entries()) {
     const id = `${prefix}reference_${index + 1}`;
     const image = graph.add(`${id}_picture`, column - 1, "LoadImage", { image: annotated(reference.file) }, `@${reference.name}`);
-    const mask = reference.area && loadMask(graph, `${id}_area`, column - 1, reference.area, `Area of @${reference.name}`);
+    const mask = reference.area && loadMask(graph, `${id}_area`, column - 1, reference.area, graph.say("title.area", { name: reference.name }));
     const inputs = { wegen, image: image(), name: reference.name, weight: reference.weight ?? 1, mask, references: chain };
-    chain = graph.add(id, column, "WeGenEncodeReference", inputs, `Reference @${reference.name}`)();
+    chain = graph.add(id, column, "WeGenEncodeReference", inputs, graph.say("title.reference", { name: reference.name }))();
   }
   return chain;
 }
 
 /** What must stay: the turn's own mask, and those of earlier turns where no chat brings them along. */
 function keepMask(graph, prefix, column, turn, kept) {
-  const masks = [...kept, turn.keep].filter(Boolean).map((file, index) => loadMask(graph, `${prefix}keep${index ? `_${index + 1}` : ""}`, column, file, "Keep"));
+  const masks = [...kept, turn.keep].filter(Boolean).map((file, index) => loadMask(graph, `${prefix}keep${index ? `_${index + 1}` : ""}`, column, file, graph.say("mask.keep")));
   return masks.reduce((all, mask, index) => {
     const inputs = { destination: all, source: mask, x: 0, y: 0, operation: "add" };
-    return graph.add(`${prefix}kept_${index + 1}`, column, "MaskComposite", inputs, "Keep all of these")();
+    return graph.add(`${prefix}kept_${index + 1}`, column, "MaskComposite", inputs, graph.say("title.keepAll"))();
   }, masks.shift());
 }
 
@@ -79,16 +84,16 @@ function loadChat(graph, doc, base, wegen) {
   const file = chatFileOf(doc, base);
   if (file) {
     const inputs = { turn: 0, picture: picture.chat ? 1 : base.picture + 1, file, save_as: "" };
-    return graph.add("chat", 1, "WeGenChat", inputs, "Chat so far")(0);
+    return graph.add("chat", 1, "WeGenChat", inputs, graph.say("title.chatSoFar"))(0);
   }
   return beginWith(graph, picture.file, wegen);
 }
 
 /** A chat that begins with a picture. */
 function beginWith(graph, file, wegen) {
-  const image = graph.add("picture", 0, "LoadImage", { image: annotated(file) }, "Your picture");
+  const image = graph.add("picture", 0, "LoadImage", { image: annotated(file) }, graph.say("yourPicture"));
   const inputs = { turn: 0, picture: 0, file: "none", save_as: "", image: image(), wegen };
-  return graph.add("chat", 1, "WeGenChat", inputs, "Begin with your picture")(0);
+  return graph.add("chat", 1, "WeGenChat", inputs, graph.say("title.begin"))(0);
 }
 
 /** One Generate or Refine with all that leads to it; `kept` are masks of earlier turns that the chat does not have. */
@@ -116,37 +121,37 @@ function addTurn(graph, sockets, turn, chat, prefix, column, title, kept = []) {
     chat,
     release: turn.release || undefined,
     auto_mask: turn.whole ? false : undefined,
-    edit_mask: turn.change && loadMask(graph, `${prefix}change`, column - 1, turn.change, "May change"),
+    edit_mask: turn.change && loadMask(graph, `${prefix}change`, column - 1, turn.change, graph.say("title.mayChange")),
     keep_mask: keepMask(graph, prefix, column - 1, turn, kept),
   });
   return graph.add(`${prefix}turn`, column, "WeGenRefine", inputs, title);
 }
 
 /** The graph of one turn: `{prompt, columns}`. Its pictures come from the node `pictures`, its words from `reply`. */
-export function turnGraph(doc, turn, { id, name }) {
-  const graph = new Graph();
+export function turnGraph(doc, turn, { id, name }, say) {
+  const graph = new Graph(say);
   const sockets = loadModel(graph, turn.settings);
   const chat = turn.base ? loadChat(graph, doc, turn.base, sockets.wegen) : undefined;
   if (turn.kind === "ask") {
     const references = loadReferences(graph, sockets.wegen, turn.references, "", 1);
     const inputs = { wegen: sockets.wegen, question: turn.instruction, chat, references };
-    const answer = graph.add("ask", 2, "WeGenAsk", inputs, "Question");
-    graph.add("reply", 3, "PreviewAny", { source: answer() }, "Answer");
+    const answer = graph.add("ask", 2, "WeGenAsk", inputs, graph.say("title.question"));
+    graph.add("reply", 3, "PreviewAny", { source: answer() }, graph.say("title.answer"));
     return graph;
   }
   // A chat that begins with the picture knows nothing of what was kept before.
   const kept = turn.base && !turn.release && !chatFileOf(doc, turn.base) ? keptMasks(doc, turn.base) : [];
-  const node = addTurn(graph, sockets, turn, chat, "", 2, turn.kind === "draw" ? "New picture" : "Change", kept);
-  graph.add("pictures", 3, "SaveImage", { images: node(0), filename_prefix: picturePrefix(name) }, "Pictures");
-  graph.add("reply", 3, "PreviewAny", { source: node(turn.kind === "draw" ? 2 : 3) }, "Reply");
+  const node = addTurn(graph, sockets, turn, chat, "", 2, turn.kind === "draw" ? graph.say("title.newPicture") : graph.say("mask.change"), kept);
+  graph.add("pictures", 3, "SaveImage", { images: node(0), filename_prefix: picturePrefix(name) }, graph.say("title.pictures"));
+  graph.add("reply", 3, "PreviewAny", { source: node(turn.kind === "draw" ? 2 : 3) }, graph.say("title.reply"));
   const saved = { turn: 0, picture: 0, file: "none", save_as: chatPrefix(id, turn), chat: node(1), compact: true };
-  graph.add("saved", 3, "WeGenChat", saved, "Chat after this turn");
+  graph.add("saved", 3, "WeGenChat", saved, graph.say("title.chatAfter"));
   return graph;
 }
 
 /** The graph of all turns that led to a picture, and of the one after it if there is one; it needs none of the chat's files. */
-export function chatGraph(doc, base, { name }, next = null) {
-  const graph = new Graph();
+export function chatGraph(doc, base, { name }, next = null, say = undefined) {
+  const graph = new Graph(say);
   const whole = lineage(doc, base);
   // What WeGen's own nodes cannot make again is loaded, and nothing before it is needed.
   const line = whole.slice(Math.max(0, whole.findLastIndex(({ turn }) => comesFromOutside(doc.turns[turn]))));
@@ -154,9 +159,9 @@ export function chatGraph(doc, base, { name }, next = null) {
   let chat;
   line.forEach(({ turn: id, picture }, index) => {
     const turn = doc.turns[id];
-    const [prefix, column, title] = [`${index + 1}_`, 3 * index + 2, `Turn ${index + 1}`];
+    const [prefix, column, title] = [`${index + 1}_`, 3 * index + 2, graph.say("turnN", { n: index + 1 })];
     if (comesFromOutside(turn)) {
-      const image = graph.add(`${prefix}picture`, column - 2, "LoadImage", { image: annotated(turn.pictures[picture].file) }, "Your picture");
+      const image = graph.add(`${prefix}picture`, column - 2, "LoadImage", { image: annotated(turn.pictures[picture].file) }, graph.say("yourPicture"));
       const inputs = { turn: 0, picture: 0, file: "none", save_as: "", image: image(), wegen: sockets.wegen };
       chat = graph.add(`${prefix}chat`, column, "WeGenChat", inputs, title)(0);
       return;
@@ -165,17 +170,17 @@ export function chatGraph(doc, base, { name }, next = null) {
     const kept = index === 1 && !turn.release && comesFromOutside(doc.turns[line[0].turn]) ? keptMasks(doc, line[0]) : [];
     const node = addTurn(graph, sockets, turn, chat, prefix, column, title, kept);
     const saved = { images: node(0), filename_prefix: picturePrefix(name) };
-    graph.add(`${prefix}pictures`, column + 1, "SaveImage", saved, `Pictures of turn ${index + 1}`);
+    graph.add(`${prefix}pictures`, column + 1, "SaveImage", saved, graph.say("title.picturesOf", { n: index + 1 }));
     chat = node(1);
     if (turn.count > 1) {
       const inputs = { turn: 0, picture: picture + 1, file: "none", save_as: "", chat };
-      chat = graph.add(`${prefix}pick`, column + 1, "WeGenChat", inputs, `Picture ${picture + 1} of turn ${index + 1}`)(0);
+      chat = graph.add(`${prefix}pick`, column + 1, "WeGenChat", inputs, graph.say("title.pictureOf", { n: picture + 1, turn: index + 1 }))(0);
     }
   });
   if (next) {
     const [number, column] = [line.length + 1, 3 * line.length + 2];
-    const node = addTurn(graph, sockets, next, chat, `${number}_`, column, `Turn ${number}`);
-    graph.add(`${number}_pictures`, column + 1, "SaveImage", { images: node(0), filename_prefix: picturePrefix(name) }, `Pictures of turn ${number}`);
+    const node = addTurn(graph, sockets, next, chat, `${number}_`, column, graph.say("turnN", { n: number }));
+    graph.add(`${number}_pictures`, column + 1, "SaveImage", { images: node(0), filename_prefix: picturePrefix(name) }, graph.say("title.picturesOf", { n: number }));
   }
   return graph;
 }

@@ -7,6 +7,7 @@ every LoRA loader of ComfyUI takes, one of the language model (with its two proj
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, WeGenError
+from ..json_values import is_a
 from ..paths import expanded
 from . import int8_layers
-from .reader import SafetensorsFile
+from .reader import Part, SafetensorsFile, small_tensors
 from .writer import write_safetensors
 
 PREFIXES = {"unet": "lora_unet_", "language_model": "lora_language_model_"}
@@ -26,6 +28,14 @@ PREFIXES = {"unet": "lora_unet_", "language_model": "lora_language_model_"}
 DOWN, UP, ALPHA = ".lora_down.weight", ".lora_up.weight", ".alpha"
 LARGEST_STRENGTH = 100.0
 """Either way, as of ComfyUI's own sliders."""
+
+BASE = "wegen_base"
+"""What some numbers of the weights that a LoRA was trained beside are called in a file's header, see `base_of`."""
+OF_EACH = 8
+"""Numbers of a tensor that are compared."""
+NEAR, OTHERS = 0.02, 0.25
+"""How far rounding to 16 bits and a little more training take a number, as a share of it; and which share of numbers
+that are farther off makes the weights others."""
 
 
 class LoraError(WeGenError):
@@ -82,6 +92,47 @@ class Lora:
                     f"the model's is {' x '.join(map(str, weight.shape))}. The LoRA is for another model."
                 )
         return {names[key]: change for key, change in self.changes.items()}
+
+    def doubt(self, weights: Mapping[str, Tensor]) -> str:
+        """What to say where the LoRA was trained beside other weights, which may have the same shapes; else empty, also
+        for files that do not record theirs.
+
+        Args:
+            weights: of the part that this is a LoRA of, by the model's own names; few of them are read.
+
+        Raises:
+            LoraError: what the file says of them is damaged.
+        """
+        try:
+            recorded = json.loads(self.about.get(BASE, "{}"))
+        except (ValueError, RecursionError):
+            recorded = None
+        if not is_a(recorded, Mapping[str, Sequence[float]]):
+            raise LoraError(f"{self.file}: {BASE!r} in its header is no list of numbers. The file is damaged.")
+        pairs = [
+            (then, now)
+            for key, values in recorded.items()
+            if key in weights
+            for then, now in zip(values, _some_numbers(weights[key]), strict=False)
+        ]
+        far = sum(not math.isclose(then, now, rel_tol=NEAR, abs_tol=1e-6) for then, now in pairs)
+        if far <= OTHERS * len(pairs):
+            return ""
+        return (
+            f"{self.file.name} was trained beside other weights than these, of a checkpoint called "
+            f"{self.about.get('wegen_model', '')!r}: it may do little here, or harm. Load the checkpoint that it was "
+            "trained for, or train it for this one with wegen train lora."
+        )
+
+
+def base_of(part: Part) -> str:
+    """Some numbers of a part, for the header of a LoRA that is trained beside it: they tell it from others of the same
+    sizes in every precision, as JSON."""
+    return json.dumps({key: [float(f"{one:.4g}") for one in _some_numbers(part[key])] for key in small_tensors(part)})
+
+
+def _some_numbers(weight: Tensor) -> list[float]:
+    return weight.detach().flatten()[:OF_EACH].float().tolist()
 
 
 def layer_key(part: str, name: str) -> str:

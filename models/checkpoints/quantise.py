@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -60,6 +60,18 @@ def quantised_format(key: str, shape: tuple[int, ...], precision: str) -> dict[s
     if precision == "w4a8":
         return {"format": W4A8, "group_size": SCALED, "convrot_groupsize": group}
     return {"format": INT8, "convrot": True, "convrot_groupsize": group}
+
+
+def less_memory(formats: Collection[str]) -> str:
+    """The end of a sentence on what to do where memory ran out: which smaller precision there is for a checkpoint.
+
+    Args:
+        formats: of its quantised layers; none where nothing is quantised.
+    """
+    if formats and not set(formats) - {W4A8}:
+        return ". The checkpoint is in the smallest precision already (w4a8)."
+    smaller = "w4a8" if formats else "int8 (or w4a8)"
+    return f", or convert the checkpoint to a smaller precision: wegen convert SOURCE DESTINATION --dtype {smaller}."
 
 
 def layout(layer: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:

@@ -44,7 +44,7 @@ from .torch_contents import TensorPlace, require_state_dict, tensor_places
 PARTS = ("vision_encoder", "language_model", "unet", "vae")
 CONFIG_FILE = "config.json"
 SAMPLED = 8
-"""About how many tensors tell a vision encoder from others."""
+"""About how many tensors tell a part from others of the same sizes."""
 
 AGENT_FILE = "pytorch_model.bin"
 VISION_FILE = Path("pretrained/EVA-CLIP/visual.pt")
@@ -123,6 +123,11 @@ class Part(Mapping[str, Tensor]):
     def quantised(self) -> dict[str, StoredTensor]:
         """The quantised weights by the names of their layers."""
         return {key.removesuffix(".weight"): entry for key, entry in self.stored.items() if entry.layer is not None}
+
+    @property
+    def formats(self) -> frozenset[str]:
+        """Of its quantised weights, as `quantise` names them."""
+        return frozenset(entry.layer["format"] for entry in self.stored.values() if entry.layer is not None)
 
     def int8_weight(self, key: str) -> Int8Weight | None:
         """The weight `key` in int8, read now; None where it is stored otherwise.
@@ -243,10 +248,15 @@ class Checkpoint:
 
 def part_id(part: Part) -> str:
     """Tells a part from others of the same sizes, as `Checkpoint.vision_id` tells vision encoders."""
-    small = sorted(key for key, entry in part.stored.items() if len(entry.shape) == 1 and entry.layer is None)
-    some = small[:: max(1, len(small) // SAMPLED)]
+    some = small_tensors(part)
     values = torch.cat([part[key].to(torch.bfloat16) for key in some] or [torch.empty(0, dtype=torch.bfloat16)])
     return hashlib.sha256(values.view(torch.uint8).numpy().tobytes()).hexdigest()[:16]
+
+
+def small_tensors(part: Part) -> list[str]:
+    """Names of about `SAMPLED` of the tensors that are soon read, and are never quantised."""
+    small = sorted(key for key, entry in part.stored.items() if len(entry.shape) == 1 and entry.layer is None)
+    return small[:: max(1, len(small) // SAMPLED)]
 
 
 def open_checkpoint(folder: str | Path) -> Checkpoint:

@@ -12,18 +12,18 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ..errors import WeGenError, how_to_install, is_out_of_memory
+from ..errors import INTERRUPTED, WeGenError, how_to_install, is_out_of_memory
 from . import ask, bench, calibrate, convert, data, demo, doctor, evaluate, generate, make_random, train, verify
-from .common import INTERRUPTED, PIPE_CLOSED, USER_ERROR, package_version
+from .common import PIPE_CLOSED, USER_ERROR, package_version
 
 _CODES = (
     "exit codes: 0 done, 1 values out of tolerance (verify) or a checkpoint that is not whole (doctor), 2 something to "
-    "put right, 3 answered in words (generate), 130 interrupted"
+    f"put right, 3 answered in words (generate), {INTERRUPTED} interrupted"
 )
 _NO_MEMORY = (
     "Memory ran out. Close other programs, ask for less at once (fewer or smaller pictures, smaller batches), compute "
-    "in a smaller precision where there is --precision, or convert the checkpoint to one: wegen convert SOURCE "
-    "DESTINATION --dtype int8 (or w4a8)."
+    "in a smaller precision where there is --precision, or convert the checkpoint to a smaller one than it has: wegen "
+    "convert SOURCE DESTINATION --dtype int8 (or w4a8, the smallest)."
 )
 _OF_FILES = (errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EPERM, errno.EROFS)
 _FORMAT = argparse.RawDescriptionHelpFormatter

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from ..pipeline import Pipeline
 
-OK, FAILED, USER_ERROR, ANSWERED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 3, 130, 141
+OK, FAILED, USER_ERROR, ANSWERED, PIPE_CLOSED = 0, 1, 2, 3, 141
+"""Exit codes, beside `errors.INTERRUPTED`."""
 PRECISIONS = ("fp32", "fp16", "bf16")
 _MOST_NUMBERS = 2**20  # bytes
 _MOST_THREADS = 1024

@@ -41,9 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"how many samples; default {SAMPLES}"),
         add("--seed", type=int, metavar="S", dest="storybook_seed", help=f"seed of the samples; default {SEED}"),
         add("--recipe", type=expanded, metavar="NAME|FILE", dest="storybook_recipe",
-            help=f"which mix of tasks: that of a run of the bundled model, from {OWN[0]!r} (version 0.1) to {OWN[-1]!r} "
-            f"(the newest, the default): {', '.join(OWN)}; {KEEP!r}: what a LoRA must leave alone; or the recipe of a "
-            "stage 'agent'"),
+            help=f"which mix of tasks: that of a run of the bundled model, from {OWN[0]!r} (version 0.1) to "
+            f"{OWN[-1]!r} (the newest, the default): {', '.join(OWN)}; {KEEP!r}: what a LoRA must leave alone; or the "
+            "recipe of a stage 'agent'"),
         add("--shard-size", type=count, metavar="N", dest="storybook_shard_size",
             help=f"samples a file; default {SHARD_SIZE}"),
     ]  # fmt: skip

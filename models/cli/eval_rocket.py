@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bundled import BUNDLED
-from ..errors import WeGenError
+from ..errors import INTERRUPTED, WeGenError
 from ..paths import expanded
 from .common import (
-    INTERRUPTED,
     OK,
     add_lora_option,
     checked_loras,

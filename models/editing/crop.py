@@ -111,17 +111,14 @@ def put_back(
 
     Args:
         before: `[H, W, C]` in 0..1, the picture that `take` cut from. Where `change` is 0 it stays to the bit.
-        worked: `[*crop.padded, C]` in 0..1, the crop as it was painted.
+        worked: `[*crop.padded, C]` in 0..1, the crop as it was painted; `engine` sees to its size.
         change: `[H, W]` in 0..1, as for `plan_crop`; None takes all that was painted.
         feather: width of the soft edge inside the change area, in the picture's own pixels.
         tone: whether colours are matched at the edge of the area.
 
     Raises:
-        WeGenError: what was painted is not of the crop's size, the crop is not the whole picture and there is no mask,
-            or the feather is negative.
+        WeGenError: the crop is not the whole picture and there is no mask, or the feather is negative.
     """
-    if tuple(worked.shape[:2]) != crop.padded:
-        raise WeGenError(f"Bad size of what was painted: expected {crop.padded[::-1]}, got {worked.shape[1::-1]}.")
     rows, columns = crop.size
     after = resized(worked[:rows, :columns].float(), crop.height, crop.width)
     if change is None:

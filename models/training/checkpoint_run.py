@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..bundled import BUNDLED
 from ..checkpoints import doctor
 from ..checkpoints.loading import fill
-from ..checkpoints.lora import write_lora
+from ..checkpoints.lora import BASE, base_of, write_lora
 from ..checkpoints.memory_needs import GIB
 from ..checkpoints.quantise import WEIGHT, to_header
 from ..checkpoints.reader import Checkpoint, Part, StoredTensor, open_checkpoint, part_id
@@ -104,7 +104,7 @@ class CheckpointRun:
         )
 
     def train(self, resume: bool, until: int | None, say: Callable[[str], None], warn: Callable[[str], None]) -> None:
-        """Train the part, and write what came of it.
+        """Train the part of a run that `check` has passed, and write what came of it.
 
         Args:
             resume: go on where an earlier run in this folder stopped.
@@ -174,8 +174,7 @@ class CheckpointRun:
         self._mixture([*recipe.data, *recipe.held_out])
 
     def stage(self) -> Stage:
-        """The stage ready to train. Raises WeGenError."""
-        self.check()
+        """The stage of a run that `check` has passed, ready to train. Raises WeGenError."""
         recipe, checkpoint, lora = self.recipe, self.checkpoint(), self.lora()
         data = self._mixture(recipe.data)
         held_out = self._mixture(recipe.held_out) if recipe.held_out else None
@@ -241,7 +240,9 @@ class CheckpointRun:
         module = getattr(stage, attribute)
         values = {name.removeprefix(f"{attribute}."): value for name, value in average.items()}
         if has_adapters(module):
-            about = {"wegen_model": self.checkpoint().config.name, "wegen_steps": str(self.done())}
+            checkpoint = self.checkpoint()
+            about = {"wegen_model": checkpoint.config.name, "wegen_steps": str(self.done())}
+            about[BASE] = base_of(checkpoint.parts[recipe.stage])
             return write_lora(self._lora_file, recipe.stage, changes_of(module, values), about)
         return self._pack(values) if self.done() >= recipe.steps else None
 

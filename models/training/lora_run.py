@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from ..bundled import BUNDLED
 from ..checkpoints.reader import open_checkpoint
 from ..data import read_index, stream, write_samples
 from ..data.shards import INDEX, count_samples, read_about
-from ..errors import WeGenError
+from ..errors import INTERRUPTED, WeGenError
 from ..network.configuration import WeGenConfig
 from ..network.threads import threads
 from ..pipeline import Pipeline
@@ -51,8 +50,6 @@ SHARDS_WEIGHT = 0.5
 """Weight of shards of videos, beside samples that are made of their pictures."""
 LONGEST_TITLE = 200
 """Bytes of what a LoRA's files are called; their endings follow."""
-INTERRUPTED = 128 + signal.SIGINT
-"""The exit code of a command that was interrupted."""
 
 
 @dataclass(frozen=True)

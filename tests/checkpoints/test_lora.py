@@ -2,27 +2,32 @@
 
 import json
 import os
+import shutil
+import warnings
 
 import pytest
 import torch
+from comfyui_wegen.models.checkpoints.convert import convert
 from comfyui_wegen.models.checkpoints.lora import (
     ALPHA,
+    BASE,
     DOWN,
     UP,
     LoraError,
     LowRank,
+    base_of,
     layer_key,
     merge,
     read_lora,
     write_lora,
 )
-from comfyui_wegen.models.checkpoints.reader import SafetensorsFile
+from comfyui_wegen.models.checkpoints.reader import SafetensorsFile, open_checkpoint, part_file
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network.agent import Agent
 from comfyui_wegen.models.painting.loading import load
 from comfyui_wegen.models.pipeline import Pipeline
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tiny import tiny_config
 
 LAYER = "llm.model.layers.1.mlp.gate_proj"
@@ -170,3 +175,51 @@ def test_a_whole_number_is_an_alpha_too(tmp_path):
     key, file = layer_key("unet", "x"), tmp_path / "a.safetensors"
     save_file({key + name: one for name, one in (FACTORS | {ALPHA: torch.tensor(2)}).items()}, file)
     assert read_lora(file).changes[key].scale == 0.5
+
+
+def of_other_weights(folder, other, part, spread):
+    """The checkpoint with a part whose small tensors are a little, or much, off."""
+    shutil.copytree(folder, other)
+    state = load_file(folder / part_file(part))
+    generator = torch.Generator().manual_seed(0)
+    for key, value in state.items():
+        if value.ndim == 1:
+            state[key] = value * (1 + spread * torch.randn(value.shape, generator=generator))
+    save_file(state, other / part_file(part))
+    return other
+
+
+@pytest.mark.parametrize("part", ["language_model", "unet"])
+def test_other_weights_of_the_same_shapes_are_told(packed_dir, tmp_path, part):
+    folder = of_other_weights(packed_dir, tmp_path / "base", part, 0.3)
+    base = open_checkpoint(folder).parts[part]
+    about = {BASE: base_of(base), "wegen_model": "mine"}
+    lora = read_lora(write_lora(tmp_path / "a.safetensors", part, {LAYER: change()}, about))
+    assert lora.doubt(base) == ""
+    for dtype in ("fp16", "bf16", "int8"):
+        packed = convert(folder, tmp_path / dtype, dtype)
+        assert lora.doubt(open_checkpoint(packed).parts[part]) == "", dtype
+    trained = of_other_weights(folder, tmp_path / "trained", part, 0.003)
+    assert lora.doubt(open_checkpoint(trained).parts[part]) == "", "it fits one that was trained on a little"
+    said = lora.doubt(open_checkpoint(packed_dir).parts[part])
+    assert said.startswith("a.safetensors was trained beside other weights") and "'mine'" in said
+    old = read_lora(write_lora(tmp_path / "old.safetensors", part, {LAYER: change()}, {}))
+    assert old.doubt(base) == "", "files of earlier versions record nothing"
+
+
+@pytest.mark.parametrize("recorded", ["", "{", "[1]", '{"a": "b"}', '{"a": [NaN]}', "[" * 100_000])
+def test_a_record_of_the_base_that_cannot_be_read_is_named(packed_dir, tmp_path, recorded):
+    file = write_lora(tmp_path / "a.safetensors", "language_model", {LAYER: change()}, {BASE: recorded})
+    with pytest.raises(LoraError, match=rf"{BASE}.* is no list of numbers"):
+        read_lora(file).doubt(open_checkpoint(packed_dir).language_model)
+
+
+def test_a_pipeline_warns_of_other_weights(packed_dir, tmp_path):
+    other = of_other_weights(packed_dir, tmp_path / "other", "language_model", 0.3)
+    about = {BASE: base_of(open_checkpoint(other).language_model)}
+    file = write_lora(tmp_path / "a.safetensors", "language_model", {LAYER: change()}, about)
+    with pytest.warns(UserWarning, match="trained beside other weights"):
+        Pipeline.from_folder(packed_dir).with_loras({file: 1.0})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Pipeline.from_folder(other).with_loras({file: 1.0})

@@ -38,11 +38,11 @@ def test_an_empty_batch_is_nothing_to_ask_about(found):
     assert found["empty batch"] == "There is no picture to ask about: the batch is empty."
 
 
-def test_texts_and_numbers_that_are_none_are_named(found):
+def test_inputs_that_are_none_are_named(found):
     said, vendi = found["none"]
-    assert len(said) == 15
+    assert len(said) == 21
     for name, message in said:
-        assert message.startswith(f"The {name} is None; it must be a ") and "wired in there" in message, (name, message)
+        assert message.startswith(f"The {name} is None; it must be ") and "wired in there" in message, (name, message)
     assert vendi == 1, "an optional model that is None is none"
 
 

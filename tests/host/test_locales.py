@@ -81,7 +81,7 @@ def test_all_languages_say_all_that_the_panel_says():
         for key, text in texts.items():  # what is filled in
             assert set(re.findall(r"{(\w+)}", text)) == set(re.findall(r"{(\w+)}", languages[0][key])), key
     scripts = "".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "js").rglob("*.*js"))
-    said = set(re.findall(r"\bt\(\"([\w.]+)\"", scripts))
+    said = set(re.findall(r"\b(?:t|say)\(\"([\w.]+)\"", scripts))
     said |= {
         f"mask.{name}"
         for name in re.findall(r"^  (\w+):", scripts.split("export const LABELS = {")[1].split("};")[0], re.M)

@@ -59,6 +59,7 @@ def test_clones_of_a_loaded_patcher_have_their_own_loras(host_python):
     found = host_python(SCRIPTS / "side_lora_clones.py")
     assert found["effects"] == [1, 1, 2, 1, 0, 2, 2, 3]
     assert found["in weights"] and found["weights as before"]
+    assert found["failed"] == "out of memory" and found["after"] == [0, 0, 1]
 
 
 @pytest.fixture(scope="module")

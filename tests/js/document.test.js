@@ -1,6 +1,7 @@
 // Chats of the panel as plain values, and the graphs of their turns, under `node --test`.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { emptyDocument, mentions, merge, pick, redo, renamed, respelled, validDocument, tipOf, undo } from "../../js/panel/document.mjs";
@@ -73,6 +74,31 @@ test("a whole chat begins with what WeGen cannot make again", () => {
   }
   const whole = chatGraph(after({}), { turn: "b", picture: 0 }, { name: "x" }).prompt;
   assert.equal(Object.values(whole).filter((node) => node.class_type === "WeGenRefine").length, 2);
+});
+
+test("nodes are called in the user's language", () => {
+  const read = (language) => JSON.parse(readFileSync(new URL(`../../locales/${language}/main.json`, import.meta.url), "utf8")).wegen;
+  const reference = { name: "cat", file: file("cat.png"), area: file("area.png") };
+  const turn = (id, more) => ({ id, pictures: [0, 1].map((n) => ({ file: file(`${id}${n}.png`) })), picked: 0, count: 2, ...more });
+  const base = { turn: "a", picture: 0 };
+  const doc = documentOf({
+    u: turn("u", { instruction: "", count: 1 }),
+    a: turn("a", { references: [reference] }),
+    b: turn("b", { kind: "refine", base, parent: "a", keep: file("keep.png"), change: file("change.png") }),
+    c: turn("c", { kind: "refine", base: { turn: "u", picture: 0 }, parent: "u" }),
+    q: turn("q", { kind: "ask", base, parent: "a" }),
+  });
+  for (const language of ["en", "zh"]) {
+    const texts = read(language);
+    const say = (key, values = {}) => texts[key].replace(/\{(\w+)\}/g, (whole, name) => values[name]);
+    const chat = { id: "id", name: "x" };
+    const graphs = [chatGraph(doc, { turn: "b", picture: 1 }, chat, doc.turns.b, say), chatGraph(doc, { turn: "c", picture: 0 }, chat, null, say)];
+    for (const id of ["a", "b", "c", "q"]) graphs.push(turnGraph(doc, doc.turns[id], chat, say));
+    const titles = new Set(graphs.flatMap(({ prompt }) => Object.values(prompt).map((node) => node._meta.title)));
+    titles.delete("@cat");
+    for (const title of titles) assert.equal(/[\u4e00-\u9fff]/.test(title), language === "zh", title);
+    for (const key of ["title.begin", "mask.keep", "title.mayChange", "title.answer"]) assert(titles.has(texts[key]), key);
+  }
 });
 
 test("a whole chat keeps what another painter's turn has kept", () => {

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from comfyui_wegen.models.checkpoints.convert import convert
-from comfyui_wegen.models.checkpoints.lora import merge, read_lora
+from comfyui_wegen.models.checkpoints.lora import BASE, merge, read_lora
 from comfyui_wegen.models.checkpoints.random_weights import make_random
 from comfyui_wegen.models.checkpoints.reader import open_checkpoint
 from comfyui_wegen.models.cli.train import NANO_RECIPES, add_arguments, run
@@ -452,11 +452,14 @@ def test_a_unet_does_not_learn_from_pictures_far_below_its_size(shards, packed_d
 
 
 @pytest.mark.parametrize("lora", [{"rank": 2, "base": "fp32"}, None])
-def test_an_unfinished_result_says_so(shards, packed_dir, tmp_path, capsys, lora):
+def test_an_unfinished_result_says_so(shards, packed_dir, tmp_path, capsys, lora, monkeypatch):
     file = recipe_file(tmp_path, shards, packed_dir, "unet", "thing", lora=lora, steps=2)
     out = tmp_path / "run"
     command = ["--config", str(file), "--out", str(out)]
+    check, checked = CheckpointRun.check, []
+    monkeypatch.setattr(CheckpointRun, "check", lambda run: (checked.append(run), check(run)))
     wegen_train([*command, "--until", "1"])
+    assert len(checked) == 1, "folders of shards are gone through once"
     assert "unfinished: 1 of 2 steps. --resume goes on" in capsys.readouterr().out
     result = out / ("thing_unet.safetensors" if lora else "packed-unet")
     assert result.exists() == (lora is not None)
@@ -469,6 +472,9 @@ def test_an_unfinished_result_says_so(shards, packed_dir, tmp_path, capsys, lora
     wegen_train([*command, "--resume"])
     assert "unfinished:" not in capsys.readouterr().out and result.exists()
     assert lora is None or written() == "2"
+    if lora:
+        file = read_lora(result)
+        assert BASE in file.about and file.doubt(open_checkpoint(packed_dir).unet) == ""
 
 
 def test_the_papers_stages_follow_one_another(packed_dir, tmp_path):

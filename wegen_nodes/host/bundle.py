@@ -53,9 +53,11 @@ class WeGenBundle:
 
     def __init__(self, folder: str | Path, precision: str = "default"):
         checkpoint = open_checkpoint(folder)
+        self.folder = folder
         self.config: WeGenConfig = checkpoint.config
         self.tokenizer: Tokenizer = checkpoint.tokenizer
         self.vision_id = checkpoint.vision_id
+        self.formats = frozenset[str]().union(*(part.formats for part in checkpoint.parts.values()))
         self.vision_patcher = load_part(str(folder), "vision_encoder", precision)
         self.patcher = load_part(str(folder), "language_model", precision)
         self.patcher.set_attachments(PREFIXES, prefixes := _prefix_cache(self.patcher))
@@ -77,6 +79,15 @@ class WeGenBundle:
         other.config = self.config.with_open_language()
         other._answers, other._painted, other._read = OrderedDict(), [], None
         return other
+
+    def doubt(self, lora: Lora) -> str:
+        """What to say where a LoRA of the language model was trained beside other weights; else empty.
+
+        Raises:
+            WeGenError: the weights cannot be read any more, or what the LoRA says of its own is damaged.
+        """
+        # The patcher's weights may not be in memory, and may have other LoRAs in them.
+        return lora.doubt(open_checkpoint(self.folder).language_model)
 
     def __repr__(self) -> str:
         return f"WeGenBundle({self.config.name})"
@@ -132,7 +143,7 @@ class WeGenBundle:
         if not unseen(chat, self.vision_id):
             return chat
         if self._read is None or self._read[0] is not chat:
-            with memory_errors(LOOKING):
+            with memory_errors(LOOKING, self.formats):
                 self._read = chat, look_at(self.load_vision(1), chat)
         return self._read[1]
 
@@ -141,7 +152,7 @@ class WeGenBundle:
         references = references or References()
         if not lack_features(references, self.vision_id):
             return references
-        with memory_errors(LOOKING):
+        with memory_errors(LOOKING, self.formats):
             return with_features(self.load_vision(1), references)
 
     def load_language(self, rows: int, positions: int) -> WeGen:

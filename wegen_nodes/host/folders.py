@@ -170,21 +170,34 @@ def kept_chat_path(name: str) -> Path:
     return Path(folder_paths.get_output_directory(), KEY, f"{require_file_name(name)}{SUFFIX}")
 
 
-def chat_name(path: Path) -> str:
-    """A saved chat's name in `list_chats`."""
+def chat_name(path: Path) -> str | None:
+    """A saved chat's name in `list_chats`; None where it is not below the output folder, and so has none."""
     # Links are not followed: the list names what is below the folder, wherever that is kept.
-    return f"{Path(os.path.relpath(path, folder_paths.get_output_directory())).as_posix()} [output]"
+    try:
+        below = os.path.relpath(path, folder_paths.get_output_directory())
+    except ValueError:  # on another drive of Windows
+        return None
+    below = below.replace(os.path.sep, "/")
+    return None if below.startswith("../") else f"{below} [output]"
 
 
 def require_file_name(prefix: str) -> str:
     """The name to save under that a user gave; file systems take it.
 
     Raises:
-        WeGenError: it is too long, ends as a folder, or holds characters that names of files cannot have.
+        WeGenError: it is too long, ends as a folder, names a drive, or holds characters that names of files cannot
+            have.
     """
     # Of "a/" the host would number files from 1 each time, and write over them; "a/." is "a" to it.
     if prefix.endswith(("/", "\\")) or prefix.replace("\\", "/").split("/")[-1] == ".":
         raise WeGenError(f"The name {prefix!r} to save under names a folder; put a name for the file behind it.")
+    # On Windows "C:a" leads out of any folder, to the one that is current on that drive. Whether "C:/a" lies in the
+    # output folder is looked at by the host.
+    parts = prefix.replace("\\", "/").split("/")
+    drives = [os.path.splitdrive(part)[0] for part in parts]
+    is_absolute = len(parts) > 1 and drives[0] == parts[0]
+    if drive := next(filter(None, drives[is_absolute:]), ""):
+        raise WeGenError(f"The name {prefix!r} to save under names a drive; leave out {drive!r}.")
     if any(unicodedata.category(sign) in ("Cc", "Cs") for sign in prefix):
         raise WeGenError(f"The name {prefix!r} to save under holds characters that names of files cannot have.")
     longest = max(len(part.encode()) for part in prefix.split("/"))

@@ -111,7 +111,7 @@ def load_part(folder: str, part: str, precision: str = "default", disable_dynami
 
     if on_demand:
         files = Files(tensors.files)
-        with reading_errors(tensors.title, tensors.stored_bytes()):
+        with reading_errors(tensors.title, tensors.stored_bytes(), tensors.formats):
             module = network(offload_device)
             patcher = on_demand_patcher(module, files, load_device, offload_device)
             module.load_state_dict(_read(checkpoint, part, files), assign=patcher.is_dynamic())
@@ -191,7 +191,7 @@ def load_unet(folder: str, precision: str = "default", disable_dynamic: bool = F
     if on_demand:
         files = Files(tensors.files)
         patcher = on_demand_patcher(model, files, load_device, offload_device)
-        with reading_errors(tensors.title, tensors.stored_bytes()):
+        with reading_errors(tensors.title, tensors.stored_bytes(), tensors.formats):
             if not comfy.model_management.is_device_cpu(offload_device):
                 model.to(offload_device)
             state = _read(checkpoint, "unet", files)
@@ -266,7 +266,7 @@ def load_vae(folder: str, disable_dynamic: bool = False) -> comfy.sd.VAE:
     offload_device = comfy.model_management.vae_offload_device()
     if _on_demand(checkpoint, vae.device) and not disable_dynamic:
         files = Files(checkpoint.vae.files)
-        with reading_errors(checkpoint.vae.title, checkpoint.vae.stored_bytes()):
+        with reading_errors(checkpoint.vae.title, checkpoint.vae.stored_bytes(), checkpoint.vae.formats):
             module = network(offload_device)
             vae.patcher = on_demand_patcher(module, files, vae.device, offload_device)
             state = _read(checkpoint, "vae", files)
@@ -496,7 +496,7 @@ def _require_quantised(tensors: Part) -> bool:
     Raises:
         WeGenError: it is, and this host does not know how to compute with that.
     """
-    formats = {entry.layer["format"] for entry in tensors.quantised.values()}
+    formats = tensors.formats
     known = getattr(comfy.quant_ops, "QUANT_ALGOS", {}) if hasattr(comfy.ops, "mixed_precision_ops") else {}
     unknown = sorted(formats - set(known))
     if unknown:

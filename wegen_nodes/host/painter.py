@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import comfy.sample
 import comfy.samplers
@@ -109,6 +109,7 @@ class HostPainter:
         config: sizes and schedule.
         on_begin: called before it begins to sample.
         on_step: called after each step with the number done and that of all.
+        formats: of the quantised layers of the checkpoint, for messages.
 
     Raises:
         WeGenError: the model or the VAE is of another checkpoint.
@@ -121,6 +122,7 @@ class HostPainter:
         config: WeGenConfig,
         on_begin: Callable[[], None] = lambda: None,
         on_step: OnStep = lambda *_: None,
+        formats: Collection[str] = (),
     ):
         _check_sizes(model, vae, config)
         self.model = model
@@ -128,6 +130,7 @@ class HostPainter:
         self.config = config
         self.on_begin = on_begin
         self.on_step = on_step
+        self.formats = formats
 
     def paint(self, job: PaintJob) -> Tensor:
         """See `Painter`.
@@ -148,7 +151,8 @@ class HostPainter:
         if job.change is not None:
             mask = latent_mask(job.change, cell)[:, 0]
         seed = min(job.seeds[0], LARGEST_SEED - 1)  # samplers with noise of their own count one on
-        with memory_errors(f"painting {len(job.seeds)} x {job.width} x {job.height} pixels"):
+        work = f"painting {len(job.seeds)} x {job.width} x {job.height} pixels"
+        with memory_errors(work, self.formats):
             samples = sample(self.model, config, job.features, noise, latent, job.settings, mask, seed, self.on_step)
             return self.vae.decode(samples)[:, : job.height, : job.width].float().cpu()
 

@@ -13,7 +13,7 @@ import logging
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
+from ...models.checkpoints.quantise import less_memory
 from ...models.checkpoints.reader import Part, StoredTensor, file_stamp
 from ...models.container_memory import container_memory
 from ...models.errors import WeGenError, is_out_of_memory
@@ -90,6 +91,7 @@ class Weights:
         build: Callable[[], nn.Module],
     ):
         self.title = part.title
+        self.formats = part.formats
         self.files = Files(part.files)
         self._open_names = open_names
         self._build = build
@@ -140,7 +142,7 @@ class Weights:
         self.files.check()
         make_room(self)
         logging.info(f"Reading the {self.title}: {self.bytes / 1e9:.2f} GB")
-        with reading_errors(self.title, self.bytes):
+        with reading_errors(self.title, self.bytes, self.formats):
             fresh = self._build()
             fresh.load_state_dict(self._state(), assign=True)
         for module, source in zip(network.modules(), fresh.modules(), strict=True):
@@ -263,17 +265,17 @@ def make_room(wanted: Weights) -> None:
     if left < wanted.bytes:
         raise WeGenError(
             f"The {wanted.title} takes {wanted.bytes / 1e9:.1f} GB of memory, and {left / 1e9:.1f} GB are left. Close "
-            "other programs, or convert the checkpoint to a smaller precision: wegen convert SOURCE DESTINATION "
-            "--dtype int8 (or w4a8)."
+            f"other programs{less_memory(wanted.formats)}"
         )
 
 
 @contextmanager
-def memory_errors(work: str) -> Iterator[None]:
+def memory_errors(work: str, formats: Collection[str] = ()) -> Iterator[None]:
     """Tell of memory that ran out in words, as the error that makes the host unload everything.
 
     Args:
         work: what was done, for the message.
+        formats: of the quantised layers of the checkpoint, for what the message advises.
 
     Raises:
         OutOfMemoryError: PyTorch's, in place of any error that says that memory ran out, on a card or on the CPU.
@@ -284,14 +286,14 @@ def memory_errors(work: str) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise torch.cuda.OutOfMemoryError(
-            f"Memory ran out while {work}. Draw fewer or smaller pictures at once, close other programs, or convert "
-            "the checkpoint to a smaller precision: wegen convert SOURCE DESTINATION --dtype int8 (or w4a8)."
+            f"Memory ran out while {work}. Draw fewer or smaller pictures at once or close other "
+            f"programs{less_memory(formats)}"
         ) from error
 
 
-def reading_errors(title: str, size: int) -> AbstractContextManager[None]:
+def reading_errors(title: str, size: int, formats: Collection[str]) -> AbstractContextManager[None]:
     """`memory_errors` while a part of `size` bytes is read."""
-    return memory_errors(f"reading the {title} ({size / 1e9:.1f} GB)")
+    return memory_errors(f"reading the {title} ({size / 1e9:.1f} GB)", formats)
 
 
 @cache
@@ -324,8 +326,10 @@ def _part_patcher(base: type) -> type:
 
         def partially_load(self, *args, **kwargs):
             global _load_call
-            self.read()
-            _load_call += 1  # whatever is asked for from now on is asked for by another call
+            try:
+                self.read()
+            finally:  # also where that failed or was cancelled
+                _load_call += 1  # whatever is asked for from now on is asked for by another call
             return super().partially_load(*args, **kwargs)
 
         def get_key_patches(self, *args, **kwargs):

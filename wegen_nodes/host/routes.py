@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -22,6 +21,7 @@ import numpy as np
 from aiohttp import web
 from PIL import ExifTags, Image, ImageOps
 
+from ...models.media.images import UNREADABLE
 from .chat_archive import LARGEST_ARCHIVE, PANEL, pack, picture_path, unpacked
 from .chat_store import LARGEST_BODY, ChatStore, StoreError, parse_json
 
@@ -35,10 +35,6 @@ SMALL = 640
 """Pixels of a small copy's longer side, at most."""
 DRAWN_AT_ONCE = 2
 """Small copies that are made at the same time: large pictures take memory."""
-UNREADABLE = (
-    OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, struct.error, Image.DecompressionBombError
-)  # fmt: skip
-"""What Pillow and its readers of single formats raise on damaged files."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -122,7 +122,13 @@ def with_side_lora(base: type) -> type:
 
         def partially_load(self, *args, force_patch_weights=False, **kwargs):
             self._for_good(force_patch_weights)
-            return super().partially_load(*args, force_patch_weights=force_patch_weights, **kwargs)
+            try:
+                return super().partially_load(*args, force_patch_weights=force_patch_weights, **kwargs)
+            except BaseException:
+                # The host puts its LoRAs beside the layers also where the load failed, and then forgets this patcher:
+                # others of the same model would have them too.
+                self.eject_model()
+                raise
 
         def _for_good(self, wanted: bool) -> None:
             """Let the host put all into the weights, which it wants for a saved model, and back for the next use."""

@@ -182,7 +182,7 @@ def empty_batch(wegen):
 
 
 def wired_to_nothing(nodes, made):
-    """What nodes say of texts and numbers that are None, as what is wired in may be; and one that takes it for none."""
+    """What nodes say of inputs that are None, as what is wired in may be; and one that takes it for none."""
     by_name = {node.__name__: node for node in nodes}
     one, all_of_it = torch.rand(1, 32, 32, 3), torch.ones(1, 32, 32)
     turn = by_name["WeGenTurn"].execute("a cat", 1, 32, 32).result[-1]
@@ -195,7 +195,8 @@ def wired_to_nothing(nodes, made):
         "WeGenResult": (["filename_prefix", "feather"], {"image": one, "turn": turn, **pasted}),
         "WeGenKeep": (["feather"], {"before": one, "after": one, "edit_mask": all_of_it, **pasted}),
         "WeGenConsistencyReport": (["amplify"], {"before": one, "after": one}),
-        "WeGenGenerate": (["picked"], {**models, "instruction": "a cat"}),
+        "WeGenGenerate": (["picked", "wegen", "model", "vae", "instruction"], {**models, "instruction": "a cat"}),
+        "WeGenRefine": (["chat", "instruction"], {**models, "instruction": "a cat", "chat": made["saved"]}),
         "WeGenLoadLoRA": (["strength"], {"wegen": made["wegen"], "lora_name": "x"}),
     }
     widgets = {

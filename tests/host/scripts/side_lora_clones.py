@@ -1,6 +1,7 @@
 """Clones of a patcher whose LoRA stands beside a quantised layer: used in turn, each gives what it should."""
 
 import json
+from unittest import mock
 
 import comfy.model_management
 import torch
@@ -57,4 +58,14 @@ further = twice.clone()
 further.add_patches(patch)
 effects += [effect(twice), effect(further)]
 same = bool((model.layer.weight == loaded).all())
-print(json.dumps({"effects": effects, "in weights": turned, "weights as before": same}))
+# A load that fails leaves nothing beside the layers, which all clones share.
+comfy.model_management.unload_all_models()
+with mock.patch.object(ModelPatcher, "load", side_effect=RuntimeError("out of memory")):
+    try:
+        comfy.model_management.load_models_gpu([once])
+    except RuntimeError as error:
+        failed = str(error)
+after = [round(float((model(x) - before).abs().max()), 4), effect(plain), effect(once)]
+print(
+    json.dumps({"failed": failed, "after": after, "effects": effects, "in weights": turned, "weights as before": same})
+)
