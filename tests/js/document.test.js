@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { emptyDocument, mentions, merge, pick, redo, renamed, respelled, soundDocument, tipOf, undo } from "../../js/panel/document.mjs";
-import { chatGraph, picturePrefix, turnGraph } from "../../js/panel/graph.mjs";
+import { chatGraph, picturePrefix, turnGraph, turnRecord } from "../../js/panel/graph.mjs";
 
 const file = (filename) => ({ filename, subfolder: "", type: "output" });
 const settings = { model: "m", rewrite: true, steps: 1, cfg: 0, sampler_name: "euler", scheduler: "published" };
@@ -22,6 +22,19 @@ test("merging keeps what turns go on with", () => {
   const merged = merge(ours, theirs);
   assert.deepEqual(merged.turns.b.base, base);
   assert.equal(merged.turns.a.status, "done");
+});
+
+test("another painter gets the size that is chosen", () => {
+  const sizeFor = (width, height, base = null) => {
+    const doc = documentOf({ a: { pictures: [{ file: file("a.png") }], picked: 0 }, b: { base, settings: { ...settings, width, height } } });
+    const record = turnRecord(doc, doc.turns.b);
+    return [record.width, record.height];
+  };
+  assert.deepEqual(sizeFor(768, 512), [768, 512]);
+  assert.deepEqual(sizeFor(768, 0), [768, 768]); // a square, as with WeGen's own nodes
+  assert.deepEqual(sizeFor(0, 512), [512, 512]);
+  assert.deepEqual(sizeFor(0, 0), [undefined, undefined]); // that of the workflow
+  assert.deepEqual(sizeFor(768, 0, { turn: "a", picture: 0 }), [undefined, undefined]);
 });
 
 test("a chat from elsewhere asks nothing of the host that a chat does not", () => {
