@@ -10,6 +10,8 @@ const PROMPT = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const NAME = /^[A-Za-z][A-Za-z0-9_-]{0,31}$/;
 /** Pictures of one turn, as the nodes take it. */
 const MOST = 64;
+/** What the bundled model's words for a change begin with; pictures of earlier versions do not say what follows on it. */
+const OF_A_CHANGE = /^(?:drawn anew\s*[,.:;]|keeping .+?:)\s*(?=\S)/i;
 
 let last = 0;
 
@@ -70,7 +72,7 @@ function soundTurn(id, turn) {
     picked: Number.isInteger(turn.picked) ? turn.picked : null,
     pictures: list(turn.pictures)
       .filter((picture) => soundFile(picture?.file))
-      .map((picture) => ({ ...picture, words: text(picture.words) })),
+      .map((picture) => ({ ...picture, words: text(picture.words), ofPicture: text(picture.ofPicture) })),
   };
 }
 
@@ -212,6 +214,14 @@ export function unfinished(doc) {
 
 export function pictureAt(doc, base) {
   return base ? doc.turns[base.turn]?.pictures[base.picture] ?? null : null;
+}
+
+/** What is said of a picture alone, for others like it: where its words are the model's own, without what they begin with
+ * about the change. */
+export function wordsOfPicture(turn, index) {
+  const { words, ofPicture } = turn.pictures[index];
+  if (!words || words === turn.instruction) return turn.instruction;
+  return ofPicture || (turn.kind === "refine" && isOwn(turn) ? words.replace(OF_A_CHANGE, "") : words);
 }
 
 /** The turns whose pictures led to that of `base`, oldest first, as `{turn, picture}`. */

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { emptyDocument, mentions, merge, pick, redo, renamed, respelled, soundDocument, tipOf, undo } from "../../js/panel/document.mjs";
+import { emptyDocument, mentions, merge, pick, redo, renamed, respelled, soundDocument, tipOf, undo, wordsOfPicture } from "../../js/panel/document.mjs";
 import { chatGraph, picturePrefix, turnGraph, turnRecord } from "../../js/panel/graph.mjs";
 
 const file = (filename) => ({ filename, subfolder: "", type: "output" });
@@ -22,6 +22,22 @@ test("merging keeps what turns go on with", () => {
   const merged = merge(ours, theirs);
   assert.deepEqual(merged.turns.b.base, base);
   assert.equal(merged.turns.a.status, "done");
+});
+
+test("more like a picture is asked for without what its words say of the change", () => {
+  const words = (picture, turn = {}) => wordsOfPicture(documentOf({ a: { kind: "refine", instruction: "sharpen it", pictures: [{ file: file("a.png"), ...picture }], ...turn } }).turns.a, 0);
+  assert.equal(words({ words: "nu: a cat", ofPicture: "a cat" }), "a cat");
+  // Pictures of earlier versions.
+  assert.equal(words({ words: "Drawn anew, a red cat, by day" }), "a red cat, by day");
+  assert.equal(words({ words: "keeping the cat and the house: a cat: at night" }), "a cat: at night");
+  // Where they are not about a change, or the user's own, they stay.
+  for (const own of ["keeping bees: a man", "drawn anew, a cat"]) {
+    assert.equal(words({ words: own }, { kind: "draw" }), own);
+    assert.equal(words({ words: own }, { instruction: own }), own);
+    assert.equal(words({ words: own }, { settings: { ...settings, painter: "mine.json" } }), own);
+  }
+  assert.equal(words({ words: "drawn anew" }), "drawn anew");
+  assert.equal(words({}), "sharpen it");
 });
 
 test("another painter gets the size that is chosen", () => {
