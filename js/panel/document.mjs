@@ -247,8 +247,9 @@ export function keptMasks(doc, base) {
   return kept;
 }
 
-/** Two versions of one chat in one: every turn of both, and of the same turn the one that got further. */
-export function merge(ours, theirs) {
+/** Two versions of one chat in one: every turn of both, and of the same turn the one that got further. `before` are the
+ * names of the references in the version that both come from: what either has taken out since is not there any more. */
+export function merge(ours, theirs, before) {
   const turns = { ...theirs.turns, ...ours.turns };
   for (const [id, turn] of Object.entries(theirs.turns)) {
     const own = ours.turns[id];
@@ -257,10 +258,20 @@ export function merge(ours, theirs) {
     }
   }
   const merged = soundDocument({ ...theirs, ...ours, turns });
-  const names = new Set(ours.references.map((reference) => reference.name));
-  merged.references = [...ours.references, ...theirs.references.filter((reference) => !names.has(reference.name))];
+  const [here, there] = [ours, theirs].map(namesOf);
+  const left = ours.references.filter(({ name }) => there.includes(name) || !before.includes(name));
+  const added = theirs.references.filter(({ name }) => !here.includes(name) && !before.includes(name));
+  merged.references = [...left, ...added];
+  for (const { name, file } of ours.references.filter((one) => !left.includes(one))) {
+    // What is being written is to name nothing that is gone, and what has another name by that one.
+    const other = added.find((one) => one.file.filename === file.filename && one.file.subfolder === file.subfolder);
+    merged.draft.text = renamed(merged.draft.text, name, other?.name ?? null);
+  }
   return merged;
 }
+
+/** Names of the references that a chat has. */
+export const namesOf = ({ references }) => references.map(({ name }) => name);
 
 /** Take over a merged document; turns and references that are there already stay the same objects, which views hold. */
 export function adopt(doc, merged) {

@@ -19,9 +19,25 @@ test("merging keeps what turns go on with", () => {
   const ours = documentOf({ a: { status: "failed" } });
   const base = { turn: "a", picture: 0 };
   const theirs = documentOf({ a: { pictures: [{ file: file("a.png") }], picked: 0 }, b: { kind: "refine", base, parent: "a" } });
-  const merged = merge(ours, theirs);
+  const merged = merge(ours, theirs, []);
   assert.deepEqual(merged.turns.b.base, base);
   assert.equal(merged.turns.a.status, "done");
+});
+
+test("merging takes out the references that either has removed", () => {
+  const reference = (name) => ({ name, file: file(`${name[0]}.png`), weight: 1 });
+  const version = (text, ...names) => soundDocument({ ...emptyDocument(), references: names.map(reference), draft: { text } });
+  const merged = (ours, theirs) => {
+    const { references, draft } = merge(ours, theirs, ["cat", "dog"]);
+    return [references.map(({ name }) => name), draft.text];
+  };
+  const [same, less] = [version("put @dog and @cat here", "cat", "dog"), version("", "dog")];
+  assert.deepEqual(merged(less, same), [["dog"], ""]);
+  assert.deepEqual(merged(same, less), [["dog"], "put @dog and here"]); // its name would mean nothing
+  assert.deepEqual(merged(version("", "cat", "dog", "hat"), version("", "dog", "fox")), [["dog", "hat", "fox"], ""]);
+  // A reference with another name is the same one.
+  assert.deepEqual(merged(same, version("", "c2", "dog")), [["dog", "c2"], "put @dog and @c2 here"]);
+  assert.deepEqual(merged(version("@c2", "c2", "dog"), same), [["c2", "dog"], "@c2"]);
 });
 
 test("more like a picture is asked for without what its words say of the change", () => {
