@@ -296,6 +296,14 @@ export function addMention(draft, { name }) {
   if (!mentions(draft.text).includes(name)) draft.text = `${draft.text.trimEnd()} @${name} `.trimStart();
 }
 
+/** A text with the names that came into a draft, from `before` to `after`, while it was being written elsewhere. */
+export function withNewMentions(text, before, after) {
+  const known = mentions(before);
+  const written = { text };
+  for (const name of mentions(after)) if (!known.includes(name)) addMention(written, { name });
+  return written.text;
+}
+
 /** A text in which names of references are written as they are there, whatever their case. */
 export function respelled(text, references) {
   const names = references.map(({ name }) => name);

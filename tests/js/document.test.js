@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { emptyDocument, mentions, merge, pick, redo, renamed, respelled, soundDocument, tipOf, undo, wordsOfPicture } from "../../js/panel/document.mjs";
+import { emptyDocument, mentions, merge, pick, redo, renamed, respelled, soundDocument, tipOf, undo, withNewMentions, wordsOfPicture } from "../../js/panel/document.mjs";
 import { chatGraph, picturePrefix, turnGraph, turnRecord } from "../../js/panel/graph.mjs";
 
 const file = (filename) => ({ filename, subfolder: "", type: "output" });
@@ -38,6 +38,13 @@ test("merging takes out the references that either has removed", () => {
   // A reference with another name is the same one.
   assert.deepEqual(merged(same, version("", "c2", "dog")), [["dog", "c2"], "put @dog and @c2 here"]);
   assert.deepEqual(merged(version("@c2", "c2", "dog"), same), [["c2", "dog"], "@c2"]);
+});
+
+test("names that came into a draft while it was written elsewhere stay", () => {
+  assert.equal(withNewMentions("make it night", "make it", "make it @cat "), "make it night @cat ");
+  assert.equal(withNewMentions("", "", "@cat "), "@cat ");
+  assert.equal(withNewMentions("with @cat", "", "@cat "), "with @cat");
+  assert.equal(withNewMentions("make it night", "make it @cat", "make it @cat"), "make it night"); // taken out by hand
 });
 
 test("more like a picture is asked for without what its words say of the change", () => {
