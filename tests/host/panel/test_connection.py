@@ -94,7 +94,7 @@ def test_a_first_message_that_the_host_did_not_take_is_there_after_a_reload(pane
 
 
 def take_turn_where_answers_get_lost(panel, lose, **queue) -> None:
-    """Take a turn whose prompt the host has, though `lose` takes its answer; the queue is answered with `queue` once."""
+    """Take a turn whose prompt the host has though `lose` takes its answer; once `queue` answers for the queue."""
     page, left = panel.page, {"queue": 1, "prompt": 1}
 
     def fail(route):
