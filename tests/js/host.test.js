@@ -41,6 +41,17 @@ test("a page that says what failed keeps its status", async () => {
   await assert.rejects(request("/wegen/chats/a"), /^Error: There is no such chat\.$/);
 });
 
+test("a page in place of the texts is said in words", async () => {
+  const { getCustomNodesI18n } = api;
+  api.getCustomNodesI18n = async () => answer(LOGIN).json();
+  try {
+    const { loadTexts } = await import("../../js/panel/strings.mjs?again");
+    await assert.rejects(loadTexts(), /^Error: ComfyUI did not give the texts of WeGen's panel \(Unexpected token.* sign in there, and load this page again\.$/);
+  } finally {
+    Object.assign(api, { getCustomNodesI18n });
+  }
+});
+
 test("what the host is told to do may be answered with nothing", async () => {
   answers("");
   assert.equal(await request("/interrupt", { method: "POST", json: {} }), null);
