@@ -187,6 +187,12 @@ export class MaskPainter {
     });
   }
 
+  /** Have nobody paint, as while the masks are being sent, or let them paint again. A stroke that is being painted ends. */
+  hold(held) {
+    this.#strokes.finish();
+    this.element.inert = held;
+  }
+
   /** Both masks as PNG files in grey, white where painted; null where nothing is. */
   async toMaskBlobs() {
     this.#strokes.finish();

@@ -78,10 +78,14 @@ def turn(words=WORDS, seeds=(1,), auto_mask=ALL_MAY_CHANGE, **more):
         ("a street at night, keeping the red car: so be it", "", "a street at night, keeping the red car: so be it"),
         ("keeping the red car", "", "keeping the red car"),
         ("keeping : a street", "", "keeping : a street"),
+        ("Drawn anew, a street at night", "", "a street at night"),
+        ("drawn anew", "", "drawn anew"),
+        ("drawn anew, ", "", "drawn anew, "),
+        ("a street that was drawn anew, at night", "", "a street that was drawn anew, at night"),
     ],
 )
 def test_a_description_says_what_stays(words, things, rest):
-    templates = Templates(kept=KEEPING)
+    templates = Templates(anew="drawn anew", kept=KEEPING)
     assert templates.things_kept(words) == things and templates.of_picture(words) == rest
     silent = Templates()
     assert silent.things_kept(words) == "" and silent.of_picture(words) == words

@@ -91,7 +91,8 @@ def graph_turn(cls: type[io.ComfyNode], models: Models, chat: Chat, picked: int,
         result = wegen.recall_painted((request, chat), (models.model, models.vae), answer)
     last = result.chat.last
     before = Chat(result.chat.turns[:-1])
-    record = [turns_of(before, last.instruction, answer) for answer in result.answers]
+    templates = wegen.config.templates
+    record = [turns_of(before, last.instruction, answer, templates) for answer in result.answers]
     png_metadata.write_down(cls.hidden.prompt, node, cls.hidden.extra_pnginfo, record)
     chat, count = result.chat, len(request.seeds)
     if picked > count:

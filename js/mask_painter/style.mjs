@@ -27,6 +27,7 @@ export const STYLE = `
 .wegen-mask-foot { display: flex; align-items: center; gap: 8px; min-width: min(100%, 280px); }
 .wegen-mask-zoom { display: flex; gap: 2px; }
 .wegen-mask .wegen-mask-zoom input { min-width: 24px; height: 22px; padding: 0 6px; font-size: 12px; }
+.wegen-mask[inert] { opacity: 0.4; transition: opacity 0.2s 0.2s; }
 .wegen-mask-status { flex: 1; margin: 0; min-height: 1.2em; color: var(--descrip-text, #999); font-size: 12px; }
 .wegen-mask-help { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 `;

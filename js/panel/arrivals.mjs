@@ -67,7 +67,8 @@ export class Arrivals {
       const turns = Object.values(pngJson(texts, "wegen") ?? {}).at(-1)?.[0];
       if (Array.isArray(turns)) {
         notes = turns.map((turn, index) => `${index + 1}. ${turn?.instruction ?? ""}`).join("\n");
-        words = turns.at(-1)?.shows ?? turns.at(-1)?.rewrite ?? "";
+        // The chat that begins with it knows nothing of what was changed.
+        words = turns.at(-1)?.of_picture ?? turns.at(-1)?.shows ?? turns.at(-1)?.rewrite ?? "";
       }
     }
     const file = source instanceof Blob ? await host.upload(source, source.name || "pasted.png") : source;

@@ -12,6 +12,8 @@ const NAME = /^[A-Za-z][A-Za-z0-9_-]{0,31}$/;
 const MOST = 64;
 /** Pictures of a new wish that the panel asks for, at most. */
 export const MOST_VARIANTS = 16;
+/** What the bundled model's words for a change begin with; pictures of earlier versions do not say what follows on it. */
+const OF_A_CHANGE = /^(?:drawn anew\s*[,.:;]|keeping .+?:)\s*(?=\S)/i;
 
 let last = 0;
 
@@ -72,7 +74,7 @@ function validTurn(id, turn) {
     picked: Number.isInteger(turn.picked) ? turn.picked : null,
     pictures: list(turn.pictures)
       .filter((picture) => validFile(picture?.file))
-      .map((picture) => ({ ...picture, words: text(picture.words) })),
+      .map((picture) => ({ ...picture, words: text(picture.words), ofPicture: text(picture.ofPicture) })),
   };
 }
 
@@ -216,6 +218,14 @@ export function pictureAt(doc, base) {
   return base ? doc.turns[base.turn]?.pictures[base.picture] ?? null : null;
 }
 
+/** What is said of a picture alone, for others like it: where its words are the model's own, without what they begin with
+ * about the change. */
+export function wordsOfPicture(turn, index) {
+  const { words, ofPicture } = turn.pictures[index];
+  if (!words || words === turn.instruction) return turn.instruction;
+  return ofPicture || (turn.kind === "refine" && isOwn(turn) ? words.replace(OF_A_CHANGE, "") : words);
+}
+
 /** The turns whose pictures led to that of `base`, oldest first, as `{turn, picture}`. */
 export function lineage(doc, base) {
   const line = [];
@@ -239,8 +249,9 @@ export function keptMasks(doc, base) {
   return kept;
 }
 
-/** Two versions of one chat in one: every turn of both, and of the same turn the one that got further. */
-export function merge(ours, theirs) {
+/** Two versions of one chat in one: every turn of both, and of the same turn the one that got further. `before` are the
+ * names of the references in the version that both come from: what either has taken out since is not there any more. */
+export function merge(ours, theirs, before) {
   const turns = { ...theirs.turns, ...ours.turns };
   for (const [id, turn] of Object.entries(theirs.turns)) {
     const own = ours.turns[id];
@@ -249,10 +260,20 @@ export function merge(ours, theirs) {
     }
   }
   const merged = validDocument({ ...theirs, ...ours, turns });
-  const names = new Set(ours.references.map((reference) => reference.name));
-  merged.references = [...ours.references, ...theirs.references.filter((reference) => !names.has(reference.name))];
+  const [here, there] = [ours, theirs].map(namesOf);
+  const left = ours.references.filter(({ name }) => there.includes(name) || !before.includes(name));
+  const added = theirs.references.filter(({ name }) => !here.includes(name) && !before.includes(name));
+  merged.references = [...left, ...added];
+  for (const { name, file } of ours.references.filter((one) => !left.includes(one))) {
+    // What is being written is to name nothing that is gone, and what has another name by that one.
+    const other = added.find((one) => one.file.filename === file.filename && one.file.subfolder === file.subfolder);
+    merged.draft.text = renamed(merged.draft.text, name, other?.name ?? null);
+  }
   return merged;
 }
+
+/** Names of the references that a chat has. */
+export const namesOf = ({ references }) => references.map(({ name }) => name);
 
 /** Take over a merged document; turns and references that are there already stay the same objects, which views hold. */
 export function adopt(doc, merged) {
@@ -275,6 +296,14 @@ export function mentions(text) {
 /** Write the name of a reference into a draft that does not have it. */
 export function addMention(draft, { name }) {
   if (!mentions(draft.text).includes(name)) draft.text = `${draft.text.trimEnd()} @${name} `.trimStart();
+}
+
+/** A text with the names that came into a draft, from `before` to `after`, while it was being written elsewhere. */
+export function withNewMentions(text, before, after) {
+  const known = mentions(before);
+  const written = { text };
+  for (const name of mentions(after)) if (!known.includes(name)) addMention(written, { name });
+  return written.text;
 }
 
 /** A text in which names of references are written as they are there, whatever their case. */

@@ -149,6 +149,26 @@ export function turnGraph(doc, turn, { id, name }, say) {
   return graph;
 }
 
+/** What WeGen Turn reads of a turn; see wegen_nodes/host/panel_turn.py. */
+export function turnRecord(doc, turn) {
+  const { settings, base } = turn;
+  const record = { instruction: turn.words || turn.instruction, release: Boolean(turn.release) };
+  if (turn.references.length) record.references = turn.references.map(({ name, file, weight, area }) => ({ name, file, weight, area: area ?? undefined }));
+  if (turn.change) record.change = turn.change;
+  const keep = turn.keep ? [turn.keep] : [];
+  if (!base) {
+    const { width, height } = settings;
+    // One side alone makes a square, as with WeGen's own nodes; without any the workflow has its own.
+    if (width || height) Object.assign(record, { width: width || height, height: height || width });
+    return record;
+  }
+  const picture = pictureAt(doc, base);
+  const chat = chatFileOf(doc, base);
+  if (chat) Object.assign(record, { chat, picture: picture.chat ? 1 : base.picture + 1, keep });
+  else Object.assign(record, { image: picture.file, keep: [...(turn.release ? [] : keptMasks(doc, base)), ...keep] });
+  return record;
+}
+
 /** The graph of all turns that led to a picture, and of the one after it if there is one; it needs none of the chat's files. */
 export function chatGraph(doc, base, { name }, next = null, say = undefined) {
   const graph = new Graph(say);

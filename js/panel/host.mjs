@@ -3,7 +3,7 @@
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
 import { el, icon } from "./dom.mjs";
-import { withoutDoubleDots } from "./graph.mjs";
+import { shortened, withoutDoubleDots } from "./graph.mjs";
 import { t } from "./strings.mjs";
 
 export { api, app };
@@ -14,11 +14,14 @@ const LARGEST_LAST = 20_000;
 const GLIDE = 600;
 
 /** Ask the host for a route; an Error that says in words what went wrong, where it does not give what it was asked for. */
-export async function ask(route, options) {
+async function ask(route, options) {
   const response = await reach(route, options);
   if (response.ok) return response;
-  const answer = json(await response.text());
-  throw Object.assign(new Error(messageOf(answer) || `${response.status} ${response.statusText}`), { status: response.status, answer });
+  const { status, statusText } = response;
+  const text = await response.text();
+  const answer = json(text);
+  const message = messageOf(answer) || (isPage(text) ? notTheHost(route, text) : `${status} ${statusText}`.trim());
+  throw Object.assign(new Error(message), { status, answer });
 }
 
 /** Whatever a route answers; browsers have only words of their own for a host that does not answer at all. */
@@ -27,7 +30,7 @@ const reach = (route, options) =>
     throw new Error(t("away"), { cause });
   });
 
-/** A text as JSON; null where it is none, as a proxy's page of HTML, which says less than its status. */
+/** A text as JSON; null where it is none. */
 function json(text) {
   try {
     return JSON.parse(text);
@@ -36,7 +39,14 @@ function json(text) {
   }
 }
 
-/** Ask the host for a route; its answer as JSON. */
+/** The host itself answers in JSON or in plain words; pages are those of a proxy, or ask to sign in. */
+const isPage = (text) => /^\s*</.test(text);
+
+/** That something else has answered for the host, in words, with what it said. */
+const notTheHost = (route, text) => t("notTheHost", { route: route.split("?")[0], said: firstWords(text) });
+
+/** Ask the host for a route; its answer as JSON, null where what it was told to do gives none.
+ * @throws {Error} besides those of `ask`: something else has answered in its place. */
 export async function request(route, { method = "GET", json: value, body } = {}) {
   const options = { method, cache: "no-store" };
   if (value !== undefined) Object.assign(options, { body: JSON.stringify(value), headers: { "Content-Type": "application/json" } });
@@ -44,7 +54,28 @@ export async function request(route, { method = "GET", json: value, body } = {})
   if (method === "PUT" && options.body?.length < LARGEST_LAST) options.keepalive = true;
   if (body !== undefined) options.body = body;
   const response = await ask(route, options);
-  return json(await response.text());
+  const text = await response.text();
+  if (!text && method !== "GET") return null;
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new Error(notTheHost(route, text), { cause });
+  }
+}
+
+/** A file of a certain type that the host makes.
+ * @throws {Error} see `request`. */
+export async function download(route, type) {
+  const blob = await (await ask(route)).blob();
+  if (blob.type !== type) throw new Error(notTheHost(route, await blob.text()));
+  return blob;
+}
+
+/** What a text says first: of a page its title. */
+function firstWords(text) {
+  const title = /<title[^>]*>([^<]+)/i.exec(text)?.[1];
+  const words = title ?? text.replace(/<(script|style)\b[^]*?<\/\1>|<[^>]*>/gi, " ");
+  return shortened(words.replace(/\s+/g, " ").trim(), 80);
 }
 
 /** The sentences in an error of the host or of the pack. */

@@ -1,7 +1,7 @@
 // The list of kept chats: open, rename, delete, export, import.
 
 import { button, el, keepFocus, openMenu, setChildren } from "./dom.mjs";
-import { ask, picture, request } from "./host.mjs";
+import { download, picture, request } from "./host.mjs";
 import { composing } from "./keys.mjs";
 import { exportRoute, listChats, renameChat } from "./store.mjs";
 import { t } from "./strings.mjs";
@@ -128,8 +128,8 @@ export class Library {
 
   async #export(chat) {
     // Fetched, for a plain link does not say which of the host's users asks.
-    const response = await ask(exportRoute(chat.id));
-    const url = URL.createObjectURL(await response.blob());
+    const blob = await download(exportRoute(chat.id), "application/zip");
+    const url = URL.createObjectURL(blob);
     this.views.download(url, `${chat.name}.zip`);
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
   }

@@ -1,7 +1,6 @@
 // Other painters: the user's own workflows that hold a WeGen Turn and a WeGen Result.
 
-import { keptMasks, pictureAt } from "./document.mjs";
-import { chatFile, chatPrefix, upstream } from "./graph.mjs";
+import { chatFile, chatPrefix, turnRecord, upstream } from "./graph.mjs";
 import { app, request } from "./host.mjs";
 import { t } from "./strings.mjs";
 
@@ -113,7 +112,7 @@ export class Painters {
     // What the turn needs, and nothing else that stands on the canvas.
     const needed = Object.assign({}, ...[...painted].map((id) => upstream(output, id)));
     for (const [id, node] of Object.entries(needed)) if (!painted.has(id)) prompt[id] = node;
-    const record = recordOf(doc, turn);
+    const record = turnRecord(doc, turn);
     for (let index = 0; index < turn.count; index++) {
       const named = (id) => (painted.has(id) ? `${id}_${index + 1}` : id);
       for (const id of painted) {
@@ -153,24 +152,6 @@ export class Painters {
 
 /** What a painter is called, whether it is there or not. */
 export const painterName = (path) => (path === OPEN ? t("openGraph") : path.replace(TEMPLATE, "").replace(/\.json$/, ""));
-
-/** The JSON that WeGen Turn reads; see wegen_nodes/host/panel_turn.py. */
-function recordOf(doc, turn) {
-  const { settings, base } = turn;
-  const record = { instruction: turn.words || turn.instruction, release: Boolean(turn.release) };
-  if (turn.references.length) record.references = turn.references.map(({ name, file, weight, area }) => ({ name, file, weight, area: area ?? undefined }));
-  if (turn.change) record.change = turn.change;
-  const keep = turn.keep ? [turn.keep] : [];
-  if (!base) {
-    if (settings.width && settings.height) Object.assign(record, { width: settings.width, height: settings.height });
-    return record;
-  }
-  const picture = pictureAt(doc, base);
-  const chat = picture.chat ?? doc.turns[base.turn].chat;
-  if (chat) Object.assign(record, { chat, picture: picture.chat ? 1 : base.picture + 1, keep });
-  else Object.assign(record, { image: picture.file, keep: [...(turn.release ? [] : keptMasks(doc, base)), ...keep] });
-  return record;
-}
 
 /** Ids of a node and of all that depend on it. */
 function downstream(prompt, start) {

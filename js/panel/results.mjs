@@ -27,7 +27,7 @@ export async function takeResult(turn, { outputs, refused }, chat, painters) {
     : told.map((one, index) => one?.[found.ends[index]]?.[0]);
   turn.pictures = files.map(({ filename, subfolder, type }, index) => {
     const last = records[index]?.at?.(-1);
-    return { file: { filename, subfolder, type }, words: last?.shows ?? last?.rewrite ?? "", seed: last?.seed ?? turn.seed + index, ...(found.chats && { chat: found.chats[index] }) };
+    return { file: { filename, subfolder, type }, ...wordsIn(last), seed: last?.seed ?? turn.seed + index, ...(found.chats && { chat: found.chats[index] }) };
   });
   const words = new Set(turn.pictures.map((picture) => picture.words));
   const lines = texts(found.reply).split("\n");
@@ -36,6 +36,9 @@ export async function takeResult(turn, { outputs, refused }, chat, painters) {
   turn.chat = found.chat ?? null;
   turn.picked = turn.pictures.length === 1 ? 0 : null;
 }
+
+/** The words for a picture, of what it says of its turn. */
+const wordsIn = (told) => ({ words: told?.shows ?? told?.rewrite ?? "", ofPicture: told?.of_picture ?? "" });
 
 /** What a PNG of the host's says under a keyword: `wegen` are, by node, the turns that led to its pictures. Null where it
  * says nothing, or is not to be had: pictures are there whatever becomes of the words in them. */

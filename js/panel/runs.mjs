@@ -184,7 +184,7 @@ export class Runs {
       // In this order: the host moves a run from the queue into the history at once.
       const queue = await request("/queue");
       if ([...queue.queue_running, ...queue.queue_pending].some((item) => item[1] === run.id)) {
-        run.doubt = "";
+        this.#change(run, { doubt: "", said: "" });
         this.#positions();
         return;
       }
@@ -202,7 +202,10 @@ export class Runs {
       // A host that is away, or one that a proxy does not reach: what became of the run can still be looked up later.
       if (!isAway(error)) this.#end(run, "failed", error.message);
       else if (!error.status && run.doubt && ++run.tries === TRIES) this.#end(run, run.cancelled ? "cancelled" : "failed", run.doubt);
-      else setTimeout(() => this.#runs.get(run.id) === run && this.#recover(run), RETRY);
+      else {
+        this.#change(run, { said: error.message });
+        setTimeout(() => this.#runs.get(run.id) === run && this.#recover(run), RETRY);
+      }
     }
   }
 }

@@ -1,7 +1,7 @@
 // A picture at full size in a dialog: to look at, to compare with another, to paint masks on.
 
 import { LABELS, MaskPainter, readMask } from "../mask_painter.mjs";
-import { pathTo, pictureAt, unfinished } from "./document.mjs";
+import { pathTo, pictureAt, unfinished, withNewMentions } from "./document.mjs";
 import { button, el } from "./dom.mjs";
 import { picture, upload, viewUrl } from "./host.mjs";
 import { composing, takeUndoKey } from "./keys.mjs";
@@ -72,16 +72,38 @@ export class Stage {
     if (this.#finishing === painter) return;
     this.#finishing = painter;
     const isHere = () => this.element.open && this.#painter === painter;
+    this.#stop?.abort();
+    const letGo = this.#hold(painter);
+    this.#say(t("keeping"), false);
     try {
       const take = await send();
       if (!isHere()) return;
       take();
       this.#leave();
     } catch (error) {
-      if (isHere()) this.#say(error.message);
+      if (!isHere()) return;
+      letGo();
+      this.#say(error.message);
     } finally {
       if (this.#finishing === painter) this.#finishing = null;
     }
+  }
+
+  /** Have nothing be painted, by hand or by words: what comes behind the masks that are being sent would be lost. Gives
+   * what lets it be again. */
+  #hold(painter) {
+    const by = [...this.foot.querySelectorAll(".wg-stage-select, .wg-stage-suggest")];
+    const focused = document.activeElement;
+    const done = this.foot.querySelector(".wg-done");
+    // Nowhere, the next Escape would close the dialog whatever becomes of the masks.
+    if ([painter.element, ...by].some((one) => one.contains(focused))) done.focus();
+    painter.hold(true);
+    for (const one of by) one.inert = true;
+    return () => {
+      painter.hold(false);
+      for (const one of by) one.inert = false;
+      if (document.activeElement === done) focused.focus({ preventScroll: true });
+    };
   }
 
   /** Close without keeping anything more. */
@@ -179,7 +201,6 @@ export class Stage {
   async paint(base) {
     const { session } = this;
     const { doc } = session;
-    const { draft } = doc;
     const asked = ++this.#asked;
     const image = await load(session.pictureFile(base));
     const { masks } = session;
@@ -189,10 +210,13 @@ export class Stage {
     const [keep, change, ...kept] = await Promise.all([masks.keep, masks.change, ...session.kept].map(read));
     // It may have taken long, and another chat or picture be open, or the message be sent.
     if (asked !== this.#asked || session.doc !== doc || session.base?.turn !== base.turn || session.base?.picture !== base.picture || unfinished(doc)) return;
+    const { text } = doc.draft;
     const touched = () => (this.#keep = save);
     const painter = this.#newPainter({ image, keep, change, kept: unionOf(kept.filter(Boolean)), onChange: ({ canUndo }) => canUndo && touched() });
-    const words = el("textarea", { on: { input: touched }, rows: 1, value: draft.text, placeholder: t("changeHint"), "aria-label": t("say"), dir: "auto" });
-    const suggest = button("sparkles", t("suggest"), () => this.#suggest(painter, words.value.trim(), suggest, image, base), { wide: true, title: t("suggestHow") });
+    const words = el("textarea", { on: { input: touched }, rows: 1, value: text, placeholder: t("changeHint"), "aria-label": t("say"), dir: "auto" });
+    // A reference that was still on its way has its name in the draft by now.
+    const said = () => withNewMentions(words.value, text, doc.draft.text);
+    const suggest = button("sparkles", t("suggest"), () => this.#suggest(painter, said().trim(), suggest, image, base), { wide: true, title: t("suggestHow"), class: "wg-stage-suggest" });
     const release = el("input", { type: "checkbox", checked: Boolean(masks.release), on: { change: touched } });
     const done = async () => {
       const name = `wegen-mask-${Date.now().toString(36)}`;
@@ -201,7 +225,7 @@ export class Stage {
       const [newKeep, newChange] = await Promise.all([file("keep"), file("change")]);
       // What is painted to change is what may change, no more.
       const whole = session.masks.whole && !newChange;
-      return () => session.setDraft({ keep: newKeep, change: newChange, release: release.checked, whole, of: base, text: words.value });
+      return () => session.setDraft({ keep: newKeep, change: newChange, release: release.checked, whole, of: base, text: said() });
     };
     const save = () => this.#finish(done);
     const free = session.kept.length > 0 && el("label", { class: "wg-row" }, release, t("release"));

@@ -14,9 +14,11 @@ export function loadTexts() {
     // Kinds of a language that have no texts of their own, such as zh-TW, take those of the language.
     const own = languages[locale]?.[KEY] ?? languages[locale.split("-")[0]]?.[KEY];
     texts = { ...languages.en?.[KEY], ...own };
-  }).catch((error) => {
+  }).catch((cause) => {
     loading = null; // the next time may do better
-    throw error;
+    // In English, as there are no other words yet. The host's own say that what a proxy sends is no JSON.
+    const message = `ComfyUI did not give the texts of WeGen's panel (${cause.message}). If a proxy or a login page stands between, sign in there, and load this page again.`;
+    throw new Error(message, { cause });
   });
   return loading;
 }

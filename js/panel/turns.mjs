@@ -1,7 +1,7 @@
 // Sends the turns of the open chat to the host, follows them, and takes what they give.
 
 import * as host from "./host.mjs";
-import { addTurn, baseOf, emptyDraft, fits, goTo, isLive, masksFor, masksOf, mentions, pathTo, pictureAt, respelled, unfinished } from "./document.mjs";
+import { addTurn, baseOf, emptyDraft, fits, goTo, isLive, masksFor, masksOf, mentions, pathTo, pictureAt, respelled, unfinished, wordsOfPicture } from "./document.mjs";
 import { chatFileOf, maskGraph, selectGraph, shortened } from "./graph.mjs";
 import { takeResult } from "./results.mjs";
 import { Runs } from "./runs.mjs";
@@ -90,11 +90,10 @@ export class Turns {
   async moreLike(id, index) {
     const { session } = this;
     const turn = session.doc.turns[id];
-    const picture = turn.pictures[index];
     goTo(session.doc, id);
     await this.#submit({
       kind: "draw",
-      instruction: beginningOf(picture.words || turn.instruction),
+      instruction: beginningOf(wordsOfPicture(turn, index)),
       like: { turn: id, picture: index },
       count: Math.max(2, turn.count),
       creativity: session.doc.settings.creativity,

@@ -554,7 +554,7 @@ def _save(chat: Chat, pipeline: Pipeline, folder: Path) -> list[Path]:
             "settings": json.dumps(dataclasses.asdict(turn.settings)),
             "model": pipeline.config.name,
             "software": f"wegen {package_version()}",
-            KEY: json.dumps(turns_of(before, turn.instruction, answer), ensure_ascii=False),
+            KEY: json.dumps(turns_of(before, turn.instruction, answer, pipeline.config.templates), ensure_ascii=False),
         }
         info = PngInfo()
         for key, text in texts.items():

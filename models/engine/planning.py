@@ -237,8 +237,6 @@ def plan_turn(request: TurnRequest, chat: Chat, parts: Parts) -> PlannedTurn:
     settings = request.settings.for_checkpoint(config)
     if not chat.turns:
         settings = replace(settings, strength=1.0)  # there is nothing to paint over
-        # The model's words for a changed picture may be wished for again. What they begin with is about the change.
-        request = replace(request, instruction=config.templates.of_picture(request.instruction))
     require_steps(config.schedule, settings.steps, settings.strength if settings.scheduler == PUBLISHED else 1.0)
     request = replace(request, references=references, settings=settings)
     if not chat.turns:

@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { emptyDocument, mentions, merge, pick, redo, renamed, respelled, validDocument, tipOf, undo } from "../../js/panel/document.mjs";
-import { chatGraph, picturePrefix, turnGraph } from "../../js/panel/graph.mjs";
+import { emptyDocument, mentions, merge, pick, redo, renamed, respelled, validDocument, tipOf, undo, withNewMentions, wordsOfPicture } from "../../js/panel/document.mjs";
+import { chatGraph, picturePrefix, turnGraph, turnRecord } from "../../js/panel/graph.mjs";
 
 const file = (filename) => ({ filename, subfolder: "", type: "output" });
 const settings = { model: "m", rewrite: true, steps: 1, cfg: 0, sampler_name: "euler", scheduler: "published" };
@@ -20,9 +20,61 @@ test("merging keeps what turns go on with", () => {
   const ours = documentOf({ a: { status: "failed" } });
   const base = { turn: "a", picture: 0 };
   const theirs = documentOf({ a: { pictures: [{ file: file("a.png") }], picked: 0 }, b: { kind: "refine", base, parent: "a" } });
-  const merged = merge(ours, theirs);
+  const merged = merge(ours, theirs, []);
   assert.deepEqual(merged.turns.b.base, base);
   assert.equal(merged.turns.a.status, "done");
+});
+
+test("merging takes out the references that either has removed", () => {
+  const reference = (name) => ({ name, file: file(`${name[0]}.png`), weight: 1 });
+  const version = (text, ...names) => validDocument({ ...emptyDocument(), references: names.map(reference), draft: { text } });
+  const merged = (ours, theirs) => {
+    const { references, draft } = merge(ours, theirs, ["cat", "dog"]);
+    return [references.map(({ name }) => name), draft.text];
+  };
+  const [same, less] = [version("put @dog and @cat here", "cat", "dog"), version("", "dog")];
+  assert.deepEqual(merged(less, same), [["dog"], ""]);
+  assert.deepEqual(merged(same, less), [["dog"], "put @dog and here"]); // its name would mean nothing
+  assert.deepEqual(merged(version("", "cat", "dog", "hat"), version("", "dog", "fox")), [["dog", "hat", "fox"], ""]);
+  // A reference with another name is the same one.
+  assert.deepEqual(merged(same, version("", "c2", "dog")), [["dog", "c2"], "put @dog and @c2 here"]);
+  assert.deepEqual(merged(version("@c2", "c2", "dog"), same), [["c2", "dog"], "@c2"]);
+});
+
+test("names that came into a draft while it was written elsewhere stay", () => {
+  assert.equal(withNewMentions("make it night", "make it", "make it @cat "), "make it night @cat ");
+  assert.equal(withNewMentions("", "", "@cat "), "@cat ");
+  assert.equal(withNewMentions("with @cat", "", "@cat "), "with @cat");
+  assert.equal(withNewMentions("make it night", "make it @cat", "make it @cat"), "make it night"); // taken out by hand
+});
+
+test("more like a picture is asked for without what its words say of the change", () => {
+  const words = (picture, turn = {}) => wordsOfPicture(documentOf({ a: { kind: "refine", instruction: "sharpen it", pictures: [{ file: file("a.png"), ...picture }], ...turn } }).turns.a, 0);
+  assert.equal(words({ words: "nu: a cat", ofPicture: "a cat" }), "a cat");
+  // Pictures of earlier versions.
+  assert.equal(words({ words: "Drawn anew, a red cat, by day" }), "a red cat, by day");
+  assert.equal(words({ words: "keeping the cat and the house: a cat: at night" }), "a cat: at night");
+  // Where they are not about a change, or the user's own, they stay.
+  for (const own of ["keeping bees: a man", "drawn anew, a cat"]) {
+    assert.equal(words({ words: own }, { kind: "draw" }), own);
+    assert.equal(words({ words: own }, { instruction: own }), own);
+    assert.equal(words({ words: own }, { settings: { ...settings, painter: "mine.json" } }), own);
+  }
+  assert.equal(words({ words: "drawn anew" }), "drawn anew");
+  assert.equal(words({}), "sharpen it");
+});
+
+test("another painter gets the size that is chosen", () => {
+  const sizeFor = (width, height, base = null) => {
+    const doc = documentOf({ a: { pictures: [{ file: file("a.png") }], picked: 0 }, b: { base, settings: { ...settings, width, height } } });
+    const record = turnRecord(doc, doc.turns.b);
+    return [record.width, record.height];
+  };
+  assert.deepEqual(sizeFor(768, 512), [768, 512]);
+  assert.deepEqual(sizeFor(768, 0), [768, 768]); // a square, as with WeGen's own nodes
+  assert.deepEqual(sizeFor(0, 512), [512, 512]);
+  assert.deepEqual(sizeFor(0, 0), [undefined, undefined]); // that of the workflow
+  assert.deepEqual(sizeFor(768, 0, { turn: "a", picture: 0 }), [undefined, undefined]);
 });
 
 test("a chat from elsewhere asks nothing of the host that a chat does not", () => {

@@ -439,6 +439,27 @@ def test_saved_pictures_tell_their_turns():
     assert turns_of(Chat((first,)), "make it night", overruled) == [told[0], {**told[1], "shows": "a red cat"}]
 
 
+@pytest.mark.parametrize(
+    ("order", "words", "more", "of_picture"),
+    [
+        ("sharpen it", "drawn anew, a red cat", {}, "a red cat"),
+        ("make it night", "keeping the cat: a red cat at night", {}, "a red cat at night"),
+        ("make it night", "a cat at night", {"shows": "drawn anew, a red cat"}, "a red cat"),
+        ("make it night", "a red cat at night", {}, None),
+        ("drawn anew, a red cat", "drawn anew, a red cat", {}, None),
+    ],
+)
+def test_saved_pictures_tell_apart_what_their_words_say_of_the_change(order, words, more, of_picture):
+    """Who wishes for more like such a picture wants the picture, not the change; words of the user's own stay."""
+    templates = Templates(anew="drawn anew", kept="keeping {things}: ")
+    answer = Answer(words, torch.zeros(1), torch.zeros(2, 2, 3), 3, **more)
+    before = Chat((Turn("a cat", (answer,)),))
+    assert turns_of(before, order, answer, templates)[-1].get("of_picture") == of_picture
+    assert all("of_picture" not in turn for turn in turns_of(before, order, answer, templates)[:-1])
+    assert "of_picture" not in turns_of(before, order, answer)[-1], "no model wrote the words"
+    assert "of_picture" not in turns_of(Chat(), order, answer, templates)[-1], "a first picture changes nothing"
+
+
 # --- creativity, and what the evaluation counts -----------------------------------------------------------------------
 
 

@@ -7,6 +7,8 @@ from support import HANGS, REPOSITORY
 from ..frontend import ended
 from .actions import held, open_chat, open_stored, refused, wait_until
 
+LOGIN_PAGE = {"content_type": "text/html", "body": "<!doctype html><title>Sign in</title>"}
+
 
 def begin_and_leave(panel, client, count: int) -> tuple[str, str]:
     """A turn that ran while no page watched: its id and that of its prompt."""
@@ -91,8 +93,8 @@ def test_a_first_message_that_the_host_did_not_take_is_there_after_a_reload(pane
     panel.page.click(".wg-new")
 
 
-def take_turn_where_answers_get_lost(panel, lose, status: int) -> None:
-    """Take a turn whose prompt the host has, though `lose` takes its answer; then the queue is out of reach once."""
+def take_turn_where_answers_get_lost(panel, lose, **queue) -> None:
+    """Take a turn whose prompt the host has though `lose` takes its answer; once `queue` answers for the queue."""
     page, left = panel.page, {"queue": 1, "prompt": 1}
 
     def fail(route):
@@ -101,7 +103,7 @@ def take_turn_where_answers_get_lost(panel, lose, status: int) -> None:
             return route.continue_()
         left[name] -= 1
         if name == "queue":
-            return route.fulfill(status=status)
+            return route.fulfill(**queue)
         route.fetch()  # the host has it
         return lose(route)
 
@@ -118,13 +120,17 @@ def take_turn_where_answers_get_lost(panel, lose, status: int) -> None:
 def test_a_proxy_that_fails_for_a_moment_ends_no_turn(panel, frontend):
     """A turn is followed again when the host is reached again, and one whose answer got lost is not queued twice."""
     with frontend.expecting("503"):
-        take_turn_where_answers_get_lost(panel, lambda route: route.fulfill(status=503), 503)
+        take_turn_where_answers_get_lost(panel, lambda route: route.fulfill(status=503), status=503)
 
 
 def test_a_turn_whose_answer_got_lost_on_the_way_is_found_again(panel, frontend):
     """The host has the prompt, but the connection breaks before it says so; then it is away for a moment."""
     with frontend.expecting("ERR_FAILED"), frontend.expecting("530"):
-        take_turn_where_answers_get_lost(panel, lambda route: route.abort(), 530)
+        take_turn_where_answers_get_lost(panel, lambda route: route.abort(), status=530)
+
+
+def test_a_turn_is_found_again_when_a_login_page_stood_in_its_way(panel):
+    take_turn_where_answers_get_lost(panel, lambda route: route.fulfill(**LOGIN_PAGE), **LOGIN_PAGE)
 
 
 def test_files_are_asked_for_behind_a_proxy_that_has_api_in_its_own_path(panel):
@@ -155,6 +161,19 @@ def test_a_host_that_is_away_is_said_in_words(panel, teal, frontend):
     with frontend.expecting("ERR_FAILED"), refused(page, "**/wegen/chats"):
         page.click(".wg-chats-open")
         page.get_by_text("ComfyUI does not answer. Is it still running?").first.wait_for()
+    page.keyboard.press("Escape")
+
+
+def test_a_login_page_in_place_of_the_host_is_said_in_words(panel, teal):
+    page = panel.page
+    open_chat(panel, teal)
+    page.route("**/wegen/chats", lambda route: route.fulfill(**LOGIN_PAGE))
+    try:
+        page.click(".wg-chats-open")
+        message = "Something other than ComfyUI answered /wegen/chats, as a proxy or a login page does: “Sign in”."
+        page.get_by_text(message).first.wait_for()
+    finally:
+        page.unroute("**/wegen/chats")
     page.keyboard.press("Escape")
 
 

@@ -306,3 +306,60 @@ def test_what_is_discarded_while_it_is_sent_is_not_kept(panel, teal):
         page.wait_for_selector(".wg-stage", state="hidden")
     page.wait_for_timeout(500)
     expect(page.locator(".wg-context .wg-mask-keep")).to_have_count(0)
+
+
+def test_a_reference_that_comes_while_a_mask_is_painted_keeps_its_name(panel, teal):
+    page = panel.page
+    open_chat(panel, teal)
+    panel.text.fill("make it night")
+    with held(page, "**/upload/image") as waiting:
+        drop(panel, "reference", "cat.png", png(page_with("cat")))
+        wait_until(panel, lambda: waiting)
+        panel.open_painter()
+        page.fill(".wg-stage textarea", "make it day")
+    expect(page.locator(".wg-chip-ref")).to_have_count(1)
+    page.click(".wg-done")
+    page.wait_for_selector(".wg-stage", state="hidden")
+    expect(panel.text).to_have_value("make it day @cat ")
+
+
+def test_nothing_is_painted_while_masks_are_being_sent(panel, teal, frontend):
+    """It would be lost: what is sent are the masks as they were."""
+    page = panel.page
+    open_chat(panel, teal)
+    panel.begin_painting([((0.2, 0.5), (0.8, 0.5))])
+    status, notice = page.locator(".wegen-mask-status"), page.locator(".wg-stage > p")
+    expect(status).to_contain_text("Painted: ")
+    painted, box = status.inner_text(), panel.at_rest(page.locator(".wg-stage canvas.paint"))
+
+    def paint(y: float) -> None:
+        """With the mouse, and with the keys, where they paint."""
+        for act, x in ((page.mouse.move, 0.2), (lambda *_: page.mouse.down(), 0), (page.mouse.move, 0.8)):
+            act(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        page.mouse.up()
+        page.keyboard.press("Space")
+        panel.drawn()
+
+    with held(page, "**/upload/image") as waiting:
+        page.keyboard.press("Escape")
+        wait_until(panel, lambda: waiting)
+        expect(notice).to_have_text("Keeping what you painted…")
+        expect(page.locator(".wg-stage-select")).to_have_attribute("inert", "")
+        paint(0.9)
+        page.keyboard.press("Escape")
+        assert status.inner_text() == painted
+        expect(page.locator(".wg-stage[open]")).to_be_visible()
+    page.wait_for_selector(".wg-stage", state="hidden")
+    expect(page.locator(".wg-context .wg-mask-keep")).to_be_visible()
+    # Where it could not be kept, it goes on, and the keys paint as before.
+    panel.begin_painting([((0.2, 0.2), (0.8, 0.2))])
+    with frontend.expecting("413"):
+        page.route("**/upload/image", lambda route: route.fulfill(status=413, json={"error": "too large"}))
+        page.keyboard.press("Escape")
+        expect(notice).to_have_text("too large")
+        page.unroute("**/upload/image")
+    painted = status.inner_text()
+    paint(0.9)
+    expect(status).not_to_have_text(painted)
+    page.click(".wg-done")
+    page.wait_for_selector(".wg-stage", state="hidden")

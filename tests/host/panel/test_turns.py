@@ -180,6 +180,28 @@ def test_words_are_edited_and_drawn_again(panel):
     assert again.locator(".wg-branches").inner_text().strip() == "2/2"
 
 
+def test_more_like_a_changed_picture_is_wished_for_without_the_change(panel):
+    first = panel.say("a red house by day", count=1)
+    changed = panel.say("make it night")
+    changed.get_by_role("button", name="Edit the words and draw again").click()
+    box = changed.locator("textarea")
+    box.fill("drawn anew, a red house at night")
+    before = set(panel.ids())
+    box.press("Control+Enter")
+    anew = panel.new_turn(before)
+    panel.wait(anew)
+    [picture] = panel.turn_of(anew)["pictures"]
+    told = (picture["words"], picture["ofPicture"])
+    assert told == ("drawn anew, a red house at night", "a red house at night")
+    assert panel.turn_of(first)["pictures"][0]["ofPicture"] == ""
+    anew.get_by_role("button", name="More", exact=True).click()
+    before = set(panel.ids())
+    panel.page.get_by_role("menuitem", name="More like this").click()
+    like = panel.new_turn(before)
+    panel.wait(like)
+    assert panel.turn_of(like)["instruction"] == "a red house at night"
+
+
 def test_trying_again_draws_another_though_the_seed_is_locked(panel):
     lock = panel.page.locator("[data-setting='lock']")
     panel.page.click(".wg-settings-open")
