@@ -54,6 +54,9 @@ LAST_TAKEN = 0.5
 """Share of the orders on a picture with one thing that take it out: little else teaches that a picture may be empty."""
 PRACTICE = 0.5
 """Share of the orders that have one of them, where the picture allows it."""
+SAID_TO_STAY = (0.35, 0.25)
+"""How often an order says what is to stay, and how often of those, that it is all the rest: twice as often as people
+would, as words that name it are learned slowly."""
 TWINS_CHANGED = 0.15
 """Share of the pictures to be changed that must show two of a kind: only there all of a kind can be spoken of."""
 MANY, CROWDED = (3, 4, 4, 5), 0.4
@@ -328,13 +331,13 @@ def _to_be_changed(rng: Random) -> Scene:
 def _practised_order(story: Story, rng: Random) -> Order:
     """An order in people's own words; those that are learned slowest come more often than people say them."""
     if len(story.now.things) == 1 and rng.random() < LAST_TAKEN:
-        return language.sample_order(story, rng, intent="remove")
+        return language.sample_order(story, rng, intent="remove", said_to_stay=SAID_TO_STAY)
     if rng.random() < PRACTICE:
         try:
-            return language.sample_order(story, rng, intent=rng.choice(PRACTISED))
+            return language.sample_order(story, rng, intent=rng.choice(PRACTISED), said_to_stay=SAID_TO_STAY)
         except ValueError:
             pass  # not in this picture
-    return language.sample_order(story, rng)
+    return language.sample_order(story, rng, said_to_stay=SAID_TO_STAY)
 
 
 def _asked_for(scene: Scene, rng: Random) -> tuple[Story, str]:

@@ -190,7 +190,7 @@ def test_what_is_kept_comes_behind_an_order_that_says_it():
         ("make it night", "sky", replace(page, sky="night")),
     ):
         order = Order(intent, text, page, after)
-        said = {orders._with_keep(order, Random(seed), TRAINED).text for seed in range(3000)}
+        said = {orders._with_keep(order, Random(seed), TRAINED, orders.SAID_TO_STAY).text for seed in range(3000)}
         behind = {one.startswith(text) for one in said if re.search(r"\b(cat|kitty|kitten)\b", one)}
         assert behind == ({True} if intent == "bigger" else {True, False})
 

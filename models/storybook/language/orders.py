@@ -57,12 +57,13 @@ from .words import (
 )
 
 UNDO, SEVERAL = "undo", "several"
+SAID_TO_STAY = (0.18, 0.4)
+"""How often it is said what is to stay, and how often of those, that it is all the rest."""
 _TRIES = 60
 _NEAR = 2  # columns
 _COPIED = 0.15  # how often one more is to be like the one that is there in all but its place
 _THREE_AT_ONCE = 0.15  # how often three things are named in one order, not two
 _NAMED_ONE_BY_ONE = 0.4  # how often things are named where all of a kind could be
-_KEEPING, _KEEPING_ALL = 0.18, 0.4  # how often it is said what is to stay, and how often of those, all the rest
 _BETWEEN = 0.2  # how often a relation is one to two things, where there are two
 _SAID_OF = {"(un)?fold": ("umbrella", "tent"), "(window|home|inside)": ("house", "tower", "castle")}
 Relation = tuple[str, tuple[Thing, ...]]
@@ -674,8 +675,16 @@ _ALONE = (UNDO, "bring back", "only", "swap", "remove all", "other colour", *_TO
 _WITHOUT_THING = (*_WHOLE, "add", UNDO, "bring back")
 
 
-def sample_order(story: Story, rng: Random, part: str = TRAINED, intent: str | None = None) -> Order:
+def sample_order(
+    story: Story,
+    rng: Random,
+    part: str = TRAINED,
+    intent: str | None = None,
+    said_to_stay: tuple[float, float] = SAID_TO_STAY,
+) -> Order:
     """An order that the last picture of the story allows; any intent, or a given one where it is possible.
+
+    `said_to_stay` is how often it says what is to stay, and how often of those, that it is all the rest.
 
     Raises ValueError where a given intent is not possible in this story.
     """
@@ -686,7 +695,7 @@ def sample_order(story: Story, rng: Random, part: str = TRAINED, intent: str | N
             name = intent or rng.choices(INTENTS, [weight for weight, _ in _INTENTS.values()])[0]
             order = _single(_Speaker(story, rng), name, part)
         if order is not None:
-            order = _with_keep(order, rng, part)
+            order = _with_keep(order, rng, part, said_to_stay)
             return replace(order, text=uttered(order.text, rng))
     raise ValueError(f"No order{f' {intent!r}' if intent else ''} is possible for {story.now}.")
 
@@ -764,13 +773,14 @@ def _axis(intent: str) -> str:
     return "place" if intent in ("to place", "sideways", "vertical", "relative") else intent
 
 
-def _with_keep(order: Order, rng: Random, part: str) -> Order:
+def _with_keep(order: Order, rng: Random, part: str, said_to_stay: tuple[float, float]) -> Order:
     """Now and then with what is to stay as it is."""
-    if rng.random() >= _KEEPING or order.text.endswith("?") or order.intent in (UNDO, "only"):
+    share, share_of_all = said_to_stay
+    if rng.random() >= share or order.text.endswith("?") or order.intent in (UNDO, "only"):
         return order
     kept = order.kept()
     # In another style nothing looks as before, so it is never said of single things.
-    if not kept or order.before.style != order.after.style or rng.random() < _KEEPING_ALL:
+    if not kept or order.before.style != order.after.style or rng.random() < share_of_all:
         return replace(order, text=_filled(choose(keeping.KEEP_ALL, part, rng), {"order": order.text}))
     some = tuple(rng.sample(kept, min(len(kept), rng.choice((1, 1, 2)))))
     names = " and ".join(Reference.to(thing, order.before, rng, last=_NOBODY).it for thing in some)
