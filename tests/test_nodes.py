@@ -275,3 +275,49 @@ def test_parts_of_a_load_that_was_cancelled_make_room_for_the_next(nodes):
         cancelled.partially_load()
     later.current_loaded_device()
     assert cancelled.weights.load_call == beside.weights.load_call != later.weights.load_call
+
+
+def test_a_load_that_failed_leaves_nothing_beside_the_layers(nodes, monkeypatch):
+    side_lora = nodes("host.side_lora")
+    monkeypatch.setattr(
+        side_lora, "PatcherInjection", lambda inject, eject: SimpleNamespace(inject=inject, eject=eject)
+    )
+
+    class Patcher:
+        """As far as the host's: what is to be put beside layers is put there also where a load failed."""
+
+        def __init__(self, model):
+            self.model, self.injected, self.is_injected = model, [], False
+
+        def remove_injections(self, name):
+            self.injected = []
+
+        def set_injections(self, name, injected):
+            self.injected = injected
+
+        def inject_model(self):
+            self.is_injected = True
+            for one in self.injected:
+                one.inject(self)
+
+        def eject_model(self):
+            for one in self.injected if self.is_injected else ():
+                one.eject(self)
+            self.is_injected = False
+
+        def partially_load(self, device, force_patch_weights=False):
+            self.inject_model()
+            if device == "full":
+                raise RuntimeError("out of memory")
+
+    model = torch.nn.ModuleDict({"layer": torch.nn.Linear(4, 4)})
+    patcher = side_lora.with_side_lora(Patcher)(model)
+    factors = SimpleNamespace(weights=(torch.ones(4, 1), torch.ones(1, 4), None))
+    patcher._put_beside({"layer.weight": [(1.0, factors)]})
+    x = torch.ones(1, 4)
+    plain = model["layer"](x)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        patcher.partially_load("full")
+    assert torch.equal(model["layer"](x), plain)
+    patcher.partially_load("cpu")
+    assert torch.equal(model["layer"](x), plain + 4)
