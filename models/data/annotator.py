@@ -61,7 +61,8 @@ def order(scene: Scene, edits: Sequence[Edit], rng: Random) -> str:
     """Changes of a scene as a user would ask for them, who does not always say every detail of a new thing."""
     new = [edit.after for edit in edits if edit.action == "appear"]
     mention = _vague(new[0], rng) if len(new) == 1 and rng.random() < VAGUE_ARRIVAL else None
-    return storybook.instruction(scene, edits, rng, new=mention)
+    # What is to stay is said in people's own words alone, for which the answer names it too.
+    return storybook.instruction(scene, edits, rng, keep=False, new=mention)
 
 
 def _vague(thing: Thing, rng: Random) -> Mention:

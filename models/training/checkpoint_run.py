@@ -104,7 +104,7 @@ class CheckpointRun:
         )
 
     def train(self, resume: bool, until: int | None, say: Callable[[str], None], warn: Callable[[str], None]) -> None:
-        """Train the part of a run that `check` has passed, and write what came of it.
+        """Train the part, and write what came of it.
 
         Args:
             resume: go on where an earlier run in this folder stopped.
@@ -174,7 +174,8 @@ class CheckpointRun:
         self._mixture([*recipe.data, *recipe.held_out])
 
     def stage(self) -> Stage:
-        """The stage of a run that `check` has passed, ready to train. Raises WeGenError."""
+        """The stage ready to train. Raises WeGenError."""
+        self.check()
         recipe, checkpoint, lora = self.recipe, self.checkpoint(), self.lora()
         data = self._mixture(recipe.data)
         held_out = self._mixture(recipe.held_out) if recipe.held_out else None

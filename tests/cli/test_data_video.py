@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from comfyui_wegen.models.cli import data, data_video, main
-from comfyui_wegen.models.cli.common import INTERRUPTED
 from comfyui_wegen.models.cli.train import NANO_RECIPES
+from comfyui_wegen.models.errors import INTERRUPTED
 from support import NOT_RUN
 
 pytest.importorskip("av", reason=f"{NOT_RUN}annotation of videos, the package av is not installed")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections import Counter
 from itertools import islice
 from random import Random
@@ -26,6 +27,7 @@ from comfyui_wegen.models.data import (
     write_samples,
 )
 from comfyui_wegen.models.data.annotator import Dynamics, dynamics
+from comfyui_wegen.models.data.annotator import order as order_of
 from comfyui_wegen.models.data.strange_pictures import strange_picture
 from comfyui_wegen.models.data.tasks import ANEW, KEEPING, damaged
 from comfyui_wegen.models.media.conditions import CONDITIONS, DEGRADATIONS, MISSING
@@ -430,3 +432,11 @@ def test_pictures_keep_their_instance_maps(tmp_path):
     assert back.pictures()[1].instance_map is None and back.parts[0] != Picture(pixels, "user")
     with pytest.raises(ValueError, match=r"instance map .* \[6, 9\]"):
         Picture(pixels, "user", False, labels[1:])
+
+
+def test_orders_of_the_grammar_leave_what_is_to_stay_to_those_whose_answers_name_it():
+    for seed in range(300):
+        rng = Random(seed)
+        scene = storybook.sample_scene(rng, 3)
+        text = order_of(scene, storybook.sample_edits(scene, rng, 1), rng)
+        assert not re.search(r"\bkeep\b|as it is|nothing else", text), text
