@@ -17,7 +17,7 @@ from . import data_films, data_report, data_video
 from .common import count, writable_folder
 
 SAMPLES, SEED, SHARD_SIZE = 10_000, 1, 1000
-OWN = ("nano", "words", "styles", "practice", "kinds", "more_words", "deeper", "anew", "stays", "longer")
+OWN = ("nano", "words", "styles", "practice", "kinds", "more_words", "deeper", "anew", "stays")
 """Recipes of the bundled model's runs, the newest last: its mix is the one that is taken unless another is named."""
 KEEP = "keep"
 """The mix of `training.lora_recipes`."""

@@ -660,7 +660,7 @@ def test_samples_are_not_written_among_other_files(tmp_path, capsys):
     assert run("data", "--out", tmp_path, "--samples", 2) == 0
     # Without --recipe it is the mix that the bundled model learned last.
     assert (
-        read_about(tmp_path)["task_mix"] == read_recipe(NANO_RECIPES.parent / "longer" / "agent.json").options["tasks"]
+        read_about(tmp_path)["task_mix"] == read_recipe(NANO_RECIPES.parent / "stays" / "agent.json").options["tasks"]
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["index.json", "wegen-000000.tar"]
 

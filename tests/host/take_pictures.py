@@ -26,7 +26,7 @@ from .server import ComfyServer
 PICTURES = REPOSITORY / "pictures"
 LARGEST = 400_000  # bytes of a picture
 WISH, ORDER, SEED, PICKED = "a house at the beach", "make it night", 14, 5
-STROKE = ((0.43, 0.77), (0.57, 0.77), (0.43, 0.85), (0.57, 0.85), (0.43, 0.93), (0.57, 0.93))
+STROKE = ((0.26, 0.32), (0.38, 0.32), (0.26, 0.39), (0.38, 0.39), (0.26, 0.46), (0.38, 0.46))
 """Over the house in the picture that the chat goes on with, in shares of its sides."""
 SIDEBAR = 58  # pixels of the host's own icons
 FILM = {"width": 660, "height": 680}
