@@ -104,7 +104,7 @@ class CheckpointRun:
         )
 
     def train(self, resume: bool, until: int | None, say: Callable[[str], None], warn: Callable[[str], None]) -> None:
-        """Train the part, and write what came of it.
+        """Train the part of a run that `check` has passed, and write what came of it.
 
         Args:
             resume: go on where an earlier run in this folder stopped.
@@ -120,7 +120,7 @@ class CheckpointRun:
             warn(doubt)
         if not resume:
             require_new(folder)
-        stage = self.stage()
+        stage = self._stage()
         if resume and (folder / CHECKPOINT).is_file() and self.done() >= recipe.steps:
             require_built_on(folder, stage.built_on)
             average = load_average(folder)[1]
@@ -176,6 +176,10 @@ class CheckpointRun:
     def stage(self) -> Stage:
         """The stage ready to train. Raises WeGenError."""
         self.check()
+        return self._stage()
+
+    def _stage(self) -> Stage:
+        """See `stage`; of a run that `check` has passed."""
         recipe, checkpoint, lora = self.recipe, self.checkpoint(), self.lora()
         data = self._mixture(recipe.data)
         held_out = self._mixture(recipe.held_out) if recipe.held_out else None
