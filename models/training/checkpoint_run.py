@@ -120,7 +120,7 @@ class CheckpointRun:
             warn(doubt)
         if not resume:
             require_new(folder)
-        stage = self._stage()
+        stage = self.stage()
         if resume and (folder / CHECKPOINT).is_file() and self.done() >= recipe.steps:
             require_built_on(folder, stage.built_on)
             average = load_average(folder)[1]
@@ -174,12 +174,7 @@ class CheckpointRun:
         self._mixture([*recipe.data, *recipe.held_out])
 
     def stage(self) -> Stage:
-        """The stage ready to train. Raises WeGenError."""
-        self.check()
-        return self._stage()
-
-    def _stage(self) -> Stage:
-        """See `stage`; of a run that `check` has passed."""
+        """The stage of a run that `check` has passed, ready to train. Raises WeGenError."""
         recipe, checkpoint, lora = self.recipe, self.checkpoint(), self.lora()
         data = self._mixture(recipe.data)
         held_out = self._mixture(recipe.held_out) if recipe.held_out else None

@@ -681,7 +681,9 @@ def test_keeping_needs_a_lora(shards, packed_dir, tmp_path):
 def test_wrong_recipes_are_refused_with_words(shards, packed_dir, tmp_path, entries, said):
     file = recipe_file(tmp_path, shards, packed_dir, "language_model", **entries)
     with pytest.raises(WeGenError, match=said):
-        CheckpointRun(file, tmp_path).stage()
+        run = CheckpointRun(file, tmp_path)
+        run.check()
+        run.stage()
 
 
 def test_a_result_replaces_no_checkpoint_of_somebody_else(shards, packed_dir, tmp_path):
@@ -749,7 +751,7 @@ def test_other_parts_stay_as_they_are_stored(shards, tmp_path, dtype):
     assert run.export(stage, average) == folder
     assert sorted(path.name for path in run.out.iterdir()) == ["language_model", folder.name]
     with pytest.raises(RecipeError, match="written over"):
-        CheckpointRun(recipe_file(tmp_path, shards, folder, "language_model", "again"), run.out).stage()
+        CheckpointRun(recipe_file(tmp_path, shards, folder, "language_model", "again"), run.out).check()
 
 
 def test_a_folder_without_pictures_says_what_to_give_instead(tmp_path):
