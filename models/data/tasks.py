@@ -55,8 +55,8 @@ LAST_TAKEN = 0.5
 PRACTICE = 0.5
 """Share of the orders that have one of them, where the picture allows it."""
 SAID_TO_STAY = (0.35, 0.25)
-"""How often an order says what is to stay, and how often of those, that it is all the rest: twice as often as people
-would, as words that name it are learned slowly."""
+"""In place of `language.orders.SAID_TO_STAY`, which is how often people would say it: words that name what stays are
+learned slowly."""
 TWINS_CHANGED = 0.15
 """Share of the pictures to be changed that must show two of a kind: only there all of a kind can be spoken of."""
 MANY, CROWDED = (3, 4, 4, 5), 0.4
