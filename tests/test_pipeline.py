@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from comfyui_wegen.models import cli
+from comfyui_wegen.models.bundled import BUNDLED
 from comfyui_wegen.models.checkpoints import reader
 from comfyui_wegen.models.checkpoints.lora import LowRank, write_lora
 from comfyui_wegen.models.checkpoints.reader import PARTS, part_file
@@ -89,3 +90,17 @@ def test_a_decoder_that_was_changed_before_it_is_read_is_named(packed_dir, tmp_p
     os.truncate(folder / part_file("unet"), 5000)
     with pytest.raises(CheckpointError, match=r"unet\.safetensors was changed while it was in use"):
         pipeline.generate("a cat", [1])
+
+
+@pytest.mark.parametrize(("width", "height"), [(112, 112), (192, 128), (160, 144)])
+def test_the_bundled_model_paints_sizes_beside_its_own(width, height):
+    """The same place in other proportions: the sky stays at the top and the meadow at the bottom."""
+    pipeline = Pipeline.from_folder(BUNDLED)
+    words = "a cat on a meadow by day"
+
+    def rows(size):
+        picture = pipeline.generate(words, [3], size=size).last.answer.picture
+        assert picture.shape[:2] == (size[1], size[0])
+        return torch.stack([picture[: size[1] // 4].mean((0, 1)), picture[-size[1] // 4 :].mean((0, 1))])
+
+    torch.testing.assert_close(rows((width, height)), rows((128, 128)), atol=0.08, rtol=0)

@@ -75,4 +75,4 @@ class WeGenConditioning(io.ComfyNode):
         features = torch.stack([draft.features for draft in drafts])
         notes = (note for draft in drafts for note in draft.notes)
         reply = "\n".join(dict.fromkeys((*notes, *(draft.rewrite for draft in drafts))))
-        return io.NodeOutput(*conditioning(features, width, height), reply)
+        return io.NodeOutput(*conditioning(wegen.config, features, width, height), reply)

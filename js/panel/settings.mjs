@@ -2,11 +2,16 @@
 
 import { button, el, field, icon, setChildren } from "./dom.mjs";
 import { painterName } from "./painters.mjs";
-import { MOST_VARIANTS, OWN_PAINTER } from "./document.mjs";
+import { MOST_VARIANTS, OWN_PAINTER, isOwn } from "./document.mjs";
 import { randomSeed } from "./turns.mjs";
 import { t } from "./strings.mjs";
 
+/** Sides in pixels on offer: what models of SDXL's sizes paint, and what the bundled one does, which learned 128. */
 const SIDES = [0, 512, 640, 768, 896, 1024, 1152, 1280];
+const BUNDLED_SIDES = [0, 96, 112, 128, 144, 160, 192, 256];
+
+/** The server ends the names of bundled models so. */
+const isBundled = (model) => model.endsWith("(bundled)");
 
 export class Settings {
   constructor(session, views) {
@@ -62,19 +67,17 @@ export class Settings {
       const control = el("input", { type: "checkbox", "data-setting": name, checked: settings[name], on: { change: () => set(name, control.checked) } });
       return control;
     };
-    const sides = (name) => {
-      const known = SIDES.includes(settings[name]) ? SIDES : [...SIDES, settings[name]];
-      return this.#select(name, known.map((side) => [side, side ? String(side) : t("modelsOwn")]));
-    };
     this.painter = this.#painter();
     const lock = button(settings.locked ? "lock" : "lock-open", t("lockSeed"), () => (set("locked", !settings.locked), this.#build()), { "aria-pressed": String(settings.locked), "data-setting": "lock", class: "wg-small" });
     const dice = button("sync", t("newSeed"), () => (set("seed", randomSeed()), this.#build()), { "data-setting": "dice", class: "wg-small" });
     this.model = this.#model();
+    this.width = this.#side("width");
+    this.height = this.#side("height");
     setChildren(this.element, [
       el("div", { class: "wg-row" }, el("h3", { text: t("settings") }), el("span", { class: "wg-space" }), button("times", t("close"), () => this.toggle(false))),
       this.painter,
       this.model,
-      el("div", { class: "wg-pair" }, field(t("width"), sides("width")), field(t("height"), sides("height"))),
+      el("div", { class: "wg-pair" }, this.width, this.height),
       el("div", { class: "wg-pair" }, field(t("steps"), number("steps", 0, 999, 1, t("modelsOwn"))), field(t("variants"), number("variants", 1, MOST_VARIANTS, 1))),
       field(t("seed"), el("span", { class: "wg-row" }, number("seed", 0, Number.MAX_SAFE_INTEGER, 1), lock, dice)),
       field(t("creativity"), range("creativity", 0, 1, 0.05), t("creativityHow")),
@@ -85,11 +88,22 @@ export class Settings {
 
   #select(name, options) {
     const { session } = this;
-    const values = new Map(options.map(([value]) => [String(value), value]));
-    const change = () => session.setSettings({ [name]: values.get(control.value) ?? control.value });
+    const read = typeof session.doc.settings[name] === "number" ? Number : String;
+    const change = () => {
+      session.setSettings({ [name]: read(control.value) });
+      if (name !== "painter" && name !== "model") return;
+      for (const side of ["width", "height"]) this.#renew(side, this.#side(side));
+    };
     const control = el("select", { "data-setting": name, on: { change } }, options.map(([value, text]) => el("option", { text, value: String(value) })));
     control.selectedIndex = Math.max(0, options.findIndex(([value]) => value === session.doc.settings[name]));
     return control;
+  }
+
+  #side(name) {
+    const { settings } = this.session.doc;
+    const sides = isOwn(this.session.doc) && isBundled(settings.model ?? "") ? BUNDLED_SIDES : SIDES;
+    const known = sides.includes(settings[name]) ? sides : [...sides, settings[name]];
+    return field(t(name), this.#select(name, known.map((side) => [side, side ? String(side) : t("modelsOwn")])));
   }
 
   #painter() {
@@ -108,7 +122,8 @@ export class Settings {
     return field(t("model"), this.#select("model", shown.map((name) => [name, name])));
   }
 
-  /** Painters and models are known later than all else: only their list is changed, and who has it open stays in it. */
+  /** Painters and models are known later than all else, and sides depend on them: only a list is changed, and who has it
+   *  open stays in it. */
   #renew(name, after) {
     const before = this[name];
     if (after.isEqualNode(before)) return;

@@ -488,7 +488,8 @@ class WeGenConfig:
     """Everything needed to build a WeGen without weights. Defaults are the published sizes.
 
     Raises:
-        WeGenError: a whole number below 1, parts that do not fit together, or an unknown `reference_view` or `world`.
+        WeGenError: a whole number below 1, parts that do not fit together, or an unknown `told_size`,
+            `reference_view` or `world`.
     """
 
     vision: VisionConfig = field(default_factory=VisionConfig)
@@ -505,6 +506,9 @@ class WeGenConfig:
     """Steps from noise to picture beyond which pictures of the checkpoint become no better."""
     size: int = 1024
     """Side in pixels of the square pictures that the decoder paints by default."""
+    told_size: str = "picture"
+    """What the UNet is told of a picture's size, in the way of SDXL: "picture" its own width and height; "model" always
+    `size`, for UNets that were trained with that one size and paint noise when told of another."""
     name: str = "wegen"
     reference_view: str = "crop"
     """How a reference with a mask is shown to the vision encoder: "crop" cuts it out with some surroundings, for models
@@ -520,6 +524,10 @@ class WeGenConfig:
         _require_sizes(self)
         side = self.feature_grid
         _require(side * side == self.tokens_per_picture, f"{self.tokens_per_picture} features do not form a square.")
+        _require(
+            self.told_size in ("picture", "model"),
+            f"told_size is {self.told_size!r}; it must be 'picture' or 'model'.",
+        )
         _require(
             self.reference_view in ("crop", "page"),
             f"reference_view is {self.reference_view!r}; it must be 'crop' or 'page'.",
@@ -546,6 +554,10 @@ class WeGenConfig:
     def feature_grid(self) -> int:
         """Pooled features along one side of the picture (8 at 64 features)."""
         return round(self.tokens_per_picture**0.5)
+
+    def size_told(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height in pixels that the UNet is told for a picture of `width` x `height`."""
+        return (self.size, self.size) if self.told_size == "model" else (width, height)
 
     def with_open_language(self) -> WeGenConfig:
         """The same sizes for a model that takes any words."""

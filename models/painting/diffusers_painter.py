@@ -40,7 +40,7 @@ class Decoder:
     def predict_noise(
         self, sample: Tensor, timestep: Tensor | float, features: Tensor, width: int, height: int
     ) -> Tensor:
-        """One UNet call: the noise in a latent, with the picture's size told to the UNet as SDXL has it.
+        """One UNet call: the noise in a latent. The UNet is told a size as SDXL's are (`WeGenConfig.told_size`).
 
         Args:
             sample: `[B, C, h, w]`, scaled as the scheduler wants it.
@@ -51,6 +51,7 @@ class Decoder:
         Returns:
             `[B, C, h, w]` in the UNet's precision.
         """
+        width, height = self.config.size_told(width, height)
         sizes = torch.tensor([height, width, 0, 0, height, width], device=self.device, dtype=self.dtype)
         return self.unet(
             sample.to(self.device, self.dtype),

@@ -319,7 +319,7 @@ class UNetStage(Stage):
         sigma = self.sigmas[group.timesteps][:, None, None, None]
         # The UNet sees samples of unit variance, as inference scales them.
         sample = (latents + sigma * group.noise) / (sigma.square() + 1).sqrt()
-        height, width = group.pixels.shape[-2:]
+        width, height = self.config.size_told(*reversed(group.pixels.shape[-2:]))
         conditions = {
             "text_embeds": features.mean(dim=1),
             "time_ids": sample.new_tensor([height, width, 0, 0, height, width]).expand(len(sample), -1),

@@ -5,6 +5,7 @@ from pathlib import Path
 import tiny
 import torch
 from comfyui_wegen.models.checkpoints.convert import convert
+from comfyui_wegen.models.checkpoints.reader import CONFIG_FILE
 from comfyui_wegen.models.painting.loading import load
 from safetensors.torch import load_file, save_file
 
@@ -37,7 +38,7 @@ def test_packed_features_equal_the_published_ones_to_the_bit(host_python, refere
 
 
 def test_host_and_headless_decoders_agree(host_python, tmp_path):
-    """Of the published layout, and with the small models' VAE."""
+    """Of the published layout, and with the small models' VAE; the latter tells the UNet one size for all pictures."""
     folders = [tmp_path / "published", tmp_path / "compact"]
     expected = [painted(folder, folder.name == "compact") for folder in folders]
     host_python(SCRIPTS / "packed_decoder.py", *folders)
@@ -52,16 +53,22 @@ def test_host_and_headless_decoders_agree(host_python, tmp_path):
 
 def painted(folder, compact):
     """What the decoder of a new checkpoint makes of what is written beside it."""
-    _, decoder = load(tiny.write_packed(folder / "model", compact))
+    model = tiny.write_packed(folder / "model", compact)
+    written = (model / CONFIG_FILE).read_text()
+    assert '"told_size": "picture"' in written
+    if compact:
+        (model / CONFIG_FILE).write_text(written.replace('"told_size": "picture"', '"told_size": "model"'))
+    _, decoder = load(model)
     generator = torch.Generator().manual_seed(0)
     channels = decoder.config.vae.latent_channels
     side = decoder.config.size // decoder.config.vae.downscale
+    wide = side + 4
     given = {
         "features": torch.randn(2, 64, 32, generator=generator),
-        "noise": torch.randn(2, channels, side, side, generator=generator),
-        "latent": torch.randn(1, channels, side, side, generator=generator),
-        "picture": torch.rand(1, 32, 32, 3, generator=generator),
-        "mask": (torch.arange(side) / (side // 2)).clamp(max=1).expand(side, side).contiguous(),
+        "noise": torch.randn(2, channels, side, wide, generator=generator),
+        "latent": torch.randn(1, channels, side, wide, generator=generator),
+        "picture": torch.rand(1, 32, 40, 3, generator=generator),
+        "mask": (torch.arange(wide) / (side // 2)).clamp(max=1).expand(side, wide).contiguous(),
     }
     save_file(given, folder / "given.safetensors")
     keep = (given["latent"], given["mask"][None, None])

@@ -82,6 +82,7 @@ def changed(path, value):
         ("templates.mention", "{who}", "'mention'"),
         ("templates.mention", "{name.who}", "'mention'"),
         ("templates.rewrite_place", "nowhere", "nowhere"),
+        ("told_size", "both", "told_size is 'both'; it must be 'picture' or 'model'"),
         ("tokens_per_picture", 60, "do not form a square"),
         ("tokens_per_picture", 25, "cannot be pooled evenly"),
     ],
@@ -148,6 +149,12 @@ def test_derived_sizes():
     config = WeGenConfig()
     assert (config.vision.grid, config.vision.heads, config.feature_grid) == (32, 16, 8)
     assert config.language.kv_cache_bytes(10, 2) == 2 * 32 * 4096 * 10 * 2
+
+
+def test_the_unet_is_told_the_size_of_the_picture_or_the_models_own():
+    config = tiny_config()
+    assert config.size_told(48, 96) == (48, 96)
+    assert dataclasses.replace(config, told_size="model").size_told(48, 96) == (config.size, config.size)
 
 
 def test_configurations_cannot_change():

@@ -64,7 +64,7 @@ def measure(folder: str, repeats: int) -> dict[str, tuple[float, float, float] |
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(1, config.vae.latent_channels, side, side, generator=generator)
     features = torch.randn(1, config.tokens_per_picture, config.vision.width, generator=generator)
-    positive, negative = conditioning(features, config.size, config.size)
+    positive, negative = conditioning(config, features, config.size, config.size)
     start = torch.zeros_like(noise)
     settings = SamplerSettings(steps=STEPS, guidance_scale=GUIDANCE)
 

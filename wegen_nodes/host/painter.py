@@ -33,17 +33,19 @@ def schedulers() -> list[str]:
     return [PUBLISHED, *comfy.samplers.SCHEDULER_NAMES]
 
 
-def conditioning(features: Tensor, width: int, height: int) -> tuple[list, list]:
+def conditioning(config: WeGenConfig, features: Tensor, width: int, height: int) -> tuple[list, list]:
     """Positive and negative CONDITIONING of features for a picture of `width` x `height` pixels.
 
     Args:
+        config: says which size the UNet is told (`told_size`), in the way of SDXL.
         features: `[B, tokens_per_picture, D]`.
-        width, height: in pixels; the UNet is told them as SDXL's are.
+        width, height: in pixels.
 
     Returns:
         The features `[B, tokens_per_picture, D]` with their mean `[B, D]` as `pooled_output`, and the same in zeros for
         a batch of 1, as published.
     """
+    width, height = config.size_told(width, height)
     sizes = {
         "width": width,
         "height": height,
@@ -188,7 +190,7 @@ def sample(
     """
     cell = config.vae.downscale
     # Sizes of what is really painted, padding included.
-    positive, negative = conditioning(features, noise.shape[-1] * cell, noise.shape[-2] * cell)
+    positive, negative = conditioning(config, features, noise.shape[-1] * cell, noise.shape[-2] * cell)
     if settings.sampler not in samplers():
         raise WeGenError(f"There is no sampler {settings.sampler!r}; choose one of {', '.join(samplers())}.")
     sampler = comfy.samplers.sampler_object(settings.sampler)

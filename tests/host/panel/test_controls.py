@@ -80,6 +80,20 @@ def test_no_drawer_covers_what_comes_of_a_message(panel, teal, frontend):
         assert page.locator(".wg-drawer:visible").count() == 0
 
 
+def test_sides_on_offer_are_those_that_the_model_can_paint(panel, teal):
+    bundled, sides = "wegen-nano (bundled)", "(select) => [...select.options].map((option) => Number(option.value))"
+    width, model = (panel.page.locator(f".wg-drawer [data-setting={name}]") for name in ("width", "model"))
+    open_chat(panel, teal, model="on another disk", width=1024)
+    panel.page.click(".wg-settings-open")
+    assert {0, 512, 1024} < set(width.evaluate(sides))
+    model.select_option(bundled)
+    assert {0, 96, 128, 1024} < set(width.evaluate(sides))
+    assert 512 not in width.evaluate(sides)
+    expect(width).to_have_value("1024")  # a choice stays until another is made
+    width.select_option("160")
+    assert panel.saved()["document"]["settings"]["width"] == 160  # and not "160"
+
+
 def test_a_wheel_goes_along_the_strip_of_turns(panel, teal):
     page = panel.page
     open_chat(panel, teal, turns=60)
