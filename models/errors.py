@@ -35,6 +35,10 @@ class WeGenError(ValueError):
     """Something the user can put right; the message names the value, the limit and the way out."""
 
 
+class WeGenWarning(UserWarning):
+    """Something that works, but perhaps not as users mean it; the message says so in whole sentences."""
+
+
 class AnsweredInWords(WeGenError):
     """The model answered a wish or an order in words and draws nothing; the message is what it said."""
 

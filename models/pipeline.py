@@ -18,7 +18,7 @@ from .checkpoints.wegen import WeGen
 from .editing.refinement import Masks
 from .encoding import begin_with, encode_reference, look_at, with_features
 from .engine import Progress, Selection, TurnRequest, TurnResult, select, take_turn
-from .errors import AnsweredInWords, WeGenError
+from .errors import AnsweredInWords, WeGenError, WeGenWarning
 from .media.images import flatten_alpha, from_pil
 from .painting.diffusers_painter import Decoder, DiffusersPainter
 from .painting.loading import open_decoder
@@ -111,7 +111,7 @@ class Pipeline:
         for lora, _ in loras:
             lora.by_layer(parts[lora.part])  # raises before the first of them is added
             if doubt := lora.doubt(parts[lora.part].state_dict()):
-                warnings.warn(doubt, stacklevel=2)
+                warnings.warn(doubt, WeGenWarning, stacklevel=2)
         for lora, strength in loras:
             merge(parts[lora.part], lora, strength)
             if lora.part != "unet" and strength:

@@ -10,9 +10,11 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from ..errors import INTERRUPTED, WeGenError, how_to_install, is_out_of_memory
+from ..errors import INTERRUPTED, WeGenError, WeGenWarning, how_to_install, is_out_of_memory
 from . import ask, bench, calibrate, convert, data, demo, doctor, evaluate, generate, make_random, train, verify
 from .common import PIPE_CLOSED, USER_ERROR, package_version
 
@@ -55,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     arguments = _parser().parse_args(argv)
     try:
-        code = arguments.run(arguments)
+        with _warnings_in_one_line():
+            code = arguments.run(arguments)
         sys.stdout.flush()  # what cannot be written fails here, not when Python ends
         return code
     except WeGenError as error:
@@ -83,6 +86,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"wegen: {error.filename or 'A file'}: {error.strerror}.", file=sys.stderr)
         return USER_ERROR
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Warnings of this package are for users, and come like its errors: without the place in the code."""
+    shown = warnings.showwarning
+
+    def show(message, category, *place, **options) -> None:
+        if issubclass(category, WeGenWarning):
+            print(f"wegen: {' '.join(str(message).split())}", file=sys.stderr)
+        else:
+            shown(message, category, *place, **options)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown
 
 
 def _parser() -> argparse.ArgumentParser:

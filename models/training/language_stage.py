@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..checkpoints.tokenizer import Tokenizer
+from ..errors import WeGenWarning
 from ..media.images import clip_pixels
 from ..network.agent import Agent
 from ..network.configuration import WeGenConfig
@@ -146,7 +147,11 @@ class LanguageStage(Stage):
         spoken = [one for one in drawn if has_words(one.sample)]
         if len(spoken) < len(drawn):
             silent = len(drawn) - len(spoken)
-            warnings.warn(f"{silent} of {len(drawn)} samples are left out: a user's turn has no words.", stacklevel=2)
+            warnings.warn(
+                f"{silent} of {len(drawn)} samples are left out: a user's turn has no words.",
+                WeGenWarning,
+                stacklevel=2,
+            )
         if drawn and not spoken:
             raise RecipeError(f"In none of {len(drawn)} samples the user has words in each turn; give other shards.")
         for one in spoken:
@@ -165,6 +170,7 @@ class LanguageStage(Stage):
         if long > LONG * len(lengths):
             warnings.warn(
                 f"{long} of {len(lengths)} samples are left out: they are longer than the context of {most} tokens.",
+                WeGenWarning,
                 stacklevel=2,
             )
         return made

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from ..data import Picture
 from ..data.diic.assemble import GREY
+from ..errors import WeGenWarning
 from ..media.images import clip_pixels
 from ..network.configuration import WeGenConfig
 from ..network.vision_encoder import VisionEncoder, pool_features
@@ -172,6 +173,7 @@ class UNetStage(Stage):
             warnings.warn(
                 f"{some - len(made)} of {some} samples are left out: their pictures are cut out, or would be enlarged "
                 f"more than {self.options.enlarged:g} times.",
+                WeGenWarning,
                 stacklevel=2,
             )
         rng = Random(f"pool/{self.seed}/{number}")

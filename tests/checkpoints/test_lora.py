@@ -22,10 +22,12 @@ from comfyui_wegen.models.checkpoints.lora import (
     write_lora,
 )
 from comfyui_wegen.models.checkpoints.reader import SafetensorsFile, open_checkpoint, part_file
+from comfyui_wegen.models.cli import main
 from comfyui_wegen.models.errors import WeGenError
 from comfyui_wegen.models.network.agent import Agent
 from comfyui_wegen.models.painting.loading import load
 from comfyui_wegen.models.pipeline import Pipeline
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tiny import tiny_config
@@ -223,3 +225,14 @@ def test_a_pipeline_warns_of_other_weights(packed_dir, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Pipeline.from_folder(other).with_loras({file: 1.0})
+
+
+def test_a_command_says_in_one_line_of_which_weights_a_lora_is(packed_dir, tmp_path, capsys):
+    other = of_other_weights(packed_dir, tmp_path / "other", "language_model", 0.3)
+    file = tmp_path / "a.safetensors"
+    write_lora(file, "language_model", {LAYER: change()}, {BASE: base_of(open_checkpoint(other).language_model)})
+    Image.new("RGB", (32, 32), "red").save(tmp_path / "red.png")
+    asked = ["ask", "what is there?", "--reference", f"photo={tmp_path / 'red.png'}", "--model", str(packed_dir)]
+    assert main([*asked, "--lora", str(file)]) == 0
+    [said] = [line for line in capsys.readouterr().err.splitlines() if "other weights" in line]
+    assert said.startswith("wegen: a.safetensors was trained beside other weights")
