@@ -249,8 +249,12 @@ export function keptMasks(doc, base) {
   return kept;
 }
 
-/** Two versions of one chat in one: every turn of both, and of the same turn the one that got further. `before` are the
- * names of the references in the version that both come from: what either has taken out since is not there any more. */
+/** Of a chat what `merge` has to know of the version that two others come from; it stays as it is when the chat changes. */
+export const ancestor = ({ references, settings }) => structuredClone({ references, settings });
+
+/** Two versions of one chat in one: every turn of both, and of the same turn the one that got further. `before` is the
+ * `ancestor` of both: references that either has taken out since are not there any more, and of settings and weights
+ * the one that was changed counts, or ours where both were. */
 export function merge(ours, theirs, before) {
   const turns = { ...theirs.turns, ...ours.turns };
   for (const [id, turn] of Object.entries(theirs.turns)) {
@@ -260,16 +264,25 @@ export function merge(ours, theirs, before) {
     }
   }
   const merged = validDocument({ ...theirs, ...ours, turns });
-  const [here, there] = [ours, theirs].map(namesOf);
-  const left = ours.references.filter(({ name }) => there.includes(name) || !before.includes(name));
-  const added = theirs.references.filter(({ name }) => !here.includes(name) && !before.includes(name));
-  merged.references = [...left, ...added];
+  merged.settings = newer(ours.settings, theirs.settings, before.settings);
+  const [here, there, known] = [ours, theirs, before].map(namesOf);
+  const left = ours.references.filter(({ name }) => there.includes(name) || !known.includes(name));
+  const added = theirs.references.filter(({ name }) => !here.includes(name) && !known.includes(name));
+  const named = (version, name) => version.references.find((one) => one.name === name);
+  merged.references = [...left.map((one) => newer(one, named(theirs, one.name), named(before, one.name))), ...added];
   for (const { name, file } of ours.references.filter((one) => !left.includes(one))) {
     // What is being written is to name nothing that is gone, and what has another name by that one.
     const other = added.find((one) => one.file.filename === file.filename && one.file.subfolder === file.subfolder);
     merged.draft.text = renamed(merged.draft.text, name, other?.name ?? null);
   }
   return merged;
+}
+
+/** Values of two versions: those of `theirs` where only they have changed since `before`. */
+function newer(ours, theirs, before) {
+  if (!theirs || !before) return ours;
+  const unchanged = ([key, value]) => key in theirs && JSON.stringify(value) === JSON.stringify(before[key]);
+  return { ...theirs, ...ours, ...Object.fromEntries(Object.entries(ours).filter(unchanged).map(([key]) => [key, theirs[key]])) };
 }
 
 /** Names of the references that a chat has. */

@@ -1,7 +1,7 @@
 // Keeps one chat in the host's user directory: saves soon after changes, and joins what another tab saved meanwhile.
 
 import { request } from "./host.mjs";
-import { adopt, merge, namesOf, validDocument } from "./document.mjs";
+import { adopt, ancestor, emptyDocument, merge, validDocument } from "./document.mjs";
 
 const DELAY = 400;
 const route = (id, rest = "") => `/wegen/chats/${encodeURIComponent(id)}${rest}`;
@@ -34,8 +34,8 @@ export class ChatStore {
   name = "";
   document = null;
   #revision = 0;
-  /** Names of the references that the host has in this revision. */
-  #named = [];
+  /** What `merge` has to know of this revision. */
+  #ancestor = ancestor(emptyDocument());
   #timer = 0;
   #dirty = false;
   #saving = null;
@@ -61,7 +61,7 @@ export class ChatStore {
     if (asked !== this.#asked) return false;
     Object.assign(this, { id, name, document: validDocument(document) });
     this.#revision = revision;
-    this.#named = namesOf(this.document);
+    this.#ancestor = ancestor(this.document);
     this.#dirty = false;
     this.handlers.unsaved(false);
     return true;
@@ -90,7 +90,7 @@ export class ChatStore {
       const { id, revision } = await this.#creating;
       this.id = id;
       this.#revision = revision;
-      this.#named = [];
+      this.#ancestor = ancestor(emptyDocument());
     }
     return this.id;
   }
@@ -168,9 +168,9 @@ export class ChatStore {
       for (let attempt = 0; ; attempt++) {
         try {
           const json = { revision: this.#revision, document: this.document };
-          const named = namesOf(this.document); // others may come while it is on its way
+          const sent = ancestor(this.document); // it may change while it is on its way
           this.#revision = (await request(route(this.id), { method: "PUT", json })).revision;
-          this.#named = named;
+          this.#ancestor = sent;
           break;
         } catch (error) {
           if (attempt > 4 || ![404, 409].includes(error.status)) throw error;
@@ -179,15 +179,15 @@ export class ChatStore {
             const { id, revision } = await request("/wegen/chats", { method: "POST", json: { name: this.name } });
             this.id = id;
             this.#revision = revision;
-            this.#named = [];
+            this.#ancestor = ancestor(emptyDocument());
             this.handlers.stored();
             continue;
           }
           const { revision, document } = await request(route(this.id));
           const theirs = validDocument(document);
-          adopt(this.document, merge(this.document, theirs, this.#named));
+          adopt(this.document, merge(this.document, theirs, this.#ancestor));
           this.#revision = revision;
-          this.#named = namesOf(theirs);
+          this.#ancestor = ancestor(theirs);
           this.handlers.changed();
         }
       }

@@ -20,7 +20,7 @@ test("merging keeps what turns go on with", () => {
   const ours = documentOf({ a: { status: "failed" } });
   const base = { turn: "a", picture: 0 };
   const theirs = documentOf({ a: { pictures: [{ file: file("a.png") }], picked: 0 }, b: { kind: "refine", base, parent: "a" } });
-  const merged = merge(ours, theirs, []);
+  const merged = merge(ours, theirs, emptyDocument());
   assert.deepEqual(merged.turns.b.base, base);
   assert.equal(merged.turns.a.status, "done");
 });
@@ -29,7 +29,7 @@ test("merging takes out the references that either has removed", () => {
   const reference = (name) => ({ name, file: file(`${name[0]}.png`), weight: 1 });
   const version = (text, ...names) => validDocument({ ...emptyDocument(), references: names.map(reference), draft: { text } });
   const merged = (ours, theirs) => {
-    const { references, draft } = merge(ours, theirs, ["cat", "dog"]);
+    const { references, draft } = merge(ours, theirs, version("", "cat", "dog"));
     return [references.map(({ name }) => name), draft.text];
   };
   const [same, less] = [version("put @dog and @cat here", "cat", "dog"), version("", "dog")];
@@ -39,6 +39,20 @@ test("merging takes out the references that either has removed", () => {
   // A reference with another name is the same one.
   assert.deepEqual(merged(same, version("", "c2", "dog")), [["dog", "c2"], "put @dog and @c2 here"]);
   assert.deepEqual(merged(version("@c2", "c2", "dog"), same), [["c2", "dog"], "@c2"]);
+});
+
+test("merging takes the settings and weights that were changed", () => {
+  const version = (settings, weight) =>
+    validDocument({ ...emptyDocument(), settings, references: [{ name: "cat", file: file("c.png"), weight }] });
+  const before = version({ steps: 8, seed: 1, model: "a" }, 1);
+  const merged = (ours, theirs) => {
+    const { settings, references } = merge(ours, theirs, before);
+    return [settings, references[0].weight];
+  };
+  const theirs = version({ steps: 20, seed: 1, model: "b" }, 0.5);
+  assert.deepEqual(merged(version({ steps: 8, seed: 2, model: "c" }, 1), theirs), [{ steps: 20, seed: 2, model: "c" }, 0.5]);
+  assert.deepEqual(merged(version(before.settings, 2), theirs), [theirs.settings, 2]);
+  assert.deepEqual(merged(version({ ...before.settings, width: 512 }, 1), before), [{ ...before.settings, width: 512 }, 1]);
 });
 
 test("names that came into a draft while it was written elsewhere stay", () => {

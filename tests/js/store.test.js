@@ -64,3 +64,20 @@ test("references that are saved once are known to have been there", async () => 
   await references(first, (all) => all);
   assert.deepEqual([namesOf(chat.document), namesOf(first.document)], [["cat"], ["cat"]]);
 });
+
+test("settings that two tabs change both stay", async () => {
+  const chat = hostWith({ ...emptyDocument({ steps: 8, width: 0 }), references: [reference("cat")] });
+  const [first, second] = [await tab(), await tab()];
+  const change = async (store, values) => {
+    Object.assign(store.document.settings, values);
+    store.touch();
+    assert.ok(await store.flush());
+  };
+  await change(first, { steps: 20 });
+  await change(second, { width: 512 });
+  assert.deepEqual(chat.document.settings, { steps: 20, width: 512 });
+  assert.deepEqual(second.document.settings, chat.document.settings);
+  await change(second, { steps: 30 });
+  await change(first, { width: 768 });
+  assert.deepEqual(chat.document.settings, { steps: 30, width: 768 });
+});
