@@ -211,7 +211,14 @@ export class Panel {
       box.hidePopover();
       run();
     };
-    const area = () => this.stage.area(reference, (file) => set({ area: file })).catch((error) => this.failed(error));
+    const area = () => {
+      const [{ doc }, chat] = [session, { id: session.store.id }];
+      const take = (file) => session.change(doc, chat, ({ references }) => {
+        const one = references.find(({ name }) => name === reference.name);
+        if (one) one.area = file;
+      });
+      return this.stage.area(reference, take).catch((error) => this.failed(error));
+    };
     const box = this.popover(
       anchor,
       `@${reference.name}`,

@@ -66,7 +66,7 @@ export class Stage {
   }
 
   /** Keep what was painted, and close; says what went wrong and stays open where it did. `send` sends it to the host and
-   * gives what then takes it over, which is not called where it was discarded meanwhile. */
+   * gives what then takes it over, in its own time; that is not called where it was discarded meanwhile. */
   async #finish(send) {
     const painter = this.#painter;
     if (this.#finishing === painter) return;
@@ -78,8 +78,8 @@ export class Stage {
     try {
       const take = await send();
       if (!isHere()) return;
-      take();
-      this.#leave();
+      await take();
+      if (isHere()) this.#leave();
     } catch (error) {
       if (!isHere()) return;
       letGo();
@@ -201,6 +201,7 @@ export class Stage {
   async paint(base) {
     const { session } = this;
     const { doc } = session;
+    const chat = { id: session.store.id };
     const asked = ++this.#asked;
     const image = await load(session.pictureFile(base));
     const { masks } = session;
@@ -220,12 +221,14 @@ export class Stage {
     const release = el("input", { type: "checkbox", checked: Boolean(masks.release), on: { change: touched } });
     const done = async () => {
       const name = `wegen-mask-${Date.now().toString(36)}`;
-      const masks = await painter.toMaskBlobs();
-      const file = (kind) => masks[kind] && upload(masks[kind], `${name}-${kind}.png`);
+      const blobs = await painter.toMaskBlobs();
+      const file = (kind) => blobs[kind] && upload(blobs[kind], `${name}-${kind}.png`);
       const [newKeep, newChange] = await Promise.all([file("keep"), file("change")]);
       // What is painted to change is what may change, no more.
-      const whole = session.masks.whole && !newChange;
-      return () => session.setDraft({ keep: newKeep, change: newChange, release: release.checked, whole, of: base, text: said() });
+      const whole = masks.whole && !newChange;
+      const next = { keep: newKeep, change: newChange, release: release.checked, whole, of: base, text: said() };
+      // A picture that came meanwhile may have opened another chat.
+      return () => session.change(doc, chat, (one) => Object.assign(one.draft, next));
     };
     const save = () => this.#finish(done);
     const free = session.kept.length > 0 && el("label", { class: "wg-row" }, release, t("release"));

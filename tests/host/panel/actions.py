@@ -22,6 +22,7 @@ TRANSFER = """([selector, type, name, bytes]) => {
     if (type === 'drop') target.dispatchEvent(new DragEvent(type, { dataTransfer: transfer, ...options }))
     else target.dispatchEvent(new ClipboardEvent(type, { clipboardData: transfer, ...options }))
 }"""
+NEW_CHAT = "() => window.app.extensionManager.command.execute('WeGen.NewChat')"
 # Pictures that are loaded wait in `waiting`, until `letGo` gives how many there were.
 HOLD_PICTURES = """() => {
     const { decode } = HTMLImageElement.prototype

@@ -143,11 +143,15 @@ class ChatPanel:
 
     def saved(self) -> dict[str, Any]:
         """The chat that is open as the host keeps it."""
+        return requests.get(self.address(), timeout=HANGS).json()
+
+    def address(self) -> str:
+        """Where the host gives the chat that is open, which is saved by then."""
         self.drawn()
         self.page.wait_for_selector(".wg-panel:not([data-unsaved])")
         # What another tab keeps in the local storage may be of another chat.
         chat = self.page.evaluate("() => JSON.parse(sessionStorage.getItem('wegen.panel')).chat")
-        return requests.get(f"{self.url}/wegen/chats/{chat}", timeout=HANGS).json()
+        return f"{self.url}/wegen/chats/{chat}"
 
     def turn_of(self, turn: Locator) -> dict[str, Any]:
         return self.saved()["document"]["turns"][turn.get_attribute("data-turn")]

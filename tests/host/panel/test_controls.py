@@ -3,10 +3,9 @@
 import pytest
 from playwright.sync_api import expect
 
-from .actions import open_chat
+from .actions import NEW_CHAT, open_chat
 
 DARK = "html.dark-theme, body.dark-theme"
-NEW_CHAT = "() => window.app.extensionManager.command.execute('WeGen.NewChat')"
 
 
 @pytest.fixture

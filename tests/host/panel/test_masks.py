@@ -4,12 +4,14 @@ import re
 from dataclasses import replace
 from random import Random
 
+import requests
 from comfyui_wegen.models import storybook
 from comfyui_wegen.models.storybook import Scene
 from PIL import Image
 from playwright.sync_api import expect
+from support import HANGS
 
-from .actions import HOLD_PICTURES, drop, held, open_chat, page_with, png, wait_until
+from .actions import HOLD_PICTURES, NEW_CHAT, drop, held, open_chat, page_with, png, wait_until
 
 
 def test_a_mask_is_painted_on_the_picture_of_its_own_chat_alone(panel):
@@ -363,3 +365,17 @@ def test_nothing_is_painted_while_masks_are_being_sent(panel, teal, frontend):
     expect(status).not_to_have_text(painted)
     page.click(".wg-done")
     page.wait_for_selector(".wg-stage", state="hidden")
+
+
+def test_masks_stay_with_their_chat_when_another_one_is_opened_meanwhile(panel, teal):
+    page = panel.page
+    open_chat(panel, teal)
+    chat = panel.address()
+    panel.begin_painting([((0.2, 0.5), (0.8, 0.5))])
+    page.evaluate(NEW_CHAT)
+    expect(page.locator(".wg-welcome")).to_have_count(1)
+    page.click(".wg-done")
+    page.wait_for_selector(".wg-stage", state="hidden")
+    expect(page.locator(".wg-context .wg-mask-keep")).to_have_count(0)
+    draft = requests.get(chat, timeout=HANGS).json()["document"]["draft"]
+    assert draft["keep"]["filename"].startswith("wegen-mask-") and draft["change"] is None
