@@ -60,7 +60,7 @@ export class Timeline {
 
   #stop(turn, index, at, forks) {
     const shown = turn.pictures[turn.picked ?? 0];
-    const name = turn.kind === "ask" ? "question-circle" : { failed: "exclamation-triangle", cancelled: "ban" }[turn.status] ?? "spinner";
+    const name = turn.kind === "ask" ? "question-circle" : { done: "comment", failed: "exclamation-triangle", cancelled: "ban" }[turn.status] ?? "spinner";
     const label = `${t("turnN", { n: index + 1 })}: ${turn.instruction || t("yourPicture")}`;
     const open = el(
       "button",

@@ -103,6 +103,15 @@ def test_a_question_is_answered_in_words(panel):
     assert "make it night" in panel.say("make it night").inner_text()
 
 
+def test_a_wish_that_the_model_cannot_draw_is_answered_in_words(panel):
+    refused = panel.say("a dragon", count=1)
+    assert "cannot draw" in refused.inner_text()
+    assert (panel.turn_of(refused)["status"], refused.locator(".wg-picture").count()) == ("done", 0)
+    # On the strip it is something said, not something that is still on its way.
+    assert "pi-comment" in panel.page.locator(".wg-stop i").get_attribute("class")
+    assert panel.turn_of(panel.say("a red house", count=1))["kind"] == "draw"  # there is nothing yet that could be changed
+
+
 def test_an_order_may_be_put_as_a_question(panel):
     first = panel.say("could you draw a red house?", count=1)  # and without a picture there is nothing to ask about
     assert panel.turn_of(first)["kind"] == "draw"
