@@ -33,12 +33,14 @@ from .words import (
 )
 
 LEVELS = ("anything", "setting", "quiet", "busy", "kinds", "some", "most", "everything", "group", "without", "related")
-WEIGHTS = (1.2, 1, 0.4, 0.4, 2, 2, 2, 0.5, 1, 2.4, 1.4)
+WEIGHTS = (1.2, 1, 0.4, 0.4, 2, 2, 2, 0.5, 2.4, 2.4, 1.4)
 STYLED = 0.12  # share of the wishes that name a style
 BETWEEN_TWO = 0.2  # how often a relation is one to two things
 DOING = 0.4
 """How often the last thing of a wish is said to do something where it is."""
 _COUNTS = (2, 2, 2, 3, 3, 4, 4, 5)
+BESIDE_GROUP = 0.6
+"""How often there is something else beside several of a kind."""
 _CHANCES = {"kinds": 0.0, "some": 0.4, "most": 0.8, "everything": 1.0}
 
 
@@ -140,22 +142,34 @@ def _of_setting(rng: Random, part: str, level: str) -> OwnWish:
 
 
 def _group(rng: Random, part: str) -> OwnWish:
-    """Several of a kind, or of a colour: "three birds", "two red things"."""
+    """Several of a kind or of a colour, and perhaps others: "three birds", "two red things", "a house with two trees"."""
     count = rng.choice(_COUNTS)
     mention = Mention(kind=rng.choice(tuple(KINDS)))
-    if count == 2 and rng.random() < 0.3:
+    others: tuple[Mention, ...] = ()
+    if count < MOST_THINGS and rng.random() < BESIDE_GROUP:
+        others = _others(mention, MOST_THINGS - count, rng)
+    if count == 2 and not others and rng.random() < 0.3:
         mention = Mention(colour=rng.choice([c for c in COLOURS if any(c in kind.colours for kind in KINDS.values())]))
     elif rng.random() < 0.3:
         mention = replace(mention, colour=rng.choice(KINDS[mention.kind].colours))
-    mention = in_general(mention, rng)
+    # Of "two animals and a cat" one might be the cat.
+    mention = mention if others else in_general(mention, rng)
     ground = rng.choice(GROUNDS) if rng.random() < 0.3 else None
     sky = rng.choice(SKIES) if rng.random() < 0.3 else None
-    named = Named((mention,) * count, ground, sky)
+    things = (mention,) * count
+    named = Named(things + others if rng.random() < 0.5 else others + things, ground, sky)
     try:
         scene = sample_scene_for(named, rng)
     except ValueError:  # four large things of one colour may find no room
         return _group(rng, part)
     return OwnWish("group", _text(choose(wishes.THINGS, part, rng), named, rng, part), named, scene)
+
+
+def _others(beside: Mention, room: int, rng: Random) -> tuple[Mention, ...]:
+    """One or two things of other kinds, or two of one, for which there is room."""
+    kinds = rng.sample([kind for kind in KINDS if kind != beside.kind], 2)
+    others = [Mention(kind, rng.choice(KINDS[kind].colours) if rng.random() < 0.3 else None) for kind in kinds]
+    return rng.choice(((others[0],),) * 3 + ((others[0], others[0]), tuple(others)))[:room]
 
 
 def _text(frame: str, named: Named, rng: Random, part: str) -> str:
