@@ -20,8 +20,9 @@ _FEELINGS = """
 quiet calm peaceful busy lively cosy cozy nice beautiful lovely pretty pleasant cute sweet funny moody dramatic good
 great amazing interesting simple fancy cool awesome wonderful magical
 """
+_COUNTED = "two three four five six seven eight nine ten"
 # Told by naming things more than once.
-_NUMBERS = "a an another zero two three four five six seven eight nine ten couple pair"
+_NUMBERS = f"a an another zero {_COUNTED} couple pair"
 # Words that carry no content of a picture: grammar, places in it, and the ways in which one asks for something.
 _STOP_WORDS = """
 a about above across after again all along also although always am among an and another any anything are around as
@@ -40,6 +41,11 @@ imagine keep kind landscape leave let look looking make making maybe move need p
 picture please pls portrait put remove render rendering replace request rest scene see setting show showing sketch sort
 stay stays story style surprise swap take thank thanks thing things think together turn turned use view want way wish
 """
+_COUNTS = {word: number for number, word in enumerate(_COUNTED.split(), start=2)}
+# With one of these, or a figure, a description may speak of more things than it names one by one.
+_SEVERAL = "another both each every few group many more other others pair couple row second several some twin"
+_MORE = frozenset(_SEVERAL.split())
+_ALSO_PLURAL = frozenset({"fish", "sheep", "deer"})
 FEELINGS, NUMBERS = frozenset(_FEELINGS.split()), frozenset(_NUMBERS.split())
 STOP_WORDS = FEELINGS | NUMBERS | frozenset(_STOP_WORDS.split())
 # No letter stands before an @, as it does in addresses, but of scripts that are written without spaces: Thai, Chinese,
@@ -57,10 +63,12 @@ don doesn didn isn aren won
 """
 _NEGATIONS = frozenset(_NEGATED.split())
 # What endings do not tell: plurals, and the two spellings of one word.
-_SAME = {
+_PLURALS = {
     "mice": "mouse", "geese": "goose", "men": "man", "women": "woman", "children": "child", "people": "person",
     "feet": "foot", "teeth": "tooth", "leaves": "leaf", "wolves": "wolf", "knives": "knife", "oxen": "ox",
     "cacti": "cactus",
+}  # fmt: skip
+_SAME = _PLURALS | {
     "gray": "grey", "color": "colour", "colored": "coloured", "colorful": "colourful", "center": "centre",
     "theater": "theatre", "airplane": "aeroplane", "mustache": "moustache", "harbor": "harbour", "armor": "armour",
     "neighbor": "neighbour", "jewelry": "jewellery", "pajamas": "pyjamas", "plow": "plough", "tire": "tyre",
@@ -133,11 +141,12 @@ toy: kite balloon ball doll teddy
 
 @dataclass(frozen=True)
 class NamedInWish:
-    """For any language: the content words of a wish come up in its rewrite.
+    """For any language: the content words of a wish come up in its rewrite, and as often as a number before them says.
 
     Words are compared without case, accents, plural endings and spelling variants, and common words for the same
     thing are equal ("little" and "small"); a dog is an animal. A rewrite that shares no word with the wish may be
-    in another language or in other words: it is not compared, and neither is a wish with a negation.
+    in another language or in other words: it is not compared, and neither is a wish with a negation. Things are
+    counted only in a rewrite that names them one by one.
 
     Attributes:
         wish: what the user wrote; mentions in it are not compared.
@@ -160,9 +169,15 @@ class NamedInWish:
         unnamed = tuple(word for word in words if not {meaning(stem(word)), *examples(stem(word))} & said)
         if len(unnamed) == len(words):
             return lost
-        led_to = set(_led_to(wished))
+        led_to = tuple(_led_to(wished))
+        nouns = {word for _, word in led_to}
         return (
-            *(word for word in unnamed if _is_common(word) or (word in led_to and not _like(word, _words(rewrite)))),
+            *(word for word in unnamed if _is_common(word) or (word in nouns and not _like(word, _words(rewrite)))),
+            *(
+                f"{number} {word}"
+                for number, word in led_to
+                if word not in unnamed and _are_fewer(number, word, rewrite)
+            ),
             *lost,
         )
 
@@ -233,19 +248,40 @@ def _is_common(word: str) -> bool:
     return meaning(stem(word)) in _COMMON
 
 
-def _led_to(text: str) -> Iterator[str]:
-    """The last word of each that follow "a" or a number: "a big old unicorn galloping" leads to the unicorn."""
+def _led_to(text: str) -> Iterator[tuple[str, str]]:
+    """Each "a" or number, and the last word that it leads to: "a big old unicorn galloping" leads to the unicorn."""
     for clause in _CLAUSE.split(text):
-        last, inside = "", False
+        number, last, inside = "", "", False
         for word in (*_words(clause), "the"):
-            if inside and (word in NUMBERS or word in STOP_WORDS - FEELINGS):
-                yield last
-            if word in NUMBERS:
-                last, inside = "", True
+            if inside and (_is_number(word) or word in STOP_WORDS - FEELINGS):
+                yield number, last
+            if _is_number(word):
+                number, last, inside = word, "", True
             elif word in STOP_WORDS - FEELINGS:
                 inside = False
             elif inside and not word.endswith("ing"):
                 last = word
+
+
+def _is_number(word: str) -> bool:
+    return word in NUMBERS or word.isdecimal()
+
+
+def _are_fewer(number: str, word: str, rewrite: str) -> bool:
+    """Whether a rewrite names, one by one, fewer of some things than a number from two to ten says."""
+    wanted = _COUNTS.get(number) or (int(number) if number.isdecimal() and len(number) < 3 else 0)
+    said = _words(rewrite)
+    if not 2 <= wanted <= 10 or not (_is_plural(word) or word in _ALSO_PLURAL):
+        return False
+    if any(one in _MORE or one in _COUNTS or one.isdecimal() for one in said):
+        return False
+    meant = {meaning(stem(word)), *examples(stem(word))}
+    found = [one for one in said if meaning(stem(one)) in meant]
+    return len(found) < wanted and not any(map(_is_plural, found))
+
+
+def _is_plural(word: str) -> bool:
+    return word in _PLURALS or word.endswith("men") or (word.endswith("s") and stem(word) != word)
 
 
 def _like(word: str, others: Sequence[str]) -> bool:

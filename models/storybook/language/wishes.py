@@ -142,7 +142,7 @@ def _of_setting(rng: Random, part: str, level: str) -> OwnWish:
 
 
 def _group(rng: Random, part: str) -> OwnWish:
-    """Several of a kind or of a colour, and perhaps others: "three birds", "two red things", "a house with two trees"."""
+    """Several of a kind or of a colour, and perhaps others: "three birds", "two red things", "a car and two trees"."""
     count = rng.choice(_COUNTS)
     mention = Mention(kind=rng.choice(tuple(KINDS)))
     others: tuple[Mention, ...] = ()

@@ -109,7 +109,8 @@ def test_a_wish_that_the_model_cannot_draw_is_answered_in_words(panel):
     assert (panel.turn_of(refused)["status"], refused.locator(".wg-picture").count()) == ("done", 0)
     # On the strip it is something said, not something that is still on its way.
     assert "pi-comment" in panel.page.locator(".wg-stop i").get_attribute("class")
-    assert panel.turn_of(panel.say("a red house", count=1))["kind"] == "draw"  # there is nothing yet that could be changed
+    # There is nothing yet that could be changed.
+    assert panel.turn_of(panel.say("a red house", count=1))["kind"] == "draw"
 
 
 def test_an_order_may_be_put_as_a_question(panel):
