@@ -1,4 +1,4 @@
-"""Which of several rewrites of a wish for a new picture is preferred: those that name what the wish names.
+"""Which of several rewrites of a wish for a new picture is preferred: those that name what the wish names, and as many.
 
 A check prefers and reports. It never changes words, and says nothing about a wish that it cannot read: one that leaves
 something out ("a house, but not red"), or one that is answered in another language. People say much that names nothing
