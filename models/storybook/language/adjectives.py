@@ -78,6 +78,44 @@ DOING: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "other": ("lying", "waiting", "left behind", "placed", "to be seen", "forgotten"),
 })  # fmt: skip
 """What things are said to do, or to be, somewhere; nothing of it is drawn."""
+TOGETHER: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "animal": (
+        "chasing", "following", "watching", "looking at", "playing with", "running after", "meeting", "greeting",
+        "sitting next to", "lying beside", "hiding behind", "running towards", "waiting for", "staring at",
+        "walking past", "guarding", "visiting", "resting beside", "on its way to", "curious about", "dreaming of",
+        "together with", "sniffing at", "jumping over",
+    ),
+    "human": (
+        "watching", "looking at", "walking towards", "waving at", "talking to", "playing with", "pointing at",
+        "visiting", "admiring", "waiting for", "standing next to", "walking with", "greeting", "running to",
+        "leaning on", "walking past", "chasing", "looking for", "coming from", "on the way to", "together with",
+        "sitting by", "hugging", "showing us",
+    ),
+    "fish": ("swimming past", "swimming around", "swimming towards", "following", "watching", "chasing", "circling"),
+    "bird": (
+        "flying over", "gliding over", "circling", "hovering above", "floating above", "passing over", "flying around",
+        "flying towards", "flying away from", "landing on", "soaring above", "drifting past", "following",
+        "hovering near",
+    ),
+    "boat": (
+        "sailing past", "drifting towards", "anchored by", "leaving", "heading for", "passing", "sailing around",
+        "docked by",
+    ),
+    "vehicle": (
+        "passing", "driving past", "going by", "parked next to", "parked in front of", "heading for", "racing",
+        "following", "on its way to", "waiting at", "overtaking", "driving towards", "stopping at", "leaving",
+    ),
+    "plant": ("growing beside", "growing next to", "standing by", "in front of", "shading", "towering over", "near"),
+    "building": (
+        "standing next to", "towering over", "overlooking", "facing", "hidden behind", "built beside", "close to",
+        "surrounded by", "guarded by", "along with",
+    ),
+    "heavenly body": (
+        "shining on", "shining down on", "rising over", "smiling at", "looking down on", "high above", "winking at",
+    ),
+    "other": ("leaning against", "standing next to", "left beside", "lying next to", "together with", "not far from"),
+})  # fmt: skip
+"""What one thing is said to do with another. Both are drawn, and nothing of what is done."""
 _LIKE: Mapping[str, str] = MappingProxyType({
     "duck": "fish", "turtle": "fish", "butterfly": "bird", "aeroplane": "bird", "balloon": "bird", "kite": "bird",
 })  # fmt: skip
@@ -94,8 +132,17 @@ def described(kind: str, rng: Random, part: str = TRAINED) -> str:
 
 def doing(kind: str, rng: Random, part: str = TRAINED) -> str:
     """What a kind or a category may be said to do: "playing", of a boat "sailing"."""
-    name = kind if kind in DOING else _LIKE.get(kind, "")
-    return choose(DOING[name] if name else _fitting(DOING, kind), part, rng)
+    return _done(DOING, kind, rng, part)
+
+
+def doing_with(kind: str, rng: Random, part: str = TRAINED) -> str:
+    """What a kind or a category may be said to do with something: "chasing", of a car "driving past"."""
+    return _done(TOGETHER, kind, rng, part)
+
+
+def _done(table: Mapping[str, tuple[str, ...]], kind: str, rng: Random, part: str) -> str:
+    name = kind if kind in table else _LIKE.get(kind, "")
+    return choose(table[name] if name else _fitting(table, kind), part, rng)
 
 
 def blended(words: Sequence[str], rng: Random) -> str:

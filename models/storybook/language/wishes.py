@@ -6,13 +6,14 @@ import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from random import Random
+from types import MappingProxyType
 
 from ..captions import plural
 from ..catalogue import COLOURS, GROUNDS, KINDS, SKIES, STYLES
 from ..naming import Mention, Named
 from ..wishes import named_first, nothing_alike, sample_scene_for, thinned
 from ..world import MOST_THINGS, Scene, Thing, is_clearly_absent, sample_scene, sample_thing
-from .adjectives import doing
+from .adjectives import described, doing, doing_with
 from .frames import wishes
 from .held_out import TRAINED, choose
 from .orders import beside, between
@@ -20,6 +21,7 @@ from .typing import uttered
 from .words import (
     BETWEEN,
     DESCRIBED_IN_WISHES,
+    GROUND_NAMES,
     KIND_WORDS,
     RELATIONS,
     STYLE_WORDS,
@@ -32,13 +34,18 @@ from .words import (
     with_article,
 )
 
-LEVELS = ("anything", "setting", "quiet", "busy", "kinds", "some", "most", "everything", "group", "without", "related")
-WEIGHTS = (1.2, 1, 0.4, 0.4, 2, 2, 2, 0.5, 2.4, 2.4, 1.4)
+WEIGHTS = MappingProxyType({
+    "anything": 1.2, "setting": 1, "place": 1, "quiet": 0.4, "busy": 0.4, "kinds": 2, "some": 2, "most": 2,
+    "everything": 0.5, "group": 2.4, "doing": 2, "without": 2.4, "related": 1.4,
+})  # fmt: skip
+LEVELS = tuple(WEIGHTS)
 STYLED = 0.12  # share of the wishes that name a style
 BETWEEN_TWO = 0.2  # how often a relation is one to two things
 DOING = 0.4
 """How often the last thing of a wish is said to do something where it is."""
 _COUNTS = (2, 2, 2, 3, 3, 4, 4, 5)
+EMPTY = ("empty", "deserted", "bare", "abandoned")
+"""What is said of a place in which there is nothing."""
 BESIDE_GROUP = 0.6
 """How often there is something else beside several of a kind."""
 _CHANCES = {"kinds": 0.0, "some": 0.4, "most": 0.8, "everything": 1.0}
@@ -61,7 +68,7 @@ class OwnWish:
 
 def sample_wish(rng: Random, part: str = TRAINED, level: str | None = None, styled: float = STYLED) -> OwnWish:
     """A wish of one of LEVELS; a share `styled` of them names a style. Raises ValueError for an unknown level."""
-    level = rng.choices(LEVELS, WEIGHTS)[0] if level is None else level
+    level = rng.choices(LEVELS, list(WEIGHTS.values()))[0] if level is None else level
     if level not in LEVELS:
         raise ValueError(f"Unknown level {level!r} of a wish. Expected one of: {', '.join(LEVELS)}.")
     wish = _related(rng, part) if level == "related" else _plain(rng, part, level)
@@ -100,8 +107,10 @@ def _plain(rng: Random, part: str, level: str) -> OwnWish:
         return OwnWish(level, choose(wishes.ANYTHING, part, rng), Named(), scene)
     if level in ("setting", "quiet", "busy"):
         return _of_setting(rng, part, level)
-    if level == "group":
-        return _group(rng, part)
+    if level == "place":
+        return _of_place(rng, part)
+    if level in ("group", "doing"):
+        return {"group": _group, "doing": _doing}[level](rng, part)
     things = [Mention.of(thing) for thing in rng.sample(scene.things, len(scene.things))]
     if level not in ("most", "everything"):
         things = things[: rng.randint(1, 2)]
@@ -139,6 +148,45 @@ def _of_setting(rng: Random, part: str, level: str) -> OwnWish:
     text = choose(frames, part, rng).format(setting=setting(ground, sky, rng))
     named = Named((), ground, sky, fewest, most)
     return OwnWish(level, " ".join(text.split()).replace(" ?", "?"), named, sample_scene_for(named, rng))
+
+
+def _of_place(rng: Random, part: str) -> OwnWish:
+    """A ground in place of a thing: "a beach at sunset", "an empty road"."""
+    ground, sky = rng.choice(GROUNDS), rng.choice(SKIES) if rng.random() < 0.5 else None
+    names = [name for name in GROUND_NAMES[ground] if name.startswith(("a ", "the "))]
+    article, _, noun = rng.choice(names).partition(" ")
+    if rng.random() < 0.2:
+        noun = f"{rng.choice(EMPTY)} {noun}"
+    elif rng.random() < 0.3:
+        noun = f"{described('place', rng, part)} {noun}"
+    empty = any(word in noun.split() for word in EMPTY)
+    place = f"the {noun}" if article == "the" else with_article(noun)
+    named = Named((), ground, sky, most=0 if empty else None)
+    text = set_somewhere(choose(wishes.THINGS, part, rng), place, setting(None, sky, rng), rng)
+    return OwnWish("place", text, named, sample_scene_for(named, rng))
+
+
+def _doing(rng: Random, part: str) -> OwnWish:
+    """A thing that does something with another, or with several: "a dog chasing a cat"."""
+    first, second = rng.sample(tuple(KINDS), 2)
+    chance = rng.choice((0.0, 0.0, 0.3))
+    mentions = [thinned(Mention.of(sample_thing(rng, (), kind=kind)), chance, rng) for kind in (first, second)]
+    mentions = [replace(mention, pose=None, column=None, row=None) for mention in mentions]
+    counts = rng.choice(((1, 1), (1, 1), (1, 1), (1, 2), (2, 1)))
+    ground = rng.choice(GROUNDS) if rng.random() < 0.3 else None
+    sky = rng.choice(SKIES) if rng.random() < 0.2 else None
+    named = Named((mentions[0],) * counts[0] + (mentions[1],) * counts[1], ground, sky)
+    try:
+        scene = sample_scene_for(named, rng)
+    except ValueError:
+        return _doing(rng, part)
+    one, other = (
+        indefinite(mention, rng, part, DESCRIBED_IN_WISHES) if count == 1 else several(mention, count, rng, part)
+        for mention, count in zip(mentions, counts, strict=True)
+    )
+    things = f"{one} {doing_with(first, rng, part)} {other}"
+    text = set_somewhere(choose(wishes.THINGS, part, rng), things, setting(ground, sky, rng), rng)
+    return OwnWish("doing", text, named, scene)
 
 
 def _group(rng: Random, part: str) -> OwnWish:

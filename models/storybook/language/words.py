@@ -190,20 +190,26 @@ SKY_WORDS = MappingProxyType({
     **SKY_TIMES,
     "day": (
         *SKY_TIMES["day"], "during the day", "in daylight", "in the morning", "on a sunny day", "on a bright day",
-        "in the sunshine", "in bright sunlight",
+        "in the sunshine", "in bright sunlight", "at noon", "on a summer day", "under a blue sky", "in fine weather",
+        "under a clear blue sky", "on a beautiful morning", "in the sun",
     ),
     "night": (
         *SKY_TIMES["night"], "by night", "at midnight", "in the dark", "on a clear night", "on a quiet night",
-        "in the moonlight", "during the night",
+        "in the moonlight", "during the night", "on a starry night", "under the stars", "under a starry sky",
+        "late at night", "on a dark night",
     ),
     "dusk": (
         *SKY_TIMES["dusk"], "at twilight", "at sundown", "on a warm evening", "on a quiet evening",
-        "in the evening light",
+        "in the evening light", "in the evening", "at nightfall", "during sunset", "under a sunset sky",
     ),
-    "fog": (*SKY_TIMES["fog"], "in the fog", "on a foggy day", "in mist", "on a misty day", "in thick fog"),
+    "fog": (
+        *SKY_TIMES["fog"], "in the fog", "on a foggy day", "in mist", "on a misty day", "in thick fog",
+        "on a misty morning", "on a foggy morning", "in the mist",
+    ),
     "rain": (
         *SKY_TIMES["rain"], "on a rainy day", "in rainy weather", "in pouring rain", "while it rains", "when it rains",
-        "in heavy rain", "on a wet day",
+        "in heavy rain", "on a wet day", "on a stormy day", "in a storm", "in stormy weather", "on a stormy night",
+        "in bad weather", "in the pouring rain",
     ),
     "rainbow": (*SKY_TIMES["rainbow"], "under the rainbow", "with a rainbow in the sky", "with a rainbow above"),
 })  # fmt: skip
@@ -230,7 +236,10 @@ STYLE_NAMES = MappingProxyType({
 })  # fmt: skip
 DIGITS = ("0", "1", "2", "3", "4", "5")
 COUPLE = ("a couple of", "a pair of")
-ROUGHLY = MappingProxyType({2: ("", "some"), 3: ("a few", "several"), 4: ("many", "lots of", "a lot of")})
+ROUGHLY = MappingProxyType({
+    2: ("", "", "some"), 3: ("a few", "several", "a row of", "a group of", "a bunch of", ""),
+    4: ("many", "lots of", "a lot of", "a group of", "a row of", "plenty of", ""),
+})  # fmt: skip
 """How many are drawn of what nobody has counted."""
 
 

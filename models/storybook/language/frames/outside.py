@@ -2026,8 +2026,6 @@ WISHES = (
     "niagara falls",
     "times square",
     "a group of friends",
-    "a boy flying a kite",
-    "a man walking his dog",
     "an old woman knitting",
     "two women talking",
     "a baby sleeping",
