@@ -113,7 +113,7 @@ def _plain(rng: Random, part: str, level: str) -> OwnWish:
         return {"group": _group, "doing": _doing}[level](rng, part)
     things = [Mention.of(thing) for thing in rng.sample(scene.things, len(scene.things))]
     if level not in ("most", "everything"):
-        things = things[: rng.randint(1, 2)]
+        things = things[: rng.choice((1, 1, 2, 2, 3))]
     mentions = tuple(in_general(thinned(mention, _CHANCES.get(level, 0.3), rng), rng) for mention in things)
     likely = {"most": 0.7, "everything": 1.0}.get(level, 0.3)
     ground = scene.ground if rng.random() < likely else None
@@ -228,12 +228,19 @@ def _text(frame: str, named: Named, rng: Random, part: str) -> str:
     ]  # fmt: skip
     if "just" not in frame and rng.random() < 0.1:  # in few words
         phrases = [phrase.removeprefix("a ").removeprefix("an ") for phrase in phrases]
-    joint = rng.choice((" and ", ", ", " and ", " with "))
-    things, where = joint.join(phrases), setting(named.ground, named.sky, rng)
+    things, where = _listed(phrases, rng), setting(named.ground, named.sky, rng)
     last = named.things[-1]
     if (named.ground or rng.random() < 0.2) and rng.random() < DOING and _is_open(last):
         return frame.format(things=f"{things} {doing(last.kind, rng, part)} {where}".strip())
     return set_somewhere(frame, things, where, rng)
+
+
+def _listed(phrases: list[str], rng: Random) -> str:
+    """Such as "a cat with a dog" or "a cat, a dog and a bird"."""
+    *first, last = phrases
+    if len(first) > 1 and rng.random() < 0.6:
+        return f"{', '.join(first)}{rng.choice((' and ', ' and ', ', and ', ' with '))}{last}"
+    return rng.choice((" and ", ", ", " and ", " with ")).join(phrases)
 
 
 def _is_open(mention: Mention) -> bool:
