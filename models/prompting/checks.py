@@ -34,6 +34,8 @@ others our ours out over own per perhaps quite rather really same shall she shou
 such than that the their theirs them then there these they this those through till to together too toward towards
 under until up upon us very was we well were what when where which while who whole whose why will with within
 without would yes yet you your yours s t d m re ve ll
+against along alongside around away past
+bunch crowd family flock group herd row sky
 bottom centre center corner day daytime edge half left lower middle part piece place right side spot top upper
 add appear art artwork become bit bring change changed choose come create delete depict depicting describe design draw
 drawing drawn erase favor favour figure generate get give go going graphic grow have idea illustrate illustration image

@@ -114,7 +114,9 @@ def _plain(rng: Random, part: str, level: str) -> OwnWish:
     things = [Mention.of(thing) for thing in rng.sample(scene.things, len(scene.things))]
     if level not in ("most", "everything"):
         things = things[: rng.choice((1, 1, 2, 2, 3))]
-    mentions = tuple(in_general(thinned(mention, _CHANCES.get(level, 0.3), rng), rng) for mention in things)
+    mentions = tuple(thinned(mention, _CHANCES.get(level, 0.3), rng) for mention in things)
+    if len(mentions) < 3:  # of "two animals and a cat" one might be the cat
+        mentions = tuple(in_general(mention, rng) for mention in mentions)
     likely = {"most": 0.7, "everything": 1.0}.get(level, 0.3)
     ground = scene.ground if rng.random() < likely else None
     sky = scene.sky if rng.random() < likely else None
@@ -200,7 +202,6 @@ def _group(rng: Random, part: str) -> OwnWish:
         mention = Mention(colour=rng.choice([c for c in COLOURS if any(c in kind.colours for kind in KINDS.values())]))
     elif rng.random() < 0.3:
         mention = replace(mention, colour=rng.choice(KINDS[mention.kind].colours))
-    # Of "two animals and a cat" one might be the cat.
     mention = mention if others else in_general(mention, rng)
     ground = rng.choice(GROUNDS) if rng.random() < 0.3 else None
     sky = rng.choice(SKIES) if rng.random() < 0.3 else None
